@@ -1,0 +1,46 @@
+"""Networks: image [N, 3, S, S] -> embedding [N, E]. The one registry of ``config.net_name``.
+
+Describing a network (``build_graph``) needs no framework; only ``build_backbone`` imports OneFlow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from backbones.graph import NetworkGraph
+from backbones.initializer import initial_arrays
+from backbones.iresnet import build_fresnet
+from backbones.mobilefacenet import build_fmobilefacenet
+from backbones.options import NetworkOptions
+from common.errors import lookup
+
+if TYPE_CHECKING:
+    from backbones.module import Backbone
+
+NETWORKS: dict[str, Callable[[NetworkOptions], NetworkGraph]] = {
+    "fresnet": build_fresnet,
+    "fmobilefacenet": build_fmobilefacenet,
+}
+
+
+def build_graph(config: Mapping[str, Any]) -> NetworkGraph:
+    """Return the description of the network that ``config`` asks for.
+
+    Raises:
+        UserError: the network is unknown or one of its options is not supported.
+    """
+    options = NetworkOptions.from_config(config)
+    return lookup(NETWORKS, options.net_name, "network")(options)
+
+
+def build_backbone(config: Mapping[str, Any], seed: int = 0) -> Backbone:
+    """Return the OneFlow module of the network that ``config`` asks for, with the initial weights of ``seed``.
+
+    Raises:
+        UserError: the network is unknown or one of its options is not supported.
+    """
+    from backbones.module import Backbone
+
+    graph = build_graph(config)
+    return Backbone(graph, initial_arrays(graph, seed))

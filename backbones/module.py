@@ -1,0 +1,194 @@
+"""The OneFlow module that executes a network description."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from backbones.arrays import check_arrays
+from backbones.graph import NetworkGraph, Node
+from ops import flow
+
+
+class Backbone(flow.nn.Module):
+    """Images to embeddings, node by node.
+
+    Parameters and moving statistics are registered flat under their MXNet names, so ``state_dict``, optimiser state
+    and files share one set of names. Gammas pinned by fix_gamma are buffers: no optimiser moves or decays them.
+    """
+
+    def __init__(self, network: NetworkGraph, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take the description and its first values (see ``load_arrays`` for what is checked)."""
+        super().__init__()
+        self.network = network
+        self._releases = _find_releases(network)
+        self._dropouts = _find_dropouts(network)
+        for name, spec in network.parameters().items():
+            tensor = flow.zeros(*spec.shape, dtype=flow.float32)
+            if spec.trainable:
+                self.register_parameter(name, flow.nn.Parameter(tensor))
+            else:
+                self.register_buffer(name, tensor)
+        self.load_arrays(arrays)
+
+    @property
+    def dropout_width(self) -> int:
+        """Values per image that dropout decides about in training; 0 for a network without dropout."""
+        return max((stop for _, stop in self._dropouts.values()), default=0)
+
+    def forward(self, images: flow.Tensor, keep: flow.Tensor | None = None) -> flow.Tensor:
+        """Return embeddings [N, E] float32 of RGB ``images`` [N, 3, S, S], float32 or uint8, values 0..255.
+
+        Local and global tensors, eager and inside nn.Graph. In training, ``keep`` [N, dropout_width] says with 1 and 0
+        which values dropout keeps: the caller draws it, so that a resumed run or another number of ranks repeats it.
+        """
+        if self.training and keep is None and self.dropout_width:
+            raise ValueError("a network with dropout trains only with a keep mask")
+        if images.dtype != flow.float32:
+            images = images.to(flow.float32)
+        values: dict[str, flow.Tensor] = {}
+        for node in self.network.nodes:
+            inputs = [values[name] for name in node.inputs]
+            if node.op == "input":
+                values[node.name] = images
+            elif node.op == "dropout":
+                values[node.name] = self._dropout(node, *inputs, keep)
+            else:
+                values[node.name] = OPERATORS[node.op](self, node, *inputs)
+            for name in self._releases[node.name]:
+                del values[name]
+        return values[self.network.output]
+
+    def _dropout(self, node: Node, x: flow.Tensor, keep: flow.Tensor | None) -> flow.Tensor:
+        if not self.training:
+            return x
+        start, stop = self._dropouts[node.name]
+        mask = keep[:, start:stop].reshape(*x.shape).to(x.dtype)
+        return x * mask * (1 / (1 - node.attrs["p"]))
+
+    def named_tensors(self) -> dict[str, flow.Tensor]:
+        """Return the live parameter or buffer behind each MXNet name; the description says which are trainable."""
+        return {name: getattr(self, name) for name in self.network.parameters()}
+
+    def named_arrays(self) -> dict[str, np.ndarray]:
+        """Return a float32 copy of every array by MXNet name.
+
+        A global tensor must be broadcast; each rank then copies its own part without talking to the others.
+        """
+        return {name: _local(tensor).numpy().copy() for name, tensor in self.named_tensors().items()}
+
+    def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Copy ``arrays`` into the module in place, so that graphs compiled from it see them in their next call.
+
+        Gammas pinned by fix_gamma become 1 whatever ``arrays`` holds. Nothing is written unless everything fits.
+
+        Raises:
+            UserError: an array is missing, unknown or of another shape; the message names the first one.
+        """
+        check_arrays(self.network, arrays)
+        for name, spec in self.network.parameters().items():
+            values = np.ones(spec.shape) if spec.fixed else arrays[name]
+            target = _local(getattr(self, name))
+            source = flow.tensor(np.asarray(values, dtype=np.float32), device=target.device)
+            target.copy_(source)
+
+
+def _local(tensor: flow.Tensor) -> flow.Tensor:
+    """Return a view without gradient on this rank's part of ``tensor``."""
+    return (tensor.to_local() if tensor.is_global else tensor).detach()
+
+
+def _find_releases(network: NetworkGraph) -> dict[str, list[str]]:
+    """Return for each node the values that nobody needs after it, so that inference keeps few feature maps alive."""
+    last_use = {name: node.name for node in network.nodes for name in node.inputs}
+    releases: dict[str, list[str]] = {node.name: [] for node in network.nodes}
+    for name, user in last_use.items():
+        releases[user].append(name)
+    return releases
+
+
+def _find_dropouts(network: NetworkGraph) -> dict[str, tuple[int, int]]:
+    """Return for each dropout node the columns of the keep mask that are its own."""
+    columns: dict[str, tuple[int, int]] = {}
+    start = 0
+    for node in network.nodes:
+        if node.op == "dropout":
+            stop = start + prod(network.shapes[node.name])
+            columns[node.name] = (start, stop)
+            start = stop
+    return columns
+
+
+def _scale_shift(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
+    return (x - node.attrs["mean"]) * node.attrs["scale"]
+
+
+def _conv(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
+    attrs = node.attrs
+    weight = getattr(module, f"{node.name}_weight")
+    bias = getattr(module, f"{node.name}_bias") if attrs["bias"] else None
+    return flow._C.conv2d(
+        x,
+        weight,
+        bias,
+        stride=[attrs["stride"]] * 2,
+        padding=[attrs["pad"]] * 2,
+        dilation=[1, 1],
+        groups=attrs["groups"],
+    )
+
+
+def _batch_norm(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
+    # The functional form: nn.BatchNorm would add a num_batches_tracked buffer that no format has a place for.
+    return flow._C.normalization(
+        x,
+        getattr(module, f"{node.name}_moving_mean"),
+        getattr(module, f"{node.name}_moving_var"),
+        getattr(module, f"{node.name}_gamma"),
+        getattr(module, f"{node.name}_beta"),
+        axis=1,
+        epsilon=node.attrs["eps"],
+        momentum=1 - node.attrs["momentum"],
+        is_training=module.training,
+    )
+
+
+def _prelu(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
+    return flow._C.prelu(x, getattr(module, f"{node.name}_gamma"))
+
+
+def _activation(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
+    return ACTIVATIONS[node.attrs["kind"]](x)
+
+
+def _add(module: Backbone, node: Node, a: flow.Tensor, b: flow.Tensor) -> flow.Tensor:
+    return a + b
+
+
+def _flatten(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
+    return flow.flatten(x, 1)
+
+
+def _fully_connected(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
+    weight, bias = getattr(module, f"{node.name}_weight"), getattr(module, f"{node.name}_bias")
+    return flow._C.matmul(x, weight, transpose_a=False, transpose_b=True) + bias
+
+
+ACTIVATIONS: dict[str, Callable[[flow.Tensor], flow.Tensor]] = {
+    "relu": flow.relu,
+    "sigmoid": flow.sigmoid,
+    "tanh": flow.tanh,
+}
+OPERATORS: dict[str, Callable[..., Any]] = {
+    "scale_shift": _scale_shift,
+    "conv": _conv,
+    "batch_norm": _batch_norm,
+    "prelu": _prelu,
+    "activation": _activation,
+    "add": _add,
+    "flatten": _flatten,
+    "fully_connected": _fully_connected,
+}

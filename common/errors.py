@@ -1,0 +1,37 @@
+"""Errors that a user can mend, and the one place that turns them into a single line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class UserError(Exception):
+    """A mistake in a flag, a config or a file. The message is one line: what, where, what was expected, how to mend it."""
+
+
+def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
+    """Return ``table[name]``.
+
+    Raises:
+        UserError: the name is unknown; the message lists the known ones. ``kind`` says what the table holds ("network").
+    """
+    if name not in table:
+        raise UserError(f"unknown {kind} '{name}'; known: {', '.join(sorted(table))}")
+    return table[name]
+
+
+def run_command(main: Callable[[], int | None]) -> None:
+    """Run a command's ``main`` and exit with its code; a ``UserError`` becomes one line on stderr and exit code 1."""
+    try:
+        code = main() or 0
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = 130
+    sys.exit(code)

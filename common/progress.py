@@ -1,0 +1,14 @@
+"""Progress bars that are seen on a terminal and silent everywhere else."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from tqdm import tqdm
+
+
+def progress(iterable: Iterable | None = None, total: int | None = None, desc: str = "", unit: str = "it") -> Any:
+    """Return a tqdm bar over ``iterable`` (or a manual one when it is None), disabled when stderr is no terminal."""
+    return tqdm(iterable, total=total, desc=desc, unit=unit, disable=not sys.stderr.isatty(), leave=False)

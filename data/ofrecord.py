@@ -1,0 +1,240 @@
+"""OFRecord part files: int64 little-endian length and a serialized ``OFRecord`` message, again and again.
+
+The message is built here, in a descriptor pool of its own, so that reading needs no OneFlow and never clashes with
+OneFlow's registration of the same message in the same process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import struct
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import IO, Any
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
+
+from common.errors import UserError
+
+SUCCESS_FILE = "_SUCCESS"
+INFO_FILE = "dataset.json"
+LENGTH = struct.Struct("<q")
+
+_FIELD = descriptor_pb2.FieldDescriptorProto
+# In the order of the field numbers 1 to 5 of oneflow/core/record/record.proto.
+_LISTS = {
+    "bytes_list": ("BytesList", _FIELD.TYPE_BYTES),
+    "float_list": ("FloatList", _FIELD.TYPE_FLOAT),
+    "double_list": ("DoubleList", _FIELD.TYPE_DOUBLE),
+    "int32_list": ("Int32List", _FIELD.TYPE_INT32),
+    "int64_list": ("Int64List", _FIELD.TYPE_INT64),
+}
+
+
+class RecordError(ValueError):
+    """The bytes are no OFRecord, or one without the features asked for."""
+
+
+@cache
+def ofrecord_class() -> type[message.Message]:
+    """Return the message class ``OFRecord``: ``map<string, Feature> feature = 1``."""
+    file = descriptor_pb2.FileDescriptorProto(name="ofrecord.proto", package="ofrecord", syntax="proto2")
+    feature = descriptor_pb2.DescriptorProto(name="Feature")
+    feature.oneof_decl.add(name="kind")
+    for number, (field, (name, kind)) in enumerate(_LISTS.items(), start=1):
+        values = file.message_type.add(name=name)
+        value = values.field.add(name="value", number=1, label=_FIELD.LABEL_REPEATED, type=kind)
+        if kind != _FIELD.TYPE_BYTES:
+            value.options.packed = True
+        feature.field.add(
+            name=field, number=number, label=_FIELD.LABEL_OPTIONAL, type=_FIELD.TYPE_MESSAGE, oneof_index=0,
+            type_name=f".ofrecord.{name}",
+        )  # fmt: skip
+    file.message_type.append(feature)
+    record = file.message_type.add(name="OFRecord")
+    entry = record.nested_type.add(name="FeatureEntry")
+    entry.options.map_entry = True
+    entry.field.add(name="key", number=1, label=_FIELD.LABEL_OPTIONAL, type=_FIELD.TYPE_STRING)
+    entry.field.add(
+        name="value", number=2, label=_FIELD.LABEL_OPTIONAL, type=_FIELD.TYPE_MESSAGE, type_name=".ofrecord.Feature"
+    )
+    record.field.add(
+        name="feature", number=1, label=_FIELD.LABEL_REPEATED, type=_FIELD.TYPE_MESSAGE,
+        type_name=".ofrecord.OFRecord.FeatureEntry",
+    )  # fmt: skip
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.MessageFactory(pool).GetPrototype(pool.FindMessageTypeByName("ofrecord.OFRecord"))
+
+
+def encode_train_record(encoded: bytes, label: int) -> bytes:
+    """Serialize a training record: ``encoded`` (bytes) and ``label`` (int32)."""
+    return _encode(encoded, "label", label)
+
+
+def encode_verification_record(encoded: bytes, issame: bool) -> bytes:
+    """Serialize one image of a verification pair: ``encoded`` (bytes) and ``issame`` (int32) of its pair."""
+    return _encode(encoded, "issame", int(issame))
+
+
+def decode_train_record(payload: bytes) -> tuple[bytes, int]:
+    """Return (encoded image, label).
+
+    Raises:
+        RecordError: not an OFRecord, or a feature is missing.
+    """
+    return _decode(payload, "label")
+
+
+def decode_verification_record(payload: bytes) -> tuple[bytes, bool]:
+    """Return (encoded image, issame).
+
+    Raises:
+        RecordError: not an OFRecord, or a feature is missing.
+    """
+    encoded, issame = _decode(payload, "issame")
+    return encoded, bool(issame)
+
+
+def write_record(handle: IO[bytes], payload: bytes) -> None:
+    """Append one serialized record to an open part file."""
+    handle.write(LENGTH.pack(len(payload)))
+    handle.write(payload)
+
+
+def scan_part(path: Path) -> Iterator[tuple[int, int]]:
+    """Yield (byte offset, payload length) of every record of a part, hopping over the length fields.
+
+    Raises:
+        UserError: an impossible length or a truncated part; names the file and the byte offset.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        size, offset = os.fstat(handle).st_size, 0
+        while offset < size:
+            length = _check_length(path, offset, os.pread(handle, LENGTH.size, offset), size)
+            yield offset, length
+            offset += LENGTH.size + length
+    finally:
+        os.close(handle)
+
+
+def read_record(path: Path, handle: int, offset: int) -> bytes:
+    """Return the payload of the record at ``offset`` of the open file descriptor ``handle``; ``path`` is for errors.
+
+    Raises:
+        UserError: an impossible length or a truncated part.
+    """
+    length = _check_length(path, offset, os.pread(handle, LENGTH.size, offset), os.fstat(handle).st_size)
+    return os.pread(handle, length, offset + LENGTH.size)
+
+
+def read_part(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield (byte offset, payload) of every record of a part.
+
+    Raises:
+        UserError: an impossible length or a truncated part.
+    """
+    with open(path, "rb", buffering=1 << 20) as handle:
+        size, offset = os.fstat(handle.fileno()).st_size, 0
+        while offset < size:
+            length = _check_length(path, offset, handle.read(LENGTH.size), size)
+            yield offset, handle.read(length)
+            offset += LENGTH.size + length
+
+
+def find_parts(
+    directory: str | Path, part_num: int = 0, prefix: str = "part-", suffix_length: int = 0, hint: str = ""
+) -> list[Path]:
+    """List the part files of a folder in the order of their numbers.
+
+    Args:
+        directory: the folder.
+        part_num: how many there must be; 0 for any number but none.
+        prefix: what the names start with; digits follow.
+        suffix_length: number of digits (zero-padded) to insist on; 0 for any, as in ``part-0`` and ``part-00000``.
+        hint: how to make such parts; the default names the converter of training sets.
+
+    Raises:
+        UserError: the folder is missing, holds no parts, or another number of them.
+    """
+    directory = Path(directory)
+    name = f"{prefix}{'0' * (suffix_length or 5)}"
+    hint = hint or (
+        "python tools/dataset_convert/mx_recordio_2_ofrecord.py --data_dir <folder of train.rec> --output_filepath "
+        f"{directory}"
+    )
+    if not directory.is_dir():
+        raise UserError(f"looked for OFRecord parts in {directory}, which is no folder; convert with: {hint}")
+    pattern = re.compile(rf"{re.escape(prefix)}(\d+)")
+    numbers = {entry.name: pattern.fullmatch(entry.name) for entry in directory.iterdir() if entry.is_file()}
+    parts = {
+        path: int(match[1])
+        for path, match in numbers.items()
+        if match and (not suffix_length or match[1] == str(int(match[1])).zfill(suffix_length))
+    }
+    if not parts:
+        raise UserError(f"looked in {directory} and found no part files; expected {name} ...; convert with: {hint}")
+    if part_num and len(parts) != part_num:
+        raise UserError(
+            f"{directory} has {len(parts)} part files, but the config expects {part_num}; "
+            "correct the part number (0 takes all) or convert again"
+        )
+    return [directory / path for path in sorted(parts, key=lambda path: (parts[path], path))]
+
+
+def write_dataset_info(directory: str | Path, info: dict[str, Any]) -> None:
+    """Write ``dataset.json`` beside the parts: what they hold, as counted by the converter."""
+    (Path(directory) / INFO_FILE).write_text(json.dumps(info, indent=2) + "\n")
+
+
+def read_dataset_info(directory: str | Path) -> dict[str, Any] | None:
+    """Return the contents of ``dataset.json``, or None for parts that were made by other tools.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    path = Path(directory) / INFO_FILE
+    if not path.exists():
+        return None
+    try:
+        info = json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path}: not valid JSON ({error}); remove it or convert the dataset again") from error
+    if not isinstance(info, dict):
+        raise UserError(f"{path}: found a {type(info).__name__}, expected a JSON object; convert the dataset again")
+    return info
+
+
+def _encode(encoded: bytes, name: str, number: int) -> bytes:
+    record = ofrecord_class()()
+    record.feature["encoded"].bytes_list.value.append(encoded)
+    record.feature[name].int32_list.value.append(number)
+    # Map entries sorted, so that the same images always give the same file.
+    return record.SerializeToString(deterministic=True)
+
+
+def _decode(payload: bytes, name: str) -> tuple[bytes, int]:
+    try:
+        feature = ofrecord_class().FromString(payload).feature
+    except message.DecodeError as error:
+        raise RecordError(f"{len(payload)} bytes that are no OFRecord") from error
+    images = feature["encoded"].bytes_list.value if "encoded" in feature else ()
+    numbers = (feature[name].int32_list.value or feature[name].int64_list.value) if name in feature else ()
+    if not images or not numbers:
+        raise RecordError(f"an OFRecord with the features {sorted(feature)}, expected 'encoded' and '{name}'")
+    return images[0], numbers[0]
+
+
+def _check_length(path: Path, offset: int, field: bytes, size: int) -> int:
+    length = LENGTH.unpack(field)[0] if len(field) == LENGTH.size else None
+    if length is None or length <= 0 or offset + LENGTH.size + length > size:
+        found = "an incomplete length field" if length is None else f"the length {length}"
+        raise UserError(
+            f"{path}: byte {offset} holds {found}, but the file has {size} bytes; "
+            "the part is truncated or damaged: copy or convert it again"
+        )
+    return length

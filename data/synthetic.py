@@ -1,0 +1,32 @@
+"""Random images for tests and speed measurements: no files needed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class SyntheticSource:
+    """Noise images, each a function of (seed, index) alone; image i has class i mod num_classes. An ``ImageSource``."""
+
+    def __init__(self, num_images: int, num_classes: int, image_size: int = 112, seed: int = 0) -> None:
+        self.num_images = num_images
+        self.num_classes = num_classes
+        self.image_size = image_size
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return self.num_images
+
+    def locate(self, indices: np.ndarray) -> np.ndarray:
+        """Return the image numbers as int64 [B, 1]."""
+        return np.asarray(indices, np.int64)[:, None]
+
+    def fetch(self, location: np.ndarray) -> tuple[np.ndarray, int]:
+        """Return (uint8 [size, size, 3], label) of the image whose number is ``location[0]``."""
+        index = int(location[0])
+        generator = np.random.Generator(np.random.Philox(key=[self.seed % (1 << 64), index]))
+        return generator.integers(0, 256, (self.image_size, self.image_size, 3), np.uint8), index % self.num_classes
+
+    def read(self, index: int) -> tuple[np.ndarray, int]:
+        """Return (uint8 [size, size, 3], label) of image ``index``."""
+        return self.fetch(np.array([index]))

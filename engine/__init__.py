@@ -1,0 +1,1 @@
+"""Batches, backbone and head in; snapshots, logs and metrics out."""

@@ -1,0 +1,202 @@
+"""Settings of a run, resolved once: sample_config.py or config.py, then loss, network, dataset, then the command line."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from easydict import EasyDict
+
+import sample_config
+from backbones import build_graph
+from common.errors import UserError, lookup
+from engine.options import NAMES, RUN_OPTIONS, SHARED_OPTIONS, TRAIN_TABLE, Option, add_options, add_set_options
+
+ROOT = Path(__file__).resolve().parent.parent
+TABLES = ("config", "default", "network", "dataset", "loss")
+LOSSES = ("softmax", "margin_softmax")
+
+
+def load_tables(folder: Path = ROOT) -> ModuleType:
+    """Return the module that holds the tables: ``config.py`` in ``folder`` when present, else sample_config.
+
+    Raises:
+        UserError: config.py cannot be read, lacks a table or has a key that nobody knows.
+    """
+    path = folder / "config.py"
+    if not path.is_file():
+        return sample_config
+    spec = importlib.util.spec_from_file_location("config", path)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(f"{path}: {type(error).__name__}: {error}; compare it with sample_config.py") from error
+    missing = [name for name in (*TABLES, "generate_config") if not hasattr(module, name)]
+    if missing:
+        raise UserError(f"{path} lacks {', '.join(missing)}; copy sample_config.py and edit the copy")
+    _check_keys(module, path)
+    return module
+
+
+def _check_keys(module: ModuleType, path: Path) -> None:
+    known = known_keys()
+    for table in ("config", "default"):
+        _refuse_unknown(getattr(module, table), known, f"{path}: {table}")
+    for table in ("network", "dataset", "loss"):
+        for name, entry in getattr(module, table).items():
+            _refuse_unknown(entry, known, f"{path}: {table}.{name}")
+
+
+def known_keys() -> set[str]:
+    """Return every key that sample_config.py uses anywhere."""
+    keys = set(sample_config.config) | set(sample_config.default)
+    for table in (sample_config.network, sample_config.dataset, sample_config.loss):
+        for entry in table.values():
+            keys |= set(entry)
+    return keys
+
+
+def _refuse_unknown(entry: dict[str, Any], known: set[str], where: str) -> None:
+    for key in entry:
+        if key not in known:
+            raise UserError(f"{where} has the unknown key '{key}'; known: {', '.join(sorted(known))}")
+
+
+def merge(tables: ModuleType, network: str, dataset: str, loss: str) -> EasyDict:
+    """Return the settings of the three names; keys that an older config.py lacks come from sample_config.
+
+    Raises:
+        UserError: a name is unknown; the message lists the known ones.
+    """
+    for kind, name in (("network", network), ("dataset", dataset), ("loss", loss)):
+        lookup(getattr(tables, kind), name, kind)
+    fallback = {**sample_config.default, **sample_config.config}
+    return EasyDict({**fallback, **tables.generate_config(network, dataset, loss)})
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse that reports mistakes as UserError: one line, exit code 1."""
+
+    def error(self, message: str) -> None:
+        raise UserError(f"{message}; --help lists the flags")
+
+
+def _parse(argv: Sequence[str], options: Sequence[Option], tables: ModuleType, about: str) -> EasyDict:
+    """Resolve names first (they decide the defaults), then every flag over them."""
+    first = _Parser(add_help=False, allow_abbrev=False)
+    add_options(first, NAMES, tables.default)
+    names, _ = first.parse_known_args(argv)
+    chosen = {option.key: getattr(names, option.key, tables.default[option.key]) for option in NAMES}
+    config = merge(tables, chosen["network"], chosen["dataset"], chosen["loss"])
+
+    parser = _Parser(description=about, allow_abbrev=False)
+    add_options(parser, options, config)
+    targets = config.val_targets
+    for index, word in enumerate(argv):
+        if word.split("=")[0] in ("--val_targets", "--val-targets"):
+            value = word.split("=", 1)[1] if "=" in word else "".join(argv[index + 1 : index + 2])
+            targets = [target for target in value.split(",") if target]
+    add_set_options(parser, targets)
+    given = vars(parser.parse_args(argv))
+    config.update(given)
+    config.given = sorted(given)
+    return config
+
+
+def resolve_train_config(argv: Sequence[str], folder: Path = ROOT) -> EasyDict:
+    """Return the checked settings of a training run.
+
+    Raises:
+        UserError: an unknown name, key or flag, or values that contradict each other.
+    """
+    config = _parse(argv, TRAIN_TABLE, load_tables(folder), "Train a face recognition network.")
+    _check_train(config)
+    return config
+
+
+# What the verification command takes; --network is only compared with what the snapshot says.
+VAL_TABLE = (
+    Option("network", str, "where it runs", "network the snapshot must be of"),
+    Option("dataset", str, "where it runs", "dataset whose verification sets are used"),
+    *RUN_OPTIONS,
+    *SHARED_OPTIONS,
+    Option("report", str, "snapshots and logs", "folder for report.json and the ROC picture"),
+)
+
+
+def resolve_val_config(argv: Sequence[str], folder: Path = ROOT) -> EasyDict:
+    """Return the checked settings of a verification run.
+
+    Raises:
+        UserError: an unknown name, key or flag, or values that contradict each other.
+    """
+    tables = load_tables(folder)
+    tables.default.setdefault("report", "")
+    config = _parse(argv, VAL_TABLE, tables, "Verify a trained network on pairs of faces.")
+    if not config.model_load_dir:
+        raise UserError("--model_load_dir is missing: name the snapshot to verify")
+    _check_run(config)
+    return config
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise UserError(message)
+
+
+def _check_run(config: EasyDict) -> None:
+    for key in ("device_num_per_node", "master_port", "val_batch_size", "val_data_part_num"):
+        _require(config[key] >= 0, f"--{key} {config[key]} is negative; 0 lets the program choose")
+    for key in ("num_nodes", "rank_timeout", "val_batch_size_per_device"):
+        _require(config[key] > 0, f"--{key} {config[key]} must be at least 1")
+    _require(
+        0 <= config.node_rank < config.num_nodes,
+        f"--node_rank {config.node_rank} is outside 0..{config.num_nodes - 1} (--num_nodes {config.num_nodes})",
+    )
+    _require(
+        config.num_nodes <= len(config.node_ips),
+        f"--num_nodes {config.num_nodes} needs as many --node_ips, {len(config.node_ips)} given",
+    )
+    _require(
+        config.num_nodes == 1 or config.master_port > 0,
+        "--master_port is needed with several nodes: one free port of the first machine, the same on all",
+    )
+    _require(config.nrof_folds >= 2, f"--nrof_folds {config.nrof_folds} must be at least 2")
+
+
+def _check_train(config: EasyDict) -> None:
+    _check_run(config)
+    lookup(dict.fromkeys(LOSSES), config.loss_name, "loss_name")
+    build_graph(config)
+    for key in ("num_classes", "train_iter", "train_batch_size_per_device", "loss_print_frequency"):
+        _require(config[key] > 0, f"--{key} {config[key]} must be at least 1")
+    for key in ("train_batch_size", "num_workers", "iter_num_in_snapshot", "seed", "train_data_part_num"):
+        _require(config[key] >= 0, f"--{key} {config[key]} must not be negative")
+    for key in ("lr", "weight_decay", "fc7_lr_mult", "fc7_wd_mult"):
+        _require(config[key] >= 0, f"--{key} {config[key]} must not be negative")
+    _require(0 <= config.momentum < 1, f"--momentum {config.momentum} must be in [0, 1)")
+    _require(0 <= config.bn_mom < 1, f"--bn_mom {config.bn_mom} must be in [0, 1)")
+    _require(config.loss_s > 0, f"--loss_s {config.loss_s} must be positive")
+    _require(config.validation_interval > 0, f"--validation_interval {config.validation_interval} must be at least 1")
+    _require(
+        len(config.lr_steps) == len(config.scales),
+        f"--lr_steps has {len(config.lr_steps)} entries and --scales {len(config.scales)}; one scale for each step",
+    )
+    _require(
+        all(a < b for a, b in zip(config.lr_steps, config.lr_steps[1:], strict=False)),
+        f"--lr_steps {config.lr_steps} must grow",
+    )
+    sources = [key for key in ("model_load_dir", "pretrained", "resume") if config[key]]
+    _require(
+        len(sources) <= 1 or sources == ["model_load_dir", "resume"],
+        f"--{' and --'.join(sources)} contradict each other; give one",
+    )
+    _require(
+        not (config.use_synthetic_data and config.total_img_num < 1),
+        f"--total_img_num {config.total_img_num} must be at least 1 with --use_synthetic_data",
+    )

@@ -1,0 +1,88 @@
+"""The two compiled graphs of a run: one training step, and embedding for verification."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from backbones.module import Backbone
+from engine.world import World
+from ops import flow
+from ops.head import MarginSoftmaxHead
+
+
+class TrainGraph(flow.nn.Graph):
+    """Images to loss and gradients; the update is the optimiser's, outside.
+
+    Gradients leave the graph with the SBP of their parameters, so that schedules, momentum and (sampled) class rows
+    are handled by plain code on each rank's own part.
+    """
+
+    def __init__(self, backbone: Backbone, head: MarginSoftmaxHead) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.parameter_sbps = [p.sbp for module in (backbone, head) for p in module.parameters()]
+        # Backward passes need a training job; without an optimiser in the graph nothing else declares one.
+        self.config.proto.train_conf.SetInParent()
+
+    def build(self, images: flow.Tensor, labels: flow.Tensor, keep: flow.Tensor, stop: flow.Tensor) -> tuple:
+        """Return (metrics, *gradients).
+
+        Args:
+            images: uint8 [B, 3, S, S], split(0).
+            labels: int32 [B], split(0).
+            keep: uint8 [B, D], split(0): which inputs of the dropout layer stay (D may be 0).
+            stop: float32 [ranks], split(0): 1 where a rank was asked to stop.
+
+        metrics is float32 [3], broadcast: mean loss, correctly classified images, ranks asked to stop.
+        """
+        embeddings = self.backbone(images, keep)
+        loss, correct = self.head(embeddings, labels)
+        flow._oneflow_internal.nn.graph.AddTensorAsGraphLoss(loss)
+        parameters = [p.lazy_origin for module in (self.backbone, self.head) for p in module.parameters()]
+        gradients = flow.autograd.grad([loss], parameters)
+        parts = [value.detach().to_global(sbp=flow.sbp.broadcast) for value in (loss, correct, stop.sum())]
+        metrics = flow.stack(parts)
+        return (metrics, *(g.to_global(sbp=sbp) for g, sbp in zip(gradients, self.parameter_sbps, strict=True)))
+
+
+class EmbedGraph(flow.nn.Graph):
+    """Images [B, 3, S, S] uint8 split(0) to embeddings [B, E] float32 broadcast, in inference mode."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def build(self, images: flow.Tensor) -> flow.Tensor:
+        """Return the embeddings on every rank."""
+        return self.backbone(images).to_global(sbp=flow.sbp.broadcast)
+
+
+class Embedder:
+    """A function uint8 [N, 3, S, S] -> float32 [N, E] over all ranks; every rank calls it with the same images.
+
+    Batches are padded to a multiple of the number of ranks and to one static shape.
+    """
+
+    def __init__(self, backbone: Backbone, world: World, batch_size: int) -> None:
+        """``batch_size`` is that of all ranks together; it is rounded up to a multiple of their number."""
+        self._backbone = backbone
+        self._world = world
+        self._per_rank = -(-batch_size // world.size)
+        self.batch_size = self._per_rank * world.size
+        self._graph: EmbedGraph | None = None
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Embed up to ``batch_size`` images. A collective call."""
+        count = len(images)
+        if count < self.batch_size:
+            images = np.concatenate([images, np.zeros((self.batch_size - count, *images.shape[1:]), images.dtype)])
+        mine = images[self._world.rank * self._per_rank : (self._world.rank + 1) * self._per_rank]
+        training = self._backbone.training
+        self._backbone.eval()
+        if self._graph is None:
+            self._graph = EmbedGraph(self._backbone)
+        with flow.no_grad():
+            result = self._graph(self._world.split(np.ascontiguousarray(mine))).to_local().numpy()
+        self._backbone.train(training)
+        return result[:count].copy()

@@ -1,0 +1,155 @@
+"""The command-line flags: one table, whose defaults are the keys of sample_config.py."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+def parse_bool(text: str) -> bool:
+    """Read yes/true/t/y/1 or no/false/f/n/0, in any case."""
+    word = text.lower()
+    if word in ("yes", "true", "t", "y", "1"):
+        return True
+    if word in ("no", "false", "f", "n", "0"):
+        return False
+    raise argparse.ArgumentTypeError(f"'{text}' is neither yes/true/1 nor no/false/0")
+
+
+def _list_of(convert: Callable[[str], Any]) -> Callable[[str], list]:
+    def parse_list(text: str) -> list:
+        try:
+            return [convert(item.strip()) for item in text.split(",") if item.strip()]
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"'{text}' is not a comma-separated list: {error}") from error
+
+    return parse_list
+
+
+int_list, float_list, str_list = _list_of(int), _list_of(float), _list_of(str)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One flag. ``key`` is its name in sample_config.py; ``aliases`` are the names it has elsewhere."""
+
+    key: str
+    parse: Callable[[str], Any]
+    group: str
+    help: str
+    aliases: tuple[str, ...] = ()
+    choices: tuple[str, ...] | None = None
+
+    def flags(self) -> list[str]:
+        """Every spelling of the flag: underscores and dashes, the key and its aliases."""
+        names = [f"--{self.key}", *self.aliases]
+        dashed = ["--" + name[2:].replace("_", "-") for name in names if name.startswith("--")]
+        return list(dict.fromkeys(names + dashed))
+
+
+RUN, STRUCTURE, DATA, SCHEDULE, OUTPUT, VERIFY = (
+    "where it runs", "network and head", "training data", "schedule and optimiser", "snapshots and logs", "verification",
+)  # fmt: skip
+
+NAMES = (
+    Option("network", str, RUN, "network of sample_config.py"),
+    Option("dataset", str, RUN, "dataset of sample_config.py"),
+    Option("loss", str, RUN, "loss of sample_config.py"),
+)
+
+RUN_OPTIONS = (
+    Option("device", str, RUN, "auto takes the GPUs if there are any", choices=("auto", "cuda", "cpu")),
+    Option(
+        "device_num_per_node", int, RUN, "ranks on each node; 0: all visible GPUs, or one CPU rank", ("--gpu_num_per_node",)
+    ),
+    Option("num_nodes", int, RUN, "number of machines"),
+    Option("node_rank", int, RUN, "this machine's place among them, from 0"),
+    Option("node_ips", str_list, RUN, "the machines' addresses, first the one that the others connect to"),
+    Option("master_port", int, RUN, "port on the first machine; 0 takes a free one (one node only)"),
+    Option("rank_timeout", int, RUN, "seconds without a sign of life after which a rank counts as hung"),
+)  # fmt: skip
+
+MODEL_OPTIONS = (
+    Option("model_parallel", parse_bool, STRUCTURE, "split the fc7 weight over the ranks"),
+    Option("emb_size", int, STRUCTURE, "length of the embedding"),
+    Option("net_output", str, STRUCTURE, "output layer type"),
+    Option("net_blocks", int_list, STRUCTURE, "blocks per stage (MobileFaceNet)"),
+    Option("bn_mom", float, STRUCTURE, "BatchNorm momentum, the share of the old statistics that is kept"),
+    Option("count_flops", parse_bool, STRUCTURE, "print the network's FLOPs and parameters at start"),
+    Option("loss_s", float, STRUCTURE, "scale of the margin losses", ("--margin_s",)),
+    Option("loss_m1", float, STRUCTURE, "angle factor of the combined margin cos(m1*theta + m2) - m3"),
+    Option("loss_m2", float, STRUCTURE, "added angle of the combined margin"),
+    Option("loss_m3", float, STRUCTURE, "subtracted cosine of the combined margin"),
+    Option("fc7_no_bias", parse_bool, STRUCTURE, "softmax without a bias"),
+    Option("fc7_lr_mult", float, STRUCTURE, "learning rate factor of the fc7 weight"),
+    Option("fc7_wd_mult", float, STRUCTURE, "weight decay factor of the fc7 weight"),
+)
+
+TRAIN_OPTIONS = (
+    Option("dataset_dir", str, DATA, "folder of the training OFRecord parts"),
+    Option("num_classes", int, DATA, "number of identities"),
+    Option("total_img_num", int, DATA, "number of images of the synthetic data"),
+    Option("train_data_part_num", int, DATA, "number of parts that must be there; 0: any"),
+    Option("use_synthetic_data", parse_bool, DATA, "train on made-up images, for measuring and trying out"),
+    Option("train_batch_size", int, DATA, "images per step over all ranks; 0: train_batch_size_per_device x ranks"),
+    Option("train_batch_size_per_device", int, DATA, "images per step and rank", ("--per_batch_size",)),
+    Option("num_workers", int, DATA, "decoding processes per rank; 0 decodes in the rank itself"),
+    Option("data_rand_mirror", parse_bool, DATA, "mirror half of the images", ("--rand_mirror",)),
+    Option("seed", int, DATA, "the source of all randomness"),
+    Option("train_unit", str, SCHEDULE, "what train_iter and the intervals count", choices=("batch", "epoch")),
+    Option("train_iter", int, SCHEDULE, "length of the training"),
+    Option("lr", float, SCHEDULE, "learning rate at the start"),
+    Option("lr_steps", int_list, SCHEDULE, "batches at which the learning rate changes"),
+    Option("scales", float_list, SCHEDULE, "learning rate / lr after each of lr_steps"),
+    Option("weight_decay", float, SCHEDULE, "L2 weight decay", ("-wd", "--wd")),
+    Option("momentum", float, SCHEDULE, "momentum of SGD", ("-mom", "--mom")),
+    Option("models_root", str, OUTPUT, "snapshots go to models_root/network-loss-dataset"),
+    Option("resume", parse_bool, OUTPUT, "continue from the newest snapshot there, if there is one"),
+    Option("pretrained", str, OUTPUT, "start from this snapshot's backbone, at step 0"),
+    Option("ckpt_embedding", parse_bool, OUTPUT, "keep the backbone alone in snapshots: smaller, cannot resume"),
+    Option("iter_num_in_snapshot", int, OUTPUT, "train units between snapshots; 0: none"),
+    Option("save_last_snapshot", parse_bool, OUTPUT, "write a snapshot at the end"),
+    Option("loss_print_frequency", int, OUTPUT, "batches between two lines of the log", ("--frequent",)),
+    Option(
+        "do_validation_while_train", parse_bool, VERIFY, "verify while training", ("--do_validataion_while_train",)
+    ),
+    Option("validation_interval", int, VERIFY, "train units between verifications", ("--validataion_interval",)),
+)  # fmt: skip
+
+SHARED_OPTIONS = (
+    Option("model_load_dir", str, OUTPUT, "the snapshot to load"),
+    Option("log_dir", str, OUTPUT, "folder of logs, metrics and TensorBoard files"),
+    Option("val_targets", str_list, VERIFY, "verification sets, comma separated"),
+    Option("val_dataset_dir", str, VERIFY, "folder that holds the verification sets"),
+    Option("val_data_part_num", int, VERIFY, "number of parts that must be in each set's folder; 0: any"),
+    Option("val_batch_size", int, VERIFY, "images per step over all ranks; 0: val_batch_size_per_device x ranks"),
+    Option("val_batch_size_per_device", int, VERIFY, "images per step and rank"),
+    Option("nrof_folds", int, VERIFY, "folds of the verification"),
+)
+
+TRAIN_TABLE = NAMES + RUN_OPTIONS + MODEL_OPTIONS + TRAIN_OPTIONS + SHARED_OPTIONS
+
+
+def add_options(parser: argparse.ArgumentParser, options: Sequence[Option], defaults: dict[str, Any]) -> None:
+    """Add the flags of ``options`` to ``parser``; a flag that is not given leaves no trace in the namespace."""
+    groups: dict[str, Any] = {}
+    for option in options:
+        group = groups.setdefault(option.group, parser.add_argument_group(option.group))
+        shown = f"{option.help} (default: {defaults[option.key]})"
+        extra = {"nargs": "?", "const": True} if option.parse is parse_bool else {}
+        group.add_argument(
+            *option.flags(), dest=option.key, type=option.parse, choices=option.choices, help=shown.replace("%", "%%"),
+            default=argparse.SUPPRESS, metavar=None if option.choices else option.key.upper(), **extra,
+        )  # fmt: skip
+
+
+def add_set_options(parser: argparse.ArgumentParser, targets: Sequence[str]) -> None:
+    """Add ``--{set}_dataset_dir`` for every verification set."""
+    group = parser.add_argument_group("verification sets")
+    for target in targets:
+        group.add_argument(
+            f"--{target}_dataset_dir", f"--{target.replace('_', '-')}-dataset-dir", dest=f"{target}_dataset_dir",
+            default=argparse.SUPPRESS, metavar="DIR", help=f"OFRecord folder or .bin file of {target}",
+        )  # fmt: skip

@@ -1,0 +1,149 @@
+"""From settings to a running Trainer: what the launching process checks, and what each rank does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from easydict import EasyDict
+
+from backbones import build_graph
+from backbones.flops import count_flops, count_parameters
+from common.errors import UserError
+from data.ofrecord_source import OFRecordSource
+from data.source import ImageSource
+from data.synthetic import SyntheticSource
+from engine.reporting import RankReporter
+from engine.schedule import make_plan
+from engine.snapshot import Snapshot, find_newest
+
+
+def run_directory(config: Mapping[str, Any], root: str) -> Path:
+    """Return ``root``/network-loss-dataset."""
+    return Path(root) / f"{config['network']}-{config['loss']}-{config['dataset']}"
+
+
+def open_source(config: Mapping[str, Any]) -> ImageSource:
+    """Return the training images.
+
+    Raises:
+        UserError: the folder is absent or damaged; the message says what must be there and how to convert it.
+    """
+    if config["use_synthetic_data"]:
+        return SyntheticSource(config["total_img_num"], config["num_classes"], config["image_size"], config["seed"])
+    return OFRecordSource(
+        config["dataset_dir"], config["num_classes"], config["image_size"], config["train_data_part_num"]
+    )
+
+
+def complete_config(config: EasyDict, ranks: int, device: str) -> EasyDict:
+    """Fill in what depends on the number of ranks, over all nodes.
+
+    Raises:
+        UserError: the batch cannot be divided over the ranks.
+    """
+    completed = EasyDict(config)
+    completed.device = device
+    completed.train_batch_size = config.train_batch_size or config.train_batch_size_per_device * ranks
+    if completed.train_batch_size % ranks:
+        raise UserError(f"--train_batch_size {completed.train_batch_size} is no multiple of the {ranks} ranks")
+    return completed
+
+
+def find_start(config: Mapping[str, Any]) -> Snapshot | None:
+    """Return the snapshot the run goes on from, None for a new run.
+
+    Raises:
+        UserError: it cannot be resumed, or a new run would overwrite the snapshots of an older one.
+    """
+    root = run_directory(config, config["models_root"])
+    newest = find_newest(root)
+    if config["resume"] and newest is not None:
+        path = newest
+    elif config["model_load_dir"]:
+        path = Path(config["model_load_dir"])
+    elif newest is not None and not config["resume"]:
+        raise UserError(
+            f"{newest} is there from an earlier run; --resume 1 continues it, another --models_root keeps it apart"
+        )
+    else:
+        return None
+    snapshot = Snapshot.open(path)
+    if not snapshot.is_full:
+        raise UserError(f"{path} is a backbone-only snapshot and cannot resume a run; --pretrained {path} starts from it")
+    return snapshot
+
+
+def check_run(config: EasyDict, ranks: int) -> None:
+    """Check everything that can be checked before a rank is started.
+
+    Raises:
+        UserError: data, snapshot or sizes do not fit.
+    """
+    find_start(config)
+    if config.pretrained:
+        Snapshot.open(config.pretrained)
+    source = open_source(config)
+    if config.do_validation_while_train and config.val_targets:
+        from engine.validation import find_set
+
+        for target in config.val_targets:
+            path = find_set(config, target)
+            if not path.exists():
+                raise UserError(
+                    f"verification set '{target}' is not at {path}; convert it with tools/dataset_convert/bin_2_ofrecord.py"
+                    f", name its place with --{target}_dataset_dir, or give --do_validation_while_train 0"
+                )
+    plan = make_plan(config, len(source))
+    network = build_graph(config)
+    print(f"Called with argument: { {k: v for k, v in sorted(config.items()) if k != 'given'} }")
+    if config.count_flops:
+        print(f"Network FLOPs: {count_flops(network) / 1e9:.2f}G  parameters: {count_parameters(network) / 1e6:.2f}M")
+    print(f"{len(source)} images of {config.num_classes} classes, {plan.steps_per_epoch} steps an epoch, "
+          f"{plan.total_steps} steps in all on {ranks} rank(s)", flush=True)  # fmt: skip
+
+
+def run_rank(config: EasyDict) -> None:
+    """Be one rank of a training run. Never returns; the process ends here."""
+    reporter = RankReporter()
+    reporter.install()
+    try:
+        _train(config, reporter)
+    except BaseException as error:
+        reporter.fail(error)
+    reporter.finish()
+
+
+def _train(config: EasyDict, reporter: RankReporter) -> None:
+    # Imported here, so that the launching process stays free of OneFlow.
+    from backbones import build_backbone
+    from engine.graphs import Embedder
+    from engine.state import load_backbone
+    from engine.trainer import Trainer
+    from engine.validation import Validator, load_sets
+    from engine.world import join_world
+    from ops import flow
+    from ops.head import build_head
+
+    world = join_world(config.device)
+    config = complete_config(config, world.size, config.device)
+    source = open_source(config)
+    snapshot = find_start(config)
+    backbone = build_backbone(config, config.seed)
+    if config.pretrained:
+        load_backbone(backbone, Snapshot.open(config.pretrained))
+    backbone = backbone.to_global(world.placement, flow.sbp.broadcast)
+    head = build_head(config, world.placement, world.rank)
+    log_dir = run_directory(config, config.log_dir)
+    trainer = Trainer(config, world, backbone, head, make_plan(config, len(source)), reporter, log_dir, snapshot)
+    trainer.log.say(
+        f"fc7: placement {world.device} x {world.size} ranks, sbp {head.weight.sbp[0]}, "
+        f"{head.shards.num_classes} classes, {head.shards.rows} rows per rank"
+    )
+    if snapshot is not None:
+        trainer.log.say(f"resumed from {snapshot.path} at step {trainer.step}")
+    if config.do_validation_while_train and config.val_targets:
+        batch = config.val_batch_size or config.val_batch_size_per_device * world.size
+        trainer.validator = Validator(load_sets(config), Embedder(backbone, world, batch), config.nrof_folds, reporter)
+    trainer.run(source)

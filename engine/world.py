@@ -1,0 +1,48 @@
+"""The ranks of a run as OneFlow sees them: who am I, where do tensors live, how do values cross."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from ops import flow
+
+
+@dataclass(frozen=True)
+class World:
+    """One rank's view. ``placement`` holds all ranks' devices of type ``device`` ("cpu" or "cuda")."""
+
+    rank: int
+    size: int
+    device: str
+    placement: flow.placement
+
+    def split(self, local: np.ndarray) -> flow.Tensor:
+        """Return the global tensor, split along axis 0, of which ``local`` is this rank's part. A collective call."""
+        return flow.from_numpy(local).to_global(self.placement, flow.sbp.split(0))
+
+    def average(self, local: flow.Tensor) -> flow.Tensor:
+        """Return the mean over the ranks of a local float tensor, as a local tensor. A collective call."""
+        if self.size == 1:
+            return local
+        total = local.to_global(self.placement, flow.sbp.partial_sum).to_global(sbp=flow.sbp.broadcast)
+        return total.to_local() / self.size
+
+    def barrier(self) -> None:
+        """Wait for all ranks. A collective call."""
+        if self.size > 1:
+            flow.comm.barrier()
+
+
+def join_world(device: str) -> World:
+    """Return this process's place among the ranks; ``device`` is "cpu" or "cuda"."""
+    if device == "cuda":
+        flow.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    return World(flow.env.get_rank(), flow.env.get_world_size(), device, flow.placement.all(device))
+
+
+def local_view(tensor: flow.Tensor) -> flow.Tensor:
+    """Return this rank's part of a global tensor, sharing its memory and without gradient."""
+    return (tensor.to_local() if tensor.is_global else tensor).detach()

@@ -1,0 +1,191 @@
+"""Face verification as InsightFace reports it: embed the images of a set, compare its pairs, score them over folds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from common.errors import UserError
+from evaluation.pair_metrics import (
+    fold_accuracies,
+    fold_slices,
+    fold_validation_rates,
+    mean_and_std,
+    normalize_rows,
+    pair_distances,
+    roc,
+)
+
+FAR_TARGET = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class VerificationResult:
+    """The numbers of one verification set. Rates are fractions, distances are squared L2 of unit vectors (0 to 4).
+
+    ``val`` is the share of same pairs accepted at the threshold meant to give ``FAR_TARGET``, ``far`` the false accept
+    rate that this threshold really gave, both averaged over the test folds. Numbers that the set cannot give (no same
+    or no different pairs) are NaN, and the curve is then empty.
+    """
+
+    name: str
+    pairs: int
+    accuracy: float
+    accuracy_std: float
+    threshold: float  # mean of the folds' thresholds
+    fold_accuracies: np.ndarray  # float64 [F]
+    xnorm: float
+    val: float
+    val_std: float
+    far: float
+    auc: float
+    eer: float
+    fpr: np.ndarray  # float64 [P], rising from 0 to 1
+    tpr: np.ndarray  # float64 [P]
+
+
+def embed_set(
+    embed: Callable[[np.ndarray], np.ndarray],
+    images: np.ndarray,
+    index: np.ndarray,
+    batch_size: int,
+    on_batch: Callable[[], None] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Embed every distinct image once as it is and once mirrored left to right, and spread the rows by ``index``.
+
+    Every call of ``embed`` gets the same number of images, min(batch_size, M), so that a network of fixed shape is
+    built once: the last batch reaches back over images that were embedded already.
+
+    Arguments:
+        embed: uint8 ``[B,3,H,W]`` (contiguous) -> float32 ``[B,E]``
+        images: uint8 ``[M,3,H,W]``, the distinct images
+        index: int ``[2N]``, the image of each side of each pair
+        on_batch: called after each of the ceil(M / batch_size) batches (plain and mirrored together)
+
+    Returns:
+        plain and mirrored embeddings, float32 ``[2N,E]`` each.
+
+    Raises:
+        UserError: the arrays do not have these shapes and types, or ``index`` points outside ``images``.
+    """
+    _check_images(images, index)
+    if batch_size < 1:
+        raise UserError(f"batch size {batch_size} is not positive; give at least 1")
+    count = len(images)
+    size = min(batch_size, count)
+    plain = flipped = np.empty((0, 0), dtype=np.float32)
+    for start in range(0, count, size):
+        start = min(start, count - size)
+        batch = np.ascontiguousarray(images[start : start + size])
+        rows = _embed_batch(embed, batch)
+        mirrored_rows = _embed_batch(embed, np.ascontiguousarray(batch[..., ::-1]))
+        if not len(plain):
+            plain, flipped = (np.empty((count, rows.shape[1]), dtype=np.float32) for _ in range(2))
+        plain[start : start + size] = rows
+        flipped[start : start + size] = mirrored_rows
+        if on_batch is not None:
+            on_batch()
+    return plain[index], flipped[index]
+
+
+def verify_embeddings(
+    name: str, plain: np.ndarray, flipped: np.ndarray, issame: Sequence[bool] | np.ndarray, nrof_folds: int = 10
+) -> VerificationResult:
+    """Score a set from the raw embeddings ``[2N,E]`` of its plain and mirrored images; pair i is rows 2i and 2i+1.
+
+    The two are added and L2-normalised; XNorm is the mean norm of the raw rows of both.
+
+    Raises:
+        UserError: shapes disagree, values are not finite, or there are fewer pairs than folds.
+    """
+    plain, flipped = np.asarray(plain), np.asarray(flipped)
+    if plain.ndim != 2 or plain.shape != flipped.shape or len(plain) != 2 * len(issame):
+        raise UserError(
+            f"{name}: embeddings of shape {plain.shape} and mirrored {flipped.shape} do not fit {len(issame)} pairs; "
+            f"expected ({2 * len(issame)}, E) for both"
+        )
+    for kind, rows in (("", plain), ("mirrored ", flipped)):
+        broken = np.count_nonzero(~np.isfinite(rows).all(axis=1))
+        if broken:
+            raise UserError(
+                f"{name}: {broken} of {len(rows)} {kind}embeddings hold NaN or Inf; "
+                "the model has diverged or its images are not preprocessed as it expects"
+            )
+    # float64 as in the original, which gathers the network's float32 rows in a float64 array
+    plain, flipped = plain.astype(np.float64), flipped.astype(np.float64)
+    xnorm = np.linalg.norm(np.concatenate([plain, flipped]), axis=1).mean()
+    return verify_distances(name, pair_distances(normalize_rows(plain + flipped)), issame, nrof_folds, xnorm)
+
+
+def verify_distances(
+    name: str, distances: np.ndarray, issame: Sequence[bool] | np.ndarray, nrof_folds: int, xnorm: float
+) -> VerificationResult:
+    """Score a set from the squared distances ``[N]`` of its pairs.
+
+    Raises:
+        UserError: the number of pairs and labels disagree, or there are fewer pairs than folds or fewer than two folds.
+    """
+    issame = np.asarray(issame, dtype=bool)
+    if issame.shape != distances.shape or issame.ndim != 1:
+        raise UserError(
+            f"{name}: distances {distances.shape} but labels {issame.shape}; expected one of each for every pair"
+        )
+    if nrof_folds < 2:
+        raise UserError(f"{name}: {nrof_folds} folds asked for; expected at least 2, one to test and one to train on")
+    if len(issame) < nrof_folds:
+        raise UserError(f"{name}: only {len(issame)} pairs for {nrof_folds} folds; give more pairs or fewer folds")
+    folds = fold_slices(len(issame), nrof_folds)
+    accuracies, thresholds = fold_accuracies(distances, issame, folds)
+    accuracy, accuracy_std = mean_and_std(accuracies)
+    validation_rates, false_accept_rates = fold_validation_rates(distances, issame, folds, FAR_TARGET)
+    val, val_std = mean_and_std(validation_rates)
+    far, _ = mean_and_std(false_accept_rates)
+    fpr, tpr, auc, eer = roc(distances, issame)
+    return VerificationResult(
+        name=name,
+        pairs=len(issame),
+        accuracy=accuracy,
+        accuracy_std=accuracy_std,
+        threshold=float(thresholds.mean()),
+        fold_accuracies=accuracies,
+        xnorm=float(xnorm),
+        val=val,
+        val_std=val_std,
+        far=far,
+        auc=auc,
+        eer=eer,
+        fpr=fpr,
+        tpr=tpr,
+    )
+
+
+def log_lines(result: VerificationResult, step: int) -> list[str]:
+    """Return the lines that InsightFace prints for one set: ``[lfw][168000]XNorm: ...``, ``...Accuracy-Flip: ...``."""
+    head = f"[{result.name}][{step}]"
+    return [
+        f"{head}XNorm: {result.xnorm:f}",
+        f"{head}Accuracy-Flip: {result.accuracy:.5f}+-{result.accuracy_std:.5f}",
+    ]
+
+
+def highest_line(accuracy: float, step: int) -> str:
+    """Return InsightFace's line for the best accuracy so far: ``[168000]Accuracy-Highest: 0.99783``."""
+    return f"[{step}]Accuracy-Highest: {accuracy:.5f}"
+
+
+def _check_images(images: np.ndarray, index: np.ndarray) -> None:
+    if images.ndim != 4 or images.shape[1] != 3 or images.dtype != np.uint8 or not len(images):
+        raise UserError(f"verification images are {images.dtype} {images.shape}; expected uint8 [M,3,H,W] with M > 0")
+    if index.ndim != 1 or not np.issubdtype(index.dtype, np.integer):
+        raise UserError(f"the image index is {index.dtype} {index.shape}; expected whole numbers in one dimension")
+    if len(index) and not 0 <= index.min() <= index.max() < len(images):
+        raise UserError(f"the image index runs from {index.min()} to {index.max()}, but there are {len(images)} images")
+
+
+def _embed_batch(embed: Callable[[np.ndarray], np.ndarray], batch: np.ndarray) -> np.ndarray:
+    rows = np.asarray(embed(batch))
+    if rows.ndim != 2 or len(rows) != len(batch):
+        raise UserError(f"the model gave {rows.shape} for {len(batch)} images; expected ({len(batch)}, embedding size)")
+    return rows

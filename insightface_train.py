@@ -1,0 +1,30 @@
+"""Train a face recognition network: ``python insightface_train.py --dataset emore --network r100 --loss arcface``.
+
+Settings come from config.py (a copy of sample_config.py) or sample_config.py; every key is also a flag, see --help.
+The command starts its own ranks (``--device_num_per_node``), and also runs under ``oneflow.distributed.launch``.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from common.errors import run_command
+from engine.config import resolve_train_config
+from engine.launch import choose_device, is_rank, launch
+from engine.train import check_run, complete_config, run_directory, run_rank
+
+
+def main() -> int:
+    """Resolve and check the settings, then start the ranks, or be one."""
+    config = resolve_train_config(sys.argv[1:])
+    device, ranks_here = choose_device(config)
+    if is_rank():
+        config.device = device
+        run_rank(config)
+    ranks = ranks_here * config.num_nodes
+    check_run(complete_config(config, ranks, device), ranks)
+    return launch(config, ranks_here, run_directory(config, config.log_dir), sys.argv[1:])
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,48 @@
+"""How class rows are spread over ranks: ceil(C / R) rows each, the last ranks padded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+_CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class ClassShards:
+    """Rows 0..num_classes-1 in ``shards`` equal pieces; rows beyond num_classes are padding and stand for nobody."""
+
+    num_classes: int
+    shards: int
+
+    @property
+    def rows(self) -> int:
+        """Rows per shard, padding included."""
+        return -(-self.num_classes // self.shards)
+
+    @property
+    def padded(self) -> int:
+        """Rows of all shards together, padding included."""
+        return self.rows * self.shards
+
+    def real_rows(self, shard: int) -> tuple[int, int]:
+        """Return the first class of ``shard`` and the one after its last; equal when it holds padding only."""
+        start = min(shard * self.rows, self.num_classes)
+        return start, min(start + self.rows, self.num_classes)
+
+
+def initial_class_rows(seed: int, start: int, stop: int, emb_size: int) -> np.ndarray:
+    """Return rows ``start``..``stop``-1 of the initial fc7 weight, float32 [stop - start, emb_size] ~ Normal(0, 0.01).
+
+    A row depends on (seed, its number) alone, so every number of ranks starts from the same weight.
+    """
+    rows = np.empty((stop - start, emb_size), np.float32)
+    for chunk in range(start // _CHUNK, -(-stop // _CHUNK)):
+        first = chunk * _CHUNK
+        generator = np.random.Generator(np.random.Philox(key=[seed, chunk]))
+        values = generator.standard_normal((_CHUNK, emb_size), np.float32)
+        low, high = max(start, first), min(stop, first + _CHUNK)
+        rows[low - start : high - start] = values[low - first : high - first]
+    rows *= 0.01
+    return rows

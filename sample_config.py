@@ -1,0 +1,157 @@
+"""Networks, datasets, losses and defaults. Copy this file to ``config.py`` and edit it: config.py wins when present.
+
+A run's settings are resolved in this order, later ones win: ``default`` and ``config``, then the chosen loss, network
+and dataset, then the command line. Every key can be given as a flag: ``default.lr`` is ``--lr``.
+"""
+
+from easydict import EasyDict as edict
+
+# ---------------------------------------------------------------- structure of the network and of the head
+config = edict()
+config.image_size = 112
+config.emb_size = 512
+config.net_unit = 3
+config.net_input = 1
+config.net_se = 0
+config.net_act = "prelu"
+config.net_blocks = [1, 4, 6, 2]
+config.net_output = "E"
+config.bn_mom = 0.9
+config.count_flops = True
+config.loss_s = 64.0
+config.loss_m1 = 1.0
+config.loss_m2 = 0.0
+config.loss_m3 = 0.0
+config.fc7_lr_mult = 1.0
+config.fc7_wd_mult = 1.0
+config.fc7_no_bias = False
+config.data_rand_mirror = True
+config.val_targets = ["lfw", "cfp_fp", "agedb_30"]
+config.ckpt_embedding = False
+
+# ---------------------------------------------------------------- networks
+network = edict()
+
+network.r18 = edict(net_name="fresnet", num_layers=18)
+network.r34 = edict(net_name="fresnet", num_layers=34)
+network.r50 = edict(net_name="fresnet", num_layers=50)
+network.r100 = edict(net_name="fresnet", num_layers=100)
+network.r100fc = edict(net_name="fresnet", num_layers=100, net_output="FC")
+network.r100_glint360k = edict(net_name="fresnet", num_layers=100, net_output="FC")
+network.y1 = edict(net_name="fmobilefacenet", emb_size=128, net_output="GDC", net_blocks=[1, 4, 6, 2])
+
+# ---------------------------------------------------------------- datasets
+# dataset_dir holds the OFRecord parts of the training images, val_dataset_dir one folder (or .bin) per verification set.
+dataset = edict()
+
+dataset.emore = edict()
+dataset.emore.num_classes = 85742
+dataset.emore.total_img_num = 5822653
+dataset.emore.dataset_dir = "datasets/faces_emore/ofrecord/train"
+dataset.emore.val_dataset_dir = "datasets/faces_emore/ofrecord"
+dataset.emore.val_targets = ["lfw", "cfp_fp", "agedb_30"]
+dataset.emore.train_unit = "epoch"
+dataset.emore.train_iter = 17
+dataset.emore.lr_steps = [100000, 140000, 160000]
+dataset.emore.scales = [0.1, 0.01, 0.001]
+dataset.emore.iter_num_in_snapshot = 1
+dataset.emore.validation_interval = 1
+
+dataset.retina = edict()
+dataset.retina.num_classes = 93431
+dataset.retina.total_img_num = 5179510
+dataset.retina.dataset_dir = "datasets/ms1m-retinaface-t1/ofrecord/train"
+dataset.retina.val_dataset_dir = "datasets/ms1m-retinaface-t1/ofrecord"
+dataset.retina.val_targets = ["lfw", "cfp_fp", "agedb_30"]
+
+dataset.glint360k_8GPU = edict()
+dataset.glint360k_8GPU.num_classes = 360232
+dataset.glint360k_8GPU.total_img_num = 17091657
+dataset.glint360k_8GPU.dataset_dir = "datasets/glint360k/ofrecord/train"
+dataset.glint360k_8GPU.val_dataset_dir = "datasets/glint360k/ofrecord"
+dataset.glint360k_8GPU.val_targets = ["lfw", "cfp_fp", "agedb_30"]
+dataset.glint360k_8GPU.train_iter = 600000
+dataset.glint360k_8GPU.lr_steps = [200000, 400000, 500000, 550000]
+dataset.glint360k_8GPU.scales = [0.1, 0.01, 0.001, 0.0001]
+
+# The AT&T (ORL) faces: small enough to train on a laptop's CPU, real enough to show that everything works.
+dataset.orl = edict()
+dataset.orl.num_classes = 30
+dataset.orl.total_img_num = 300
+dataset.orl.dataset_dir = "datasets/faces_orl/ofrecord/train"
+dataset.orl.val_dataset_dir = "datasets/faces_orl/ofrecord"
+dataset.orl.val_targets = ["orl"]
+
+# ---------------------------------------------------------------- losses
+loss = edict()
+loss.softmax = edict(loss_name="softmax")
+loss.nsoftmax = edict(loss_name="margin_softmax", loss_m1=1.0, loss_m2=0.0, loss_m3=0.0)
+loss.arcface = edict(loss_name="margin_softmax", loss_m1=1.0, loss_m2=0.5, loss_m3=0.0)
+loss.cosface = edict(loss_name="margin_softmax", loss_m1=1.0, loss_m2=0.0, loss_m3=0.35)
+loss.combined = edict(loss_name="margin_softmax", loss_m1=1.0, loss_m2=0.3, loss_m3=0.2)
+
+# ---------------------------------------------------------------- defaults of a run
+default = edict()
+default.network = "r100"
+default.dataset = "emore"
+default.loss = "arcface"
+
+# Where it runs. 0 devices means all visible GPUs, or one CPU rank.
+default.device = "auto"
+default.device_num_per_node = 0
+default.num_nodes = 1
+default.node_rank = 0
+default.node_ips = ["127.0.0.1"]
+default.master_port = 0
+default.model_parallel = True
+default.rank_timeout = 1800
+
+# What it trains on. train_batch_size is the batch of all ranks together; 0 means train_batch_size_per_device x ranks.
+default.dataset_dir = ""
+default.num_classes = 0
+default.total_img_num = 0
+default.train_data_part_num = 0
+default.use_synthetic_data = False
+default.train_batch_size = 0
+default.train_batch_size_per_device = 64
+default.num_workers = 2
+default.seed = 1
+
+# How long, and how fast. train_iter, iter_num_in_snapshot and validation_interval count in train_unit.
+default.train_unit = "batch"
+default.train_iter = 170586
+default.lr = 0.1
+default.lr_steps = [100000, 140000, 160000]
+default.scales = [0.1, 0.01, 0.001]
+default.weight_decay = 0.0005
+default.momentum = 0.9
+
+# What it keeps and says.
+default.models_root = "./models"
+default.model_load_dir = ""
+default.pretrained = ""
+default.resume = False
+default.log_dir = "output/log"
+default.loss_print_frequency = 20
+default.iter_num_in_snapshot = 5000
+default.save_last_snapshot = True
+
+# Verification.
+default.do_validation_while_train = True
+default.val_dataset_dir = ""
+default.val_data_part_num = 0
+default.val_batch_size = 0
+default.val_batch_size_per_device = 20
+default.validation_interval = 5000
+default.nrof_folds = 10
+
+
+def generate_config(_network: str, _dataset: str, _loss: str) -> edict:
+    """Return the settings of one run: defaults, then the loss's, the network's and the dataset's entries, later ones win.
+
+    Raises:
+        KeyError: a name is unknown.
+    """
+    merged = edict({**default, **config, **loss[_loss], **network[_network], **dataset[_dataset]})
+    merged.update(network=_network, dataset=_dataset, loss=_loss)
+    return merged

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from backbones.graph import NetworkGraph
+
+
+@pytest.fixture
+def random_arrays() -> Callable[[NetworkGraph, int], dict[str, np.ndarray]]:
+    """Weights, slopes and statistics of a network that could have been trained: no ones, zeros or vanishing signal."""
+
+    def make(graph: NetworkGraph, seed: int) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng(seed)
+        draw = {
+            "weight": lambda shape: rng.normal(0, np.sqrt(2 / np.prod(shape[1:])), shape),
+            "bias": lambda shape: rng.normal(0, 0.1, shape),
+            "gamma": lambda shape: rng.uniform(0.5, 1.0, shape),
+            "beta": lambda shape: rng.normal(0, 0.1, shape),
+            "prelu_gamma": lambda shape: rng.uniform(0.1, 0.4, shape),
+            "moving_mean": lambda shape: rng.normal(0, 0.1, shape),
+            "moving_var": lambda shape: rng.uniform(0.5, 1.5, shape),
+        }
+        return {name: draw[spec.kind](spec.shape).astype(np.float32) for name, spec in graph.parameters().items()}
+
+    return make

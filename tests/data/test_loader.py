@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.errors import UserError
+from data.augment import mirror_flags
+from data.image import encode_jpeg
+from data.loader import Batch, BatchLoader
+from data.ofrecord import encode_train_record, write_record
+from data.ofrecord_source import OFRecordSource
+from data.synthetic import SyntheticSource
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE = SyntheticSource(23, 5, image_size=16, seed=1)
+
+
+def take(count: int, source: object = SOURCE, batch_size: int = 4, **options: object) -> list[Batch]:
+    with BatchLoader(source, batch_size, **options) as loader:
+        return [next(loader) for _ in range(count)]
+
+
+def assert_same(first: list[Batch], second: list[Batch]) -> None:
+    assert len(first) == len(second)
+    for a, b in zip(first, second, strict=True):
+        assert (a.step, a.epoch) == (b.step, b.epoch)
+        np.testing.assert_array_equal(a.images, b.images)
+        np.testing.assert_array_equal(a.labels, b.labels)
+
+
+def image_numbers(batches: list[Batch]) -> list[int]:
+    known = {SOURCE.read(i)[0].transpose(2, 0, 1).tobytes(): i for i in range(len(SOURCE))}
+    return [known[image.tobytes()] for batch in batches for image in batch.images]
+
+
+def test_batches_hold_every_image_once_an_epoch() -> None:
+    batches = take(23, mirror=False)  # 92 images: 4 epochs
+    numbers = image_numbers(batches)
+    for epoch in range(4):
+        assert sorted(numbers[23 * epoch : 23 * epoch + 23]) == list(range(23))
+    assert [batch.step for batch in batches] == list(range(23))
+    assert [batch.epoch for batch in batches] == [4 * step // 23 for step in range(23)]
+    assert np.concatenate([batch.labels for batch in batches]).tolist() == [number % 5 for number in numbers]
+    assert batches[0].labels.dtype == np.int32 and batches[0].images.shape == (4, 3, 16, 16)
+
+
+def test_mirroring_follows_the_flags() -> None:
+    plain, mirrored = take(12, mirror=False, seed=9), take(12, mirror=True, seed=9)
+    numbers = np.array(image_numbers(plain))
+    flags = mirror_flags(9, np.arange(48) // 23, numbers)
+    assert 0 < flags.sum() < 48
+    for flag, a, b in zip(
+        flags,
+        np.concatenate([batch.images for batch in plain]),
+        np.concatenate([batch.images for batch in mirrored]),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(a[:, :, ::-1] if flag else a, b)
+
+
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_ranks_share_the_same_global_batch(world_size: int) -> None:
+    whole = take(8, batch_size=8)
+    shares = [take(8, batch_size=8, rank=rank, world_size=world_size) for rank in range(world_size)]
+    for step, batch in enumerate(whole):
+        np.testing.assert_array_equal(np.concatenate([share[step].images for share in shares]), batch.images)
+        np.testing.assert_array_equal(np.concatenate([share[step].labels for share in shares]), batch.labels)
+        assert {share[step].epoch for share in shares} == {batch.epoch}
+
+
+@pytest.mark.parametrize("num_workers", [1, 2, 3])
+def test_workers_change_nothing(num_workers: int) -> None:
+    assert_same(take(15, num_workers=num_workers), take(15))
+
+
+@pytest.mark.parametrize(("start", "num_workers"), [(1, 0), (6, 0), (7, 2)])
+def test_resuming_goes_on_as_if_never_stopped(start: int, num_workers: int) -> None:
+    assert_same(take(14 - start, start_step=start, num_workers=num_workers), take(14)[start:])
+
+
+def test_a_batch_stays_as_it_is_when_the_next_ones_come() -> None:
+    with BatchLoader(SOURCE, 4, num_workers=1) as loader:
+        first = next(loader)
+        before = first.images.copy()
+        for _ in range(6):
+            next(loader)
+        np.testing.assert_array_equal(first.images, before)
+
+
+def test_numbers_of_steps_and_waiting() -> None:
+    with BatchLoader(SOURCE, 4) as loader:
+        assert loader.steps_per_epoch == 6 and loader.wait_seconds == 0
+        next(loader)
+        assert loader.wait_seconds > 0
+    with pytest.raises(UserError, match="6 must be a multiple of the 4 ranks"):
+        BatchLoader(SOURCE, 6, world_size=4)
+
+
+def test_a_global_batch_may_exceed_the_dataset() -> None:
+    numbers = image_numbers(take(1, batch_size=50, mirror=False))
+    assert sorted(numbers[:23]) == sorted(numbers[23:46]) == list(range(23))
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_corrupt_image_names_part_and_offset(tmp_path: Path, num_workers: int) -> None:
+    with open(tmp_path / "part-00000", "wb") as handle:
+        write_record(handle, encode_train_record(encode_jpeg(np.zeros((112, 112, 3), np.uint8)), 0))
+        offset = handle.tell()
+        write_record(handle, encode_train_record(b"\xff\xd8 broken", 0))
+    with (
+        BatchLoader(OFRecordSource(tmp_path, 1), 2, num_workers=num_workers) as loader,
+        pytest.raises(UserError, match=rf"part-00000: record at byte {offset}: .*cannot be decoded"),
+    ):
+        next(loader)
+
+
+class FaultySource(SyntheticSource):
+    """Shows a programming error, or dies, when asked for image 7."""
+
+    def __init__(self, deadly: bool) -> None:
+        super().__init__(23, 5, image_size=16)
+        self.deadly = deadly
+
+    def fetch(self, location: np.ndarray) -> tuple[np.ndarray, int]:
+        if location[0] == 7:
+            if self.deadly:
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise ZeroDivisionError("seven")
+        return super().fetch(location)
+
+
+def test_other_errors_show_the_workers_traceback() -> None:
+    with pytest.raises(RuntimeError, match="ZeroDivisionError: seven"):
+        take(6, FaultySource(deadly=False), num_workers=2)
+
+
+def test_a_killed_worker_is_noticed() -> None:
+    with pytest.raises(UserError, match="a data worker ended .killed by SIGKILL."):
+        take(6, FaultySource(deadly=True), num_workers=2)
+
+
+PARENT = """
+import os, signal, sys, time
+from data.loader import BatchLoader
+from data.synthetic import SyntheticSource
+loader = BatchLoader(SyntheticSource(23, 5, 16), 4, num_workers=2)
+next(loader)
+print(*(process.pid for process in loader._team._processes), flush=True)
+{end}
+"""
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("end", "code"), [("os.kill(os.getpid(), signal.SIGKILL)", -9), ("sys.exit(3)", 3), ("os._exit(4)", 4)]
+)
+def test_workers_and_memory_go_with_the_parent(end: str, code: int) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", PARENT.format(end=end)], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == code and result.stderr == ""
+    workers = [int(pid) for pid in result.stdout.split()]
+    assert len(workers) == 2
+    deadline = time.monotonic() + 10
+    while any(map(is_running, workers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(is_running, workers))
+
+
+def test_ctrl_c_is_for_the_parent_alone() -> None:
+    end = "os.killpg(0, signal.SIGINT)\ntime.sleep(0.2)"
+    result = subprocess.run(
+        [sys.executable, "-c", PARENT.format(end=end)],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, start_new_session=True,
+    )  # fmt: skip
+    assert result.stderr.count("Traceback") == 1 and result.stderr.rstrip().endswith("KeyboardInterrupt")
+
+
+class CuriousSource(SyntheticSource):
+    """Its labels say how many of the packages that a worker must not import it has imported."""
+
+    def fetch(self, location: np.ndarray) -> tuple[np.ndarray, int]:
+        foreign = {"oneflow", "mxnet", "ops", "engine"} & set(sys.modules)
+        return super().fetch(location)[0], len(foreign)
+
+
+def test_workers_import_no_framework() -> None:
+    assert take(1, CuriousSource(23, 5, 16), num_workers=1)[0].labels.tolist() == [0, 0, 0, 0]
+
+
+def test_workers_do_not_run_the_main_script_again(tmp_path: Path) -> None:
+    script = tmp_path / "main_script.py"
+    script.write_text("print('started')\n" + PARENT.format(end=""))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0 and result.stdout.count("started") == 1

@@ -1,0 +1,1 @@
+"""Commands and converters for users; they use every room, and no room uses them."""

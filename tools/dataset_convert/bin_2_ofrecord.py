@@ -1,0 +1,31 @@
+"""Convert a verification set {data_dir}/{dataset_name}.bin to an OFRecord part.
+
+Writes part-0 (one record an image, with the issame of its pair), dataset.json and _SUCCESS directly into
+--output_filepath, which must not exist yet (or be empty).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from common.errors import run_command
+from data.convert import convert_bin
+
+
+def main() -> None:
+    """Parse the command line and convert."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data_dir", required=True, help="folder with the .bin file")
+    parser.add_argument("--output_filepath", required=True, help="folder to write")
+    parser.add_argument("--dataset_name", default="lfw", help="name of the set, any (default %(default)s)")
+    args = parser.parse_args()
+    info = convert_bin(Path(args.data_dir) / f"{args.dataset_name}.bin", args.output_filepath)
+    print(f"{args.output_filepath}: {info['num_images']} images, {info['num_pairs']} pairs, {info['num_same']} same")
+
+
+if __name__ == "__main__":
+    run_command(main)

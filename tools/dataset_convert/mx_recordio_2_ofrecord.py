@@ -1,0 +1,29 @@
+"""Convert a RecordIO training set (train.rec, train.idx, property) to one OFRecord part, in the order of train.rec.
+
+Writes part-00000, dataset.json and _SUCCESS into --output_filepath, which must not exist yet (or be empty).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from common.errors import run_command
+from data.convert import convert_recordio
+
+
+def main() -> None:
+    """Parse the command line and convert."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data_dir", required=True, help="folder with train.rec (and train.idx, property)")
+    parser.add_argument("--output_filepath", required=True, help="folder to write; dataset_dir of the config")
+    args = parser.parse_args()
+    info = convert_recordio(args.data_dir, args.output_filepath)
+    print(f"{args.output_filepath}: {info['num_images']} images of {info['num_classes']} classes in 1 part")
+
+
+if __name__ == "__main__":
+    run_command(main)
