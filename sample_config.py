@@ -41,7 +41,7 @@ network.r100_glint360k = edict(net_name="fresnet", num_layers=100, net_output="F
 network.y1 = edict(net_name="fmobilefacenet", emb_size=128, net_output="GDC", net_blocks=[1, 4, 6, 2])
 
 # ---------------------------------------------------------------- datasets
-# dataset_dir holds the OFRecord parts of the training images, val_dataset_dir one folder (or .bin) per verification set.
+# dataset_dir holds the training images' OFRecord parts, val_dataset_dir one folder (or .bin) per verification set.
 dataset = edict()
 
 dataset.emore = edict()
@@ -147,7 +147,7 @@ default.nrof_folds = 10
 
 
 def generate_config(_network: str, _dataset: str, _loss: str) -> edict:
-    """Return the settings of one run: defaults, then the loss's, the network's and the dataset's entries, later ones win.
+    """Return the settings of one run: defaults, then the loss's, network's and dataset's entries, later ones win.
 
     Raises:
         KeyError: a name is unknown.

@@ -10,14 +10,14 @@ T = TypeVar("T")
 
 
 class UserError(Exception):
-    """A mistake in a flag, a config or a file. The message is one line: what, where, what was expected, how to mend it."""
+    """A mistake in a flag, a config or a file. One line: what, where, what was expected, how to mend it."""
 
 
 def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
     """Return ``table[name]``.
 
     Raises:
-        UserError: the name is unknown; the message lists the known ones. ``kind`` says what the table holds ("network").
+        UserError: the name is unknown; the message lists the known ones. ``kind`` is what the table holds ("network").
     """
     if name not in table:
         raise UserError(f"unknown {kind} '{name}'; known: {', '.join(sorted(table))}")

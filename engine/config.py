@@ -1,4 +1,4 @@
-"""Settings of a run, resolved once: sample_config.py or config.py, then loss, network, dataset, then the command line."""
+"""Settings of a run, resolved once: sample_config.py or config.py, loss, network, dataset, then the command line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,18 @@ from easydict import EasyDict
 import sample_config
 from backbones import build_graph
 from common.errors import UserError, lookup
-from engine.options import NAMES, RUN_OPTIONS, SHARED_OPTIONS, TRAIN_TABLE, Option, add_options, add_set_options
+from engine.options import (
+    NAMES,
+    OUTPUT,
+    RUN,
+    RUN_OPTIONS,
+    SHARED_OPTIONS,
+    TRAIN_TABLE,
+    Option,
+    add_options,
+    add_set_options,
+)
+from engine.snapshot import Snapshot
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLES = ("config", "default", "network", "dataset", "loss")
@@ -86,25 +97,22 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; --help lists the flags")
 
 
-def _parse(argv: Sequence[str], options: Sequence[Option], tables: ModuleType, about: str) -> EasyDict:
-    """Resolve names first (they decide the defaults), then every flag over them."""
-    first = _Parser(add_help=False, allow_abbrev=False)
-    add_options(first, NAMES, tables.default)
-    names, _ = first.parse_known_args(argv)
-    chosen = {option.key: getattr(names, option.key, tables.default[option.key]) for option in NAMES}
-    config = merge(tables, chosen["network"], chosen["dataset"], chosen["loss"])
+def _read_names(argv: Sequence[str], options: Sequence[Option], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Read the few flags that decide the defaults of all others; what is not given comes from ``defaults``."""
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    add_options(parser, options, defaults)
+    given, _ = parser.parse_known_args(argv)
+    return {option.key: getattr(given, option.key, defaults[option.key]) for option in options}
 
+
+def _read_flags(argv: Sequence[str], options: Sequence[Option], config: EasyDict, about: str) -> EasyDict:
+    """Put the command line over ``config``; every set of ``val_targets`` has a flag of its own."""
+    targets = _read_names(argv, [option for option in options if option.key == "val_targets"], config)["val_targets"]
     parser = _Parser(description=about, allow_abbrev=False)
     add_options(parser, options, config)
-    targets = config.val_targets
-    for index, word in enumerate(argv):
-        if word.split("=")[0] in ("--val_targets", "--val-targets"):
-            value = word.split("=", 1)[1] if "=" in word else "".join(argv[index + 1 : index + 2])
-            targets = [target for target in value.split(",") if target]
     add_set_options(parser, targets)
     given = vars(parser.parse_args(argv))
     config.update(given)
-    config.given = sorted(given)
     return config
 
 
@@ -114,32 +122,47 @@ def resolve_train_config(argv: Sequence[str], folder: Path = ROOT) -> EasyDict:
     Raises:
         UserError: an unknown name, key or flag, or values that contradict each other.
     """
-    config = _parse(argv, TRAIN_TABLE, load_tables(folder), "Train a face recognition network.")
+    tables = load_tables(folder)
+    names = _read_names(argv, NAMES, {**sample_config.default, **tables.default})
+    config = merge(tables, **names)
+    config = _read_flags(argv, TRAIN_TABLE, config, "Train a face recognition network.")
     _check_train(config)
     return config
 
 
-# What the verification command takes; --network is only compared with what the snapshot says.
 VAL_TABLE = (
-    Option("network", str, "where it runs", "network the snapshot must be of"),
-    Option("dataset", str, "where it runs", "dataset whose verification sets are used"),
+    Option("network", str, RUN, "the network that the snapshot must be of"),
+    Option("dataset", str, RUN, "the dataset whose verification sets are used"),
     *RUN_OPTIONS,
     *SHARED_OPTIONS,
-    Option("report", str, "snapshots and logs", "folder for report.json and the ROC picture"),
+    Option("report", str, OUTPUT, "folder for report.json and the ROC picture"),
 )
+_OF_THE_RUN = [option.key for option in (*RUN_OPTIONS, *SHARED_OPTIONS) if not option.key.startswith("val_")]
 
 
 def resolve_val_config(argv: Sequence[str], folder: Path = ROOT) -> EasyDict:
-    """Return the checked settings of a verification run.
+    """Return the checked settings of a verification run: the snapshot's, the dataset's sets, then the command line.
 
     Raises:
-        UserError: an unknown name, key or flag, or values that contradict each other.
+        UserError: no snapshot, an unknown name, key or flag, or values that contradict each other.
     """
     tables = load_tables(folder)
-    tables.default.setdefault("report", "")
-    config = _parse(argv, VAL_TABLE, tables, "Verify a trained network on pairs of faces.")
-    if not config.model_load_dir:
-        raise UserError("--model_load_dir is missing: name the snapshot to verify")
+    defaults = {**sample_config.default, **sample_config.config, **tables.default, **tables.config, "report": ""}
+    first = [option for option in VAL_TABLE if option.key in ("model_load_dir", "network", "dataset")]
+    if "--help" in argv or "-h" in argv:
+        return _read_flags(argv, VAL_TABLE, EasyDict(defaults), "Verify a trained network on pairs of faces.")
+    names = _read_names(argv, first, {**defaults, "network": "", "dataset": ""})
+    _require(bool(names["model_load_dir"]), "--model_load_dir is missing: name the snapshot to verify")
+    trained = Snapshot.open(names["model_load_dir"]).about["config"]
+    config = EasyDict({**defaults, **trained, **{key: defaults[key] for key in [*_OF_THE_RUN, "report"]}})
+    if names["dataset"]:
+        sets = merge(tables, tables.default.network, names["dataset"], tables.default.loss)
+        config.update({key: sets[key] for key in ("val_targets", "val_dataset_dir")})
+    config = _read_flags(argv, VAL_TABLE, config, "Verify a trained network on pairs of faces.")
+    _require(
+        config.network == trained["network"],
+        f"--network {config.network}: the snapshot {config.model_load_dir} is of network {trained['network']}",
+    )
     _check_run(config)
     return config
 

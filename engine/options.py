@@ -62,7 +62,7 @@ NAMES = (
 RUN_OPTIONS = (
     Option("device", str, RUN, "auto takes the GPUs if there are any", choices=("auto", "cuda", "cpu")),
     Option(
-        "device_num_per_node", int, RUN, "ranks on each node; 0: all visible GPUs, or one CPU rank", ("--gpu_num_per_node",)
+        "device_num_per_node", int, RUN, "ranks per node; 0: all visible GPUs, or one CPU rank", ("--gpu_num_per_node",)
     ),
     Option("num_nodes", int, RUN, "number of machines"),
     Option("node_rank", int, RUN, "this machine's place among them, from 0"),

@@ -54,7 +54,9 @@ class RankReporter:
 
     def fail(self, error: BaseException) -> None:
         """Report why this rank fails and end the process."""
-        text = f"error: {error}" if isinstance(error, UserError) else "".join(traceback.format_exception(error)).rstrip()
+        text = (
+            f"error: {error}" if isinstance(error, UserError) else "".join(traceback.format_exception(error)).rstrip()
+        )
         if self._pipe is None:
             print(text, file=sys.stderr)
         self._send({"failed": text})
@@ -62,7 +64,6 @@ class RankReporter:
 
     def _request_stop(self, number: int, frame: object) -> None:
         self.stop_requested = True
-
 
     def _send(self, message: dict) -> None:
         if self._pipe is None:

@@ -18,7 +18,7 @@ from ops.head import MarginSoftmaxHead
 def average_statistics(backbone: Backbone, world: World) -> None:
     """Give every rank the mean of the ranks' BatchNorm statistics, which each keeps for its part of the batch.
 
-    The statistics are running averages, hence linear: when this is done changes nothing but rounding. A collective call.
+    The statistics are running averages, hence linear: when this is done matters for rounding only. A collective call.
     """
     if world.size == 1:
         return
@@ -86,14 +86,14 @@ def load_head(head: MarginSoftmaxHead, snapshot: Snapshot) -> dict[str, np.ndarr
     wanted = {"num_classes": head.shards.num_classes, "emb_size": int(head.weight.shape[1])}
     for key, value in wanted.items():
         if about[key] != value:
-            raise UserError(f"{snapshot.path} has {key}={about[key]}, this run {value}; --pretrained takes its backbone")
+            raise UserError(f"{snapshot.path} has {key}={about[key]}, this run {value}; try --pretrained")
     start, stop = head.shards.real_rows(head.shard)
     rows = snapshot.head_rows(start, stop)
     momentum = {}
     for name, parameter in head.named_parameters():
         key = f"fc7_{name}"
         if key not in rows:
-            raise UserError(f"{snapshot.path} has no {key}: it was trained with another loss; --pretrained starts from it")
+            raise UserError(f"{snapshot.path} has no {key}: it was trained with another loss; try --pretrained")
         local = local_view(parameter)
         local.copy_(flow.tensor(_pad_rows(rows[key], head.shards.rows), device=local.device))
         momentum[key] = _pad_rows(rows[f"{key}_momentum"], head.shards.rows)

@@ -17,6 +17,7 @@ from data.synthetic import SyntheticSource
 from engine.reporting import RankReporter
 from engine.schedule import make_plan
 from engine.snapshot import Snapshot, find_newest
+from engine.validation_sets import check_sets
 
 
 def run_directory(config: Mapping[str, Any], root: str) -> Path:
@@ -71,7 +72,7 @@ def find_start(config: Mapping[str, Any]) -> Snapshot | None:
         return None
     snapshot = Snapshot.open(path)
     if not snapshot.is_full:
-        raise UserError(f"{path} is a backbone-only snapshot and cannot resume a run; --pretrained {path} starts from it")
+        raise UserError(f"{path} is a backbone-only snapshot and cannot resume a run; give it to --pretrained")
     return snapshot
 
 
@@ -86,18 +87,10 @@ def check_run(config: EasyDict, ranks: int) -> None:
         Snapshot.open(config.pretrained)
     source = open_source(config)
     if config.do_validation_while_train and config.val_targets:
-        from engine.validation import find_set
-
-        for target in config.val_targets:
-            path = find_set(config, target)
-            if not path.exists():
-                raise UserError(
-                    f"verification set '{target}' is not at {path}; convert it with tools/dataset_convert/bin_2_ofrecord.py"
-                    f", name its place with --{target}_dataset_dir, or give --do_validation_while_train 0"
-                )
+        check_sets(config)
     plan = make_plan(config, len(source))
     network = build_graph(config)
-    print(f"Called with argument: { {k: v for k, v in sorted(config.items()) if k != 'given'} }")
+    print("Called with argument:", dict(sorted(config.items())))
     if config.count_flops:
         print(f"Network FLOPs: {count_flops(network) / 1e9:.2f}G  parameters: {count_parameters(network) / 1e6:.2f}M")
     print(f"{len(source)} images of {config.num_classes} classes, {plan.steps_per_epoch} steps an epoch, "

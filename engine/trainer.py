@@ -21,7 +21,7 @@ from engine.log import RunLog, StepMeter, format_seconds
 from engine.optimizer import SGD
 from engine.reporting import RankReporter
 from engine.schedule import Plan, step_scale
-from engine.snapshot import Contents, HeadShard, Snapshot, snapshot_path, write_snapshot
+from engine.snapshot import Contents, Snapshot, snapshot_path, write_snapshot
 from engine.state import average_statistics, describe_backbone, load_backbone, load_head, read_head
 from engine.validation import Validator
 from engine.world import World
@@ -165,7 +165,7 @@ class Trainer:
             "seed": self.config["seed"],
             "ranks": self.world.size,
             "highest_accuracy": self._highest,
-            "config": {key: value for key, value in sorted(self.config.items()) if key != "given"},
+            "config": dict(sorted(self.config.items())),
             **describe_backbone(self.backbone),
             "versions": {"python": platform.python_version(), "oneflow": flow.__version__, "numpy": np.__version__},
             "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

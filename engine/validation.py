@@ -4,23 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from data.verification_set import VerificationSet, load_verification_set
 from engine.graphs import Embedder
 from engine.reporting import RankReporter
+from engine.validation_sets import find_set
 from evaluation.verification import VerificationResult, embed_set, verify_embeddings
-
-
-def find_set(config: Mapping[str, Any], target: str) -> Path:
-    """Return where the set ``target`` is looked for: its own flag, else its folder or .bin in ``val_dataset_dir``."""
-    given = config.get(f"{target}_dataset_dir")
-    if given:
-        return Path(given)
-    folder = Path(config["val_dataset_dir"]) / target
-    single = folder.with_name(f"{target}.bin")
-    return single if single.is_file() and not folder.is_dir() else folder
 
 
 def load_sets(config: Mapping[str, Any]) -> list[VerificationSet]:

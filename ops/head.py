@@ -46,7 +46,7 @@ class MarginSoftmaxHead(flow.nn.Module):
         bias: bool = False,
         seed: int = 0,
     ) -> None:
-        """Make the head; without a margin it is the plain softmax on unnormalised embeddings and ``scale`` is unused."""
+        """Make the head; without a margin it is the plain softmax on raw embeddings and ``scale`` is unused."""
         super().__init__()
         world_size = int(np.prod(placement.ranks.shape))
         self.shards = ClassShards(num_classes, world_size if model_parallel else 1)

@@ -1,0 +1,34 @@
+"""Where the verification sets are, and whether they are there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from common.errors import UserError
+
+
+def find_set(config: Mapping[str, Any], target: str) -> Path:
+    """Return where the set ``target`` is looked for: its own flag, else its folder or .bin in ``val_dataset_dir``."""
+    given = config.get(f"{target}_dataset_dir")
+    if given:
+        return Path(given)
+    folder = Path(config["val_dataset_dir"]) / target
+    single = folder.with_name(f"{target}.bin")
+    return single if single.is_file() and not folder.is_dir() else folder
+
+
+def check_sets(config: Mapping[str, Any]) -> None:
+    """Check that every set of ``val_targets`` is where it is looked for.
+
+    Raises:
+        UserError: one is not; the message says how to make it.
+    """
+    for target in config["val_targets"]:
+        path = find_set(config, target)
+        if not path.exists():
+            raise UserError(
+                f"verification set '{target}' is not at {path}: expected OFRecord parts or a .bin; convert it with "
+                f"tools/dataset_convert/bin_2_ofrecord.py or name its place with --{target}_dataset_dir"
+            )

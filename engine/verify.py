@@ -1,0 +1,66 @@
+"""Verification of a snapshot, alone: the numbers that training prints, and a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from easydict import EasyDict
+
+from engine.reporting import RankReporter
+from engine.snapshot import Snapshot
+
+
+def run_rank(config: EasyDict) -> None:
+    """Be one rank of a verification run. Never returns; the process ends here."""
+    reporter = RankReporter()
+    reporter.install()
+    try:
+        _verify(config, reporter)
+    except BaseException as error:
+        reporter.fail(error)
+    reporter.finish()
+
+
+def _verify(config: EasyDict, reporter: RankReporter) -> None:
+    # Imported here, so that the launching process stays free of OneFlow.
+    from backbones import build_backbone
+    from engine.graphs import Embedder
+    from engine.state import load_backbone
+    from engine.validation import Validator, load_sets
+    from engine.world import join_world
+    from evaluation.report import format_table, write_report
+    from evaluation.verification import log_lines
+    from ops import flow
+
+    world = join_world(config.device)
+    snapshot = Snapshot.open(config.model_load_dir)
+    sets = load_sets(config)
+    backbone = build_backbone(config)
+    load_backbone(backbone, snapshot)
+    backbone = backbone.to_global(world.placement, flow.sbp.broadcast)
+    batch = config.val_batch_size or config.val_batch_size_per_device * world.size
+    validator = Validator(sets, Embedder(backbone, world, batch), config.nrof_folds, reporter)
+    results = validator.run()
+    if world.rank > 0:
+        return
+    for result in results:
+        print(*log_lines(result, snapshot.about["step"]), sep="\n")
+    print(format_table(results))
+    if config.report:
+        write_report(config.report, results, validator.images_per_second, describe_run(config, snapshot))
+        print(f"report: {config.report}")
+
+
+def describe_run(config: Mapping[str, Any], snapshot: Snapshot) -> dict[str, Any]:
+    """Return what the report says of the model."""
+    about = snapshot.about
+    return {
+        "model": str(snapshot.path),
+        "step": about["step"],
+        "network": about["config"]["network"],
+        "loss": about["config"]["loss"],
+        "dataset": about["config"]["dataset"],
+        "checksum": about["files"]["backbone.safetensors"]["sha256"],
+        "device": config["device"],
+    }

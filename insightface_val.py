@@ -1,0 +1,31 @@
+"""Verify a trained network on pairs of faces: ``python insightface_val.py --model_load_dir DIR --network r100``.
+
+Prints InsightFace's XNorm and Accuracy-Flip lines for every set; ``--report DIR`` writes report.json and a ROC picture.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from common.errors import UserError, run_command
+from engine.config import resolve_val_config
+from engine.launch import choose_device, is_rank, launch
+from engine.validation_sets import check_sets
+from engine.verify import run_rank
+
+
+def main() -> int:
+    """Resolve and check the settings, then start the ranks, or be one."""
+    config = resolve_val_config(sys.argv[1:])
+    config.device, ranks = choose_device(config)
+    if is_rank():
+        run_rank(config)
+    if not config.val_targets:
+        raise UserError("--val_targets is empty: name at least one verification set")
+    check_sets(config)
+    return launch(config, ranks, Path(config.log_dir) / "verification", sys.argv[1:])
+
+
+if __name__ == "__main__":
+    run_command(main)
