@@ -112,7 +112,7 @@ class Supervisor:
             with open(log, "wb") as errors:
                 process = subprocess.Popen(
                     command, env=environment, pass_fds=(write_end,), start_new_session=True,
-                    stdin=subprocess.DEVNULL, stdout=None if first + local == 0 or local == 0 else errors, stderr=errors,
+                    stdin=subprocess.DEVNULL, stdout=None if local == 0 else errors, stderr=errors,
                 )  # fmt: skip
             os.close(write_end)
             os.set_blocking(read_end, False)

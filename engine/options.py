@@ -49,9 +49,12 @@ class Option:
         return list(dict.fromkeys(names + dashed))
 
 
-RUN, STRUCTURE, DATA, SCHEDULE, OUTPUT, VERIFY = (
-    "where it runs", "network and head", "training data", "schedule and optimiser", "snapshots and logs", "verification",
-)  # fmt: skip
+RUN = "where it runs"
+STRUCTURE = "network and head"
+DATA = "training data"
+SCHEDULE = "schedule and optimiser"
+OUTPUT = "snapshots and logs"
+VERIFY = "verification"
 
 NAMES = (
     Option("network", str, RUN, "network of sample_config.py"),
