@@ -50,12 +50,9 @@ dataset.emore.total_img_num = 5822653
 dataset.emore.dataset_dir = "datasets/faces_emore/ofrecord/train"
 dataset.emore.val_dataset_dir = "datasets/faces_emore/ofrecord"
 dataset.emore.val_targets = ["lfw", "cfp_fp", "agedb_30"]
-dataset.emore.train_unit = "epoch"
-dataset.emore.train_iter = 17
+dataset.emore.train_iter = 180000
 dataset.emore.lr_steps = [100000, 140000, 160000]
 dataset.emore.scales = [0.1, 0.01, 0.001]
-dataset.emore.iter_num_in_snapshot = 1
-dataset.emore.validation_interval = 1
 
 dataset.retina = edict()
 dataset.retina.num_classes = 93431

@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +13,15 @@ import numpy as np
 from common.errors import UserError
 from common.files import atomic_directory
 from common.progress import progress
+from data.convert_parts import PartTask, write_parts
 from data.image import DecodeError, image_shape
 from data.ofrecord import (
     SUCCESS_FILE,
-    encode_train_record,
     encode_verification_record,
     write_dataset_info,
     write_record,
 )
-from data.recordio import RecordReader
-from data.recordio_dataset import RecordIOImages, open_recordio, read_image
+from data.recordio_dataset import RecordIOImages, open_recordio
 from data.verification_bin import read_bin
 
 _log = logging.getLogger(__name__)
@@ -70,10 +62,10 @@ def convert_recordio(
     with _output_directory(output) as directory:
         limit = images.property.num_classes if images.property else None
         tasks = [
-            _Part(directory / f"part-{number:05d}", images.path, images.keys[share], images.offsets[share], limit)
+            PartTask(directory / f"part-{number:05d}", images.path, images.keys[share], images.offsets[share], limit)
             for number, share in enumerate(np.array_split(order, num_parts))
         ]
-        classes = _write_parts(tasks, num_workers)
+        classes = write_parts(tasks, num_workers)
         info = {
             "num_images": len(images),
             "num_classes": _num_classes(images, classes),
@@ -103,63 +95,6 @@ def convert_bin(path: str | Path, output: str | Path) -> dict[str, Any]:
         info = {"num_images": len(bins), "num_pairs": len(issame), "num_same": sum(issame), "num_parts": 1}
         write_dataset_info(directory, info)
     return info
-
-
-@dataclass(frozen=True)
-class _Part:
-    """A part to write: the image records of ``records`` at ``offsets``, whose labels must be below ``num_classes``."""
-
-    path: Path
-    records: Path
-    keys: np.ndarray
-    offsets: np.ndarray
-    num_classes: int | None
-
-
-def _write_parts(parts: list[_Part], num_workers: int) -> set[int]:
-    """Write all parts and return the classes they hold."""
-    num_workers = min(num_workers, len(parts))
-    if num_workers <= 1:
-        return set().union(*(_write_part(part, show=True) for part in parts))
-    # Fresh processes rather than forks, so that this may be called from a process with threads.
-    pool = ProcessPoolExecutor(num_workers, get_context("spawn"), _prepare_process)
-    try:
-        futures = [pool.submit(_write_part, part) for part in parts]
-        bar = progress(as_completed(futures), total=len(parts), desc="converting", unit="part")
-        return set().union(*(future.result() for future in bar))
-    except BrokenProcessPool as error:
-        raise UserError("a worker process was killed; if memory ran out, use a smaller --num_workers") from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _write_part(part: _Part, show: bool = False) -> set[int]:
-    classes = set()
-    rows = zip(part.keys.tolist(), part.offsets.tolist(), strict=True)
-    if show:
-        rows = progress(rows, total=len(part.keys), desc=part.path.name, unit="img")
-    with RecordReader(part.records) as reader, open(part.path, "wb") as handle:
-        for key, offset in rows:
-            encoded, label = read_image(reader, key, offset)
-            if part.num_classes is not None and label >= part.num_classes:
-                raise UserError(
-                    f"{part.records}: key {key} at byte {offset} has label {label}, "
-                    f"but its property file says {part.num_classes} classes; correct property"
-                )
-            classes.add(label)
-            write_record(handle, encode_train_record(encoded, label))
-    return classes
-
-
-def _prepare_process() -> None:
-    """Let a worker end at once and silently on Ctrl-C, and with its parent."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-    def end_with_parent() -> None:
-        parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 def _num_classes(images: RecordIOImages, classes: set[int]) -> int:

@@ -98,6 +98,7 @@ def write_snapshot(path: Path, world: World, contents: Contents, shard: HeadShar
 
 def _save(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+    path.chmod(0o644)  # the library makes it private
     sync_path(path)
 
 

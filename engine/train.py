@@ -46,6 +46,8 @@ def complete_config(config: EasyDict, ranks: int, device: str) -> EasyDict:
     """
     completed = EasyDict(config)
     completed.device = device
+    # Made-up people teach nothing that is worth verifying, and whoever tries them has no real sets at hand.
+    completed.do_validation_while_train = config.do_validation_while_train and not config.use_synthetic_data
     completed.train_batch_size = config.train_batch_size or config.train_batch_size_per_device * ranks
     if completed.train_batch_size % ranks:
         raise UserError(f"--train_batch_size {completed.train_batch_size} is no multiple of the {ranks} ranks")

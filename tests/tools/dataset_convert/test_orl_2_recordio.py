@@ -25,11 +25,10 @@ def pictures() -> dict[tuple[int, int], np.ndarray]:
 
 def find_picture(pictures: dict[tuple[int, int], np.ndarray], image: np.ndarray) -> tuple[int, int]:
     """Return (person, number) of the picture an image was made from."""
-    centre = image[::3, 10:102:3, 1].astype(int)  # every third pixel is enough to tell them apart
-    errors = {name: np.abs(picture[::3, ::3] - centre).mean() for name, picture in pictures.items()}
-    best = min(errors, key=errors.get)
-    assert errors[best] < 2
-    return best
+    thumbnails = np.stack([picture[::6, ::6] for picture in pictures.values()]).astype(int)
+    errors = np.abs(thumbnails - image[::6, 10:102:6, 1]).mean(axis=(1, 2))
+    assert np.sort(errors)[0] < 3 < np.sort(errors)[1]
+    return list(pictures)[int(errors.argmin())]
 
 
 def test_dataset(run_tool: Callable, tmp_path: Path, pictures: dict[tuple[int, int], np.ndarray]) -> None:

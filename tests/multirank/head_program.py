@@ -1,0 +1,82 @@
+"""Rank program: every head of ``head_cases`` in both forms, in one compiled graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from engine.world import join_world, local_view
+from ops import flow
+from ops.head import MarginSoftmaxHead
+from ops.margins import CombinedMargin
+from tests.support.head_cases import CASES, EMB_SIZE, SEED, HeadCase, extreme_embeddings, usual_embeddings
+from tests.support.ranks import serve
+
+WORLD = join_world("cpu")
+
+
+def make_head(case: HeadCase, model_parallel: bool) -> MarginSoftmaxHead:
+    head = MarginSoftmaxHead(
+        case.num_classes, EMB_SIZE, WORLD.placement, WORLD.rank,
+        margin=None if case.margin is None else CombinedMargin(*case.margin),
+        scale=case.scale, model_parallel=model_parallel, bias=case.bias, seed=SEED,
+    )  # fmt: skip
+    if case.bias:
+        start, stop = head.shards.real_rows(head.shard)
+        local = np.full(head.shards.rows, 50, np.float32)  # a padding row with a large bias must still be nobody
+        local[: stop - start] = case.bias_values()[start:stop]
+        local_view(head.bias).copy_(flow.tensor(local))
+    return head
+
+
+class HeadsGraph(flow.nn.Graph):
+    """Embeddings [B, E] and labels [B] of each head, split(0), to every head's loss, count and gradients."""
+
+    def __init__(self, heads: list[MarginSoftmaxHead]) -> None:
+        super().__init__()
+        self.heads = flow.nn.ModuleList(heads)
+        self.config.proto.train_conf.SetInParent()
+
+    def build(self, *inputs: flow.Tensor) -> list[flow.Tensor]:
+        pairs = list(zip(self.heads, inputs[::2], inputs[1::2], strict=True))
+        for embeddings in inputs[::2]:
+            embeddings.requires_grad_()
+        results = [head(embeddings, labels) for head, embeddings, labels in pairs]
+        # One graph has one backward pass; the sum keeps the heads' gradients apart.
+        total = sum(loss for loss, _ in results)
+        flow._oneflow_internal.nn.graph.AddTensorAsGraphLoss(total)
+        wanted = [t for head, x, _ in pairs for t in (x, *(p.lazy_origin for p in head.parameters()))]
+        gradients = iter(flow.autograd.grad([total], wanted))
+        outputs = []
+        for (head, _, _), (loss, correct) in zip(pairs, results, strict=True):
+            own = [next(gradients) for _ in range(1 + len(list(head.parameters())))]
+            outputs += [value.to_global(sbp=flow.sbp.broadcast) for value in (loss.detach(), correct.detach(), *own)]
+        return outputs
+
+
+def read_outputs(outputs: list[flow.Tensor], heads: list[MarginSoftmaxHead]) -> list[dict[str, np.ndarray]]:
+    arrays = iter([output.to_local().numpy().copy() for output in outputs])
+    keys = ("loss", "correct", "embeddings", "weight")
+    return [{key: next(arrays) for key in (*keys, *(["bias"] if head.bias is not None else []))} for head in heads]
+
+
+def main(forms: list[bool]) -> dict[str, Any]:
+    """Run the model parallel (True) and replicated (False) ``forms`` of all cases."""
+    heads = [make_head(case, parallel) for parallel in forms for case in CASES]
+    graph = HeadsGraph(heads)
+    part = usual_embeddings().shape[0] // WORLD.size
+    mine = slice(WORLD.rank * part, (WORLD.rank + 1) * part)
+    results = {}
+    for kind in ("usual", "extreme"):
+        inputs = []
+        for case in CASES * len(forms):
+            embeddings = usual_embeddings() if kind == "usual" else extreme_embeddings(case)
+            inputs += [WORLD.split(embeddings[mine].copy()), WORLD.split(case.labels()[mine].copy())]
+        results[kind] = read_outputs(graph(*inputs), heads)
+    results["sbp"] = [str(head.weight.sbp[0]) for head in heads]
+    return results
+
+
+if __name__ == "__main__":
+    serve(main)

@@ -1,0 +1,24 @@
+"""Rank program: short runs of the tiny network, one after the other in one process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tests.support.ranks import serve
+from tests.support.tiny import read_losses, tiny_config, tiny_network, train
+
+
+def main(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return what rank 0 logged for every run: name -> [(step, loss)]; a run is {folder, network, config keys}."""
+    losses = {}
+    for name, run in runs.items():
+        config = tiny_config(Path(run["folder"]), **run["config"])
+        trainer = train(config, tiny_network(**run.get("network", {})))
+        if trainer.world.rank == 0:
+            losses[name] = read_losses(config)
+    return losses
+
+
+if __name__ == "__main__":
+    serve(main)

@@ -1,0 +1,88 @@
+"""A network that trains in milliseconds, and the trainer's pieces around it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from easydict import EasyDict
+
+import sample_config
+from backbones.graph import NetworkGraph
+from backbones.initializer import initial_arrays
+from backbones.layers import add_image_input
+from data.synthetic import SyntheticSource
+from engine.config import merge
+from engine.reporting import RankReporter
+from engine.schedule import make_plan
+from engine.train import find_start, run_directory
+
+IMAGE_SIZE = 16
+EMB_SIZE = 16
+
+
+def tiny_network(dropout: float = 0.0, batch_norm: bool = False) -> NetworkGraph:
+    """conv, PReLU, FC; without BatchNorm, whose statistics are each rank's own, any number of ranks gives one result."""
+    graph = NetworkGraph()
+    x = add_image_input(graph, IMAGE_SIZE)
+    x = graph.conv(x, "conv0", 8, kernel=3, stride=2, pad=1, bias=True)
+    if batch_norm:
+        x = graph.batch_norm(x, "bn0", 2e-5)
+    x = graph.prelu(x, "relu0")
+    if dropout:
+        x = graph.dropout(x, "dropout0", dropout)
+    x = graph.flatten(x, "flatten0")
+    graph.fully_connected(x, "fc1", EMB_SIZE)
+    return graph
+
+
+def tiny_config(folder: Path, loss: str = "arcface", **changes: Any) -> EasyDict:
+    """Return complete settings of a short run that writes below ``folder``; ``changes`` win."""
+    config = merge(sample_config, "y1", "orl", loss)
+    config.update(
+        device="cpu", use_synthetic_data=True, num_classes=31, total_img_num=93, image_size=IMAGE_SIZE,
+        emb_size=EMB_SIZE, train_batch_size=8, num_workers=0, train_iter=20, lr=0.02, lr_steps=[], scales=[],
+        loss_s=16.0, loss_print_frequency=1, iter_num_in_snapshot=0, save_last_snapshot=False,
+        do_validation_while_train=False, models_root=str(folder / "models"), log_dir=str(folder / "log"),
+        val_targets=[],
+    )  # fmt: skip
+    config.update(changes)
+    return config
+
+
+def make_trainer(config: EasyDict, network: NetworkGraph, reporter: RankReporter | None = None) -> tuple:
+    """Return (trainer, source) as ``engine.train`` puts them together, around ``network``."""
+    from backbones.module import Backbone
+    from engine.trainer import Trainer
+    from engine.world import join_world
+    from ops import flow
+    from ops.head import build_head
+
+    world = join_world(config.device)
+    source = SyntheticSource(config.total_img_num, config.num_classes, config.image_size, config.seed)
+    snapshot = find_start(config)
+    backbone = Backbone(network, initial_arrays(network, config.seed)).to_global(world.placement, flow.sbp.broadcast)
+    head = build_head(config, world.placement, world.rank)
+    plan = make_plan(config, len(source))
+    log_dir = run_directory(config, config.log_dir)
+    trainer = Trainer(config, world, backbone, head, plan, reporter or RankReporter(), log_dir, snapshot)
+    return trainer, source
+
+
+def train(config: EasyDict, network: NetworkGraph, reporter: RankReporter | None = None) -> Any:
+    """Run to the end and return the trainer."""
+    trainer, source = make_trainer(config, network, reporter)
+    trainer.run(source)
+    return trainer
+
+
+def read_metrics(config: EasyDict, kind: str = "train") -> list[dict[str, Any]]:
+    """Return the lines of ``kind`` of the run's metrics.jsonl."""
+    text = (run_directory(config, config.log_dir) / "metrics.jsonl").read_text()
+    return [line for line in map(json.loads, text.splitlines()) if line["kind"] == kind]
+
+
+def read_losses(config: EasyDict) -> list[tuple[int, float]]:
+    """Return (step, loss) of every logged step."""
+    return [(line["step"], line["loss"]) for line in read_metrics(config)]
