@@ -164,11 +164,11 @@ def find_parts(
     directory = Path(directory)
     name = f"{prefix}{'0' * (suffix_length or 5)}"
     hint = hint or (
-        "python tools/dataset_convert/mx_recordio_2_ofrecord.py --data_dir <folder of train.rec> --output_filepath "
-        f"{directory}"
+        "get the set as recordio (train.rec, train.idx, property; InsightFace's dataset zoo lists them) and convert it: "
+        f"python tools/dataset_convert/mx_recordio_2_ofrecord.py --data_dir <its folder> --output_filepath {directory}"
     )
     if not directory.is_dir():
-        raise UserError(f"looked for OFRecord parts in {directory}, which is no folder; convert with: {hint}")
+        raise UserError(f"looked for OFRecord parts {name}, ... in {directory}, which does not exist; {hint}")
     pattern = re.compile(rf"{re.escape(prefix)}(\d+)")
     numbers = {entry.name: pattern.fullmatch(entry.name) for entry in directory.iterdir() if entry.is_file()}
     parts = {
@@ -177,7 +177,7 @@ def find_parts(
         if match and (not suffix_length or match[1] == str(int(match[1])).zfill(suffix_length))
     }
     if not parts:
-        raise UserError(f"looked in {directory} and found no part files; expected {name} ...; convert with: {hint}")
+        raise UserError(f"looked in {directory} and found no part files; expected {name}, ...; {hint}")
     if part_num and len(parts) != part_num:
         raise UserError(
             f"{directory} has {len(parts)} part files, but the config expects {part_num}; "
