@@ -11,7 +11,8 @@ import sys
 from common.errors import run_command
 from engine.config import resolve_train_config
 from engine.launch import choose_device, is_rank, launch
-from engine.train import check_run, complete_config, run_directory, run_rank
+from engine.paths import run_directory
+from engine.train import check_run, complete_config, run_rank
 
 
 def main() -> int:

@@ -39,13 +39,13 @@ def choose_device(config: Mapping[str, Any]) -> tuple[str, int]:
     Raises:
         UserError: CUDA was asked for and there are not enough GPUs.
     """
-    gpus = 0 if config["device"] == "cpu" else _count_gpus()
     wanted = config["device_num_per_node"]
-    if config["device"] == "cuda" and gpus < max(wanted, 1):
-        raise UserError(f"--device cuda with {max(wanted, 1)} rank(s) per node, but {gpus} GPU(s) are visible here")
-    if gpus and gpus >= wanted:
-        return "cuda", wanted or gpus
-    return "cpu", wanted or 1
+    gpus = 0 if config["device"] == "cpu" else _count_gpus()
+    if config["device"] == "cpu" or (config["device"] == "auto" and gpus == 0):
+        return "cpu", wanted or 1
+    if gpus < max(wanted, 1):
+        raise UserError(f"{max(wanted, 1)} rank(s) per node asked for, {gpus} GPU(s) visible; --device cpu needs none")
+    return "cuda", wanted or gpus
 
 
 def _count_gpus() -> int:

@@ -14,15 +14,11 @@ from common.errors import UserError
 from data.ofrecord_source import OFRecordSource
 from data.source import ImageSource
 from data.synthetic import SyntheticSource
+from engine.paths import check_shared, run_directory
 from engine.reporting import RankReporter
 from engine.schedule import make_plan
 from engine.snapshot import Snapshot, find_newest
 from engine.validation_sets import check_sets
-
-
-def run_directory(config: Mapping[str, Any], root: str) -> Path:
-    """Return ``root``/network-loss-dataset."""
-    return Path(root) / f"{config['network']}-{config['loss']}-{config['dataset']}"
 
 
 def open_source(config: Mapping[str, Any]) -> ImageSource:
@@ -123,6 +119,7 @@ def _train(config: EasyDict, reporter: RankReporter) -> None:
 
     world = join_world(config.device)
     config = complete_config(config, world.size, config.device)
+    check_shared(run_directory(config, config.models_root), world)
     source = open_source(config)
     snapshot = find_start(config)
     backbone = build_backbone(config, config.seed)

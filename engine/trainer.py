@@ -19,6 +19,7 @@ from engine.dropout import draw_keep_masks
 from engine.graphs import TrainGraph
 from engine.log import RunLog, StepMeter, format_seconds
 from engine.optimizer import SGD
+from engine.paths import run_directory
 from engine.reporting import RankReporter
 from engine.schedule import Plan, step_scale
 from engine.snapshot import Contents, Snapshot, snapshot_path, write_snapshot
@@ -58,7 +59,7 @@ class Trainer:
         self.step = self.position = 0
         self.validator: Validator | None = None
         self._reporter = reporter
-        self._root = Path(config["models_root"]) / run_name(config)
+        self._root = run_directory(config, config["models_root"])
         self._highest = 0.0
         self._saved_step = -1
         self._drop = max((n.attrs["p"] for n in backbone.network.nodes if n.op == "dropout"), default=0.0)
@@ -179,8 +180,3 @@ class Trainer:
         momentum = load_head(self.head, snapshot)
         self.optimizer.load_momentum({**snapshot.momentum(), **momentum})
         self._saved_step = self.step
-
-
-def run_name(config: Mapping[str, Any]) -> str:
-    """Return the name of the run's folders: network-loss-dataset."""
-    return f"{config['network']}-{config['loss']}-{config['dataset']}"
