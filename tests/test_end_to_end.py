@@ -1,0 +1,124 @@
+"""The main job as a user runs it: commands on real faces, from recordio to ONNX."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from data.verification_set import load_verification_set
+from engine.snapshot import Snapshot
+from evaluation.verification import embed_set, verify_embeddings
+
+ROOT = Path(__file__).resolve().parents[1]
+STEPS = 3
+
+
+def run(*command: str, folder: Path, code: int = 0) -> subprocess.CompletedProcess:
+    script, *rest = command
+    result = subprocess.run(
+        [sys.executable, str(ROOT / script), *rest], cwd=folder, capture_output=True, text=True, timeout=400
+    )
+    assert result.returncode == code, result.stdout + result.stderr
+    return result
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder with faces, parts and a y1 trained for a few steps on two ranks, and what the training printed."""
+    folder = tmp_path_factory.mktemp("job")
+    faces, converters = "datasets/faces_orl", "tools/dataset_convert"
+    run(f"{converters}/orl_2_recordio.py", "--output_dir", faces, folder=folder)
+    run(f"{converters}/mx_recordio_2_ofrecord.py", "--data_dir", faces, "--output_filepath", f"{faces}/ofrecord/train",
+        folder=folder)  # fmt: skip
+    run(f"{converters}/bin_2_ofrecord.py", "--data_dir", faces, "--output_filepath", f"{faces}/ofrecord/orl",
+        "--dataset_name", "orl", folder=folder)  # fmt: skip
+    trained = run(
+        "insightface_train.py", "--dataset", "orl", "--network", "y1", "--loss", "arcface", "--device", "cpu",
+        "--device_num_per_node", "2", "--train_batch_size", "8", "--train_iter", str(STEPS), "--bn_mom", "0.5",
+        "--validation_interval", str(STEPS), "--loss_print_frequency", "1", folder=folder,
+    )  # fmt: skip
+    return folder, trained.stdout
+
+
+def accuracy_line(text: str) -> str:
+    return re.search(r"^\[orl\]\[\d+\]Accuracy-Flip: \d\.\d{5}\+-\d\.\d{5}$", text, re.MULTILINE)[0]
+
+
+def test_training_says_where_the_head_is(job: tuple[Path, str]) -> None:
+    assert "fc7: placement cpu x 2 ranks, sbp oneflow.sbp.split(dim=0), 30 classes, 15 rows per rank" in job[1]
+
+
+def test_training_logs_every_step(job: tuple[Path, str]) -> None:
+    folder, printed = job
+    metrics = (folder / "output/log/y1-arcface-orl/metrics.jsonl").read_text().splitlines()
+    steps = [json.loads(line)["step"] for line in metrics if json.loads(line)["kind"] == "train"]
+    assert steps == [1, 2, 3]
+    assert len(re.findall(r"^Epoch\[0\] Batch \[\d/38\]\tSpeed: [\d.]+ samples/sec", printed, re.MULTILINE)) == STEPS
+    assert list((folder / "output/log/y1-arcface-orl").glob("events.out.tfevents.*"))
+
+
+def test_verification_alone_repeats_the_numbers_of_training(job: tuple[Path, str]) -> None:
+    folder, printed = job
+    snapshot = f"models/y1-arcface-orl/snapshot_{STEPS}"
+    command = ("insightface_val.py", "--model_load_dir", snapshot, "--network", "y1", "--device", "cpu")
+    from_parts = run(*command, "--report", "report", folder=folder)
+    from_bin = run(*command, "--orl_dataset_dir", "datasets/faces_orl/orl.bin", folder=folder)
+    assert accuracy_line(from_parts.stdout) == accuracy_line(from_bin.stdout) == accuracy_line(printed)
+    report = json.loads((folder / "report/report.json").read_text())["sets"]["orl"]
+    assert f"{report['accuracy']:1.5f}+-{report['accuracy_std']:1.5f}" in accuracy_line(printed)
+    assert report["pairs"] == 900
+    assert (folder / "report/roc.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_onnx_gives_the_same_verification(job: tuple[Path, str]) -> None:
+    folder, printed = job
+    snapshot = f"models/y1-arcface-orl/snapshot_{STEPS}"
+    run("tools/oneflow2onnx.py", "--model_load_dir", snapshot, "--onnx_path", "y1.onnx", folder=folder)
+    model = onnx.load(folder / "y1.onnx")
+    assert model.opset_import[0].version == 17
+    assert {item.key for item in model.metadata_props} >= {"network", "preprocessing", "source_sha256"}
+    session = onnxruntime.InferenceSession(str(folder / "y1.onnx"), providers=["CPUExecutionProvider"])
+    faces = load_verification_set(folder / "datasets/faces_orl/orl.bin", "orl")
+    plain, flipped = embed_set(
+        lambda images: session.run(["fc1"], {"data": images.astype(np.float32)})[0], faces.images, faces.index, 20
+    )
+    result = verify_embeddings("orl", plain, flipped, faces.issame)
+    assert f"{result.accuracy:1.5f}" == re.search(r"Flip: (\d\.\d{5})", accuracy_line(printed))[1]
+
+
+def test_onnx_that_differs_is_not_kept(job: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from tools import oneflow2onnx
+
+    folder, _ = job
+    snapshot = Snapshot.open(folder / f"models/y1-arcface-orl/snapshot_{STEPS}")
+    arrays = snapshot.backbone()
+    arrays["conv_1_conv2d_weight"] = arrays["conv_1_conv2d_weight"] * 1.01
+    graph = oneflow2onnx.build_graph(snapshot.about["config"])
+    wrong = oneflow2onnx.write_onnx(graph, arrays, {})
+    monkeypatch.setattr(oneflow2onnx, "write_onnx", lambda *_: wrong)
+    monkeypatch.setattr(
+        sys, "argv", ["x", "--model_load_dir", str(snapshot.path), "--onnx_path", str(folder / "w.onnx")]
+    )
+    with pytest.raises(oneflow2onnx.UserError, match="is not written"):
+        oneflow2onnx.main()
+    assert not (folder / "w.onnx").exists()
+
+
+def test_a_new_run_does_not_touch_the_old_one(job: tuple[Path, str]) -> None:
+    result = run("insightface_train.py", "--dataset", "orl", "--network", "y1", folder=job[0], code=1)
+    assert result.stderr.startswith("error: models/y1-arcface-orl/snapshot_3 is there from an earlier run")
+    assert result.stderr.count("\n") == 1
+
+
+def test_verification_names_the_wrong_network(job: tuple[Path, str]) -> None:
+    snapshot = f"models/y1-arcface-orl/snapshot_{STEPS}"
+    result = run("insightface_val.py", "--model_load_dir", snapshot, "--network", "r50", folder=job[0], code=1)
+    assert result.stderr == f"error: --network r50: the snapshot {snapshot} is of network y1\n"
