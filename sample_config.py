@@ -26,6 +26,8 @@ config.fc7_lr_mult = 1.0
 config.fc7_wd_mult = 1.0
 config.fc7_no_bias = False
 config.data_rand_mirror = True
+config.data_shift = 0.0
+config.data_zoom = 0.0
 config.val_targets = ["lfw", "cfp_fp", "agedb_30"]
 config.ckpt_embedding = False
 

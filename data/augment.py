@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import cv2
 import numpy as np
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -30,6 +33,45 @@ def random_bits(seed: int, purpose: int, epochs: int | np.ndarray, indices: np.n
         return _mix(state)
 
 
-def mirror_flags(seed: int, epochs: int | np.ndarray, indices: np.ndarray) -> np.ndarray:
-    """Return bool [B]: which images to mirror left to right, each with probability one half."""
-    return random_bits(seed, 1, epochs, indices) >> np.uint64(63) == 1
+def _uniform(seed: int, purpose: int, epochs: int | np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """Return float64 [B], uniform in [-1, 1)."""
+    return (random_bits(seed, purpose, epochs, indices) >> np.uint64(11)) / 2.0**52 - 1.0
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is done to the training images, drawn anew for each image and epoch.
+
+    Attributes:
+        mirror: mirror left to right with probability one half.
+        shift: move by up to so many pixels in each direction, edges repeated.
+        zoom: enlarge or shrink about the centre by up to this share (0.1: 0.9 to 1.1 times).
+    """
+
+    mirror: bool = True
+    shift: float = 0.0
+    zoom: float = 0.0
+
+    def draw(self, seed: int, epochs: int | np.ndarray, indices: np.ndarray) -> np.ndarray:
+        """Return float32 [B, 4]: for each image whether to mirror it (0 or 1), the shift in x and y, the zoom factor."""
+        draws = np.zeros((len(indices), 4), np.float32)
+        if self.mirror:
+            draws[:, 0] = random_bits(seed, 1, epochs, indices) >> np.uint64(63)
+        draws[:, 1] = self.shift * _uniform(seed, 2, epochs, indices)
+        draws[:, 2] = self.shift * _uniform(seed, 3, epochs, indices)
+        draws[:, 3] = 1.0 + self.zoom * _uniform(seed, 4, epochs, indices)
+        return draws
+
+
+def augment_image(image: np.ndarray, draw: np.ndarray) -> np.ndarray:
+    """Return uint8 [S, S, 3], ``image`` changed as one row of ``Augmentation.draw`` says."""
+    mirror, dx, dy, zoom = draw.tolist()
+    if mirror:
+        image = image[:, ::-1]
+    if (dx, dy, zoom) == (0.0, 0.0, 1.0):
+        return image
+    centre = (image.shape[0] - 1) / 2
+    offset = centre * (1 - zoom)
+    matrix = np.array([[zoom, 0, offset + dx], [0, zoom, offset + dy]])
+    size = (image.shape[1], image.shape[0])
+    return cv2.warpAffine(np.ascontiguousarray(image), matrix, size, borderMode=cv2.BORDER_REPLICATE)

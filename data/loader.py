@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError
-from data.augment import mirror_flags
+from data.augment import Augmentation
 from data.sampler import SampleStream
 from data.source import ImageSource
 from data.worker import fill_batch, map_images
@@ -55,7 +55,7 @@ class _Request:
     epoch: int
     position: int
     locations: np.ndarray
-    mirror: np.ndarray
+    draws: np.ndarray
 
 
 class BatchLoader:
@@ -69,8 +69,8 @@ class BatchLoader:
         global_batch_size: images a step over all ranks; a multiple of ``world_size``.
         rank: this process, 0..world_size-1.
         world_size: number of ranks.
-        seed: decides the order and the mirroring.
-        mirror: mirror each image left to right with probability one half, anew each epoch.
+        seed: decides the order and the augmentation.
+        augmentation: what is done to the images.
         num_workers: worker processes; 0 decodes in this process, with the same result bit for bit.
         start_step: number of the first batch; a run resumed there goes on as if it had never stopped.
         start_position: place of the first batch in the stream, start_step * global_batch_size unless given; a run that
@@ -92,7 +92,7 @@ class BatchLoader:
         rank: int = 0,
         world_size: int = 1,
         seed: int = 0,
-        mirror: bool = True,
+        augmentation: Augmentation = Augmentation(),  # noqa: B008 (frozen)
         num_workers: int = 0,
         start_step: int = 0,
         start_position: int | None = None,
@@ -106,7 +106,7 @@ class BatchLoader:
         self._global_batch_size = global_batch_size
         self._batch_size = global_batch_size // world_size
         self._rank = rank
-        self._mirror = mirror
+        self._augmentation = augmentation
         self._step = start_step
         position = start_step * global_batch_size if start_position is None else start_position
         self._origin = position - start_step * global_batch_size
@@ -147,15 +147,13 @@ class BatchLoader:
         begin = self._origin + step * self._global_batch_size
         first = begin + self._rank * self._batch_size
         indices, epochs = self._stream.take(first, first + self._batch_size)
-        mirror = np.zeros(len(indices), bool)
-        if self._mirror:
-            mirror = mirror_flags(self._stream.seed, epochs, indices)
-        return _Request(step, begin // self._stream.num_images, first, self._source.locate(indices), mirror)
+        draws = self._augmentation.draw(self._stream.seed, epochs, indices)
+        return _Request(step, begin // self._stream.num_images, first, self._source.locate(indices), draws)
 
     def _decode_here(self) -> Batch:
         request = self._request(self._step)
         images = np.empty((self._batch_size, 3, self._source.image_size, self._source.image_size), np.uint8)
-        labels = fill_batch(self._source, request.locations, request.mirror, images)
+        labels = fill_batch(self._source, request.locations, request.draws, images)
         return Batch(request.step, request.epoch, request.position, images, labels)
 
 
@@ -189,7 +187,7 @@ class _WorkerTeam:
         worker = request.step % len(self._connections)
         self._pending.append(request)
         with contextlib.suppress(ConnectionError):  # the worker is gone; collect says so when it comes to this batch
-            self._connections[worker].send((request.step % self.num_slots, request.locations, request.mirror))
+            self._connections[worker].send((request.step % self.num_slots, request.locations, request.draws))
 
     def collect(self) -> Batch:
         """Wait for the oldest batch."""

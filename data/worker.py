@@ -16,16 +16,17 @@ import cv2
 import numpy as np
 
 from common.errors import UserError
+from data.augment import augment_image
 from data.source import ImageSource
 
 
-def fill_batch(source: ImageSource, locations: np.ndarray, mirror: np.ndarray, images: np.ndarray) -> np.ndarray:
+def fill_batch(source: ImageSource, locations: np.ndarray, draws: np.ndarray, images: np.ndarray) -> np.ndarray:
     """Read one batch.
 
     Args:
         source: where the images come from.
         locations: int64 [B, K], the source's locations of the images.
-        mirror: bool [B], which images to mirror.
+        draws: float32 [B, 4], what ``augment_image`` does to each.
         images: uint8 [B, 3, size, size], filled in place.
 
     Returns:
@@ -37,7 +38,7 @@ def fill_batch(source: ImageSource, locations: np.ndarray, mirror: np.ndarray, i
     labels = np.empty(len(locations), np.int32)
     for i, location in enumerate(locations):
         image, labels[i] = source.fetch(location)
-        images[i] = (image[:, ::-1] if mirror[i] else image).transpose(2, 0, 1)
+        images[i] = augment_image(image, draws[i]).transpose(2, 0, 1)
     return labels
 
 
@@ -51,7 +52,7 @@ def serve(connection_handle: int, memory_handle: int) -> None:
 
     Args:
         connection_handle: file descriptor of the connection. First come ``sys.path``, then (source, shape of the shared
-            memory [slots, B, 3, size, size]), then requests (slot, locations, mirror), each answered by
+            memory [slots, B, 3, size, size]), then requests (slot, locations, draws), each answered by
             (labels or None, message of a user error or None, traceback of another error or None).
         memory_handle: file descriptor of the shared memory.
     """
@@ -63,9 +64,9 @@ def serve(connection_handle: int, memory_handle: int) -> None:
         source, shape = connection.recv()
         slots = map_images(memory_handle, shape)
         while True:
-            slot, locations, mirror = connection.recv()
+            slot, locations, draws = connection.recv()
             try:
-                answer = (fill_batch(source, locations, mirror, slots[slot]), None, None)
+                answer = (fill_batch(source, locations, draws, slots[slot]), None, None)
             except UserError as error:
                 answer = (None, str(error), None)
             except Exception:

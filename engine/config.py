@@ -30,6 +30,7 @@ from engine.snapshot import Snapshot
 ROOT = Path(__file__).resolve().parent.parent
 TABLES = ("config", "default", "network", "dataset", "loss")
 LOSSES = ("softmax", "margin_softmax")
+_ACCEPTED = {bool: (bool, int), float: (float, int), list: (list, tuple)}  # in config.py, beyond the same type
 
 
 def load_tables(folder: Path = ROOT) -> ModuleType:
@@ -55,27 +56,30 @@ def load_tables(folder: Path = ROOT) -> ModuleType:
 
 
 def _check_keys(module: ModuleType, path: Path) -> None:
-    known = known_keys()
+    known = known_values()
     for table in ("config", "default"):
-        _refuse_unknown(getattr(module, table), known, f"{path}: {table}")
+        _check_entry(getattr(module, table), known, f"{path}: {table}")
     for table in ("network", "dataset", "loss"):
         for name, entry in getattr(module, table).items():
-            _refuse_unknown(entry, known, f"{path}: {table}.{name}")
+            _check_entry(entry, known, f"{path}: {table}.{name}")
 
 
-def known_keys() -> set[str]:
-    """Return every key that sample_config.py uses anywhere."""
-    keys = set(sample_config.config) | set(sample_config.default)
+def known_values() -> dict[str, Any]:
+    """Return every key that sample_config.py uses anywhere, with a value it has there."""
+    values = {}
     for table in (sample_config.network, sample_config.dataset, sample_config.loss):
         for entry in table.values():
-            keys |= set(entry)
-    return keys
+            values |= entry
+    return {**values, **sample_config.default, **sample_config.config}
 
 
-def _refuse_unknown(entry: dict[str, Any], known: set[str], where: str) -> None:
-    for key in entry:
+def _check_entry(entry: dict[str, Any], known: dict[str, Any], where: str) -> None:
+    for key, value in entry.items():
         if key not in known:
             raise UserError(f"{where} has the unknown key '{key}'; known: {', '.join(sorted(known))}")
+        kind = type(known[key])
+        if not isinstance(value, _ACCEPTED.get(kind, kind)):
+            raise UserError(f"{where}: {key} = {value!r} is no {kind.__name__}; sample_config.py has {known[key]!r}")
 
 
 def merge(tables: ModuleType, network: str, dataset: str, loss: str) -> EasyDict:
@@ -113,6 +117,9 @@ def _read_flags(argv: Sequence[str], options: Sequence[Option], config: EasyDict
     add_set_options(parser, targets)
     given = vars(parser.parse_args(argv))
     config.update(given)
+    for option in options:  # a value from config.py has not been through the parser
+        if option.choices is not None:
+            lookup(dict.fromkeys(option.choices), config[option.key], option.key)
     return config
 
 
@@ -200,8 +207,9 @@ def _check_train(config: EasyDict) -> None:
         _require(config[key] > 0, f"--{key} {config[key]} must be at least 1")
     for key in ("train_batch_size", "num_workers", "iter_num_in_snapshot", "seed", "train_data_part_num"):
         _require(config[key] >= 0, f"--{key} {config[key]} must not be negative")
-    for key in ("lr", "weight_decay", "fc7_lr_mult", "fc7_wd_mult"):
+    for key in ("lr", "weight_decay", "fc7_lr_mult", "fc7_wd_mult", "data_shift"):
         _require(config[key] >= 0, f"--{key} {config[key]} must not be negative")
+    _require(0 <= config.data_zoom < 1, f"--data_zoom {config.data_zoom} must be in [0, 1)")
     _require(0 <= config.momentum < 1, f"--momentum {config.momentum} must be in [0, 1)")
     _require(0 <= config.bn_mom < 1, f"--bn_mom {config.bn_mom} must be in [0, 1)")
     _require(config.loss_s > 0, f"--loss_s {config.loss_s} must be positive")

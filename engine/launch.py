@@ -25,6 +25,7 @@ from engine.reporting import PIPE_VARIABLE
 
 _GRACE_SECONDS = 2.0  # between the first death and the look at who reported what
 _TAIL_LINES = 15
+_INTERRUPTED = 130  # what shells expect after Ctrl-C
 
 
 def is_rank() -> bool:
@@ -66,6 +67,7 @@ class _Rank:
     log: Path
     last_sign: float = field(default_factory=time.monotonic)
     failure: str | None = None
+    finished: bool = False
     pending: bytes = b""
     code: int | None = None
 
@@ -123,12 +125,20 @@ class Supervisor:
     def _watch(self) -> int:
         while any(rank.code is None for rank in self._ranks):
             self._listen(0.1)
+            if all(rank.finished for rank in self._ranks) and self._config["num_nodes"] == 1:
+                break  # they would linger for ranks of other nodes
             culprit = next((rank for rank in self._ranks if rank.code not in (None, 0)), None)
             if culprit is None:
                 culprit = self._find_silent()
             if culprit is not None:
+                if self._was_interrupted(culprit):
+                    return _INTERRUPTED
                 return self._report(culprit)
-        return 130 if self._stops else 0
+        return _INTERRUPTED if self._stops else 0
+
+    def _was_interrupted(self, rank: _Rank) -> bool:
+        """Tell whether a rank's end is what Ctrl-C asked for: its second time, or before the rank had started."""
+        return self._stops > 1 or (self._stops == 1 and rank.code in (_INTERRUPTED, -signal.SIGINT))
 
     def _listen(self, seconds: float) -> None:
         for key, _ in self._selector.select(seconds):
@@ -142,12 +152,16 @@ class Supervisor:
         for rank in self._ranks:
             if rank.code is None:
                 rank.code = rank.process.poll()
+            if rank.finished and rank.code is not None:
+                rank.code = 0  # what OneFlow does to a process after its work is of no interest
 
     def _digest(self, rank: _Rank, data: bytes) -> None:
         rank.last_sign = time.monotonic()
         *lines, rank.pending = (rank.pending + data).split(b"\n")
         for line in lines:
-            rank.failure = json.loads(line).get("failed", rank.failure)
+            message = json.loads(line)
+            rank.failure = message.get("failed", rank.failure)
+            rank.finished = message.get("finished", rank.finished)
 
     def _find_silent(self) -> _Rank | None:
         silent = min((rank for rank in self._ranks if rank.code is None), key=lambda rank: rank.last_sign, default=None)

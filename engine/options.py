@@ -100,6 +100,8 @@ TRAIN_OPTIONS = (
     Option("train_batch_size_per_device", int, DATA, "images per step and rank", ("--per_batch_size",)),
     Option("num_workers", int, DATA, "decoding processes per rank; 0 decodes in the rank itself"),
     Option("data_rand_mirror", parse_bool, DATA, "mirror half of the images", ("--rand_mirror",)),
+    Option("data_shift", float, DATA, "move each image by up to so many pixels"),
+    Option("data_zoom", float, DATA, "zoom each image by up to this share, 0.1: 0.9 to 1.1 times"),
     Option("seed", int, DATA, "the source of all randomness"),
     Option("train_unit", str, SCHEDULE, "what train_iter and the intervals count", choices=("batch", "epoch")),
     Option("train_iter", int, SCHEDULE, "length of the training"),

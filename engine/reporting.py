@@ -6,6 +6,7 @@ then go to stderr only.
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
 import json
 import os
@@ -18,6 +19,8 @@ from common.errors import UserError
 
 PIPE_VARIABLE = "INSIGHTFACE_REPORT_FD"
 _BEAT_SECONDS = 0.5
+_LINGER_SECONDS = 2.0
+_PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 
 class RankReporter:
@@ -34,8 +37,12 @@ class RankReporter:
         self.stop_requested = False
 
     def install(self) -> None:
-        """Route the fatal signals and the stop signals of this process."""
+        """Route the fatal signals and the stop signals of this process, and let it end with its supervisor."""
         faulthandler.enable()
+        if self._pipe is not None:
+            # A rank that waits in a collective call would not notice that nobody watches it any more.
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+            self._send({"alive": True})  # ends the process if the supervisor was gone before
         signal.signal(signal.SIGINT, self._request_stop)
         signal.signal(signal.SIGTERM, self._request_stop)
 
@@ -46,11 +53,16 @@ class RankReporter:
             self._last_beat = now
             self._send({"alive": True})
 
-    def finish(self, code: int = 0) -> None:
-        """End the process with ``code`` without waiting for OneFlow's shutdown, which can hang or abort."""
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+    def finish(self) -> None:
+        """End the process as a success, without OneFlow's shutdown, which can hang or abort.
+
+        A rank may still be on its way out of the last barrier, which rank 0 serves, and aborts when it finds another
+        one gone: so all wait a little and leave together, unless the supervisor knows sooner that all are done.
+        """
+        self._send({"finished": True})
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            time.sleep(_LINGER_SECONDS)
+        self._exit(0)
 
     def fail(self, error: BaseException) -> None:
         """Report why this rank fails and end the process."""
@@ -60,7 +72,12 @@ class RankReporter:
         if self._pipe is None:
             print(text, file=sys.stderr)
         self._send({"failed": text})
-        self.finish(1)
+        self._exit(1)
+
+    def _exit(self, code: int) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
     def _request_stop(self, number: int, frame: object) -> None:
         self.stop_requested = True

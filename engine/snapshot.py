@@ -32,6 +32,8 @@ MANIFEST = "snapshot.json"
 FORMAT = "insightface-oneflow-snapshot"
 VERSION = 1
 _NAME = re.compile(r"snapshot_(\d+)$")
+_NEEDED = ("config", "files")
+_NEEDED_TO_RESUME = ("step", "position", "highest_accuracy", "fc7")
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def snapshot_path(root: Path, step: int) -> Path:
 
 def find_newest(root: Path) -> Path | None:
     """Return the snapshot with the most steps below ``root``, None if there is none."""
-    found = [path for path in root.glob("snapshot_*") if _NAME.search(path.name) and (path / MANIFEST).is_file()]
+    found = [path for path in root.glob("snapshot_*") if _NAME.search(path.name)]
     return max(found, key=lambda path: int(_NAME.search(path.name)[1]), default=None)
 
 
@@ -97,9 +99,12 @@ def write_snapshot(path: Path, world: World, contents: Contents, shard: HeadShar
 
 
 def _save(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
-    path.chmod(0o644)  # the library makes it private
-    sync_path(path)
+    try:
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+        path.chmod(0o644)  # the library makes it private
+        sync_path(path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} cannot be written ({error}); the snapshots so far are untouched") from error
 
 
 def _replace(building: Path, path: Path) -> None:
@@ -149,6 +154,10 @@ class Snapshot:
             raise UserError(f"{manifest} is damaged ({error}); use another snapshot") from error
         if not isinstance(about, dict) or about.get("format") != FORMAT or about.get("version") != VERSION:
             raise UserError(f"{manifest} is not of format {FORMAT}, version {VERSION}")
+        needed = _NEEDED + (_NEEDED_TO_RESUME if "fc7" in about else ())
+        lacking = [key for key in needed if key not in about]
+        if lacking:
+            raise UserError(f"{manifest} is damaged: it lacks {', '.join(lacking)}; use another snapshot")
         for name, facts in about["files"].items():
             size = (path / name).stat().st_size if (path / name).is_file() else None
             if size != facts["bytes"]:
@@ -171,17 +180,17 @@ class Snapshot:
 
     def head_rows(self, start: int, stop: int) -> dict[str, np.ndarray]:
         """Return the class rows ``start``..``stop``-1 of every array of the head, from however many shards."""
+        shards = self.about["fc7"]["shards"]
+        # An empty range (a rank with padding only) still has names and widths: those of the first shard.
+        wanted = [s for s in shards if max(start, s["rows"][0]) < min(stop, s["rows"][1])] or shards[:1]
         pieces: dict[str, list[np.ndarray]] = {}
-        for shard in self.about["fc7"]["shards"]:
+        for shard in wanted:
             first, last = shard["rows"]
-            low, high = max(start, first), min(stop, last)
-            if low >= high and pieces:
-                continue
+            low, high = (max(start, first), min(stop, last)) if start < stop else (first, first)
             self._verify(shard["file"])
             with safe_open(self.path / shard["file"], framework="numpy") as file:
                 for name in file.keys():  # noqa: SIM118 (not a dict)
-                    rows = file.get_slice(name)[max(low - first, 0) : max(high - first, 0)]
-                    pieces.setdefault(name, []).append(rows)
+                    pieces.setdefault(name, []).append(file.get_slice(name)[low - first : high - first])
         return {name: np.concatenate(rows) for name, rows in pieces.items()}
 
     def _load(self, name: str) -> dict[str, np.ndarray]:

@@ -60,12 +60,12 @@ def find_start(config: Mapping[str, Any]) -> Snapshot | None:
     newest = find_newest(root)
     if config["resume"] and newest is not None:
         path = newest
-    elif config["model_load_dir"]:
-        path = Path(config["model_load_dir"])
-    elif newest is not None and not config["resume"]:
+    elif newest is not None and newest.resolve() != Path(config["model_load_dir"]).resolve():
         raise UserError(
             f"{newest} is there from an earlier run; --resume 1 continues it, another --models_root keeps it apart"
         )
+    elif config["model_load_dir"]:
+        path = Path(config["model_load_dir"])
     else:
         return None
     snapshot = Snapshot.open(path)
@@ -114,7 +114,7 @@ def _train(config: EasyDict, reporter: RankReporter) -> None:
     from engine.trainer import Trainer
     from engine.validation import Validator, load_sets
     from engine.world import join_world
-    from ops import flow
+    from ops import KERNELS, flow
     from ops.head import build_head
 
     world = join_world(config.device)
@@ -133,6 +133,7 @@ def _train(config: EasyDict, reporter: RankReporter) -> None:
         f"fc7: placement {world.device} x {world.size} ranks, sbp {head.weight.sbp[0]}, "
         f"{head.shards.num_classes} classes, {head.shards.rows} rows per rank"
     )
+    trainer.log.say(KERNELS)
     if snapshot is not None:
         trainer.log.say(f"resumed from {snapshot.path} at step {trainer.step}")
     if config.do_validation_while_train and config.val_targets:

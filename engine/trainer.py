@@ -13,6 +13,7 @@ import numpy as np
 
 from backbones.module import Backbone
 from common.errors import UserError
+from data.augment import Augmentation
 from data.loader import Batch, BatchLoader
 from data.source import ImageSource
 from engine.dropout import draw_keep_masks
@@ -29,6 +30,11 @@ from engine.world import World
 from evaluation.verification import highest_line, log_lines
 from ops import flow
 from ops.head import MarginSoftmaxHead
+
+_DIVERGED = (
+    "the snapshots so far are untouched: resume from the last one with a smaller --lr "
+    "(or smaller --loss_s, or start from a softmax snapshot)"
+)
 
 
 class Trainer:
@@ -76,9 +82,10 @@ class Trainer:
             UserError: the loss is no number any more, or a record of the data is bad.
         """
         config = self.config
+        augmentation = Augmentation(config["data_rand_mirror"], config["data_shift"], config["data_zoom"])
         with BatchLoader(
-            source, config["train_batch_size"], self.world.rank, self.world.size, config["seed"],
-            mirror=config["data_rand_mirror"], num_workers=config["num_workers"],
+            source, config["train_batch_size"], self.world.rank, self.world.size, config["seed"], augmentation,
+            num_workers=config["num_workers"],
             start_step=self.step, start_position=self.position,
         ) as loader:  # fmt: skip
             meter = StepMeter(config["train_batch_size"])
@@ -110,10 +117,7 @@ class Trainer:
         self.optimizer.step(gradients, step_scale(self.step, self.config["lr_steps"], self.config["scales"]))
         loss, correct, stops = metrics.to_local().numpy().tolist()
         if not math.isfinite(loss):
-            raise UserError(
-                f"the loss is {loss} at step {self.step + 1}; the snapshots so far are untouched: "
-                "resume from the last one with a smaller --lr (or smaller --loss_s, or start from a softmax snapshot)"
-            )
+            raise UserError(f"the loss is {loss} at step {self.step + 1}; {_DIVERGED}")
         self.step += 1
         self.position += self.config["train_batch_size"]
         self._reporter.beat()
@@ -149,12 +153,15 @@ class Trainer:
         average_statistics(self.backbone, self.world)
         path = snapshot_path(self._root, self.step)
         about = self._describe()
-        momentum, shard = None, None
+        weights, momentum, shard = self.backbone.named_arrays(), None, None
         if not self.config["ckpt_embedding"]:
             buffers = self.optimizer.momentum_arrays()
             momentum = {name: array for name, array in buffers.items() if not name.startswith("fc7_")}
             shard, about["fc7"] = read_head(self.head, buffers, self.world)
-        write_snapshot(path, self.world, Contents(about, self.backbone.named_arrays(), momentum), shard)
+        for name, array in {**weights, **(shard.arrays if shard else {})}.items():
+            if not np.isfinite(array).all():  # the last update can break what gave a finite loss before it
+                raise UserError(f"{name} holds NaN or Inf after step {self.step}; {_DIVERGED}")
+        write_snapshot(path, self.world, Contents(about, weights, momentum), shard)
         self._saved_step = self.step
         self.log.say(f"snapshot: {path}")
 

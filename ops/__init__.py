@@ -1,10 +1,13 @@
 """Mathematics on tensors, and the only door to OneFlow: ``from ops import flow``.
 
-Importing this package prepares the process (libraries, BLAS kernels, quiet start) before OneFlow is loaded.
+Importing this package prepares the process (libraries, BLAS kernels, quiet start), loads OneFlow, and puts the faster
+CPU kernels in place of OneFlow's own; ``KERNELS`` is a line that says which ones the process has.
 """
 
+from ops.native import load_native_kernels
 from ops.runtime import import_oneflow
 
 flow = import_oneflow()
+KERNELS = load_native_kernels()
 
-__all__ = ["flow"]
+__all__ = ["KERNELS", "flow"]

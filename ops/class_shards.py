@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _CHUNK = 4096
+_PURPOSE = 0x66633720  # keeps these draws apart from others of the same seed
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def initial_class_rows(seed: int, start: int, stop: int, emb_size: int) -> np.nd
     rows = np.empty((stop - start, emb_size), np.float32)
     for chunk in range(start // _CHUNK, -(-stop // _CHUNK)):
         first = chunk * _CHUNK
-        generator = np.random.Generator(np.random.Philox(key=[seed, chunk]))
+        generator = np.random.Generator(np.random.Philox(key=[seed, chunk], counter=[0, 0, 0, _PURPOSE]))
         values = generator.standard_normal((_CHUNK, emb_size), np.float32)
         low, high = max(start, first), min(stop, first + _CHUNK)
         rows[low - start : high - start] = values[low - first : high - first]

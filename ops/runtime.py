@@ -9,7 +9,9 @@ from __future__ import annotations
 import ctypes
 import importlib
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,7 +41,9 @@ def import_oneflow() -> ModuleType:
         _choose_blas_kernels()
         # Keeps the notes about missing CUDA drivers and RDMA devices out of sight; fatal messages still show.
         os.environ.setdefault("GLOG_minloglevel", "3")
-        with _quiet_stderr():
+        # Threads that wait for work leave the core to OneFlow's own.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+        with _quiet_stderr(), _keep_interrupt_handler():
             importlib.import_module("oneflow")
     return sys.modules["oneflow"]
 
@@ -88,3 +92,19 @@ def _quiet_stderr() -> Iterator[None]:
         os.dup2(saved, 2)
         os.close(saved)
         os.close(null)
+
+
+@contextmanager
+def _keep_interrupt_handler() -> Iterator[None]:
+    """Put this process's handler of SIGINT back: OneFlow replaces it by one that ends the process with code 255."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python sets handlers in the main thread only
+        return
+    handler = signal.getsignal(signal.SIGINT)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        if handler is not None:  # None: set by other code than Python's
+            signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -24,5 +24,6 @@ stamp=.venv/requirements.installed
 if ! cmp -s requirements.txt "$stamp"; then
     echo "setup: installing requirements.txt into .venv (some minutes the first time)"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+    .venv/bin/python -c 'import ops'  # builds the CPU kernels, so that the first training does not wait for them
     cp requirements.txt "$stamp"
 fi

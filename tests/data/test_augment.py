@@ -1,8 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from data.augment import mirror_flags, random_bits
+from data.augment import Augmentation, augment_image, random_bits
+
+
+def mirror_flags(seed: int, epochs: int | np.ndarray, indices: np.ndarray) -> np.ndarray:
+    return Augmentation().draw(seed, epochs, indices)[:, 0] == 1
 
 
 def test_the_mix_is_splitmix64() -> None:
@@ -30,3 +35,40 @@ def test_purposes_are_independent() -> None:
     indices = np.arange(20000)
     same = (random_bits(1, 1, 0, indices) ^ random_bits(1, 2, 0, indices)) >> np.uint64(63)
     assert abs(same.mean() - 0.5) < 0.015
+
+
+def test_draws_fill_their_ranges_and_are_independent() -> None:
+    draws = Augmentation(mirror=True, shift=6, zoom=0.1).draw(1, 0, np.arange(20000))
+    assert draws.dtype == np.float32
+    np.testing.assert_allclose(draws.min(axis=0), [0, -6, -6, 0.9], atol=0.01)
+    np.testing.assert_allclose(draws.max(axis=0), [1, 6, 6, 1.1], atol=0.01)
+    assert np.abs(np.corrcoef(draws.T) - np.eye(4)).max() < 0.03
+
+
+def test_without_augmentation_the_image_stays() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    draws = Augmentation(mirror=False).draw(1, 0, np.arange(100))
+    assert all(augment_image(image, draw) is image for draw in draws)
+
+
+def test_a_whole_shift_moves_pixels_and_repeats_edges() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    moved = augment_image(image, np.array([0, 3, -2, 1], np.float32))
+    rows, columns = np.clip(np.arange(16) + 2, 0, 15), np.clip(np.arange(16) - 3, 0, 15)
+    np.testing.assert_array_equal(moved, image[rows][:, columns])
+
+
+def test_mirror_comes_first() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    np.testing.assert_array_equal(
+        augment_image(image, np.array([1, 3, 1, 1.05], np.float32)),
+        augment_image(image[:, ::-1], np.array([0, 3, 1, 1.05], np.float32)),
+    )
+
+
+@pytest.mark.parametrize("zoom", [0.9, 1.1])
+def test_zoom_keeps_the_centre(zoom: float) -> None:
+    ramp = np.broadcast_to(np.arange(17, dtype=np.uint8)[None, :, None] * 10, (17, 17, 3))
+    row = augment_image(ramp, np.array([0, 0, 0, zoom], np.float32))[8, :, 0].astype(float)
+    expected = np.clip(80 + (np.arange(17) - 8) * 10 / zoom, 0, 160)
+    np.testing.assert_allclose(row, expected, atol=1.5)

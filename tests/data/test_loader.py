@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from data.augment import mirror_flags
+from data.augment import Augmentation, augment_image
 from data.image import encode_jpeg
 from data.loader import Batch, BatchLoader
 from data.ofrecord import encode_train_record, write_record
@@ -19,6 +19,7 @@ from data.ofrecord_source import OFRecordSource
 from data.synthetic import SyntheticSource
 
 ROOT = Path(__file__).resolve().parents[2]
+PLAIN = Augmentation(mirror=False)
 SOURCE = SyntheticSource(23, 5, image_size=16, seed=1)
 
 
@@ -41,7 +42,7 @@ def image_numbers(batches: list[Batch]) -> list[int]:
 
 
 def test_batches_hold_every_image_once_an_epoch() -> None:
-    batches = take(23, mirror=False)  # 92 images: 4 epochs
+    batches = take(23, augmentation=PLAIN)  # 92 images: 4 epochs
     numbers = image_numbers(batches)
     for epoch in range(4):
         assert sorted(numbers[23 * epoch : 23 * epoch + 23]) == list(range(23))
@@ -51,18 +52,16 @@ def test_batches_hold_every_image_once_an_epoch() -> None:
     assert batches[0].labels.dtype == np.int32 and batches[0].images.shape == (4, 3, 16, 16)
 
 
-def test_mirroring_follows_the_flags() -> None:
-    plain, mirrored = take(12, mirror=False, seed=9), take(12, mirror=True, seed=9)
+def test_augmentation_follows_the_draws() -> None:
+    augmentation = Augmentation(mirror=True, shift=2, zoom=0.1)
+    plain, changed = take(12, augmentation=PLAIN, seed=9), take(12, augmentation=augmentation, seed=9)
     numbers = np.array(image_numbers(plain))
-    flags = mirror_flags(9, np.arange(48) // 23, numbers)
-    assert 0 < flags.sum() < 48
-    for flag, a, b in zip(
-        flags,
-        np.concatenate([batch.images for batch in plain]),
-        np.concatenate([batch.images for batch in mirrored]),
-        strict=True,
-    ):
-        np.testing.assert_array_equal(a[:, :, ::-1] if flag else a, b)
+    draws = augmentation.draw(9, np.arange(48) // 23, numbers)
+    assert 0 < draws[:, 0].sum() < 48
+    images = np.concatenate([batch.images for batch in changed])
+    for number, draw, image in zip(numbers, draws, images, strict=True):
+        expected = augment_image(SOURCE.read(int(number))[0], draw)
+        np.testing.assert_array_equal(image, expected.transpose(2, 0, 1))
 
 
 @pytest.mark.parametrize("world_size", [2, 4])
@@ -104,7 +103,7 @@ def test_numbers_of_steps_and_waiting() -> None:
 
 
 def test_a_global_batch_may_exceed_the_dataset() -> None:
-    numbers = image_numbers(take(1, batch_size=50, mirror=False))
+    numbers = image_numbers(take(1, batch_size=50, augmentation=PLAIN))
     assert sorted(numbers[:23]) == sorted(numbers[23:46]) == list(range(23))
 
 

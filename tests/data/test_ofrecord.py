@@ -100,7 +100,9 @@ def test_find_parts_sorts_by_number_and_skips_the_rest(tmp_path: Path) -> None:
 def test_find_parts_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"looked for .*nowhere.*mx_recordio_2_ofrecord\.py"):
         find_parts(tmp_path / "nowhere")
-    with pytest.raises(UserError, match=r"expected part-00000, \.\.\.; get the set .* convert it: python tools/dataset_convert"):
+    with pytest.raises(
+        UserError, match=r"expected part-00000, \.\.\.; get the set .* convert it: python tools/dataset_convert"
+    ):
         find_parts(tmp_path)
     (tmp_path / "part-0").touch()
     with pytest.raises(UserError, match="has 1 part files, but the config expects 2"):

@@ -1,0 +1,123 @@
+"""Compiles the kernels into a cache inside the environment, once for all processes."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from ops.native.requirements import NativeUnavailableError, OneDnnFiles, OneFlowFiles, find_compiler
+
+SOURCES = Path(__file__).parent / "src"
+LIBRARY_NAME = "libinsightface_kernels.so"
+
+COMPILE_FLAGS = (
+    "-std=c++17",
+    "-O3",
+    "-fPIC",
+    "-fopenmp",
+    # Lets loops with conditions and square roots become vector code; results stay those of IEEE arithmetic.
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-Wall",
+    "-Wextra",
+    # How OneFlow's wheel was compiled, and what its headers need to compile without the rest of its sources.
+    "-D_GLIBCXX_USE_CXX11_ABI=0",
+    "-DHALF_ENABLE_CPP11_USER_LITERALS=0",
+    "-DHALF_ENABLE_F16C_INTRINSICS=0",
+    "-DOF_CPU_THREADING_RUNTIME=0",
+    "-DGOOGLE_GLOG_DLL_DECL=",
+    "-DNDEBUG",
+)
+
+
+def default_cache() -> Path:
+    """Return the folder inside the running Python environment that keeps built kernels."""
+    return Path(sys.prefix) / "var" / "insightface-native"
+
+
+def build_library(oneflow: OneFlowFiles, onednn: OneDnnFiles, cache: Path) -> Path:
+    """Return the library for these OneFlow and oneDNN files, building it if ``cache`` does not hold it yet.
+
+    Processes that start together wait for the first; a library is complete or absent.
+
+    Raises:
+        NativeUnavailableError: no compiler, a failed compilation, or a cache that cannot be written.
+    """
+    library = cache / _key(oneflow, onednn) / LIBRARY_NAME
+    if library.is_file():
+        return library
+    compiler = find_compiler()
+    try:
+        library.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(library.parent / "lock"):
+            if not library.is_file():
+                print("building the CPU kernels, once for this environment (about a minute) ...", file=sys.stderr)
+                _build(compiler, oneflow, onednn, library)
+    except OSError as error:
+        raise NativeUnavailableError(f"cannot write {library.parent}: {error.strerror or error}") from error
+    return library
+
+
+def _source_files() -> list[Path]:
+    return sorted(path for path in SOURCES.rglob("*") if path.suffix in {".cpp", ".h", ".map"})
+
+
+def _key(oneflow: OneFlowFiles, onednn: OneDnnFiles) -> str:
+    """Hash of everything the library's contents depend on but the compiler: a built one needs no compiler any more."""
+    digest = hashlib.sha256()
+    facts = [oneflow.version, *(path.name for path in oneflow.libraries), onednn.version, *COMPILE_FLAGS]
+    digest.update("\n".join(facts).encode())
+    for path in _source_files():
+        digest.update(f"\n{path.relative_to(SOURCES)}\n".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock that also ends with the process."""
+    with open(path, "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _build(compiler: str, oneflow: OneFlowFiles, onednn: OneDnnFiles, library: Path) -> None:
+    headers = [
+        f"-I{SOURCES}",
+        "-isystem",
+        str(onednn.include),
+        # After the system's own: the wheel's include folder carries stray copies of system headers.
+        "-idirafter",
+        str(oneflow.include),
+        "-idirafter",
+        str(oneflow.include / "glog-build"),
+    ]
+    with tempfile.TemporaryDirectory(dir=library.parent, prefix="build-") as folder:
+        sources = [path for path in _source_files() if path.suffix == ".cpp"]
+        objects = [str(Path(folder) / f"{path.stem}.o") for path in sources]
+        commands = [
+            [compiler, *COMPILE_FLAGS, *headers, "-c", str(source), "-o", target]
+            for source, target in zip(sources, objects, strict=True)
+        ]
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            list(pool.map(_run, commands))
+        linked = str(Path(folder) / LIBRARY_NAME)
+        libraries = [str(path) for path in (onednn.library, *oneflow.libraries)]
+        options = ["-Wl,--allow-shlib-undefined", f"-Wl,--version-script={SOURCES / 'exports.map'}"]
+        _run([compiler, "-shared", "-fopenmp", *objects, *libraries, *options, "-o", linked])
+        os.replace(linked, library)
+
+
+def _run(command: Sequence[str]) -> None:
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode != 0:
+        lines = [line for line in result.stderr.splitlines() if "error" in line] or result.stderr.splitlines()
+        raise NativeUnavailableError(f"{Path(command[0]).name} failed: {lines[0] if lines else result.returncode}")

@@ -1,0 +1,67 @@
+"""Loads the kernels into the process, or says in one line why OneFlow's own stay."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from pathlib import Path
+
+from ops.native.build import LIBRARY_NAME, build_library, default_cache
+from ops.native.requirements import NativeUnavailableError, find_onednn, find_oneflow
+
+SWITCH = "INSIGHTFACE_NATIVE"
+OPS = (
+    "conv2d",
+    "conv_data_grad",
+    "conv_filter_grad",
+    "prelu",
+    "prelu_grad",
+    "normalization",
+    "normalization_grad",
+)
+
+
+def load_native_kernels(cache: Path | None = None) -> str:
+    """Build the kernels if need be, load them, and return one line that says which kernels the process now has.
+
+    To be called right after ``import oneflow`` and before the first op: eager ops keep the kernel they used first.
+    ``INSIGHTFACE_NATIVE=0`` in the environment leaves OneFlow's kernels alone. The size of the thread team is
+    ``OMP_NUM_THREADS``. Further calls in the same process change nothing.
+
+    Args:
+        cache: folder of built kernels; by default one inside the Python environment.
+    """
+    if os.environ.get(SWITCH) == "0":
+        return f"CPU kernels: OneFlow's own ({SWITCH}=0)"
+    if "oneflow" not in sys.modules:
+        raise RuntimeError("the kernels are loaded into OneFlow: import it first")
+    try:
+        onednn = find_onednn()
+        if _loaded_library() is not None:
+            # A second copy would register every kernel twice, which OneFlow refuses.
+            return f"CPU kernels: oneDNN {onednn.version}"
+        library = build_library(find_oneflow(), onednn, cache or default_cache())
+        # By its full path first, so that the kernels find it wherever its wheel put it.
+        ctypes.CDLL(str(onednn.library))
+        ctypes.CDLL(str(library))
+    except (NativeUnavailableError, OSError) as error:
+        return f"CPU kernels: OneFlow's own, slower ones; the faster ones are not available: {error}"
+    return f"CPU kernels: oneDNN {onednn.version}"
+
+
+def native_calls() -> dict[str, int]:
+    """Return how often each op was computed by the kernels loaded here; empty when they are not loaded."""
+    library = _loaded_library()
+    if library is None:
+        return {}
+    count = library.insightface_native_calls
+    count.argtypes, count.restype = [ctypes.c_char_p], ctypes.c_int64
+    return {op: count(op.encode()) for op in OPS}
+
+
+def _loaded_library() -> ctypes.CDLL | None:
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        if line.endswith(f"/{LIBRARY_NAME}"):
+            return ctypes.CDLL(line[line.index("/") :])
+    return None

@@ -1,0 +1,32 @@
+// The process's oneDNN engine and the few helpers that every use of it needs.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <oneapi/dnnl/dnnl.hpp>
+
+namespace insightface {
+
+dnnl::engine& OneDnnEngine();
+
+// The calling thread's stream; primitives have finished when execute returns, as on every CPU engine.
+dnnl::stream& OneDnnStream();
+
+// Deals out parts of one block of memory, each aligned for vector instructions.
+class Workspace {
+ public:
+  // Uses `memory` when it holds `wanted` bytes, else a block of its own.
+  Workspace(void* memory, size_t bytes, size_t wanted);
+  void* Take(size_t bytes);
+  // The room that Take(bytes) uses up.
+  static size_t Room(size_t bytes);
+  // Added once to the sum of all rooms: the block itself may start anywhere.
+  static constexpr size_t kAlignment = 64;
+
+ private:
+  std::unique_ptr<char[]> own_;
+  char* next_;
+};
+
+}  // namespace insightface

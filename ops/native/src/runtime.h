@@ -1,0 +1,41 @@
+// What every kernel needs around its arithmetic: the number of threads, proof that it ran, and vector code that does
+// not depend on the machine that compiled it.
+#pragma once
+
+#include <cstdint>
+
+// Compiles a function once per instruction set; the loader picks the one that fits the CPU, so a library that was
+// built on one machine stays right on another. For leaf functions without OpenMP regions of their own.
+#if defined(__x86_64__)
+#define INSIGHTFACE_VECTORISED __attribute__((target_clones("default", "arch=haswell", "arch=skylake-avx512")))
+#else
+#define INSIGHTFACE_VECTORISED
+#endif
+
+namespace insightface {
+
+enum class Kernel {
+  kConv,
+  kConvDataGrad,
+  kConvFilterGrad,
+  kPrelu,
+  kPreluGrad,
+  kNormalization,
+  kNormalizationGrad,
+  kCount,
+};
+
+// To be called first in every kernel: counts the call and prepares the thread.
+void EnterKernel(Kernel kernel);
+
+// Sets the calling thread's OpenMP team to ThreadCount(): OneFlow runs kernels on threads of its own, which know
+// nothing of the size chosen elsewhere.
+void PrepareThread();
+
+// The team size of this process: the first number in OMP_NUM_THREADS, else the processors it may run on.
+int ThreadCount();
+
+// Adds `count` values of `addend` to `sum`.
+void AddInto(float* sum, const float* addend, int64_t count);
+
+}  // namespace insightface

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from ops import flow  # noqa: F401  (the kernels are loaded into it)
+from ops.native import load_native_kernels, native_calls
+
+
+@pytest.fixture(scope="session")
+def native() -> None:
+    """The kernels, in this process; skips where they cannot be had."""
+    status = load_native_kernels()
+    if "oneDNN" not in status:
+        pytest.skip(status)
+
+
+@pytest.fixture
+def expect_calls(native) -> Callable[..., None]:
+    """A check that the named ops were computed by the kernels, and how often, since the test began."""
+    before = native_calls()
+
+    def check(**expected: int) -> None:
+        after = native_calls()
+        assert {op: after[op] - before[op] for op in expected} == expected
+
+    return check

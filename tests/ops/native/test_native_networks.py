@@ -1,0 +1,54 @@
+"""Whole networks on our kernels and on OneFlow's own, each in a process of its own, against float64."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+SCRIPT = Path(__file__).with_name("run_network.py")
+KINDS = ("gradient", "statistic", "embeddings")
+
+
+def run_network(name: str, dtype: str, switch: str, folder: Path) -> tuple[dict[str, np.ndarray], dict[str, int]]:
+    output = folder / f"{dtype}-{switch}.npz"
+    env = os.environ | {"PYTHONPATH": str(ROOT), "INSIGHTFACE_NATIVE": switch}
+    command = [sys.executable, str(SCRIPT), name, dtype, str(output)]
+    result = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    with np.load(output) as arrays:
+        return dict(arrays), json.loads(result.stdout.splitlines()[-1])
+
+
+def errors(arrays: dict[str, np.ndarray], truth: dict[str, np.ndarray], kind: str) -> np.ndarray:
+    """Relative error of each array of a kind; one that is next to nothing is measured against the largest."""
+    keys = [key for key in truth if key.startswith(kind)]
+    floor = 1e-3 * max(np.linalg.norm(truth[key]) for key in keys)
+    return np.array([np.linalg.norm(arrays[k] - truth[k]) / max(np.linalg.norm(truth[k]), floor) for k in keys])
+
+
+@pytest.mark.parametrize(
+    ("name", "limits"),
+    [
+        ("small fresnet", {"gradient": 1e-4, "statistic": 1e-5, "embeddings": 1e-5}),
+        # Fifty layers with kinks: float32 gradients of y1's first layers are right to two digits with any kernels.
+        pytest.param("y1", {"gradient": 2e-2, "statistic": 1e-4, "embeddings": 1e-5}, marks=pytest.mark.slow),
+    ],
+)
+def test_networks_are_as_exact_as_on_oneflows_kernels(name, limits, native, tmp_path):
+    ours, calls = run_network(name, "float32", "1", tmp_path)
+    stock, no_calls = run_network(name, "float32", "0", tmp_path)
+    truth, _ = run_network(name, "float64", "0", tmp_path)
+    assert min(calls.values()) > 0
+    assert no_calls == {}
+    assert ours.keys() == stock.keys() == truth.keys()
+    assert truth["embeddings"].dtype == np.float64
+    for kind in KINDS:
+        error, stock_error = errors(ours, truth, kind), errors(stock, truth, kind)
+        assert error.max() <= limits[kind], kind
+        assert np.median(error) <= 1.5 * np.median(stock_error) + 1e-6, kind
