@@ -80,6 +80,18 @@ dataset.orl.total_img_num = 300
 dataset.orl.dataset_dir = "datasets/faces_orl/ofrecord/train"
 dataset.orl.val_dataset_dir = "datasets/faces_orl/ofrecord"
 dataset.orl.val_targets = ["orl"]
+dataset.orl.train_batch_size = 60
+dataset.orl.train_iter = 75
+dataset.orl.lr = 0.05
+dataset.orl.lr_steps = [50, 66]
+dataset.orl.scales = [0.1, 0.01]
+dataset.orl.loss_s = 30.0
+dataset.orl.bn_mom = 0.8
+dataset.orl.data_shift = 6.0
+dataset.orl.data_zoom = 0.1
+dataset.orl.iter_num_in_snapshot = 25
+dataset.orl.validation_interval = 25
+dataset.orl.loss_print_frequency = 5
 
 # ---------------------------------------------------------------- losses
 loss = edict()

@@ -70,8 +70,9 @@ def train() -> Path:
     if not last.is_dir():
         run(
             f"train y1 with arcface on {RANKS} ranks", "insightface_train.py",
-            "--dataset", "orl", "--network", "y1", "--loss", "arcface", "--device", "cpu", "--model_parallel", "1",
-            "--device_num_per_node", str(RANKS), "--models_root", str(MODELS), "--log_dir", str(LOGS), "--resume", "1",
+            "--dataset", "orl", "--network", "y1", "--loss", "arcface", "--loss_m2", "0.3", "--device", "cpu",
+            "--device_num_per_node", str(RANKS), "--model_parallel", "1", "--models_root", str(MODELS),
+            "--log_dir", str(LOGS), "--resume", "1",
         )  # fmt: skip
     newest = find_newest(ROOT / RUN)
     if newest is None:
