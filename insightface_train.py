@@ -1,6 +1,6 @@
 """Train a face recognition network: ``python insightface_train.py --dataset emore --network r100 --loss arcface``.
 
-Settings come from config.py (a copy of sample_config.py) or sample_config.py; every key is also a flag, see --help.
+Settings come from config.py (a copy of sample_config.py) or sample_config.py; most keys are flags too, see --help.
 The command starts its own ranks (``--device_num_per_node``), and also runs under ``oneflow.distributed.launch``.
 """
 

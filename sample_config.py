@@ -1,7 +1,7 @@
 """Networks, datasets, losses and defaults. Copy this file to ``config.py`` and edit it: config.py wins when present.
 
 A run's settings are resolved in this order, later ones win: ``default`` and ``config``, then the chosen loss, network
-and dataset, then the command line. Every key can be given as a flag: ``default.lr`` is ``--lr``.
+and dataset, then the command line. Most keys have a flag of the same name: ``default.lr`` is ``--lr``.
 """
 
 from easydict import EasyDict as edict

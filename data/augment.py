@@ -53,7 +53,7 @@ class Augmentation:
     zoom: float = 0.0
 
     def draw(self, seed: int, epochs: int | np.ndarray, indices: np.ndarray) -> np.ndarray:
-        """Return float32 [B, 4]: for each image whether to mirror it (0 or 1), the shift in x and y, the zoom factor."""
+        """Return float32 [B, 4]: for each image: mirror it (0 or 1), the shift in x and y, the zoom factor."""
         draws = np.zeros((len(indices), 4), np.float32)
         if self.mirror:
             draws[:, 0] = random_bits(seed, 1, epochs, indices) >> np.uint64(63)

@@ -164,7 +164,7 @@ def find_parts(
     directory = Path(directory)
     name = f"{prefix}{'0' * (suffix_length or 5)}"
     hint = hint or (
-        "get the set as recordio (train.rec, train.idx, property; InsightFace's dataset zoo lists them) and convert it: "
+        "get the set as recordio (train.rec, train.idx, property; see InsightFace's dataset zoo) and convert it: "
         f"python tools/dataset_convert/mx_recordio_2_ofrecord.py --data_dir <its folder> --output_filepath {directory}"
     )
     if not directory.is_dir():

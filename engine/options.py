@@ -95,7 +95,7 @@ TRAIN_OPTIONS = (
     Option("num_classes", int, DATA, "number of identities"),
     Option("total_img_num", int, DATA, "number of images of the synthetic data"),
     Option("train_data_part_num", int, DATA, "number of parts that must be there; 0: any"),
-    Option("use_synthetic_data", parse_bool, DATA, "train on made-up images, without verification: for measuring and trying out"),
+    Option("use_synthetic_data", parse_bool, DATA, "train on made-up images, without verification"),
     Option("train_batch_size", int, DATA, "images per step over all ranks; 0: train_batch_size_per_device x ranks"),
     Option("train_batch_size_per_device", int, DATA, "images per step and rank", ("--per_batch_size",)),
     Option("num_workers", int, DATA, "decoding processes per rank; 0 decodes in the rank itself"),

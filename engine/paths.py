@@ -18,7 +18,7 @@ def run_directory(config: Mapping[str, Any], root: str) -> Path:
 
 
 def check_shared(root: Path, world: World) -> None:
-    """Check that all ranks see one and the same ``root``, since each writes its own class rows there. A collective call.
+    """Check that all ranks see one and the same ``root``, since each writes its class rows there. A collective call.
 
     Raises:
         UserError: a rank does not see what the first one wrote.

@@ -105,6 +105,7 @@ class Trainer:
         if stopping:
             self.log.say(f"stopped after step {self.step}; --resume goes on from there")
         self.log.close()
+        self.world.barrier()  # rank 0 is late with its files; a rank that finds another one gone aborts
 
     def _train_step(self, batch: Batch) -> tuple[float, float, bool]:
         """Do one step; return the batch's mean loss, its correctly classified images, and whether to stop."""

@@ -1,7 +1,7 @@
 """Starts a test script as real ranks and collects what each returns.
 
-A script ends with ``if __name__ == "__main__": serve(main)``; its ``main`` takes the arguments given to ``run_ranks`` and
-returns anything that can be pickled.
+A script ends with ``if __name__ == "__main__": serve(main)``; its ``main`` takes the arguments given to ``run_ranks``
+and returns anything that can be pickled.
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ def _wait(processes: list[subprocess.Popen], places: list[Path], timeout: float)
             if failed:
                 time.sleep(1)  # the others may still say why
             logs = "\n".join(f"--- {p.name}: {p.with_suffix('.log').read_text(errors='replace')}" for p in places)
-            raise AssertionError(f"ranks ended with {codes} ({'failure' if failed else f'no end in {timeout} s'})\n{logs}")
+            raise AssertionError(
+                f"ranks ended with {codes} ({'failure' if failed else f'no end in {timeout} s'})\n{logs}"
+            )
         time.sleep(0.05)
 
 
@@ -88,7 +90,12 @@ def serve(main: Callable[[Any], Any]) -> None:
         os._exit(1)
     from ops import flow
 
-    if flow.env.get_world_size() > 1:
+    rank, ranks = flow.env.get_rank(), flow.env.get_world_size()
+    if ranks > 1:
         flow.comm.barrier()
+        place.with_suffix(".done").touch()
+        # Rank 0 serves the barrier: it must outlive the others' way out of it.
+        while rank == 0 and not all(place.with_name(f"rank-{other}.done").exists() for other in range(ranks)):
+            time.sleep(0.01)
     sys.stdout.flush()
     os._exit(0)

@@ -23,7 +23,7 @@ EMB_SIZE = 16
 
 
 def tiny_network(dropout: float = 0.0, batch_norm: bool = False) -> NetworkGraph:
-    """conv, PReLU, FC; without BatchNorm, whose statistics are each rank's own, any number of ranks gives one result."""
+    """conv, PReLU, FC. BatchNorm's statistics are each rank's own: without it any number of ranks gives one result."""
     graph = NetworkGraph()
     x = add_image_input(graph, IMAGE_SIZE)
     x = graph.conv(x, "conv0", 8, kernel=3, stride=2, pad=1, bias=True)
@@ -40,7 +40,9 @@ def tiny_network(dropout: float = 0.0, batch_norm: bool = False) -> NetworkGraph
 def tiny_config(folder: Path, loss: str = "arcface", **changes: Any) -> EasyDict:
     """Return complete settings of a short run that writes below ``folder``; ``changes`` win."""
     config = merge(sample_config, "y1", "orl", loss)
+    config.update({key: sample_config.default[key] for key in ("train_unit", "weight_decay", "momentum")})
     config.update(
+        data_shift=0.0, data_zoom=0.0,
         device="cpu", use_synthetic_data=True, num_classes=31, total_img_num=93, image_size=IMAGE_SIZE,
         emb_size=EMB_SIZE, train_batch_size=8, num_workers=0, train_iter=20, lr=0.02, lr_steps=[], scales=[],
         loss_s=16.0, loss_print_frequency=1, iter_num_in_snapshot=0, save_last_snapshot=False,

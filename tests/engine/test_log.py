@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from engine.log import RunLog, StepMeter, format_seconds
+
+
+def lines(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def write(folder: Path, start: int, steps: range) -> None:
+    log = RunLog(folder, active=True, start_step=start)
+    for step in steps:
+        log.record(step, "train", {"loss": step / 2})
+    log.close()
+
+
+def test_a_resumed_log_drops_what_came_after_the_snapshot(tmp_path: Path) -> None:
+    write(tmp_path, 0, range(1, 9))
+    write(tmp_path, 5, range(6, 8))
+    assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3, 4, 5, 6, 7]
+    assert lines(tmp_path)[2] == {"step": 3, "kind": "train", "loss": 1.5}
+
+
+@pytest.mark.parametrize("torn", ['{"step": 4, "ki', "\x00\x00", "[]", '{"kind": "train"}'])
+def test_a_torn_last_line_is_dropped(tmp_path: Path, torn: str) -> None:
+    write(tmp_path, 0, range(1, 4))
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write(torn)
+    write(tmp_path, 3, range(4, 6))
+    assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3, 4, 5]
+
+
+def test_say_prints_and_keeps_the_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = RunLog(tmp_path, active=True, start_step=0)
+    log.say("[lfw][10]XNorm: 22.172497", "second")
+    log.close()
+    assert capsys.readouterr().out == "[lfw][10]XNorm: 22.172497\nsecond\n"
+    kept = (tmp_path / "train.log").read_text().splitlines()
+    time = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d "
+    assert all(re.match(time, line) for line in kept)
+    assert [re.sub(time, "", line) for line in kept] == ["[lfw][10]XNorm: 22.172497", "second"]
+
+
+def test_train_log_is_appended_to(tmp_path: Path) -> None:
+    for word in ("first", "second"):
+        log = RunLog(tmp_path, active=True, start_step=0)
+        log.say(word)
+        log.close()
+    assert [line.split()[-1] for line in (tmp_path / "train.log").read_text().splitlines()] == ["first", "second"]
+
+
+def test_other_ranks_say_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = RunLog(tmp_path / "log", active=False, start_step=0)
+    log.say("hello")
+    log.record(1, "train", {"loss": 1.0})
+    log.close()
+    assert capsys.readouterr().out == "" and not (tmp_path / "log").exists()
+
+
+def test_tensorboard_file_is_written(tmp_path: Path) -> None:
+    write(tmp_path, 0, range(1, 3))
+    (events,) = tmp_path.glob("events.out.tfevents*")
+    assert b"train/loss" in events.read_bytes()
+
+
+def test_meter_averages_since_the_last_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 2.0, 2.0, 6.0, 6.0])
+    monkeypatch.setattr("engine.log.time.perf_counter", lambda: next(clock))
+    meter = StepMeter(8)
+    meter.add(3.0, 2)
+    meter.add(5.0, 4)
+    assert meter.read(0.5) == {"loss": 4.0, "acc": 6 / 16, "images_per_second": 8.0, "data_wait": 0.25}
+    meter.add(1.0, 8)
+    assert meter.read(1.5) == {"loss": 1.0, "acc": 1.0, "images_per_second": 2.0, "data_wait": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00:00"), (59.6, "0:01:00"), (3725, "1:02:05"), (360000, "100:00:00")]
+)
+def test_format_seconds(seconds: float, text: str) -> None:
+    assert format_seconds(seconds) == text

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backbones.initializer import initial_arrays
+from backbones.module import Backbone
+from engine.optimizer import SGD
+from engine.world import join_world, local_view
+from ops import flow
+from ops.head import build_head
+from tests.support.tiny import tiny_config, tiny_network
+
+NETWORK = tiny_network(batch_norm=True)
+
+
+def make_sgd(**changes: Any) -> tuple[SGD, dict[str, flow.Tensor]]:
+    """Return the optimiser and the live parameters by name, in the order of the gradients."""
+    config = tiny_config(Path("unused"), "softmax", **changes)
+    world = join_world("cpu")
+    backbone = Backbone(NETWORK, initial_arrays(NETWORK, 1)).to_global(world.placement, flow.sbp.broadcast)
+    head = build_head(config, world.placement, world.rank)
+    named = dict(backbone.named_parameters()) | {f"fc7_{name}": p for name, p in head.named_parameters()}
+    return SGD(backbone, head, config), named
+
+
+def read(tensors: dict[str, flow.Tensor]) -> dict[str, np.ndarray]:
+    return {name: local_view(tensor).numpy().copy() for name, tensor in tensors.items()}
+
+
+def draw_gradients(arrays: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {name: rng.normal(0, 1, array.shape).astype(np.float32) for name, array in arrays.items()}
+
+
+def to_tensors(gradients: dict[str, np.ndarray], like: dict[str, flow.Tensor]) -> list[flow.Tensor]:
+    return [flow.tensor(gradients[name]).to_global(t.placement, t.sbp) for name, t in like.items()]
+
+
+DECAYING = {"conv0_weight", "bn0_gamma", "relu0_gamma", "fc1_weight"}
+NOT_DECAYING = {"conv0_bias", "bn0_beta", "fc1_bias", "fc7_bias"}
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_steps_equal_numpy(momentum: float) -> None:
+    settings = {"lr": 0.1, "momentum": momentum, "weight_decay": 0.01, "fc7_lr_mult": 3.0, "fc7_wd_mult": 10.0}
+    sgd, tensors = make_sgd(**settings)
+    weights = {name: array.astype(np.float64) for name, array in read(tensors).items()}
+    assert set(weights) == DECAYING | NOT_DECAYING | {"fc7_weight"}
+    buffers = {name: np.zeros_like(array) for name, array in weights.items()}
+    for step, scale in enumerate((1.0, 1.0, 0.1, 0.1)):
+        gradients = draw_gradients(weights, step)
+        sgd.step(to_tensors(gradients, tensors), scale)
+        for name in weights:
+            decay = 0.01 * (10 if name == "fc7_weight" else name in DECAYING)
+            rate = 0.1 * scale * {"fc7_weight": 3, "fc7_bias": 2}.get(name, 1)
+            buffers[name] = momentum * buffers[name] + gradients[name] + decay * weights[name]
+            weights[name] = weights[name] - rate * buffers[name]
+    for name, array in read(tensors).items():
+        np.testing.assert_allclose(array, weights[name], rtol=1e-5, atol=1e-6, err_msg=name)
+    if momentum:
+        for name, array in sgd.momentum_arrays().items():
+            np.testing.assert_allclose(array, buffers[name], rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def test_momentum_travels_to_another_optimiser() -> None:
+    first, tensors = make_sgd()
+    for step in range(3):
+        first.step(to_tensors(draw_gradients(read(tensors), step), tensors), 1.0)
+    second, copies = make_sgd()
+    for name, array in read(tensors).items():
+        local_view(copies[name]).copy_(flow.tensor(array))
+    assert all((array == 0).all() for array in second.momentum_arrays().values())
+    second.load_momentum(first.momentum_arrays())
+    gradients = draw_gradients(read(tensors), 9)
+    for sgd, own in ((first, tensors), (second, copies)):
+        sgd.step(to_tensors(gradients, own), 0.5)
+    for name, array in read(tensors).items():
+        np.testing.assert_array_equal(read(copies)[name], array, err_msg=name)
+
+
+def test_momentum_arrays_are_copies() -> None:
+    sgd, tensors = make_sgd()
+    sgd.step(to_tensors(draw_gradients(read(tensors), 0), tensors), 1.0)
+    before = sgd.momentum_arrays()
+    kept = {name: array.copy() for name, array in before.items()}
+    sgd.step(to_tensors(draw_gradients(read(tensors), 1), tensors), 1.0)
+    sgd.momentum_arrays()
+    for name in kept:
+        np.testing.assert_array_equal(before[name], kept[name])

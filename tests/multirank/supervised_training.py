@@ -1,0 +1,38 @@
+"""Rank program: ``engine.train.run_rank`` on the tiny network, with a death at a given step if asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+from backbones import NETWORKS
+from engine.reporting import RankReporter
+from engine.train import run_rank
+from tests.support.supervise import say_pid
+from tests.support.tiny import tiny_config, tiny_network
+
+
+def die_at(step: int, rank: int) -> None:
+    """Kill this process at the sign of life after ``step``; every step gives one."""
+    if int(os.environ["RANK"]) != rank:
+        return
+    beats, beat = iter(range(1, 1 << 30)), RankReporter.beat
+
+    def beat_and_die(self: RankReporter) -> None:
+        beat(self)
+        if next(beats) == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    RankReporter.beat = beat_and_die
+
+
+if __name__ == "__main__":
+    folder, given = Path(sys.argv[1]), json.loads(sys.argv[2])
+    say_pid(folder)
+    NETWORKS["tiny"] = lambda _: tiny_network(**given.get("network", {}))
+    if "die_at" in given:
+        die_at(*given["die_at"])
+    run_rank(tiny_config(folder, net_name="tiny", **given["config"]))

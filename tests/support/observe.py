@@ -1,0 +1,247 @@
+"""What the settings of a run do, seen from outside: each function takes resolved settings and returns a plain value."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from easydict import EasyDict
+
+from backbones import NETWORKS, build_graph
+from backbones.flops import count_parameters
+from backbones.initializer import initial_arrays
+from backbones.module import Backbone
+from common.errors import UserError
+from engine import graphs
+from engine import train as train_module
+from engine.launch import Supervisor
+from engine.optimizer import SGD
+from engine.paths import run_directory
+from engine.reporting import RankReporter
+from engine.snapshot import Snapshot, find_newest
+from engine.world import join_world, local_view
+from ops import flow
+from ops.head import MarginSoftmaxHead, build_head
+from tests.support.tiny import IMAGE_SIZE, read_metrics, tiny_network
+
+Observer = Callable[[EasyDict], Any]
+
+
+def or_error(observer: Observer) -> Observer:
+    """Return the observer that sees the first words of an error's message where there is one."""
+
+    def observe(config: EasyDict) -> Any:
+        try:
+            return observer(config)
+        except UserError as error:
+            return "error: " + " ".join(str(error).split()[:3])
+
+    return observe
+
+
+# ------------------------------------------------------------------------------------------------ before any training
+
+
+def structure(key: str) -> Observer:
+    """Return the observer of one fact of the network that would be built."""
+
+    def observe(config: EasyDict) -> Any:
+        graph = build_graph(config)
+        facts = {
+            "emb_size": graph.embedding_size,
+            "dropout": any(node.op == "dropout" for node in graph.nodes),
+            "bn_mom": {node.attrs["momentum"] for node in graph.nodes if node.op == "batch_norm"},
+            "parameters": count_parameters(graph),
+        }
+        return facts[key]
+
+    return observe
+
+
+def environment(config: EasyDict) -> list[str]:
+    """Return RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT (0 when chosen freely) of the first of two ranks here."""
+    folder = Path(config.log_dir)
+    script = f'echo $RANK $WORLD_SIZE $MASTER_ADDR $MASTER_PORT > "{folder}/$LOCAL_RANK.env"'
+    assert Supervisor(config, 2, folder).run(["sh", "-c", script]) == 0
+    values = (folder / "0.env").read_text().split()
+    return [*values[:3], values[3] if config.master_port else "0"]
+
+
+def patience(config: EasyDict) -> int:
+    """Return the exit code of a supervised rank that is silent for 2 seconds."""
+    return Supervisor(config, 1, Path(config.log_dir)).run([sys.executable, "-c", "import time; time.sleep(2)"])
+
+
+def announcement(config: EasyDict) -> list[str]:
+    """Return the first two words of the lines that the launching process prints."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        train_module.check_run(train_module.complete_config(config, 1, "cpu"), 1)
+    return [" ".join(line.split()[:2]) for line in out.getvalue().splitlines()]
+
+
+def source(config: EasyDict) -> tuple[str, int]:
+    found = train_module.open_source(config)
+    return type(found).__name__, len(found)
+
+
+def batch_of_three_ranks(config: EasyDict) -> int:
+    return train_module.complete_config(config, 3, "cpu").train_batch_size
+
+
+# ------------------------------------------------------------------------------------------------ head and optimiser
+
+
+def head(config: EasyDict) -> MarginSoftmaxHead:
+    world = join_world("cpu")
+    return build_head(config, world.placement, world.rank)
+
+
+HEAD_LABELS = np.array([1, 5, 0, 3], np.int32)
+
+
+def head_embeddings(width: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(0, 1, (len(HEAD_LABELS), width)).astype(np.float32)
+
+
+class _LossGraph(flow.nn.Graph):
+    def __init__(self, built: MarginSoftmaxHead) -> None:
+        super().__init__()
+        self.head = built
+
+    def build(self, embeddings: flow.Tensor, labels: flow.Tensor) -> flow.Tensor:
+        return self.head(embeddings, labels)[0]
+
+
+def head_loss(config: EasyDict) -> float:
+    """Return the loss of fixed embeddings."""
+    world = join_world("cpu")
+    inputs = (world.split(head_embeddings(config.emb_size)), world.split(HEAD_LABELS))
+    return float(_LossGraph(head(config))(*inputs).numpy())
+
+
+def movement(kind: str, step: int = 1) -> Observer:
+    """Return the observer of how far a gradient of 1 moves a parameter that was 1, in a given step.
+
+    ``kind`` is weight, bias (both the backbone's) or fc7.
+    """
+
+    def observe(config: EasyDict) -> float:
+        world, network = join_world("cpu"), tiny_network()
+        ones = {name: np.ones_like(array) for name, array in initial_arrays(network, 1).items()}
+        backbone = Backbone(network, ones).to_global(world.placement, flow.sbp.broadcast)
+        built = head(config)
+        local_view(built.weight).fill_(1.0)
+        sgd = SGD(backbone, built, config)
+        parameters = [*backbone.parameters(), *built.parameters()]
+        watched = {"weight": backbone.fc1_weight, "bias": backbone.fc1_bias, "fc7": built.weight}[kind]
+        for _ in range(step):
+            before = local_view(watched).numpy().ravel()[0]
+            sgd.step([flow.ones_like(parameter) for parameter in parameters], 1.0)
+        return float(before - local_view(watched).numpy().ravel()[0])
+
+    return observe
+
+
+# ------------------------------------------------------------------------------------------------ a training run
+
+
+@contextlib.contextmanager
+def _tiny_registered() -> Iterator[None]:
+    NETWORKS["tiny"] = lambda _: tiny_network(dropout=0.4, batch_norm=True)
+    try:
+        yield
+    finally:
+        del NETWORKS["tiny"]
+
+
+def run(config: EasyDict, reporter: RankReporter | None = None) -> EasyDict:
+    """Train the tiny network as a rank does, in this process, and return the settings it ran with."""
+    tiny = EasyDict({**config, "net_name": "tiny", "image_size": IMAGE_SIZE, "emb_size": 16, "device": "cpu"})
+    with _tiny_registered():
+        train_module._train(tiny, reporter or RankReporter())
+    return tiny
+
+
+def logged(key: str) -> Observer:
+    """Return the observer of ``key`` in every training line of the metrics."""
+    return lambda config: [round(line[key], 6) for line in read_metrics(run(config))]
+
+
+def log_place(config: EasyDict) -> str:
+    """Return the name of the folder that holds the run's folder with train.log."""
+    (found,) = Path(config.models_root).parent.rglob("train.log") if run(config) else ()
+    return found.parent.parent.name
+
+
+def verified_steps(config: EasyDict) -> dict[str, list[int]]:
+    """Return the steps at which each set was verified."""
+    ran = run(config)
+    return {name: [line["step"] for line in read_metrics(ran, name)] for name in ("first", "second")}
+
+
+def snapshots(config: EasyDict) -> dict[str, list[str]]:
+    """Return the kinds of files in every snapshot of a run."""
+    root = run_directory(config, run(config).models_root)
+    found = sorted(root.glob("snapshot_*"))
+    return {path.name: sorted(file.name.split("-")[0].split(".")[0] for file in path.iterdir()) for path in found}
+
+
+def snapshot_place(config: EasyDict) -> str:
+    """Return the name of the folder that holds the run's folder of snapshots."""
+    before = set(Path(config.models_root).parent.rglob("snapshot_*"))
+    run(config)
+    (path,) = set(Path(config.models_root).parent.rglob("snapshot_*")) - before
+    return path.parent.parent.name
+
+
+def data_workers(config: EasyDict) -> int:
+    """Return how many data workers a rank has after its first step."""
+    counts = []
+
+    class Counting(RankReporter):
+        def beat(self) -> None:
+            counts.append(sum(_is_worker(path) for path in Path("/proc").glob("[0-9]*")))
+
+    run(config, Counting())
+    return counts[0]
+
+
+def _is_worker(process: Path) -> bool:
+    try:
+        parent = int((process / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        return parent == os.getpid() and b"data.worker" in (process / "cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def start(config: EasyDict) -> tuple[int, bool]:
+    """Return the first step of a run at lr 0, and whether its backbone is that of the snapshot below ``given``."""
+    ran = run(config)
+    given = Snapshot.open(next(Path(config.log_dir).parent.glob("given/*/snapshot_*")))
+    newest = Snapshot.open(find_newest(run_directory(ran, ran.models_root)))
+    same = (newest.backbone()["fc1_weight"] == given.backbone()["fc1_weight"]).all()
+    return read_metrics(ran)[0]["step"], bool(same)
+
+
+def verification_batch(config: EasyDict) -> int:
+    """Return the batch size of the run's verification."""
+    sizes = []
+    original = graphs.Embedder.__init__
+
+    def record(self: graphs.Embedder, *args: Any) -> None:
+        original(self, *args)
+        sizes.append(self.batch_size)
+
+    graphs.Embedder.__init__ = record
+    try:
+        run(config)
+    finally:
+        graphs.Embedder.__init__ = original
+    return sizes[0]
