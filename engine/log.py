@@ -83,10 +83,9 @@ class StepMeter:
 
     def __init__(self, batch_size: int) -> None:
         self._batch_size = batch_size
-        self.restart(0.0)
+        self._begin(0.0)
 
-    def restart(self, waited: float) -> None:
-        """Begin a new interval; ``waited`` is the loader's waiting time so far."""
+    def _begin(self, waited: float) -> None:
         self._start = time.perf_counter()
         self._waited = waited
         self._steps = 0
@@ -99,6 +98,10 @@ class StepMeter:
         self._loss += loss
         self._correct += correct
 
+    def exclude(self, seconds: float) -> None:
+        """Leave time that was not spent training (verification, snapshots) out of the speed."""
+        self._start += seconds
+
     def read(self, waited: float) -> dict[str, float]:
         """Return the interval's averages and begin the next one."""
         seconds = time.perf_counter() - self._start
@@ -109,5 +112,5 @@ class StepMeter:
             "images_per_second": images / seconds,
             "data_wait": (waited - self._waited) / seconds,
         }
-        self.restart(waited)
+        self._begin(waited)
         return values

@@ -95,11 +95,12 @@ class Trainer:
                 meter.add(loss, correct)
                 if self.step % config["loss_print_frequency"] == 0 or self.step == self.plan.total_steps:
                     self._log_step(meter.read(loader.wait_seconds))
-                if self.plan.is_snapshot(self.step):
-                    self.save()
+                start = time.perf_counter()
                 if self.validator is not None and self.plan.is_validation(self.step):
                     self.validate()
-                    meter.restart(loader.wait_seconds)
+                if self.plan.is_snapshot(self.step):
+                    self.save()
+                meter.exclude(time.perf_counter() - start)
         if config["save_last_snapshot"] or stopping:
             self.save()
         if stopping:
