@@ -1,7 +1,7 @@
 # make demo and make test do everything on a fresh machine; the rest is for those who work on the project.
 PYTHON := .venv/bin/python
 
-.PHONY: demo test test-slow lint setup bench clean
+.PHONY: demo test test-slow lint setup clean
 
 demo: setup
 	$(PYTHON) tools/demo.py

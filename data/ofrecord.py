@@ -21,6 +21,7 @@ from common.errors import UserError
 
 SUCCESS_FILE = "_SUCCESS"
 INFO_FILE = "dataset.json"
+_PART_NAME = re.compile(r"part-(\d+)")
 LENGTH = struct.Struct("<q")
 
 _FIELD = descriptor_pb2.FieldDescriptorProto
@@ -146,38 +147,27 @@ def read_part(path: Path) -> Iterator[tuple[int, bytes]]:
             offset += LENGTH.size + length
 
 
-def find_parts(
-    directory: str | Path, part_num: int = 0, prefix: str = "part-", suffix_length: int = 0, hint: str = ""
-) -> list[Path]:
-    """List the part files of a folder in the order of their numbers.
+def find_parts(directory: str | Path, part_num: int = 0) -> list[Path]:
+    """List the part files of a folder, ``part-0`` or ``part-00000`` and so on, in the order of their numbers.
 
     Args:
         directory: the folder.
         part_num: how many there must be; 0 for any number but none.
-        prefix: what the names start with; digits follow.
-        suffix_length: number of digits (zero-padded) to insist on; 0 for any, as in ``part-0`` and ``part-00000``.
-        hint: how to make such parts; the default names the converter of training sets.
 
     Raises:
         UserError: the folder is missing, holds no parts, or another number of them.
     """
     directory = Path(directory)
-    name = f"{prefix}{'0' * (suffix_length or 5)}"
-    hint = hint or (
+    hint = (
         "get the set as recordio (train.rec, train.idx, property; see InsightFace's dataset zoo) and convert it: "
         f"python tools/dataset_convert/mx_recordio_2_ofrecord.py --data_dir <its folder> --output_filepath {directory}"
     )
     if not directory.is_dir():
-        raise UserError(f"looked for OFRecord parts {name}, ... in {directory}, which does not exist; {hint}")
-    pattern = re.compile(rf"{re.escape(prefix)}(\d+)")
-    numbers = {entry.name: pattern.fullmatch(entry.name) for entry in directory.iterdir() if entry.is_file()}
-    parts = {
-        path: int(match[1])
-        for path, match in numbers.items()
-        if match and (not suffix_length or match[1] == str(int(match[1])).zfill(suffix_length))
-    }
+        raise UserError(f"looked for OFRecord parts part-00000, ... in {directory}, which does not exist; {hint}")
+    numbers = {entry.name: _PART_NAME.fullmatch(entry.name) for entry in directory.iterdir() if entry.is_file()}
+    parts = {name: int(match[1]) for name, match in numbers.items() if match}
     if not parts:
-        raise UserError(f"looked in {directory} and found no part files; expected {name}, ...; {hint}")
+        raise UserError(f"looked in {directory} and found no part files; expected part-00000, ...; {hint}")
     if part_num and len(parts) != part_num:
         raise UserError(
             f"{directory} has {len(parts)} part files, but the config expects {part_num}; "

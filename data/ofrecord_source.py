@@ -24,8 +24,6 @@ class OFRecordSource:
         num_classes: labels must be below this.
         image_size: height and width the images must have, in pixels.
         part_num: how many parts there must be; 0 for any number.
-        prefix: what the parts' names start with.
-        suffix_length: number of digits in the parts' names; 0 for any.
 
     Raises:
         UserError: no such folder, no parts, another number of parts, or a damaged part.
@@ -37,12 +35,10 @@ class OFRecordSource:
         num_classes: int,
         image_size: int = 112,
         part_num: int = 0,
-        prefix: str = "part-",
-        suffix_length: int = 0,
     ) -> None:
         self.num_classes = num_classes
         self.image_size = image_size
-        self._parts = find_parts(directory, part_num, prefix, suffix_length)
+        self._parts = find_parts(directory, part_num)
         self._index: OFRecordIndex | None = OFRecordIndex.open(self._parts)
         self._handles: dict[int, int] = {}
 

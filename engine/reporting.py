@@ -14,6 +14,10 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
+from typing import NoReturn
+
+from easydict import EasyDict
 
 from common.errors import UserError
 
@@ -90,3 +94,14 @@ class RankReporter:
         except BrokenPipeError:
             # The supervisor is gone, so nobody would ever stop this rank.
             os._exit(1)
+
+
+def be_rank(work: Callable[[EasyDict, RankReporter], None], config: EasyDict) -> NoReturn:
+    """Do a rank's ``work`` and end the process; whatever goes wrong is reported."""
+    reporter = RankReporter()
+    reporter.install()
+    try:
+        work(config, reporter)
+    except BaseException as error:
+        reporter.fail(error)
+    reporter.finish()

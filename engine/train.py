@@ -15,7 +15,7 @@ from data.ofrecord_source import OFRecordSource
 from data.source import ImageSource
 from data.synthetic import SyntheticSource
 from engine.paths import check_shared, run_directory
-from engine.reporting import RankReporter
+from engine.reporting import RankReporter, be_rank
 from engine.schedule import make_plan
 from engine.snapshot import Snapshot, find_newest
 from engine.validation_sets import check_sets
@@ -97,13 +97,7 @@ def check_run(config: EasyDict, ranks: int) -> None:
 
 def run_rank(config: EasyDict) -> None:
     """Be one rank of a training run. Never returns; the process ends here."""
-    reporter = RankReporter()
-    reporter.install()
-    try:
-        _train(config, reporter)
-    except BaseException as error:
-        reporter.fail(error)
-    reporter.finish()
+    be_rank(_train, config)
 
 
 def _train(config: EasyDict, reporter: RankReporter) -> None:

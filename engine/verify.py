@@ -7,19 +7,13 @@ from typing import Any
 
 from easydict import EasyDict
 
-from engine.reporting import RankReporter
+from engine.reporting import RankReporter, be_rank
 from engine.snapshot import Snapshot
 
 
 def run_rank(config: EasyDict) -> None:
     """Be one rank of a verification run. Never returns; the process ends here."""
-    reporter = RankReporter()
-    reporter.install()
-    try:
-        _verify(config, reporter)
-    except BaseException as error:
-        reporter.fail(error)
-    reporter.finish()
+    be_rank(_verify, config)
 
 
 def _verify(config: EasyDict, reporter: RankReporter) -> None:
