@@ -17,7 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
+from common.compiling import NativeUnavailableError
+from common.cuda import SWITCH, reason_for_cuda
 from common.errors import UserError
+from ops.cuda_stand_ins import install_stand_ins
 
 # In the order of their dependencies; the folder is the one inside the nvidia wheels.
 CUDA_LIBRARIES = (
@@ -34,7 +37,8 @@ def import_oneflow() -> ModuleType:
     """Import OneFlow in a prepared process and return the module.
 
     Raises:
-        UserError: a library that OneFlow needs is neither on the system nor in the nvidia wheels.
+        UserError: a library that OneFlow needs is neither on the system nor in the nvidia wheels, and nothing may or
+            can stand in for it.
     """
     if "oneflow" not in sys.modules:
         _load_cuda_libraries()
@@ -53,7 +57,21 @@ def _load_cuda_libraries() -> None:
         try:
             ctypes.CDLL(soname, mode=ctypes.RTLD_GLOBAL)
         except OSError:
-            ctypes.CDLL(str(_find_in_wheels(package, soname)), mode=ctypes.RTLD_GLOBAL)
+            ctypes.CDLL(str(_find_library(package, soname)), mode=ctypes.RTLD_GLOBAL)
+
+
+def _find_library(package: str, soname: str) -> Path:
+    """Return the library of the nvidia wheel, or else, where no GPU can be in use, a stand-in for it."""
+    try:
+        return _find_in_wheels(package, soname)
+    except UserError as missing:
+        reason = reason_for_cuda()
+        if reason:
+            raise UserError(f"{missing}; {reason}, so nothing stands in for it unless {SWITCH}=0") from None
+        try:
+            return install_stand_ins([name for _, name in CUDA_LIBRARIES]) / soname
+        except NativeUnavailableError as error:
+            raise UserError(f"{missing}; nothing can stand in for it: {error}") from None
 
 
 def _find_in_wheels(package: str, soname: str) -> Path:

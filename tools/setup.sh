@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Makes .venv with Python 3.10 and the pinned requirements; does nothing when they are there already.
+# INSIGHTFACE_CUDA=1 installs the CUDA libraries, 0 leaves them out; unset, the machine decides.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -21,9 +22,18 @@ if [ "$(version .venv/bin/python)" != 3.10 ]; then
 fi
 
 stamp=.venv/requirements.installed
-if ! cmp -s requirements.txt "$stamp"; then
-    echo "setup: installing requirements.txt into .venv (some minutes the first time)"
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-    .venv/bin/python -c 'import ops'  # builds the CPU kernels, so that the first training does not wait for them
-    cp requirements.txt "$stamp"
+choice=$(.venv/bin/python -m tools.choose_cuda) # "cuda: ..." or "light: ..."
+wanted=$(echo "${choice%%:*}" && cat requirements.txt requirements-cuda.txt)
+if [ "$wanted" != "$(cat "$stamp" 2>/dev/null)" ]; then
+    echo "setup: ${choice#*: }"
+    echo "setup: installing the requirements into .venv (some minutes the first time)"
+    pip() { .venv/bin/python -m pip --quiet --disable-pip-version-check "$@"; }
+    if [ "${choice%%:*}" = cuda ]; then
+        pip install -r requirements.txt -r requirements-cuda.txt
+    else
+        pip install -r requirements.txt
+        pip uninstall --quiet --yes -r requirements-cuda.txt # there only when the choice has changed
+    fi
+    .venv/bin/python -c 'import ops' # builds native code, so that the first training does not wait for it
+    echo "$wanted" >"$stamp"
 fi

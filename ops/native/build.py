@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
-from ops.native.requirements import NativeUnavailableError, OneDnnFiles, OneFlowFiles, find_compiler
+from common.compiling import NativeUnavailableError, locked, run_tool
+from ops.native.requirements import OneDnnFiles, OneFlowFiles, find_compiler
 
 SOURCES = Path(__file__).parent / "src"
 LIBRARY_NAME = "libinsightface_kernels.so"
@@ -57,7 +54,7 @@ def build_library(oneflow: OneFlowFiles, onednn: OneDnnFiles, cache: Path) -> Pa
     compiler = find_compiler()
     try:
         library.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(library.parent / "lock"):
+        with locked(library.parent / "lock"):
             if not library.is_file():
                 print("building the CPU kernels, once for this environment (about a minute) ...", file=sys.stderr)
                 _build(compiler, oneflow, onednn, library)
@@ -81,14 +78,6 @@ def _key(oneflow: OneFlowFiles, onednn: OneDnnFiles) -> str:
     return digest.hexdigest()[:16]
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock that also ends with the process."""
-    with open(path, "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
 def _build(compiler: str, oneflow: OneFlowFiles, onednn: OneDnnFiles, library: Path) -> None:
     headers = [
         f"-I{SOURCES}",
@@ -108,16 +97,9 @@ def _build(compiler: str, oneflow: OneFlowFiles, onednn: OneDnnFiles, library: P
             for source, target in zip(sources, objects, strict=True)
         ]
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            list(pool.map(_run, commands))
+            list(pool.map(run_tool, commands))
         linked = str(Path(folder) / LIBRARY_NAME)
         libraries = [str(path) for path in (onednn.library, *oneflow.libraries)]
         options = ["-Wl,--allow-shlib-undefined", f"-Wl,--version-script={SOURCES / 'exports.map'}"]
-        _run([compiler, "-shared", "-fopenmp", *objects, *libraries, *options, "-o", linked])
+        run_tool([compiler, "-shared", "-fopenmp", *objects, *libraries, *options, "-o", linked])
         os.replace(linked, library)
-
-
-def _run(command: Sequence[str]) -> None:
-    result = subprocess.run(command, capture_output=True, text=True)
-    if result.returncode != 0:
-        lines = [line for line in result.stderr.splitlines() if "error" in line] or result.stderr.splitlines()
-        raise NativeUnavailableError(f"{Path(command[0]).name} failed: {lines[0] if lines else result.returncode}")

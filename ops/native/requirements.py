@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+
+from common.compiling import NativeUnavailableError, find_program
 
 # The kernels are compiled against OneFlow's C++ interface, which differs between versions.
 ONEFLOW_VERSION = "0.9.0"
@@ -14,10 +15,6 @@ ONEFLOW_LIBRARIES = ("liboneflow-", "libof_protoobj-", "libprotobuf-")
 ONEDNN_PACKAGE = "onednn-cpu-gomp"
 ONEDNN_HEADERS_PACKAGE = "onednn-devel-cpu-gomp"
 COMPILERS = ("g++", "c++")
-
-
-class NativeUnavailableError(Exception):
-    """The kernels cannot be built or loaded here; the message says why and what would help."""
 
 
 @dataclass(frozen=True)
@@ -48,16 +45,23 @@ def find_oneflow() -> OneFlowFiles:
     if wheel.version.split("+")[0] != ONEFLOW_VERSION:
         raise NativeUnavailableError(f"they are written for OneFlow {ONEFLOW_VERSION}, found {wheel.version}")
     include = Path(wheel.locate_file("oneflow/include")).resolve()
-    folder = Path(wheel.locate_file("oneflow.libs")).resolve()
-    libraries = []
-    for prefix in ONEFLOW_LIBRARIES:
-        found = sorted(folder.glob(f"{prefix}*"))
-        if len(found) != 1:
-            raise NativeUnavailableError(f"expected one {prefix}*.so in {folder}, found {len(found)}")
-        libraries.append(found[0])
+    libraries = tuple(find_oneflow_library(prefix) for prefix in ONEFLOW_LIBRARIES)
     if not (include / "oneflow/core/framework/framework.h").is_file():
         raise NativeUnavailableError(f"OneFlow's headers are not in {include}")
-    return OneFlowFiles(wheel.version, include, tuple(libraries))
+    return OneFlowFiles(wheel.version, include, libraries)
+
+
+def find_oneflow_library(prefix: str) -> Path:
+    """Return the one library of the installed OneFlow wheel whose file name begins with ``prefix``.
+
+    Raises:
+        NativeUnavailableError: OneFlow is not installed, or its wheel is not laid out as expected.
+    """
+    folder = Path(_distribution("oneflow").locate_file("oneflow.libs")).resolve()
+    found = sorted(folder.glob(f"{prefix}*"))
+    if len(found) != 1:
+        raise NativeUnavailableError(f"expected one {prefix}*.so in {folder}, found {len(found)}")
+    return found[0]
 
 
 def find_onednn() -> OneDnnFiles:
@@ -81,11 +85,7 @@ def find_compiler() -> str:
     Raises:
         NativeUnavailableError: there is none in PATH.
     """
-    for name in COMPILERS:
-        path = shutil.which(name)
-        if path:
-            return path
-    raise NativeUnavailableError("no C++ compiler (g++) in PATH")
+    return find_program(COMPILERS, "C++ compiler (g++)")
 
 
 def _distribution(name: str) -> metadata.Distribution:

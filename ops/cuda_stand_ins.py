@@ -1,0 +1,135 @@
+"""Stand-ins for the CUDA libraries that OneFlow is linked against and computes nothing with on a CPU.
+
+They are made from OneFlow's own symbol table: one small library for each missing one, with its soname, its symbol
+version and the functions OneFlow asks of it. Each function ends the process with a message that names it; only the
+question for the version, which OneFlow asks everywhere, has an answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from common.compiling import NativeUnavailableError, locked, run_tool
+from common.cuda import find_stand_in_tools
+from common.files import atomic_directory
+from ops.native.requirements import find_oneflow_library
+
+COMPILE_FLAGS = ("-shared", "-fPIC", "-O1")
+SOURCE = """\
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static int messages = 2;
+
+/* OneFlow is imported with standard error switched off; a message from there has to reach the user too. */
+__attribute__((constructor)) static void keep_standard_error(void) {{ messages = fcntl(2, F_DUPFD_CLOEXEC, 3); }}
+
+static void stop(const char *function) {{
+  dprintf(messages,
+          "error: OneFlow called %s, but this light CPU install has only a stand-in for {soname}; "
+          "run `INSIGHTFACE_CUDA=1 make setup` to install the CUDA libraries\\n",
+          function);
+  _exit(1);
+}}
+
+#define STAND_IN(name) void name(void) {{ stop(#name); }}
+{stand_ins}
+"""
+# Before its first graph OneFlow notes the version of cuDNN in its log, GPU or not: 0.0.0.
+ANSWERS = {
+    "cudnnGetProperty": "int cudnnGetProperty(int part, int *value) { (void)part; *value = 0; return 0; }",
+}
+
+
+def default_cache() -> Path:
+    """Return the folder inside the running Python environment that keeps built stand-ins."""
+    return Path(sys.prefix) / "var" / "insightface-stand-ins"
+
+
+def install_stand_ins(sonames: Sequence[str]) -> Path:
+    """Return the environment's folder of stand-ins for ``sonames``, making it if need be.
+
+    OneFlow's own commands (``python -m oneflow.distributed.launch``) load OneFlow unprepared: links in the wheel's
+    folder of libraries, where its loader looks last, let them find the stand-ins too.
+
+    Raises:
+        NativeUnavailableError: as ``build_stand_ins``.
+    """
+    folder = build_stand_ins(sonames, default_cache())
+    libraries = find_oneflow_library("liboneflow-").parent
+    try:
+        for soname in sonames:
+            _link(libraries / soname, folder / soname)
+    except OSError as error:
+        raise NativeUnavailableError(f"cannot write {libraries}: {error.strerror or error}") from error
+    return folder
+
+
+def build_stand_ins(sonames: Sequence[str], cache: Path) -> Path:
+    """Return a folder that holds a stand-in for each of ``sonames``, made for the installed OneFlow.
+
+    They are built if ``cache`` does not hold them yet. Processes that start together wait for the first; the folder
+    is complete or absent.
+
+    Raises:
+        NativeUnavailableError: no OneFlow, no C compiler or ``nm``, one of them fails, or ``cache`` cannot be written.
+    """
+    oneflow = find_oneflow_library("liboneflow-")
+    # The name of a library in a wheel holds a hash of its contents.
+    facts = [oneflow.name, SOURCE, *ANSWERS.values(), *COMPILE_FLAGS, *sonames]
+    folder = cache / hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
+    if folder.is_dir():
+        return folder
+    compiler, nm = find_stand_in_tools()
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with locked(cache / "lock"):
+            if not folder.is_dir():
+                functions = read_functions(oneflow, sonames, nm)
+                with atomic_directory(folder) as temporary:
+                    for soname in sonames:
+                        _build(temporary, soname, functions[soname], compiler)
+    except OSError as error:
+        raise NativeUnavailableError(f"cannot write {cache}: {error.strerror or error}") from error
+    return folder
+
+
+def read_functions(library: Path, sonames: Sequence[str], nm: str) -> dict[str, list[str]]:
+    """Return the functions that ``library`` asks of each of ``sonames``, whose symbol versions are their sonames.
+
+    Raises:
+        NativeUnavailableError: ``nm`` fails, or names no function of one of them.
+    """
+    functions: dict[str, list[str]] = {soname: [] for soname in sonames}
+    listing = run_tool([nm, "--dynamic", "--undefined-only", "--with-symbol-versions", str(library)])
+    for line in listing.splitlines():
+        name, _, version = line.split()[-1].partition("@")
+        if version in functions:
+            functions[version].append(name)
+    for soname, names in functions.items():
+        if not names:
+            raise NativeUnavailableError(f"{nm} finds no function of {soname} that {library.name} asks for")
+    return functions
+
+
+def _build(folder: Path, soname: str, functions: Sequence[str], compiler: str) -> None:
+    source, script = folder / f"{soname}.c", folder / f"{soname}.map"
+    stand_ins = "\n".join(ANSWERS.get(name, f"STAND_IN({name})") for name in functions)
+    source.write_text(SOURCE.format(soname=soname, stand_ins=stand_ins))
+    script.write_text(f"{soname} {{ global: {'; '.join(functions)}; local: *; }};\n")
+    options = [f"-Wl,-soname,{soname}", f"-Wl,--version-script={script}"]
+    run_tool([compiler, *COMPILE_FLAGS, str(source), *options, "-o", str(folder / soname)])
+
+
+def _link(link: Path, target: Path) -> None:
+    """Make ``link`` point to ``target``, unless it is a file of somebody else's."""
+    if link.resolve() == target.resolve() or (link.exists() and not link.is_symlink()):
+        return
+    temporary = link.with_name(f".{link.name}.tmp-{os.getpid()}")
+    temporary.symlink_to(target)
+    os.replace(temporary, link)
