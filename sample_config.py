@@ -116,6 +116,8 @@ default.node_ips = ["127.0.0.1"]
 default.master_port = 0
 default.model_parallel = True
 default.rank_timeout = 1800
+default.native_ops = True
+default.use_bf16 = False
 
 # What it trains on. train_batch_size is the batch of all ranks together; 0 means train_batch_size_per_device x ranks.
 default.dataset_dir = ""

@@ -38,9 +38,9 @@ def build_backbone(config: Mapping[str, Any], seed: int = 0) -> Backbone:
     """Return the OneFlow module of the network that ``config`` asks for, with the initial weights of ``seed``.
 
     Raises:
-        UserError: the network is unknown or one of its options is not supported.
+        UserError: the network is unknown, or one of its options (``use_bf16``) is not supported here.
     """
     from backbones.module import Backbone
 
     graph = build_graph(config)
-    return Backbone(graph, initial_arrays(graph, seed))
+    return Backbone(graph, initial_arrays(graph, seed), config.get("native_ops", True), config.get("use_bf16", False))

@@ -9,19 +9,37 @@ from typing import Any
 import numpy as np
 
 from backbones.arrays import check_arrays
+from backbones.compiled import CompiledNetwork
 from backbones.graph import NetworkGraph, Node
+from common.errors import UserError
 from ops import flow
 
 
 class Backbone(flow.nn.Module):
-    """Images to embeddings, node by node.
+    """Images to embeddings, node by node, or on the CPU by one op where that is available.
 
     Parameters and moving statistics are registered flat under their MXNet names, so ``state_dict``, optimiser state
     and files share one set of names. Gammas pinned by fix_gamma are buffers: no optimiser moves or decays them.
+
+    Attributes:
+        network: the description.
+        executor: a few words on how CPU tensors are computed.
     """
 
-    def __init__(self, network: NetworkGraph, arrays: Mapping[str, np.ndarray]) -> None:
-        """Take the description and its first values (see ``load_arrays`` for what is checked)."""
+    def __init__(
+        self, network: NetworkGraph, arrays: Mapping[str, np.ndarray], native: bool = True, bfloat16: bool = False
+    ) -> None:
+        """Take the description and its first values (see ``load_arrays`` for what is checked).
+
+        Args:
+            network: what to execute.
+            arrays: parameters and moving statistics by MXNet name.
+            native: execute CPU tensors by the network op of ``backbones.compiled`` where it is available.
+            bfloat16: feature maps and matrix products in bfloat16; by the network op only.
+
+        Raises:
+            UserError: an array does not fit, or bfloat16 is not available here.
+        """
         super().__init__()
         self.network = network
         self._releases = _find_releases(network)
@@ -32,7 +50,16 @@ class Backbone(flow.nn.Module):
                 self.register_parameter(name, flow.nn.Parameter(tensor))
             else:
                 self.register_buffer(name, tensor)
+        self._compiled, refusal = self._compile(bfloat16) if native else (None, "it is switched off")
+        if bfloat16 and refusal:
+            raise UserError(f"bfloat16 feature maps need the CPU's network op: {refusal}")
+        self.executor = f"one op per node ({refusal})" if refusal else f"one op on the CPU{', bfloat16' * bfloat16}"
         self.load_arrays(arrays)
+
+    def _compile(self, bfloat16: bool) -> tuple[CompiledNetwork | None, str | None]:
+        compiled = CompiledNetwork(self.network, self._dropouts, bfloat16)
+        refusal = compiled.ops.refusal()
+        return (compiled, None) if refusal is None else (None, refusal)
 
     @property
     def dropout_width(self) -> int:
@@ -47,8 +74,9 @@ class Backbone(flow.nn.Module):
         """
         if self.training and keep is None and self.dropout_width:
             raise ValueError("a network with dropout trains only with a keep mask")
-        if images.dtype != flow.float32:
-            images = images.to(flow.float32)
+        if self._compiled is not None and _is_on_cpu(images):
+            return self._run_compiled(images, keep)
+        images = images.to(self._dtype())
         values: dict[str, flow.Tensor] = {}
         for node in self.network.nodes:
             inputs = [values[name] for name in node.inputs]
@@ -62,12 +90,33 @@ class Backbone(flow.nn.Module):
                 del values[name]
         return values[self.network.output]
 
+    def _dtype(self) -> flow.dtype:
+        """Return the type of the arrays: float32 unless somebody converted the module."""
+        return next((getattr(self, name).dtype for name in self.network.parameters()), flow.float32)
+
+    def _run_compiled(self, images: flow.Tensor, keep: flow.Tensor | None) -> flow.Tensor:
+        compiled = self._compiled
+        parameters = [getattr(self, name) for name in compiled.parameters]
+        moving = [getattr(self, name) for name in compiled.moving]
+        if self.training:
+            return compiled.train(images, keep if self.dropout_width else None, parameters, moving)
+        return compiled.infer(images, parameters, moving)
+
     def _dropout(self, node: Node, x: flow.Tensor, keep: flow.Tensor | None) -> flow.Tensor:
         if not self.training:
             return x
         start, stop = self._dropouts[node.name]
         mask = keep[:, start:stop].reshape(*x.shape).to(x.dtype)
         return x * mask * (1 / (1 - node.attrs["p"]))
+
+    def run_graph(self, graph: flow.nn.Graph, *inputs: flow.Tensor) -> Any:
+        """Call a graph of this backbone; a graph that trains it includes the backward pass.
+
+        Where the network op runs, the calling thread sleeps meanwhile: OneFlow's own waiting keeps a core busy.
+        """
+        if self._compiled is None or not _is_on_cpu(inputs[0]):
+            return graph(*inputs)
+        return self._compiled.ops.sleep_through(lambda: graph(*inputs), "backward" if self.training else "inference")
 
     def named_tensors(self) -> dict[str, flow.Tensor]:
         """Return the live parameter or buffer behind each MXNet name; the description says which are trainable."""
@@ -94,6 +143,10 @@ class Backbone(flow.nn.Module):
             target = _local(getattr(self, name))
             source = flow.tensor(np.asarray(values, dtype=np.float32), device=target.device)
             target.copy_(source)
+
+
+def _is_on_cpu(tensor: flow.Tensor) -> bool:
+    return (tensor.placement if tensor.is_global else tensor.device).type == "cpu"
 
 
 def _local(tensor: flow.Tensor) -> flow.Tensor:

@@ -83,6 +83,7 @@ class Embedder:
         if self._graph is None:
             self._graph = EmbedGraph(self._backbone)
         with flow.no_grad():
-            result = self._graph(self._world.split(np.ascontiguousarray(mine))).to_local().numpy()
+            split = self._world.split(np.ascontiguousarray(mine))
+            result = self._backbone.run_graph(self._graph, split).to_local().numpy()
         self._backbone.train(training)
         return result[:count].copy()

@@ -100,6 +100,8 @@ def be_rank(work: Callable[[EasyDict, RankReporter], None], config: EasyDict) ->
     """Do a rank's ``work`` and end the process; whatever goes wrong is reported."""
     reporter = RankReporter()
     reporter.install()
+    if not config.native_ops:
+        os.environ["INSIGHTFACE_NATIVE"] = "0"  # read when the kernels would be loaded
     try:
         work(config, reporter)
     except BaseException as error:

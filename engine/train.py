@@ -127,7 +127,7 @@ def _train(config: EasyDict, reporter: RankReporter) -> None:
         f"fc7: placement {world.device} x {world.size} ranks, sbp {head.weight.sbp[0]}, "
         f"{head.shards.num_classes} classes, {head.shards.rows} rows per rank"
     )
-    trainer.log.say(KERNELS)
+    trainer.log.say(f"{KERNELS}; backbone: {backbone.executor}")
     if snapshot is not None:
         trainer.log.say(f"resumed from {snapshot.path} at step {trainer.step}")
     if config.do_validation_while_train and config.val_targets:

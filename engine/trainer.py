@@ -115,7 +115,8 @@ class Trainer:
             self.config["seed"], batch.position, len(batch.labels), self.backbone.dropout_width, self._drop
         )
         stop = np.array([self._reporter.stop_requested], np.float32)
-        metrics, *gradients = self._graph(*(self.world.split(a) for a in (batch.images, batch.labels, keep, stop)))
+        inputs = [self.world.split(a) for a in (batch.images, batch.labels, keep, stop)]
+        metrics, *gradients = self.backbone.run_graph(self._graph, *inputs)
         self.optimizer.step(gradients, step_scale(self.step, self.config["lr_steps"], self.config["scales"]))
         loss, correct, stops = metrics.to_local().numpy().tolist()
         if not math.isfinite(loss):

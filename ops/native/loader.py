@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from ops.native.build import LIBRARY_NAME, build_library, default_cache
 from ops.native.requirements import NativeUnavailableError, find_onednn, find_oneflow
 
 SWITCH = "INSIGHTFACE_NATIVE"
+_WAIT_MILLISECONDS = 500  # short enough for Ctrl-C
 OPS = (
     "conv2d",
     "conv_data_grad",
@@ -19,6 +21,9 @@ OPS = (
     "prelu_grad",
     "normalization",
     "normalization_grad",
+    "insightface_network_forward",
+    "insightface_network_backward",
+    "insightface_network_inference",
 )
 
 
@@ -38,7 +43,7 @@ def load_native_kernels(cache: Path | None = None) -> str:
         raise RuntimeError("the kernels are loaded into OneFlow: import it first")
     try:
         onednn = find_onednn()
-        if _loaded_library() is not None:
+        if find_loaded_library() is not None:
             # A second copy would register every kernel twice, which OneFlow refuses.
             return f"CPU kernels: oneDNN {onednn.version}"
         library = build_library(find_oneflow(), onednn, cache or default_cache())
@@ -52,16 +57,41 @@ def load_native_kernels(cache: Path | None = None) -> str:
 
 def native_calls() -> dict[str, int]:
     """Return how often each op was computed by the kernels loaded here; empty when they are not loaded."""
-    library = _loaded_library()
-    if library is None:
+    if find_loaded_library() is None:
         return {}
-    count = library.insightface_native_calls
+    return {op: count_calls(op) for op in OPS}
+
+
+def count_calls(op: str) -> int:
+    """Return how often the loaded kernel of ``op`` has finished in this process."""
+    count = open_loaded_library().insightface_native_calls
     count.argtypes, count.restype = [ctypes.c_char_p], ctypes.c_int64
-    return {op: count(op.encode()) for op in OPS}
+    return count(op.encode())
 
 
-def _loaded_library() -> ctypes.CDLL | None:
+def wait_for_call(op: str, calls: int) -> None:
+    """Sleep until the loaded kernel of ``op`` has finished more than ``calls`` times in this process.
+
+    OneFlow waits for results by spinning, which takes a core from the threads that compute them.
+    """
+    wait = open_loaded_library().insightface_wait_for_calls
+    wait.argtypes = [ctypes.c_char_p, ctypes.c_int64, ctypes.c_int64]
+    while not wait(op.encode(), calls + 1, _WAIT_MILLISECONDS):
+        pass
+
+
+@functools.cache
+def open_loaded_library() -> ctypes.CDLL:
+    """Return the kernels' library, which is loaded."""
+    path = find_loaded_library()
+    if path is None:
+        raise RuntimeError("the CPU kernels are not loaded")
+    return ctypes.CDLL(path)
+
+
+def find_loaded_library() -> str | None:
+    """Return the path of the kernels' library in this process, None when it was not loaded."""
     for line in Path("/proc/self/maps").read_text().splitlines():
         if line.endswith(f"/{LIBRARY_NAME}"):
-            return ctypes.CDLL(line[line.index("/") :])
+            return line[line.index("/") :]
     return None

@@ -152,8 +152,9 @@ def test_is_rank_reads_the_launcher_s_environment(monkeypatch: pytest.MonkeyPatc
         assert is_rank() == expected
 
 
-def choose(device: str, count: int) -> tuple[str, int]:
-    return choose_device({"device": device, "device_num_per_node": count})
+def choose(device: str, count: int, native_ops: bool = True, use_bf16: bool = False) -> tuple[str, int]:
+    settings = {"device": device, "device_num_per_node": count, "native_ops": native_ops, "use_bf16": use_bf16}
+    return choose_device(settings)
 
 
 @pytest.mark.usefixtures("two_gpus")
@@ -168,6 +169,15 @@ def test_choose_device_with_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
         choose("cuda", 3)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     assert choose("auto", 0) == ("cuda", 1)
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_bfloat16_is_for_the_kernels_of_the_cpu() -> None:
+    assert choose("cpu", 0, use_bf16=True) == ("cpu", 1)
+    with pytest.raises(UserError, match="GPUs were chosen; add --device cpu"):
+        choose("auto", 0, use_bf16=True)
+    with pytest.raises(UserError, match="that --native_ops 0 switches off"):
+        choose("cpu", 0, native_ops=False, use_bf16=True)
 
 
 def test_choose_device_without_gpus(monkeypatch: pytest.MonkeyPatch) -> None:

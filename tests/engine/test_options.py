@@ -87,6 +87,10 @@ EFFECTS: dict[str, Effect] = {
     "node_ips": Effect("::1", observe.environment, ["0", "2", "127.0.0.1", "0"], ["0", "2", "::1", "0"]),
     "master_port": Effect("2001", observe.environment, ["0", "2", "127.0.0.1", "0"], ["0", "2", "127.0.0.1", "2001"]),
     "rank_timeout": Effect("1", observe.patience, 0, 1),
+    "native_ops": Effect(
+        "0", observe.executor, "one op on the CPU", "one op per node (it is switched off)", "--network y1"
+    ),
+    "use_bf16": Effect("1", observe.executor, "one op on the CPU", "one op on the CPU, bfloat16", "--network y1"),
     # network and head
     "model_parallel": Effect(
         "0", lambda c: str(observe.head(c).weight.sbp[0]), "oneflow.sbp.split(dim=0)", "oneflow.sbp.broadcast", HEAD

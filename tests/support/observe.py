@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from easydict import EasyDict
 
-from backbones import NETWORKS, build_graph
+from backbones import NETWORKS, build_backbone, build_graph
 from backbones.flops import count_parameters
 from backbones.initializer import initial_arrays
 from backbones.module import Backbone
@@ -62,6 +62,11 @@ def structure(key: str) -> Observer:
         return facts[key]
 
     return observe
+
+
+def executor(config: EasyDict) -> str:
+    """Return how the backbone would compute."""
+    return build_backbone(config).executor
 
 
 def environment(config: EasyDict) -> list[str]:

@@ -92,7 +92,7 @@ class ConvKernel final : public user_op::OpKernel {
  private:
   using user_op::OpKernel::Compute;
   void Compute(user_op::KernelComputeContext* context) const override {
-    EnterKernel(Kernel::kConv);
+    const KernelScope scope(Kernel::kConv);
     insightface::Compute(ConvPass::kForward, kForwardNames, context);
     AddFused(context, kForwardNames.output);
   }
@@ -105,7 +105,7 @@ class ConvDataGradKernel final : public user_op::OpKernel {
  private:
   using user_op::OpKernel::Compute;
   void Compute(user_op::KernelComputeContext* context) const override {
-    EnterKernel(Kernel::kConvDataGrad);
+    const KernelScope scope(Kernel::kConvDataGrad);
     insightface::Compute(ConvPass::kDataGrad, kDataGradNames, context);
     AddFused(context, kDataGradNames.input);
   }
@@ -118,7 +118,7 @@ class ConvFilterGradKernel final : public user_op::OpKernel {
  private:
   using user_op::OpKernel::Compute;
   void Compute(user_op::KernelComputeContext* context) const override {
-    EnterKernel(Kernel::kConvFilterGrad);
+    const KernelScope scope(Kernel::kConvFilterGrad);
     if (context->Tensor4ArgNameAndIndex("x", 0)->shape_view().elem_cnt() == 0) {
       user_op::Tensor* gradient = context->Tensor4ArgNameAndIndex("filter_diff", 0);
       std::fill_n(gradient->mut_dptr<float>(), gradient->shape_view().elem_cnt(), 0.0f);

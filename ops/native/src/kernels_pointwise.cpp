@@ -38,7 +38,7 @@ class PreluKernel final : public user_op::OpKernel {
  private:
   using user_op::OpKernel::Compute;
   void Compute(user_op::KernelComputeContext* context) const override {
-    EnterKernel(Kernel::kPrelu);
+    const KernelScope scope(Kernel::kPrelu);
     Prelu(ReadPreluShape(context), Read(context, "x"), Read(context, "alpha"), Write(context, "y"));
   }
 };
@@ -50,7 +50,7 @@ class PreluGradKernel final : public user_op::OpKernel {
  private:
   using user_op::OpKernel::Compute;
   void Compute(user_op::KernelComputeContext* context) const override {
-    EnterKernel(Kernel::kPreluGrad);
+    const KernelScope scope(Kernel::kPreluGrad);
     PreluGrad(ReadPreluShape(context), Read(context, "x"), Read(context, "alpha"), Read(context, "dy"),
               Write(context, "dx"), context->has_output("alpha_diff", 0) ? Write(context, "alpha_diff") : nullptr);
   }
@@ -63,7 +63,7 @@ class NormalizationKernel final : public user_op::OpKernel {
  private:
   using user_op::OpKernel::Compute;
   void Compute(user_op::KernelComputeContext* context) const override {
-    EnterKernel(Kernel::kNormalization);
+    const KernelScope scope(Kernel::kNormalization);
     const BatchNormShape shape = ReadPlanes(context);
     const float epsilon = context->Attr<float>("epsilon");
     const float* x = Read(context, "x");
@@ -92,7 +92,7 @@ class NormalizationGradKernel final : public user_op::OpKernel {
  private:
   using user_op::OpKernel::Compute;
   void Compute(user_op::KernelComputeContext* context) const override {
-    EnterKernel(Kernel::kNormalizationGrad);
+    const KernelScope scope(Kernel::kNormalizationGrad);
     BatchNormGrad(ReadPlanes(context), Read(context, "x"), Read(context, "dy"), Read(context, "mean"),
                   Read(context, "inv_variance"), Read(context, "gamma"), Write(context, "dx"),
                   Write(context, "gamma_diff"), Write(context, "beta_diff"));

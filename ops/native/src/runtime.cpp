@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 
 namespace insightface {
 namespace {
@@ -15,10 +17,27 @@ constexpr size_t kKernels = static_cast<size_t>(Kernel::kCount);
 
 // The names are those of OneFlow's ops, in the order of `Kernel`.
 constexpr std::array<const char*, kKernels> kNames = {
-    "conv2d", "conv_data_grad", "conv_filter_grad", "prelu", "prelu_grad", "normalization", "normalization_grad",
+    "conv2d",
+    "conv_data_grad",
+    "conv_filter_grad",
+    "prelu",
+    "prelu_grad",
+    "normalization",
+    "normalization_grad",
+    "insightface_network_forward",
+    "insightface_network_backward",
+    "insightface_network_inference",
 };
 
-std::array<std::atomic<int64_t>, kKernels> calls{};
+std::mutex calls_mutex;
+std::condition_variable call_ended;
+std::array<int64_t, kKernels> calls{};
+
+// Place of the kernel of the OneFlow op `name`; kKernels when there is none.
+size_t FindKernel(const char* name) {
+  return std::find_if(kNames.begin(), kNames.end(), [&](const char* known) { return std::strcmp(name, known) == 0; }) -
+         kNames.begin();
+}
 
 int ReadThreadCount() {
   const char* text = std::getenv("OMP_NUM_THREADS");
@@ -38,9 +57,14 @@ int ThreadCount() {
   return count;
 }
 
-void EnterKernel(Kernel kernel) {
-  calls[static_cast<size_t>(kernel)].fetch_add(1, std::memory_order_relaxed);
-  PrepareThread();
+KernelScope::KernelScope(Kernel kernel) : kernel_(kernel) { PrepareThread(); }
+
+KernelScope::~KernelScope() {
+  {
+    const std::lock_guard<std::mutex> lock(calls_mutex);
+    ++calls[static_cast<size_t>(kernel_)];
+  }
+  call_ended.notify_all();
 }
 
 void PrepareThread() {
@@ -57,10 +81,22 @@ void AddInto(float* sum, const float* addend, int64_t count) {
 
 }  // namespace insightface
 
+extern "C" {
+
 // How often the kernel of the OneFlow op `name` has run in this process; -1 for an op that has none here.
-extern "C" int64_t insightface_native_calls(const char* name) {
-  for (size_t i = 0; i < insightface::kKernels; ++i) {
-    if (std::strcmp(name, insightface::kNames[i]) == 0) { return insightface::calls[i].load(); }
-  }
-  return -1;
+int64_t insightface_native_calls(const char* name) {
+  const size_t kernel = insightface::FindKernel(name);
+  const std::lock_guard<std::mutex> lock(insightface::calls_mutex);
+  return kernel < insightface::kKernels ? insightface::calls[kernel] : -1;
 }
+
+// Sleeps until the kernel of the op has run `count` times, or for so many milliseconds. Returns whether it has.
+int32_t insightface_wait_for_calls(const char* name, int64_t count, int64_t milliseconds) {
+  const size_t kernel = insightface::FindKernel(name);
+  if (kernel == insightface::kKernels) { return 0; }
+  std::unique_lock<std::mutex> lock(insightface::calls_mutex);
+  return insightface::call_ended.wait_for(lock, std::chrono::milliseconds(milliseconds),
+                                          [&] { return insightface::calls[kernel] >= count; });
+}
+
+}  // extern "C"

@@ -7,7 +7,7 @@
 // Compiles a function once per instruction set; the loader picks the one that fits the CPU, so a library that was
 // built on one machine stays right on another. For leaf functions without OpenMP regions of their own.
 #if defined(__x86_64__)
-#define INSIGHTFACE_VECTORISED __attribute__((target_clones("default", "arch=haswell", "arch=skylake-avx512")))
+#define INSIGHTFACE_VECTORISED __attribute__((target_clones("default", "avx2", "avx512f")))
 #else
 #define INSIGHTFACE_VECTORISED
 #endif
@@ -22,11 +22,23 @@ enum class Kernel {
   kPreluGrad,
   kNormalization,
   kNormalizationGrad,
+  kNetworkForward,
+  kNetworkBackward,
+  kNetworkInference,
   kCount,
 };
 
-// To be called first in every kernel: counts the call and prepares the thread.
-void EnterKernel(Kernel kernel);
+// Stands first in every kernel: prepares the thread, and counts the call when it ends.
+class KernelScope {
+ public:
+  explicit KernelScope(Kernel kernel);
+  ~KernelScope();
+  KernelScope(const KernelScope&) = delete;
+  KernelScope& operator=(const KernelScope&) = delete;
+
+ private:
+  const Kernel kernel_;
+};
 
 // Sets the calling thread's OpenMP team to ThreadCount(): OneFlow runs kernels on threads of its own, which know
 // nothing of the size chosen elsewhere.

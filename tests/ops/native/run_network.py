@@ -1,4 +1,4 @@
-"""One training step and one inference of a small network or of y1; run as a script, once for each set of kernels.
+"""One training step and one inference of a small network or of y1, node by node; run once for each set of kernels.
 
 Usage: run_network.py NAME DTYPE OUTPUT.npz. Saves embeddings, gradients and moving statistics, and prints the calls.
 float64 runs on OneFlow's own kernels and is the truth for both sets of float32 kernels.
@@ -11,7 +11,6 @@ import sys
 
 import numpy as np
 
-import backbones.module
 from backbones import build_graph
 from backbones.graph import NetworkGraph
 from backbones.initializer import initial_arrays
@@ -54,21 +53,11 @@ class Inference(flow.nn.Graph):
         return self.backbone(images)
 
 
-class DoubleFlow:
-    """OneFlow with another idea of float32: the backbone insists on that type for its images."""
-
-    float32 = flow.float64
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(flow, name)
-
-
 def run(name: str, dtype: str) -> dict[str, np.ndarray]:
     graph = describe(name)
-    backbone = Backbone(graph, initial_arrays(graph, 0))
+    backbone = Backbone(graph, initial_arrays(graph, 0), native=False)
     if dtype == "float64":
         backbone.to(flow.float64)
-        backbones.module.flow = DoubleFlow()
     placement = flow.placement("cpu", [0])
     backbone.to_global(placement, flow.sbp.broadcast)
     size = graph.shapes[graph.nodes[0].name][-1]

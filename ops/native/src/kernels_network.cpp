@@ -1,0 +1,238 @@
+// Registers whole networks with OneFlow as three ops of its own: training forward, its backward, and inference.
+#include <exception>
+#include <string>
+
+#include "network/network.h"
+#include "oneflow/core/framework/framework.h"
+#include "runtime.h"
+
+namespace insightface {
+namespace {
+
+using namespace oneflow;
+
+template<typename Context>
+std::shared_ptr<Network> FindNetwork(const Context& context, int64_t batch, bool training) {
+  PrepareThread();
+  return GetNetwork(context->template Attr<std::string>("description"), batch, context->template Attr<bool>("bfloat16"),
+                    training);
+}
+
+Maybe<void> InferTraining(user_op::InferContext* context, int64_t ranks) {
+  const int64_t batch = context->InputShape("images", 0).At(0);
+  CHECK_EQ_OR_RETURN(batch % ranks, 0) << "the batch must divide over the ranks";
+  const auto network = FindNetwork(context, batch / ranks, true);
+  context->SetOutputShape("embeddings", 0, Shape({batch, network->EmbeddingSize()}));
+  context->SetOutputShape("saved", 0, Shape({ranks * network->SavedBytes()}));
+  context->SetOutputDType("saved", 0, DataType::kInt8);
+  return Maybe<void>::Ok();
+}
+
+Maybe<void> InferTrainingLogical(user_op::InferContext* context) {
+  return InferTraining(context, context->parallel_num());
+}
+
+Maybe<void> InferTrainingPhysical(user_op::InferContext* context) { return InferTraining(context, 1); }
+
+Maybe<void> InferTrainingType(user_op::InferContext* context) {
+  context->SetOutputDType("embeddings", 0, DataType::kFloat);
+  context->SetOutputDType("saved", 0, DataType::kInt8);
+  return Maybe<void>::Ok();
+}
+
+Maybe<void> InferInference(user_op::InferContext* context) {
+  const int64_t batch = context->InputShape("images", 0).At(0);
+  const int64_t size = context->Attr<int64_t>("embedding_size");
+  context->SetOutputShape("embeddings", 0, Shape({batch, size}));
+  return Maybe<void>::Ok();
+}
+
+Maybe<void> InferInferenceType(user_op::InferContext* context) {
+  context->SetOutputDType("embeddings", 0, DataType::kFloat);
+  return Maybe<void>::Ok();
+}
+
+Maybe<void> InferBackward(user_op::InferContext* context) {
+  for (int32_t i = 0; i < context->input_size("parameters"); ++i) {
+    context->SetOutputShape("parameter_gradients", i, context->InputShape("parameters", i));
+  }
+  return Maybe<void>::Ok();
+}
+
+Maybe<void> InferBackwardType(user_op::InferContext* context) {
+  for (int32_t i = 0; i < context->input_size("parameters"); ++i) {
+    context->SetOutputDType("parameter_gradients", i, DataType::kFloat);
+  }
+  return Maybe<void>::Ok();
+}
+
+bool IsArray(const std::string& name) { return name == "parameters" || name == "moving"; }
+
+// Images and what is made of them are split over the ranks, every rank has all arrays.
+Maybe<void> SplitBatch(user_op::SbpContext* context) {
+  auto signature = context->NewBuilder();
+  for (const auto& input : context->inputs()) {
+    const user_op::OpArg argument(std::string(input.first), input.second);
+    if (IsArray(input.first)) {
+      signature.Broadcast(argument);
+    } else {
+      signature.Split(argument, 0);
+    }
+  }
+  for (const auto& output : context->outputs()) {
+    const user_op::OpArg argument(std::string(output.first), output.second);
+    if (output.first == "parameter_gradients") {
+      signature.PartialSum(argument);
+    } else {
+      signature.Split(argument, 0);
+    }
+  }
+  signature.Build();
+  return Maybe<void>::Ok();
+}
+
+Maybe<void> UpdateMoving(const user_op::GetInputArgModifier& modifier, const user_op::UserOpConfWrapper& conf) {
+  for (int32_t i = 0; i < conf.input_size("moving"); ++i) { modifier("moving", i)->set_is_mutable(true); }
+  return Maybe<void>::Ok();
+}
+
+REGISTER_USER_OP("insightface_network_forward")
+    .Input("images")
+    .OptionalInput("keep")
+    .Input("parameters")
+    .OptionalInput("moving")
+    .Output("embeddings")
+    .Output("saved")
+    .Attr<std::string>("description")
+    .Attr<bool>("bfloat16", false)
+    .Attr<int64_t>("embedding_size", 0)
+    .SetLogicalTensorDescInferFn(InferTrainingLogical)
+    .SetPhysicalTensorDescInferFn(InferTrainingPhysical)
+    .SetDataTypeInferFn(InferTrainingType)
+    .SetGetSbpFn(SplitBatch)
+    .SetInputArgModifyFn(UpdateMoving);
+
+REGISTER_USER_OP("insightface_network_backward")
+    .Input("saved")
+    .Input("embedding_gradients")
+    .OptionalInput("keep")
+    .Input("parameters")
+    .Output("parameter_gradients")
+    .Attr<std::string>("description")
+    .Attr<bool>("bfloat16", false)
+    .Attr<int64_t>("embedding_size", 0)
+    .SetTensorDescInferFn(InferBackward)
+    .SetDataTypeInferFn(InferBackwardType)
+    .SetGetSbpFn(SplitBatch);
+
+REGISTER_USER_OP("insightface_network_inference")
+    .Input("images")
+    .Input("parameters")
+    .OptionalInput("moving")
+    .Output("embeddings")
+    .Attr<std::string>("description")
+    .Attr<bool>("bfloat16", false)
+    .Attr<int64_t>("embedding_size", 0)
+    .SetTensorDescInferFn(InferInference)
+    .SetDataTypeInferFn(InferInferenceType)
+    .SetGetSbpFn(SplitBatch);
+
+// The tensors that all three ops have in common, with pointers to be written where an op has the tensor.
+NetworkMemory Collect(user_op::KernelComputeContext* context) {
+  NetworkMemory memory;
+  const auto read = [&](const char* name, int32_t i) { return context->Tensor4ArgNameAndIndex(name, i); };
+  if (context->has_input("images", 0)) {
+    memory.images = read("images", 0)->dptr();
+    memory.images_are_bytes = read("images", 0)->data_type() == DataType::kUInt8;
+  }
+  if (context->has_input("keep", 0)) {
+    memory.keep = read("keep", 0)->dptr<uint8_t>();
+    memory.keep_width = read("keep", 0)->shape_view().At(1);
+  }
+  for (int32_t i = 0; i < context->input_size("parameters"); ++i) {
+    memory.parameters.push_back(read("parameters", i)->dptr<float>());
+  }
+  for (int32_t i = 0; i < context->input_size("moving"); ++i) {
+    // Inference reads them only, but shares the type with training.
+    memory.moving.push_back(const_cast<float*>(read("moving", i)->dptr<float>()));
+  }
+  for (int32_t i = 0; i < context->output_size("parameter_gradients"); ++i) {
+    memory.parameter_gradients.push_back(read("parameter_gradients", i)->mut_dptr<float>());
+  }
+  if (context->has_output("embeddings", 0)) { memory.embeddings = read("embeddings", 0)->mut_dptr<float>(); }
+  return memory;
+}
+
+template<typename Work>
+void Guard(user_op::KernelComputeContext* context, const Work& work) {
+  try {
+    work();
+  } catch (const std::exception& error) {
+    LOG(FATAL) << "the network cannot be computed in " << context->op_name() << ": " << error.what();
+  }
+}
+
+class ForwardKernel final : public user_op::OpKernel {
+ public:
+  bool AlwaysComputeWhenAllOutputsEmpty() const override { return false; }
+
+ private:
+  using user_op::OpKernel::Compute;
+  void Compute(user_op::KernelComputeContext* context) const override {
+    const KernelScope scope(Kernel::kNetworkForward);
+    Guard(context, [&] {
+      NetworkMemory memory = Collect(context);
+      memory.saved = static_cast<char*>(context->Tensor4ArgNameAndIndex("saved", 0)->mut_dptr());
+      const int64_t batch = context->Tensor4ArgNameAndIndex("images", 0)->shape_view().At(0);
+      FindNetwork(context, batch, true)->Forward(memory);
+    });
+  }
+};
+
+class BackwardKernel final : public user_op::OpKernel {
+ public:
+  bool AlwaysComputeWhenAllOutputsEmpty() const override { return false; }
+
+ private:
+  using user_op::OpKernel::Compute;
+  void Compute(user_op::KernelComputeContext* context) const override {
+    const KernelScope scope(Kernel::kNetworkBackward);
+    Guard(context, [&] {
+      NetworkMemory memory = Collect(context);
+      memory.saved = const_cast<char*>(static_cast<const char*>(context->Tensor4ArgNameAndIndex("saved", 0)->dptr()));
+      const user_op::Tensor* gradients = context->Tensor4ArgNameAndIndex("embedding_gradients", 0);
+      memory.embedding_gradients = gradients->dptr<float>();
+      FindNetwork(context, gradients->shape_view().At(0), true)->Backward(memory);
+    });
+  }
+};
+
+class InferenceKernel final : public user_op::OpKernel {
+ public:
+  bool AlwaysComputeWhenAllOutputsEmpty() const override { return false; }
+
+ private:
+  using user_op::OpKernel::Compute;
+  void Compute(user_op::KernelComputeContext* context) const override {
+    const KernelScope scope(Kernel::kNetworkInference);
+    Guard(context, [&] {
+      const int64_t batch = context->Tensor4ArgNameAndIndex("images", 0)->shape_view().At(0);
+      FindNetwork(context, batch, false)->Forward(Collect(context));
+    });
+  }
+};
+
+REGISTER_USER_KERNEL("insightface_network_forward")
+    .SetCreateFn<ForwardKernel>()
+    .SetIsMatchedHob(user_op::HobDeviceType() == DeviceType::kCPU);
+
+REGISTER_USER_KERNEL("insightface_network_backward")
+    .SetCreateFn<BackwardKernel>()
+    .SetIsMatchedHob(user_op::HobDeviceType() == DeviceType::kCPU);
+
+REGISTER_USER_KERNEL("insightface_network_inference")
+    .SetCreateFn<InferenceKernel>()
+    .SetIsMatchedHob(user_op::HobDeviceType() == DeviceType::kCPU);
+
+}  // namespace
+}  // namespace insightface

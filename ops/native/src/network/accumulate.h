@@ -1,0 +1,57 @@
+// Sums that every layer with parameters needs, and the hand-over of gradients.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "network/layer.h"
+#include "network/parallel.h"
+#include "runtime.h"
+
+namespace insightface {
+
+// Adds up `numbers` sums over rows: add(begin, end, part) adds the rows to float32 sums, at most `rows_per_part` at a
+// time; these are added up in double, thread after thread.
+template<typename Add>
+std::vector<double> SumRows(int64_t rows, int64_t numbers, int64_t rows_per_part, const Add& add) {
+  std::vector<std::vector<double>> totals(omp_get_max_threads());
+  ParallelRows(rows, [&](int64_t begin, int64_t end, int thread) {
+    std::vector<double> total(numbers, 0.0);
+    std::vector<float> part(numbers);
+    for (int64_t row = begin; row < end; row += rows_per_part) {
+      std::fill(part.begin(), part.end(), 0.0f);
+      add(row, std::min(end, row + rows_per_part), part.data());
+      for (int64_t i = 0; i < numbers; ++i) { total[i] += part[i]; }
+    }
+    totals[thread] = std::move(total);
+  });
+  std::vector<double> sums(numbers, 0.0);
+  for (const std::vector<double>& total : totals) {
+    for (size_t i = 0; i < total.size(); ++i) { sums[i] += total[i]; }
+  }
+  return sums;
+}
+
+// sum += addend
+void AddInto(BFloat16* sum, const BFloat16* addend, int64_t count);
+
+// Between the number types.
+void Convert(const float* from, BFloat16* to, int64_t count);
+void Convert(const BFloat16* from, float* to, int64_t count);
+void Convert(const float* from, float* to, int64_t count);
+void Convert(const BFloat16* from, BFloat16* to, int64_t count);
+
+// Gives input number `input` of `layer` the gradient `dy` of the output, as its use demands.
+template<typename T>
+void PassGradient(const Run& run, const Layer& layer, size_t input, int64_t count, const T* dy) {
+  const GradientUse& use = layer.uses[input];
+  if (!use.wanted || use.shared) { return; }
+  T* dx = run.GradientAt<T>(layer.inputs[input]);
+  if (use.adds) {
+    AddInto(dx, dy, count);
+  } else {
+    Convert(dy, dx, count);
+  }
+}
+
+}  // namespace insightface

@@ -1,0 +1,38 @@
+// Arrays in the layout that a oneDNN primitive asks for.
+#pragma once
+
+#include <cstdint>
+#include <oneapi/dnnl/dnnl.hpp>
+#include <vector>
+
+namespace insightface {
+
+// Copies an array from one layout or number type to another.
+class Reorder {
+ public:
+  Reorder(const dnnl::memory::desc& from, const dnnl::memory::desc& to);
+  void Run(const void* from, void* to) const;
+  // Whether there is anything to do: equal layouts need no copy.
+  bool Needed() const { return from_ != to_; }
+  int64_t Bytes() const { return static_cast<int64_t>(to_.get_size()); }
+
+ private:
+  dnnl::memory::desc from_, to_;
+  dnnl::reorder reorder_;
+};
+
+// Memory of a layer's own, aligned for vector instructions.
+class AlignedBytes {
+ public:
+  explicit AlignedBytes(int64_t bytes);
+  char* data() const { return data_; }
+
+ private:
+  std::vector<char> bytes_;
+  char* data_;
+};
+
+// A number that changes, but for one chance in 2^64, when any of the bytes does.
+uint64_t Fingerprint(const void* bytes, int64_t count, uint64_t seed);
+
+}  // namespace insightface

@@ -1,0 +1,136 @@
+"""The network op against the same network node by node in float64 by OneFlow's own kernels, and against itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backbones import build_graph, initial_arrays
+from backbones.graph import NetworkGraph
+from backbones.module import Backbone
+from ops import flow
+from ops.native import native_calls
+from tests.support import networks
+
+TOLERANCE = 1e-5
+ROOT = Path(__file__).parents[3]
+CHANGED = ("stem_weight", "stem_bn_moving_mean", "stem_bn_moving_var", "stem_bn_gamma", "stem_bn_beta", "fc1_bias")
+
+
+@pytest.fixture(autouse=True)
+def _native(native: None) -> None:
+    """Every test here needs the kernels."""
+
+
+def run(graph: NetworkGraph, arrays: dict[str, np.ndarray], batch: int, **options: bool) -> networks.Outcome:
+    return networks.run(Backbone(graph, arrays, **options), batch)
+
+
+def run_in_float64(graph: NetworkGraph, arrays: dict[str, np.ndarray], batch: int) -> networks.Outcome:
+    """The kernels loaded here compute float32 only, so float64 is left to OneFlow's."""
+    return networks.run(Backbone(graph, arrays, native=False).to(flow.float64), batch)
+
+
+def largest(difference: np.ndarray, reference: np.ndarray) -> float:
+    # Some gradients are zero but for rounding: those of what a later normalisation takes out again.
+    return float(np.abs(difference).max() / max(np.abs(reference).max(), 0.1))
+
+
+def assert_close(outcome: networks.Outcome, reference: networks.Outcome, tolerance: float) -> None:
+    for part, expected in reference.items():
+        assert outcome[part].shape == expected.shape, part
+        assert largest(outcome[part] - expected, expected) < tolerance, part
+
+
+@pytest.mark.parametrize(
+    ("name", "batch"),
+    [(name, batch) for name in networks.SMALL for batch in (1, 2, 5) if (name, batch) != ("mobile", 1)],  # one number
+)
+def test_small_networks_agree_with_float64(
+    name: str, batch: int, random_arrays: Callable[..., dict[str, np.ndarray]]
+) -> None:
+    graph = networks.SMALL[name]()
+    arrays = random_arrays(graph, 3)
+    calls = native_calls()["insightface_network_backward"]
+    outcome = run(graph, arrays, batch)
+    assert native_calls()["insightface_network_backward"] == calls + 1
+    assert_close(outcome, run_in_float64(graph, arrays, batch), TOLERANCE)
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 3, 5])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("groups", [1, 3, 12])
+def test_convolutions_agree_with_float64(
+    kernel: int, stride: int, groups: int, random_arrays: Callable[..., dict[str, np.ndarray]]
+) -> None:
+    for size, pad, bias in ((7, kernel // 2, True), (12, 0, False)):
+        graph = networks.single_convolution(size, 12, kernel, stride, pad, groups, bias)
+        arrays = random_arrays(graph, 5)
+        assert_close(run(graph, arrays, 3), run_in_float64(graph, arrays, 3), TOLERANCE)
+
+
+@pytest.mark.parametrize("network", [{"net_name": "fmobilefacenet", "net_output": "GDC"}, {"image_size": 64}])
+def test_whole_networks_are_as_exact_as_node_by_node(network: dict, random_arrays) -> None:
+    graph = build_graph({"net_name": "fresnet", "num_layers": 18, "emb_size": 64, **network})
+    arrays = random_arrays(graph, 1)
+    for name, spec in graph.parameters().items():
+        if spec.kind == "prelu_gamma":
+            # No kink: rounding to its other side changes a gradient by more than rounding.
+            arrays[name][:] = 1.0
+    exact = run_in_float64(graph, arrays, 4)
+    outcome, nodes = run(graph, arrays, 4), run(graph, arrays, 4, native=False)
+    for part, expected in exact.items():
+        # Rounding grows through so many layers, whoever rounds.
+        allowed = 3 * largest(nodes[part] - expected, expected) + 2e-5
+        assert largest(outcome[part] - expected, expected) < allowed, part
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_runs_repeat_bit_for_bit(bfloat16: bool) -> None:
+    graph = networks.SMALL["residual"]()
+    arrays = initial_arrays(graph, 1)
+    first, second = (run(graph, arrays, 6, bfloat16=bfloat16) for _ in range(2))
+    for part, values in first.items():
+        np.testing.assert_array_equal(values, second[part], err_msg=part)
+
+
+@pytest.mark.parametrize("name", ["residual", "mobile", "dense"])
+def test_bfloat16_is_float32_but_for_rounding(name: str, random_arrays) -> None:
+    graph = networks.SMALL[name]()
+    arrays = random_arrays(graph, 3)
+    exact, rounded = run(graph, arrays, 16), run(graph, arrays, 16, bfloat16=True)
+    assert rounded["embeddings"].dtype == np.float32
+    assert 0 < largest(rounded["embeddings"] - exact["embeddings"], exact["embeddings"]) < 0.05
+    for part, expected in exact.items():
+        if part.startswith("gradient:") and np.abs(expected).max() > 1e-2:
+            cosine = np.vdot(rounded[part], expected) / np.linalg.norm(rounded[part]) / np.linalg.norm(expected)
+            assert cosine > 0.98, part
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_weights_that_change_are_noticed_in_inference(threads: str, tmp_path: Path) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": threads, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(Path(__file__).with_name("change_weights.py"))]
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert json.loads(found) == {"unchanged": False, **dict.fromkeys(CHANGED, True)}
+
+
+def test_a_network_without_a_layer_for_a_node_runs_node_by_node() -> None:
+    graph = networks.flattened_then_normalised()
+    backbone = Backbone(graph, initial_arrays(graph, 1))
+    assert backbone.executor == "one op per node (batch_norm of a flattened map)"
+    assert backbone.eval()(networks.images(graph, 2)).shape == (2, 3)
+
+
+def test_float_images_give_what_bytes_give() -> None:
+    graph = networks.SMALL["plain"]()
+    backbone = Backbone(graph, initial_arrays(graph, 1)).eval()
+    images = networks.images(graph, 3)
+    np.testing.assert_array_equal(backbone(images).numpy(), backbone(images.to(flow.float32)).numpy())

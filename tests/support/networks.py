@@ -1,0 +1,114 @@
+"""Small networks that between them hold every layer, and what running one gives."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from backbones.graph import NetworkGraph
+from backbones.module import Backbone
+from ops import flow
+
+Outcome = dict[str, np.ndarray]
+
+
+def _start(size: int) -> tuple[NetworkGraph, str]:
+    graph = NetworkGraph()
+    return graph, graph.scale_shift(graph.input("data", (3, size, size)), "preprocess", 127.5, 1 / 128)
+
+
+def _finish(graph: NetworkGraph, x: str, units: int = 5) -> NetworkGraph:
+    graph.fully_connected(graph.flatten(x, "flatten"), "fc1", units)
+    return graph
+
+
+def plain() -> NetworkGraph:
+    """Convolutions with bias, a PReLU without a normalisation before it, activations, odd sizes."""
+    graph, x = _start(9)
+    x = graph.prelu(graph.conv(x, "conv", 7, 3, stride=2, pad=1, bias=True), "slope")
+    for kind in ("relu", "sigmoid", "tanh"):
+        x = graph.activation(graph.conv(x, f"conv_{kind}", 7, 3, pad=1), kind, kind)
+    return _finish(graph, x)
+
+
+def residual() -> NetworkGraph:
+    """The unit of the residual networks with and without a projection, and dropout before the embedding."""
+    graph, x = _start(12)
+    x = graph.prelu(graph.batch_norm(graph.conv(x, "stem", 20, 3, pad=1), "stem_bn", 2e-5), "stem_slope")
+    for name, stride in (("down", 2), ("same", 1)):
+        y = graph.batch_norm(x, f"{name}_bn1", 2e-5)
+        y = graph.batch_norm(graph.conv(y, f"{name}_conv1", 20, 3, pad=1), f"{name}_bn2", 2e-5)
+        y = graph.conv(graph.prelu(y, f"{name}_slope"), f"{name}_conv2", 20, 3, stride=stride, pad=1)
+        y = graph.batch_norm(y, f"{name}_bn3", 2e-5)
+        if stride > 1:
+            x = graph.batch_norm(graph.conv(x, f"{name}_sc", 20, 1, stride=stride), f"{name}_sc_bn", 2e-5)
+        x = graph.add(y, x, f"{name}_add")
+    return _finish(graph, graph.dropout(graph.batch_norm(x, "bn", 2e-5, fix_gamma=True), "dropout", 0.4))
+
+
+def mobile() -> NetworkGraph:
+    """Depthwise convolutions, a linear bottleneck with a shortcut, a global depthwise convolution."""
+    graph, x = _start(14)
+
+    def block(x: str, name: str, filters: int, kernel: int, act: bool = True, **options: int) -> str:
+        x = graph.batch_norm(graph.conv(x, name, filters, kernel, **options), f"{name}_bn", 1e-3)
+        return graph.prelu(x, f"{name}_slope") if act else x
+
+    x = block(x, "stem", 33, 3, stride=2, pad=1)
+    x = block(x, "dw", 33, 3, stride=1, pad=1, groups=33)
+    y = block(block(x, "sep", 36, 1), "dw2", 36, 3, pad=1, groups=36)
+    x = graph.add(x, block(y, "proj", 33, 1, act=False), "shortcut")
+    x = block(block(x, "dw3", 33, 5, stride=2, pad=2, groups=33), "sep3", 40, 1)
+    x = block(x, "global", 40, 4, act=False, groups=40)
+    return _finish(graph, x)
+
+
+def dense() -> NetworkGraph:
+    """Sums of two values that others read too, and a fully connected layer on a map."""
+    graph, x = _start(6)
+    a = graph.conv(x, "a", 8, 3, pad=1)
+    b = graph.conv(x, "b", 8, 1)
+    c = graph.add(a, b, "c")
+    d = graph.add(graph.add(c, a, "c_a"), graph.batch_norm(b, "b_bn", 1e-5), "d")
+    return _finish(graph, graph.activation(d, "act", "tanh"))
+
+
+SMALL = {"plain": plain, "residual": residual, "mobile": mobile, "dense": dense}
+
+
+def single_convolution(
+    size: int, filters: int, kernel: int, stride: int, pad: int, groups: int, bias: bool
+) -> NetworkGraph:
+    """One convolution of ``filters`` channels between a 1x1 convolution and the embedding."""
+    graph, x = _start(size)
+    x = graph.conv(x, "expand", filters, 1)
+    return _finish(graph, graph.conv(x, "conv", filters, kernel, stride, pad, groups, bias))
+
+
+def flattened_then_normalised() -> NetworkGraph:
+    """A network that the op does not know: it would have to normalise numbers of a flattened map."""
+    graph, x = _start(4)
+    x = graph.batch_norm(graph.flatten(x, "flatten"), "bn", 1e-5)
+    graph.fully_connected(x, "fc1", 3)
+    return graph
+
+
+def images(graph: NetworkGraph, batch: int) -> flow.Tensor:
+    """Random bytes in the shape of the network's input."""
+    shape = (batch, *graph.shapes[graph.nodes[0].name])
+    return flow.tensor(np.random.default_rng(batch).integers(0, 256, shape).astype(np.uint8))
+
+
+def run(backbone: Backbone, batch: int) -> Outcome:
+    """Train on one batch and then embed it: embeddings, gradients, arrays afterwards, embeddings in inference."""
+    rng = np.random.default_rng(7)
+    x, keep = images(backbone.network, batch), None
+    if backbone.dropout_width:
+        keep = flow.tensor((rng.random((batch, backbone.dropout_width)) < 0.6).astype(np.uint8))
+    embeddings = backbone.train()(x, keep)
+    weight = flow.tensor(rng.normal(size=embeddings.shape)).to(embeddings.dtype)
+    (embeddings * weight).sum().backward()
+    outcome = {"embeddings": embeddings.numpy().copy()}
+    outcome |= {f"gradient:{name}": p.grad.numpy().copy() for name, p in backbone.named_parameters()}
+    outcome |= {f"moving:{k}": v for k, v in backbone.named_arrays().items() if "moving" in k}
+    outcome["inference"] = backbone.eval()(x).numpy().copy()
+    return outcome
