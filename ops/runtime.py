@@ -21,6 +21,7 @@ from common.compiling import NativeUnavailableError
 from common.cuda import SWITCH, reason_for_cuda
 from common.errors import UserError
 from ops.cuda_stand_ins import install_stand_ins
+from ops.launch_order import load_launch_order
 
 # In the order of their dependencies; the folder is the one inside the nvidia wheels.
 CUDA_LIBRARIES = (
@@ -42,6 +43,7 @@ def import_oneflow() -> ModuleType:
     """
     if "oneflow" not in sys.modules:
         _load_cuda_libraries()
+        load_launch_order()
         _choose_blas_kernels()
         # Keeps the notes about missing CUDA drivers and RDMA devices out of sight; fatal messages still show.
         os.environ.setdefault("GLOG_minloglevel", "3")
