@@ -1,7 +1,7 @@
 # make demo and make test do everything on a fresh machine; the rest is for those who work on the project.
 PYTHON := .venv/bin/python
 
-.PHONY: demo test test-slow lint setup clean
+.PHONY: demo test test-slow lint bench setup clean
 
 demo: setup
 	$(PYTHON) tools/demo.py
@@ -16,8 +16,15 @@ lint: setup
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 
+# PyTorch is compared with where it can be installed; the rest goes without.
+bench: setup
+	-@bash benchmarks/setup_peers.sh
+	$(PYTHON) benchmarks/bench_backbone.py
+	$(PYTHON) benchmarks/bench_step.py
+	$(PYTHON) benchmarks/bench_loader.py
+
 setup:
 	@bash tools/setup.sh
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv .venv-peers demo

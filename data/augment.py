@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -57,18 +58,19 @@ class Augmentation:
         draws = np.zeros((len(indices), 4), np.float32)
         if self.mirror:
             draws[:, 0] = random_bits(seed, 1, epochs, indices) >> np.uint64(63)
-        draws[:, 1] = self.shift * _uniform(seed, 2, epochs, indices)
-        draws[:, 2] = self.shift * _uniform(seed, 3, epochs, indices)
-        draws[:, 3] = 1.0 + self.zoom * _uniform(seed, 4, epochs, indices)
+        if self.shift:
+            draws[:, 1] = self.shift * _uniform(seed, 2, epochs, indices)
+            draws[:, 2] = self.shift * _uniform(seed, 3, epochs, indices)
+        draws[:, 3] = 1.0 + self.zoom * _uniform(seed, 4, epochs, indices) if self.zoom else 1.0
         return draws
 
 
-def augment_image(image: np.ndarray, draw: np.ndarray) -> np.ndarray:
-    """Return uint8 [S, S, 3], ``image`` changed as one row of ``Augmentation.draw`` says."""
-    mirror, dx, dy, zoom = draw.tolist()
+def augment_image(image: np.ndarray, draw: Sequence[float]) -> np.ndarray:
+    """Return uint8 [S, S, 3], ``image`` changed as one row of ``Augmentation.draw`` (as a list) says."""
+    mirror, dx, dy, zoom = draw
     if mirror:
-        image = image[:, ::-1]
-    if (dx, dy, zoom) == (0.0, 0.0, 1.0):
+        image = cv2.flip(image, 1)
+    if dx == 0 == dy and zoom == 1:
         return image
     centre = (image.shape[0] - 1) / 2
     offset = centre * (1 - zoom)

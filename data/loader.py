@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import subprocess
-import sys
+import itertools
 import time
-import weakref
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection
-from pathlib import Path
 
 import numpy as np
 
@@ -21,13 +14,12 @@ from common.errors import UserError
 from data.augment import Augmentation
 from data.sampler import SampleStream
 from data.source import ImageSource
-from data.worker import fill_batch, map_images
+from data.worker import fill_batch, list_planes
+from data.worker_team import WorkerTeam
 
 _BATCHES_AHEAD = 2  # per worker: one being decoded, one ready
-_ROOT = Path(__file__).resolve().parents[1]
-_WORKER_CODE = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from data.worker import serve; serve(*map(int, sys.argv[2:]))"
-)
+_BATCHES_LENT = 2  # a step may still be running when its loss is known, but not when the loss of the next one is
+_IMAGES_PLANNED = 2048  # at once, because NumPy takes as long for short arrays as for longer ones
 
 
 @dataclass(frozen=True)
@@ -38,7 +30,8 @@ class Batch:
         step: number of the global batch, from 0.
         epoch: epoch of the global batch's first image.
         position: place of this part's first image in the sample stream.
-        images: uint8 [B, 3, size, size], RGB.
+        images: uint8 [B, 3, size, size], RGB. The loader's own memory, which it fills anew in the next but one call of
+            ``next``: until then the contents stay, afterwards only a copy has them.
         labels: int32 [B].
     """
 
@@ -50,10 +43,10 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class _Request:
-    step: int
-    epoch: int
-    position: int
+class _Plan:
+    """A batch before it is read, and what ``fill_batch`` needs to read it."""
+
+    batch: Batch
     locations: np.ndarray
     draws: np.ndarray
 
@@ -78,7 +71,7 @@ class BatchLoader:
 
     Attributes:
         steps_per_epoch: steps after which every image has been seen (num_images / global_batch_size, rounded up).
-        wait_seconds: time so far that ``next`` spent waiting for images.
+        wait_seconds: time so far spent in ``next``, which is what training waited for its images.
 
     Raises:
         UserError: from the constructor for impossible sizes; from ``next`` for a bad record (names file and byte
@@ -107,14 +100,20 @@ class BatchLoader:
         self._batch_size = global_batch_size // world_size
         self._rank = rank
         self._augmentation = augmentation
-        self._step = start_step
         position = start_step * global_batch_size if start_position is None else start_position
         self._origin = position - start_step * global_batch_size
-        self._team: _WorkerTeam | None = None
+        num_slots = num_workers * _BATCHES_AHEAD + _BATCHES_LENT
+        shape = (num_slots, self._batch_size, 3, source.image_size, source.image_size)
+        self._plans = self._make_plans(start_step)
+        self._submitted: deque[_Plan] = deque()
+        self._team: WorkerTeam | None = None
         if num_workers > 0:
-            self._team = _WorkerTeam(source, num_workers, self._batch_size)
-            for step in range(start_step, start_step + self._team.num_slots):
-                self._team.submit(self._request(step))
+            self._team = WorkerTeam(source, num_workers, shape)
+            self._slots = self._team.slots
+            self._submit_all()
+        else:
+            self._slots = np.empty(shape, np.uint8)
+            self._planes = list_planes(self._slots)
 
     def __iter__(self) -> Iterator[Batch]:
         return self
@@ -122,14 +121,11 @@ class BatchLoader:
     def __next__(self) -> Batch:
         start = time.perf_counter()
         try:
-            batch = self._decode_here() if self._team is None else self._team.collect()
+            batch = self._decode() if self._team is None else self._collect()
         except BaseException:
             self.close()
             raise
         self.wait_seconds += time.perf_counter() - start
-        self._step += 1
-        if self._team is not None:
-            self._team.submit(self._request(self._step + self._team.num_slots - 1))
         return batch
 
     def __enter__(self) -> BatchLoader:
@@ -143,94 +139,37 @@ class BatchLoader:
         if self._team is not None:
             self._team.close()
 
-    def _request(self, step: int) -> _Request:
-        begin = self._origin + step * self._global_batch_size
-        first = begin + self._rank * self._batch_size
-        indices, epochs = self._stream.take(first, first + self._batch_size)
-        draws = self._augmentation.draw(self._stream.seed, epochs, indices)
-        return _Request(step, begin // self._stream.num_images, first, self._source.locate(indices), draws)
+    def _make_plans(self, start_step: int) -> Iterator[_Plan]:
+        """Yield the plans of all batches from ``start_step`` on; the work is done for many images at once."""
+        size, num_steps = self._batch_size, -(-_IMAGES_PLANNED // self._batch_size)
+        for start in itertools.count(start_step, num_steps):
+            begins = [self._origin + step * self._global_batch_size for step in range(start, start + num_steps)]
+            firsts = [begin + self._rank * size for begin in begins]
+            taken = [self._stream.take(first, first + size) for first in firsts]
+            indices, epochs = (np.concatenate(arrays) for arrays in zip(*taken, strict=True))
+            locations, labels = self._source.locate(indices), self._source.labels(indices)
+            draws = self._augmentation.draw(self._stream.seed, epochs, indices)
+            for i, (begin, first) in enumerate(zip(begins, firsts, strict=True)):
+                own = slice(i * size, (i + 1) * size)
+                images = self._slots[(start + i) % len(self._slots)]
+                batch = Batch(start + i, begin // self._stream.num_images, first, images, labels[own])
+                yield _Plan(batch, locations[own], draws[own])
 
-    def _decode_here(self) -> Batch:
-        request = self._request(self._step)
-        images = np.empty((self._batch_size, 3, self._source.image_size, self._source.image_size), np.uint8)
-        labels = fill_batch(self._source, request.locations, request.draws, images)
-        return Batch(request.step, request.epoch, request.position, images, labels)
+    def _decode(self) -> Batch:
+        plan = next(self._plans)
+        planes = self._planes[plan.batch.step % len(self._slots)]
+        fill_batch(self._source, plan.locations, plan.draws, planes)
+        return plan.batch
 
+    def _collect(self) -> Batch:
+        self._submit_all()
+        batch = self._submitted.popleft().batch
+        self._team.collect(batch.step)
+        return batch
 
-class _WorkerTeam:
-    """Worker processes and the memory they share with this one.
-
-    Whole batches go to the workers in turn, and each worker answers in order, so batches come back in order. The memory
-    is an anonymous file handed over by descriptor: it vanishes with the last process that holds it, whatever ends them.
-    """
-
-    def __init__(self, source: ImageSource, num_workers: int, batch_size: int) -> None:
-        self.num_slots = num_workers * _BATCHES_AHEAD
-        self._pending: list[_Request] = []
-        shape = (self.num_slots, batch_size, 3, source.image_size, source.image_size)
-        memory = os.memfd_create("batches")
-        try:
-            os.ftruncate(memory, int(np.prod(shape)))
-            self._slots = map_images(memory, shape)
-            workers = [_start_worker(memory) for _ in range(num_workers)]
-        finally:
-            os.close(memory)
-        self._processes = [process for process, _ in workers]
-        self._connections = [connection for _, connection in workers]
-        self.close = weakref.finalize(self, _stop_workers, self._processes, self._connections)
-        for connection in self._connections:
-            connection.send(sys.path)
-            connection.send((source, shape))
-
-    def submit(self, request: _Request) -> None:
-        """Hand the next batch to the worker whose turn it is."""
-        worker = request.step % len(self._connections)
-        self._pending.append(request)
-        with contextlib.suppress(ConnectionError):  # the worker is gone; collect says so when it comes to this batch
-            self._connections[worker].send((request.step % self.num_slots, request.locations, request.draws))
-
-    def collect(self) -> Batch:
-        """Wait for the oldest batch."""
-        request = self._pending.pop(0)
-        worker = request.step % len(self._connections)
-        try:
-            labels, message, trace = self._connections[worker].recv()
-        except (EOFError, ConnectionError) as error:
-            code = self._processes[worker].wait()
-            cause = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-            raise UserError(
-                f"a data worker ended ({cause}); if memory ran out, use fewer workers or smaller batches"
-            ) from error
-        if message is not None:
-            raise UserError(message)
-        if trace is not None:
-            raise RuntimeError(f"a data worker failed:\n{trace}")
-        # A copy, because the slot is refilled while OneFlow may still be reading the batch.
-        return Batch(
-            request.step, request.epoch, request.position, self._slots[request.step % self.num_slots].copy(), labels
-        )
-
-
-def _start_worker(memory: int) -> tuple[subprocess.Popen, Connection]:
-    """Start a fresh interpreter that runs ``data.worker.serve``.
-
-    Not ``multiprocessing.Process``: its spawn method would import the parent's main script, and OneFlow with it.
-    """
-    ours, theirs = Pipe()
-    # A worker inherits the blocked signals, so that Ctrl-C during its start does not end it with a traceback.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        command = [sys.executable, "-c", _WORKER_CODE, str(_ROOT), str(theirs.fileno()), str(memory)]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(), memory))
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        theirs.close()
-    return process, ours
-
-
-def _stop_workers(processes: list[subprocess.Popen], connections: list[Connection]) -> None:
-    for connection in connections:
-        connection.close()
-    for process in processes:
-        process.kill()  # they hold nothing that needs saving
-        process.wait()
+    def _submit_all(self) -> None:
+        """Ask for as many batches as there are slots, less those of the batches that must stay during this ``next``."""
+        while len(self._submitted) < len(self._slots) - (_BATCHES_LENT - 1):
+            plan = next(self._plans)
+            self._team.submit(plan.batch.step, plan.locations, plan.draws)
+            self._submitted.append(plan)

@@ -90,6 +90,18 @@ def decode_train_record(payload: bytes) -> tuple[bytes, int]:
     return _decode(payload, "label")
 
 
+def find_train_image(payload: bytes) -> tuple[int, int, int]:
+    """Return where the encoded image of a training record begins in the payload, its length in bytes, and the label.
+
+    Raises:
+        RecordError: not an OFRecord, a feature is missing, or the label is no class number.
+    """
+    encoded, label = decode_train_record(payload)
+    if not 0 <= label < 1 << 31:
+        raise RecordError(f"label {label} is no class number (0, 1, 2, ...)")
+    return payload.find(encoded), len(encoded), label
+
+
 def decode_verification_record(payload: bytes) -> tuple[bytes, bool]:
     """Return (encoded image, issame).
 
@@ -104,33 +116,6 @@ def write_record(handle: IO[bytes], payload: bytes) -> None:
     """Append one serialized record to an open part file."""
     handle.write(LENGTH.pack(len(payload)))
     handle.write(payload)
-
-
-def scan_part(path: Path) -> Iterator[tuple[int, int]]:
-    """Yield (byte offset, payload length) of every record of a part, hopping over the length fields.
-
-    Raises:
-        UserError: an impossible length or a truncated part; names the file and the byte offset.
-    """
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        size, offset = os.fstat(handle).st_size, 0
-        while offset < size:
-            length = _check_length(path, offset, os.pread(handle, LENGTH.size, offset), size)
-            yield offset, length
-            offset += LENGTH.size + length
-    finally:
-        os.close(handle)
-
-
-def read_record(path: Path, handle: int, offset: int) -> bytes:
-    """Return the payload of the record at ``offset`` of the open file descriptor ``handle``; ``path`` is for errors.
-
-    Raises:
-        UserError: an impossible length or a truncated part.
-    """
-    length = _check_length(path, offset, os.pread(handle, LENGTH.size, offset), os.fstat(handle).st_size)
-    return os.pread(handle, length, offset + LENGTH.size)
 
 
 def read_part(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -1,14 +1,14 @@
-"""Where every record of a folder of OFRecord parts begins: built once, kept in a file beside the parts.
+"""What every record of a folder of OFRecord parts holds and where: read once, kept in a file beside the parts.
 
-Layout of the file: one line of JSON (version, and name, size, modification time and record count of every part), then
-the byte offsets as int64, little endian. It is mapped into memory, so the ranks of a machine share one copy.
+Layout of the file: one line of JSON (version, and name, size, modification time and record count of every part), then a
+``RECORD`` for each record. It is mapped into memory, so the ranks of a machine share one copy.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +16,13 @@ import numpy as np
 from common.errors import UserError
 from common.files import atomic_file
 from common.progress import progress
-from data.ofrecord import scan_part
+from data.ofrecord import LENGTH, RecordError, find_train_image, read_part
 
 INDEX_FILE = ".part-index"
-_VERSION = 1
+# Byte offset of the record in its part, byte offset of the encoded image counted from there, the image's length in
+# bytes, its class.
+RECORD = np.dtype([("offset", "<i8"), ("image", "<i4"), ("length", "<i4"), ("label", "<i4")])
+_VERSION = 2
 _log = logging.getLogger(__name__)
 
 
@@ -29,21 +32,44 @@ class OFRecordIndex:
     Attributes:
         parts: the part files.
         starts: int64 [P + 1], number of the first record of each part, and N.
-        offsets: int64 [N], byte offset of each record (of its length field) in its part.
+        records: ``RECORD`` [N].
     """
 
-    def __init__(self, parts: Sequence[Path], counts: Sequence[int], offsets: np.ndarray) -> None:
+    def __init__(self, parts: Sequence[Path], counts: Sequence[int], records: np.ndarray) -> None:
         self.parts = list(parts)
         self.starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        self.offsets = offsets
+        self.records = np.asarray(records)  # a plain view of a np.memmap, which would be slow to index
 
     def __len__(self) -> int:
-        return len(self.offsets)
+        return len(self.records)
 
     def locate(self, indices: np.ndarray) -> np.ndarray:
-        """Return int64 [B, 2], (part number, byte offset) of the records ``indices`` (int64 [B], 0..N-1)."""
+        """Return int64 [B, 4] for the records ``indices`` (int64 [B], 0..N-1).
+
+        The columns: part number, byte offset of the record, byte offset of the image in the part, the image's length.
+        """
         part = np.searchsorted(self.starts, indices, side="right") - 1
-        return np.stack([part, self.offsets[indices]], axis=1)
+        found = self.records[indices]
+        return np.stack([part, found["offset"], found["offset"] + found["image"], found["length"]], axis=1)
+
+    def labels(self, indices: np.ndarray) -> np.ndarray:
+        """Return the classes of the records ``indices``, int32 [B]."""
+        return self.records["label"][indices]
+
+    def check_labels(self, num_classes: int) -> None:
+        """Check that all labels are below ``num_classes``.
+
+        Raises:
+            UserError: one is not; names the part and the byte offset.
+        """
+        if self.records["label"].max() < num_classes:
+            return
+        index = int(np.argmax(self.records["label"] >= num_classes))
+        part, offset = self.locate(np.array([index]))[0, :2]
+        raise UserError(
+            f"{self.parts[part]}: record at byte {offset}: label {self.records['label'][index]}, but the config has "
+            f"num_classes {num_classes}; correct num_classes or the dataset"
+        )
 
     @classmethod
     def open(cls, parts: Sequence[Path]) -> OFRecordIndex:
@@ -68,11 +94,8 @@ class OFRecordIndex:
 
     @classmethod
     def _build(cls, parts: Sequence[Path]) -> OFRecordIndex:
-        offsets = [
-            np.fromiter((offset for offset, _ in scan_part(part)), np.int64)
-            for part in progress(parts, desc="indexing", unit="part")
-        ]
-        return cls(parts, [len(part) for part in offsets], np.concatenate(offsets))
+        records = [np.fromiter(_find_records(part), RECORD) for part in progress(parts, desc="indexing", unit="part")]
+        return cls(parts, [len(part) for part in records], np.concatenate(records))
 
     @classmethod
     def _load(cls, path: Path, parts: Sequence[Path], stamps: list[list]) -> OFRecordIndex | None:
@@ -84,10 +107,10 @@ class OFRecordIndex:
             if header["version"] != _VERSION or header["parts"] != stamps:
                 return None
             counts = header["counts"]
-            if path.stat().st_size != len(line) + 8 * sum(counts):
+            if path.stat().st_size != len(line) + RECORD.itemsize * sum(counts):
                 return None
-            offsets = np.memmap(path, "<i8", "r", len(line), (sum(counts),)) if sum(counts) else np.empty(0, np.int64)
-            return cls(parts, counts, offsets)
+            records = np.memmap(path, RECORD, "r", len(line), (sum(counts),)) if sum(counts) else np.empty(0, RECORD)
+            return cls(parts, counts, records)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -97,6 +120,20 @@ class OFRecordIndex:
             with atomic_file(path) as handle:
                 line = json.dumps(header).encode()
                 handle.write(line + b" " * (-(len(line) + 1) % 8) + b"\n")  # keeps the numbers aligned in memory
-                handle.write(self.offsets.astype("<i8").tobytes())
+                handle.write(self.records.tobytes())
         except OSError as error:
             _log.info("the index of %s is not kept: %s", path.parent, error)
+
+
+def _find_records(part: Path) -> Iterator[tuple[int, int, int, int]]:
+    """Yield the ``RECORD`` of every record of a part.
+
+    Raises:
+        UserError: the part is damaged; names it and the byte offset.
+    """
+    for offset, payload in read_part(part):
+        try:
+            begin, length, label = find_train_image(payload)
+        except RecordError as error:
+            raise UserError(f"{part}: record at byte {offset}: {error}") from error
+        yield offset, LENGTH.size + begin, length, label

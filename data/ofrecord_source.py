@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from common.errors import UserError
 from data.image import DecodeError, decode_image
-from data.ofrecord import RecordError, decode_train_record, find_parts, read_record
+from data.ofrecord import find_parts
 from data.ofrecord_index import OFRecordIndex
 
 _MAX_OPEN_PARTS = 256
@@ -26,7 +27,7 @@ class OFRecordSource:
         part_num: how many parts there must be; 0 for any number.
 
     Raises:
-        UserError: no such folder, no parts, another number of parts, or a damaged part.
+        UserError: no such folder, no parts, another number of parts, a damaged part or a label out of range.
     """
 
     def __init__(
@@ -40,39 +41,46 @@ class OFRecordSource:
         self.image_size = image_size
         self._parts = find_parts(directory, part_num)
         self._index: OFRecordIndex | None = OFRecordIndex.open(self._parts)
+        self._index.check_labels(num_classes)
         self._handles: dict[int, int] = {}
 
     def __len__(self) -> int:
         return len(self._located())
 
+    def labels(self, indices: np.ndarray) -> np.ndarray:
+        """Return the classes of the images ``indices``, int32 [B]."""
+        return self._located().labels(indices)
+
     def locate(self, indices: np.ndarray) -> np.ndarray:
-        """Return int64 [B, 2]: part number and byte offset of each image."""
+        """Return int64 [B, 4]: part number, byte offsets of record and image, and the image's length in bytes."""
         return self._located().locate(indices)
 
-    def fetch(self, location: np.ndarray) -> tuple[np.ndarray, int]:
-        """Return (uint8 [size, size, 3] RGB, label) of the record at (part number, byte offset).
+    def fetch(self, locations: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield uint8 [size, size, 3] RGB for each row of what ``locate`` returned.
+
+        All are read before the first is decoded: the disk gets the requests at once, and the processor does one thing
+        at a time, which is faster.
 
         Raises:
-            UserError: damaged record, undecodable image or a label out of range; names part and byte offset.
+            UserError: unreadable or undecodable image, or one of another size; names part and byte offset.
         """
-        part, offset = (int(number) for number in location)
-        path = self._parts[part]
-        payload = read_record(path, self._handle(part), offset)
-        try:
-            encoded, label = decode_train_record(payload)
-            image = decode_image(encoded, self.image_size)
-        except (RecordError, DecodeError) as error:
-            raise UserError(f"{path}: record at byte {offset}: {error}") from error
-        if not 0 <= label < self.num_classes:
-            raise UserError(
-                f"{path}: record at byte {offset}: label {label}, but the config has num_classes {self.num_classes}; "
-                "correct num_classes or the dataset"
-            )
-        return image, label
+        rows = locations.tolist()
+        for part, _, begin, length in rows:
+            os.posix_fadvise(self._handle(part), begin, length, os.POSIX_FADV_WILLNEED)
+        images = [os.pread(self._handle(part), length, begin) for part, _, begin, length in rows]
+        for row, encoded in zip(rows, images, strict=True):
+            try:
+                if len(encoded) < row[3]:
+                    raise DecodeError(f"the part ends after {len(encoded)} of {row[3]} bytes, which were there before")
+                image = decode_image(encoded, self.image_size)
+            except DecodeError as error:
+                raise UserError(f"{self._parts[row[0]]}: record at byte {row[1]}: {error}") from error
+            yield image
 
     def read(self, index: int) -> tuple[np.ndarray, int]:
         """Return (uint8 [size, size, 3] RGB, label) of image ``index``."""
-        return self.fetch(self.locate(np.array([index]))[0])
+        indices = np.array([index])
+        return next(self.fetch(self.locate(indices))), int(self.labels(indices)[0])
 
     def close(self) -> None:
         """Close the part files; the next read opens them again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -10,8 +11,9 @@ import numpy as np
 class ImageSource(Protocol):
     """Numbered images with a class each.
 
-    Reading has two halves, so that the parent process alone holds what grows with the dataset: ``locate`` runs there,
-    ``fetch`` in the workers, which receive a pickled copy of the source and need not hold the index.
+    Reading has two halves, so that the parent process alone holds what grows with the dataset: ``locate`` and
+    ``labels`` run there, ``fetch`` in the workers, which receive a pickled copy of the source and need not hold the
+    index.
 
     Attributes:
         image_size: height and width of the images in pixels.
@@ -25,12 +27,16 @@ class ImageSource(Protocol):
         """Return the number of images."""
         ...
 
+    def labels(self, indices: np.ndarray) -> np.ndarray:
+        """Return the classes, int32 [B], of the images ``indices`` (int64 [B])."""
+        ...
+
     def locate(self, indices: np.ndarray) -> np.ndarray:
         """Return int64 [B, K]: all that ``fetch`` needs to find the images ``indices`` (int64 [B])."""
         ...
 
-    def fetch(self, location: np.ndarray) -> tuple[np.ndarray, int]:
-        """Return (uint8 [image_size, image_size, 3] RGB, label) for one row of ``locate``.
+    def fetch(self, locations: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield uint8 [image_size, image_size, 3], RGB, for each row of what ``locate`` returned.
 
         Raises:
             UserError: the record is bad; the message names the file and the byte offset.

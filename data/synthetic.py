@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 
@@ -17,16 +19,20 @@ class SyntheticSource:
     def __len__(self) -> int:
         return self.num_images
 
+    def labels(self, indices: np.ndarray) -> np.ndarray:
+        """Return the classes of the images, int32 [B]."""
+        return (np.asarray(indices) % self.num_classes).astype(np.int32)
+
     def locate(self, indices: np.ndarray) -> np.ndarray:
         """Return the image numbers as int64 [B, 1]."""
         return np.asarray(indices, np.int64)[:, None]
 
-    def fetch(self, location: np.ndarray) -> tuple[np.ndarray, int]:
-        """Return (uint8 [size, size, 3], label) of the image whose number is ``location[0]``."""
-        index = int(location[0])
-        generator = np.random.Generator(np.random.Philox(key=[self.seed % (1 << 64), index]))
-        return generator.integers(0, 256, (self.image_size, self.image_size, 3), np.uint8), index % self.num_classes
+    def fetch(self, locations: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield uint8 [size, size, 3] for the image numbers ``locations``, int64 [B, 1]."""
+        for index in locations[:, 0].tolist():
+            generator = np.random.Generator(np.random.Philox(key=[self.seed % (1 << 64), index]))
+            yield generator.integers(0, 256, (self.image_size, self.image_size, 3), np.uint8)
 
     def read(self, index: int) -> tuple[np.ndarray, int]:
         """Return (uint8 [size, size, 3], label) of image ``index``."""
-        return self.fetch(np.array([index]))
+        return next(self.fetch(np.array([[index]]))), index % self.num_classes

@@ -7,6 +7,7 @@ ends as soon as the parent's end of its connection is gone, however the parent e
 from __future__ import annotations
 
 import mmap
+import pickle
 import signal
 import sys
 import traceback
@@ -17,29 +18,31 @@ import numpy as np
 
 from common.errors import UserError
 from data.augment import augment_image
+from data.image import copy_planes
 from data.source import ImageSource
 
+Planes = list[list[np.ndarray]]  # the three colour planes, uint8 [size, size], of each image of a batch
 
-def fill_batch(source: ImageSource, locations: np.ndarray, draws: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """Read one batch.
+
+def fill_batch(source: ImageSource, locations: np.ndarray, draws: np.ndarray, planes: Planes) -> None:
+    """Read the images of one batch.
 
     Args:
         source: where the images come from.
         locations: int64 [B, K], the source's locations of the images.
         draws: float32 [B, 4], what ``augment_image`` does to each.
-        images: uint8 [B, 3, size, size], filled in place.
-
-    Returns:
-        The labels, int32 [B].
+        planes: where the B images go.
 
     Raises:
         UserError: a record is bad.
     """
-    labels = np.empty(len(locations), np.int32)
-    for i, location in enumerate(locations):
-        image, labels[i] = source.fetch(location)
-        images[i] = augment_image(image, draws[i]).transpose(2, 0, 1)
-    return labels
+    for image, draw, image_planes in zip(source.fetch(locations), draws.tolist(), planes, strict=True):
+        copy_planes(augment_image(image, draw), image_planes)
+
+
+def list_planes(slots: np.ndarray) -> list[Planes]:
+    """Return the planes of every slot of [slots, B, 3, size, size], made once because making them takes time."""
+    return [[list(image) for image in batch] for batch in slots]
 
 
 def map_images(handle: int, shape: tuple[int, ...]) -> np.ndarray:
@@ -47,13 +50,26 @@ def map_images(handle: int, shape: tuple[int, ...]) -> np.ndarray:
     return np.frombuffer(mmap.mmap(handle, int(np.prod(shape))), np.uint8).reshape(shape)
 
 
+def pack_request(slot: int, locations: np.ndarray, draws: np.ndarray) -> bytes:
+    """Return a request for ``serve``: plain bytes, because pickling small arrays takes longer than sending them."""
+    return b"".join((np.int64(slot).tobytes(), draws.tobytes(), locations.tobytes()))
+
+
+def unpack_request(request: bytes, batch_size: int) -> tuple[int, np.ndarray, np.ndarray]:
+    """Return the slot, the locations and the draws of a request."""
+    split = 8 + 16 * batch_size
+    draws = np.frombuffer(request[8:split], np.float32).reshape(batch_size, 4)
+    locations = np.frombuffer(request[split:], np.int64).reshape(batch_size, -1)
+    return int.from_bytes(request[:8], sys.byteorder), locations, draws
+
+
 def serve(connection_handle: int, memory_handle: int) -> None:
     """Answer the parent's requests until it is gone.
 
     Args:
         connection_handle: file descriptor of the connection. First come ``sys.path``, then (source, shape of the shared
-            memory [slots, B, 3, size, size]), then requests (slot, locations, draws), each answered by
-            (labels or None, message of a user error or None, traceback of another error or None).
+            memory [slots, B, 3, size, size]), then requests, each answered by no bytes at all or a pickled
+            (message of a user error or None, traceback of another error or None).
         memory_handle: file descriptor of the shared memory.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the connection
@@ -62,15 +78,16 @@ def serve(connection_handle: int, memory_handle: int) -> None:
     try:
         sys.path[:] = connection.recv()
         source, shape = connection.recv()
-        slots = map_images(memory_handle, shape)
+        slots = list_planes(map_images(memory_handle, shape))
         while True:
-            slot, locations, draws = connection.recv()
+            slot, locations, draws = unpack_request(connection.recv_bytes(), shape[1])
+            failure = b""
             try:
-                answer = (fill_batch(source, locations, draws, slots[slot]), None, None)
+                fill_batch(source, locations, draws, slots[slot])
             except UserError as error:
-                answer = (None, str(error), None)
+                failure = pickle.dumps((str(error), None))
             except Exception:
-                answer = (None, None, traceback.format_exc())
-            connection.send(answer)
+                failure = pickle.dumps((None, traceback.format_exc()))
+            connection.send_bytes(failure)
     except (EOFError, ConnectionError):
         return

@@ -5,7 +5,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from data.image import DecodeError, decode_image, encode_jpeg, image_shape
+from data.image import DecodeError, copy_planes, decode_image, encode_jpeg, image_shape
 
 
 def smooth_picture(height: int, width: int) -> np.ndarray:
@@ -41,6 +41,48 @@ def test_png_is_exact() -> None:
     assert image_shape(encoded) == (112, 112)
 
 
+@pytest.mark.parametrize("extension", [".bmp", ".webp", ".tiff", ".png", ".jp2", ".ppm"])
+def test_other_formats_come_as_rgb(extension: str) -> None:
+    picture = smooth_picture(112, 112)
+    parameters = [cv2.IMWRITE_WEBP_QUALITY, 101] if extension == ".webp" else []  # lossless
+    encoded = cv2.imencode(extension, picture[:, :, ::-1], parameters)[1].tobytes()
+    tolerance = 40 if extension == ".jp2" else 0  # lossy, but red stays red
+    assert np.abs(decode_image(encoded).astype(int) - picture).max() <= tolerance
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_grey_and_transparent_pictures_get_three_channels(channels: int) -> None:
+    picture = smooth_picture(112, 112)
+    stored = picture[:, :, :1] if channels == 1 else np.dstack([picture[:, :, ::-1], np.full((112, 112), 9, np.uint8)])
+    decoded = decode_image(cv2.imencode(".png", stored)[1].tobytes())
+    np.testing.assert_array_equal(decoded, np.repeat(stored, 3, axis=2) if channels == 1 else picture)
+
+
+PICTURE_JPEG = encode_jpeg(smooth_picture(112, 112))
+MIDDLE = len(PICTURE_JPEG) // 2
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        PICTURE_JPEG[:MIDDLE] + b"\xff\x00" * 4 + PICTURE_JPEG[MIDDLE + 8 :],
+        PICTURE_JPEG[:-2] + bytes(7) + PICTURE_JPEG[-2:],
+        PICTURE_JPEG[:-2] + b"\xff\xd0" + PICTURE_JPEG[-2:],
+    ],
+    ids=["wrong bits", "stray bytes", "stray marker"],
+)
+def test_slightly_broken_jpegs_decode_like_mxnet(encoded: bytes) -> None:
+    reference = mx.image.imdecode(encoded).asnumpy()
+    assert np.abs(decode_image(encoded).astype(int) - reference).max() <= 1
+
+
+@pytest.mark.parametrize(("length", "good_rows"), [(len(PICTURE_JPEG) - 2, 112), (MIDDLE, 24), (MIDDLE + 1, 24)])
+def test_jpegs_that_are_cut_off_decode_as_far_as_they_go(length: int, good_rows: int) -> None:
+    encoded = PICTURE_JPEG[:length]
+    assert mx.image.imdecode(encoded).shape == (112, 112, 3)  # who trained with MXNet has trained with these
+    np.testing.assert_array_equal(decode_image(encoded)[:good_rows], decode_image(PICTURE_JPEG)[:good_rows])
+
+
 def test_trailing_bytes_after_a_jpeg_are_tolerated() -> None:
     encoded = encode_jpeg(smooth_picture(112, 112))
     np.testing.assert_array_equal(decode_image(encoded + b"\0\0odd"), decode_image(encoded))
@@ -57,3 +99,17 @@ def test_another_size_is_named() -> None:
         decode_image(encode_jpeg(smooth_picture(112, 96)))
     with pytest.raises(DecodeError, match="expected 112x112"):
         decode_image(encode_jpeg(smooth_picture(224, 112)), resize=True)
+
+
+def test_planes_are_filled_in_place() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    batch = np.zeros((2, 3, 16, 16), np.uint8)
+    copy_planes(image, list(batch[1]))
+    np.testing.assert_array_equal(batch[1], image.transpose(2, 0, 1))
+    assert not batch[0].any()
+
+
+@pytest.mark.parametrize("image", [np.zeros((15, 16, 3), np.uint8), np.zeros((16, 16, 3), np.float32)])
+def test_images_that_do_not_fit_the_planes_are_refused(image: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"expected uint8 of shape \(16, 16, 3\)"):
+        copy_planes(image, list(np.zeros((3, 16, 16), np.uint8)))

@@ -5,8 +5,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -25,7 +28,11 @@ SOURCE = SyntheticSource(23, 5, image_size=16, seed=1)
 
 def take(count: int, source: object = SOURCE, batch_size: int = 4, **options: object) -> list[Batch]:
     with BatchLoader(source, batch_size, **options) as loader:
-        return [next(loader) for _ in range(count)]
+        return [keep(next(loader)) for _ in range(count)]
+
+
+def keep(batch: Batch) -> Batch:
+    return replace(batch, images=batch.images.copy())
 
 
 def assert_same(first: list[Batch], second: list[Batch]) -> None:
@@ -84,20 +91,64 @@ def test_resuming_goes_on_as_if_never_stopped(start: int, num_workers: int) -> N
     assert_same(take(14 - start, start_step=start, num_workers=num_workers), take(14)[start:])
 
 
-def test_a_batch_stays_as_it_is_when_the_next_ones_come() -> None:
+@pytest.mark.parametrize("num_workers", [0, 1, 2])
+def test_images_stay_until_the_next_but_one_batch_is_asked_for(num_workers: int) -> None:
+    with BatchLoader(SOURCE, 4, num_workers=num_workers) as loader:
+        last = kept = None
+        for _ in range(12):
+            batch = next(loader)
+            time.sleep(0.02)  # for the workers to fill whatever memory they think is free
+            if last is not None:
+                np.testing.assert_array_equal(last.images, kept.images)
+                np.testing.assert_array_equal(last.labels, kept.labels)
+            last, kept = batch, keep(batch)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 2])
+def test_batches_are_handed_over_without_a_copy(num_workers: int) -> None:
+    with BatchLoader(SOURCE, 4, num_workers=num_workers) as loader:
+        batches = [next(loader) for _ in range(2 * num_workers + 4)]
+    addresses = [batch.images.ctypes.data for batch in batches]
+    assert len(set(addresses)) == 2 * num_workers + 2 and addresses[0] == addresses[2 * num_workers + 2]
+    assert all(batch.images.flags.c_contiguous and batch.images.flags.writeable for batch in batches)
+
+
+def test_images_of_a_closed_loader_stay() -> None:
     with BatchLoader(SOURCE, 4, num_workers=1) as loader:
-        first = next(loader)
-        before = first.images.copy()
-        for _ in range(6):
+        batch = next(loader)
+        kept = keep(batch)
+    del loader
+    np.testing.assert_array_equal(batch.images, kept.images)
+
+
+class SlowSource(SyntheticSource):
+    """Takes 0.1 s for a batch."""
+
+    def fetch(self, locations: np.ndarray) -> Iterator[np.ndarray]:
+        time.sleep(0.1)
+        return super().fetch(locations)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_waiting_is_what_next_takes(num_workers: int) -> None:
+    with BatchLoader(SlowSource(23, 5, 16), 4, num_workers=num_workers) as loader:
+        assert loader.wait_seconds == 0
+        for _ in range(6):  # more than can be ready, so that the worker sets the pace
             next(loader)
-        np.testing.assert_array_equal(first.images, before)
-
-
-def test_numbers_of_steps_and_waiting() -> None:
-    with BatchLoader(SOURCE, 4) as loader:
-        assert loader.steps_per_epoch == 6 and loader.wait_seconds == 0
+        before, start = loader.wait_seconds, time.perf_counter()
         next(loader)
-        assert loader.wait_seconds > 0
+        assert 0.9 * (time.perf_counter() - start) < loader.wait_seconds - before <= time.perf_counter() - start
+        before = loader.wait_seconds
+        time.sleep(0.5)
+        assert loader.wait_seconds == before
+        next(loader)
+        waited = loader.wait_seconds - before
+        assert waited >= 0.1 if num_workers == 0 else waited < 0.09  # read while we slept
+
+
+def test_numbers_of_steps() -> None:
+    with BatchLoader(SOURCE, 4) as loader:
+        assert loader.steps_per_epoch == 6
     with pytest.raises(UserError, match="6 must be a multiple of the 4 ranks"):
         BatchLoader(SOURCE, 6, world_size=4)
 
@@ -105,6 +156,21 @@ def test_numbers_of_steps_and_waiting() -> None:
 def test_a_global_batch_may_exceed_the_dataset() -> None:
     numbers = image_numbers(take(1, batch_size=50, augmentation=PLAIN))
     assert sorted(numbers[:23]) == sorted(numbers[23:46]) == list(range(23))
+
+
+@pytest.mark.parametrize("num_workers", [1, 2, 3])
+def test_files_of_all_kinds_come_alike_from_any_number_of_workers(tmp_path: Path, num_workers: int) -> None:
+    faces = [SyntheticSource(30, 5).read(i)[0] for i in range(30)]
+    for part in range(3):
+        with open(tmp_path / f"part-{part:05d}", "wb") as handle:
+            for number, face in enumerate(faces[part::3]):
+                png = cv2.imencode(".png", face)[1].tobytes()
+                kinds = (encode_jpeg(face), png, encode_jpeg(face)[:-2], encode_jpeg(face)[:-900])
+                write_record(handle, encode_train_record(kinds[number % len(kinds)], number % 5))
+    source = OFRecordSource(tmp_path, 5)
+    augmentation = Augmentation(mirror=True, shift=2, zoom=0.1)
+    alone = take(9, source, 8, augmentation=augmentation)
+    assert_same(take(9, source, 8, augmentation=augmentation, num_workers=num_workers), alone)
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -127,12 +193,12 @@ class FaultySource(SyntheticSource):
         super().__init__(23, 5, image_size=16)
         self.deadly = deadly
 
-    def fetch(self, location: np.ndarray) -> tuple[np.ndarray, int]:
-        if location[0] == 7:
+    def fetch(self, locations: np.ndarray) -> Iterator[np.ndarray]:
+        if 7 in locations:
             if self.deadly:
                 os.kill(os.getpid(), signal.SIGKILL)
             raise ZeroDivisionError("seven")
-        return super().fetch(location)
+        return super().fetch(locations)
 
 
 def test_other_errors_show_the_workers_traceback() -> None:
@@ -189,15 +255,15 @@ def test_ctrl_c_is_for_the_parent_alone() -> None:
 
 
 class CuriousSource(SyntheticSource):
-    """Its labels say how many of the packages that a worker must not import it has imported."""
+    """Its pixels say how many of the packages that a worker must not import it has imported."""
 
-    def fetch(self, location: np.ndarray) -> tuple[np.ndarray, int]:
+    def fetch(self, locations: np.ndarray) -> Iterator[np.ndarray]:
         foreign = {"oneflow", "mxnet", "ops", "engine"} & set(sys.modules)
-        return super().fetch(location)[0], len(foreign)
+        return (np.full((16, 16, 3), len(foreign), np.uint8) for _ in locations)
 
 
 def test_workers_import_no_framework() -> None:
-    assert take(1, CuriousSource(23, 5, 16), num_workers=1)[0].labels.tolist() == [0, 0, 0, 0]
+    assert not take(1, CuriousSource(23, 5, 16), num_workers=1)[0].images.any()
 
 
 def test_workers_do_not_run_the_main_script_again(tmp_path: Path) -> None:

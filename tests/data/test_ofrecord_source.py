@@ -40,10 +40,35 @@ def test_a_pickled_source_fetches_but_carries_no_index(tmp_path: Path) -> None:
     write_parts(tmp_path, [4, 4])
     source = OFRecordSource(tmp_path, num_classes=5)
     copy = pickle.loads(pickle.dumps(source))
-    location = source.locate(np.array([6]))[0]
-    np.testing.assert_array_equal(copy.fetch(location)[0], source.read(6)[0])
-    with pytest.raises(RuntimeError):
-        copy.locate(np.array([6]))
+    location = source.locate(np.array([6]))
+    np.testing.assert_array_equal(next(copy.fetch(location)), source.read(6)[0])
+    for ask in (copy.locate, copy.labels):
+        with pytest.raises(RuntimeError):
+            ask(np.array([6]))
+
+
+def test_a_part_cut_short_after_it_was_indexed_is_noticed(tmp_path: Path) -> None:
+    write_parts(tmp_path, [3])
+    source = OFRecordSource(tmp_path, num_classes=5)
+    part = tmp_path / "part-00000"
+    os.truncate(part, part.stat().st_size - 100)
+    offset = source.locate(np.array([2]))[0, 1]
+    with pytest.raises(UserError, match=rf"part-00000: record at byte {offset}: the part ends after \d+ of \d+ bytes"):
+        source.read(2)
+    source.read(1)
+
+
+def test_labels_and_places_of_many_images_at_once(tmp_path: Path) -> None:
+    records = write_parts(tmp_path, [3, 0, 4])
+    source = OFRecordSource(tmp_path, num_classes=5)
+    indices = np.array([6, 0, 3, 3, 2])
+    labels = source.labels(indices)
+    assert labels.dtype == np.int32 and labels.tolist() == [records[i][1] for i in indices]
+    for index, (part, offset, begin, length) in zip(indices, source.locate(indices).tolist(), strict=True):
+        data = (tmp_path / f"part-{part:05d}").read_bytes()
+        assert data[begin : begin + length] == records[index][0] and 8 < begin - offset < 40
+    for image, index in zip(source.fetch(source.locate(indices)), indices, strict=True):
+        np.testing.assert_array_equal(image, decode_image(records[index][0]))
 
 
 def test_index_is_kept_and_rebuilt_when_a_part_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +78,7 @@ def test_index_is_kept_and_rebuilt_when_a_part_changes(tmp_path: Path, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(OFRecordIndex, "_build", lambda *_: pytest.fail("the stored index was not used"))
         stored = OFRecordIndex.open(parts)
-    np.testing.assert_array_equal(stored.offsets, built.offsets)
+    np.testing.assert_array_equal(stored.records, built.records)
     np.testing.assert_array_equal(stored.starts, [0, 2, 5])
     with open(parts[0], "ab") as handle:
         write_record(handle, encode_train_record(b"more", 0))
@@ -64,9 +89,9 @@ def test_index_is_kept_and_rebuilt_when_a_part_changes(tmp_path: Path, monkeypat
 def test_a_damaged_index_is_rebuilt(tmp_path: Path, damage: object) -> None:
     write_parts(tmp_path, [2, 3])
     parts = find_parts(tmp_path)
-    offsets = np.array(OFRecordIndex.open(parts).offsets)
+    records = np.array(OFRecordIndex.open(parts).records)
     (tmp_path / INDEX_FILE).write_bytes(damage((tmp_path / INDEX_FILE).read_bytes()))
-    np.testing.assert_array_equal(OFRecordIndex.open(parts).offsets, offsets)
+    np.testing.assert_array_equal(OFRecordIndex.open(parts).records, records)
 
 
 def test_a_folder_that_cannot_be_written_to_is_fine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

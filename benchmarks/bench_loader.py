@@ -1,0 +1,94 @@
+"""Speed of the data loader against the bare decoder and two peers: ``python benchmarks/bench_loader.py``.
+
+Our loader, OneFlow's reader and MXNet's read the same 112x112 JPEGs, shuffled and mirrored, each in a process of its
+own that may use as many cores as the table says. They take turns, and every ratio is between turns of one round, in
+images per second of processor time. The decoder is OpenCV's, called in a loop on JPEGs that are in memory already: what
+a loader that cost nothing would reach.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.arguments import Parser, name_list, positive_float, positive_int
+from benchmarks.loaders import HEADER, PEERS, clock_times, cpu_times, list_contestants, make_rows, row_cells
+from benchmarks.report import describe_machine, format_machine, format_table, write_json
+from benchmarks.rounds import run_rounds
+from benchmarks.sample_images import CLASSES, write_samples
+from common.errors import UserError, run_command
+
+
+def worker_counts(text: str) -> list[int]:
+    """Return the numbers in ``0,1,2``."""
+    counts = [int(number) for number in text.split(",")]
+    if min(counts) < 0:
+        raise ValueError
+    return sorted(set(counts))
+
+
+worker_counts.__name__ = "list of whole numbers"  # argparse puts it into its message
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Return the flags.
+
+    Raises:
+        UserError: a flag or value is unknown.
+    """
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=positive_int, default=4096, help="in the sample set")
+    parser.add_argument("--batch", type=positive_int, default=64, help="images")
+    parser.add_argument("--workers", type=worker_counts, default=[0, 1, 2], help="of our loader; 0 reads in process")
+    parser.add_argument("--peers", type=name_list, default=list(PEERS), help=f"some of {','.join(PEERS)}")
+    parser.add_argument("--rounds", type=positive_int, default=15, help="turns of every contestant")
+    parser.add_argument("--seconds", type=positive_float, default=0.5, help="length of a turn")
+    parser.add_argument("--json", default="", help="file for all numbers")
+    args = parser.parse_args()
+    for name in args.peers:
+        if name not in PEERS:
+            raise UserError(f"--peers: unknown name '{name}'; known: {', '.join(PEERS)}")
+    if args.images < args.batch:
+        raise UserError(f"--images {args.images} is less than one --batch of {args.batch}")
+    return args
+
+
+def bench(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure, print the table, and return its content."""
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+        files = write_samples(Path(folder), args.images)
+        job = {**asdict(files), "size": args.batch, "num_classes": CLASSES, "pass": "forward"}
+        measured = run_rounds(list_contestants(args.workers, args.peers), job, args.rounds, args.seconds)
+    rows = make_rows(measured, args.batch)
+    print(
+        f"{files.num_images} JPEGs of 112x112 and {files.mean_bytes / 1000:.1f} kB, batch {args.batch}, "
+        f"{args.rounds} rounds of {args.seconds:g} s"
+    )
+    print(format_table(HEADER, [row_cells(row) for row in rows]))
+    for row in rows:
+        if row.failure:
+            print(f"not measured: {row.label}: {row.failure}")
+    times = [
+        {"label": m.label, "cores": m.contestant.cores, "seconds": clock_times(m), "cpu_seconds": cpu_times(m)}
+        for m in measured
+    ]
+    return {"rows": [asdict(row) for row in rows], "turns": times, "mean_bytes": files.mean_bytes}
+
+
+def main() -> None:
+    """Measure and print the table."""
+    args = parse_arguments()
+    print(format_machine(describe_machine()))
+    content = bench(args)
+    if args.json:
+        write_json(args.json, {"settings": vars(args), **content})
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,30 @@
+"""The graph of a training step without a head."""
+
+from __future__ import annotations
+
+from backbones.module import Backbone
+from ops import flow
+
+
+class BackboneTrainGraph(flow.nn.Graph):
+    """Images to the squared distance from fixed targets and the gradients, as in ``engine.graphs.TrainGraph``."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.sbps = [parameter.sbp for parameter in backbone.parameters()]
+        self.config.proto.train_conf.SetInParent()
+
+    def build(self, images: flow.Tensor, targets: flow.Tensor, keep: flow.Tensor) -> tuple[flow.Tensor, ...]:
+        """Return (loss, *gradients).
+
+        Args:
+            images: uint8 or float32 [B, 3, S, S], split(0).
+            targets: float32 [B, E], split(0).
+            keep: uint8 [B, D], split(0): which inputs of the dropout layer stay (unused without one).
+        """
+        loss = (self.backbone(images, keep) - targets).square().sum() / images.shape[0]
+        flow._oneflow_internal.nn.graph.AddTensorAsGraphLoss(loss)
+        gradients = flow.autograd.grad([loss], [p.lazy_origin for p in self.backbone.parameters()])
+        parts = (gradient.to_global(sbp=sbp) for gradient, sbp in zip(gradients, self.sbps, strict=True))
+        return (loss.detach().to_global(sbp=flow.sbp.broadcast), *parts)

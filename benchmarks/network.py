@@ -1,0 +1,101 @@
+"""A network as files that a worker of any framework and Python can read: the same one for all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from backbones import build_graph
+from backbones.graph import NetworkGraph
+from backbones.initializer import initial_arrays
+from common.errors import UserError, lookup
+from sample_config import default, generate_config, network
+
+SEED = 1
+# Dropout would make every framework's losses its own; without it they show that all do the same work.
+OUTPUT_WITHOUT_DROPOUT = {"E": "FC"}
+
+
+def network_config(name: str) -> dict[str, Any]:
+    """Return the config of network ``name`` without dropout.
+
+    Raises:
+        UserError: the network is unknown.
+    """
+    lookup(network, name, "network")
+    config = dict(generate_config(name, default.dataset, default.loss))
+    config["net_output"] = OUTPUT_WITHOUT_DROPOUT.get(config["net_output"], config["net_output"])
+    return config
+
+
+def describe_network(graph: NetworkGraph) -> dict[str, Any]:
+    """Return ``graph`` as plain data for JSON: nodes in the order they run, each with its output's shape (no batch).
+
+    Parameters are listed by MXNet name; ``decays`` says whether the update applies weight decay (weights and gammas).
+    """
+    nodes = [
+        {
+            "op": node.op,
+            "name": node.name,
+            "inputs": list(node.inputs),
+            "attrs": dict(node.attrs),
+            "shape": list(graph.shapes[node.name]),
+        }
+        for node in graph.nodes
+    ]
+    parameters = {
+        name: {
+            "shape": list(spec.shape),
+            "trainable": spec.trainable,
+            "auxiliary": spec.auxiliary,
+            "decays": name.endswith(("_weight", "_gamma")),
+        }
+        for name, spec in graph.parameters().items()
+    }
+    return {"nodes": nodes, "parameters": parameters, "output": graph.output}
+
+
+def list_convolutions(description: Mapping[str, Any]) -> list[dict[str, int]]:
+    """Return the distinct convolutions of a described network, in the order they first run.
+
+    Each has ``channels``, ``size`` (height and width of the input), ``filters``, ``kernel``, ``stride``, ``pad``,
+    ``groups``, ``times`` (how often the network has it) and ``first`` (1 where no gradient of the input is needed).
+    """
+    shapes = {node["name"]: node["shape"] for node in description["nodes"]}
+    inputs = {node["name"] for node in description["nodes"] if node["op"] in ("input", "scale_shift")}
+    counted: dict[tuple[tuple[str, int], ...], int] = {}
+    for node in description["nodes"]:
+        if node["op"] != "conv":
+            continue
+        channels, size, _ = shapes[node["inputs"][0]]
+        attrs = {key: node["attrs"][key] for key in ("filters", "kernel", "stride", "pad", "groups")}
+        first = int(node["inputs"][0] in inputs)
+        key = tuple({"channels": channels, "size": size, **attrs, "first": first}.items())
+        counted[key] = counted.get(key, 0) + 1
+    return [{**dict(key), "times": times} for key, times in counted.items()]
+
+
+def write_network(name: str, batch: int, folder: Path) -> dict[str, str]:
+    """Write a network, its first values and one batch into ``folder``; return the paths by the job's keys.
+
+    ``graph`` is JSON (see ``describe_network``), ``arrays`` an npz of float32 by MXNet name, ``batch`` an npz of
+    ``images`` float32 [batch, 3, S, S] (whole numbers 0..255) and ``targets`` float32 [batch, E].
+
+    Raises:
+        UserError: the network is unknown, or the batch is not a positive number.
+    """
+    if batch < 2:
+        raise UserError(f"--batch {batch} must be at least 2: the last layer normalises over the batch")
+    graph = build_graph(network_config(name))
+    paths = {"graph": folder / f"{name}.json", "arrays": folder / f"{name}.npz", "batch": folder / f"{name}-batch.npz"}
+    paths["graph"].write_text(json.dumps(describe_network(graph)))
+    np.savez(paths["arrays"], **initial_arrays(graph, SEED))
+    random = np.random.default_rng(SEED)
+    images = random.integers(0, 256, (batch, *graph.shapes[graph.nodes[0].name])).astype(np.float32)
+    targets = random.standard_normal((batch, graph.embedding_size), np.float32)
+    np.savez(paths["batch"], images=images, targets=targets)
+    return {key: str(path) for key, path in paths.items()}

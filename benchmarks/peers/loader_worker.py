@@ -1,0 +1,37 @@
+"""This project's loader: shuffled, mirrored batches of uint8 [B, 3, 112, 112]."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+from benchmarks.peers.delivery import Delivery
+from benchmarks.peers.protocol import serve
+from data.loader import Batch, BatchLoader
+from data.ofrecord_source import OFRecordSource
+
+
+class OurLoader(Delivery):
+    """The training's loader, as the trainer sets it up."""
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        super().__init__(job)
+        cv2.setNumThreads(1)  # one core is one core
+        source = OFRecordSource(job["parts"], job["num_classes"])
+        self._loader = BatchLoader(source, job["size"], num_workers=job["workers"])
+        self.ahead = 2 * job["workers"] + 2
+        self.label = f"ours, {job['workers']} workers"
+
+    def deliver(self) -> Batch:
+        """Return the next batch."""
+        return next(self._loader)
+
+    def to_numpy(self, batch: Batch) -> np.ndarray:
+        """Return its images."""
+        return batch.images
+
+
+if __name__ == "__main__":
+    serve(OurLoader)

@@ -1,0 +1,71 @@
+"""This project: the backbone in a compiled graph, the update by the training's own optimiser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from backbones import build_backbone
+from benchmarks.graphs import BackboneTrainGraph
+from benchmarks.network import SEED
+from benchmarks.peers.protocol import Contestant, serve
+from engine.graphs import EmbedGraph
+from engine.optimizer import SGD
+from engine.world import join_world
+from ops import flow
+
+# No schedule and no head: what the optimiser wants to know beyond the job's lr, momentum and weight_decay.
+HEADLESS = {"fc7_lr_mult": 1.0, "fc7_wd_mult": 1.0}
+
+
+class OurContestant(Contestant):
+    """The backbone and one batch as global tensors."""
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        modes = {"native_ops": job["kernels"] == "native", "use_bf16": job["precision"] == "bfloat16"}
+        self.world = world = join_world("cpu")
+        self.backbone = build_backbone({**job["config"], **modes}, SEED)
+        self.backbone.to_global(world.placement, flow.sbp.broadcast)
+        with np.load(job["batch"]) as batch:
+            self.images, self.targets = world.split(batch["images"]), world.split(batch["targets"])
+        self.label = f"ours: {self.backbone.executor}"
+
+
+class Forward(OurContestant):
+    """Embeddings in inference mode, by the graph that verification uses."""
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        super().__init__(job)
+        self.backbone.eval()
+        self.graph = EmbedGraph(self.backbone)
+
+    def step(self) -> list[float]:
+        """Return the embeddings."""
+        with flow.no_grad():
+            return self.backbone.run_graph(self.graph, self.images).to_local().numpy().ravel().tolist()
+
+
+class Train(OurContestant):
+    """Forward and backward in a graph, then the training's SGD."""
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        super().__init__(job)
+        self.backbone.train()
+        self.graph = BackboneTrainGraph(self.backbone)
+        self.keep = self.world.split(np.zeros((len(self.images), 1), np.uint8))  # the network has no dropout
+        self.optimizer = SGD(self.backbone, flow.nn.Module(), {**HEADLESS, **job})
+
+    def step(self) -> list[float]:
+        """Return the loss."""
+        loss, *gradients = self.backbone.run_graph(self.graph, self.images, self.targets, self.keep)
+        self.optimizer.step(gradients, 1.0)
+        value = float(loss.to_local().numpy())
+        flow._oneflow_internal.eager.Sync()
+        return [value]
+
+
+PASSES = {"forward": Forward, "train": Train}
+
+if __name__ == "__main__":
+    serve(lambda job: PASSES[job["pass"]](job))

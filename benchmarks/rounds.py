@@ -1,0 +1,78 @@
+"""Takes turns: every contestant once a round, so that a noisy machine hits all alike."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contestants import Contestant
+from benchmarks.worker import Worker, WorkerError
+from common.progress import progress
+
+# A process is kept between its turns only while this many times the largest process so far would still fit.
+SPARE_PROCESSES = 2
+
+
+@dataclass
+class Measured:
+    """What is known of one contestant after the rounds.
+
+    Attributes:
+        times: seconds of every step, all rounds together.
+        results: of its first steps, to be compared with the others'.
+        failure: why it did not take part, or no longer.
+    """
+
+    contestant: Contestant
+    label: str = ""
+    times: list[float] = field(default_factory=list)
+    results: list[float] = field(default_factory=list)
+    failure: str = ""
+
+
+def available_bytes() -> int:
+    """Return the memory that new processes can have."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    raise OSError("/proc/meminfo has no MemAvailable")
+
+
+def run_rounds(
+    contestants: Sequence[Contestant],
+    job: Mapping[str, Any],
+    rounds: int,
+    seconds: float,
+    available: Callable[[], int] = available_bytes,
+) -> list[Measured]:
+    """Let the contestants take turns of about ``seconds`` on ``job``; return what was measured, in their order.
+
+    Processes live on between their turns, stopped, while memory allows; otherwise they are started anew.
+    """
+    measured = [Measured(contestant) for contestant in contestants]
+    workers: dict[int, Worker] = {}
+    peak = 0
+    with tempfile.TemporaryDirectory(prefix="benchmark-logs-") as folder:
+        turns = [(number, index) for number in range(rounds) for index in range(len(measured))]
+        try:
+            for _, index in progress(turns, desc=f"{job['pass']}", unit="turn"):
+                entry = measured[index]
+                if entry.failure:
+                    continue
+                try:
+                    if index not in workers:
+                        workers[index] = entry.contestant.start(job, Path(folder) / f"{index}.log")
+                    entry.label, entry.results = workers[index].label, workers[index].results
+                    entry.times += workers[index].measure(seconds)
+                    peak = max(peak, workers[index].peak_bytes)
+                except WorkerError as error:
+                    entry.failure = str(error)
+                if index in workers and (entry.failure or available() < SPARE_PROCESSES * peak):
+                    workers.pop(index).close()
+        finally:
+            for worker in workers.values():
+                worker.close()
+    return measured

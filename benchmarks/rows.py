@@ -1,0 +1,120 @@
+"""From what was measured to the rows of a table: how fast, against whom, how near to the limit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.measures import find_consensus, images_per_second, relative_difference, speed_range
+from benchmarks.rounds import Measured
+
+# How far the first results may lie from those that most contestants agree on.
+TOLERANCES = {"float32": 0.01, "bfloat16": 0.2}
+LIMIT = "limit"
+OURS = {"float32": "f32", "bfloat16": "bf16"}  # whose speed the others' are compared with
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table.
+
+    Attributes:
+        name: how the command line chooses the contestant.
+        label: framework and version.
+        about: precision and, where there is a choice, memory format or kernels.
+        images_per_second: median over all steps.
+        quartiles: speeds between which the middle half of the steps lies.
+        ratio: our speed over this one, both in this precision; None without ours.
+        share: this speed over that of the convolutions alone in this precision; None if those were not measured.
+        difference: relative distance of the first results from those that most contestants agree on.
+        steps: measured steps.
+    """
+
+    name: str
+    label: str
+    about: str
+    images_per_second: float
+    quartiles: tuple[float, float]
+    ratio: float | None
+    share: float | None
+    difference: float | None
+    steps: int
+
+
+@dataclass(frozen=True)
+class Absence:
+    """A contestant that has no row, and why."""
+
+    name: str
+    about: str
+    reason: str
+
+
+def make_rows(measured: Sequence[Measured], batch: int) -> tuple[list[Row], list[Absence]]:
+    """Return the rows, of several contestants of one name only the fastest, and who is absent.
+
+    Whoever computes something else than the others is absent too: its speed would mean nothing.
+    """
+    differences = _compare(measured)
+    absences, fastest = [], {}
+    for entry, difference in zip(measured, differences, strict=True):
+        contestant = entry.contestant
+        failure = entry.failure
+        if not failure and difference is not None and difference > TOLERANCES[contestant.precision]:
+            failure = f"its results differ from the others' by {difference:.1e}"
+        if failure:
+            absences.append(Absence(contestant.name, contestant.about, failure))
+            continue
+        speed = images_per_second(batch, entry.times)
+        key = (contestant.name, contestant.precision)
+        if key not in fastest or speed > fastest[key][0]:
+            fastest[key] = (speed, entry, difference)
+    speeds = {key: speed for key, (speed, _, _) in fastest.items()}
+    rows = []
+    for (name, precision), (speed, entry, difference) in fastest.items():
+        ours, limit = speeds.get((OURS[precision], precision)), speeds.get((LIMIT, precision))
+        rows.append(
+            Row(
+                name,
+                entry.label,
+                entry.contestant.about,
+                speed,
+                speed_range(batch, entry.times),
+                ours / speed if ours and name != LIMIT else None,
+                speed / limit if limit else None,
+                difference,
+                len(entry.times),
+            )
+        )
+    return rows, absences
+
+
+def _compare(measured: Sequence[Measured]) -> list[float | None]:
+    """Return each one's distance from the consensus of the float32 results; None for who has no results."""
+    exact = [m.results for m in measured if m.results and m.contestant.precision == "float32"]
+    if not exact:
+        return [None] * len(measured)
+    reference = exact[find_consensus(exact)]
+    return [relative_difference(m.results, reference) if m.results else None for m in measured]
+
+
+def row_cells(row: Row) -> list[str]:
+    """Return a row as text, in the order of ``HEADER``."""
+    low, high = row.quartiles
+    return [
+        row.label,
+        row.about,
+        format_speed(row.images_per_second),
+        f"{format_speed(low)}-{format_speed(high)}",
+        "-" if row.ratio is None else f"{row.ratio:.2f}",
+        "-" if row.share is None else f"{row.share:.0%}",
+        "-" if row.difference is None else f"{row.difference:.0e}",
+    ]
+
+
+HEADER = ("", "precision", "images/s", "middle half", "ours / it", "of limit", "difference")
+
+
+def format_speed(value: float) -> str:
+    """Return a speed with three significant digits."""
+    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"

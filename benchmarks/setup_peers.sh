@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Makes .venv-peers with PyTorch for the benchmarks; does nothing when it is there already. `make bench` calls it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+is_recent() { "$1" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+
+if ! is_recent .venv-peers/bin/python; then
+    for python in python3.11 python3.12 python3.13 python3; do
+        if is_recent "$python"; then
+            found=$(command -v "$python")
+            break
+        fi
+    done
+    if [ -z "${found:-}" ]; then
+        echo "error: PyTorch is measured with Python 3.11 or newer, and none with its venv module was found; install one" \
+            "and run this again, or run benchmarks/bench_backbone.py without PyTorch" >&2
+        exit 1
+    fi
+    echo "setup: making .venv-peers with $found"
+    rm -rf .venv-peers
+    "$found" -m venv .venv-peers
+fi
+
+stamp=.venv-peers/requirements.installed
+if ! cmp -s requirements-peers.txt "$stamp"; then
+    echo "setup: installing requirements-peers.txt into .venv-peers (some minutes the first time)"
+    .venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-peers.txt
+    cp requirements-peers.txt "$stamp"
+fi

@@ -1,0 +1,125 @@
+"""What a rank of the step benchmark does: training steps, stopped between their parts, and their times."""
+
+from __future__ import annotations
+
+import json
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from easydict import EasyDict
+
+from backbones import build_backbone
+from benchmarks.graphs import BackboneTrainGraph
+from common.files import atomic_file
+from data.augment import Augmentation
+from data.loader import Batch, BatchLoader
+from engine.dropout import draw_keep_masks
+from engine.graphs import TrainGraph
+from engine.optimizer import SGD
+from engine.reporting import RankReporter
+from engine.train import complete_config, open_source
+from engine.world import World, join_world
+from ops import flow
+from ops.head import build_head
+
+WARM_UP_STEPS = 2
+Times = dict[str, list[float]]
+
+
+class _Parts:
+    """The pieces of a run that ``engine.trainer.Trainer`` puts together, one by one."""
+
+    def __init__(self, config: EasyDict, world: World) -> None:
+        self.config, self.world = config, world
+        self.backbone = build_backbone(config, config.seed).to_global(world.placement, flow.sbp.broadcast)
+        self.backbone.train()
+        self.drop = max((n.attrs["p"] for n in self.backbone.network.nodes if n.op == "dropout"), default=0.0)
+
+    def open_loader(self) -> BatchLoader:
+        """Return the training's batches."""
+        config = self.config
+        augmentation = Augmentation(config.data_rand_mirror, config.data_shift, config.data_zoom)
+        return BatchLoader(
+            open_source(config), config.train_batch_size, self.world.rank, self.world.size, config.seed, augmentation,
+            num_workers=config.num_workers,
+        )  # fmt: skip
+
+    def spread(self, batch: Batch, *others: np.ndarray) -> list[flow.Tensor]:
+        """Return the images, ``others`` and the dropout mask as global tensors."""
+        count, width = len(batch.labels), self.backbone.dropout_width
+        keep = draw_keep_masks(self.config.seed, batch.position, count, width, self.drop)
+        return [self.world.split(array) for array in (batch.images, *others, keep)]
+
+    def finish(self, value: flow.Tensor) -> None:
+        """Wait until ``value`` is there and this rank has nothing left to do."""
+        value.to_local().numpy()
+        flow._oneflow_internal.eager.Sync()
+
+
+def _measure_steps(parts: _Parts, steps: int, beat: Callable[[], None]) -> Times:
+    """Return the seconds of whole steps, and of the parts of others that were stopped between them, in turn."""
+    head = build_head(parts.config, parts.world.placement, parts.world.rank)
+    graph, optimizer = TrainGraph(parts.backbone, head), SGD(parts.backbone, head, parts.config)
+    stop = np.zeros(1, np.float32)
+    times: Times = {"whole step": [], "next batch": [], "graph call": [], "update": []}
+    with parts.open_loader() as loader:
+        for number in range(2 * (steps + WARM_UP_STEPS)):
+            stops = number % 2 == 1
+            start = time.perf_counter()
+            batch = next(loader)
+            marks = [start, time.perf_counter()]
+            inputs = [*parts.spread(batch, batch.labels), parts.world.split(stop)]
+            metrics, *gradients = parts.backbone.run_graph(graph, *inputs)
+            if stops:
+                parts.finish(metrics)
+            marks.append(time.perf_counter())
+            optimizer.step(gradients, 1.0)
+            parts.finish(metrics)
+            marks.append(time.perf_counter())
+            beat()
+            if number < 2 * WARM_UP_STEPS:
+                continue
+            if stops:
+                for name, begin, end in zip(("next batch", "graph call", "update"), marks, marks[1:], strict=False):
+                    times[name].append(end - begin)
+            else:
+                times["whole step"].append(marks[-1] - start)
+    return times
+
+
+def _measure_backbone(parts: _Parts, steps: int, beat: Callable[[], None]) -> Times:
+    """Return the seconds of graph calls without a head."""
+    graph = BackboneTrainGraph(parts.backbone)
+    times: Times = {"backbone": []}
+    with parts.open_loader() as loader:
+        for number in range(steps + WARM_UP_STEPS):
+            batch = next(loader)
+            targets = np.zeros((len(batch.labels), parts.backbone.network.embedding_size), np.float32)
+            start = time.perf_counter()
+            loss, *_ = parts.backbone.run_graph(graph, *parts.spread(batch, targets))
+            parts.finish(loss)
+            if number >= WARM_UP_STEPS:
+                times["backbone"].append(time.perf_counter() - start)
+            beat()
+    return times
+
+
+MEASUREMENTS = {"step": _measure_steps, "backbone": _measure_backbone}
+
+
+def measure_part(name: str, steps: int, result: Path, config: EasyDict, reporter: RankReporter) -> None:
+    """Be one rank of measurement ``name``; rank 0 writes the seconds of every step to ``result`` as JSON.
+
+    ``peak_bytes`` beside them is the largest memory of rank 0.
+    """
+    world = join_world(config.device)
+    parts = _Parts(complete_config(config, world.size, config.device), world)
+    times = MEASUREMENTS[name](parts, steps, reporter.beat)
+    if world.rank == 0:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        with atomic_file(result, "w") as file:
+            json.dump({"times": times, "executor": parts.backbone.executor, "peak_bytes": peak}, file)
+    world.barrier()

@@ -1,0 +1,112 @@
+"""The loader's worker processes, seen from the parent: they decode whole batches into memory shared with it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import weakref
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import UserError
+from data.source import ImageSource
+from data.worker import map_images, pack_request
+
+_ROOT = Path(__file__).resolve().parents[1]
+_WORKER_CODE = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from data.worker import serve; serve(*map(int, sys.argv[2:]))"
+)
+
+
+class WorkerTeam:
+    """Worker processes and the memory they share with this one.
+
+    Batches are numbered. They go to the workers in turn, and each worker answers in order, so they come back in order.
+    The memory is an anonymous file handed over by descriptor: it vanishes with the last process that holds it, whatever
+    ends them.
+
+    Args:
+        source: where the images come from; each worker gets a pickled copy.
+        num_workers: number of processes.
+        shape: [slots, B, 3, size, size] of the memory; batch n goes to slot n modulo ``slots``.
+
+    Attributes:
+        slots: the shared memory, uint8.
+        close: stops the workers; calling it twice does no harm.
+    """
+
+    def __init__(self, source: ImageSource, num_workers: int, shape: tuple[int, ...]) -> None:
+        memory = os.memfd_create("batches")
+        try:
+            os.ftruncate(memory, int(np.prod(shape)))
+            self.slots = map_images(memory, shape)
+            workers = [_start_worker(memory) for _ in range(num_workers)]
+        finally:
+            os.close(memory)
+        self._processes = [process for process, _ in workers]
+        self._connections = [connection for _, connection in workers]
+        self.close = weakref.finalize(self, _stop_workers, self._processes, self._connections)
+        for connection in self._connections:
+            connection.send(sys.path)
+            connection.send((source, shape))
+
+    def submit(self, number: int, locations: np.ndarray, draws: np.ndarray) -> None:
+        """Hand batch ``number`` to the worker whose turn it is; the arrays are those of ``data.worker.fill_batch``."""
+        with contextlib.suppress(ConnectionError):  # the worker is gone; collect says so when it comes to this batch
+            self._worker(number)[1].send_bytes(pack_request(number % len(self.slots), locations, draws))
+
+    def collect(self, number: int) -> None:
+        """Wait until batch ``number``, the oldest one submitted, is in its slot.
+
+        Raises:
+            UserError: a bad record, or the worker was killed.
+            RuntimeError: another error in the worker; shows its traceback.
+        """
+        process, connection = self._worker(number)
+        try:
+            failure = connection.recv_bytes()
+        except (EOFError, ConnectionError) as error:
+            code = process.wait()
+            cause = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+            raise UserError(
+                f"a data worker ended ({cause}); if memory ran out, use fewer workers or smaller batches"
+            ) from error
+        if failure:
+            message, trace = pickle.loads(failure)
+            raise UserError(message) if message is not None else RuntimeError(f"a data worker failed:\n{trace}")
+
+    def _worker(self, number: int) -> tuple[subprocess.Popen, Connection]:
+        index = number % len(self._processes)
+        return self._processes[index], self._connections[index]
+
+
+def _start_worker(memory: int) -> tuple[subprocess.Popen, Connection]:
+    """Start a fresh interpreter that runs ``data.worker.serve``.
+
+    Not ``multiprocessing.Process``: its spawn method would import the parent's main script, and OneFlow with it.
+    """
+    ours, theirs = Pipe()
+    # A worker inherits the blocked signals, so that Ctrl-C during its start does not end it with a traceback.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        command = [sys.executable, "-c", _WORKER_CODE, str(_ROOT), str(theirs.fileno()), str(memory)]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(), memory))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+    return process, ours
+
+
+def _stop_workers(processes: list[subprocess.Popen], connections: list[Connection]) -> None:
+    for connection in connections:
+        connection.close()
+    for process in processes:
+        process.kill()  # they hold nothing that needs saving
+        process.wait()
