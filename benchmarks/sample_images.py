@@ -1,7 +1,7 @@
 """Training images for the loaders' benchmark, the same ones as OFRecord and as RecordIO.
 
 They are pieces of scikit-learn's two colour photographs, scaled down to 112x112 as aligned faces are, JPEG of quality
-95. At 6 to 7 kB each they are about as large, and so as slow to decode, as the faces of MS1M (7.1 kB).
+95.
 """
 
 from __future__ import annotations
