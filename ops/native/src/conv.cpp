@@ -58,8 +58,7 @@ Operand MakeOperand(const memory::desc& plain, const memory::desc& inner, bool w
   Operand operand{plain, inner, written, {}, {}};
   if (operand.Reordered()) {
     const dnnl::engine& engine = OneDnnEngine();
-    dnnl::primitive_attr attributes;
-    attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+    const dnnl::primitive_attr attributes = CallersScratchpad();
     const dnnl::reorder::primitive_desc desc(engine, written ? inner : plain, engine, written ? plain : inner,
                                              attributes);
     operand.reorder = dnnl::reorder(desc);
@@ -90,8 +89,7 @@ std::shared_ptr<const Conv> MakeConv(ConvPass pass, const ConvShape& s, bool has
   const memory::desc plain_input(input, f32, tag::nchw), plain_output(output, f32, tag::nchw);
   const memory::desc plain_filter(filter, f32, grouped ? tag::goihw : tag::oihw);
   const auto algorithm = dnnl::algorithm::convolution_direct;
-  dnnl::primitive_attr attributes;
-  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  const dnnl::primitive_attr attributes = CallersScratchpad();
 
   auto conv = std::make_shared<Conv>();
   if (has_bias) { conv->bias = memory::desc({s.out_channels}, f32, tag::x); }

@@ -12,6 +12,16 @@ dnnl::stream& OneDnnStream() {
   return stream;
 }
 
+dnnl::memory At(const dnnl::memory::desc& description, const void* data) {
+  return {description, OneDnnEngine(), const_cast<void*>(data)};
+}
+
+dnnl::primitive_attr CallersScratchpad() {
+  dnnl::primitive_attr attributes;
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  return attributes;
+}
+
 Workspace::Workspace(void* memory, size_t bytes, size_t wanted) {
   if (bytes < wanted) {
     own_.reset(new char[wanted]);

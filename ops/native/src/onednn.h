@@ -13,6 +13,12 @@ dnnl::engine& OneDnnEngine();
 // The calling thread's stream; primitives have finished when execute returns, as on every CPU engine.
 dnnl::stream& OneDnnStream();
 
+// Memory of the caller's with the layout `description`; a primitive that only reads it takes it all the same.
+dnnl::memory At(const dnnl::memory::desc& description, const void* data);
+
+// Of a primitive whose scratchpad the caller provides.
+dnnl::primitive_attr CallersScratchpad();
+
 // Deals out parts of one block of memory, each aligned for vector instructions.
 class Workspace {
  public:

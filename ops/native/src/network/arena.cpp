@@ -3,11 +3,12 @@
 #include <algorithm>
 #include <numeric>
 
+#include "network/prepared.h"
+
 namespace insightface {
 
 int Arena::Add(int64_t bytes, int64_t first, int64_t last) {
-  const int64_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-  blocks_.push_back({rounded, first, last, 0});
+  blocks_.push_back({Room(bytes), first, last, 0});
   return static_cast<int>(blocks_.size()) - 1;
 }
 

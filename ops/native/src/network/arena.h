@@ -8,8 +8,6 @@ namespace insightface {
 
 class Arena {
  public:
-  static constexpr int64_t kAlignment = 64;
-
   // Adds a block that is needed from time `first` to time `last`, both included; returns its number.
   int Add(int64_t bytes, int64_t first, int64_t last);
   // Lengthens the life of a block.

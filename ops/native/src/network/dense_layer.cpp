@@ -13,7 +13,6 @@ namespace {
 
 using dnnl::memory;
 
-int64_t Room(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 int64_t Size(const memory::desc& description) { return static_cast<int64_t>(description.get_size()); }
 
 struct DenseDescriptors {
@@ -33,20 +32,10 @@ DenseDescriptors Describe(const Value& in, int64_t units, int64_t batch) {
           {{batch, units}, type, memory::format_tag::nc}};
 }
 
-dnnl::primitive_attr OwnScratchpad() {
-  dnnl::primitive_attr attributes;
-  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-  return attributes;
-}
-
-memory At(const memory::desc& description, const void* data) {
-  return {description, OneDnnEngine(), const_cast<void*>(data)};
-}
-
 struct DenseGradients {
   DenseGradients(const DenseDescriptors& d, const dnnl::inner_product_forward::primitive_desc& forward)
-      : input(OneDnnEngine(), d.input, d.weight, d.output_gradient, forward, OwnScratchpad()),
-        weight(OneDnnEngine(), d.input, d.weight_gradient, d.bias, d.output_gradient, forward, OwnScratchpad()),
+      : input(OneDnnEngine(), d.input, d.weight, d.output_gradient, forward, CallersScratchpad()),
+        weight(OneDnnEngine(), d.input, d.weight_gradient, d.bias, d.output_gradient, forward, CallersScratchpad()),
         to_input(d.plain_weight, input.weights_desc()),
         from_weight(weight.diff_weights_desc(), d.plain_weight),
         input_primitive(input),
@@ -70,7 +59,7 @@ class DenseLayer final : public Layer {
         output_count_(batch * units),
         d_(Describe(in, units, batch)),
         forward_(OneDnnEngine(), training ? dnnl::prop_kind::forward_training : dnnl::prop_kind::forward_inference,
-                 d_.input, d_.weight, d_.bias, d_.output, OwnScratchpad()),
+                 d_.input, d_.weight, d_.bias, d_.output, CallersScratchpad()),
         weights_(arrays, ConvEpilogue(), units, in.shape.Count(), Reorder(d_.plain_weight, forward_.weights_desc())),
         forward_primitive_(forward_) {
     if (training) { gradients_.emplace(d_, forward_); }

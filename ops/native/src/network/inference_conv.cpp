@@ -14,8 +14,7 @@ using dnnl::algorithm;
 using dnnl::memory;
 
 dnnl::primitive_attr MakeAttributes(const ConvDescriptors& descriptors, const ConvEpilogue& epilogue, bool adds) {
-  dnnl::primitive_attr attributes;
-  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  dnnl::primitive_attr attributes = CallersScratchpad();
   dnnl::post_ops operations;
   if (epilogue.slope >= 0) { operations.append_prelu(1 << 1); }
   if (adds) { operations.append_binary(algorithm::binary_add, descriptors.output); }

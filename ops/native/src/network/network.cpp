@@ -7,11 +7,9 @@
 namespace insightface {
 namespace {
 
-int64_t Align(int64_t bytes) { return (bytes + 63) / 64 * 64; }
-
 char* AlignPointer(char* memory) {
   const uintptr_t address = reinterpret_cast<uintptr_t>(memory);
-  return memory + (64 - address % 64) % 64;
+  return memory + (kAlignment - address % kAlignment) % kAlignment;
 }
 
 }  // namespace
@@ -60,12 +58,12 @@ void Network::PlaceValues() {
     if (!training_) { continue; }
     for (const int value : layer.ReadBackward()) { read_backward[value] = true; }
     layer.saved_offset = saved_bytes_;
-    saved_bytes_ += Align(layer.SavedBytes());
+    saved_bytes_ += Room(layer.SavedBytes());
   }
   for (size_t value = 0; value < count; ++value) {
     if (read_backward[value]) {
       values_[value] = {Place::kSaved, saved_bytes_};
-      saved_bytes_ += Align(Bytes(static_cast<int>(value)));
+      saved_bytes_ += Room(Bytes(static_cast<int>(value)));
     } else {
       const int64_t made = static_cast<int64_t>(producers_[value]);
       values_[value] = {Place::kWork, arena_.Add(Bytes(static_cast<int>(value)), made, last_use[value])};

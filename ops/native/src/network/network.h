@@ -37,8 +37,6 @@ class Network {
   void Backward(const NetworkMemory& memory);
 
  private:
-  static constexpr int64_t kAlignment = 64;
-
   // Where something lies: in the memory kept for the backward pass, or in that of the network's own.
   struct Place {
     enum Kind { kNowhere, kSaved, kWork } kind = kNowhere;

@@ -9,7 +9,6 @@
 namespace insightface {
 namespace {
 
-constexpr int64_t kAlignment = 64;
 constexpr int64_t kLanes = 8;
 constexpr int64_t kBlock = kLanes * 8;
 constexpr uint64_t kPrime = 0x9e3779b97f4a7c15ULL;
@@ -38,8 +37,7 @@ Reorder::Reorder(const dnnl::memory::desc& from, const dnnl::memory::desc& to) :
 }
 
 void Reorder::Run(const void* from, void* to) const {
-  dnnl::memory source(from_, OneDnnEngine(), const_cast<void*>(from));
-  dnnl::memory target(to_, OneDnnEngine(), to);
+  dnnl::memory source = At(from_, from), target = At(to_, to);
   reorder_.execute(OneDnnStream(), source, target);
 }
 

@@ -7,6 +7,12 @@
 
 namespace insightface {
 
+// What vector instructions like best.
+constexpr int64_t kAlignment = 64;
+
+// The room of so many bytes, after which the next piece is aligned again.
+inline int64_t Room(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
 // Copies an array from one layout or number type to another.
 class Reorder {
  public:

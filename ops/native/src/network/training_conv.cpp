@@ -14,18 +14,6 @@ namespace {
 using dnnl::algorithm;
 using dnnl::memory;
 
-dnnl::primitive_attr OwnScratchpad() {
-  dnnl::primitive_attr attributes;
-  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-  return attributes;
-}
-
-memory At(const memory::desc& description, const void* data) {
-  return {description, OneDnnEngine(), const_cast<void*>(data)};
-}
-
-int64_t Room(int64_t bytes) { return (bytes + 63) / 64 * 64; }
-
 // Forward and both gradients. The weights change at every step, so they are brought into oneDNN's layouts each time.
 class TrainingConv : public Layer {
  public:
@@ -38,7 +26,7 @@ class TrainingConv : public Layer {
         descriptors_(DescribeConv(in, out, batch, geometry, arrays.bias >= 0)),
         forward_(OneDnnEngine(), dnnl::prop_kind::forward_training, algorithm::convolution_direct, descriptors_.input,
                  descriptors_.weight, descriptors_.bias, descriptors_.output, descriptors_.strides,
-                 descriptors_.pad_begin, descriptors_.pad_end, OwnScratchpad()),
+                 descriptors_.pad_begin, descriptors_.pad_end, CallersScratchpad()),
         to_forward_(descriptors_.plain_weight, forward_.weights_desc()),
         forward_primitive_(forward_) {}
 
@@ -110,10 +98,10 @@ class DenseConv final : public TrainingConv {
       : TrainingConv(input, output, in, out, batch, geometry, arrays),
         input_gradient_(OneDnnEngine(), algorithm::convolution_direct, descriptors_.input, descriptors_.weight,
                         descriptors_.output, descriptors_.strides, descriptors_.pad_begin, descriptors_.pad_end,
-                        forward_, OwnScratchpad()),
+                        forward_, CallersScratchpad()),
         weight_gradient_(OneDnnEngine(), algorithm::convolution_direct, descriptors_.input,
                          descriptors_.weight_gradient, descriptors_.bias, descriptors_.output, descriptors_.strides,
-                         descriptors_.pad_begin, descriptors_.pad_end, forward_, OwnScratchpad()),
+                         descriptors_.pad_begin, descriptors_.pad_end, forward_, CallersScratchpad()),
         to_input_gradient_(descriptors_.plain_weight, input_gradient_.weights_desc()),
         from_weight_gradient_(weight_gradient_.diff_weights_desc(), descriptors_.plain_weight),
         input_primitive_(input_gradient_),
