@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from backbones.graph import NetworkGraph
+
+
+def pytest_configure() -> None:
+    """Make Ctrl-C a matter of the tests even where the shell that started them took it away (``pytest &``)."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
