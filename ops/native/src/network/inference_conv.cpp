@@ -1,6 +1,3 @@
-#include <cmath>
-#include <optional>
-
 #include "network/conv_descriptors.h"
 #include "network/conv_layer.h"
 #include "network/folding.h"

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <optional>
 
 #include "network/accumulate.h"
 #include "network/conv_descriptors.h"
