@@ -1,4 +1,4 @@
-// Two-dimensional convolution by oneDNN, channels last, with what follows it in inference.
+// Two-dimensional convolution, channels last, with what follows it in inference: by oneDNN or Winograd's filtering.
 #pragma once
 
 #include <memory>

@@ -2,20 +2,31 @@
 
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "network/parallel.h"
 
 namespace insightface {
 
 FoldedWeights::FoldedWeights(const ConvArrays& arrays, const ConvEpilogue& epilogue, int64_t filters, int64_t row,
-                             const Reorder& to_inner)
+                             int64_t inner_bytes, ToInner to_inner)
     : arrays_(arrays),
       epilogue_(epilogue),
       filters_(filters),
       row_(row),
-      to_inner_(to_inner),
-      weight_(to_inner.Bytes()),
+      to_inner_(std::move(to_inner)),
+      weight_(inner_bytes),
       bias_(filters, 0.0f) {}
+
+FoldedWeights::FoldedWeights(const ConvArrays& arrays, const ConvEpilogue& epilogue, int64_t filters, int64_t row,
+                             const Reorder& to_inner)
+    : FoldedWeights(arrays, epilogue, filters, row, to_inner.Bytes(), [to_inner](const float* plain, char* inner) {
+        if (to_inner.Needed()) {
+          to_inner.Run(plain, inner);
+        } else {
+          std::memcpy(inner, plain, to_inner.Bytes());
+        }
+      }) {}
 
 void FoldedWeights::Prepare(const Run& run) {
   // Reading the arrays is many times cheaper than bringing them into another layout for every batch.
@@ -42,11 +53,7 @@ void FoldedWeights::Prepare(const Run& run) {
       for (int64_t i = 0; i < row_; ++i) { target[f * row_ + i] = plain[f * row_ + i] * scale[f]; }
     }
   });
-  if (to_inner_.Needed()) {
-    to_inner_.Run(target, weight_.data());
-  } else {
-    std::memcpy(weight_.data(), target, to_inner_.Bytes());
-  }
+  to_inner_(target, weight_.data());
   fingerprint_ = fingerprint;
   prepared_ = true;
 }

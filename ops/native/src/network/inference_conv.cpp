@@ -2,6 +2,7 @@
 #include "network/conv_layer.h"
 #include "network/folding.h"
 #include "network/prepared.h"
+#include "network/winograd_layers.h"
 #include "onednn.h"
 
 namespace insightface {
@@ -76,6 +77,8 @@ class InferenceConv final : public Layer {
 std::unique_ptr<Layer> MakeInferenceConv(const std::vector<int>& inputs, int output, const Value& in, const Value& out,
                                          int64_t batch, const ConvGeometry& geometry, const ConvArrays& arrays,
                                          const ConvEpilogue& epilogue) {
+  std::unique_ptr<Layer> winograd = MakeWinogradInference(inputs, output, in, out, batch, geometry, arrays, epilogue);
+  if (winograd != nullptr) { return winograd; }
   return std::make_unique<InferenceConv>(inputs, output, in, out, batch, geometry, arrays, epilogue);
 }
 

@@ -8,16 +8,21 @@
 
 namespace insightface {
 
-// Calls work(begin, end, thread) on every thread with its contiguous share of `count` rows, the same at every call.
+// The contiguous part of `count` rows that falls to the calling thread of a team, the same at every call.
+struct Share {
+  explicit Share(int64_t count)
+      : begin(count * omp_get_thread_num() / omp_get_num_threads()),
+        end(count * (omp_get_thread_num() + 1) / omp_get_num_threads()) {}
+  const int64_t begin, end;
+};
+
+// Calls work(begin, end, thread) on every thread with its share of `count` rows.
 template<typename Work>
 void ParallelRows(int64_t count, const Work& work) {
 #pragma omp parallel
   {
-    const int64_t threads = omp_get_num_threads();
-    const int64_t thread = omp_get_thread_num();
-    const int64_t begin = count * thread / threads;
-    const int64_t end = count * (thread + 1) / threads;
-    if (begin < end) { work(begin, end, static_cast<int>(thread)); }
+    const Share share(count);
+    if (share.begin < share.end) { work(share.begin, share.end, omp_get_thread_num()); }
   }
 }
 

@@ -5,6 +5,7 @@
 #include "network/conv_layer.h"
 #include "network/depthwise.h"
 #include "network/prepared.h"
+#include "network/winograd_layers.h"
 #include "onednn.h"
 
 namespace insightface {
@@ -190,6 +191,8 @@ std::unique_ptr<Layer> MakeTrainingConv(int input, int output, const Value& in, 
     }
     return std::make_unique<DepthwiseConv<BFloat16>>(input, output, in, out, batch, geometry, arrays);
   }
+  std::unique_ptr<Layer> winograd = MakeWinogradTraining(input, output, in, out, batch, geometry, arrays);
+  if (winograd != nullptr) { return winograd; }
   return std::make_unique<DenseConv>(input, output, in, out, batch, geometry, arrays);
 }
 

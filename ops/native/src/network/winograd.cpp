@@ -1,0 +1,186 @@
+#include "network/winograd.h"
+
+#include <algorithm>
+
+#include "network/parallel.h"
+
+namespace insightface {
+namespace {
+
+using dnnl::memory;
+
+constexpr int64_t kTile = kWinogradTile, kPatch = kWinogradPatch, kMatrices = kWinogradMatrices;
+constexpr int64_t kFloat = static_cast<int64_t>(sizeof(float));
+
+// Where a tile lies: its first pixel of the output.
+struct TilePlace {
+  int64_t image, row, column;
+};
+
+TilePlace PlaceOf(const WinogradShape& shape, int64_t tile) {
+  const int64_t columns = shape.TileColumns(), rows = shape.TileRows();
+  return {tile / (rows * columns), tile / columns % rows * kTile, tile % columns * kTile};
+}
+
+// Calls meet(i, address) for the pixels of a square of a map, row by row; the address is null outside the map.
+template<typename T, typename Meet>
+void ForSquare(T* maps, const ValueShape& map, int64_t image, int64_t row, int64_t column, int64_t size,
+               const Meet& meet) {
+  for (int64_t i = 0; i < size * size; ++i) {
+    const int64_t y = row + i / size, x = column + i % size;
+    const bool inside = y >= 0 && y < map.height && x >= 0 && x < map.width;
+    meet(i, inside ? maps + ((image * map.height + y) * map.width + x) * map.channels : nullptr);
+  }
+}
+
+int64_t BlockSize(const WinogradShape& shape) {
+  // Both sets of matrices of a block should fit into the second level caches, but the filters, which are read once
+  // per block, must be worth it.
+  constexpr int64_t kCache = 1536 * 1024, kLeast = 128;
+  const int64_t threads = omp_get_max_threads();
+  const int64_t per_tile = kMatrices * (shape.in.channels + shape.out.channels) * kFloat;
+  const int64_t wanted = std::max(threads * kCache / per_tile, kLeast);
+  const int64_t blocks = (shape.Tiles() + wanted - 1) / wanted;
+  return (shape.Tiles() + blocks - 1) / blocks;
+}
+
+// Filters as networks keep them.
+memory::desc Plain(int64_t filters, int64_t channels) {
+  return {{filters, channels, 3, 3}, memory::data_type::f32, memory::format_tag::oihw};
+}
+
+// The same with the taps first, then [channels, filters] or, reversed, [filters, channels].
+memory::desc TapsFirst(int64_t filters, int64_t channels, bool reversed) {
+  const int64_t step = filters * channels;
+  const memory::dims strides =
+      reversed ? memory::dims{channels, 1, 3 * step, step} : memory::dims{1, filters, 3 * step, step};
+  return {{filters, channels, 3, 3}, memory::data_type::f32, strides};
+}
+
+}  // namespace
+
+bool SuitsWinograd(const WinogradShape& shape) {
+  // The filters are transformed at every training step, and their matrices read for every block of tiles.
+  constexpr int64_t kLeastChannels = 32, kLeastTiles = 48, kChannelsPerTile = 8;
+  const int64_t in = shape.in.channels, out = shape.out.channels;
+  return in % kWinogradLanes == 0 && out % kWinogradLanes == 0 && std::min(in, out) >= kLeastChannels &&
+         shape.pad <= 2 && shape.Tiles() >= std::max(kLeastTiles, std::max(in, out) / kChannelsPerTile);
+}
+
+WinogradFilters::WinogradFilters(int64_t filters, int64_t channels, bool reversed)
+    : rows_(reversed ? filters : channels),
+      columns_(reversed ? channels : filters),
+      reversed_(reversed),
+      to_taps_(Plain(filters, channels), TapsFirst(filters, channels, reversed)) {}
+
+int64_t WinogradFilters::MatricesBytes() const { return Room(kMatrices * rows_ * columns_ * kFloat); }
+
+void WinogradFilters::Transform(const float* weights, float* matrices, char* scratch) const {
+  to_taps_.Run(weights, scratch);
+  const float* const from = reinterpret_cast<const float*>(scratch);
+  const int64_t size = rows_ * columns_;
+  ParallelRows(rows_, [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row) {
+      TransformFilter(from + row * columns_, size, reversed_, columns_, matrices + row * columns_, size);
+    }
+  });
+}
+
+WinogradConvolution::WinogradConvolution(const WinogradShape& shape)
+    : shape_(shape),
+      block_(BlockSize(shape)),
+      products_(kMatrices, block_, shape.in.channels, shape.out.channels, false, false) {}
+
+int64_t WinogradConvolution::ScratchBytes() const {
+  const int64_t in = shape_.in.channels, out = shape_.out.channels;
+  return Room(in * kFloat) + Room(kMatrices * block_ * in * kFloat) + Room(kMatrices * block_ * out * kFloat) +
+         products_.ScratchBytes();
+}
+
+void WinogradConvolution::Run(const float* x, const float* filters, const WinogradEpilogue& epilogue, float* y,
+                              char* scratch) const {
+  const int64_t in = shape_.in.channels, out = shape_.out.channels;
+  float* const zeros = reinterpret_cast<float*>(scratch);
+  float* const maps = reinterpret_cast<float*>(scratch += Room(in * kFloat));
+  float* const products = reinterpret_cast<float*>(scratch += Room(kMatrices * block_ * in * kFloat));
+  scratch += Room(kMatrices * block_ * out * kFloat);
+  std::fill_n(zeros, in, 0.0f);
+#pragma omp parallel
+  for (int64_t first = 0; first < shape_.Tiles(); first += block_) {
+    const Share share(std::min(block_, shape_.Tiles() - first));
+    for (int64_t i = share.begin; i < share.end; ++i) {
+      const TilePlace place = PlaceOf(shape_, first + i);
+      const float* pixels[kPatch * kPatch];
+      ForSquare(x, shape_.in, place.image, place.row - shape_.pad, place.column - shape_.pad, kPatch,
+                [&](int64_t p, const float* pixel) { pixels[p] = pixel != nullptr ? pixel : zeros; });
+      TransformPatch(pixels, in, maps + i * in, block_ * in);
+    }
+#pragma omp barrier
+    products_.RunShare(maps, filters, products, scratch);
+#pragma omp barrier
+    for (int64_t i = share.begin; i < share.end; ++i) {
+      const TilePlace place = PlaceOf(shape_, first + i);
+      float* pixels[kTile * kTile];
+      const float* addends[kTile * kTile];
+      ForSquare(y, shape_.out, place.image, place.row, place.column, kTile, [&](int64_t p, float* pixel) {
+        pixels[p] = pixel;
+        addends[p] = pixel != nullptr ? epilogue.addend + (pixel - y) : nullptr;
+      });
+      TransformProducts(products + i * out, block_ * out, out,
+                        {epilogue.bias, epilogue.slope, epilogue.addend != nullptr ? addends : nullptr}, pixels);
+    }
+  }
+}
+
+WinogradFilterGradient::WinogradFilterGradient(const WinogradShape& shape)
+    : shape_(shape),
+      block_(BlockSize(shape)),
+      first_(kMatrices, shape.in.channels, block_, shape.out.channels, true, false),
+      further_(kMatrices, shape.in.channels, block_, shape.out.channels, true, true),
+      from_taps_(TapsFirst(shape.out.channels, shape.in.channels, false),
+                 Plain(shape.out.channels, shape.in.channels)) {}
+
+int64_t WinogradFilterGradient::ScratchBytes() const {
+  const int64_t in = shape_.in.channels, out = shape_.out.channels;
+  return Room(std::max(in, out) * kFloat) + Room(kMatrices * block_ * in * kFloat) +
+         Room(kMatrices * block_ * out * kFloat) + Room(kMatrices * in * out * kFloat) +
+         Room(kWinogradTaps * in * out * kFloat) + std::max(first_.ScratchBytes(), further_.ScratchBytes());
+}
+
+void WinogradFilterGradient::Run(const float* x, const float* dy, float* gradient, char* scratch) const {
+  const int64_t in = shape_.in.channels, out = shape_.out.channels;
+  float* const zeros = reinterpret_cast<float*>(scratch);
+  float* const maps = reinterpret_cast<float*>(scratch += Room(std::max(in, out) * kFloat));
+  float* const gradients = reinterpret_cast<float*>(scratch += Room(kMatrices * block_ * in * kFloat));
+  float* const sums = reinterpret_cast<float*>(scratch += Room(kMatrices * block_ * out * kFloat));
+  float* const taps = reinterpret_cast<float*>(scratch += Room(kMatrices * in * out * kFloat));
+  scratch += Room(kWinogradTaps * in * out * kFloat);
+  std::fill_n(zeros, std::max(in, out), 0.0f);
+#pragma omp parallel
+  {
+    for (int64_t first = 0; first < shape_.Tiles(); first += block_) {
+      const Share share(block_);
+      for (int64_t i = share.begin; i < share.end; ++i) {
+        // Tiles that fill up the last block count for nothing.
+        const TilePlace place = PlaceOf(shape_, first + i);
+        const bool real = first + i < shape_.Tiles();
+        const float* pixels[kPatch * kPatch];
+        const auto meet = [&](int64_t p, const float* pixel) { pixels[p] = real && pixel != nullptr ? pixel : zeros; };
+        ForSquare(x, shape_.in, place.image, place.row - shape_.pad, place.column - shape_.pad, kPatch, meet);
+        TransformPatch(pixels, in, maps + i * in, block_ * in);
+        ForSquare(dy, shape_.out, place.image, place.row, place.column, kTile, meet);
+        TransformTileGradient(pixels, out, gradients + i * out, block_ * out);
+      }
+#pragma omp barrier
+      (first == 0 ? first_ : further_).RunShare(maps, gradients, sums, scratch);
+#pragma omp barrier
+    }
+    const Share share(in);
+    for (int64_t row = share.begin; row < share.end; ++row) {
+      TransformFilterGradient(sums + row * out, in * out, out, taps + row * out, in * out);
+    }
+  }
+  from_taps_.Run(taps, gradient);
+}
+
+}  // namespace insightface

@@ -1,0 +1,79 @@
+// Convolutions of 3x3 filters, stride 1, on channels-last float32 maps by Winograd's F(4x4, 3x3): maps and filters are
+// transformed into 36 matrices each, oneDNN multiplies them, and the products are transformed back. Tiles are taken in
+// blocks that stay in the caches.
+#pragma once
+
+#include <cstdint>
+
+#include "network/layer.h"
+#include "network/matrix_products.h"
+#include "network/prepared.h"
+#include "network/winograd_tiles.h"
+
+namespace insightface {
+
+// A batch of maps [height, width, channels] becomes one of filters channels.
+struct WinogradShape {
+  int64_t batch;
+  ValueShape in, out;
+  int64_t pad;
+
+  // That of the convolution which leads from the gradient of the output to that of the input.
+  WinogradShape Reversed() const { return {batch, out, in, 2 - pad}; }
+  int64_t TileRows() const { return (out.height + kWinogradTile - 1) / kWinogradTile; }
+  int64_t TileColumns() const { return (out.width + kWinogradTile - 1) / kWinogradTile; }
+  int64_t Tiles() const { return batch * TileRows() * TileColumns(); }
+};
+
+// Whether this way of computing wins: channels that fill the vectors, and work for many tiles per filter.
+bool SuitsWinograd(const WinogradShape& shape);
+
+// The transformed filters of a convolution, [36, in channels, out channels].
+class WinogradFilters {
+ public:
+  // `weights` will come as [filters, channels, 3, 3]. Reversed: for the convolution that leads back to the input.
+  WinogradFilters(int64_t filters, int64_t channels, bool reversed);
+  void Transform(const float* weights, float* matrices, char* scratch) const;
+  int64_t ScratchBytes() const { return Room(to_taps_.Bytes()); }
+  int64_t MatricesBytes() const;
+
+ private:
+  const int64_t rows_, columns_;
+  const bool reversed_;
+  const Reorder to_taps_;
+};
+
+// What a convolution does to its result; null pointers stand for nothing.
+struct WinogradEpilogue {
+  const float* bias;
+  const float* slope;
+  const float* addend;  // a batch of maps like the result; may be the result's memory
+};
+
+class WinogradConvolution {
+ public:
+  explicit WinogradConvolution(const WinogradShape& shape);
+  void Run(const float* x, const float* filters, const WinogradEpilogue& epilogue, float* y, char* scratch) const;
+  int64_t ScratchBytes() const;
+
+ private:
+  const WinogradShape shape_;
+  const int64_t block_;
+  const MatrixProducts products_;
+};
+
+class WinogradFilterGradient {
+ public:
+  explicit WinogradFilterGradient(const WinogradShape& shape);
+  // `gradient` is [filters, channels, 3, 3].
+  void Run(const float* x, const float* dy, float* gradient, char* scratch) const;
+  int64_t ScratchBytes() const;
+
+ private:
+  const WinogradShape shape_;
+  const int64_t block_;
+  const MatrixProducts first_, further_;
+  const Reorder from_taps_;
+};
+
+}  // namespace insightface

@@ -1,0 +1,116 @@
+#include "network/winograd_layers.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "network/folding.h"
+#include "network/prepared.h"
+
+namespace insightface {
+namespace {
+
+std::optional<WinogradShape> FindShape(const Value& in, const Value& out, int64_t batch, const ConvGeometry& g) {
+  const WinogradShape shape{batch, in.shape, out.shape, g.pad};
+  const bool fits = in.type == NumberType::kFloat32 && g.kernel == 3 && g.stride == 1 && g.groups == 1;
+  if (!fits || !SuitsWinograd(shape)) { return std::nullopt; }
+  return shape;
+}
+
+// The weights change at every step, so they are transformed each time.
+class WinogradTraining final : public Layer {
+ public:
+  WinogradTraining(int input, int output, const WinogradShape& shape, int weight)
+      : Layer({input}, output),
+        weight_(weight),
+        filters_(shape.out.channels, shape.in.channels, false),
+        reversed_filters_(shape.out.channels, shape.in.channels, true),
+        forward_(shape),
+        input_gradient_(shape.Reversed()),
+        filter_gradient_(shape) {}
+
+  void Forward(const Run& run) override {
+    Convolve(run, filters_, forward_, run.ValueAt<const float>(inputs[0]), false, run.ValueAt<float>(output));
+  }
+
+  void Backward(const Run& run) override {
+    const float* const dy = run.GradientAt<const float>(output);
+    filter_gradient_.Run(run.ValueAt<const float>(inputs[0]), dy, run.parameter_gradients[weight_], run.scratch);
+    if (!uses[0].wanted) { return; }
+    Convolve(run, reversed_filters_, input_gradient_, dy, uses[0].adds, run.GradientAt<float>(inputs[0]));
+  }
+
+  std::vector<int> ReadBackward() const override { return {inputs[0]}; }
+  bool HasParameters() const override { return true; }
+
+  int64_t ScratchBytes() const override {
+    const int64_t filters = std::max(filters_.ScratchBytes(), reversed_filters_.ScratchBytes());
+    const int64_t maps = std::max(forward_.ScratchBytes(), input_gradient_.ScratchBytes());
+    return std::max(filters_.MatricesBytes() + std::max(filters, maps), filter_gradient_.ScratchBytes());
+  }
+
+ private:
+  void Convolve(const Run& run, const WinogradFilters& filters, const WinogradConvolution& convolution, const float* x,
+                bool adds, float* y) const {
+    float* const matrices = reinterpret_cast<float*>(run.scratch);
+    char* const scratch = run.scratch + filters.MatricesBytes();
+    filters.Transform(run.parameters[weight_], matrices, scratch);
+    convolution.Run(x, matrices, {nullptr, nullptr, adds ? y : nullptr}, y, scratch);
+  }
+
+  const int weight_;
+  const WinogradFilters filters_, reversed_filters_;
+  const WinogradConvolution forward_, input_gradient_;
+  const WinogradFilterGradient filter_gradient_;
+};
+
+class WinogradInference final : public Layer {
+ public:
+  WinogradInference(const std::vector<int>& inputs, int output, const WinogradShape& shape, const ConvArrays& arrays,
+                    const ConvEpilogue& epilogue)
+      : Layer(inputs, output), slope_(epilogue.slope), weights_(Fold(shape, arrays, epilogue)), convolution_(shape) {}
+
+  void Forward(const Run& run) override {
+    weights_.Prepare(run);
+    const float* const slope = slope_ >= 0 ? run.parameters[slope_] : nullptr;
+    const float* const addend = inputs.size() > 1 ? run.ValueAt<const float>(inputs[1]) : nullptr;
+    convolution_.Run(run.ValueAt<const float>(inputs[0]), reinterpret_cast<const float*>(weights_.weight()),
+                     {weights_.bias(), slope, addend}, run.ValueAt<float>(output), run.scratch);
+  }
+
+  void Backward(const Run&) override {}
+  int64_t ScratchBytes() const override { return convolution_.ScratchBytes(); }
+
+ private:
+  static FoldedWeights Fold(const WinogradShape& shape, const ConvArrays& arrays, const ConvEpilogue& epilogue) {
+    const int64_t in = shape.in.channels, out = shape.out.channels;
+    const WinogradFilters filters(out, in, false);
+    const auto transform = [filters](const float* plain, char* inner) {
+      const AlignedBytes scratch(filters.ScratchBytes());
+      filters.Transform(plain, reinterpret_cast<float*>(inner), scratch.data());
+    };
+    return {arrays, epilogue, out, in * kWinogradTaps, filters.MatricesBytes(), transform};
+  }
+
+  const int slope_;
+  FoldedWeights weights_;
+  const WinogradConvolution convolution_;
+};
+
+}  // namespace
+
+std::unique_ptr<Layer> MakeWinogradTraining(int input, int output, const Value& in, const Value& out, int64_t batch,
+                                            const ConvGeometry& geometry, const ConvArrays& arrays) {
+  const std::optional<WinogradShape> shape = FindShape(in, out, batch, geometry);
+  if (!shape || arrays.bias >= 0) { return nullptr; }
+  return std::make_unique<WinogradTraining>(input, output, *shape, arrays.weight);
+}
+
+std::unique_ptr<Layer> MakeWinogradInference(const std::vector<int>& inputs, int output, const Value& in,
+                                             const Value& out, int64_t batch, const ConvGeometry& geometry,
+                                             const ConvArrays& arrays, const ConvEpilogue& epilogue) {
+  const std::optional<WinogradShape> shape = FindShape(in, out, batch, geometry);
+  if (!shape) { return nullptr; }
+  return std::make_unique<WinogradInference>(inputs, output, *shape, arrays, epilogue);
+}
+
+}  // namespace insightface

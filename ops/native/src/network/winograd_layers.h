@@ -1,0 +1,19 @@
+// Convolution layers that compute by Winograd's filtering.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "network/conv_layer.h"
+#include "network/winograd.h"
+
+namespace insightface {
+
+// Null where Winograd's filtering does not fit the convolution, or does not win.
+std::unique_ptr<Layer> MakeWinogradTraining(int input, int output, const Value& in, const Value& out, int64_t batch,
+                                            const ConvGeometry& geometry, const ConvArrays& arrays);
+std::unique_ptr<Layer> MakeWinogradInference(const std::vector<int>& inputs, int output, const Value& in,
+                                             const Value& out, int64_t batch, const ConvGeometry& geometry,
+                                             const ConvArrays& arrays, const ConvEpilogue& epilogue);
+
+}  // namespace insightface
