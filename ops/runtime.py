@@ -20,8 +20,8 @@ from types import ModuleType
 from common.compiling import NativeUnavailableError
 from common.cuda import SWITCH, reason_for_cuda
 from common.errors import UserError
+from ops.corrections import load_corrections
 from ops.cuda_stand_ins import install_stand_ins
-from ops.launch_order import load_launch_order
 
 # In the order of their dependencies; the folder is the one inside the nvidia wheels.
 CUDA_LIBRARIES = (
@@ -43,7 +43,7 @@ def import_oneflow() -> ModuleType:
     """
     if "oneflow" not in sys.modules:
         _load_cuda_libraries()
-        load_launch_order()
+        load_corrections()
         _choose_blas_kernels()
         # Keeps the notes about missing CUDA drivers and RDMA devices out of sight; fatal messages still show.
         os.environ.setdefault("GLOG_minloglevel", "3")

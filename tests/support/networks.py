@@ -72,7 +72,19 @@ def dense() -> NetworkGraph:
     return _finish(graph, graph.activation(d, "act", "tanh"))
 
 
-SMALL = {"plain": plain, "residual": residual, "mobile": mobile, "dense": dense}
+def wide() -> NetworkGraph:
+    """3x3 convolutions with channels and pixels enough for Winograd's filtering, and all that may follow them."""
+    graph, x = _start(30)
+    x = graph.conv(x, "stem", 32, 1)
+    y = graph.batch_norm(graph.conv(x, "conv1", 48, 3, pad=1), "bn1", 2e-5)
+    y = graph.batch_norm(graph.conv(graph.prelu(y, "slope1"), "conv2", 32, 3, pad=1), "bn2", 2e-5)
+    z = graph.add(y, x, "shortcut")
+    both = graph.add(graph.conv(z, "left", 64, 3), graph.conv(z, "right", 64, 3, bias=True), "both")
+    z = graph.prelu(graph.conv(graph.batch_norm(both, "bn3", 2e-5), "last", 32, 3, pad=2), "slope2")
+    return _finish(graph, z)
+
+
+SMALL = {"plain": plain, "residual": residual, "mobile": mobile, "dense": dense, "wide": wide}
 
 
 def single_convolution(

@@ -76,6 +76,15 @@ def test_convolutions_agree_with_float64(
         assert_close(run(graph, arrays, 3), run_in_float64(graph, arrays, 3), TOLERANCE)
 
 
+@pytest.mark.parametrize("pad", [0, 1, 2])
+@pytest.mark.parametrize("size", [15, 20, 25])
+@pytest.mark.parametrize("filters", [32, 112])
+def test_winograd_convolutions_agree_with_float64(size: int, pad: int, filters: int, random_arrays) -> None:
+    graph = networks.single_convolution(size, filters, 3, 1, pad, 1, False)
+    arrays = random_arrays(graph, 6)
+    assert_close(run(graph, arrays, 4), run_in_float64(graph, arrays, 4), TOLERANCE)
+
+
 @pytest.mark.parametrize("network", [{"net_name": "fmobilefacenet", "net_output": "GDC"}, {"image_size": 64}])
 def test_whole_networks_are_as_exact_as_node_by_node(network: dict, random_arrays) -> None:
     graph = build_graph({"net_name": "fresnet", "num_layers": 18, "emb_size": 64, **network})

@@ -2,13 +2,10 @@
    the graph takes the note out when it has ended. A graph that ends before it was noted, because it is small or the
    processors are busy, takes its note out of an empty queue, which destroys the process. Loaded before OneFlow and for
    all to see, these functions stand in front of OneFlow's own: taking a note waits until there is one. */
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <link.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+
+#include "original.h"
 
 /* oneflow::vm::LazyJobStreamPolicy::EnqueueNNGraph(const std::shared_ptr<NNGraphIf>&) and DequeueNNGraph(). */
 #define ENQUEUE "_ZN7oneflow2vm19LazyJobStreamPolicy14EnqueueNNGraphERKSt10shared_ptrINS_9NNGraphIfEE"
@@ -29,24 +26,6 @@ static pthread_cond_t noted = PTHREAD_COND_INITIALIZER;
 static struct notes* all;
 static long launches;
 
-static int is_oneflow(struct dl_phdr_info* library, size_t size, void* found) {
-  (void)size;
-  if (strstr(library->dlpi_name, "/liboneflow-") == NULL) { return 0; }
-  *(const char**)found = library->dlpi_name;
-  return 1;
-}
-
-static void* original(const char* name) {
-  const char* path = NULL;
-  void* function = NULL;
-  if (dl_iterate_phdr(is_oneflow, &path) != 0) { function = dlsym(dlopen(path, RTLD_NOW | RTLD_NOLOAD), name); }
-  if (function == NULL) {
-    fprintf(stderr, "error: OneFlow's %s was not found; this is not OneFlow 0.9.0\n", name);
-    abort();
-  }
-  return function;
-}
-
 /* Called with the lock held. */
 static struct notes* notes_of(const void* queue) {
   for (struct notes* notes = all; notes != NULL; notes = notes->next) {
@@ -61,7 +40,7 @@ static struct notes* notes_of(const void* queue) {
 }
 
 void enqueue(void* queue, const void* graph) {
-  ((void (*)(void*, const void*))original(ENQUEUE))(queue, graph);
+  ((void (*)(void*, const void*))insightface_original(ENQUEUE))(queue, graph);
   pthread_mutex_lock(&lock);
   ++notes_of(queue)->count;
   ++launches;
@@ -74,7 +53,7 @@ void dequeue(void* queue) {
   while (notes_of(queue)->count == 0) { pthread_cond_wait(&noted, &lock); }
   --notes_of(queue)->count;
   pthread_mutex_unlock(&lock);
-  ((void (*)(void*))original(DEQUEUE))(queue);
+  ((void (*)(void*))insightface_original(DEQUEUE))(queue);
 }
 
 /* How many graph runs have been noted in this process. */

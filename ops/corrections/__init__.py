@@ -1,4 +1,8 @@
-"""Keeps OneFlow 0.9 from crashing when a graph ends before its start was noted; ``launch_order.c`` says how."""
+"""Corrections of OneFlow 0.9 itself: functions in C that stand in front of its own.
+
+``launch_order.c`` keeps it from crashing when a graph ends before its start was noted, ``patient_scheduler.c`` from
+keeping a core busy while a graph runs; each file says how.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +14,21 @@ from pathlib import Path
 
 from common.compiling import NativeUnavailableError, find_program, locked, run_tool
 
-SOURCE = Path(__file__).with_suffix(".c")
+SOURCES = Path(__file__).parent
 COMPILERS = ("cc", "gcc", "g++", "c++")
 COMPILE_FLAGS = ("-x", "c", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-pthread")
 
 
 def default_cache() -> Path:
     """Return the folder inside the running Python environment that keeps the built library."""
-    return Path(sys.prefix) / "var" / "insightface-launch-order"
+    return Path(sys.prefix) / "var" / "insightface-corrections"
 
 
-def load_launch_order(cache: Path | None = None) -> bool:
+def load_corrections(cache: Path | None = None) -> bool:
     """Put the corrected functions in front of OneFlow's; to be called before OneFlow is imported.
 
     Returns:
-        Whether they could be built and loaded. Without them OneFlow works, but for a small risk on busy machines.
+        Whether they could be built and loaded. Without them OneFlow works, more slowly and at a small risk.
     """
     try:
         ctypes.CDLL(str(build_library(cache or default_cache())), mode=ctypes.RTLD_GLOBAL)
@@ -40,14 +44,18 @@ def build_library(cache: Path) -> Path:
         NativeUnavailableError: no compiler, or it failed.
         OSError: the cache cannot be written.
     """
-    key = hashlib.sha256(SOURCE.read_bytes() + "\n".join(COMPILE_FLAGS).encode()).hexdigest()[:16]
-    library = cache / key / "liblaunch_order.so"
+    files = sorted(path for path in SOURCES.iterdir() if path.suffix in {".c", ".h"})
+    digest = hashlib.sha256("\n".join(COMPILE_FLAGS).encode())
+    for path in files:
+        digest.update(path.read_bytes())
+    library = cache / digest.hexdigest()[:16] / "libcorrections.so"
     if not library.is_file():
         compiler = find_program(COMPILERS, "C compiler")
         library.parent.mkdir(parents=True, exist_ok=True)
         with locked(library.parent / "lock"):
             if not library.is_file():
                 partial = library.with_suffix(".partial")
-                run_tool([compiler, *COMPILE_FLAGS, str(SOURCE), "-o", str(partial), "-ldl"])
+                sources = [str(path) for path in files if path.suffix == ".c"]
+                run_tool([compiler, *COMPILE_FLAGS, *sources, "-o", str(partial), "-ldl"])
                 os.replace(partial, library)
     return library
