@@ -1,4 +1,4 @@
-// The time that a network's convolutions take by themselves on this machine, at best: oneDNN, tensors channels-last
+// The time that a network's convolutions take as plain sums on this machine, at best: oneDNN, tensors channels-last
 // already, weights in the layout and by the implementation that are fastest. What a training adds is everything else.
 //
 // Usage: conv_limit f32|bf16 forward|train SECONDS < shapes

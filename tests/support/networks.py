@@ -77,11 +77,12 @@ def wide() -> NetworkGraph:
     graph, x = _start(30)
     x = graph.conv(x, "stem", 32, 1)
     y = graph.batch_norm(graph.conv(x, "conv1", 48, 3, pad=1), "bn1", 2e-5)
-    y = graph.batch_norm(graph.conv(graph.prelu(y, "slope1"), "conv2", 32, 3, pad=1), "bn2", 2e-5)
-    z = graph.add(y, x, "shortcut")
-    both = graph.add(graph.conv(z, "left", 64, 3), graph.conv(z, "right", 64, 3, bias=True), "both")
-    z = graph.prelu(graph.conv(graph.batch_norm(both, "bn3", 2e-5), "last", 32, 3, pad=2), "slope2")
-    return _finish(graph, z)
+    y = graph.conv(graph.activation(y, "tanh1", "tanh"), "conv2", 32, 3, pad=1)
+    z = graph.add(graph.batch_norm(y, "bn2", 2e-5), x, "shortcut")
+    z = graph.activation(z, "tanh2", "tanh")
+    z = graph.add(graph.conv(z, "left", 64, 3), graph.conv(z, "right", 64, 3, bias=True), "both")
+    z = graph.conv(graph.activation(z, "tanh3", "tanh"), "last", 32, 3, pad=2)
+    return _finish(graph, graph.prelu(graph.batch_norm(z, "bn3", 2e-5), "slope"))
 
 
 SMALL = {"plain": plain, "residual": residual, "mobile": mobile, "dense": dense, "wide": wide}
