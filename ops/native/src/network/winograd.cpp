@@ -104,6 +104,7 @@ void WinogradConvolution::Run(const float* x, const float* filters, const Winogr
   float* const maps = reinterpret_cast<float*>(scratch += Room(in * kFloat));
   float* const products = reinterpret_cast<float*>(scratch += Room(kMatrices * block_ * in * kFloat));
   scratch += Room(kMatrices * block_ * out * kFloat);
+  const bool adds = epilogue.addend != nullptr;
   std::fill_n(zeros, in, 0.0f);
 #pragma omp parallel
   for (int64_t first = 0; first < shape_.Tiles(); first += block_) {
@@ -124,10 +125,10 @@ void WinogradConvolution::Run(const float* x, const float* filters, const Winogr
       const float* addends[kTile * kTile];
       ForSquare(y, shape_.out, place.image, place.row, place.column, kTile, [&](int64_t p, float* pixel) {
         pixels[p] = pixel;
-        addends[p] = pixel != nullptr ? epilogue.addend + (pixel - y) : nullptr;
+        if (adds && pixel != nullptr) { addends[p] = epilogue.addend + (pixel - y); }
       });
       TransformProducts(products + i * out, block_ * out, out,
-                        {epilogue.bias, epilogue.slope, epilogue.addend != nullptr ? addends : nullptr}, pixels);
+                        {epilogue.bias, epilogue.slope, adds ? addends : nullptr}, pixels);
     }
   }
 }

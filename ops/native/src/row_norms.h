@@ -1,0 +1,19 @@
+// Rows of unit length and their gradient, float32.
+#pragma once
+
+#include <cstdint>
+
+namespace insightface {
+
+struct RowsShape {
+  int64_t rows, width;
+};
+
+// y = x / sqrt(max(sum x^2, epsilon)) for each row; writes the sums, too.
+void NormalizeRows(const RowsShape& shape, const float* x, float epsilon, float* y, float* square_sums);
+
+// dx = (dy - y * sum(y dy)) / sqrt(max(sum x^2, epsilon)); where epsilon is the larger one, y is a mere multiple of x.
+void NormalizeRowsGrad(const RowsShape& shape, const float* y, const float* dy, const float* square_sums, float epsilon,
+                       float* dx);
+
+}  // namespace insightface
