@@ -70,7 +70,7 @@ RUN_OPTIONS = (
     Option("num_nodes", int, RUN, "number of machines"),
     Option("node_rank", int, RUN, "this machine's place among them, from 0"),
     Option("node_ips", str_list, RUN, "the machines' addresses, first the one that the others connect to"),
-    Option("master_port", int, RUN, "port on the first machine; 0 takes a free one (one node only)"),
+    Option("master_port", int, RUN, "port of the first machine that the others connect to; 0: a free one (one node only)"),
     Option("rank_timeout", int, RUN, "seconds without a sign of life after which a rank counts as hung"),
     Option("native_ops", parse_bool, RUN, "compute on the CPU by the kernels of ops/native, if they can be had"),
     Option("use_bf16", parse_bool, RUN, "backbone on the CPU in bfloat16, with float32 sums, weights and head"),
