@@ -101,6 +101,13 @@ EFFECTS: dict[str, Effect] = {
     "net_output": Effect("FC", structure("dropout"), True, False),
     "net_blocks": Effect("2,8,16,4", structure("parameters"), OTHER, OTHER, "--network y1"),
     "bn_mom": Effect("0.99", structure("bn_mom"), {0.9}, {0.99}),
+    "sync_bn": Effect(
+        "1",
+        observe.executor_of_two_ranks,
+        "one op on the CPU",
+        "one op per node (BatchNorm is over all ranks)",
+        "--network y1",
+    ),
     "count_flops": Effect(
         "0", observe.announcement, ["Called with", "Network FLOPs:", "93 images"], ["Called with", "93 images"], QUICK
     ),

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from common.errors import UserError
 from engine.paths import run_directory
 from engine.snapshot import Snapshot, snapshot_path
+from engine.train import complete_config
 from tests.support.ranks import run_ranks
 from tests.support.tiny import tiny_config
 
@@ -61,7 +63,7 @@ def test_without_it_they_do_not(folder: Path, losses: dict[int, dict[int, float]
     assert max(differences) > 1e-2
 
 
-@pytest.mark.parametrize("ranks", [1, 4])
+@pytest.mark.parametrize("ranks", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_a_run_goes_on_on_another_number_of_ranks(
     folder: Path, losses: dict[int, dict[int, float]], ranks: int
 ) -> None:
@@ -69,3 +71,22 @@ def test_a_run_goes_on_on_another_number_of_ranks(
     continued = train(folder / f"on{ranks}", ranks, model_load_dir=start)
     assert list(continued) == list(range(SAVED + 1, STEPS + 1))
     np.testing.assert_allclose(list(continued.values()), list(losses[1].values())[SAVED:], rtol=1e-5)
+
+
+def test_ranks_agree_in_a_residual_network(tmp_path: Path) -> None:
+    """Many layers of BatchNorm, on sums and on strided branches, one with a fixed gamma, and dropout."""
+    sizes = {"image_size": 12, "emb_size": 5, "lr": 0.002, "train_iter": 5, "sync_bn": True}
+    sequences = []
+    for ranks in (1, 2):
+        run = {"config": sizes, "small": "residual", "folder": str(tmp_path / str(ranks))}
+        (results, *_) = run_ranks(PROGRAM, ranks, {"run": run})
+        sequences.append([loss for _, loss in results["run"]])
+    assert len(sequences[0]) == 5
+    np.testing.assert_allclose(sequences[1], sequences[0], rtol=1e-4)
+
+
+def test_bfloat16_goes_with_it_on_one_rank_only(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, sync_bn=True, use_bf16=True)
+    assert complete_config(config, 1, "cpu").sync_bn
+    with pytest.raises(UserError, match="--sync_bn 1 on several ranks computes in float32"):
+        complete_config(config, 2, "cpu")

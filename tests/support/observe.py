@@ -28,6 +28,7 @@ from engine.snapshot import Snapshot, find_newest
 from engine.world import join_world, local_view
 from ops import flow
 from ops.head import MarginSoftmaxHead, build_head
+from tests.support.ranks import run_ranks
 from tests.support.supervise import start_supervisor
 from tests.support.tiny import IMAGE_SIZE, read_metrics, tiny_network
 
@@ -68,6 +69,13 @@ def structure(key: str) -> Observer:
 def executor(config: EasyDict) -> str:
     """Return how the backbone would compute."""
     return build_backbone(config).executor
+
+
+def executor_of_two_ranks(config: EasyDict) -> str:
+    """Return how the backbone would compute on each of two ranks."""
+    first, second = run_ranks(Path(__file__).with_name("executor_program.py"), 2, dict(config))
+    assert first == second
+    return first
 
 
 def environment(config: EasyDict) -> list[str]:
