@@ -18,12 +18,11 @@ from engine.train import check_run, complete_config, run_rank
 def main() -> int:
     """Resolve and check the settings, then start the ranks, or be one."""
     config = resolve_train_config(sys.argv[1:])
-    device, ranks_here = choose_device(config)
+    config.device, ranks_here = choose_device(config)
     if is_rank():
-        config.device = device
         run_rank(config)
     ranks = ranks_here * config.num_nodes
-    check_run(complete_config(config, ranks, device), ranks)
+    check_run(complete_config(config, ranks, config.device), ranks)
     return launch(config, ranks_here, run_directory(config, config.log_dir), sys.argv[1:])
 
 

@@ -17,6 +17,7 @@ config.net_act = "prelu"
 config.net_blocks = [1, 4, 6, 2]
 config.net_output = "E"
 config.bn_mom = 0.9
+config.sync_bn = False
 config.count_flops = True
 config.loss_s = 64.0
 config.loss_m1 = 1.0

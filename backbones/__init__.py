@@ -43,4 +43,10 @@ def build_backbone(config: Mapping[str, Any], seed: int = 0) -> Backbone:
     from backbones.module import Backbone
 
     graph = build_graph(config)
-    return Backbone(graph, initial_arrays(graph, seed), config.get("native_ops", True), config.get("use_bf16", False))
+    return Backbone(
+        graph,
+        initial_arrays(graph, seed),
+        native=config.get("native_ops", True),
+        bfloat16=config.get("use_bf16", False),
+        sync_bn=config.get("sync_bn", False),
+    )

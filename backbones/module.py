@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -10,7 +10,8 @@ import numpy as np
 
 from backbones.arrays import check_arrays
 from backbones.compiled import CompiledNetwork
-from backbones.graph import NetworkGraph, Node
+from backbones.graph import AUXILIARY_KINDS, NetworkGraph, Node
+from backbones.rank_norm import normalise
 from common.errors import UserError
 from ops import flow
 
@@ -24,10 +25,18 @@ class Backbone(flow.nn.Module):
     Attributes:
         network: the description.
         executor: a few words on how CPU tensors are computed.
+        new_statistics: with BatchNorm over all ranks, the moving statistics that the last forward pass in training
+            computed, by name; whoever compiles a graph returns them from it and hands them to ``set_statistics``.
+            Otherwise empty: the statistics are each rank's own and change in place.
     """
 
     def __init__(
-        self, network: NetworkGraph, arrays: Mapping[str, np.ndarray], native: bool = True, bfloat16: bool = False
+        self,
+        network: NetworkGraph,
+        arrays: Mapping[str, np.ndarray],
+        native: bool = True,
+        bfloat16: bool = False,
+        sync_bn: bool = False,
     ) -> None:
         """Take the description and its first values (see ``load_arrays`` for what is checked).
 
@@ -36,6 +45,7 @@ class Backbone(flow.nn.Module):
             arrays: parameters and moving statistics by MXNet name.
             native: execute CPU tensors by the network op of ``backbones.compiled`` where it is available.
             bfloat16: feature maps and matrix products in bfloat16; by the network op only.
+            sync_bn: BatchNorm over the global batch in training, of global tensors, where there is more than one rank.
 
         Raises:
             UserError: an array does not fit, or bfloat16 is not available here.
@@ -50,6 +60,10 @@ class Backbone(flow.nn.Module):
                 self.register_parameter(name, flow.nn.Parameter(tensor))
             else:
                 self.register_buffer(name, tensor)
+        self.new_statistics: dict[str, flow.Tensor] = {}
+        self._statistics_of_all = (
+            sync_bn and flow.env.get_world_size() > 1 and any(node.op == "batch_norm" for node in network.nodes)
+        )
         self._compiled, refusal = self._compile(bfloat16) if native else (None, "it is switched off")
         if bfloat16 and refusal:
             raise UserError(f"bfloat16 feature maps need the CPU's network op: {refusal}")
@@ -57,6 +71,8 @@ class Backbone(flow.nn.Module):
         self.load_arrays(arrays)
 
     def _compile(self, bfloat16: bool) -> tuple[CompiledNetwork | None, str | None]:
+        if self._statistics_of_all:
+            return None, "BatchNorm is over all ranks"
         compiled = CompiledNetwork(self.network, self._dropouts, bfloat16)
         refusal = compiled.ops.refusal()
         return (compiled, None) if refusal is None else (None, refusal)
@@ -78,6 +94,8 @@ class Backbone(flow.nn.Module):
             return self._run_compiled(images, keep)
         images = images.to(self._dtype())
         values: dict[str, flow.Tensor] = {}
+        if self.training:
+            self.new_statistics.clear()
         for node in self.network.nodes:
             inputs = [values[name] for name in node.inputs]
             if node.op == "input":
@@ -117,6 +135,11 @@ class Backbone(flow.nn.Module):
         if self._compiled is None or not _is_on_cpu(inputs[0]):
             return graph(*inputs)
         return self._compiled.ops.sleep_through(lambda: graph(*inputs), "backward" if self.training else "inference")
+
+    def set_statistics(self, values: Sequence[flow.Tensor]) -> None:
+        """Make ``values``, in the order of ``new_statistics`` and broadcast, the moving statistics."""
+        for name, value in zip(self.new_statistics, values, strict=True):
+            _local(getattr(self, name)).copy_(_local(value))
 
     def named_tensors(self) -> dict[str, flow.Tensor]:
         """Return the live parameter or buffer behind each MXNet name; the description says which are trainable."""
@@ -195,6 +218,8 @@ def _conv(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
 
 
 def _batch_norm(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
+    if module.training and module._statistics_of_all:
+        return _batch_norm_of_all(module, node, x)
     # The functional form: nn.BatchNorm would add a num_batches_tracked buffer that no format has a place for.
     return flow._C.normalization(
         x,
@@ -207,6 +232,16 @@ def _batch_norm(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
         momentum=1 - node.attrs["momentum"],
         is_training=module.training,
     )
+
+
+def _batch_norm_of_all(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
+    gamma, beta = getattr(module, f"{node.name}_gamma"), getattr(module, f"{node.name}_beta")
+    y, *moments = normalise(x, gamma, beta, node.attrs["eps"])
+    keep = node.attrs["momentum"]
+    for kind, moment in zip(AUXILIARY_KINDS, moments, strict=True):
+        name = f"{node.name}_{kind}"
+        module.new_statistics[name] = getattr(module, name) * keep + moment * (1 - keep)
+    return y
 
 
 def _prelu(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:

@@ -21,12 +21,13 @@ class TrainGraph(flow.nn.Graph):
         super().__init__()
         self.backbone = backbone
         self.head = head
+        self.new_statistics = backbone.new_statistics
         self.parameter_sbps = [p.sbp for module in (backbone, head) for p in module.parameters()]
         # Backward passes need a training job; without an optimiser in the graph nothing else declares one.
         self.config.proto.train_conf.SetInParent()
 
     def build(self, images: flow.Tensor, labels: flow.Tensor, keep: flow.Tensor, stop: flow.Tensor) -> tuple:
-        """Return (metrics, *gradients).
+        """Return (metrics, *gradients, *moving statistics); the last as the backbone's ``new_statistics``.
 
         Args:
             images: uint8 [B, 3, S, S], split(0).
@@ -43,7 +44,8 @@ class TrainGraph(flow.nn.Graph):
         gradients = flow.autograd.grad([loss], parameters)
         parts = [value.detach().to_global(sbp=flow.sbp.broadcast) for value in (loss, correct, stop.sum())]
         metrics = flow.stack(parts)
-        return (metrics, *(g.to_global(sbp=sbp) for g, sbp in zip(gradients, self.parameter_sbps, strict=True)))
+        gradients = [g.to_global(sbp=sbp) for g, sbp in zip(gradients, self.parameter_sbps, strict=True)]
+        return (metrics, *gradients, *self.new_statistics.values())
 
 
 class EmbedGraph(flow.nn.Graph):

@@ -1,7 +1,7 @@
 """Starts the ranks of this node and watches over them.
 
-Whoever dies first, raises or falls silent ends all: the others are stopped within seconds, the culprit's own message is
-what the user sees, and every rank's full output stays in ``log_dir``.
+Whoever dies first, raises or falls silent ends all: the others are stopped within seconds, on all nodes, the culprit's
+own message is what the user sees, and every rank's full output stays in ``log_dir``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import json
 import os
 import selectors
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,9 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
+from engine.nodes import NodeLine, meet
 from engine.reporting import PIPE_VARIABLE
 
 _GRACE_SECONDS = 2.0  # between the first death and the look at who reported what
+_ABORT_GRACE_SECONDS = 6.0  # the same for an abort with several nodes: OneFlow's answer to a death elsewhere
 _TAIL_LINES = 15
 _INTERRUPTED = 130  # what shells expect after Ctrl-C
 
@@ -75,6 +76,10 @@ class _Rank:
     pending: bytes = b""
     code: int | None = None
 
+    def is_consequence(self) -> bool:
+        """Tell whether it died as OneFlow does when another rank is gone."""
+        return self.failure is None and self.code == -signal.SIGABRT
+
 
 class Supervisor:
     """The ranks of one node, from start to end."""
@@ -85,19 +90,26 @@ class Supervisor:
         self._log_dir = log_dir
         self._ranks: list[_Rank] = []
         self._selector = selectors.DefaultSelector()
+        self._line: NodeLine | None = None
         self._stops = 0
+        self._told_stops = 0
+        self._stopped_elsewhere = False
+        self._finished_nodes: set[int] = set()
+        self._end_elsewhere: dict[str, Any] | None = None
 
     def run(self, command: Sequence[str]) -> int:
         """Start ``command`` once per rank, wait for all, return the exit code: 0, 1 after a failure, 130 after Ctrl-C.
 
         A first Ctrl-C lets the ranks end the step and write a snapshot, a second one ends them at once.
         """
+        self._line = meet(self._config, self._count)
         previous = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             self._start(command)
             return self._watch()
         finally:
             self._kill()
+            self._line.close()
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
@@ -106,14 +118,15 @@ class Supervisor:
         first = self._config["node_rank"] * self._count
         shared = {
             "MASTER_ADDR": self._config["node_ips"][0],
-            "MASTER_PORT": str(self._config["master_port"] or _free_port()),
+            "MASTER_PORT": str(self._line.place.port),
             "WORLD_SIZE": str(self._count * self._config["num_nodes"]),
         }
         threads = str(max(1, (os.cpu_count() or 1) // self._count))
         for local in range(self._count):
             read_end, write_end = os.pipe()
             environment = {"OMP_NUM_THREADS": threads, **os.environ, **shared}
-            environment |= {"RANK": str(first + local), "LOCAL_RANK": str(local), PIPE_VARIABLE: str(write_end)}
+            number = self._line.place.first_local_rank + local
+            environment |= {"RANK": str(first + local), "LOCAL_RANK": str(number), PIPE_VARIABLE: str(write_end)}
             log = self._log_dir / f"rank-{first + local}.log"
             with open(log, "wb") as errors:
                 process = subprocess.Popen(
@@ -136,9 +149,13 @@ class Supervisor:
                 culprit = self._find_silent()
             if culprit is not None:
                 if self._was_interrupted(culprit):
+                    self._line.tell("interrupted")
                     return _INTERRUPTED
                 return self._report(culprit)
-        return _INTERRUPTED if self._stops else 0
+            if self._end_elsewhere is not None:
+                return self._report_elsewhere(self._end_elsewhere)
+        self._line.tell("finished")
+        return _INTERRUPTED if self._stops or self._stopped_elsewhere else 0
 
     def _was_interrupted(self, rank: _Rank) -> bool:
         """Tell whether a rank's end is what Ctrl-C asked for: its second time, or before the rank had started."""
@@ -158,6 +175,20 @@ class Supervisor:
                 rank.code = rank.process.poll()
             if rank.finished and rank.code is not None:
                 rank.code = 0  # what OneFlow does to a process after its work is of no interest
+        self._listen_to_nodes()
+
+    def _listen_to_nodes(self) -> None:
+        if self._stops and not self._told_stops:
+            self._told_stops = self._stops
+            self._line.tell("stopping")
+        for message in self._line.listen():
+            if message["kind"] == "stopping":
+                self._stopped_elsewhere = True
+                print(f"node {message['node']} was asked to stop; stopping after this step", file=sys.stderr)
+            elif message["kind"] == "finished":
+                self._finished_nodes.add(message["node"])
+            elif message["node"] not in self._finished_nodes:
+                self._end_elsewhere = self._end_elsewhere or message
 
     def _digest(self, rank: _Rank, data: bytes) -> None:
         rank.last_sign = time.monotonic()
@@ -177,23 +208,50 @@ class Supervisor:
 
     def _report(self, culprit: _Rank) -> int:
         """Print the failing rank's message; a rank that reported a reason goes before one that was only torn down."""
-        deadline = time.monotonic() + _GRACE_SECONDS
-        while culprit.failure is None and time.monotonic() < deadline:
+        alone = self._config["num_nodes"] == 1
+        start = time.monotonic()
+        while culprit.failure is None and self._end_elsewhere is None:
+            grace = _GRACE_SECONDS if alone or not culprit.is_consequence() else _ABORT_GRACE_SECONDS
+            if time.monotonic() > start + grace:
+                break
             self._listen(0.1)
-            culprit = next((rank for rank in self._ranks if rank.failure), culprit)
+            dead = [rank for rank in self._ranks if rank.failure or rank.code not in (None, 0)]
+            culprit = min(dead, key=lambda rank: (rank.failure is None, rank.is_consequence()), default=culprit)
         self._listen(0)
+        if self._end_elsewhere is not None and culprit.is_consequence():
+            return self._report_elsewhere(self._end_elsewhere)
         self._kill()
         head = f"rank {culprit.number} of {self._count * self._config['num_nodes']} failed"
         if culprit.failure is None:
             how = f"signal {signal.Signals(-culprit.code).name}" if culprit.code < 0 else f"exit code {culprit.code}"
             tail = culprit.log.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
-            print(f"{head}: it ended by {how}", *tail, sep="\n", file=sys.stderr)
+            reason = "\n".join([f"{head}: it ended by {how}", *tail])
         elif culprit.failure.startswith("error: "):
-            print(culprit.failure, file=sys.stderr)
+            reason = culprit.failure
         else:
-            print(f"{head}:", culprit.failure, sep="\n", file=sys.stderr)
-        print(f"all ranks were stopped; their full output is in {self._log_dir}", file=sys.stderr)
+            reason = f"{head}:\n{culprit.failure}"
+        self._line.tell("failed", reason=reason)
+        print(reason, file=sys.stderr)
+        self._say_where()
         return 1
+
+    def _report_elsewhere(self, message: Mapping[str, Any]) -> int:
+        """Print how another node ended, which ends this one too."""
+        self._kill()
+        node = message["node"]
+        if message["kind"] == "interrupted":
+            print(f"node {node} was interrupted", file=sys.stderr)
+            return _INTERRUPTED
+        if message["kind"] == "lost":
+            ip = self._config["node_ips"][node]
+            print(f"error: node {node} ({ip}) is gone: its command ended or it cannot be reached", file=sys.stderr)
+        else:
+            print(f"node {node}: {message['reason']}", file=sys.stderr)
+        self._say_where()
+        return 1
+
+    def _say_where(self) -> None:
+        print(f"all ranks were stopped; their full output is in {self._log_dir}", file=sys.stderr)
 
     def _on_signal(self, number: int, frame: object) -> None:
         self._stops += 1
@@ -212,12 +270,6 @@ class Supervisor:
                     os.killpg(rank.process.pid, signal.SIGKILL)
         for rank in self._ranks:
             rank.process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def launch(config: Mapping[str, Any], ranks: int, log_dir: Path, argv: Sequence[str]) -> int:

@@ -38,8 +38,10 @@ def complete_config(config: EasyDict, ranks: int, device: str) -> EasyDict:
     """Fill in what depends on the number of ranks, over all nodes.
 
     Raises:
-        UserError: the batch cannot be divided over the ranks.
+        UserError: the batch cannot be divided over the ranks, or ``sync_bn`` does not go with the rest.
     """
+    if config.sync_bn and config.use_bf16 and ranks > 1:
+        raise UserError("--sync_bn 1 on several ranks computes in float32; leave --use_bf16 1 away or take one rank")
     completed = EasyDict(config)
     completed.device = device
     # Made-up people teach nothing that is worth verifying, and whoever tries them has no real sets at hand.

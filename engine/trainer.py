@@ -116,8 +116,10 @@ class Trainer:
         )
         stop = np.array([self._reporter.stop_requested], np.float32)
         inputs = [self.world.split(a) for a in (batch.images, batch.labels, keep, stop)]
-        metrics, *gradients = self.backbone.run_graph(self._graph, *inputs)
-        self.optimizer.step(gradients, step_scale(self.step, self.config["lr_steps"], self.config["scales"]))
+        metrics, *results = self.backbone.run_graph(self._graph, *inputs)
+        count = len(self._graph.parameter_sbps)
+        self.backbone.set_statistics(results[count:])
+        self.optimizer.step(results[:count], step_scale(self.step, self.config["lr_steps"], self.config["scales"]))
         loss, correct, stops = metrics.to_local().numpy().tolist()
         if not math.isfinite(loss):
             raise UserError(f"the loss is {loss} at step {self.step + 1}; {_DIVERGED}")

@@ -30,7 +30,7 @@ def _verify(config: EasyDict, reporter: RankReporter) -> None:
     world = join_world(config.device)
     snapshot = Snapshot.open(config.model_load_dir)
     sets = load_sets(config)
-    backbone = build_backbone(config)
+    backbone = build_backbone({**config, "sync_bn": False})  # a matter of training alone
     load_backbone(backbone, snapshot)
     backbone = backbone.to_global(world.placement, flow.sbp.broadcast)
     batch = config.val_batch_size or config.val_batch_size_per_device * world.size

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from common.errors import UserError
 from ops import flow
 
 
@@ -37,10 +38,21 @@ class World:
 
 
 def join_world(device: str) -> World:
-    """Return this process's place among the ranks; ``device`` is "cpu" or "cuda"."""
+    """Return this process's place among the ranks; ``device`` is "cpu" or "cuda".
+
+    Raises:
+        UserError: LOCAL_RANK is not what OneFlow expects, so that the first tensor over several ranks would hang.
+    """
+    rank, size, machines = flow.env.get_rank(), flow.env.get_world_size(), flow.env.get_node_size()
+    expected, given = rank % (size // machines), flow.env.get_local_rank()
+    if given != expected:
+        raise UserError(
+            f"rank {rank} of {size} has LOCAL_RANK {given}, but OneFlow, to which a machine is an address, counts "
+            f"{machines} machine(s) and expects {expected}; start all ranks of a machine together"
+        )
     if device == "cuda":
         flow.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    return World(flow.env.get_rank(), flow.env.get_world_size(), device, flow.placement.all(device))
+    return World(rank, size, device, flow.placement.all(device))
 
 
 def local_view(tensor: flow.Tensor) -> flow.Tensor:

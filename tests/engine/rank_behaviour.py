@@ -62,6 +62,16 @@ def be_killed(reporter: RankReporter) -> None:
     work(reporter)
 
 
+def be_killed_and_abort(reporter: RankReporter) -> None:
+    """Rank 3 is killed and all ranks of the first node die of it, as OneFlow's do."""
+    if RANK == 3:
+        print("last words", file=sys.stderr, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    if RANK < 2:
+        os.abort()
+    work(reporter)
+
+
 def fall_silent(reporter: RankReporter) -> None:
     if RANK == 1:
         time.sleep(600)
@@ -93,7 +103,7 @@ if __name__ == "__main__":
             sys.exit(130)
     own.install()
     say_pid(FOLDER)
-    wait_until(lambda: len(rank_pids(FOLDER)) == 2, 20, "start of the others")
+    wait_until(lambda: len(rank_pids(FOLDER)) == 2, 60, "start of the others")
     try:
         globals()[sys.argv[1]](own)
     except BaseException as error:

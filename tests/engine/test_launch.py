@@ -136,14 +136,6 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def test_ranks_of_the_second_node_have_their_own_numbers(tmp_path: Path) -> None:
-    options = {"node_rank": 1, "num_nodes": 2, "node_ips": ["127.0.0.1", "127.0.0.1"], "master_port": 1}
-    with start_supervisor(tmp_path, 2, command("be_good", tmp_path), **options) as process:
-        out, _ = process.communicate(timeout=20)
-    assert process.returncode == 0 and out == "rank 2 of 4 works\n"
-    assert (tmp_path / "log" / "rank-3.log").read_text() == "rank 3 of 4 works\n"
-
-
 def test_is_rank_reads_the_launcher_s_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RANK", raising=False)
     assert not is_rank()

@@ -22,6 +22,7 @@ from ops.class_shards import initial_class_rows
 from tests.support import observe
 from tests.support.head_reference import compute_head
 from tests.support.observe import head_loss, logged, movement, or_error, structure
+from tests.support.ranks import free_port
 from tests.support.tiny import IMAGE_SIZE
 
 # Flags of the runs that both values of an option share. {folder} holds what the fixture ``folder`` makes.
@@ -36,7 +37,8 @@ REAL = "--use_synthetic_data 0 --num_classes 3 --train_batch_size 4 --dataset_di
 VERIFY = f"{INLINE} {REAL} --val_targets first --val_dataset_dir {{folder}}/sets --validation_interval 1 --nrof_folds 2"
 SAVE = f"{INLINE} --save_last_snapshot 1"
 STILL = f"{SAVE} --lr 0 --train_iter 3"
-NODES = "--node_ips 10.0.0.1,10.0.0.2 --master_port 2000"
+PORT = str(free_port())
+NODES = f"--node_ips 127.0.0.1,127.0.0.1 --master_port {PORT}"
 GIVEN = "{folder}/given/r100-softmax-emore/snapshot_2"
 
 
@@ -73,7 +75,7 @@ def near(value: float) -> Any:
 
 
 VERIFIED = {"first": [1, 2], "second": []}
-MASTER_2, MASTER_4 = (["0", size, "10.0.0.1", "2000"] for size in "24")
+MASTER_2, MASTER_4 = ["0", "2", "127.0.0.1", PORT], ["0", "4", "127.0.0.1", "0"]
 FULL = {"snapshot_2": ["backbone", "fc7", "momentum", "snapshot"]}
 EFFECTS: dict[str, Effect] = {
     # where it runs
@@ -83,7 +85,7 @@ EFFECTS: dict[str, Effect] = {
     "device": Effect("cpu", choose_device, ("cuda", 2), ("cpu", 1)),
     "device_num_per_node": Effect("1", choose_device, ("cuda", 2), ("cuda", 1)),
     "num_nodes": Effect("2", observe.environment, MASTER_2, MASTER_4, NODES),
-    "node_rank": Effect("1", observe.environment, MASTER_4, ["2", "4", "10.0.0.1", "2000"], f"{NODES} --num_nodes 2"),
+    "node_rank": Effect("1", observe.environment, MASTER_4, ["2", "4", "127.0.0.1", "0"], f"{NODES} --num_nodes 2"),
     "node_ips": Effect("::1", observe.environment, ["0", "2", "127.0.0.1", "0"], ["0", "2", "::1", "0"]),
     "master_port": Effect("2001", observe.environment, ["0", "2", "127.0.0.1", "0"], ["0", "2", "127.0.0.1", "2001"]),
     "rank_timeout": Effect("1", observe.patience, 0, 1),
@@ -99,6 +101,13 @@ EFFECTS: dict[str, Effect] = {
     "net_output": Effect("FC", structure("dropout"), True, False),
     "net_blocks": Effect("2,8,16,4", structure("parameters"), OTHER, OTHER, "--network y1"),
     "bn_mom": Effect("0.99", structure("bn_mom"), {0.9}, {0.99}),
+    "sync_bn": Effect(
+        "1",
+        observe.executor_of_two_ranks,
+        "one op on the CPU",
+        "one op per node (BatchNorm is over all ranks)",
+        "--network y1",
+    ),
     "count_flops": Effect(
         "0", observe.announcement, ["Called with", "Network FLOPs:", "93 images"], ["Called with", "93 images"], QUICK
     ),

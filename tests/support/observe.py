@@ -28,6 +28,8 @@ from engine.snapshot import Snapshot, find_newest
 from engine.world import join_world, local_view
 from ops import flow
 from ops.head import MarginSoftmaxHead, build_head
+from tests.support.ranks import run_ranks
+from tests.support.supervise import start_supervisor
 from tests.support.tiny import IMAGE_SIZE, read_metrics, tiny_network
 
 Observer = Callable[[EasyDict], Any]
@@ -69,13 +71,29 @@ def executor(config: EasyDict) -> str:
     return build_backbone(config).executor
 
 
+def executor_of_two_ranks(config: EasyDict) -> str:
+    """Return how the backbone would compute on each of two ranks."""
+    first, second = run_ranks(Path(__file__).with_name("executor_program.py"), 2, dict(config))
+    assert first == second
+    return first
+
+
 def environment(config: EasyDict) -> list[str]:
-    """Return RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT (0 when chosen freely) of the first of two ranks here."""
+    """Return RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT (0 when chosen freely) of the first of two ranks here.
+
+    Other nodes run beside this one on the same machine.
+    """
     folder = Path(config.log_dir)
-    script = f'echo $RANK $WORLD_SIZE $MASTER_ADDR $MASTER_PORT > "{folder}/$LOCAL_RANK.env"'
-    assert Supervisor(config, 2, folder).run(["sh", "-c", script]) == 0
-    values = (folder / "0.env").read_text().split()
-    return [*values[:3], values[3] if config.master_port else "0"]
+    script = 'echo $RANK $WORLD_SIZE $MASTER_ADDR $MASTER_PORT > "$0/$LOCAL_RANK.env"'
+    with contextlib.ExitStack() as stack:
+        for other in set(range(config.num_nodes)) - {config.node_rank}:
+            settings = {**config, "node_rank": other}
+            timeout = settings.pop("rank_timeout")
+            stack.enter_context(start_supervisor(folder / f"node-{other}", 2, ["true"], timeout, **settings))
+        assert Supervisor(config, 2, folder).run(["sh", "-c", script, str(folder)]) == 0
+    values = min(folder.glob("*.env")).read_text().split()
+    chosen = config.num_nodes > 1 or config.master_port == 0
+    return [*values[:3], "0" if chosen else values[3]]
 
 
 def patience(config: EasyDict) -> int:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,14 +17,22 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @contextlib.contextmanager
 def start_supervisor(
-    folder: Path, ranks: int, command: list[str], rank_timeout: float = 60, **config: object
+    folder: Path,
+    ranks: int,
+    command: list[str],
+    rank_timeout: float = 60,
+    prefix: Sequence[str] = (),
+    **config: object,
 ) -> Iterator[subprocess.Popen]:
-    """Supervise ``command`` on ``ranks`` ranks; nothing of it is left when the block ends."""
+    """Supervise ``command`` on ``ranks`` ranks; nothing of it is left when the block ends.
+
+    ``prefix`` are the words before the supervisor's own command, ``config`` settings other than those of one node.
+    """
     settings = {"node_rank": 0, "num_nodes": 1, "node_ips": ["127.0.0.1"], "master_port": 0, **config}
     arguments = {"config": {**settings, "rank_timeout": rank_timeout}, "ranks": ranks, "command": command}
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
-        [sys.executable, __file__, str(folder / "log"), json.dumps(arguments)], env=environment,
+        [*prefix, sys.executable, __file__, str(folder / "log"), json.dumps(arguments)], env=environment,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     try:
@@ -72,7 +80,8 @@ def assert_nothing_left(folder: Path, ranks: int, seconds: float = 5) -> None:
 
 
 if __name__ == "__main__":
+    from common.errors import run_command
     from engine.launch import Supervisor
 
     given = json.loads(sys.argv[2])
-    sys.exit(Supervisor(given["config"], given["ranks"], Path(sys.argv[1])).run(given["command"]))
+    run_command(lambda: Supervisor(given["config"], given["ranks"], Path(sys.argv[1])).run(given["command"]))

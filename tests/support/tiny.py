@@ -23,7 +23,7 @@ EMB_SIZE = 16
 
 
 def tiny_network(dropout: float = 0.0, batch_norm: bool = False) -> NetworkGraph:
-    """conv, PReLU, FC. BatchNorm's statistics are each rank's own: without it any number of ranks gives one result."""
+    """conv, BatchNorm, PReLU, FC. Without BatchNorm, or with ``sync_bn``, any number of ranks gives one result."""
     graph = NetworkGraph()
     x = add_image_input(graph, IMAGE_SIZE)
     x = graph.conv(x, "conv0", 8, kernel=3, stride=2, pad=1, bias=True)
@@ -64,7 +64,8 @@ def make_trainer(config: EasyDict, network: NetworkGraph, reporter: RankReporter
     world = join_world(config.device)
     source = SyntheticSource(config.total_img_num, config.num_classes, config.image_size, config.seed)
     snapshot = find_start(config)
-    backbone = Backbone(network, initial_arrays(network, config.seed)).to_global(world.placement, flow.sbp.broadcast)
+    backbone = Backbone(network, initial_arrays(network, config.seed), sync_bn=config.sync_bn)
+    backbone = backbone.to_global(world.placement, flow.sbp.broadcast)
     head = build_head(config, world.placement, world.rank)
     plan = make_plan(config, len(source))
     log_dir = run_directory(config, config.log_dir)

@@ -1,0 +1,18 @@
+"""Rank program: how the backbone of some settings would compute."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from backbones import build_backbone
+from engine.world import join_world
+from tests.support.ranks import serve
+
+
+def main(config: dict[str, Any]) -> str:
+    join_world("cpu")
+    return build_backbone(config).executor
+
+
+if __name__ == "__main__":
+    serve(main)
