@@ -12,7 +12,7 @@ from common.errors import UserError
 from engine.snapshot import HeadShard, Snapshot
 from engine.world import World, local_view
 from ops import flow
-from ops.head import MarginSoftmaxHead
+from ops.base_head import Head
 
 
 def average_statistics(backbone: Backbone, world: World) -> None:
@@ -55,7 +55,7 @@ def load_backbone(backbone: Backbone, snapshot: Snapshot) -> None:
 
 
 def read_head(
-    head: MarginSoftmaxHead, momentum: Mapping[str, np.ndarray], world: World
+    head: Head, momentum: Mapping[str, np.ndarray], world: World
 ) -> tuple[HeadShard | None, dict[str, Any]]:
     """Return this rank's shard of class rows with their momentum, and what the manifest says of all shards.
 
@@ -76,7 +76,7 @@ def read_head(
     return HeadShard(head.shard, layout.shards, start, stop, rows), about
 
 
-def load_head(head: MarginSoftmaxHead, snapshot: Snapshot) -> dict[str, np.ndarray]:
+def load_head(head: Head, snapshot: Snapshot) -> dict[str, np.ndarray]:
     """Fill this rank's class rows from the snapshot, whatever number of shards it has; return their momentum.
 
     Raises:
