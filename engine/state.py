@@ -54,9 +54,7 @@ def load_backbone(backbone: Backbone, snapshot: Snapshot) -> None:
         raise UserError(f"{snapshot.path} (network {network}) does not fit: {error}") from error
 
 
-def read_head(
-    head: Head, momentum: Mapping[str, np.ndarray], world: World
-) -> tuple[HeadShard | None, dict[str, Any]]:
+def read_head(head: Head, momentum: Mapping[str, np.ndarray], world: World) -> tuple[HeadShard | None, dict[str, Any]]:
     """Return this rank's shard of class rows with their momentum, and what the manifest says of all shards.
 
     A replicated head is one shard, written by the first rank; the others return None for theirs.

@@ -33,9 +33,7 @@ class ClassShards:
         return start, min(start + self.rows, self.num_classes)
 
 
-def initial_class_rows(
-    seed: int, start: int, stop: int, emb_size: int, out: np.ndarray | None = None
-) -> np.ndarray:
+def initial_class_rows(seed: int, start: int, stop: int, emb_size: int, out: np.ndarray | None = None) -> np.ndarray:
     """Return rows ``start``..``stop``-1 of the initial fc7 weight, float32 [stop - start, emb_size] ~ Normal(0, 0.01).
 
     A row depends on (seed, its number) alone, so every number of ranks starts from the same weight. ``out`` takes them

@@ -53,7 +53,7 @@ class HostRows:
 
     def __init__(self, tensor: flow.Tensor) -> None:
         self._tensor = tensor
-        self._momentum = np.zeros_like(self._rows)
+        self._momentum = np.zeros(tuple(tensor.shape), np.float32)  # pages that no step has touched take no memory
         self._indices = np.zeros(0, np.int64)
         self._gathered = flow.zeros(0)
 
