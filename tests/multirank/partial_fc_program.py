@@ -65,27 +65,28 @@ def state(head: PartialFCHead) -> dict[str, np.ndarray]:
     return arrays | {f"{name}_momentum": bank.read_momentum() for name, bank in head.banks.items()}
 
 
-def main(_: Any) -> dict[str, Any]:
-    """Return for each case the start and every step, and facts about the weight."""
-    heads = [make_head(case) for case in CASES]
+def main(names: list[str]) -> dict[str, Any]:
+    """Return for each named case the start and every step, and facts about the weight."""
+    cases = [case for case in CASES if case.name in names]
+    heads = [make_head(case) for case in cases]
     addresses = [local_view(head.weight).numpy().ctypes.data for head in heads]
     graph = HeadsGraph(heads)
     part = BATCH // WORLD.size
     mine = slice(WORLD.rank * part, (WORLD.rank + 1) * part)
-    result = {case.name: {"start": state(head), "steps": []} for case, head in zip(CASES, heads, strict=True)}
+    result = {case.name: {"start": state(head), "steps": []} for case, head in zip(cases, heads, strict=True)}
     for step in range(STEPS):
         inputs = []
-        for case, head in zip(CASES, heads, strict=True):
+        for case, head in zip(cases, heads, strict=True):
             inputs.append(WORLD.split(case.embeddings(step)[mine].copy()))
             inputs += head.inputs(case.labels(step)[mine].copy(), step, WORLD)
         outputs = iter([local_view(output) for output in graph(*inputs)])
         losses, counts = ([float(next(outputs).numpy()) for _ in heads] for _ in range(2))
-        for case, head, loss, correct in zip(CASES, heads, losses, counts, strict=True):
+        for case, head, loss, correct in zip(cases, heads, losses, counts, strict=True):
             embeddings = next(outputs).numpy().copy()
             for bank in head.banks.values():
                 bank.update(next(outputs), RULE)
             result[case.name]["steps"].append((loss, correct, embeddings, state(head)))
-    for case, head, address in zip(CASES, heads, addresses, strict=True):
+    for case, head, address in zip(cases, heads, addresses, strict=True):
         own = local_view(head.weight).numpy()
         result[case.name] |= {
             "sbp": str(head.weight.sbp[0]), "shape": tuple(head.weight.shape), "own_shape": own.shape,

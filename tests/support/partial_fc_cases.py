@@ -39,9 +39,7 @@ class PartialCase:
     def sampled(self, ranks: int, step: int) -> np.ndarray:
         """Return the classes that take part in ``step``, ascending."""
         sampling, labels = self.sampling(ranks), self.labels(step)
-        return np.concatenate(
-            [sampling.draw(i, labels, step) + sampling.shards.real_rows(i)[0] for i in range(ranks)]
-        )
+        return np.concatenate([sampling.draw(i, labels, step) + sampling.shards.real_rows(i)[0] for i in range(ranks)])
 
 
 CASES = (
