@@ -88,6 +88,23 @@ def test_rows_and_momentum_arrive_on_other_numbers_of_ranks(tmp_path: Path) -> N
         assert (kept & moving).sum() >= 5
 
 
+@pytest.mark.parametrize(("first", "then"), [(PARTIAL, {}), ({}, PARTIAL), (PARTIAL, {**PARTIAL, "sample_ratio": 0.5})])
+def test_a_run_goes_on_with_another_form_or_ratio(tmp_path: Path, first: dict[str, Any], then: dict[str, Any]) -> None:
+    given = saved(tmp_path / "short", "softmax", SAVED)
+    runs = {
+        "short": run(tmp_path / "short", loss="softmax", save_last_snapshot=True, **{**first, "train_iter": SAVED}),
+        "again": run(tmp_path / "again", loss="softmax", save_last_snapshot=True,
+                     **{**then, "train_iter": SAVED + 1, "lr": 0.0}, model_load_dir=str(given)),
+    }  # fmt: skip
+    assert [step for step, _ in run_ranks(PROGRAM, 1, runs)[0]["again"]] == [SAVED + 1]
+    before, after = (
+        Snapshot.open(path).head_rows(0, CLASSES) for path in (given, saved(tmp_path / "again", "softmax", SAVED + 1))
+    )
+    for name in ("fc7_weight", "fc7_bias"):
+        np.testing.assert_array_equal(after[name], before[name])
+    assert before.keys() == after.keys() and (before["fc7_bias"] != 0).any()
+
+
 def test_the_command(tmp_path: Path) -> None:
     command = flags(tmp_path, device_num_per_node=2, train_iter=2, num_classes=401, partial_fc=1, sample_ratio=0.1)
     with start([SCRIPT, *command]) as process:
