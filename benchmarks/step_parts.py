@@ -71,7 +71,7 @@ def _measure_steps(parts: _Parts, steps: int, beat: Callable[[], None]) -> Times
             start = time.perf_counter()
             batch = next(loader)
             marks = [start, time.perf_counter()]
-            inputs = [*parts.spread(batch, batch.labels), parts.world.split(stop)]
+            inputs = [*parts.spread(batch), parts.world.split(stop), *head.inputs(batch.labels, number, parts.world)]
             metrics, *gradients = parts.backbone.run_graph(graph, *inputs)
             if stops:
                 parts.finish(metrics)

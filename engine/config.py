@@ -213,6 +213,11 @@ def _check_train(config: EasyDict) -> None:
     _require(0 <= config.momentum < 1, f"--momentum {config.momentum} must be in [0, 1)")
     _require(0 <= config.bn_mom < 1, f"--bn_mom {config.bn_mom} must be in [0, 1)")
     _require(config.loss_s > 0, f"--loss_s {config.loss_s} must be positive")
+    _require(
+        config.model_parallel or not config.partial_fc,
+        "--partial_fc 1 needs --model_parallel 1: it samples each rank's own class rows",
+    )
+    _require(0 < config.sample_ratio <= 1, f"--sample_ratio {config.sample_ratio} must be above 0 and at most 1")
     _require(config.validation_interval > 0, f"--validation_interval {config.validation_interval} must be at least 1")
     _require(
         len(config.lr_steps) == len(config.scales),

@@ -7,7 +7,7 @@ import numpy as np
 from backbones.module import Backbone
 from engine.world import World
 from ops import flow
-from ops.head import MarginSoftmaxHead
+from ops.base_head import Head
 
 
 class TrainGraph(flow.nn.Graph):
@@ -17,31 +17,33 @@ class TrainGraph(flow.nn.Graph):
     are handled by plain code on each rank's own part.
     """
 
-    def __init__(self, backbone: Backbone, head: MarginSoftmaxHead) -> None:
+    def __init__(self, backbone: Backbone, head: Head) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
-        self.new_statistics = backbone.new_statistics
         self.parameter_sbps = [p.sbp for module in (backbone, head) for p in module.parameters()]
+        self.new_statistics = backbone.new_statistics
         # Backward passes need a training job; without an optimiser in the graph nothing else declares one.
         self.config.proto.train_conf.SetInParent()
 
-    def build(self, images: flow.Tensor, labels: flow.Tensor, keep: flow.Tensor, stop: flow.Tensor) -> tuple:
-        """Return (metrics, *gradients, *moving statistics); the last as the backbone's ``new_statistics``.
+    def build(self, images: flow.Tensor, keep: flow.Tensor, stop: flow.Tensor, *head_inputs: flow.Tensor) -> tuple:
+        """Return (metrics, *gradients, *moving statistics).
+
+        Gradients come in the order of the parameters of backbone and head, statistics as in ``new_statistics``.
 
         Args:
             images: uint8 [B, 3, S, S], split(0).
-            labels: int32 [B], split(0).
             keep: uint8 [B, D], split(0): which inputs of the dropout layer stay (D may be 0).
             stop: float32 [ranks], split(0): 1 where a rank was asked to stop.
+            head_inputs: what the head's ``inputs`` returned.
 
         metrics is float32 [3], broadcast: mean loss, correctly classified images, ranks asked to stop.
         """
         embeddings = self.backbone(images, keep)
-        loss, correct = self.head(embeddings, labels)
+        loss, correct = self.head(embeddings, *head_inputs)
         flow._oneflow_internal.nn.graph.AddTensorAsGraphLoss(loss)
-        parameters = [p.lazy_origin for module in (self.backbone, self.head) for p in module.parameters()]
-        gradients = flow.autograd.grad([loss], parameters)
+        trained = [p.lazy_origin for p in self.backbone.parameters()] + self.head.find_trained(*head_inputs)
+        gradients = flow.autograd.grad([loss], trained)
         parts = [value.detach().to_global(sbp=flow.sbp.broadcast) for value in (loss, correct, stop.sum())]
         metrics = flow.stack(parts)
         gradients = [g.to_global(sbp=sbp) for g, sbp in zip(gradients, self.parameter_sbps, strict=True)]

@@ -78,6 +78,8 @@ RUN_OPTIONS = (
 
 MODEL_OPTIONS = (
     Option("model_parallel", parse_bool, STRUCTURE, "split the fc7 weight over the ranks"),
+    Option("partial_fc", parse_bool, STRUCTURE, "Partial FC: a sample of the classes takes part in each step"),
+    Option("sample_ratio", float, STRUCTURE, "share of each rank's classes in the samples of Partial FC"),
     Option("emb_size", int, STRUCTURE, "length of the embedding"),
     Option("net_output", str, STRUCTURE, "output layer type"),
     Option("net_blocks", int_list, STRUCTURE, "blocks per stage (MobileFaceNet)"),

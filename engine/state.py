@@ -12,7 +12,7 @@ from common.errors import UserError
 from engine.snapshot import HeadShard, Snapshot
 from engine.world import World, local_view
 from ops import flow
-from ops.head import MarginSoftmaxHead
+from ops.base_head import Head
 
 
 def average_statistics(backbone: Backbone, world: World) -> None:
@@ -54,9 +54,7 @@ def load_backbone(backbone: Backbone, snapshot: Snapshot) -> None:
         raise UserError(f"{snapshot.path} (network {network}) does not fit: {error}") from error
 
 
-def read_head(
-    head: MarginSoftmaxHead, momentum: Mapping[str, np.ndarray], world: World
-) -> tuple[HeadShard | None, dict[str, Any]]:
+def read_head(head: Head, momentum: Mapping[str, np.ndarray], world: World) -> tuple[HeadShard | None, dict[str, Any]]:
     """Return this rank's shard of class rows with their momentum, and what the manifest says of all shards.
 
     A replicated head is one shard, written by the first rank; the others return None for theirs.
@@ -76,7 +74,7 @@ def read_head(
     return HeadShard(head.shard, layout.shards, start, stop, rows), about
 
 
-def load_head(head: MarginSoftmaxHead, snapshot: Snapshot) -> dict[str, np.ndarray]:
+def load_head(head: Head, snapshot: Snapshot) -> dict[str, np.ndarray]:
     """Fill this rank's class rows from the snapshot, whatever number of shards it has; return their momentum.
 
     Raises:

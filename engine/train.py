@@ -129,6 +129,11 @@ def _train(config: EasyDict, reporter: RankReporter) -> None:
         f"fc7: placement {world.device} x {world.size} ranks, sbp {head.weight.sbp[0]}, "
         f"{head.shards.num_classes} classes, {head.shards.rows} rows per rank"
     )
+    if config.partial_fc:
+        trainer.log.say(
+            f"Partial FC: sample ratio {config.sample_ratio:g}, "
+            f"{head.sampling.slots} of {head.shards.rows} rows per rank and step"
+        )
     trainer.log.say(f"{KERNELS}; backbone: {backbone.executor}")
     if snapshot is not None:
         trainer.log.say(f"resumed from {snapshot.path} at step {trainer.step}")

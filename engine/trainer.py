@@ -29,7 +29,7 @@ from engine.validation import Validator
 from engine.world import World
 from evaluation.verification import highest_line, log_lines
 from ops import flow
-from ops.head import MarginSoftmaxHead
+from ops.base_head import Head
 
 _DIVERGED = (
     "the snapshots so far are untouched: resume from the last one with a smaller --lr "
@@ -38,7 +38,7 @@ _DIVERGED = (
 
 
 class Trainer:
-    """One run. Data parallel and model parallel are the same loop with another form of the head.
+    """One run. Data parallel, model parallel and Partial FC are the same loop with another form of the head.
 
     Attributes:
         step: finished steps.
@@ -50,7 +50,7 @@ class Trainer:
         config: Mapping[str, Any],
         world: World,
         backbone: Backbone,
-        head: MarginSoftmaxHead,
+        head: Head,
         plan: Plan,
         reporter: RankReporter,
         log_dir: Path,
@@ -115,7 +115,8 @@ class Trainer:
             self.config["seed"], batch.position, len(batch.labels), self.backbone.dropout_width, self._drop
         )
         stop = np.array([self._reporter.stop_requested], np.float32)
-        inputs = [self.world.split(a) for a in (batch.images, batch.labels, keep, stop)]
+        inputs = [self.world.split(a) for a in (batch.images, keep, stop)]
+        inputs += self.head.inputs(batch.labels, self.step, self.world)
         metrics, *results = self.backbone.run_graph(self._graph, *inputs)
         count = len(self._graph.parameter_sbps)
         self.backbone.set_statistics(results[count:])

@@ -20,9 +20,16 @@ class World:
     device: str
     placement: flow.placement
 
-    def split(self, local: np.ndarray) -> flow.Tensor:
-        """Return the global tensor, split along axis 0, of which ``local`` is this rank's part. A collective call."""
-        return flow.from_numpy(local).to_global(self.placement, flow.sbp.split(0))
+    def split(self, local: np.ndarray | flow.Tensor, axis: int = 0) -> flow.Tensor:
+        """Return the global tensor, split along ``axis``, of which ``local`` is this rank's part. A collective call."""
+        tensor = flow.from_numpy(local) if isinstance(local, np.ndarray) else local
+        return tensor.to_global(self.placement, flow.sbp.split(axis))
+
+    def gather(self, local: np.ndarray) -> np.ndarray:
+        """Return all ranks' arrays, of one shape, one after the other along the first axis. A collective call."""
+        if self.size == 1:
+            return local
+        return self.split(local).to_global(sbp=flow.sbp.broadcast).to_local().numpy()
 
     def average(self, local: flow.Tensor) -> flow.Tensor:
         """Return the mean over the ranks of a local float tensor, as a local tensor. A collective call."""

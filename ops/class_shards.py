@@ -33,12 +33,13 @@ class ClassShards:
         return start, min(start + self.rows, self.num_classes)
 
 
-def initial_class_rows(seed: int, start: int, stop: int, emb_size: int) -> np.ndarray:
+def initial_class_rows(seed: int, start: int, stop: int, emb_size: int, out: np.ndarray | None = None) -> np.ndarray:
     """Return rows ``start``..``stop``-1 of the initial fc7 weight, float32 [stop - start, emb_size] ~ Normal(0, 0.01).
 
-    A row depends on (seed, its number) alone, so every number of ranks starts from the same weight.
+    A row depends on (seed, its number) alone, so every number of ranks starts from the same weight. ``out`` takes them
+    if it is given.
     """
-    rows = np.empty((stop - start, emb_size), np.float32)
+    rows = np.empty((stop - start, emb_size), np.float32) if out is None else out
     for chunk in range(start // _CHUNK, -(-stop // _CHUNK)):
         first = chunk * _CHUNK
         generator = np.random.Generator(np.random.Philox(key=[seed, chunk], counter=[0, 0, 0, _PURPOSE]))

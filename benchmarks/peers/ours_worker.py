@@ -54,7 +54,7 @@ class Train(OurContestant):
         self.backbone.train()
         self.graph = BackboneTrainGraph(self.backbone)
         self.keep = self.world.split(np.zeros((len(self.images), 1), np.uint8))  # the network has no dropout
-        self.optimizer = SGD(self.backbone, flow.nn.Module(), {**HEADLESS, **job})
+        self.optimizer = SGD(self.backbone, None, {**HEADLESS, **job})
 
     def step(self) -> list[float]:
         """Return the loss."""

@@ -11,20 +11,25 @@ from backbones.module import Backbone
 from engine.optimizer import SGD
 from engine.world import join_world, local_view
 from ops import flow
+from ops.base_head import Head
 from ops.head import build_head
 from tests.support.tiny import tiny_config, tiny_network
 
 NETWORK = tiny_network(batch_norm=True)
 
 
-def make_sgd(**changes: Any) -> tuple[SGD, dict[str, flow.Tensor]]:
-    """Return the optimiser and the live parameters by name, in the order of the gradients."""
+def make_parts(**changes: Any) -> tuple[SGD, dict[str, flow.Tensor], Head]:
+    """Return the optimiser, the live parameters by name, in the order of the gradients, and the head."""
     config = tiny_config(Path("unused"), "softmax", **changes)
     world = join_world("cpu")
     backbone = Backbone(NETWORK, initial_arrays(NETWORK, 1)).to_global(world.placement, flow.sbp.broadcast)
     head = build_head(config, world.placement, world.rank)
     named = dict(backbone.named_parameters()) | {f"fc7_{name}": p for name, p in head.named_parameters()}
-    return SGD(backbone, head, config), named
+    return SGD(backbone, head, config), named, head
+
+
+def make_sgd(**changes: Any) -> tuple[SGD, dict[str, flow.Tensor]]:
+    return make_parts(**changes)[:2]
 
 
 def read(tensors: dict[str, flow.Tensor]) -> dict[str, np.ndarray]:
@@ -91,3 +96,60 @@ def test_momentum_arrays_are_copies() -> None:
     sgd.momentum_arrays()
     for name in kept:
         np.testing.assert_array_equal(before[name], kept[name])
+
+
+PARTIAL = {"partial_fc": True, "sample_ratio": 0.5, "lr": 0.1, "weight_decay": 0.01, "fc7_lr_mult": 3.0,
+           "fc7_wd_mult": 10.0}  # fmt: skip
+LABELS = np.array([3, 30, 0, 17, 7, 3, 24, 11], np.int32)
+
+
+def step_partially(sgd: SGD, tensors: dict[str, flow.Tensor], head: Head, step: int, scale: float) -> dict[str, Any]:
+    """Sample for ``step`` and update by drawn gradients; return the rows, and the gradients as they were passed."""
+    head.inputs(LABELS, step, join_world("cpu"))
+    rows, slots = head.sampling.draw(0, LABELS, step), head.sampling.slots
+    shapes = {name: np.zeros((slots, *t.shape[1:]) if name.startswith("fc7_") else tuple(t.shape))
+              for name, t in tensors.items()}  # fmt: skip
+    gradients = draw_gradients(shapes, step)
+    sgd.step(to_tensors(gradients, tensors), scale)
+    return {"rows": rows, **gradients}
+
+
+def test_sampled_rows_of_the_head_are_updated_and_no_others() -> None:
+    sgd, tensors, head = make_parts(**PARTIAL)
+    weights = {name: array.astype(np.float64) for name, array in read(tensors).items()}
+    buffers = {name: np.zeros_like(array) for name, array in weights.items()}
+    sampled = np.zeros(31, int)
+    for step, scale in enumerate((1.0, 1.0, 0.1, 0.1)):
+        before = read(tensors)
+        done = step_partially(sgd, tensors, head, step, scale)
+        sampled[done["rows"]] += 1
+        for name in weights:
+            which = done["rows"] if name.startswith("fc7_") else slice(None)
+            decay = 0.01 * (10 if name == "fc7_weight" else name in DECAYING)
+            rate = 0.1 * scale * {"fc7_weight": 3, "fc7_bias": 2}.get(name, 1)
+            gradient = done[name][: len(done["rows"])] if name.startswith("fc7_") else done[name]
+            buffers[name][which] = 0.9 * buffers[name][which] + gradient + decay * weights[name][which]
+            weights[name][which] -= rate * buffers[name][which]
+        others = np.setdiff1d(np.arange(31), done["rows"])
+        for name in ("fc7_weight", "fc7_bias"):
+            np.testing.assert_array_equal(read(tensors)[name][others], before[name][others])
+    assert sampled.min() < 4 and len(np.unique(sampled)) > 1
+    for name, array in read(tensors).items():
+        np.testing.assert_allclose(array, weights[name], rtol=1e-5, atol=1e-6, err_msg=name)
+    for name, array in sgd.momentum_arrays().items():
+        np.testing.assert_allclose(array, buffers[name], rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def test_momentum_of_sampled_rows_travels_to_another_optimiser() -> None:
+    first = make_parts(**PARTIAL)
+    for step in range(3):
+        step_partially(*first, step, 1.0)
+    second = make_parts(**PARTIAL)
+    for name, array in read(first[1]).items():
+        local_view(second[1][name]).copy_(flow.tensor(array))
+    assert all((array == 0).all() for array in second[0].momentum_arrays().values())
+    second[0].load_momentum(first[0].momentum_arrays())
+    for parts in (first, second):
+        step_partially(*parts, 9, 0.5)
+    for name, array in read(first[1]).items():
+        np.testing.assert_array_equal(read(second[1])[name], array, err_msg=name)

@@ -97,6 +97,8 @@ EFFECTS: dict[str, Effect] = {
     "model_parallel": Effect(
         "0", lambda c: str(observe.head(c).weight.sbp[0]), "oneflow.sbp.split(dim=0)", "oneflow.sbp.broadcast", HEAD
     ),
+    "partial_fc": Effect("1", observe.rows_per_step, 7, 4, f"{HEAD} --sample_ratio 0.5"),
+    "sample_ratio": Effect("0.3", observe.rows_per_step, 7, 3, f"{HEAD} --partial_fc 1"),
     "emb_size": Effect("256", structure("emb_size"), 512, 256),
     "net_output": Effect("FC", structure("dropout"), True, False),
     "net_blocks": Effect("2,8,16,4", structure("parameters"), OTHER, OTHER, "--network y1"),

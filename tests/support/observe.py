@@ -27,7 +27,9 @@ from engine.reporting import RankReporter
 from engine.snapshot import Snapshot, find_newest
 from engine.world import join_world, local_view
 from ops import flow
-from ops.head import MarginSoftmaxHead, build_head
+from ops.base_head import Head
+from ops.head import build_head
+from ops.partial_fc import PartialFCHead
 from tests.support.ranks import run_ranks
 from tests.support.supervise import start_supervisor
 from tests.support.tiny import IMAGE_SIZE, read_metrics, tiny_network
@@ -121,9 +123,15 @@ def batch_of_three_ranks(config: EasyDict) -> int:
 # ------------------------------------------------------------------------------------------------ head and optimiser
 
 
-def head(config: EasyDict) -> MarginSoftmaxHead:
+def head(config: EasyDict) -> Head:
     world = join_world("cpu")
     return build_head(config, world.placement, world.rank)
+
+
+def rows_per_step(config: EasyDict) -> int:
+    """Return how many class rows one step sees."""
+    built = head(config)
+    return built.sampling.slots if isinstance(built, PartialFCHead) else built.shards.rows
 
 
 HEAD_LABELS = np.array([1, 5, 0, 3], np.int32)
@@ -134,7 +142,7 @@ def head_embeddings(width: int) -> np.ndarray:
 
 
 class _LossGraph(flow.nn.Graph):
-    def __init__(self, built: MarginSoftmaxHead) -> None:
+    def __init__(self, built: Head) -> None:
         super().__init__()
         self.head = built
 

@@ -1,0 +1,77 @@
+"""What all heads have: the class centres, spread over the ranks, and what a training step asks of a head."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from ops import flow
+from ops.class_shards import ClassShards, initial_class_rows
+from ops.row_bank import RowBank
+
+
+class Ranks(Protocol):
+    """How arrays get from each rank to all of them; ``engine.world.World`` is one. Both calls are collective."""
+
+    rank: int
+
+    def split(self, local: np.ndarray | flow.Tensor, axis: int = 0) -> flow.Tensor:
+        """Return the global tensor, split along ``axis``, of which ``local`` is this rank's part."""
+
+    def gather(self, local: np.ndarray) -> np.ndarray:
+        """Return the arrays of all ranks, one after the other along the first axis."""
+
+
+class Head(flow.nn.Module):
+    """Class centres, as one shard for everybody (replicated) or one shard per rank (model parallel).
+
+    A training graph calls the head with the embeddings and what ``inputs`` returned, then ``find_trained``.
+
+    Attributes:
+        shards: the layout of the classes.
+        shard: which of the shards this rank holds.
+        weight: fc7 weight, global [shards.padded, E], split(0) or broadcast.
+        bias: global [shards.padded] if there is one, else None.
+        banks: what updates the parameters of which a step trains some rows only, by their names; empty where each step
+            trains all rows.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        emb_size: int,
+        placement: flow.placement,
+        rank: int,
+        *,
+        model_parallel: bool,
+        bias: bool,
+        seed: int,
+    ) -> None:
+        """Make the centres with the initial values of ``seed``; biases start at 0."""
+        super().__init__()
+        self.shards = ClassShards(num_classes, int(np.prod(placement.ranks.shape)) if model_parallel else 1)
+        self.shard = rank if model_parallel else 0
+        self.banks: dict[str, RowBank] = {}
+        sbp = flow.sbp.split(0) if model_parallel else flow.sbp.broadcast
+        start, stop = self.shards.real_rows(self.shard)
+        rows = flow.zeros(self.shards.rows, emb_size)
+        initial_class_rows(seed, start, stop, emb_size, out=rows.numpy()[: stop - start])
+        self.weight = flow.nn.Parameter(rows.to_global(placement, sbp))
+        self.bias = None
+        if bias:
+            self.bias = flow.nn.Parameter(flow.zeros(self.shards.rows).to_global(placement, sbp))
+
+    def inputs(self, labels: np.ndarray, step: int, ranks: Ranks) -> list[flow.Tensor]:
+        """Return what the head needs in ``step`` besides the embeddings, as global tensors. A collective call.
+
+        Args:
+            labels: classes of this rank's images, int32 [B / number of ranks].
+            step: number of the step.
+            ranks: the way to the others.
+        """
+        raise NotImplementedError
+
+    def find_trained(self, *inputs: flow.Tensor) -> list[flow.Tensor]:
+        """Return the tensors to differentiate by, in the order of the parameters. Inside a graph, after the head."""
+        raise NotImplementedError

@@ -1,0 +1,103 @@
+"""Embeddings and class centres to a loss: margin softmax cross entropy over class rows that are spread over shards.
+
+The one computation of all heads. Whatever rows they bring, all of a shard's or a sample, each shard brings as many.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ops import flow
+from ops.margins import CombinedMargin
+
+PADDING_LOGIT = -1e30  # its softmax is exactly 0, so rows that stand for nobody are nobody's negatives
+_EPSILON = 1e-10
+
+
+class MarginSoftmax(flow.nn.Module):
+    """Softmax cross entropy over all rows, with the margin of the chosen loss. For global tensors inside nn.Graph.
+
+    With several shards the rows are split(0) and every rank sees all embeddings; a single shard is broadcast, and the
+    batch stays split. Only embeddings, their gradient and values of size [B] and [B, shards] cross ranks.
+    """
+
+    def __init__(
+        self,
+        shards: int,
+        rows: int,
+        shard: int,
+        placement: flow.placement,
+        *,
+        margin: CombinedMargin | None,
+        scale: float,
+        model_parallel: bool,
+    ) -> None:
+        """Compute with ``shards`` times ``rows`` class rows, of which this rank holds number ``shard``.
+
+        Without a margin this is the plain softmax on raw embeddings and rows, and ``scale`` is unused.
+        """
+        super().__init__()
+        self.shards = shards
+        self.rows = rows
+        self._margin = margin
+        self._scale = scale
+        self._model_parallel = model_parallel
+        sbp = flow.sbp.split(1) if model_parallel else flow.sbp.broadcast
+        first = flow.tensor(np.full((1, 1), shard * rows, np.int32))
+        self.register_buffer("_first_row", first.to_global(placement, sbp))
+
+    def forward(
+        self,
+        embeddings: flow.Tensor,
+        labels: flow.Tensor,
+        weight: flow.Tensor,
+        bias: flow.Tensor | None,
+        padding: flow.Tensor | None,
+    ) -> tuple[flow.Tensor, flow.Tensor]:
+        """Return the mean loss and the number of images whose own class is the nearest one, margin left out.
+
+        Args:
+            embeddings: float32 [B, E], split(0).
+            labels: int32 [B], split(0): each image's row among the shards * rows.
+            weight: float32 [shards * rows, E].
+            bias: float32 [shards * rows], or None.
+            padding: float32 [1, shards, rows], split(1) with several shards: 0, and PADDING_LOGIT for rows that stand
+                for nobody; None if there are none.
+        """
+        if self._margin is not None:
+            embeddings, weight = _normalize(embeddings), _normalize(weight)
+        embeddings, labels = self._replicate(embeddings), self._replicate(labels)
+        logits = flow.matmul(embeddings, weight, transpose_b=True)
+        if bias is not None:
+            logits = logits + bias
+        # One axis for the shards: what follows is then local to each rank except for [B, shards] and [B] values.
+        logits = logits.reshape(labels.shape[0], self.shards, self.rows)
+        if padding is not None:
+            logits = logits + padding
+        row = labels.reshape(-1, 1) - self._first_row
+        here = (row >= 0).to(flow.float32) * (row < self.rows).to(flow.float32)
+        row = row.clamp(0, self.rows - 1).reshape(labels.shape[0], self.shards, 1)
+        target = self._replicate((flow.gather(logits, 2, row).reshape(*here.shape) * here).sum(dim=1))
+        best = self._replicate(logits.detach().amax(dim=2)).amax(dim=1)
+        correct = (target.detach() >= best).to(flow.float32).sum()
+
+        if self._margin is not None:
+            change = (self._margin(target) - target).reshape(-1, 1) * here
+            logits = flow.scatter_add(logits, 2, row, change.reshape(*row.shape)) * self._scale
+        logits = logits.reshape(labels.shape[0], self.shards * self.rows)
+        loss = flow._C.sparse_softmax_cross_entropy(logits, labels).mean()
+        return loss, correct
+
+    def _replicate(self, tensor: flow.Tensor) -> flow.Tensor:
+        return tensor.to_global(sbp=flow.sbp.broadcast) if self._model_parallel else tensor
+
+
+def _normalize(rows: flow.Tensor) -> flow.Tensor:
+    return flow._C.normalize(rows, p=2.0, dim=1, eps=_EPSILON)
+
+
+def make_padding(used: int, rows: int) -> np.ndarray:
+    """Return what leaves the first ``used`` of a shard's ``rows`` when added to its logits, float32 [1, 1, rows]."""
+    padding = np.zeros((1, 1, rows), np.float32)
+    padding[..., used:] = PADDING_LOGIT
+    return padding

@@ -1,0 +1,94 @@
+"""Partial FC (An et al., arXiv:2010.05222, arXiv:2203.15565): a head that sees a sample of the class rows in each step.
+
+The fc7 weight stays where it is, one shard per rank. The sampled rows go into the graph and their gradient comes out;
+rows that were not sampled keep weight and momentum, and neither rows nor their gradients cross ranks.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ops import flow
+from ops.base_head import Head, Ranks
+from ops.class_sampling import ClassSampling
+from ops.margin_softmax import MarginSoftmax, make_padding
+from ops.margins import CombinedMargin
+from ops.row_bank import make_row_bank
+
+
+class PartialFCHead(Head):
+    """A model parallel head whose loss is over the classes of the batch and a sample of the others.
+
+    Each rank brings ``sampling.slots`` rows to a step; slots that the sample leaves over are masked like padding rows.
+
+    Attributes:
+        sampling: what is drawn in each step.
+        banks: the weight's and the bias's, which update the rows of the last ``inputs``.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        emb_size: int,
+        placement: flow.placement,
+        rank: int,
+        *,
+        margin: CombinedMargin | None,
+        scale: float,
+        sample_ratio: float,
+        batch_size: int,
+        bias: bool = False,
+        seed: int = 0,
+    ) -> None:
+        """Make the head.
+
+        Args:
+            num_classes: classes in all.
+            emb_size: length of the embeddings.
+            placement: the ranks.
+            rank: this one.
+            margin: None is the plain softmax on raw embeddings.
+            scale: of the cosines; unused without a margin.
+            sample_ratio: share of each rank's class rows that takes part in a step, in (0, 1].
+            batch_size: images in a step, over all ranks; the largest number of their classes.
+            bias: whether each class has one.
+            seed: of the initial rows and of the samples.
+        """
+        super().__init__(num_classes, emb_size, placement, rank, model_parallel=True, bias=bias, seed=seed)
+        self.sampling = ClassSampling(self.shards, sample_ratio, batch_size, seed)
+        self.banks = {name: make_row_bank(parameter.to_local().detach()) for name, parameter in self.named_parameters()}
+        self._loss = MarginSoftmax(
+            self.shards.shards, self.sampling.slots, self.shard, placement,
+            margin=margin, scale=scale, model_parallel=True,
+        )  # fmt: skip
+
+    def inputs(self, labels: np.ndarray, step: int, ranks: Ranks) -> list[flow.Tensor]:
+        """See ``Head``: labels that count in slots, the mask of the slots, and the sampled rows of each parameter."""
+        everybody = ranks.gather(labels)
+        sampled = self.sampling.draw(self.shard, everybody, step)
+        slots = ranks.gather(self.sampling.find_slots(self.shard, sampled, everybody)).reshape(-1, len(everybody))
+        first = ranks.rank * len(labels)
+        own = np.arange(first, first + len(labels))
+        remapped = slots[everybody[own] // self.shards.rows, own]
+        padding = make_padding(len(sampled), self.sampling.slots)
+        rows = [bank.gather(sampled, self.sampling.slots) for bank in self.banks.values()]
+        return [ranks.split(remapped), ranks.split(padding, axis=1), *map(ranks.split, rows)]
+
+    def find_trained(self, labels: flow.Tensor, padding: flow.Tensor, *rows: flow.Tensor) -> list[flow.Tensor]:
+        """See ``Head``: the sampled rows."""
+        return list(rows)
+
+    def forward(
+        self, embeddings: flow.Tensor, labels: flow.Tensor, padding: flow.Tensor, *rows: flow.Tensor
+    ) -> tuple[flow.Tensor, flow.Tensor]:
+        """Return the mean loss and the number of images whose own class is the nearest of the sampled ones.
+
+        Args:
+            embeddings: float32 [B, E], split(0).
+            labels: int32 [B], split(0): the slots of the images' classes.
+            padding: float32 [1, ranks, slots], split(1).
+            rows: the sampled ones, split(0): float32 [ranks * slots, E] of the weight, and [ranks * slots] of the bias
+                if there is one.
+        """
+        weight, bias = [*(tensor.requires_grad_() for tensor in rows), None][:2]
+        return self._loss(embeddings, labels, weight, bias, padding)

@@ -1,0 +1,99 @@
+"""Rank program: every case of ``partial_fc_cases`` trained for some steps, all in one compiled graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from engine.world import join_world, local_view
+from ops import flow
+from ops.margins import CombinedMargin
+from ops.partial_fc import PartialFCHead
+from ops.row_bank import MomentumRule
+from tests.support.partial_fc_cases import (
+    BATCH,
+    CASES,
+    EMB_SIZE,
+    LR,
+    MOMENTUM,
+    SEED,
+    STEPS,
+    WEIGHT_DECAY,
+    PartialCase,
+)
+from tests.support.ranks import serve
+
+WORLD = join_world("cpu")
+RULE = MomentumRule(LR, MOMENTUM, WEIGHT_DECAY)
+
+
+def make_head(case: PartialCase) -> PartialFCHead:
+    return PartialFCHead(
+        case.num_classes, EMB_SIZE, WORLD.placement, WORLD.rank,
+        margin=None if case.margin is None else CombinedMargin(*case.margin),
+        scale=case.scale, sample_ratio=case.ratio, batch_size=BATCH, bias=case.bias, seed=SEED,
+    )  # fmt: skip
+
+
+class HeadsGraph(flow.nn.Graph):
+    """Of each head in turn: embeddings [B, E] split(0) and its inputs, to loss, count and gradients."""
+
+    def __init__(self, heads: list[PartialFCHead]) -> None:
+        super().__init__()
+        self.heads = flow.nn.ModuleList(heads)
+        self.config.proto.train_conf.SetInParent()
+
+    def build(self, *inputs: flow.Tensor) -> list[flow.Tensor]:
+        given, wanted, losses, counts = iter(inputs), [], [], []
+        for head in self.heads:
+            embeddings = next(given).requires_grad_()
+            own = [next(given) for _ in range(2 + len(head.banks))]
+            loss, correct = head(embeddings, *own)
+            wanted += [embeddings, *head.find_trained(*own)]
+            losses.append(loss)
+            counts.append(correct.detach().to_global(sbp=flow.sbp.broadcast))
+        total = sum(losses)
+        flow._oneflow_internal.nn.graph.AddTensorAsGraphLoss(total)
+        gradients = [g.to_global(sbp=flow.sbp.split(0)) for g in flow.autograd.grad([total], wanted)]
+        return [*(loss.detach().to_global(sbp=flow.sbp.broadcast) for loss in losses), *counts, *gradients]
+
+
+def state(head: PartialFCHead) -> dict[str, np.ndarray]:
+    """Return this rank's rows and their momentum, padding included."""
+    arrays = {name: local_view(parameter).numpy().copy() for name, parameter in head.named_parameters()}
+    return arrays | {f"{name}_momentum": bank.read_momentum() for name, bank in head.banks.items()}
+
+
+def main(names: list[str]) -> dict[str, Any]:
+    """Return for each named case the start and every step, and facts about the weight."""
+    cases = [case for case in CASES if case.name in names]
+    heads = [make_head(case) for case in cases]
+    addresses = [local_view(head.weight).numpy().ctypes.data for head in heads]
+    graph = HeadsGraph(heads)
+    part = BATCH // WORLD.size
+    mine = slice(WORLD.rank * part, (WORLD.rank + 1) * part)
+    result = {case.name: {"start": state(head), "steps": []} for case, head in zip(cases, heads, strict=True)}
+    for step in range(STEPS):
+        inputs = []
+        for case, head in zip(cases, heads, strict=True):
+            inputs.append(WORLD.split(case.embeddings(step)[mine].copy()))
+            inputs += head.inputs(case.labels(step)[mine].copy(), step, WORLD)
+        outputs = iter([local_view(output) for output in graph(*inputs)])
+        losses, counts = ([float(next(outputs).numpy()) for _ in heads] for _ in range(2))
+        for case, head, loss, correct in zip(cases, heads, losses, counts, strict=True):
+            embeddings = next(outputs).numpy().copy()
+            for bank in head.banks.values():
+                bank.update(next(outputs), RULE)
+            result[case.name]["steps"].append((loss, correct, embeddings, state(head)))
+    for case, head, address in zip(cases, heads, addresses, strict=True):
+        own = local_view(head.weight).numpy()
+        result[case.name] |= {
+            "sbp": str(head.weight.sbp[0]), "shape": tuple(head.weight.shape), "own_shape": own.shape,
+            "same_memory": own.ctypes.data == address,
+        }  # fmt: skip
+    return result
+
+
+if __name__ == "__main__":
+    serve(main)

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from ops import flow
+from ops.row_bank import DeviceRows, HostRows, MomentumRule, RowBank, make_row_bank
+
+RULE = MomentumRule(0.1, 0.9, 0.01)
+ROWS, SLOTS = 1000, 400
+
+
+@pytest.fixture(params=[HostRows, DeviceRows], ids=["host", "device"])
+def make(request: pytest.FixtureRequest) -> Callable[[flow.Tensor], RowBank]:
+    """Both kinds; that of other devices runs on the CPU as well."""
+    return request.param
+
+
+def draw(step: int, shape: tuple[int, ...], count: int = 300) -> tuple[np.ndarray, np.ndarray]:
+    """Return row numbers and gradients for all slots."""
+    rng = np.random.default_rng(step)
+    indices = np.sort(rng.choice(ROWS, count, replace=False))
+    return indices, rng.normal(size=(SLOTS, *shape)).astype(np.float32)
+
+
+def start(shape: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(99).normal(size=(ROWS, *shape)).astype(np.float32)
+
+
+@pytest.mark.parametrize("shape", [(8,), (), (600,)], ids=["weight", "bias", "wide"])
+def test_sampled_rows_follow_the_rule_and_others_stay(make: Callable, shape: tuple[int, ...]) -> None:
+    tensor = flow.tensor(start(shape))
+    bank = make(tensor)
+    weights, buffers = start(shape).astype(np.float64), np.zeros((ROWS, *shape))
+    for step in range(6):
+        indices, gradients = draw(step, shape)
+        before, momentum = tensor.numpy().copy(), bank.read_momentum()
+        gathered = bank.gather(indices, SLOTS)
+        assert tuple(gathered.shape) == (SLOTS, *shape)
+        np.testing.assert_array_equal(gathered.numpy()[: len(indices)], before[indices])
+        assert np.isfinite(gathered.numpy()).all()
+        bank.update(flow.tensor(gradients), RULE)
+        buffers[indices] = 0.9 * buffers[indices] + gradients[: len(indices)] + 0.01 * weights[indices]
+        weights[indices] -= 0.1 * buffers[indices]
+        others = np.setdiff1d(np.arange(ROWS), indices)
+        np.testing.assert_array_equal(tensor.numpy()[others], before[others])
+        np.testing.assert_array_equal(bank.read_momentum()[others], momentum[others])
+    np.testing.assert_allclose(tensor.numpy(), weights, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(bank.read_momentum(), buffers, rtol=1e-5, atol=1e-6)
+
+
+def test_all_rows_give_what_oneflow_s_sgd_gives(make: Callable) -> None:
+    tensor, twin = flow.tensor(start((8,))), flow.tensor(start((8,)), requires_grad=True)
+    bank = make(tensor)
+    sgd = flow.optim.SGD([{"params": [twin], "weight_decay": 0.01}], lr=0.1, momentum=0.9)
+    for step in range(4):
+        gradients = np.random.default_rng(step).normal(size=(ROWS, 8)).astype(np.float32)
+        bank.gather(np.arange(ROWS), ROWS)
+        bank.update(flow.tensor(gradients), RULE)
+        twin.grad = flow.tensor(gradients)
+        sgd.step()
+    np.testing.assert_array_equal(tensor.numpy(), twin.detach().numpy())
+
+
+def test_no_rows_change_nothing(make: Callable) -> None:
+    tensor = flow.tensor(start((8,)))
+    bank = make(tensor)
+    assert np.isfinite(bank.gather(np.zeros(0, np.int64), SLOTS).numpy()).all()
+    bank.update(flow.ones(SLOTS, 8), RULE)
+    np.testing.assert_array_equal(tensor.numpy(), start((8,)))
+    assert (bank.read_momentum() == 0).all()
+
+
+def test_momentum_travels_as_a_copy(make: Callable) -> None:
+    first, second = (flow.tensor(start((8,))) for _ in range(2))
+    bank, other = make(first), make(second)
+    indices, gradients = draw(0, (8,))
+    bank.gather(indices, SLOTS)
+    bank.update(flow.tensor(gradients), RULE)
+    second.copy_(first)
+    taken = bank.read_momentum()
+    kept = taken.copy()
+    other.load_momentum(taken)
+    indices, gradients = draw(1, (8,))
+    for each in (bank, other):
+        each.gather(indices, SLOTS)
+        each.update(flow.tensor(gradients), RULE)
+    np.testing.assert_array_equal(first.numpy(), second.numpy())
+    np.testing.assert_array_equal(bank.read_momentum(), other.read_momentum())
+    np.testing.assert_array_equal(taken, kept)
+    assert (bank.read_momentum() != kept).any()
+
+
+def test_the_cpu_gets_numpy() -> None:
+    assert isinstance(make_row_bank(flow.zeros(3, 2)), HostRows)
