@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from ops import flow
+from ops.native.rows import NativeRows
 
 _CHUNK_BYTES = 1 << 18  # of one array; the update's three then fit a core's cache
 
@@ -45,17 +46,20 @@ class RowBank(Protocol):
 
 def make_row_bank(tensor: flow.Tensor) -> RowBank:
     """Return the bank of a local tensor without gradient, on its device."""
-    return HostRows(tensor) if tensor.device.type == "cpu" else DeviceRows(tensor)
+    if tensor.device.type == "cpu":
+        return HostRows(tensor, NativeRows() if NativeRows.available() else None)
+    return DeviceRows(tensor)
 
 
 class HostRows:
-    """A ``RowBank`` in the CPU's memory: numpy on the memory of the OneFlow tensors."""
+    """A ``RowBank`` in the CPU's memory: the kernels, or numpy without them, on the memory of the OneFlow tensors."""
 
-    def __init__(self, tensor: flow.Tensor) -> None:
+    def __init__(self, tensor: flow.Tensor, native: NativeRows | None) -> None:
         self._tensor = tensor
         self._momentum = np.zeros(tuple(tensor.shape), np.float32)  # pages that no step has touched take no memory
         self._indices = np.zeros(0, np.int64)
         self._gathered = flow.zeros(0)
+        self._native = native
 
     @property
     def _rows(self) -> np.ndarray:
@@ -66,12 +70,17 @@ class HostRows:
         if len(self._gathered) != slots:
             self._gathered = flow.zeros(slots, *self._tensor.shape[1:])
         self._indices = indices
-        _take(self._rows, indices, self._gathered.numpy()[: len(indices)])
+        take = self._native.take if self._native else _take
+        take(self._rows, indices, self._gathered.numpy()[: len(indices)])
         return self._gathered
 
     def update(self, gradients: flow.Tensor, rule: MomentumRule) -> None:
         """See ``RowBank``."""
         gradients, rows = gradients.numpy(), self._rows
+        if self._native:
+            numbers = (rule.lr, rule.momentum, rule.weight_decay)
+            self._native.update(rows, self._momentum, self._indices, gradients, numbers)
+            return
         lr, momentum, decay = np.array([rule.lr, rule.momentum, rule.weight_decay], np.float32)
         chunk = max(1, _CHUNK_BYTES // rows[:1].nbytes)
         scratch = np.empty((3, chunk, *rows.shape[1:]), np.float32)

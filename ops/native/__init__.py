@@ -1,6 +1,7 @@
 """C++ kernels for OneFlow's float32 ops on the CPU, by oneDNN: built on first use, optional, several times as fast.
 
-Loading them replaces OneFlow's own CPU kernels of ``conv2d``, ``prelu`` and ``normalization`` and of their gradients,
+Loading them replaces OneFlow's own CPU kernels of ``conv2d``, ``prelu``, ``normalization``, ``l2_normalize``, of their gradients, and of
+``matmul``,
 in eager mode and in graphs, for the whole process. Nothing else changes: the ops, their shapes and layouts stay.
 """
 

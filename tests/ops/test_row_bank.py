@@ -6,16 +6,23 @@ import numpy as np
 import pytest
 
 from ops import flow
+from ops.native.rows import NativeRows
 from ops.row_bank import DeviceRows, HostRows, MomentumRule, RowBank, make_row_bank
 
 RULE = MomentumRule(0.1, 0.9, 0.01)
 ROWS, SLOTS = 1000, 400
 
 
-@pytest.fixture(params=[HostRows, DeviceRows], ids=["host", "device"])
+@pytest.fixture(params=["kernels", "numpy", "device"])
 def make(request: pytest.FixtureRequest) -> Callable[[flow.Tensor], RowBank]:
-    """Both kinds; that of other devices runs on the CPU as well."""
-    return request.param
+    """All kinds; that of other devices runs on the CPU as well."""
+    if request.param == "device":
+        return DeviceRows
+    if request.param == "numpy":
+        return lambda tensor: HostRows(tensor, None)
+    if not NativeRows.available():
+        pytest.skip("the CPU kernels are not loaded")
+    return lambda tensor: HostRows(tensor, NativeRows())
 
 
 def draw(step: int, shape: tuple[int, ...], count: int = 300) -> tuple[np.ndarray, np.ndarray]:
@@ -93,5 +100,17 @@ def test_momentum_travels_as_a_copy(make: Callable) -> None:
     assert (bank.read_momentum() != kept).any()
 
 
-def test_the_cpu_gets_numpy() -> None:
+def test_the_cpu_gets_its_own_kind() -> None:
     assert isinstance(make_row_bank(flow.zeros(3, 2)), HostRows)
+
+
+@pytest.mark.skipif(not NativeRows.available(), reason="the CPU kernels are not loaded")
+def test_row_numbers_that_are_none_stop_before_the_kernels() -> None:
+    rows = np.zeros((3, 2), np.float32)
+    for wrong in ([-1], [3]):
+        with pytest.raises(IndexError, match=r"outside of 0\.\.2"):
+            NativeRows().take(rows, np.array(wrong), np.zeros((1, 2), np.float32))
+    with pytest.raises(ValueError, match="int64"):
+        NativeRows().take(rows, np.array([1], np.int32), np.zeros((1, 2), np.float32))
+    with pytest.raises(ValueError, match="one width"):
+        NativeRows().take(rows, np.array([1]), np.zeros((1, 3), np.float32))
