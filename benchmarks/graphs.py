@@ -1,9 +1,10 @@
-"""The graph of a training step without a head."""
+"""The graphs of a training step without a head, and of a head without a backbone."""
 
 from __future__ import annotations
 
 from backbones.module import Backbone
 from ops import flow
+from ops.base_head import Head
 
 
 class BackboneTrainGraph(flow.nn.Graph):
@@ -26,5 +27,38 @@ class BackboneTrainGraph(flow.nn.Graph):
         loss = (self.backbone(images, keep) - targets).square().sum() / images.shape[0]
         flow._oneflow_internal.nn.graph.AddTensorAsGraphLoss(loss)
         gradients = flow.autograd.grad([loss], [p.lazy_origin for p in self.backbone.parameters()])
+        parts = (gradient.to_global(sbp=sbp) for gradient, sbp in zip(gradients, self.sbps, strict=True))
+        return (loss.detach().to_global(sbp=flow.sbp.broadcast), *parts)
+
+
+class EmbeddingTable(flow.nn.Module):
+    """In place of a backbone: the embeddings of the batch are parameters."""
+
+    def __init__(self, embeddings: flow.Tensor) -> None:
+        """Take float32 [B, E], global, split(0)."""
+        super().__init__()
+        self.embeddings = flow.nn.Parameter(embeddings)
+
+    def forward(self) -> flow.Tensor:
+        """Return them."""
+        return self.embeddings
+
+
+class HeadTrainGraph(flow.nn.Graph):
+    """A head's inputs to the loss and the gradients of embeddings and head, as in ``engine.graphs.TrainGraph``."""
+
+    def __init__(self, table: EmbeddingTable, head: Head) -> None:
+        super().__init__()
+        self.table = table
+        self.head = head
+        self.sbps = [parameter.sbp for module in (table, head) for parameter in module.parameters()]
+        self.config.proto.train_conf.SetInParent()
+
+    def build(self, *head_inputs: flow.Tensor) -> tuple[flow.Tensor, ...]:
+        """Return (loss, *gradients)."""
+        loss, _ = self.head(self.table(), *head_inputs)
+        flow._oneflow_internal.nn.graph.AddTensorAsGraphLoss(loss)
+        trained = [p.lazy_origin for p in self.table.parameters()] + self.head.find_trained(*head_inputs)
+        gradients = flow.autograd.grad([loss], trained)
         parts = (gradient.to_global(sbp=sbp) for gradient, sbp in zip(gradients, self.sbps, strict=True))
         return (loss.detach().to_global(sbp=flow.sbp.broadcast), *parts)

@@ -24,6 +24,7 @@ class Measured:
         times: seconds of every step, all rounds together.
         results: of its first steps, to be compared with the others'.
         failure: why it did not take part, or no longer.
+        peak_bytes: the largest memory of its process.
     """
 
     contestant: Contestant
@@ -31,6 +32,7 @@ class Measured:
     times: list[float] = field(default_factory=list)
     results: list[float] = field(default_factory=list)
     failure: str = ""
+    peak_bytes: int = 0
 
 
 def available_bytes() -> int:
@@ -67,7 +69,8 @@ def run_rounds(
                         workers[index] = entry.contestant.start(job, Path(folder) / f"{index}.log")
                     entry.label, entry.results = workers[index].label, workers[index].results
                     entry.times += workers[index].measure(seconds)
-                    peak = max(peak, workers[index].peak_bytes)
+                    entry.peak_bytes = max(entry.peak_bytes, workers[index].peak_bytes)
+                    peak = max(peak, entry.peak_bytes)
                 except WorkerError as error:
                     entry.failure = str(error)
                 if index in workers and (entry.failure or available() < SPARE_PROCESSES * peak):

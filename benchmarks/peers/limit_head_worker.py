@@ -1,0 +1,54 @@
+"""What no head can do without: numpy's three matrix products of a step, and copies of the bytes that it moves.
+
+Of all ranks' work the part of one rank, on its threads. A step's rows are read and, with their momentum, updated:
+fetched and put back if they are a sample, otherwise read and written in place.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from benchmarks.peers.head_job import SEED
+from benchmarks.peers.protocol import Contestant, serve
+
+
+class HeadLimit(Contestant):
+    """Rows, momentum, a gradient, embeddings and logits of the right shapes."""
+
+    label = "numpy: products and copies"
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        rng = np.random.default_rng(SEED)
+        total, width = -(-job["num_classes"] // job["ranks"]), job["emb_size"]
+        self.sampled = job["sample_ratio"] < 1
+        count = -(-int(total * job["sample_ratio"]) // 1) if self.sampled else total
+        self.chosen = np.sort(rng.choice(total, count, replace=False)) if self.sampled else None
+        self.bank = np.full((total, width), 0.01, np.float32)
+        self.momentum = np.zeros_like(self.bank)
+        self.momentum[:] = 0.01  # memory of its own
+        self.rows = np.full((count, width), 0.01, np.float32)
+        self.embeddings = np.full((job["size"], width), 0.1, np.float32)
+        self.logits = np.full((job["size"], count), 0.1, np.float32)
+
+    def step(self) -> list[float]:
+        """Return nothing to compare."""
+        bank = self.rows if self.sampled else self.bank
+        if self.sampled:
+            np.take(self.bank, self.chosen, axis=0, out=self.rows, mode="clip")
+        np.dot(self.embeddings, bank.T, out=self.logits)
+        np.dot(self.logits, bank)
+        gradient = np.dot(self.logits.T, self.embeddings)
+        if self.sampled:
+            np.take(self.momentum, self.chosen, axis=0, out=self.rows, mode="clip")
+            self.momentum[self.chosen] = gradient
+            self.bank[self.chosen] = self.rows
+        else:
+            np.copyto(self.momentum, gradient)
+            np.copyto(self.bank, self.momentum)
+        return []
+
+
+if __name__ == "__main__":
+    serve(HeadLimit)

@@ -1,0 +1,61 @@
+"""This project's head: sampling, the compiled graph, the training's optimiser. The embeddings are parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.peers.head_job import MARGIN, SCALE, SEED, UPDATE, embeddings_of, given_job, join_ranks, labels_of
+from benchmarks.peers.protocol import Contestant, serve
+
+
+class HeadContestant(Contestant):
+    """A head and one table of embeddings as the only other parameter."""
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        rank = join_ranks(job, "benchmarks.peers.ours_head_worker")
+        # OneFlow reads who it is when it is imported.
+        from benchmarks.graphs import EmbeddingTable, HeadTrainGraph
+        from engine.optimizer import SGD
+        from engine.world import join_world
+        from ops import KERNELS
+        from ops.head import build_head
+
+        self.job, self.rank, self.count = job, rank, 0
+        self.world = join_world("cpu")
+        config = {
+            "num_classes": job["num_classes"], "emb_size": job["emb_size"], "train_batch_size": job["size"],
+            "loss_name": "margin_softmax", "loss_m1": 1.0, "loss_m2": MARGIN, "loss_m3": 0.0, "loss_s": SCALE,
+            "seed": SEED, "model_parallel": True, "partial_fc": job["sample_ratio"] < 1,
+            "sample_ratio": job["sample_ratio"],
+        }  # fmt: skip
+        self.table = EmbeddingTable(self.world.split(embeddings_of(job, rank)))
+        self.head = build_head(config, self.world.placement, rank)
+        self.graph = HeadTrainGraph(self.table, self.head)
+        self.optimizer = SGD(self.table, self.head, UPDATE)
+        self.label = f"ours ({KERNELS.removeprefix('CPU kernels: ')})"
+
+    def step(self) -> list[float]:
+        """Return the loss."""
+        from ops import flow
+
+        labels = labels_of(self.job, self.rank, self.count)
+        loss, *gradients = self.graph(*self.head.inputs(labels, self.count, self.world))
+        self.optimizer.step(gradients, 1.0)
+        value = float(loss.to_local().numpy())
+        flow._oneflow_internal.eager.Sync()
+        self.count += 1
+        return [value]
+
+
+def follow(job: dict[str, Any]) -> None:
+    """Be a rank other than 0: every step waits for rank 0's."""
+    contestant = HeadContestant(job)
+    while True:
+        contestant.step()
+
+
+if __name__ == "__main__":
+    others_job = given_job()
+    if others_job is not None:
+        follow(others_job)
+    serve(HeadContestant)
