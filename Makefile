@@ -22,6 +22,7 @@ bench: setup
 	$(PYTHON) benchmarks/bench_backbone.py
 	$(PYTHON) benchmarks/bench_step.py
 	$(PYTHON) benchmarks/bench_loader.py
+	$(PYTHON) benchmarks/bench_head.py
 
 setup:
 	@bash tools/setup.sh
