@@ -149,6 +149,7 @@ default.pretrained = ""
 default.resume = False
 default.log_dir = "output/log"
 default.loss_print_frequency = 20
+default.head_stats = 0
 default.iter_num_in_snapshot = 5000
 default.save_last_snapshot = True
 

@@ -218,6 +218,7 @@ def _check_train(config: EasyDict) -> None:
         "--partial_fc 1 needs --model_parallel 1: it samples each rank's own class rows",
     )
     _require(0 < config.sample_ratio <= 1, f"--sample_ratio {config.sample_ratio} must be above 0 and at most 1")
+    _require(config.head_stats >= 0, f"--head_stats {config.head_stats} must be 0 (none) or more")
     _require(config.validation_interval > 0, f"--validation_interval {config.validation_interval} must be at least 1")
     _require(
         len(config.lr_steps) == len(config.scales),

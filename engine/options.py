@@ -121,6 +121,7 @@ TRAIN_OPTIONS = (
     Option("ckpt_embedding", parse_bool, OUTPUT, "keep the backbone alone in snapshots: smaller, cannot resume"),
     Option("iter_num_in_snapshot", int, OUTPUT, "train units between snapshots; 0: none"),
     Option("save_last_snapshot", parse_bool, OUTPUT, "write a snapshot at the end"),
+    Option("head_stats", int, OUTPUT, "batches between statistics of the class centres in the metrics; 0: none"),
     Option("loss_print_frequency", int, OUTPUT, "batches between two lines of the log", ("--frequent",)),
     Option(
         "do_validation_while_train", parse_bool, VERIFY, "verify while training", ("--do_validataion_while_train",)

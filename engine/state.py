@@ -77,23 +77,31 @@ def read_head(head: Head, momentum: Mapping[str, np.ndarray], world: World) -> t
 def load_head(head: Head, snapshot: Snapshot) -> dict[str, np.ndarray]:
     """Fill this rank's class rows from the snapshot, whatever number of shards it has; return their momentum.
 
+    Classes that the snapshot does not have yet keep their initial rows, without momentum.
+
     Raises:
-        UserError: the snapshot is of another number of classes, embedding length or loss family.
+        UserError: the snapshot is of more classes, another embedding length or loss family.
     """
     about = snapshot.about["fc7"]
-    wanted = {"num_classes": head.shards.num_classes, "emb_size": int(head.weight.shape[1])}
-    for key, value in wanted.items():
-        if about[key] != value:
-            raise UserError(f"{snapshot.path} has {key}={about[key]}, this run {value}; try --pretrained")
+    classes, width = head.shards.num_classes, int(head.weight.shape[1])
+    if about["emb_size"] != width:
+        raise UserError(f"{snapshot.path} has emb_size={about['emb_size']}, this run {width}; try --pretrained")
+    if about["num_classes"] > classes:
+        raise UserError(
+            f"{snapshot.path} has num_classes={about['num_classes']}, this run {classes}: classes can be added, not "
+            "taken away; try --pretrained"
+        )
     start, stop = head.shards.real_rows(head.shard)
-    rows = snapshot.head_rows(start, stop)
+    rows = snapshot.head_rows(min(start, about["num_classes"]), min(stop, about["num_classes"]))
     momentum = {}
     for name, parameter in head.named_parameters():
         key = f"fc7_{name}"
         if key not in rows:
             raise UserError(f"{snapshot.path} has no {key}: it was trained with another loss; try --pretrained")
         local = local_view(parameter)
-        local.copy_(flow.tensor(_pad_rows(rows[key], head.shards.rows), device=local.device))
+        count = len(rows[key])
+        if count:
+            local[:count] = flow.tensor(rows[key], device=local.device)
         momentum[key] = _pad_rows(rows[f"{key}_momentum"], head.shards.rows)
     return momentum
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from common.errors import UserError
 from data.ofrecord_source import OFRecordSource
 from data.source import ImageSource
 from data.synthetic import SyntheticSource
+from engine.memory import check_memory, estimate_memory, free_memory
 from engine.paths import check_shared, run_directory
 from engine.reporting import RankReporter, be_rank
 from engine.schedule import make_plan
@@ -80,7 +82,7 @@ def check_run(config: EasyDict, ranks: int) -> None:
     """Check everything that can be checked before a rank is started.
 
     Raises:
-        UserError: data, snapshot or sizes do not fit.
+        UserError: data, snapshot, sizes or memory do not fit.
     """
     find_start(config)
     if config.pretrained:
@@ -93,6 +95,12 @@ def check_run(config: EasyDict, ranks: int) -> None:
     print("Called with argument:", dict(sorted(config.items())))
     if config.count_flops:
         print(f"Network FLOPs: {count_flops(network) / 1e9:.2f}G  parameters: {count_parameters(network) / 1e6:.2f}M")
+    estimate = estimate_memory(config, network, ranks)
+    print(estimate.describe())
+    if config.device == "cpu":
+        warning = check_memory(estimate, ranks // config.num_nodes, free_memory())
+        if warning:
+            print(warning, file=sys.stderr)
     print(f"{len(source)} images of {config.num_classes} classes, {plan.steps_per_epoch} steps an epoch, "
           f"{plan.total_steps} steps in all on {ranks} rank(s)", flush=True)  # fmt: skip
 
@@ -137,6 +145,9 @@ def _train(config: EasyDict, reporter: RankReporter) -> None:
     trainer.log.say(f"{KERNELS}; backbone: {backbone.executor}")
     if snapshot is not None:
         trainer.log.say(f"resumed from {snapshot.path} at step {trainer.step}")
+        added = head.shards.num_classes - snapshot.about["fc7"]["num_classes"]
+        if added:
+            trainer.log.say(f"{added} classes are new: they start from their initial rows")
     if config.do_validation_while_train and config.val_targets:
         batch = config.val_batch_size or config.val_batch_size_per_device * world.size
         trainer.validator = Validator(load_sets(config), Embedder(backbone, world, batch), config.nrof_folds, reporter)

@@ -18,6 +18,7 @@ from data.loader import Batch, BatchLoader
 from data.source import ImageSource
 from engine.dropout import draw_keep_masks
 from engine.graphs import TrainGraph
+from engine.head_stats import head_statistics
 from engine.log import RunLog, StepMeter, format_seconds
 from engine.optimizer import SGD
 from engine.paths import run_directory
@@ -96,6 +97,8 @@ class Trainer:
                 if self.step % config["loss_print_frequency"] == 0 or self.step == self.plan.total_steps:
                     self._log_step(meter.read(loader.wait_seconds))
                 start = time.perf_counter()
+                if self.config["head_stats"] and self.step % self.config["head_stats"] == 0:
+                    self.log.record(self.step, "head", head_statistics(self.head, self.world))
                 if self.validator is not None and self.plan.is_validation(self.step):
                     self.validate()
                 if self.plan.is_snapshot(self.step):

@@ -153,6 +153,7 @@ EFFECTS: dict[str, Effect] = {
     "ckpt_embedding": Effect("1", observe.snapshots, FULL, {"snapshot_2": ["backbone", "snapshot"]}, SAVE),
     "iter_num_in_snapshot": Effect("1", lambda c: list(observe.snapshots(c)), [], ["snapshot_1", "snapshot_2"], INLINE),
     "save_last_snapshot": Effect("1", observe.snapshots, {}, FULL, INLINE),
+    "head_stats": Effect("2", observe.head_steps, [], [2, 4], f"{INLINE} --train_iter 4"),
     "loss_print_frequency": Effect("2", logged("step"), [1, 2, 3, 4], [2, 4], f"{INLINE} --train_iter 4"),
     "log_dir": Effect("{folder}/said", observe.log_place, "log", "said", INLINE),
     # verification

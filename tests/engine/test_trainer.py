@@ -15,6 +15,7 @@ from engine.reporting import RankReporter
 from engine.snapshot import Snapshot, find_newest
 from engine.train import find_start
 from engine.trainer import Trainer
+from ops.class_shards import initial_class_rows
 from tests.support.tiny import make_trainer, read_losses, read_metrics, tiny_config, tiny_network, train
 
 NETWORK = tiny_network(dropout=0.4, batch_norm=True)
@@ -94,7 +95,11 @@ def test_backbone_only_snapshots_do_not_resume(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "network", "message"),
     [
-        ({"num_classes": 30}, {}, "num_classes=31, this run 30; try --pretrained"),
+        (
+            {"num_classes": 30},
+            {},
+            "num_classes=31, this run 30: classes can be added, not taken away",
+        ),
         ({"loss": "softmax"}, {}, "no fc7_bias: it was trained with another loss; try --pretrained"),
         ({}, {"batch_norm": True}, r"\(network y1\) does not fit: .*bn0_"),
     ],
@@ -106,6 +111,20 @@ def test_a_snapshot_of_another_run_is_refused(
     given = str(newest(tmp_path).path)
     with pytest.raises(UserError, match=message):
         make_trainer(tiny_config(tmp_path / "other", model_load_dir=given, **changes), tiny_network(**network))
+
+
+@pytest.mark.parametrize("partial_fc", [False, True])
+def test_classes_can_be_added(tmp_path: Path, partial_fc: bool) -> None:
+    train(tiny_config(tmp_path, train_iter=3, save_last_snapshot=True), tiny_network())
+    before = newest(tmp_path).head_rows(0, 31)
+    more = {"num_classes": 37, "partial_fc": partial_fc, "sample_ratio": 0.5, "save_last_snapshot": True}
+    given = {"model_load_dir": str(newest(tmp_path).path), "lr": 0.0, "train_iter": 4}
+    config = tiny_config(tmp_path / "more", **given, **more)
+    train(config, tiny_network())
+    after = newest(tmp_path / "more").head_rows(0, 37)
+    np.testing.assert_array_equal(after["fc7_weight"][:31], before["fc7_weight"])
+    np.testing.assert_array_equal(after["fc7_weight"][31:], initial_class_rows(config.seed, 31, 37, 16))
+    assert np.abs(before["fc7_weight_momentum"]).max() > 0
 
 
 def test_diverging_run_stops_with_advice_and_keeps_the_last_good_snapshot(tmp_path: Path) -> None:

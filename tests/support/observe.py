@@ -205,6 +205,11 @@ def logged(key: str) -> Observer:
     return lambda config: [round(line[key], 6) for line in read_metrics(run(config))]
 
 
+def head_steps(config: EasyDict) -> list[int]:
+    """Return the steps whose metrics say how the class centres lie."""
+    return [line["step"] for line in read_metrics(run(config), "head")]
+
+
 def log_place(config: EasyDict) -> str:
     """Return the name of the folder that holds the run's folder with train.log."""
     (found,) = Path(config.models_root).parent.rglob("train.log") if run(config) else ()

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from backbones import build_graph
+from backbones.flops import count_parameters
+from common.errors import UserError
+from engine.memory import MemoryEstimate, check_memory, estimate_memory, free_memory
+
+CONFIG = {
+    "num_classes": 1001, "emb_size": 64, "train_batch_size": 8, "model_parallel": True, "partial_fc": False,
+    "sample_ratio": 0.1, "use_bf16": False,
+}  # fmt: skip
+NETWORK = {"net_name": "fresnet", "num_layers": 18, "emb_size": 64}
+
+
+def estimate(ranks: int = 1, **changes: object) -> MemoryEstimate:
+    return estimate_memory({**CONFIG, **changes}, build_graph(NETWORK), ranks)
+
+
+def test_class_rows_are_shared_by_the_ranks_of_a_split_head_only():
+    assert estimate().fc7 == estimate().momentum == 1001 * 64 * 4
+    assert estimate(2).fc7 == 501 * 64 * 4
+    assert estimate(2, model_parallel=False).fc7 == 1001 * 64 * 4
+
+
+def test_partial_fc_takes_less_in_a_step():
+    whole, part = estimate(), estimate(partial_fc=True)
+    assert part.fc7 == whole.fc7
+    assert part.logits == pytest.approx(whole.logits * 101 / 1001)
+    assert part.rows_in_step < whole.rows_in_step / 5
+
+
+def test_the_backbone_counts_with_momentum_and_gradient():
+    parameters = count_parameters(build_graph(NETWORK))
+    assert 3 * 4 * parameters * 0.99 < estimate().backbone < 3 * 4 * parameters * 1.02
+    assert estimate(use_bf16=True).activations * 2 == estimate().activations
+    assert estimate(2).activations * 2 == estimate().activations
+    assert 2 * 4 * parameters < estimate().snapshot - 2 * estimate().fc7 < 2.02 * 4 * parameters
+
+
+def test_what_cannot_fit_is_an_error_and_what_may_not_a_warning():
+    whole = estimate()
+    assert check_memory(whole, 2, 2 * whole.rank) == ""
+    assert check_memory(whole, 2, 2 * whole.rank - 1).startswith("warning: 2 rank(s) here")
+    with pytest.raises(UserError, match=r"2 rank\(s\) here, 0.00 GB are free"):
+        check_memory(whole, 2, 1000)
+
+
+def test_a_container_s_limit_counts(tmp_path: Path):
+    meminfo, limit = tmp_path / "meminfo", tmp_path / "memory.max"
+    meminfo.write_text("MemTotal:       2000 kB\nMemAvailable:   1000 kB\n")
+    assert free_memory(meminfo, limit) == 1000 * 1024
+    (tmp_path / "memory.current").write_text("5000\n")
+    limit.write_text("max\n")
+    assert free_memory(meminfo, limit) == 1000 * 1024
+    limit.write_text("8000\n")
+    assert free_memory(meminfo, limit) == 3000

@@ -1,0 +1,62 @@
+"""Write a snapshot's class centres as one file: ``python tools/merge_fc7.py --model_load_dir DIR --output fc7.npy``.
+
+However many shards the snapshot has, the file is numpy's float32 [classes, E], row c being class c. It is copied
+piece by piece, so it may be larger than memory. ``--array fc7_bias`` takes the bias of a plain softmax,
+``fc7_weight_momentum`` the momentum.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from common.errors import UserError, run_command
+from common.files import atomic_file
+from common.progress import progress
+from engine.snapshot import Snapshot
+
+CHUNK = 65536  # rows
+
+
+def merge_fc7(snapshot: Snapshot, array: str, output: Path) -> tuple[int, ...]:
+    """Write the array ``array`` of all shards to ``output``; return its shape.
+
+    Raises:
+        UserError: the snapshot has no class rows or no such array.
+    """
+    if not snapshot.is_full:
+        raise UserError(f"{snapshot.path} is a backbone-only snapshot: it has no class rows")
+    classes = snapshot.about["fc7"]["num_classes"]
+    empty = snapshot.head_rows(0, 0)
+    if array not in empty:
+        raise UserError(f"--array {array}: {snapshot.path} has {', '.join(sorted(empty))}")
+    shape = (classes, *empty[array].shape[1:])
+    with atomic_file(output) as file:
+        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for start in progress(range(0, classes, CHUNK), desc="rows", unit="chunk"):
+            rows = snapshot.head_rows(start, min(start + CHUNK, classes))[array]
+            file.write(np.ascontiguousarray(rows, np.float32).tobytes())
+    return shape
+
+
+def main() -> None:
+    """Parse the command line and write the file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model_load_dir", required=True, help="the snapshot")
+    parser.add_argument("--output", required=True, help="the .npy file to write")
+    parser.add_argument("--array", default="fc7_weight", help="what to take")
+    args = parser.parse_args()
+    if not args.output.endswith(".npy"):
+        raise UserError(f"--output {args.output}: the file is numpy's, so its name ends in .npy")
+    shape = merge_fc7(Snapshot.open(args.model_load_dir), args.array, Path(args.output))
+    print(f"{args.output}: {args.array} {' x '.join(map(str, shape))}")
+
+
+if __name__ == "__main__":
+    run_command(main)
