@@ -167,7 +167,8 @@ def bench(classes: int, ratio: float, ranks: int, args: argparse.Namespace) -> d
     absent = [{"name": m.contestant.name, "reason": m.failure} for m in measured if m.failure]
     for absence in absent:
         print(f"not measured: {absence['name']}: {absence['reason']}")
-    print(describe_load(other), flush=True)
+    if ranks == 1:  # of several, the others are nobody's children when they end, and count as strangers
+        print(describe_load(other), flush=True)
     return {**job, "received_bytes": received, "rows": [asdict(row) for row in rows], "absent": absent}
 
 

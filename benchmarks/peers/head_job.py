@@ -9,9 +9,12 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from benchmarks.peers.protocol import Contestant, serve
 
 SCALE, MARGIN = 64.0, 0.5  # ArcFace
 UPDATE = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.0005, "fc7_lr_mult": 1.0, "fc7_wd_mult": 1.0}
@@ -52,6 +55,10 @@ def join_ranks(job: dict[str, Any], module: str) -> int:
     return rank
 
 
-def given_job() -> dict[str, Any] | None:
-    """Return the job of a rank other than 0, which has it from its command line."""
-    return json.loads(sys.argv[1]) if len(sys.argv) > 2 else None
+def serve_ranks(build: Callable[[dict[str, Any]], Contestant]) -> None:
+    """Take turns as rank 0; as another rank, which has the job from its command line, step whenever rank 0 does."""
+    if len(sys.argv) == 1:
+        serve(build)
+    contestant = build(json.loads(sys.argv[1]))
+    while True:
+        contestant.step()

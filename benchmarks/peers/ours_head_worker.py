@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.peers.head_job import MARGIN, SCALE, SEED, UPDATE, embeddings_of, given_job, join_ranks, labels_of
-from benchmarks.peers.protocol import Contestant, serve
+from benchmarks.peers.head_job import MARGIN, SCALE, SEED, UPDATE, embeddings_of, join_ranks, labels_of, serve_ranks
+from benchmarks.peers.protocol import Contestant
 
 
 class HeadContestant(Contestant):
@@ -47,15 +47,5 @@ class HeadContestant(Contestant):
         return [value]
 
 
-def follow(job: dict[str, Any]) -> None:
-    """Be a rank other than 0: every step waits for rank 0's."""
-    contestant = HeadContestant(job)
-    while True:
-        contestant.step()
-
-
 if __name__ == "__main__":
-    others_job = given_job()
-    if others_job is not None:
-        follow(others_job)
-    serve(HeadContestant)
+    serve_ranks(HeadContestant)

@@ -13,8 +13,8 @@ import torch
 import torch.distributed as dist
 from torch.nn import functional
 
-from benchmarks.peers.head_job import MARGIN, SCALE, SEED, UPDATE, embeddings_of, given_job, join_ranks, labels_of
-from benchmarks.peers.protocol import Contestant, serve
+from benchmarks.peers.head_job import MARGIN, SCALE, SEED, UPDATE, embeddings_of, join_ranks, labels_of, serve_ranks
+from benchmarks.peers.protocol import Contestant
 
 
 class _GatherAll(torch.autograd.Function):
@@ -120,15 +120,5 @@ class TorchHead(Contestant):
         return (total.log() - _SumOverRanks.apply(mine)).mean()
 
 
-def follow(job: dict[str, Any]) -> None:
-    """Be a rank other than 0: every step waits for rank 0's."""
-    contestant = TorchHead(job)
-    while True:
-        contestant.step()
-
-
 if __name__ == "__main__":
-    others_job = given_job()
-    if others_job is not None:
-        follow(others_job)
-    serve(TorchHead)
+    serve_ranks(TorchHead)

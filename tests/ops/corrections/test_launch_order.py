@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
-from common.compiling import run_tool
 from ops.corrections import build_library
+from tests.support.stand_in import build_stand_in, run_python
 
-ROOT = Path(__file__).parents[3]
 ENQUEUE = "_ZN7oneflow2vm19LazyJobStreamPolicy14EnqueueNNGraphERKSt10shared_ptrINS_9NNGraphIfEE"
 DEQUEUE = "_ZN7oneflow2vm19LazyJobStreamPolicy14DequeueNNGraphEv"
 # In place of OneFlow's library: writes down who was called.
@@ -47,17 +44,10 @@ print(ctypes.CDLL(str(build_library(default_cache()))).insightface_launches())
 """
 
 
-def run(code: str, *arguments: str) -> str:
-    command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120).stdout.strip()
-
-
 def test_taking_a_note_waits_until_there_is_one(tmp_path: Path) -> None:
-    (tmp_path / "fake.c").write_text(FAKE)
-    fake = tmp_path / "liboneflow-fake.so"
-    run_tool(["cc", "-shared", "-fPIC", str(tmp_path / "fake.c"), "-o", str(fake)])
-    assert run(RACE, str(build_library(tmp_path)), str(fake)) == "EED"
+    fake = build_stand_in(tmp_path, FAKE)
+    assert run_python(RACE, str(build_library(tmp_path)), str(fake)) == "EED"
 
 
 def test_oneflow_calls_them() -> None:
-    assert run(GRAPH) == "5"
+    assert run_python(GRAPH) == "5"

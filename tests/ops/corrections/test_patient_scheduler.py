@@ -1,14 +1,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
-from common.compiling import run_tool
 from ops.corrections import SOURCES, build_library
+from tests.support.stand_in import build_stand_in, run_python
 
-ROOT = Path(__file__).parents[3]
 QUERY = "".join(re.findall(r'"(.*?)"', (SOURCES / "patient_scheduler.c").read_text().split("#define QUERY")[1])[:2])
 # In place of OneFlow's library: the answer is what the status points to.
 FAKE = f"""
@@ -48,17 +45,10 @@ print((naps() - before) / (time.perf_counter() - start))
 """
 
 
-def run(code: str, *arguments: str) -> str:
-    command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120).stdout.strip()
-
-
 def test_only_long_waits_are_slept_through(tmp_path: Path) -> None:
-    (tmp_path / "fake.c").write_text(FAKE)
-    fake = tmp_path / "liboneflow-fake.so"
-    run_tool(["cc", "-shared", "-fPIC", str(tmp_path / "fake.c"), "-o", str(fake)])
-    assert run(ANSWERS, str(build_library(tmp_path)), str(fake)) == "0 5 5 5"
+    fake = build_stand_in(tmp_path, FAKE)
+    assert run_python(ANSWERS, str(build_library(tmp_path)), str(fake)) == "0 5 5 5"
 
 
 def test_oneflow_s_scheduler_sleeps_while_a_graph_runs() -> None:
-    assert float(run(GRAPH)) > 100  # naps a second
+    assert float(run_python(GRAPH)) > 100  # naps a second
