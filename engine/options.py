@@ -90,6 +90,8 @@ MODEL_OPTIONS = (
     Option("loss_m1", float, STRUCTURE, "angle factor of the combined margin cos(m1*theta + m2) - m3"),
     Option("loss_m2", float, STRUCTURE, "added angle of the combined margin"),
     Option("loss_m3", float, STRUCTURE, "subtracted cosine of the combined margin"),
+    Option("easy_margin", parse_bool, STRUCTURE, "the combined margin for positive cosines alone"),
+    Option("interclass_filtering_threshold", float, STRUCTURE, "leave out negatives with a larger cosine; 0: none"),
     Option("fc7_no_bias", parse_bool, STRUCTURE, "softmax without a bias"),
     Option("fc7_lr_mult", float, STRUCTURE, "learning rate factor of the fc7 weight"),
     Option("fc7_wd_mult", float, STRUCTURE, "weight decay factor of the fc7 weight"),

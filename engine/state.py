@@ -67,6 +67,7 @@ def read_head(head: Head, momentum: Mapping[str, np.ndarray], world: World) -> t
     shards = [HeadShard(i, layout.shards, *layout.real_rows(i), {}) for i in range(layout.shards)]
     listed = [{"file": s.file, "rows": [s.start, s.stop]} for s in shards]
     about = {"num_classes": layout.num_classes, "emb_size": int(head.weight.shape[1]), "shards": listed}
+    about["loss_state"] = head.loss.read_state()
     if head.shard != world.rank:
         return None, about
     start, stop = layout.real_rows(head.shard)
@@ -77,6 +78,8 @@ def read_head(head: Head, momentum: Mapping[str, np.ndarray], world: World) -> t
 def load_head(head: Head, snapshot: Snapshot) -> dict[str, np.ndarray]:
     """Fill this rank's class rows from the snapshot, whatever number of shards it has; return their momentum.
 
+    The moving values of the loss come from there too, unless the snapshot is of a loss with others.
+
     Raises:
         UserError: the snapshot is of another number of classes, embedding length or loss family.
     """
@@ -85,6 +88,7 @@ def load_head(head: Head, snapshot: Snapshot) -> dict[str, np.ndarray]:
     for key, value in wanted.items():
         if about[key] != value:
             raise UserError(f"{snapshot.path} has {key}={about[key]}, this run {value}; try --pretrained")
+    head.loss.load_state(about.get("loss_state", {}))
     start, stop = head.shards.real_rows(head.shard)
     rows = snapshot.head_rows(start, stop)
     momentum = {}

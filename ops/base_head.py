@@ -8,6 +8,7 @@ import numpy as np
 
 from ops import flow
 from ops.class_shards import ClassShards, initial_class_rows
+from ops.margin_softmax import MarginSoftmax
 from ops.row_bank import RowBank
 
 
@@ -33,9 +34,12 @@ class Head(flow.nn.Module):
         shard: which of the shards this rank holds.
         weight: fc7 weight, global [shards.padded, E], split(0) or broadcast.
         bias: global [shards.padded] if there is one, else None.
+        loss: what computes with the rows, and keeps the moving values of the losses that have such.
         banks: what updates the parameters of which a step trains some rows only, by their names; empty where each step
             trains all rows.
     """
+
+    loss: MarginSoftmax
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from ops import flow
 from ops.base_head import Head, Ranks
 from ops.class_sampling import ClassSampling
 from ops.margin_softmax import MarginSoftmax, make_padding
-from ops.margins import CombinedMargin
+from ops.margins import Margin
 from ops.row_bank import make_row_bank
 
 
@@ -33,7 +33,7 @@ class PartialFCHead(Head):
         placement: flow.placement,
         rank: int,
         *,
-        margin: CombinedMargin | None,
+        margin: Margin | None,
         scale: float,
         sample_ratio: float,
         batch_size: int,
@@ -57,7 +57,7 @@ class PartialFCHead(Head):
         super().__init__(num_classes, emb_size, placement, rank, model_parallel=True, bias=bias, seed=seed)
         self.sampling = ClassSampling(self.shards, sample_ratio, batch_size, seed)
         self.banks = {name: make_row_bank(parameter.to_local().detach()) for name, parameter in self.named_parameters()}
-        self._loss = MarginSoftmax(
+        self.loss = MarginSoftmax(
             self.shards.shards, self.sampling.slots, self.shard, placement,
             margin=margin, scale=scale, model_parallel=True,
         )  # fmt: skip
@@ -91,4 +91,4 @@ class PartialFCHead(Head):
                 if there is one.
         """
         weight, bias = [*(tensor.requires_grad_() for tensor in rows), None][:2]
-        return self._loss(embeddings, labels, weight, bias, padding)
+        return self.loss(embeddings, labels, weight, bias, padding)

@@ -21,6 +21,7 @@ from engine.options import TRAIN_TABLE
 from ops.class_shards import initial_class_rows
 from tests.support import observe
 from tests.support.head_reference import compute_head
+from tests.support.loss_reference import FIRST_STATE, compute_loss
 from tests.support.observe import head_loss, logged, movement, or_error, structure
 from tests.support.ranks import free_port
 from tests.support.tiny import IMAGE_SIZE
@@ -70,6 +71,16 @@ def margin_loss(m1: float, m2: float, m3: float, scale: float) -> Any:
     return pytest.approx(loss, rel=1e-5)
 
 
+def cosine_loss(loss: str, **changes: Any) -> Any:
+    """Return the reference loss of ``head_loss`` for a loss of sample_config with other values of some keys."""
+    config = {**sample_config.config, **sample_config.loss[loss], **changes}
+    weight = initial_class_rows(sample_config.default.seed, 0, 7, 16)
+    values = compute_loss(
+        config, observe.head_embeddings(16), weight, observe.HEAD_LABELS, FIRST_STATE[config["loss_name"]]
+    )
+    return pytest.approx(values.loss, rel=1e-5)
+
+
 def near(value: float) -> Any:
     return pytest.approx(value, rel=1e-4)
 
@@ -117,6 +128,10 @@ EFFECTS: dict[str, Effect] = {
     "loss_m1": Effect("1.35", head_loss, margin_loss(1, 0.5, 0, 64), margin_loss(1.35, 0.5, 0, 64), HEAD),
     "loss_m2": Effect("0.1", head_loss, margin_loss(1, 0.5, 0, 64), margin_loss(1, 0.1, 0, 64), HEAD),
     "loss_m3": Effect("0.35", head_loss, margin_loss(1, 0.5, 0, 64), margin_loss(1, 0.5, 0.35, 64), HEAD),
+    "easy_margin": Effect("1", head_loss, cosine_loss("arcface"), cosine_loss("arcface", easy_margin=True), HEAD),
+    "interclass_filtering_threshold": Effect(
+        "0.1", head_loss, cosine_loss("arcface"), cosine_loss("arcface", interclass_filtering_threshold=0.1), HEAD
+    ),
     "fc7_no_bias": Effect("1", lambda c: observe.head(c).bias is not None, True, False, SOFTMAX),
     "fc7_lr_mult": Effect("10", movement("fc7"), near(0.10005), near(1.0005), HEAD),
     "fc7_wd_mult": Effect("10", movement("fc7"), near(0.10005), near(0.1005), HEAD),

@@ -1,0 +1,32 @@
+"""The losses by name: from the settings of a run to what they do to cosines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from common.errors import lookup
+from ops.interclass_filtering import InterclassFiltering
+from ops.margins import CombinedMargin, Margin
+
+
+def _combined_margin(config: Mapping[str, Any]) -> Margin:
+    return CombinedMargin(config["loss_m1"], config["loss_m2"], config["loss_m3"], config["easy_margin"])
+
+
+LOSSES = {
+    "softmax": lambda _: None,
+    "margin_softmax": _combined_margin,
+}
+
+
+def build_margin(config: Mapping[str, Any]) -> Margin | None:
+    """Return what the loss ``loss_name`` does to cosines; None is the plain softmax.
+
+    Raises:
+        UserError: the loss is unknown; the message lists the known ones.
+    """
+    margin = lookup(LOSSES, config["loss_name"], "loss_name")(config)
+    if margin is None or not config["interclass_filtering_threshold"]:
+        return margin
+    return InterclassFiltering(margin, config["interclass_filtering_threshold"])

@@ -1,0 +1,97 @@
+"""The losses on cosines in float64 numpy, written from the papers; their gradients are central differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+DIFFERENCE = 1e-6  # of the largest value in a row
+
+
+@dataclass(frozen=True)
+class LossValues:
+    """What a step computes, and the state after it. ``weight`` and ``embeddings`` are gradients."""
+
+    loss: float
+    correct: int
+    embeddings: np.ndarray
+    weight: np.ndarray
+    state: dict[str, float]
+
+
+@dataclass(frozen=True)
+class _Batch:
+    config: Mapping[str, Any]
+    labels: np.ndarray
+    state: dict[str, float]  # of this step
+    length: np.ndarray  # as a constant
+
+
+def _combined(batch: _Batch, cosine: np.ndarray, length: np.ndarray) -> np.ndarray:
+    config, own = batch.config, np.arange(len(cosine))
+    target = cosine[own, batch.labels]
+    margin = np.cos(config["loss_m1"] * np.arccos(target) + config["loss_m2"]) - config["loss_m3"]
+    cosine[own, batch.labels] = np.where(target > 0, margin, target) if config["easy_margin"] else margin
+    return config["loss_s"] * cosine
+
+
+LOGITS: dict[str, Callable[[_Batch, np.ndarray, np.ndarray], np.ndarray]] = {
+    "margin_softmax": _combined,
+}
+FIRST_STATE = {
+    "margin_softmax": {},
+}
+
+
+def _find_cosines(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    return (x / np.linalg.norm(x, axis=1, keepdims=True)) @ (w / np.linalg.norm(w, axis=1, keepdims=True)).T
+
+
+def _move(config: Mapping[str, Any], state: dict[str, float], target: np.ndarray, length: np.ndarray) -> dict:
+    clipped = np.clip(length, 1e-3, 100)
+    seen = {"t": target.mean(), "length_mean": clipped.mean(), "length_std": clipped.std(ddof=1)}
+    moved = {}
+    for name, value in state.items():
+        moved[name] = value + 1 if name == "iteration" else value + config["loss_t_alpha"] * (seen[name] - value)
+    return moved
+
+
+def _differentiate(function: Callable[[np.ndarray], float], at: np.ndarray) -> np.ndarray:
+    gradient, point = np.zeros_like(at), at.copy()
+    for place in np.ndindex(*at.shape):
+        width, values = DIFFERENCE * np.abs(at[place[0]]).max(), []
+        for sign in (1, -1):
+            point[place] = at[place] + sign * width
+            values.append(function(point))
+        point[place] = at[place]
+        gradient[place] = (values[0] - values[1]) / (2 * width)
+    return gradient
+
+
+def compute_loss(
+    config: Mapping[str, Any], embeddings: np.ndarray, weight: np.ndarray, labels: np.ndarray, state: dict[str, float]
+) -> LossValues:
+    """Return a step of the loss of ``config`` on [B, E] embeddings and [C, E] rows, from the ``state`` before it."""
+    x, w = embeddings.astype(np.float64), weight.astype(np.float64)
+    own, length = np.arange(len(x)), np.linalg.norm(x, axis=1)
+    cosine = _find_cosines(x, w)
+    correct = int((cosine.argmax(axis=1) == labels).sum())
+    state = _move(config, state, cosine[own, labels], length)
+    batch = _Batch(config, labels, state, length)
+
+    def loss(x: np.ndarray, w: np.ndarray) -> float:
+        cosine = _find_cosines(x, w)
+        threshold = config["interclass_filtering_threshold"]
+        if threshold:
+            near = cosine > threshold
+            near[own, labels] = False
+            cosine[near] = 0
+        logits = LOGITS[config["loss_name"]](batch, cosine, np.linalg.norm(x, axis=1))
+        shifted = logits - logits.max(axis=1, keepdims=True)
+        return float((np.log(np.exp(shifted).sum(axis=1)) - shifted[own, labels]).mean())
+
+    d_x, d_w = _differentiate(lambda moved: loss(moved, w), x), _differentiate(lambda moved: loss(x, moved), w)
+    return LossValues(loss(x, w), correct, d_x, d_w, state)
