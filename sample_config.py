@@ -23,6 +23,10 @@ config.loss_s = 64.0
 config.loss_m1 = 1.0
 config.loss_m2 = 0.0
 config.loss_m3 = 0.0
+config.loss_lambda_base = 1000.0
+config.loss_lambda_gamma = 0.12
+config.loss_lambda_power = 1.0
+config.loss_lambda_min = 5.0
 config.easy_margin = False
 config.interclass_filtering_threshold = 0.0
 config.fc7_lr_mult = 1.0
@@ -103,6 +107,7 @@ loss.nsoftmax = edict(loss_name="margin_softmax", loss_m1=1.0, loss_m2=0.0, loss
 loss.arcface = edict(loss_name="margin_softmax", loss_m1=1.0, loss_m2=0.5, loss_m3=0.0)
 loss.cosface = edict(loss_name="margin_softmax", loss_m1=1.0, loss_m2=0.0, loss_m3=0.35)
 loss.combined = edict(loss_name="margin_softmax", loss_m1=1.0, loss_m2=0.3, loss_m3=0.2)
+loss.sphereface = edict(loss_name="sphereface", loss_m1=4.0)
 
 # ---------------------------------------------------------------- defaults of a run
 default = edict()

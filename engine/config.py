@@ -29,7 +29,7 @@ from engine.snapshot import Snapshot
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLES = ("config", "default", "network", "dataset", "loss")
-LOSSES = ("softmax", "margin_softmax")
+LOSSES = ("softmax", "margin_softmax", "sphereface")
 _ACCEPTED = {bool: (bool, int), float: (float, int), list: (list, tuple)}  # in config.py, beyond the same type
 
 
@@ -202,6 +202,12 @@ def _check_run(config: EasyDict) -> None:
 def _check_loss(config: EasyDict) -> None:
     lookup(dict.fromkeys(LOSSES), config.loss_name, "loss_name")
     _require(config.loss_s > 0, f"--loss_s {config.loss_s} must be positive")
+    for key in ("loss_lambda_base", "loss_lambda_gamma", "loss_lambda_power", "loss_lambda_min"):
+        _require(config[key] >= 0, f"--{key} {config[key]} must not be negative")
+    _require(
+        config.loss_name != "sphereface" or (config.loss_m1 >= 1 and config.loss_m1 % 1 == 0),
+        f"--loss_m1 {config.loss_m1}: the margin of sphereface is a whole number from 1",
+    )
     _require(
         not config.easy_margin or config.loss_name == "margin_softmax",
         f"--easy_margin 1 is for arcface, cosface and combined; --loss {config.loss} has no such margin",

@@ -8,15 +8,22 @@ from typing import Any
 from common.errors import lookup
 from ops.interclass_filtering import InterclassFiltering
 from ops.margins import CombinedMargin, Margin
+from ops.sphereface import SphereFace
 
 
 def _combined_margin(config: Mapping[str, Any]) -> Margin:
     return CombinedMargin(config["loss_m1"], config["loss_m2"], config["loss_m3"], config["easy_margin"])
 
 
+def _sphereface(config: Mapping[str, Any]) -> Margin:
+    schedule = (config[f"loss_lambda_{key}"] for key in ("base", "gamma", "power", "min"))
+    return SphereFace(int(config["loss_m1"]), *schedule)
+
+
 LOSSES = {
     "softmax": lambda _: None,
     "margin_softmax": _combined_margin,
+    "sphereface": _sphereface,
 }
 
 

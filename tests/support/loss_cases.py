@@ -57,4 +57,7 @@ CASES = (
     LossCase("easy_arcface", "arcface", {"easy_margin": True}),
     LossCase("easy_combined", "combined", {"easy_margin": True}),
     LossCase("filtered_arcface", "arcface", {"interclass_filtering_threshold": 0.3}),
+    LossCase("sphereface", "sphereface"),
+    LossCase("sphereface_late", "sphereface", {"loss_m1": 3.0, "loss_lambda_base": 4.0, "loss_lambda_min": 3.3}),
+    LossCase("sphereface_without_margin", "sphereface", {"loss_m1": 1.0}),
 )

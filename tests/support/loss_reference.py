@@ -38,11 +38,28 @@ def _combined(batch: _Batch, cosine: np.ndarray, length: np.ndarray) -> np.ndarr
     return config["loss_s"] * cosine
 
 
+def _find_lambda(config: Mapping[str, Any], step: float) -> float:
+    falling = config["loss_lambda_base"] * (1 + config["loss_lambda_gamma"] * step) ** -config["loss_lambda_power"]
+    return max(config["loss_lambda_min"], falling)
+
+
+def _sphereface(batch: _Batch, cosine: np.ndarray, length: np.ndarray) -> np.ndarray:
+    own, m = np.arange(len(cosine)), batch.config["loss_m1"]
+    strength = _find_lambda(batch.config, batch.state["iteration"])
+    theta = np.arccos(cosine[own, batch.labels])
+    k = np.floor(theta * m / np.pi)
+    psi = np.where(k % 2 == 0, 1, -1) * np.cos(m * theta) - 2 * k
+    cosine[own, batch.labels] = (strength * np.cos(theta) + psi) / (1 + strength)
+    return length[:, None] * cosine
+
+
 LOGITS: dict[str, Callable[[_Batch, np.ndarray, np.ndarray], np.ndarray]] = {
     "margin_softmax": _combined,
+    "sphereface": _sphereface,
 }
 FIRST_STATE = {
     "margin_softmax": {},
+    "sphereface": {"iteration": 0.0},
 }
 
 
