@@ -23,6 +23,7 @@ config.loss_s = 64.0
 config.loss_m1 = 1.0
 config.loss_m2 = 0.0
 config.loss_m3 = 0.0
+config.loss_t_alpha = 0.01
 config.loss_lambda_base = 1000.0
 config.loss_lambda_gamma = 0.12
 config.loss_lambda_power = 1.0
@@ -108,6 +109,7 @@ loss.arcface = edict(loss_name="margin_softmax", loss_m1=1.0, loss_m2=0.5, loss_
 loss.cosface = edict(loss_name="margin_softmax", loss_m1=1.0, loss_m2=0.0, loss_m3=0.35)
 loss.combined = edict(loss_name="margin_softmax", loss_m1=1.0, loss_m2=0.3, loss_m3=0.2)
 loss.sphereface = edict(loss_name="sphereface", loss_m1=4.0)
+loss.curricularface = edict(loss_name="curricularface", loss_m2=0.5)
 
 # ---------------------------------------------------------------- defaults of a run
 default = edict()

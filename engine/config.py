@@ -29,7 +29,7 @@ from engine.snapshot import Snapshot
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLES = ("config", "default", "network", "dataset", "loss")
-LOSSES = ("softmax", "margin_softmax", "sphereface")
+LOSSES = ("softmax", "margin_softmax", "sphereface", "curricularface")
 _ACCEPTED = {bool: (bool, int), float: (float, int), list: (list, tuple)}  # in config.py, beyond the same type
 
 
@@ -204,6 +204,7 @@ def _check_loss(config: EasyDict) -> None:
     _require(config.loss_s > 0, f"--loss_s {config.loss_s} must be positive")
     for key in ("loss_lambda_base", "loss_lambda_gamma", "loss_lambda_power", "loss_lambda_min"):
         _require(config[key] >= 0, f"--{key} {config[key]} must not be negative")
+    _require(0 < config.loss_t_alpha <= 1, f"--loss_t_alpha {config.loss_t_alpha} must be above 0 and at most 1")
     _require(
         config.loss_name != "sphereface" or (config.loss_m1 >= 1 and config.loss_m1 % 1 == 0),
         f"--loss_m1 {config.loss_m1}: the margin of sphereface is a whole number from 1",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.errors import lookup
+from ops.curricularface import CurricularFace
 from ops.interclass_filtering import InterclassFiltering
 from ops.margins import CombinedMargin, Margin
 from ops.sphereface import SphereFace
@@ -20,10 +21,15 @@ def _sphereface(config: Mapping[str, Any]) -> Margin:
     return SphereFace(int(config["loss_m1"]), *schedule)
 
 
+def _curricularface(config: Mapping[str, Any]) -> Margin:
+    return CurricularFace(config["loss_m2"], config["loss_t_alpha"])
+
+
 LOSSES = {
     "softmax": lambda _: None,
     "margin_softmax": _combined_margin,
     "sphereface": _sphereface,
+    "curricularface": _curricularface,
 }
 
 

@@ -60,4 +60,6 @@ CASES = (
     LossCase("sphereface", "sphereface"),
     LossCase("sphereface_late", "sphereface", {"loss_m1": 3.0, "loss_lambda_base": 4.0, "loss_lambda_min": 3.3}),
     LossCase("sphereface_without_margin", "sphereface", {"loss_m1": 1.0}),
+    LossCase("curricularface_late", "curricularface", {"loss_t_alpha": 0.7}),
+    LossCase("filtered_curricularface", "curricularface", {"interclass_filtering_threshold": 0.3}),
 )

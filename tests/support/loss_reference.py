@@ -53,13 +53,24 @@ def _sphereface(batch: _Batch, cosine: np.ndarray, length: np.ndarray) -> np.nda
     return length[:, None] * cosine
 
 
+def _curricularface(batch: _Batch, cosine: np.ndarray, length: np.ndarray) -> np.ndarray:
+    own, m = np.arange(len(cosine)), batch.config["loss_m2"]
+    target = cosine[own, batch.labels]
+    margin = np.cos(np.arccos(target) + m)
+    changed = np.where(cosine > margin[:, None], cosine * (batch.state["t"] + cosine), cosine)
+    changed[own, batch.labels] = np.where(np.arccos(target) + m < np.pi, margin, target - m * np.sin(m))
+    return batch.config["loss_s"] * changed
+
+
 LOGITS: dict[str, Callable[[_Batch, np.ndarray, np.ndarray], np.ndarray]] = {
     "margin_softmax": _combined,
     "sphereface": _sphereface,
+    "curricularface": _curricularface,
 }
 FIRST_STATE = {
     "margin_softmax": {},
     "sphereface": {"iteration": 0.0},
+    "curricularface": {"t": 0.0},
 }
 
 
