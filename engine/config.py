@@ -29,7 +29,7 @@ from engine.snapshot import Snapshot
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLES = ("config", "default", "network", "dataset", "loss")
-LOSSES = ("softmax", "margin_softmax", "sphereface", "curricularface")
+LOSSES = ("softmax", "margin_softmax", "sphereface", "curricularface", "adaface")
 _ACCEPTED = {bool: (bool, int), float: (float, int), list: (list, tuple)}  # in config.py, beyond the same type
 
 
@@ -202,7 +202,7 @@ def _check_run(config: EasyDict) -> None:
 def _check_loss(config: EasyDict) -> None:
     lookup(dict.fromkeys(LOSSES), config.loss_name, "loss_name")
     _require(config.loss_s > 0, f"--loss_s {config.loss_s} must be positive")
-    for key in ("loss_lambda_base", "loss_lambda_gamma", "loss_lambda_power", "loss_lambda_min"):
+    for key in ("loss_h", "loss_lambda_base", "loss_lambda_gamma", "loss_lambda_power", "loss_lambda_min"):
         _require(config[key] >= 0, f"--{key} {config[key]} must not be negative")
     _require(0 < config.loss_t_alpha <= 1, f"--loss_t_alpha {config.loss_t_alpha} must be above 0 and at most 1")
     _require(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.errors import lookup
+from ops.adaface import AdaFace
 from ops.curricularface import CurricularFace
 from ops.interclass_filtering import InterclassFiltering
 from ops.margins import CombinedMargin, Margin
@@ -25,11 +26,16 @@ def _curricularface(config: Mapping[str, Any]) -> Margin:
     return CurricularFace(config["loss_m2"], config["loss_t_alpha"])
 
 
+def _adaface(config: Mapping[str, Any]) -> Margin:
+    return AdaFace(config["loss_m3"], config["loss_h"], config["loss_t_alpha"])
+
+
 LOSSES = {
     "softmax": lambda _: None,
     "margin_softmax": _combined_margin,
     "sphereface": _sphereface,
     "curricularface": _curricularface,
+    "adaface": _adaface,
 }
 
 

@@ -29,7 +29,7 @@ from tests.support.tiny import IMAGE_SIZE
 # Flags of the runs that both values of an option share. {folder} holds what the fixture ``folder`` makes.
 HEAD = "--network y1 --num_classes 7 --emb_size 16"
 SOFTMAX = f"{HEAD} --loss softmax"
-CURRICULARFACE, SPHEREFACE = f"{HEAD} --loss curricularface", f"{HEAD} --loss sphereface"
+ADAFACE, SPHEREFACE = f"{HEAD} --loss adaface", f"{HEAD} --loss sphereface"
 QUICK = (
     "--use_synthetic_data 1 --num_classes 31 --total_img_num 93 --train_batch_size 8 --train_iter 2 --lr 0.02 "
     "--loss softmax --loss_print_frequency 1 --iter_num_in_snapshot 0 --save_last_snapshot 0"
@@ -129,9 +129,8 @@ EFFECTS: dict[str, Effect] = {
     "loss_m1": Effect("1.35", head_loss, margin_loss(1, 0.5, 0, 64), margin_loss(1.35, 0.5, 0, 64), HEAD),
     "loss_m2": Effect("0.1", head_loss, margin_loss(1, 0.5, 0, 64), margin_loss(1, 0.1, 0, 64), HEAD),
     "loss_m3": Effect("0.35", head_loss, margin_loss(1, 0.5, 0, 64), margin_loss(1, 0.5, 0.35, 64), HEAD),
-    "loss_t_alpha": Effect(
-        "0.5", head_loss, cosine_loss("curricularface"), cosine_loss("curricularface", loss_t_alpha=0.5), CURRICULARFACE
-    ),
+    "loss_h": Effect("1", head_loss, cosine_loss("adaface"), cosine_loss("adaface", loss_h=1), ADAFACE),
+    "loss_t_alpha": Effect("0.5", head_loss, cosine_loss("adaface"), cosine_loss("adaface", loss_t_alpha=0.5), ADAFACE),
     "loss_lambda_base": Effect(
         "100", head_loss, cosine_loss("sphereface"), cosine_loss("sphereface", loss_lambda_base=100), SPHEREFACE
     ),

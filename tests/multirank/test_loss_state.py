@@ -19,6 +19,7 @@ STEPS, SAVED = 5, 3
 LOSSES = {
     "sphereface": {"loss_lambda_base": 9.0, "loss_lambda_gamma": 1.0, "loss_lambda_min": 0.0},
     "curricularface": {"loss_t_alpha": 0.5},
+    "adaface": {"loss_t_alpha": 0.5},
 }
 FORMS = {"full": {}, "partial": {"partial_fc": True, "sample_ratio": 0.2}}
 

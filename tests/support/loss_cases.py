@@ -62,4 +62,6 @@ CASES = (
     LossCase("sphereface_without_margin", "sphereface", {"loss_m1": 1.0}),
     LossCase("curricularface_late", "curricularface", {"loss_t_alpha": 0.7}),
     LossCase("filtered_curricularface", "curricularface", {"interclass_filtering_threshold": 0.3}),
+    LossCase("adaface", "adaface"),
+    LossCase("adaface_late", "adaface", {"loss_t_alpha": 0.95, "loss_h": 1.5}),
 )

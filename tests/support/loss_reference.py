@@ -62,15 +62,27 @@ def _curricularface(batch: _Batch, cosine: np.ndarray, length: np.ndarray) -> np
     return batch.config["loss_s"] * changed
 
 
+def _adaface(batch: _Batch, cosine: np.ndarray, length: np.ndarray) -> np.ndarray:
+    own, m, h = np.arange(len(cosine)), batch.config["loss_m3"], batch.config["loss_h"]
+    clipped = np.clip(batch.length, 1e-3, 100)
+    standard = (clipped - batch.state["length_mean"]) / (batch.state["length_std"] + 1e-3)
+    quality = np.clip(h * standard, -1, 1)
+    theta = np.arccos(np.clip(cosine[own, batch.labels], -0.999, 0.999))
+    cosine[own, batch.labels] = np.cos(np.clip(theta - m * quality, 1e-3, np.pi - 1e-3)) - (m + m * quality)
+    return batch.config["loss_s"] * cosine
+
+
 LOGITS: dict[str, Callable[[_Batch, np.ndarray, np.ndarray], np.ndarray]] = {
     "margin_softmax": _combined,
     "sphereface": _sphereface,
     "curricularface": _curricularface,
+    "adaface": _adaface,
 }
 FIRST_STATE = {
     "margin_softmax": {},
     "sphereface": {"iteration": 0.0},
     "curricularface": {"t": 0.0},
+    "adaface": {"length_mean": 20.0, "length_std": 100.0},
 }
 
 
