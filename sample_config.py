@@ -31,6 +31,7 @@ config.loss_lambda_power = 1.0
 config.loss_lambda_min = 5.0
 config.easy_margin = False
 config.interclass_filtering_threshold = 0.0
+config.num_subcenters = 1
 config.fc7_lr_mult = 1.0
 config.fc7_wd_mult = 1.0
 config.fc7_no_bias = False

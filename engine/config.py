@@ -219,6 +219,11 @@ def _check_loss(config: EasyDict) -> None:
         threshold == 0 or config.loss_name != "softmax",
         f"--interclass_filtering_threshold {threshold} is a cosine; --loss softmax has none",
     )
+    _require(config.num_subcenters > 0, f"--num_subcenters {config.num_subcenters} must be at least 1")
+    _require(
+        config.num_subcenters == 1 or config.loss_name != "softmax",
+        f"--num_subcenters {config.num_subcenters} needs a loss on cosines; --loss softmax is none",
+    )
 
 
 def _check_train(config: EasyDict) -> None:

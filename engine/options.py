@@ -98,6 +98,7 @@ MODEL_OPTIONS = (
     Option("loss_lambda_min", float, STRUCTURE, "SphereFace: the smallest lambda"),
     Option("easy_margin", parse_bool, STRUCTURE, "the combined margin for positive cosines alone"),
     Option("interclass_filtering_threshold", float, STRUCTURE, "leave out negatives with a larger cosine; 0: none"),
+    Option("num_subcenters", int, STRUCTURE, "rows per class, of which the nearest counts (Sub-center ArcFace)"),
     Option("fc7_no_bias", parse_bool, STRUCTURE, "softmax without a bias"),
     Option("fc7_lr_mult", float, STRUCTURE, "learning rate factor of the fc7 weight"),
     Option("fc7_wd_mult", float, STRUCTURE, "weight decay factor of the fc7 weight"),

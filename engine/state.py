@@ -67,11 +67,11 @@ def read_head(head: Head, momentum: Mapping[str, np.ndarray], world: World) -> t
     shards = [HeadShard(i, layout.shards, *layout.real_rows(i), {}) for i in range(layout.shards)]
     listed = [{"file": s.file, "rows": [s.start, s.stop]} for s in shards]
     about = {"num_classes": layout.num_classes, "emb_size": int(head.weight.shape[1]), "shards": listed}
-    about["loss_state"] = head.loss.read_state()
+    about |= {"num_subcenters": head.centres, "loss_state": head.loss.read_state()}
     if head.shard != world.rank:
         return None, about
     start, stop = layout.real_rows(head.shard)
-    rows = {name: array[: stop - start] for name, array in arrays.items()}
+    rows = {name: _by_class(array, head)[: stop - start] for name, array in arrays.items()}
     return HeadShard(head.shard, layout.shards, start, stop, rows), about
 
 
@@ -81,11 +81,12 @@ def load_head(head: Head, snapshot: Snapshot) -> dict[str, np.ndarray]:
     The moving values of the loss come from there too, unless the snapshot is of a loss with others.
 
     Raises:
-        UserError: the snapshot is of another number of classes, embedding length or loss family.
+        UserError: the snapshot is of another number of classes or sub-centers, embedding length or loss family.
     """
     about = snapshot.about["fc7"]
     wanted = {"num_classes": head.shards.num_classes, "emb_size": int(head.weight.shape[1])}
-    for key, value in wanted.items():
+    about = {"num_subcenters": 1, **about}  # snapshots that do not say have one
+    for key, value in {**wanted, "num_subcenters": head.centres}.items():
         if about[key] != value:
             raise UserError(f"{snapshot.path} has {key}={about[key]}, this run {value}; try --pretrained")
     head.loss.load_state(about.get("loss_state", {}))
@@ -97,12 +98,18 @@ def load_head(head: Head, snapshot: Snapshot) -> dict[str, np.ndarray]:
         if key not in rows:
             raise UserError(f"{snapshot.path} has no {key}: it was trained with another loss; try --pretrained")
         local = local_view(parameter)
-        local.copy_(flow.tensor(_pad_rows(rows[key], head.shards.rows), device=local.device))
-        momentum[key] = _pad_rows(rows[f"{key}_momentum"], head.shards.rows)
+        own, buffer = (_pad_rows(rows[name], head.shards.rows, tuple(local.shape)) for name in (key, f"{key}_momentum"))
+        local.copy_(flow.tensor(own, device=local.device))
+        momentum[key] = buffer
     return momentum
 
 
-def _pad_rows(rows: np.ndarray, count: int) -> np.ndarray:
+def _by_class(array: np.ndarray, head: Head) -> np.ndarray:
+    """Return the rows of ``head`` with classes along the first axis: [N, E], with sub-centers [N, K, E]."""
+    return array if head.centres == 1 else array.reshape(-1, head.centres, *array.shape[1:])
+
+
+def _pad_rows(rows: np.ndarray, count: int, shape: tuple[int, ...]) -> np.ndarray:
     padded = np.zeros((count, *rows.shape[1:]), np.float32)
     padded[: len(rows)] = rows
-    return padded
+    return padded.reshape(shape)

@@ -40,12 +40,15 @@ class MarginSoftmaxHead(Head):
         model_parallel: bool,
         bias: bool = False,
         seed: int = 0,
+        centres: int = 1,
     ) -> None:
         """Make the head; without a margin it is the plain softmax on raw embeddings and ``scale`` is unused."""
-        super().__init__(num_classes, emb_size, placement, rank, model_parallel=model_parallel, bias=bias, seed=seed)
+        super().__init__(
+            num_classes, emb_size, placement, rank, model_parallel=model_parallel, bias=bias, seed=seed, centres=centres
+        )
         self.loss = MarginSoftmax(
             self.shards.shards, self.shards.rows, self.shard, placement,
-            margin=margin, scale=scale, model_parallel=model_parallel,
+            margin=margin, scale=scale, model_parallel=model_parallel, centres=centres,
         )  # fmt: skip
         padding = None
         if self.shards.padded > num_classes:
@@ -80,7 +83,10 @@ def build_head(config: Mapping[str, Any], placement: flow.placement, rank: int) 
     """
     margin = build_margin(config)
     bias = margin is None and not config["fc7_no_bias"]
-    common = {"margin": margin, "scale": config["loss_s"], "bias": bias, "seed": config["seed"]}
+    common = {
+        "margin": margin, "scale": config["loss_s"], "bias": bias, "seed": config["seed"],
+        "centres": config["num_subcenters"],
+    }  # fmt: skip
     sizes = (config["num_classes"], config["emb_size"], placement, rank)
     if config["partial_fc"]:
         batch_size, ratio = config["train_batch_size"], config["sample_ratio"]

@@ -38,12 +38,15 @@ class MarginSoftmax(flow.nn.Module):
         margin: Margin | None,
         scale: float,
         model_parallel: bool,
+        centres: int = 1,
     ) -> None:
         """Compute with ``shards`` times ``rows`` class rows, of which this rank holds number ``shard``.
 
-        Without a margin this is the plain softmax on raw embeddings and rows, and ``scale`` is unused.
+        Without a margin this is the plain softmax on raw embeddings and rows, and ``scale`` is unused. With several
+        ``centres`` each row is that many, and the nearest counts (Deng et al., Sub-center ArcFace, ECCV 2020).
         """
         super().__init__()
+        self._centres = centres
         self.shards = shards
         self.rows = rows
         self._margin = margin
@@ -71,7 +74,7 @@ class MarginSoftmax(flow.nn.Module):
         Args:
             embeddings: float32 [B, E], split(0).
             labels: int32 [B], split(0): each image's row among the shards * rows.
-            weight: float32 [shards * rows, E].
+            weight: float32 [shards * rows * centres, E], the centres of a row one after the other.
             bias: float32 [shards * rows], or None.
             padding: float32 [1, shards, rows], split(1) with several shards: 0, and PADDING_LOGIT for rows that stand
                 for nobody; None if there are none.
@@ -85,6 +88,8 @@ class MarginSoftmax(flow.nn.Module):
         logits = flow.matmul(embeddings, weight, transpose_b=True)
         if bias is not None:
             logits = logits + bias
+        if self._centres > 1:  # the nearest speaks for its class
+            logits = logits.reshape(labels.shape[0], self.shards * self.rows, self._centres).amax(dim=2)
         # One axis for the shards: what follows is then local to each rank except for [B, shards] and [B] values.
         logits = logits.reshape(labels.shape[0], self.shards, self.rows)
         if padding is not None:

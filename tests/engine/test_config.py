@@ -119,6 +119,8 @@ def test_a_wrong_config_py_is_one_clear_line(folder: Path, text: str, message: s
         ("--loss adaface --easy_margin 1", "--easy_margin 1 is for arcface, cosface and combined"),
         ("--interclass_filtering_threshold 1", "--interclass_filtering_threshold 1.0 must be at least 0 and below 1"),
         ("--loss softmax --interclass_filtering_threshold 0.4", "is a cosine; --loss softmax has none"),
+        ("--num_subcenters 0", "--num_subcenters 0 must be at least 1"),
+        ("--loss softmax --num_subcenters 2", "--num_subcenters 2 needs a loss on cosines"),
         ("--partial_fc 1 --model_parallel 0", "--partial_fc 1 needs --model_parallel 1"),
         ("--sample_ratio 0", "--sample_ratio 0.0 must be above 0 and at most 1"),
         ("--sample_ratio 1.01", "--sample_ratio 1.01 must be above 0 and at most 1"),

@@ -147,6 +147,7 @@ EFFECTS: dict[str, Effect] = {
     "interclass_filtering_threshold": Effect(
         "0.1", head_loss, cosine_loss("arcface"), cosine_loss("arcface", interclass_filtering_threshold=0.1), HEAD
     ),
+    "num_subcenters": Effect("3", lambda c: len(observe.head(c).weight), 7, 21, HEAD),
     "fc7_no_bias": Effect("1", lambda c: observe.head(c).bias is not None, True, False, SOFTMAX),
     "fc7_lr_mult": Effect("10", movement("fc7"), near(0.10005), near(1.0005), HEAD),
     "fc7_wd_mult": Effect("10", movement("fc7"), near(0.10005), near(0.1005), HEAD),

@@ -32,7 +32,7 @@ def reference(case: LossCase, partial_of: int) -> list[LossValues]:
         weight, labels = case.weight(), case.labels(step)
         if partial_of:
             classes, _ = case.sampled(partial_of, step)
-            weight, labels = weight[classes], np.searchsorted(classes, labels)
+            weight, labels = weight[case.rows(classes)], np.searchsorted(classes, labels)
         steps.append(compute_loss(case.config, case.embeddings(step), weight, labels, state))
         state = steps[-1].state
     return steps
@@ -53,7 +53,7 @@ def test_steps_equal_the_float64_reference(runs: list[dict], case: LossCase, for
             np.testing.assert_allclose(values["loss"], expected.loss, rtol=1e-5)
             assert values["correct"] == expected.correct
             assert_close(values["embeddings"], expected.embeddings)
-            rows = case.sampled(ranks, step)[1] if partial else np.arange(case.num_classes)
+            rows = case.rows(case.sampled(ranks, step)[1] if partial else np.arange(case.num_classes))
             assert_close(values["weight"][rows], expected.weight)
             others = np.delete(values["weight"], rows, axis=0)
             np.testing.assert_array_equal(others, np.zeros_like(others))

@@ -29,8 +29,16 @@ class LossCase:
     def config(self) -> dict[str, Any]:
         return {**sample_config.config, "loss_s": 16.0, **sample_config.loss[self.loss], **self.changes}
 
+    @property
+    def centres(self) -> int:
+        return self.config["num_subcenters"]
+
     def weight(self) -> np.ndarray:
-        return initial_class_rows(SEED, 0, self.num_classes, EMB_SIZE)
+        return initial_class_rows(SEED, 0, self.num_classes * self.centres, EMB_SIZE)
+
+    def rows(self, classes: np.ndarray) -> np.ndarray:
+        """Return where the rows of ``classes`` are."""
+        return np.concatenate([np.arange(self.centres) + self.centres * i for i in classes])
 
     def labels(self, step: int) -> np.ndarray:
         return np.random.default_rng([1, step]).integers(0, self.num_classes, BATCH).astype(np.int32)
@@ -38,7 +46,7 @@ class LossCase:
     def embeddings(self, step: int) -> np.ndarray:
         """Some near to their centre, some opposite of it, one longer than others, the rest anywhere."""
         embeddings = np.random.default_rng([2, step]).normal(0, 1, (BATCH, EMB_SIZE))
-        own = self.weight()[self.labels(step)] * 100
+        own = self.weight()[self.labels(step) * self.centres] * 100
         embeddings[:3] = 5 * own[:3] + embeddings[:3]
         embeddings[3:5] = -5 * own[3:5] + embeddings[3:5]
         embeddings[5] *= 40
@@ -64,4 +72,6 @@ CASES = (
     LossCase("filtered_curricularface", "curricularface", {"interclass_filtering_threshold": 0.3}),
     LossCase("adaface", "adaface"),
     LossCase("adaface_late", "adaface", {"loss_t_alpha": 0.95, "loss_h": 1.5}),
+    LossCase("subcenter_arcface", "arcface", {"num_subcenters": 3}),
+    LossCase("subcenter_curricularface", "curricularface", {"num_subcenters": 2}),
 )

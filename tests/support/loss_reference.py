@@ -86,8 +86,9 @@ FIRST_STATE = {
 }
 
 
-def _find_cosines(x: np.ndarray, w: np.ndarray) -> np.ndarray:
-    return (x / np.linalg.norm(x, axis=1, keepdims=True)) @ (w / np.linalg.norm(w, axis=1, keepdims=True)).T
+def _find_cosines(x: np.ndarray, w: np.ndarray, centres: int) -> np.ndarray:
+    each = (x / np.linalg.norm(x, axis=1, keepdims=True)) @ (w / np.linalg.norm(w, axis=1, keepdims=True)).T
+    return each.reshape(len(x), -1, centres).max(axis=2)
 
 
 def _move(config: Mapping[str, Any], state: dict[str, float], target: np.ndarray, length: np.ndarray) -> dict:
@@ -114,16 +115,19 @@ def _differentiate(function: Callable[[np.ndarray], float], at: np.ndarray) -> n
 def compute_loss(
     config: Mapping[str, Any], embeddings: np.ndarray, weight: np.ndarray, labels: np.ndarray, state: dict[str, float]
 ) -> LossValues:
-    """Return a step of the loss of ``config`` on [B, E] embeddings and [C, E] rows, from the ``state`` before it."""
+    """Return a step of the loss of ``config`` on [B, E] embeddings and [C * K, E] rows, from the ``state`` before it.
+
+    The K sub-centers of a class are one after the other.
+    """
     x, w = embeddings.astype(np.float64), weight.astype(np.float64)
     own, length = np.arange(len(x)), np.linalg.norm(x, axis=1)
-    cosine = _find_cosines(x, w)
+    cosine = _find_cosines(x, w, config["num_subcenters"])
     correct = int((cosine.argmax(axis=1) == labels).sum())
     state = _move(config, state, cosine[own, labels], length)
     batch = _Batch(config, labels, state, length)
 
     def loss(x: np.ndarray, w: np.ndarray) -> float:
-        cosine = _find_cosines(x, w)
+        cosine = _find_cosines(x, w, config["num_subcenters"])
         threshold = config["interclass_filtering_threshold"]
         if threshold:
             near = cosine > threshold
