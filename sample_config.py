@@ -23,6 +23,15 @@ config.loss_s = 64.0
 config.loss_m1 = 1.0
 config.loss_m2 = 0.0
 config.loss_m3 = 0.0
+config.loss_h = 0.333
+config.loss_t_alpha = 0.01
+config.loss_lambda_base = 1000.0
+config.loss_lambda_gamma = 0.12
+config.loss_lambda_power = 1.0
+config.loss_lambda_min = 5.0
+config.easy_margin = False
+config.interclass_filtering_threshold = 0.0
+config.num_subcenters = 1
 config.fc7_lr_mult = 1.0
 config.fc7_wd_mult = 1.0
 config.fc7_no_bias = False
@@ -101,6 +110,9 @@ loss.nsoftmax = edict(loss_name="margin_softmax", loss_m1=1.0, loss_m2=0.0, loss
 loss.arcface = edict(loss_name="margin_softmax", loss_m1=1.0, loss_m2=0.5, loss_m3=0.0)
 loss.cosface = edict(loss_name="margin_softmax", loss_m1=1.0, loss_m2=0.0, loss_m3=0.35)
 loss.combined = edict(loss_name="margin_softmax", loss_m1=1.0, loss_m2=0.3, loss_m3=0.2)
+loss.sphereface = edict(loss_name="sphereface", loss_m1=4.0)
+loss.curricularface = edict(loss_name="curricularface", loss_m2=0.5)
+loss.adaface = edict(loss_name="adaface", loss_m3=0.4)
 
 # ---------------------------------------------------------------- defaults of a run
 default = edict()

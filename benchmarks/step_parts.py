@@ -72,11 +72,11 @@ def _measure_steps(parts: _Parts, steps: int, beat: Callable[[], None]) -> Times
             batch = next(loader)
             marks = [start, time.perf_counter()]
             inputs = [*parts.spread(batch), parts.world.split(stop), *head.inputs(batch.labels, number, parts.world)]
-            metrics, *gradients = parts.backbone.run_graph(graph, *inputs)
+            metrics, *results = parts.backbone.run_graph(graph, *inputs)
             if stops:
                 parts.finish(metrics)
             marks.append(time.perf_counter())
-            optimizer.step(gradients, 1.0)
+            optimizer.step(graph.keep_moving(parts.backbone, head, results), 1.0)
             parts.finish(metrics)
             marks.append(time.perf_counter())
             beat()

@@ -29,7 +29,7 @@ from engine.snapshot import Snapshot
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLES = ("config", "default", "network", "dataset", "loss")
-LOSSES = ("softmax", "margin_softmax")
+LOSSES = ("softmax", "margin_softmax", "sphereface", "curricularface", "adaface")
 _ACCEPTED = {bool: (bool, int), float: (float, int), list: (list, tuple)}  # in config.py, beyond the same type
 
 
@@ -199,9 +199,36 @@ def _check_run(config: EasyDict) -> None:
     _require(config.nrof_folds >= 2, f"--nrof_folds {config.nrof_folds} must be at least 2")
 
 
+def _check_loss(config: EasyDict) -> None:
+    lookup(dict.fromkeys(LOSSES), config.loss_name, "loss_name")
+    _require(config.loss_s > 0, f"--loss_s {config.loss_s} must be positive")
+    for key in ("loss_h", "loss_lambda_base", "loss_lambda_gamma", "loss_lambda_power", "loss_lambda_min"):
+        _require(config[key] >= 0, f"--{key} {config[key]} must not be negative")
+    _require(0 < config.loss_t_alpha <= 1, f"--loss_t_alpha {config.loss_t_alpha} must be above 0 and at most 1")
+    _require(
+        config.loss_name != "sphereface" or (config.loss_m1 >= 1 and config.loss_m1 % 1 == 0),
+        f"--loss_m1 {config.loss_m1}: the margin of sphereface is a whole number from 1",
+    )
+    _require(
+        not config.easy_margin or config.loss_name == "margin_softmax",
+        f"--easy_margin 1 is for arcface, cosface and combined; --loss {config.loss} has no such margin",
+    )
+    threshold = config.interclass_filtering_threshold
+    _require(0 <= threshold < 1, f"--interclass_filtering_threshold {threshold} must be at least 0 and below 1")
+    _require(
+        threshold == 0 or config.loss_name != "softmax",
+        f"--interclass_filtering_threshold {threshold} is a cosine; --loss softmax has none",
+    )
+    _require(config.num_subcenters > 0, f"--num_subcenters {config.num_subcenters} must be at least 1")
+    _require(
+        config.num_subcenters == 1 or config.loss_name != "softmax",
+        f"--num_subcenters {config.num_subcenters} needs a loss on cosines; --loss softmax is none",
+    )
+
+
 def _check_train(config: EasyDict) -> None:
     _check_run(config)
-    lookup(dict.fromkeys(LOSSES), config.loss_name, "loss_name")
+    _check_loss(config)
     build_graph(config)
     for key in ("num_classes", "train_iter", "train_batch_size_per_device", "loss_print_frequency"):
         _require(config[key] > 0, f"--{key} {config[key]} must be at least 1")
@@ -212,7 +239,6 @@ def _check_train(config: EasyDict) -> None:
     _require(0 <= config.data_zoom < 1, f"--data_zoom {config.data_zoom} must be in [0, 1)")
     _require(0 <= config.momentum < 1, f"--momentum {config.momentum} must be in [0, 1)")
     _require(0 <= config.bn_mom < 1, f"--bn_mom {config.bn_mom} must be in [0, 1)")
-    _require(config.loss_s > 0, f"--loss_s {config.loss_s} must be positive")
     _require(
         config.model_parallel or not config.partial_fc,
         "--partial_fc 1 needs --model_parallel 1: it samples each rank's own class rows",

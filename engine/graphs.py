@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from backbones.module import Backbone
@@ -23,13 +25,15 @@ class TrainGraph(flow.nn.Graph):
         self.head = head
         self.parameter_sbps = [p.sbp for module in (backbone, head) for p in module.parameters()]
         self.new_statistics = backbone.new_statistics
+        self.new_state = head.loss.new_state
         # Backward passes need a training job; without an optimiser in the graph nothing else declares one.
         self.config.proto.train_conf.SetInParent()
 
     def build(self, images: flow.Tensor, keep: flow.Tensor, stop: flow.Tensor, *head_inputs: flow.Tensor) -> tuple:
-        """Return (metrics, *gradients, *moving statistics).
+        """Return (metrics, *gradients, *moving statistics, *state of the loss).
 
-        Gradients come in the order of the parameters of backbone and head, statistics as in ``new_statistics``.
+        Gradients come in the order of the parameters of backbone and head, statistics as in ``new_statistics``, state
+        as in ``new_state``; ``keep_moving`` takes the last two.
 
         Args:
             images: uint8 [B, 3, S, S], split(0).
@@ -47,7 +51,15 @@ class TrainGraph(flow.nn.Graph):
         parts = [value.detach().to_global(sbp=flow.sbp.broadcast) for value in (loss, correct, stop.sum())]
         metrics = flow.stack(parts)
         gradients = [g.to_global(sbp=sbp) for g, sbp in zip(gradients, self.parameter_sbps, strict=True)]
-        return (metrics, *gradients, *self.new_statistics.values())
+        return (metrics, *gradients, *self.new_statistics.values(), *self.new_state.values())
+
+    def keep_moving(self, backbone: Backbone, head: Head, results: Sequence[flow.Tensor]) -> Sequence[flow.Tensor]:
+        """Give modules the moving values among a step's ``results`` (without metrics); return the gradients."""
+        first = len(self.parameter_sbps)
+        second = first + len(self.new_statistics)
+        backbone.set_statistics(results[first:second])
+        head.loss.set_state(results[second:])
+        return results[:first]
 
 
 class EmbedGraph(flow.nn.Graph):

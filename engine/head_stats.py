@@ -19,10 +19,11 @@ def head_statistics(head: Head, world: World) -> dict[str, float]:
     """
     layout = head.shards
     start, stop = layout.real_rows(head.shard)
-    count = min(max(1, SAMPLE // layout.shards), layout.rows)
+    real = (stop - start) * head.centres
+    count = min(max(1, SAMPLE // layout.shards), layout.rows * head.centres)
     sample = np.full((count, int(head.weight.shape[1])), np.nan, np.float32)  # a shard may have fewer real rows
-    if stop > start:
-        chosen = np.unique(np.linspace(0, stop - start - 1, count).round().astype(np.int64))
+    if real:
+        chosen = np.unique(np.linspace(0, real - 1, count).round().astype(np.int64))
         local = local_view(head.weight)
         sample[: len(chosen)] = flow._C.gather(local, flow.tensor(chosen, device=local.device), axis=0).numpy()
     centres = world.gather(sample) if layout.shards > 1 else sample

@@ -62,6 +62,7 @@ def estimate_memory(config: Mapping[str, Any], network: NetworkGraph, ranks: int
     if config["partial_fc"]:
         sampled = min(rows, max(math.ceil(config["sample_ratio"] * rows), min(config["train_batch_size"], rows)))
         copies = _SAMPLE_COPIES
+    rows, sampled = rows * config["num_subcenters"], sampled * config["num_subcenters"]
     bank = rows * width * _FLOAT
     trainable = sum(prod(spec.shape) for spec in network.parameters().values() if spec.trainable)
     arrays = sum(prod(spec.shape) for spec in network.parameters().values())
@@ -75,7 +76,7 @@ def estimate_memory(config: Mapping[str, Any], network: NetworkGraph, ranks: int
         logits=_LOGIT_COPIES * batch * sampled * _FLOAT,
         backbone=backbone,
         activations=per_image * (config["train_batch_size"] // ranks),
-        snapshot=(arrays + trainable) * _FLOAT + 2 * classes * width * _FLOAT,
+        snapshot=(arrays + trainable) * _FLOAT + 2 * classes * config["num_subcenters"] * width * _FLOAT,
     )
 
 

@@ -67,30 +67,34 @@ def read_head(head: Head, momentum: Mapping[str, np.ndarray], world: World) -> t
     shards = [HeadShard(i, layout.shards, *layout.real_rows(i), {}) for i in range(layout.shards)]
     listed = [{"file": s.file, "rows": [s.start, s.stop]} for s in shards]
     about = {"num_classes": layout.num_classes, "emb_size": int(head.weight.shape[1]), "shards": listed}
+    about |= {"num_subcenters": head.centres, "loss_state": head.loss.read_state()}
     if head.shard != world.rank:
         return None, about
     start, stop = layout.real_rows(head.shard)
-    rows = {name: array[: stop - start] for name, array in arrays.items()}
+    rows = {name: _by_class(array, head)[: stop - start] for name, array in arrays.items()}
     return HeadShard(head.shard, layout.shards, start, stop, rows), about
 
 
 def load_head(head: Head, snapshot: Snapshot) -> dict[str, np.ndarray]:
     """Fill this rank's class rows from the snapshot, whatever number of shards it has; return their momentum.
 
-    Classes that the snapshot does not have yet keep their initial rows, without momentum.
+    Classes that the snapshot does not have yet keep their initial rows, without momentum. The moving values of the loss
+    come from there too, unless the snapshot is of a loss with others.
 
     Raises:
-        UserError: the snapshot is of more classes, another embedding length or loss family.
+        UserError: the snapshot is of more classes, another number of sub-centers, embedding length or loss family.
     """
-    about = snapshot.about["fc7"]
-    classes, width = head.shards.num_classes, int(head.weight.shape[1])
-    if about["emb_size"] != width:
-        raise UserError(f"{snapshot.path} has emb_size={about['emb_size']}, this run {width}; try --pretrained")
+    about = {"num_subcenters": 1, **snapshot.about["fc7"]}  # snapshots that do not say have one
+    classes = head.shards.num_classes
+    for key, value in {"emb_size": int(head.weight.shape[1]), "num_subcenters": head.centres}.items():
+        if about[key] != value:
+            raise UserError(f"{snapshot.path} has {key}={about[key]}, this run {value}; try --pretrained")
     if about["num_classes"] > classes:
         raise UserError(
             f"{snapshot.path} has num_classes={about['num_classes']}, this run {classes}: classes can be added, not "
             "taken away; try --pretrained"
         )
+    head.loss.load_state(about.get("loss_state", {}))
     start, stop = head.shards.real_rows(head.shard)
     rows = snapshot.head_rows(min(start, about["num_classes"]), min(stop, about["num_classes"]))
     momentum = {}
@@ -99,14 +103,20 @@ def load_head(head: Head, snapshot: Snapshot) -> dict[str, np.ndarray]:
         if key not in rows:
             raise UserError(f"{snapshot.path} has no {key}: it was trained with another loss; try --pretrained")
         local = local_view(parameter)
-        count = len(rows[key])
-        if count:
-            local[:count] = flow.tensor(rows[key], device=local.device)
-        momentum[key] = _pad_rows(rows[f"{key}_momentum"], head.shards.rows)
+        own = rows[key].reshape(-1, *local.shape[1:])
+        if len(own):
+            local[: len(own)] = flow.tensor(own, device=local.device)
+        momentum[key] = _pad_rows(rows[f"{key}_momentum"], tuple(local.shape))
     return momentum
 
 
-def _pad_rows(rows: np.ndarray, count: int) -> np.ndarray:
-    padded = np.zeros((count, *rows.shape[1:]), np.float32)
+def _by_class(array: np.ndarray, head: Head) -> np.ndarray:
+    """Return the rows of ``head`` with classes along the first axis: [N, E], with sub-centers [N, K, E]."""
+    return array if head.centres == 1 else array.reshape(-1, head.centres, *array.shape[1:])
+
+
+def _pad_rows(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    rows = rows.reshape(-1, *shape[1:])
+    padded = np.zeros(shape, np.float32)
     padded[: len(rows)] = rows
     return padded

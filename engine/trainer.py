@@ -121,9 +121,8 @@ class Trainer:
         inputs = [self.world.split(a) for a in (batch.images, keep, stop)]
         inputs += self.head.inputs(batch.labels, self.step, self.world)
         metrics, *results = self.backbone.run_graph(self._graph, *inputs)
-        count = len(self._graph.parameter_sbps)
-        self.backbone.set_statistics(results[count:])
-        self.optimizer.step(results[:count], step_scale(self.step, self.config["lr_steps"], self.config["scales"]))
+        gradients = self._graph.keep_moving(self.backbone, self.head, results)
+        self.optimizer.step(gradients, step_scale(self.step, self.config["lr_steps"], self.config["scales"]))
         loss, correct, stops = metrics.to_local().numpy().tolist()
         if not math.isfinite(loss):
             raise UserError(f"the loss is {loss} at step {self.step + 1}; {_DIVERGED}")

@@ -8,6 +8,7 @@ import numpy as np
 
 from ops import flow
 from ops.class_shards import ClassShards, initial_class_rows
+from ops.margin_softmax import MarginSoftmax
 from ops.row_bank import RowBank
 
 
@@ -31,11 +32,15 @@ class Head(flow.nn.Module):
     Attributes:
         shards: the layout of the classes.
         shard: which of the shards this rank holds.
-        weight: fc7 weight, global [shards.padded, E], split(0) or broadcast.
+        centres: rows per class, one after the other (Sub-center ArcFace).
+        weight: fc7 weight, global [shards.padded * centres, E], split(0) or broadcast.
         bias: global [shards.padded] if there is one, else None.
+        loss: what computes with the rows, and keeps the moving values of the losses that have such.
         banks: what updates the parameters of which a step trains some rows only, by their names; empty where each step
             trains all rows.
     """
+
+    loss: MarginSoftmax
 
     def __init__(
         self,
@@ -47,16 +52,20 @@ class Head(flow.nn.Module):
         model_parallel: bool,
         bias: bool,
         seed: int,
+        centres: int = 1,
     ) -> None:
-        """Make the centres with the initial values of ``seed``; biases start at 0."""
+        """Make ``centres`` rows for each class, with the initial values of ``seed``; biases start at 0."""
         super().__init__()
+        self.centres = centres
         self.shards = ClassShards(num_classes, int(np.prod(placement.ranks.shape)) if model_parallel else 1)
         self.shard = rank if model_parallel else 0
         self.banks: dict[str, RowBank] = {}
         sbp = flow.sbp.split(0) if model_parallel else flow.sbp.broadcast
         start, stop = self.shards.real_rows(self.shard)
-        rows = flow.zeros(self.shards.rows, emb_size)
-        initial_class_rows(seed, start, stop, emb_size, out=rows.numpy()[: stop - start])
+        rows = flow.zeros(self.shards.rows * centres, emb_size)
+        initial_class_rows(
+            seed, start * centres, stop * centres, emb_size, out=rows.numpy()[: (stop - start) * centres]
+        )
         self.weight = flow.nn.Parameter(rows.to_global(placement, sbp))
         self.bias = None
         if bias:

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from common.errors import lookup
 from ops import flow
 from ops.base_head import Head, Ranks
+from ops.losses import build_margin
 from ops.margin_softmax import MarginSoftmax, make_padding
-from ops.margins import CombinedMargin
+from ops.margins import Margin
 from ops.partial_fc import PartialFCHead
 
 
@@ -35,17 +35,20 @@ class MarginSoftmaxHead(Head):
         placement: flow.placement,
         rank: int,
         *,
-        margin: CombinedMargin | None,
+        margin: Margin | None,
         scale: float,
         model_parallel: bool,
         bias: bool = False,
         seed: int = 0,
+        centres: int = 1,
     ) -> None:
         """Make the head; without a margin it is the plain softmax on raw embeddings and ``scale`` is unused."""
-        super().__init__(num_classes, emb_size, placement, rank, model_parallel=model_parallel, bias=bias, seed=seed)
-        self._loss = MarginSoftmax(
+        super().__init__(
+            num_classes, emb_size, placement, rank, model_parallel=model_parallel, bias=bias, seed=seed, centres=centres
+        )
+        self.loss = MarginSoftmax(
             self.shards.shards, self.shards.rows, self.shard, placement,
-            margin=margin, scale=scale, model_parallel=model_parallel,
+            margin=margin, scale=scale, model_parallel=model_parallel, centres=centres,
         )  # fmt: skip
         padding = None
         if self.shards.padded > num_classes:
@@ -69,18 +72,7 @@ class MarginSoftmaxHead(Head):
             embeddings: float32 [B, E], split(0).
             labels: int32 [B] in 0..num_classes-1, split(0).
         """
-        return self._loss(embeddings, labels, self.weight, self.bias, self._padding)
-
-
-def _combined_margin(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {"margin": CombinedMargin(config["loss_m1"], config["loss_m2"], config["loss_m3"]), "bias": False}
-
-
-def _plain_softmax(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {"margin": None, "bias": not config["fc7_no_bias"]}
-
-
-LOSSES = {"margin_softmax": _combined_margin, "softmax": _plain_softmax}
+        return self.loss(embeddings, labels, self.weight, self.bias, self._padding)
 
 
 def build_head(config: Mapping[str, Any], placement: flow.placement, rank: int) -> Head:
@@ -89,8 +81,12 @@ def build_head(config: Mapping[str, Any], placement: flow.placement, rank: int) 
     Raises:
         UserError: the loss is unknown; the message lists the known ones.
     """
-    loss = lookup(LOSSES, config["loss_name"], "loss_name")(config)
-    common = {**loss, "scale": config["loss_s"], "seed": config["seed"]}
+    margin = build_margin(config)
+    bias = margin is None and not config["fc7_no_bias"]
+    common = {
+        "margin": margin, "scale": config["loss_s"], "bias": bias, "seed": config["seed"],
+        "centres": config["num_subcenters"],
+    }  # fmt: skip
     sizes = (config["num_classes"], config["emb_size"], placement, rank)
     if config["partial_fc"]:
         batch_size, ratio = config["train_batch_size"], config["sample_ratio"]

@@ -1,13 +1,14 @@
-"""Margins: what a loss does to the cosine between an embedding and the centre of its own class.
+"""What a loss does to the cosines between embeddings and class centres: the interface of all, and the combined margin.
 
-Each works on the target cosines alone, float32 [B]; the head puts the result back in its place. ArcFace
-(arXiv:1801.07698), CosFace (arXiv:1801.09414) and the combined form follow InsightFace's train.py.
+ArcFace (arXiv:1801.07698), CosFace (arXiv:1801.09414) and the combined form follow InsightFace's train.py.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from ops import flow
 
@@ -16,20 +17,85 @@ _COSINE_LIMIT = 1.0 - 1e-7
 
 
 @dataclass(frozen=True)
-class CombinedMargin:
-    """cos(m1 * theta + m2) - m3; (1, 0, 0) is normalised softmax, (1, m, 0) ArcFace, (1, 0, m) CosFace."""
+class Target:
+    """What a loss may know of the images of a step, the same on every rank that asks.
+
+    Attributes:
+        cosine: between each embedding and the centre of its own class, float32 [B].
+        length: of each embedding, float32 [B]; None unless the loss asks for it.
+        state: the loss's moving values by name, float32 [1] each.
+    """
+
+    cosine: flow.Tensor
+    length: flow.Tensor | None
+    state: Mapping[str, flow.Tensor]
+
+
+class Margin:
+    """A loss on cosines. An object of plain numbers: what moves from step to step is handed in and returned.
+
+    Attributes:
+        first_state: the moving values before the first step; empty for most losses.
+        uses_length: whether ``Target`` is to hold the lengths of the embeddings.
+    """
+
+    first_state: Mapping[str, float] = MappingProxyType({})
+    uses_length = False
+
+    def move(self, target: Target) -> dict[str, flow.Tensor]:
+        """Return the state of this step, on which the rest of it goes, from that of the one before: float32 [1]."""
+        return {}
+
+    def change_target(self, target: Target) -> flow.Tensor:
+        """Return what takes the place of the cosines with the own centres, float32 [B]."""
+        raise NotImplementedError
+
+    def change_all(self, cosines: flow.Tensor, target: Target) -> flow.Tensor:
+        """Return what takes the place of ``cosines`` with any centres, element by element, float32 [B, ...].
+
+        Those with the own centres are among them; ``change_target`` has the last word on these. So are the large
+        negative numbers of rows that stand for nobody, which must stay such.
+        """
+        return cosines
+
+    def find_scale(self, target: Target, scale: float) -> float | flow.Tensor:
+        """Return by what the cosines are multiplied to be logits: a number, or a tensor [B, 1, 1]."""
+        return scale
+
+
+@dataclass(frozen=True)
+class CombinedMargin(Margin):
+    """cos(m1 * theta + m2) - m3; (1, 0, 0) is normalised softmax, (1, m, 0) ArcFace, (1, 0, m) CosFace.
+
+    With ``easy`` the margin is for positive cosines alone, as with ``easy_margin`` of InsightFace's train.py.
+    """
 
     m1: float
     m2: float
     m3: float
+    easy: bool = False
 
-    def __call__(self, cosine: flow.Tensor) -> flow.Tensor:
+    def change_target(self, target: Target) -> flow.Tensor:
         """Return the target cosines with the margin, differentiable and finite on [-1, 1]."""
+        changed = self._add(target.cosine)
+        return flow.where(target.cosine > 0, changed, target.cosine) if self.easy else changed
+
+    def _add(self, cosine: flow.Tensor) -> flow.Tensor:
         if self.m1 != 1.0:
             angle = flow.acos(cosine.clamp(-_COSINE_LIMIT, _COSINE_LIMIT))
             return flow.cos(angle * self.m1 + self.m2) - self.m3
         if self.m2 == 0.0:
             return cosine - self.m3
-        inside = cosine.clamp(-_COSINE_LIMIT, _COSINE_LIMIT)
-        sine = flow.sqrt((1.0 - inside) * (1.0 + inside))
-        return inside * math.cos(self.m2) - sine * math.sin(self.m2) - self.m3
+        return add_angle(cosine, self.m2) - self.m3
+
+
+def add_angle(cosine: flow.Tensor, angle: float) -> flow.Tensor:
+    """Return cos(theta + angle) of cos(theta), differentiable and finite on [-1, 1]."""
+    inside = cosine.clamp(-_COSINE_LIMIT, _COSINE_LIMIT)
+    sine = flow.sqrt((1.0 - inside) * (1.0 + inside))
+    return inside * math.cos(angle) - sine * math.sin(angle)
+
+
+def align(values: flow.Tensor, cosines: flow.Tensor) -> flow.Tensor:
+    """Return ``values`` [B] in a shape that goes with ``cosines`` [B, ...] element by element."""
+    return values.reshape(values.shape[0], *[1] * (cosines.ndim - 1))

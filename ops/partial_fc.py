@@ -12,7 +12,7 @@ from ops import flow
 from ops.base_head import Head, Ranks
 from ops.class_sampling import ClassSampling
 from ops.margin_softmax import MarginSoftmax, make_padding
-from ops.margins import CombinedMargin
+from ops.margins import Margin
 from ops.row_bank import make_row_bank
 
 
@@ -33,12 +33,13 @@ class PartialFCHead(Head):
         placement: flow.placement,
         rank: int,
         *,
-        margin: CombinedMargin | None,
+        margin: Margin | None,
         scale: float,
         sample_ratio: float,
         batch_size: int,
         bias: bool = False,
         seed: int = 0,
+        centres: int = 1,
     ) -> None:
         """Make the head.
 
@@ -53,13 +54,16 @@ class PartialFCHead(Head):
             batch_size: images in a step, over all ranks; the largest number of their classes.
             bias: whether each class has one.
             seed: of the initial rows and of the samples.
+            centres: rows per class; with a class all of them take part. More than one only without a bias.
         """
-        super().__init__(num_classes, emb_size, placement, rank, model_parallel=True, bias=bias, seed=seed)
+        super().__init__(
+            num_classes, emb_size, placement, rank, model_parallel=True, bias=bias, seed=seed, centres=centres
+        )
         self.sampling = ClassSampling(self.shards, sample_ratio, batch_size, seed)
         self.banks = {name: make_row_bank(parameter.to_local().detach()) for name, parameter in self.named_parameters()}
-        self._loss = MarginSoftmax(
+        self.loss = MarginSoftmax(
             self.shards.shards, self.sampling.slots, self.shard, placement,
-            margin=margin, scale=scale, model_parallel=True,
+            margin=margin, scale=scale, model_parallel=True, centres=centres,
         )  # fmt: skip
 
     def inputs(self, labels: np.ndarray, step: int, ranks: Ranks) -> list[flow.Tensor]:
@@ -71,7 +75,8 @@ class PartialFCHead(Head):
         own = np.arange(first, first + len(labels))
         remapped = slots[everybody[own] // self.shards.rows, own]
         padding = make_padding(len(sampled), self.sampling.slots)
-        rows = [bank.gather(sampled, self.sampling.slots) for bank in self.banks.values()]
+        own_rows = (sampled[:, None] * self.centres + np.arange(self.centres)).reshape(-1)
+        rows = [bank.gather(own_rows, self.sampling.slots * self.centres) for bank in self.banks.values()]
         return [ranks.split(remapped), ranks.split(padding, axis=1), *map(ranks.split, rows)]
 
     def find_trained(self, labels: flow.Tensor, padding: flow.Tensor, *rows: flow.Tensor) -> list[flow.Tensor]:
@@ -87,8 +92,8 @@ class PartialFCHead(Head):
             embeddings: float32 [B, E], split(0).
             labels: int32 [B], split(0): the slots of the images' classes.
             padding: float32 [1, ranks, slots], split(1).
-            rows: the sampled ones, split(0): float32 [ranks * slots, E] of the weight, and [ranks * slots] of the bias
-                if there is one.
+            rows: the sampled ones, split(0): float32 [ranks * slots * centres, E] of the weight, and [ranks * slots] of
+                the bias if there is one.
         """
         weight, bias = [*(tensor.requires_grad_() for tensor in rows), None][:2]
-        return self._loss(embeddings, labels, weight, bias, padding)
+        return self.loss(embeddings, labels, weight, bias, padding)

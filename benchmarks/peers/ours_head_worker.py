@@ -25,6 +25,7 @@ class HeadContestant(Contestant):
         config = {
             "num_classes": job["num_classes"], "emb_size": job["emb_size"], "train_batch_size": job["size"],
             "loss_name": "margin_softmax", "loss_m1": 1.0, "loss_m2": MARGIN, "loss_m3": 0.0, "loss_s": SCALE,
+            "easy_margin": False, "interclass_filtering_threshold": 0.0, "num_subcenters": 1,
             "seed": SEED, "model_parallel": True, "partial_fc": job["sample_ratio"] < 1,
             "sample_ratio": job["sample_ratio"],
         }  # fmt: skip

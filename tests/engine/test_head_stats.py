@@ -42,7 +42,7 @@ def test_padding_and_shards_without_classes_are_left_out(monkeypatch, classes, s
 
     def ask(shard: int) -> dict[str, float]:
         local = flow.tensor(weight[shard * layout.rows : (shard + 1) * layout.rows])
-        head = SimpleNamespace(shards=layout, shard=shard, weight=local)
+        head = SimpleNamespace(shards=layout, shard=shard, weight=local, centres=1)
         gather = lambda part: (parts.append(part), np.concatenate(parts))[1]  # noqa: E731
         return head_statistics(head, SimpleNamespace(gather=gather))
 

@@ -11,7 +11,7 @@ from engine.memory import MemoryEstimate, check_memory, estimate_memory, free_me
 
 CONFIG = {
     "num_classes": 1001, "emb_size": 64, "train_batch_size": 8, "model_parallel": True, "partial_fc": False,
-    "sample_ratio": 0.1, "use_bf16": False,
+    "sample_ratio": 0.1, "use_bf16": False, "num_subcenters": 1,
 }  # fmt: skip
 NETWORK = {"net_name": "fresnet", "num_layers": 18, "emb_size": 64}
 
@@ -24,6 +24,7 @@ def test_class_rows_are_shared_by_the_ranks_of_a_split_head_only():
     assert estimate().fc7 == estimate().momentum == 1001 * 64 * 4
     assert estimate(2).fc7 == 501 * 64 * 4
     assert estimate(2, model_parallel=False).fc7 == 1001 * 64 * 4
+    assert estimate(2, num_subcenters=3).fc7 == 501 * 3 * 64 * 4
 
 
 def test_partial_fc_takes_less_in_a_step():

@@ -21,6 +21,7 @@ from engine.options import TRAIN_TABLE
 from ops.class_shards import initial_class_rows
 from tests.support import observe
 from tests.support.head_reference import compute_head
+from tests.support.loss_reference import FIRST_STATE, compute_loss
 from tests.support.observe import head_loss, logged, movement, or_error, structure
 from tests.support.ranks import free_port
 from tests.support.tiny import IMAGE_SIZE
@@ -28,6 +29,7 @@ from tests.support.tiny import IMAGE_SIZE
 # Flags of the runs that both values of an option share. {folder} holds what the fixture ``folder`` makes.
 HEAD = "--network y1 --num_classes 7 --emb_size 16"
 SOFTMAX = f"{HEAD} --loss softmax"
+ADAFACE, SPHEREFACE = f"{HEAD} --loss adaface", f"{HEAD} --loss sphereface"
 QUICK = (
     "--use_synthetic_data 1 --num_classes 31 --total_img_num 93 --train_batch_size 8 --train_iter 2 --lr 0.02 "
     "--loss softmax --loss_print_frequency 1 --iter_num_in_snapshot 0 --save_last_snapshot 0"
@@ -68,6 +70,16 @@ def margin_loss(m1: float, m2: float, m3: float, scale: float) -> Any:
     weight = initial_class_rows(sample_config.default.seed, 0, 7, 16)
     loss = compute_head(observe.head_embeddings(16), weight, observe.HEAD_LABELS, (m1, m2, m3), scale).loss
     return pytest.approx(loss, rel=1e-5)
+
+
+def cosine_loss(loss: str, **changes: Any) -> Any:
+    """Return the reference loss of ``head_loss`` for a loss of sample_config with other values of some keys."""
+    config = {**sample_config.config, **sample_config.loss[loss], **changes}
+    weight = initial_class_rows(sample_config.default.seed, 0, 7, 16)
+    values = compute_loss(
+        config, observe.head_embeddings(16), weight, observe.HEAD_LABELS, FIRST_STATE[config["loss_name"]]
+    )
+    return pytest.approx(values.loss, rel=1e-5)
 
 
 def near(value: float) -> Any:
@@ -111,12 +123,35 @@ EFFECTS: dict[str, Effect] = {
         "--network y1",
     ),
     "count_flops": Effect(
-        "0", observe.announcement, ["Called with", "Network FLOPs:", "93 images"], ["Called with", "93 images"], QUICK
+        "0",
+        observe.announcement,
+        ["Called with", "Network FLOPs:", "memory of", "93 images"],
+        ["Called with", "memory of", "93 images"],
+        QUICK,
     ),
     "loss_s": Effect("1", head_loss, margin_loss(1, 0.5, 0, 64), margin_loss(1, 0.5, 0, 1), HEAD),
     "loss_m1": Effect("1.35", head_loss, margin_loss(1, 0.5, 0, 64), margin_loss(1.35, 0.5, 0, 64), HEAD),
     "loss_m2": Effect("0.1", head_loss, margin_loss(1, 0.5, 0, 64), margin_loss(1, 0.1, 0, 64), HEAD),
     "loss_m3": Effect("0.35", head_loss, margin_loss(1, 0.5, 0, 64), margin_loss(1, 0.5, 0.35, 64), HEAD),
+    "loss_h": Effect("1", head_loss, cosine_loss("adaface"), cosine_loss("adaface", loss_h=1), ADAFACE),
+    "loss_t_alpha": Effect("0.5", head_loss, cosine_loss("adaface"), cosine_loss("adaface", loss_t_alpha=0.5), ADAFACE),
+    "loss_lambda_base": Effect(
+        "100", head_loss, cosine_loss("sphereface"), cosine_loss("sphereface", loss_lambda_base=100), SPHEREFACE
+    ),
+    "loss_lambda_gamma": Effect(
+        "9", head_loss, cosine_loss("sphereface"), cosine_loss("sphereface", loss_lambda_gamma=9), SPHEREFACE
+    ),
+    "loss_lambda_power": Effect(
+        "30", head_loss, cosine_loss("sphereface"), cosine_loss("sphereface", loss_lambda_power=30), SPHEREFACE
+    ),
+    "loss_lambda_min": Effect(
+        "9000", head_loss, cosine_loss("sphereface"), cosine_loss("sphereface", loss_lambda_min=9000), SPHEREFACE
+    ),
+    "easy_margin": Effect("1", head_loss, cosine_loss("arcface"), cosine_loss("arcface", easy_margin=True), HEAD),
+    "interclass_filtering_threshold": Effect(
+        "0.1", head_loss, cosine_loss("arcface"), cosine_loss("arcface", interclass_filtering_threshold=0.1), HEAD
+    ),
+    "num_subcenters": Effect("3", lambda c: len(observe.head(c).weight), 7, 21, HEAD),
     "fc7_no_bias": Effect("1", lambda c: observe.head(c).bias is not None, True, False, SOFTMAX),
     "fc7_lr_mult": Effect("10", movement("fc7"), near(0.10005), near(1.0005), HEAD),
     "fc7_wd_mult": Effect("10", movement("fc7"), near(0.10005), near(0.1005), HEAD),
@@ -165,7 +200,7 @@ EFFECTS: dict[str, Effect] = {
     "val_dataset_dir": Effect(
         "{folder}/train3",
         or_error(lambda c: len(observe.announcement(c))),
-        3,
+        4,
         "error: verification set 'first'",
         VERIFY,
     ),

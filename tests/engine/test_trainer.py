@@ -95,11 +95,8 @@ def test_backbone_only_snapshots_do_not_resume(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "network", "message"),
     [
-        (
-            {"num_classes": 30},
-            {},
-            "num_classes=31, this run 30: classes can be added, not taken away",
-        ),
+        ({"num_classes": 30}, {}, "num_classes=31, this run 30: classes can be added, not taken away"),
+        ({"num_subcenters": 2}, {}, "num_subcenters=1, this run 2; try --pretrained"),
         ({"loss": "softmax"}, {}, "no fc7_bias: it was trained with another loss; try --pretrained"),
         ({}, {"batch_norm": True}, r"\(network y1\) does not fit: .*bn0_"),
     ],
@@ -125,6 +122,16 @@ def test_classes_can_be_added(tmp_path: Path, partial_fc: bool) -> None:
     np.testing.assert_array_equal(after["fc7_weight"][:31], before["fc7_weight"])
     np.testing.assert_array_equal(after["fc7_weight"][31:], initial_class_rows(config.seed, 31, 37, 16))
     assert np.abs(before["fc7_weight_momentum"]).max() > 0
+
+
+def test_a_snapshot_that_says_nothing_of_state_and_subcenters_is_taken(tmp_path: Path) -> None:
+    train(tiny_config(tmp_path, train_iter=1, save_last_snapshot=True), tiny_network())
+    manifest = newest(tmp_path).path / "snapshot.json"
+    about = json.loads(manifest.read_text())
+    assert (about["fc7"].pop("loss_state"), about["fc7"].pop("num_subcenters")) == ({}, 1)
+    manifest.write_text(json.dumps(about))
+    trainer = train(tiny_config(tmp_path, train_iter=2, resume=True), tiny_network())
+    assert trainer.step == 2
 
 
 def test_diverging_run_stops_with_advice_and_keeps_the_last_good_snapshot(tmp_path: Path) -> None:

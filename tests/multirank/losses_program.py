@@ -1,0 +1,79 @@
+"""Rank program: every case of ``loss_cases`` in every form of the head for some steps; one compiled graph a form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.world import join_world, local_view
+from ops import flow
+from ops.base_head import Head
+from ops.head import build_head
+from tests.support.loss_cases import BATCH, CASES, EMB_SIZE, FORMS, RATIO, SEED, STEPS, LossCase
+from tests.support.ranks import serve
+
+WORLD = join_world("cpu")
+
+
+def make_head(case: LossCase, form: str) -> Head:
+    of_form = {"model_parallel": form != "replicated", "partial_fc": form == "partial_fc", "sample_ratio": RATIO}
+    sizes = {"num_classes": case.num_classes, "emb_size": EMB_SIZE, "train_batch_size": BATCH, "seed": SEED}
+    return build_head({**case.config, **of_form, **sizes}, WORLD.placement, WORLD.rank)
+
+
+class HeadsGraph(flow.nn.Graph):
+    """Of each head in turn: embeddings [B, E] split(0) and its inputs, to loss, count, gradients and state."""
+
+    def __init__(self, heads: list[Head]) -> None:
+        super().__init__()
+        self.heads = flow.nn.ModuleList(heads)
+        self.states = [head.loss.new_state for head in heads]
+        self.config.proto.train_conf.SetInParent()
+
+    def build(self, *inputs: flow.Tensor) -> list[flow.Tensor]:
+        given, wanted, results = iter(inputs), [], []
+        for head in self.heads:
+            embeddings = next(given).requires_grad_()
+            own = [next(given) for _ in range(3 if head.banks else 1)]  # labels; and with samples padding and rows
+            results.append(head(embeddings, *own))
+            wanted += [embeddings, *head.find_trained(*own)]
+        total = sum(loss for loss, _ in results)
+        flow._oneflow_internal.nn.graph.AddTensorAsGraphLoss(total)
+        gradients = iter(flow.autograd.grad([total], wanted))
+        outputs = []
+        for (loss, correct), state in zip(results, self.states, strict=True):
+            values = [loss.detach(), correct.detach(), next(gradients), next(gradients)]
+            outputs += [value.to_global(sbp=flow.sbp.broadcast) for value in values]
+            outputs += state.values()
+        return outputs
+
+
+def train(form: str) -> list[dict[str, dict[str, Any]]]:
+    """Return of every step loss, correct, gradients and state by case."""
+    heads = [make_head(case, form) for case in CASES]
+    graph = HeadsGraph(heads)
+    part = BATCH // WORLD.size
+    mine = slice(WORLD.rank * part, (WORLD.rank + 1) * part)
+    steps = []
+    for step in range(STEPS):
+        inputs = []
+        for case, head in zip(CASES, heads, strict=True):
+            inputs.append(WORLD.split(case.embeddings(step)[mine].copy()))
+            inputs += head.inputs(case.labels(step)[mine].copy(), step, WORLD)
+        outputs = iter(graph(*inputs))
+        result = {}
+        for case, head in zip(CASES, heads, strict=True):
+            names = ("loss", "correct", "embeddings", "weight")
+            result[case.name] = {name: local_view(next(outputs)).numpy().copy() for name in names}
+            head.loss.set_state([next(outputs) for _ in head.loss.new_state])
+            result[case.name]["state"] = head.loss.read_state()
+        steps.append(result)
+    return steps
+
+
+def main(_: None) -> dict[str, Any]:
+    """Return what ``train`` does of every form."""
+    return {form: train(form) for form in FORMS}
+
+
+if __name__ == "__main__":
+    serve(main)

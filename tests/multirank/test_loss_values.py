@@ -1,0 +1,69 @@
+"""Every loss in every form of the head, on real ranks, against float64."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support.loss_cases import CASES, FORMS, STEPS, LossCase
+from tests.support.loss_reference import FIRST_STATE, LossValues, compute_loss
+from tests.support.ranks import run_ranks
+
+PROGRAM = Path(__file__).parent / "losses_program.py"
+by_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+by_form = pytest.mark.parametrize("form", FORMS)
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=lambda ranks: f"{ranks}ranks")
+def runs(request: pytest.FixtureRequest) -> list[dict]:
+    """What every rank returned: the forms' steps of case -> values."""
+    return run_ranks(PROGRAM, request.param)
+
+
+@functools.cache
+def reference(case: LossCase, partial_of: int) -> list[LossValues]:
+    """Return every step; with Partial FC on ``partial_of`` ranks, or with all classes (0)."""
+    state, steps = FIRST_STATE[case.config["loss_name"]], []
+    for step in range(STEPS):
+        weight, labels = case.weight(), case.labels(step)
+        if partial_of:
+            classes, _ = case.sampled(partial_of, step)
+            weight, labels = weight[case.rows(classes)], np.searchsorted(classes, labels)
+        steps.append(compute_loss(case.config, case.embeddings(step), weight, labels, state))
+        state = steps[-1].state
+    return steps
+
+
+def assert_close(actual: np.ndarray, expected: np.ndarray) -> None:
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
+
+
+@by_form
+@by_case
+def test_steps_equal_the_float64_reference(runs: list[dict], case: LossCase, form: str) -> None:
+    """Loss, hits, gradients of embeddings and rows, and the state that moves from step to step."""
+    ranks, partial = len(runs), form == "partial_fc"
+    for forms in runs:
+        for step, expected in enumerate(reference(case, ranks * partial)):
+            values: dict[str, Any] = forms[form][step][case.name]
+            np.testing.assert_allclose(values["loss"], expected.loss, rtol=1e-5)
+            assert values["correct"] == expected.correct
+            assert_close(values["embeddings"], expected.embeddings)
+            rows = case.rows(case.sampled(ranks, step)[1] if partial else np.arange(case.num_classes))
+            assert_close(values["weight"][rows], expected.weight)
+            others = np.delete(values["weight"], rows, axis=0)
+            np.testing.assert_array_equal(others, np.zeros_like(others))
+            assert values["state"] == pytest.approx(expected.state, rel=1e-5)
+
+
+@by_form
+@by_case
+def test_ranks_have_the_same_state(runs: list[dict], case: LossCase, form: str) -> None:
+    for step in range(STEPS):
+        states = [forms[form][step][case.name]["state"] for forms in runs]
+        assert all(state == states[0] for state in states)
+        assert states[0].keys() == FIRST_STATE[case.config["loss_name"]].keys()

@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+import pytest
+
+import sample_config
+from common.errors import UserError
+from engine import config
+from ops.losses import LOSSES, build_margin
+
+
+def test_the_losses_are_those_that_settings_may_name() -> None:
+    assert set(config.LOSSES) == set(LOSSES) == {entry["loss_name"] for entry in sample_config.loss.values()}
+
+
+def test_an_unknown_loss_is_an_error_that_lists_the_known() -> None:
+    with pytest.raises(UserError, match="unknown loss_name 'circle'; known: adaface, .*softmax"):
+        build_margin({"loss_name": "circle"})

@@ -1,0 +1,77 @@
+"""Heads of every loss on cosines, and what they are fed with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+import sample_config
+from ops.class_sampling import ClassSampling
+from ops.class_shards import ClassShards, initial_class_rows
+
+SEED, EMB_SIZE, BATCH, STEPS = 5, 16, 12, 3
+FORMS = ("model_parallel", "replicated", "partial_fc")
+RATIO = 0.4
+
+
+@dataclass(frozen=True)
+class LossCase:
+    """A loss of sample_config with other values of some keys."""
+
+    name: str
+    loss: str
+    changes: dict[str, Any] = field(default_factory=dict, hash=False)
+    num_classes: int = 41  # no multiple of 2
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return {**sample_config.config, "loss_s": 16.0, **sample_config.loss[self.loss], **self.changes}
+
+    @property
+    def centres(self) -> int:
+        return self.config["num_subcenters"]
+
+    def weight(self) -> np.ndarray:
+        return initial_class_rows(SEED, 0, self.num_classes * self.centres, EMB_SIZE)
+
+    def rows(self, classes: np.ndarray) -> np.ndarray:
+        """Return where the rows of ``classes`` are."""
+        return np.concatenate([np.arange(self.centres) + self.centres * i for i in classes])
+
+    def labels(self, step: int) -> np.ndarray:
+        return np.random.default_rng([1, step]).integers(0, self.num_classes, BATCH).astype(np.int32)
+
+    def embeddings(self, step: int) -> np.ndarray:
+        """Some near to their centre, some opposite of it, one longer than others, the rest anywhere."""
+        embeddings = np.random.default_rng([2, step]).normal(0, 1, (BATCH, EMB_SIZE))
+        own = self.weight()[self.labels(step) * self.centres] * 100
+        embeddings[:3] = 5 * own[:3] + embeddings[:3]
+        embeddings[3:5] = -5 * own[3:5] + embeddings[3:5]
+        embeddings[5] *= 40
+        return embeddings.astype(np.float32)
+
+    def sampled(self, ranks: int, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the classes that take part in ``step`` with Partial FC, ascending, and their slots."""
+        sampling = ClassSampling(ClassShards(self.num_classes, ranks), RATIO, BATCH, SEED)
+        drawn = [sampling.draw(i, self.labels(step), step) for i in range(ranks)]
+        classes = [rows + sampling.shards.real_rows(i)[0] for i, rows in enumerate(drawn)]
+        slots = [np.arange(len(rows)) + i * sampling.slots for i, rows in enumerate(drawn)]
+        return np.concatenate(classes), np.concatenate(slots)
+
+
+CASES = (
+    LossCase("easy_arcface", "arcface", {"easy_margin": True}),
+    LossCase("easy_combined", "combined", {"easy_margin": True}),
+    LossCase("filtered_arcface", "arcface", {"interclass_filtering_threshold": 0.3}),
+    LossCase("sphereface", "sphereface"),
+    LossCase("sphereface_late", "sphereface", {"loss_m1": 3.0, "loss_lambda_base": 4.0, "loss_lambda_min": 3.3}),
+    LossCase("sphereface_without_margin", "sphereface", {"loss_m1": 1.0}),
+    LossCase("curricularface_late", "curricularface", {"loss_t_alpha": 0.7}),
+    LossCase("filtered_curricularface", "curricularface", {"interclass_filtering_threshold": 0.3}),
+    LossCase("adaface", "adaface"),
+    LossCase("adaface_late", "adaface", {"loss_t_alpha": 0.95, "loss_h": 1.5}),
+    LossCase("subcenter_arcface", "arcface", {"num_subcenters": 3}),
+    LossCase("subcenter_curricularface", "curricularface", {"num_subcenters": 2}),
+)

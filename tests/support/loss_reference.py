@@ -1,0 +1,141 @@
+"""The losses on cosines in float64 numpy, written from the papers; their gradients are central differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+DIFFERENCE = 1e-6  # of the largest value in a row
+
+
+@dataclass(frozen=True)
+class LossValues:
+    """What a step computes, and the state after it. ``weight`` and ``embeddings`` are gradients."""
+
+    loss: float
+    correct: int
+    embeddings: np.ndarray
+    weight: np.ndarray
+    state: dict[str, float]
+
+
+@dataclass(frozen=True)
+class _Batch:
+    config: Mapping[str, Any]
+    labels: np.ndarray
+    state: dict[str, float]  # of this step
+    length: np.ndarray  # as a constant
+
+
+def _combined(batch: _Batch, cosine: np.ndarray, length: np.ndarray) -> np.ndarray:
+    config, own = batch.config, np.arange(len(cosine))
+    target = cosine[own, batch.labels]
+    margin = np.cos(config["loss_m1"] * np.arccos(target) + config["loss_m2"]) - config["loss_m3"]
+    cosine[own, batch.labels] = np.where(target > 0, margin, target) if config["easy_margin"] else margin
+    return config["loss_s"] * cosine
+
+
+def _find_lambda(config: Mapping[str, Any], step: float) -> float:
+    falling = config["loss_lambda_base"] * (1 + config["loss_lambda_gamma"] * step) ** -config["loss_lambda_power"]
+    return max(config["loss_lambda_min"], falling)
+
+
+def _sphereface(batch: _Batch, cosine: np.ndarray, length: np.ndarray) -> np.ndarray:
+    own, m = np.arange(len(cosine)), batch.config["loss_m1"]
+    strength = _find_lambda(batch.config, batch.state["iteration"])
+    theta = np.arccos(cosine[own, batch.labels])
+    k = np.floor(theta * m / np.pi)
+    psi = np.where(k % 2 == 0, 1, -1) * np.cos(m * theta) - 2 * k
+    cosine[own, batch.labels] = (strength * np.cos(theta) + psi) / (1 + strength)
+    return length[:, None] * cosine
+
+
+def _curricularface(batch: _Batch, cosine: np.ndarray, length: np.ndarray) -> np.ndarray:
+    own, m = np.arange(len(cosine)), batch.config["loss_m2"]
+    target = cosine[own, batch.labels]
+    margin = np.cos(np.arccos(target) + m)
+    changed = np.where(cosine > margin[:, None], cosine * (batch.state["t"] + cosine), cosine)
+    changed[own, batch.labels] = np.where(np.arccos(target) + m < np.pi, margin, target - m * np.sin(m))
+    return batch.config["loss_s"] * changed
+
+
+def _adaface(batch: _Batch, cosine: np.ndarray, length: np.ndarray) -> np.ndarray:
+    own, m, h = np.arange(len(cosine)), batch.config["loss_m3"], batch.config["loss_h"]
+    clipped = np.clip(batch.length, 1e-3, 100)
+    standard = (clipped - batch.state["length_mean"]) / (batch.state["length_std"] + 1e-3)
+    quality = np.clip(h * standard, -1, 1)
+    theta = np.arccos(np.clip(cosine[own, batch.labels], -0.999, 0.999))
+    cosine[own, batch.labels] = np.cos(np.clip(theta - m * quality, 1e-3, np.pi - 1e-3)) - (m + m * quality)
+    return batch.config["loss_s"] * cosine
+
+
+LOGITS: dict[str, Callable[[_Batch, np.ndarray, np.ndarray], np.ndarray]] = {
+    "margin_softmax": _combined,
+    "sphereface": _sphereface,
+    "curricularface": _curricularface,
+    "adaface": _adaface,
+}
+FIRST_STATE = {
+    "margin_softmax": {},
+    "sphereface": {"iteration": 0.0},
+    "curricularface": {"t": 0.0},
+    "adaface": {"length_mean": 20.0, "length_std": 100.0},
+}
+
+
+def _find_cosines(x: np.ndarray, w: np.ndarray, centres: int) -> np.ndarray:
+    each = (x / np.linalg.norm(x, axis=1, keepdims=True)) @ (w / np.linalg.norm(w, axis=1, keepdims=True)).T
+    return each.reshape(len(x), -1, centres).max(axis=2)
+
+
+def _move(config: Mapping[str, Any], state: dict[str, float], target: np.ndarray, length: np.ndarray) -> dict:
+    clipped = np.clip(length, 1e-3, 100)
+    seen = {"t": target.mean(), "length_mean": clipped.mean(), "length_std": clipped.std(ddof=1)}
+    moved = {}
+    for name, value in state.items():
+        moved[name] = value + 1 if name == "iteration" else value + config["loss_t_alpha"] * (seen[name] - value)
+    return moved
+
+
+def _differentiate(function: Callable[[np.ndarray], float], at: np.ndarray) -> np.ndarray:
+    gradient, point = np.zeros_like(at), at.copy()
+    for place in np.ndindex(*at.shape):
+        width, values = DIFFERENCE * np.abs(at[place[0]]).max(), []
+        for sign in (1, -1):
+            point[place] = at[place] + sign * width
+            values.append(function(point))
+        point[place] = at[place]
+        gradient[place] = (values[0] - values[1]) / (2 * width)
+    return gradient
+
+
+def compute_loss(
+    config: Mapping[str, Any], embeddings: np.ndarray, weight: np.ndarray, labels: np.ndarray, state: dict[str, float]
+) -> LossValues:
+    """Return a step of the loss of ``config`` on [B, E] embeddings and [C * K, E] rows, from the ``state`` before it.
+
+    The K sub-centers of a class are one after the other.
+    """
+    x, w = embeddings.astype(np.float64), weight.astype(np.float64)
+    own, length = np.arange(len(x)), np.linalg.norm(x, axis=1)
+    cosine = _find_cosines(x, w, config["num_subcenters"])
+    correct = int((cosine.argmax(axis=1) == labels).sum())
+    state = _move(config, state, cosine[own, labels], length)
+    batch = _Batch(config, labels, state, length)
+
+    def loss(x: np.ndarray, w: np.ndarray) -> float:
+        cosine = _find_cosines(x, w, config["num_subcenters"])
+        threshold = config["interclass_filtering_threshold"]
+        if threshold:
+            near = cosine > threshold
+            near[own, labels] = False
+            cosine[near] = 0
+        logits = LOGITS[config["loss_name"]](batch, cosine, np.linalg.norm(x, axis=1))
+        shifted = logits - logits.max(axis=1, keepdims=True)
+        return float((np.log(np.exp(shifted).sum(axis=1)) - shifted[own, labels]).mean())
+
+    d_x, d_w = _differentiate(lambda moved: loss(moved, w), x), _differentiate(lambda moved: loss(x, moved), w)
+    return LossValues(loss(x, w), correct, d_x, d_w, state)
