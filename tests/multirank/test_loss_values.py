@@ -18,7 +18,7 @@ by_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 by_form = pytest.mark.parametrize("form", FORMS)
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=lambda ranks: f"{ranks}ranks")
+@pytest.fixture(scope="module", params=[pytest.param(1, marks=pytest.mark.slow), 2], ids=["1rank", "2ranks"])
 def runs(request: pytest.FixtureRequest) -> list[dict]:
     """What every rank returned: the forms' steps of case -> values."""
     return run_ranks(PROGRAM, request.param)

@@ -31,7 +31,7 @@ def saved(folder: Path, loss: str, step: int) -> Path:
     return snapshot_path(run_directory(config, config.models_root), step)
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_ratio_of_1_is_the_full_head_bit_for_bit(tmp_path: Path, ranks: int) -> None:
     forms = {"full": {}, "partial": {"partial_fc": True, "sample_ratio": 1.0}, "sampled": PARTIAL}
     for loss in ("arcface", "softmax"):
@@ -49,7 +49,9 @@ def test_a_ratio_of_1_is_the_full_head_bit_for_bit(tmp_path: Path, ranks: int) -
             np.testing.assert_array_equal(rows[name], others[name], err_msg=name)
 
 
-@pytest.mark.parametrize(("ranks", "loss"), [(1, "softmax"), (2, "softmax"), (2, "arcface")])
+@pytest.mark.parametrize(
+    ("ranks", "loss"), [(1, "softmax"), pytest.param(2, "softmax", marks=pytest.mark.slow), (2, "arcface")]
+)
 def test_an_interrupted_run_repeats_the_losses(tmp_path: Path, ranks: int, loss: str) -> None:
     runs = {
         "straight": run(tmp_path / "straight", loss=loss, save_last_snapshot=True, **PARTIAL),
@@ -88,7 +90,10 @@ def test_rows_and_momentum_arrive_on_other_numbers_of_ranks(tmp_path: Path) -> N
         assert (kept & moving).sum() >= 5
 
 
-@pytest.mark.parametrize(("first", "then"), [(PARTIAL, {}), ({}, PARTIAL), (PARTIAL, {**PARTIAL, "sample_ratio": 0.5})])
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [(PARTIAL, {}), pytest.param({}, PARTIAL, marks=pytest.mark.slow), (PARTIAL, {**PARTIAL, "sample_ratio": 0.5})],
+)
 def test_a_run_goes_on_with_another_form_or_ratio(tmp_path: Path, first: dict[str, Any], then: dict[str, Any]) -> None:
     given = saved(tmp_path / "short", "softmax", SAVED)
     runs = {

@@ -113,7 +113,7 @@ def test_two_nodes_of_one_address(tmp_path: Path) -> None:
                                rtol=1e-4)  # fmt: skip
 
 
-@pytest.mark.parametrize("node", [0, 1])
+@pytest.mark.parametrize("node", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_killed_rank_ends_both_machines(tmp_path: Path, machines: tuple[Machine, Machine], node: int) -> None:
     run = {**run_for(tmp_path / "models", train_iter=100000, iter_num_in_snapshot=2), "die_at": [4, node]}
     with start_nodes(tmp_path, machines, 1, lambda own: command(own, run)) as nodes:
