@@ -30,12 +30,19 @@ def atomic_file(path: str | Path, mode: str = "wb") -> Iterator[IO]:
     """Open ``path`` for writing; it appears under its name only when the block ends without an exception.
 
     Missing parent folders are made. On an exception the temporary file is removed and any older file stays as it was.
+
+    Raises:
+        UserError: nothing can be written there.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(path)
     try:
-        with open(temporary, mode) as handle:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = open(temporary, mode)  # noqa: SIM115 (the block below closes it)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}); choose another place") from error
+    try:
+        with handle:
             yield handle
             handle.flush()
             os.fsync(handle.fileno())

@@ -6,6 +6,7 @@ fetched and put back if they are a sample, otherwise read and written in place.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ class HeadLimit(Contestant):
         rng = np.random.default_rng(SEED)
         total, width = -(-job["num_classes"] // job["ranks"]), job["emb_size"]
         self.sampled = job["sample_ratio"] < 1
-        count = -(-int(total * job["sample_ratio"]) // 1) if self.sampled else total
+        count = math.ceil(total * job["sample_ratio"])
         self.chosen = np.sort(rng.choice(total, count, replace=False)) if self.sampled else None
         self.bank = np.full((total, width), 0.01, np.float32)
         self.momentum = np.zeros_like(self.bank)

@@ -64,3 +64,9 @@ def test_the_command(snapshot, tmp_path):
     assert run.stdout.endswith("a.npy: fc7_weight 7 x 3\n")
     wrong = subprocess.run([*command, str(tmp_path / "a.txt")], cwd=ROOT, capture_output=True, text=True)
     assert wrong.returncode == 1 and wrong.stderr.startswith("error: --output") and not (tmp_path / "a.txt").exists()
+
+
+def test_a_place_that_cannot_be_written_is_one_line(snapshot, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file/fc7.npy cannot be written"):
+        merge_fc7(snapshot, "fc7_weight", tmp_path / "file" / "fc7.npy")
