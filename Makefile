@@ -23,6 +23,7 @@ bench: setup
 	$(PYTHON) benchmarks/bench_step.py
 	$(PYTHON) benchmarks/bench_loader.py
 	$(PYTHON) benchmarks/bench_head.py
+	$(PYTHON) benchmarks/bench_quality.py
 
 setup:
 	@bash tools/setup.sh

@@ -16,6 +16,10 @@ config.net_se = 0
 config.net_act = "prelu"
 config.net_blocks = [1, 4, 6, 2]
 config.net_output = "E"
+config.net_multiplier = 1.0
+config.densenet_dropout = 0.0
+config.vit_drop_path = 0.0
+config.vit_mask_ratio = 0.0
 config.bn_mom = 0.9
 config.sync_bn = False
 config.count_flops = True
@@ -44,13 +48,38 @@ config.ckpt_embedding = False
 # ---------------------------------------------------------------- networks
 network = edict()
 
-network.r18 = edict(net_name="fresnet", num_layers=18)
-network.r34 = edict(net_name="fresnet", num_layers=34)
-network.r50 = edict(net_name="fresnet", num_layers=50)
-network.r100 = edict(net_name="fresnet", num_layers=100)
+# LResNet-IR of InsightFace's MXNet trainer, of every depth it lists; net_se, net_unit and net_input vary them.
+for _depth in (18, 34, 49, 50, 74, 90, 98, 99, 100, 101, 124, 134, 136, 140, 152, 160, 200, 269):
+    network[f"r{_depth}"] = edict(net_name="fresnet", num_layers=_depth)
+network.r50v1 = edict(net_name="fresnet", num_layers=50, net_unit=1)
 network.r100fc = edict(net_name="fresnet", num_layers=100, net_output="FC")
 network.r100_glint360k = edict(net_name="fresnet", num_layers=100, net_output="FC")
+
 network.y1 = edict(net_name="fmobilefacenet", emb_size=128, net_output="GDC", net_blocks=[1, 4, 6, 2])
+network.y2 = edict(net_name="fmobilefacenet", emb_size=256, net_output="GDC", net_blocks=[2, 8, 16, 4])
+network.m1 = edict(net_name="fmobilenet", emb_size=256, net_output="GDC", net_multiplier=1.0)
+network.m05 = edict(net_name="fmobilenet", emb_size=256, net_output="GDC", net_multiplier=0.5)
+network.mnas = edict(net_name="fmnasnet", emb_size=256, net_output="GDC", net_multiplier=1.0)
+network.mnas05 = edict(net_name="fmnasnet", emb_size=256, net_output="GDC", net_multiplier=0.5)
+network.mnas025 = edict(net_name="fmnasnet", emb_size=256, net_output="GDC", net_multiplier=0.25)
+network.d169 = edict(net_name="fdensenet", num_layers=169, train_batch_size_per_device=64)
+network.d201 = edict(net_name="fdensenet", num_layers=201, train_batch_size_per_device=64)
+network.vargfacenet = edict(net_name="vargfacenet", emb_size=512, net_output="J", net_multiplier=1.25)
+
+# Of InsightFace's PyTorch trainer: other constants and, for iresnet200, another number of layers than r200.
+for _depth in (18, 34, 50, 100, 200):
+    network[f"iresnet{_depth}"] = edict(net_name="iresnet", num_layers=_depth, net_output="FC")
+network.mbf = edict(net_name="mbf", net_output="GDC", net_multiplier=2.0, net_blocks=[1, 4, 6, 2])
+network.mbf_large = edict(net_name="mbf", net_output="GDC", net_multiplier=4.0, net_blocks=[2, 8, 12, 4])
+_masked = {"net_name": "vit", "vit_drop_path": 0.1, "vit_mask_ratio": 0.1}
+network.vit_t = edict(num_layers=12, vit_width=256, **_masked)
+network.vit_s = edict(num_layers=12, vit_width=512, **_masked)
+network.vit_b = edict(num_layers=24, vit_width=512, **_masked)
+network.vit_t_dp005_mask0 = edict(net_name="vit", num_layers=12, vit_width=256, vit_drop_path=0.05)
+network.vit_s_dp005_mask_0 = edict(net_name="vit", num_layers=12, vit_width=512, vit_drop_path=0.05)
+_masked = {"net_name": "vit", "vit_drop_path": 0.05, "vit_mask_ratio": 0.05}
+network.vit_b_dp005_mask_005 = edict(num_layers=24, vit_width=512, **_masked)
+network.vit_l_dp005_mask_005 = edict(num_layers=24, vit_width=768, **_masked)
 
 # ---------------------------------------------------------------- datasets
 # dataset_dir holds the training images' OFRecord parts, val_dataset_dir one folder (or .bin) per verification set.
@@ -130,6 +159,8 @@ default.master_port = 0
 default.model_parallel = True
 default.partial_fc = False
 default.sample_ratio = 1.0
+default.fc7_storage = "memory"
+default.fc7_storage_dir = ""
 default.rank_timeout = 1800
 default.native_ops = True
 default.use_bf16 = False
@@ -151,13 +182,25 @@ default.train_iter = 170586
 default.lr = 0.1
 default.lr_steps = [100000, 140000, 160000]
 default.scales = [0.1, 0.01, 0.001]
+default.lr_schedule = "step"
+default.lr_power = 1.0
+default.warmup_steps = 0
+default.warmup_epochs = 0.0
+default.optimizer = "sgd"
 default.weight_decay = 0.0005
 default.momentum = 0.9
+default.adam_betas = [0.9, 0.999]
+default.adam_eps = 1e-8
+default.clip_gradient = 0.0
+default.gradient_accumulation = 1
+default.fp16_scale = 1.0
+default.fp16_scale_window = 0
 
 # What it keeps and says.
 default.models_root = "./models"
 default.model_load_dir = ""
 default.pretrained = ""
+default.label_map = ""
 default.resume = False
 default.log_dir = "output/log"
 default.loss_print_frequency = 20

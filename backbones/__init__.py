@@ -8,11 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from backbones.densenet import build_fdensenet
 from backbones.graph import NetworkGraph
 from backbones.initializer import initial_arrays
-from backbones.iresnet import build_fresnet
-from backbones.mobilefacenet import build_fmobilefacenet
+from backbones.iresnet import build_fresnet, build_iresnet
+from backbones.mnasnet import build_fmnasnet
+from backbones.mobilefacenet import build_fmobilefacenet, build_mbf
+from backbones.mobilenet import build_fmobilenet
 from backbones.options import NetworkOptions
+from backbones.vargfacenet import build_vargfacenet
+from backbones.vit import build_vit
 from common.errors import lookup
 
 if TYPE_CHECKING:
@@ -21,6 +26,13 @@ if TYPE_CHECKING:
 NETWORKS: dict[str, Callable[[NetworkOptions], NetworkGraph]] = {
     "fresnet": build_fresnet,
     "fmobilefacenet": build_fmobilefacenet,
+    "fmobilenet": build_fmobilenet,
+    "fmnasnet": build_fmnasnet,
+    "fdensenet": build_fdensenet,
+    "vargfacenet": build_vargfacenet,
+    "iresnet": build_iresnet,
+    "mbf": build_mbf,
+    "vit": build_vit,
 }
 
 

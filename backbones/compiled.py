@@ -6,30 +6,46 @@ shapes and arrays are those of the description, and the numbers agree but for ro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from backbones.graph import NetworkGraph, Node
+from backbones.masks import Mask
 from ops import flow
 from ops.native.network import NetworkOps
-
-_ARRAYS = ("weight", "bias", "gamma", "beta", "moving_mean", "moving_var")
 
 
 class CompiledNetwork:
     """Runs a network with all its arrays in order: ``parameters`` what an optimiser moves, ``moving`` the statistics.
 
+    The op knows one slope per channel and a bias in every fully connected layer; where a network has one slope for all
+    channels, or no bias, it is given as many equal ones, or zeros.
+
     Attributes:
-        parameters: MXNet names of the trainable arrays the op takes.
         moving: MXNet names of the moving statistics.
     """
 
-    def __init__(self, network: NetworkGraph, dropouts: dict[str, tuple[int, int]], bfloat16: bool = False) -> None:
-        """``dropouts`` holds the columns of the keep mask that each dropout node has."""
+    def __init__(self, network: NetworkGraph, masks: Mapping[str, Mask], bfloat16: bool = False) -> None:
+        """``masks`` holds the columns of the keep mask that each dropout node has."""
         specs = network.parameters()
-        self.parameters = [name for name, spec in specs.items() if spec.trainable]
+        self._trainable = [name for name, spec in specs.items() if spec.trainable]
         self.moving = [name for name, spec in specs.items() if spec.auxiliary]
-        self.ops = NetworkOps(self._describe(network, dropouts), network.embedding_size, bfloat16)
+        self._shared = {
+            node.arrays["slope"]: network.shapes[node.name][0]
+            for node in network.nodes
+            if node.op == "prelu" and node.attrs["shared"]
+        }
+        self._biasless = [node for node in network.nodes if node.op == "fully_connected" and not node.attrs["bias"]]
+        self.ops = NetworkOps(self._describe(network, masks), network.embedding_size, bfloat16)
+
+    def take_parameters(self, module: flow.nn.Module) -> list[flow.Tensor]:
+        """Return the trainable arrays of ``module`` in the order and the form in which the op takes them."""
+        tensors = []
+        for name in self._trainable:
+            tensor = getattr(module, name)
+            tensors.append(tensor.expand(self._shared[name]) if name in self._shared else tensor)
+        weights = (getattr(module, node.arrays["weight"]) for node in self._biasless)
+        return tensors + [weight.detach().sum(dim=1) * 0 for weight in weights]
 
     def train(
         self,
@@ -63,9 +79,10 @@ class CompiledNetwork:
         with flow.no_grad():
             return self.ops.inference(images, parameters, moving)
 
-    def _describe(self, network: NetworkGraph, dropouts: dict[str, tuple[int, int]]) -> str:
+    def _describe(self, network: NetworkGraph, masks: Mapping[str, Mask]) -> str:
         numbers = {node.name: i for i, node in enumerate(network.nodes)}
-        places = {name: i for names in (self.parameters, self.moving) for i, name in enumerate(names)}
+        zeros = [f"{node.name}_bias" for node in self._biasless]
+        places = {name: i for names in (self._trainable + zeros, self.moving) for i, name in enumerate(names)}
 
         def line(node: Node) -> str:
             shape = (*network.shapes[node.name], 1, 1)[:3]
@@ -73,14 +90,14 @@ class CompiledNetwork:
             values = {
                 k: float(v) for k, v in node.attrs.items() if isinstance(v, int | float) and not isinstance(v, bool)
             }
-            values |= {kind: places[f"{node.name}_{kind}"] for kind in _ARRAYS if f"{node.name}_{kind}" in places}
+            values |= {kind: places[name] for kind, name in node.arrays.items() if name in places}
             op = node.op
             if op == "activation":
                 op = node.attrs["kind"]
-            elif op == "prelu":
-                values["slope"] = values.pop("gamma")
+            elif op == "fully_connected":
+                values["bias"] = places[f"{node.name}_bias"]
             elif op == "dropout":
-                values["first"] = dropouts[node.name][0]
+                values["first"] = masks[node.name].start
             inputs = ",".join(str(numbers[name]) for name in node.inputs) or "-"
             return " ".join([op, inputs, *map(str, shape), *(f"{key}={value!r}" for key, value in values.items())])
 

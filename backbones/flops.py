@@ -18,10 +18,13 @@ def count_parameters(graph: NetworkGraph) -> int:
 
 
 def count_flops(graph: NetworkGraph) -> int:
-    """Return the multiply-adds of all convolutions and fully connected layers for one image."""
+    """Return the multiply-adds of convolutions, fully connected layers and attention for one image."""
     total = 0
     for node in graph.nodes:
         if node.op in MULTIPLYING_OPS:
-            per_output = prod(graph.parameters()[f"{node.name}_weight"].shape[1:])
+            per_output = prod(graph.parameters()[node.arrays["weight"]].shape[1:])
             total += per_output * prod(graph.shapes[node.name])
+        elif node.op == "attention":
+            tokens, width = graph.shapes[node.name]
+            total += 2 * tokens * tokens * width
     return total

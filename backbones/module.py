@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from math import prod
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from backbones.arrays import check_arrays
 from backbones.compiled import CompiledNetwork
-from backbones.graph import AUXILIARY_KINDS, NetworkGraph, Node
-from backbones.rank_norm import normalise
+from backbones.graph import NetworkGraph
+from backbones.masks import find_masks, mask_width
+from backbones.operators import OPERATORS
 from common.errors import UserError
 from ops import flow
 
@@ -25,6 +25,8 @@ class Backbone(flow.nn.Module):
     Attributes:
         network: the description.
         executor: a few words on how CPU tensors are computed.
+        masks: what the keep mask of a training step decides about, by node.
+        statistics_of_all: whether BatchNorm in training is over the batch of all ranks.
         new_statistics: with BatchNorm over all ranks, the moving statistics that the last forward pass in training
             computed, by name; whoever compiles a graph returns them from it and hands them to ``set_statistics``.
             Otherwise empty: the statistics are each rank's own and change in place.
@@ -53,7 +55,7 @@ class Backbone(flow.nn.Module):
         super().__init__()
         self.network = network
         self._releases = _find_releases(network)
-        self._dropouts = _find_dropouts(network)
+        self.masks = find_masks(network)
         for name, spec in network.parameters().items():
             tensor = flow.zeros(*spec.shape, dtype=flow.float32)
             if spec.trainable:
@@ -61,7 +63,7 @@ class Backbone(flow.nn.Module):
             else:
                 self.register_buffer(name, tensor)
         self.new_statistics: dict[str, flow.Tensor] = {}
-        self._statistics_of_all = (
+        self.statistics_of_all = (
             sync_bn and flow.env.get_world_size() > 1 and any(node.op == "batch_norm" for node in network.nodes)
         )
         self._compiled, refusal = self._compile(bfloat16) if native else (None, "it is switched off")
@@ -71,16 +73,16 @@ class Backbone(flow.nn.Module):
         self.load_arrays(arrays)
 
     def _compile(self, bfloat16: bool) -> tuple[CompiledNetwork | None, str | None]:
-        if self._statistics_of_all:
+        if self.statistics_of_all:
             return None, "BatchNorm is over all ranks"
-        compiled = CompiledNetwork(self.network, self._dropouts, bfloat16)
+        compiled = CompiledNetwork(self.network, self.masks, bfloat16)
         refusal = compiled.ops.refusal()
         return (compiled, None) if refusal is None else (None, refusal)
 
     @property
     def dropout_width(self) -> int:
         """Values per image that dropout decides about in training; 0 for a network without dropout."""
-        return max((stop for _, stop in self._dropouts.values()), default=0)
+        return mask_width(list(self.masks.values()))
 
     def forward(self, images: flow.Tensor, keep: flow.Tensor | None = None) -> flow.Tensor:
         """Return embeddings [N, E] float32 of RGB ``images`` [N, 3, S, S], float32 or uint8, values 0..255.
@@ -100,9 +102,9 @@ class Backbone(flow.nn.Module):
             inputs = [values[name] for name in node.inputs]
             if node.op == "input":
                 values[node.name] = images
-            elif node.op == "dropout":
-                values[node.name] = self._dropout(node, *inputs, keep)
             else:
+                if node.name in self.masks:
+                    inputs.append(self._kept(node.name, keep))
                 values[node.name] = OPERATORS[node.op](self, node, *inputs)
             for name in self._releases[node.name]:
                 del values[name]
@@ -114,18 +116,16 @@ class Backbone(flow.nn.Module):
 
     def _run_compiled(self, images: flow.Tensor, keep: flow.Tensor | None) -> flow.Tensor:
         compiled = self._compiled
-        parameters = [getattr(self, name) for name in compiled.parameters]
+        parameters = compiled.take_parameters(self)
         moving = [getattr(self, name) for name in compiled.moving]
         if self.training:
             return compiled.train(images, keep if self.dropout_width else None, parameters, moving)
         return compiled.infer(images, parameters, moving)
 
-    def _dropout(self, node: Node, x: flow.Tensor, keep: flow.Tensor | None) -> flow.Tensor:
-        if not self.training:
-            return x
-        start, stop = self._dropouts[node.name]
-        mask = keep[:, start:stop].reshape(*x.shape).to(x.dtype)
-        return x * mask * (1 / (1 - node.attrs["p"]))
+    def _kept(self, name: str, keep: flow.Tensor | None) -> flow.Tensor | None:
+        """Return the columns of ``keep`` that are of the node ``name``; None outside of training."""
+        mask = self.masks[name]
+        return keep[:, mask.start : mask.stop].to(self._dtype()) if self.training else None
 
     def run_graph(self, graph: flow.nn.Graph, *inputs: flow.Tensor) -> Any:
         """Call a graph of this backbone; a graph that trains it includes the backward pass.
@@ -184,99 +184,3 @@ def _find_releases(network: NetworkGraph) -> dict[str, list[str]]:
     for name, user in last_use.items():
         releases[user].append(name)
     return releases
-
-
-def _find_dropouts(network: NetworkGraph) -> dict[str, tuple[int, int]]:
-    """Return for each dropout node the columns of the keep mask that are its own."""
-    columns: dict[str, tuple[int, int]] = {}
-    start = 0
-    for node in network.nodes:
-        if node.op == "dropout":
-            stop = start + prod(network.shapes[node.name])
-            columns[node.name] = (start, stop)
-            start = stop
-    return columns
-
-
-def _scale_shift(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
-    return (x - node.attrs["mean"]) * node.attrs["scale"]
-
-
-def _conv(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
-    attrs = node.attrs
-    weight = getattr(module, f"{node.name}_weight")
-    bias = getattr(module, f"{node.name}_bias") if attrs["bias"] else None
-    return flow._C.conv2d(
-        x,
-        weight,
-        bias,
-        stride=[attrs["stride"]] * 2,
-        padding=[attrs["pad"]] * 2,
-        dilation=[1, 1],
-        groups=attrs["groups"],
-    )
-
-
-def _batch_norm(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
-    if module.training and module._statistics_of_all:
-        return _batch_norm_of_all(module, node, x)
-    # The functional form: nn.BatchNorm would add a num_batches_tracked buffer that no format has a place for.
-    return flow._C.normalization(
-        x,
-        getattr(module, f"{node.name}_moving_mean"),
-        getattr(module, f"{node.name}_moving_var"),
-        getattr(module, f"{node.name}_gamma"),
-        getattr(module, f"{node.name}_beta"),
-        axis=1,
-        epsilon=node.attrs["eps"],
-        momentum=1 - node.attrs["momentum"],
-        is_training=module.training,
-    )
-
-
-def _batch_norm_of_all(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
-    gamma, beta = getattr(module, f"{node.name}_gamma"), getattr(module, f"{node.name}_beta")
-    y, *moments = normalise(x, gamma, beta, node.attrs["eps"])
-    keep = node.attrs["momentum"]
-    for kind, moment in zip(AUXILIARY_KINDS, moments, strict=True):
-        name = f"{node.name}_{kind}"
-        module.new_statistics[name] = getattr(module, name) * keep + moment * (1 - keep)
-    return y
-
-
-def _prelu(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
-    return flow._C.prelu(x, getattr(module, f"{node.name}_gamma"))
-
-
-def _activation(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
-    return ACTIVATIONS[node.attrs["kind"]](x)
-
-
-def _add(module: Backbone, node: Node, a: flow.Tensor, b: flow.Tensor) -> flow.Tensor:
-    return a + b
-
-
-def _flatten(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
-    return flow.flatten(x, 1)
-
-
-def _fully_connected(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
-    weight, bias = getattr(module, f"{node.name}_weight"), getattr(module, f"{node.name}_bias")
-    return flow._C.matmul(x, weight, transpose_a=False, transpose_b=True) + bias
-
-
-ACTIVATIONS: dict[str, Callable[[flow.Tensor], flow.Tensor]] = {
-    "relu": flow.relu,
-    "sigmoid": flow.sigmoid,
-    "tanh": flow.tanh,
-}
-OPERATORS: dict[str, Callable[..., Any]] = {
-    "scale_shift": _scale_shift,
-    "conv": _conv,
-    "batch_norm": _batch_norm,
-    "prelu": _prelu,
-    "activation": _activation,
-    "add": _add,
-    "flatten": _flatten,
-    "fully_connected": _fully_connected,
-}

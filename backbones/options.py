@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
+from backbones.nodes import ACTIVATION_TYPES
 from common.errors import UserError
 
 T = TypeVar("T")
+_SHARES = ("densenet_dropout", "vit_drop_path", "vit_mask_ratio")
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,11 @@ class NetworkOptions:
     net_se: int = 0
     net_act: str = "prelu"
     net_blocks: tuple[int, ...] = (1, 4, 6, 2)
+    net_multiplier: float = 1.0
+    densenet_dropout: float = 0.0
+    vit_width: int = 256
+    vit_drop_path: float = 0.0
+    vit_mask_ratio: float = 0.0
     bn_mom: float = 0.9
     image_size: int = 112
 
@@ -35,7 +42,7 @@ class NetworkOptions:
         """Take the known keys of ``config``; a missing key means its default.
 
         Raises:
-            UserError: ``net_name`` is missing, or a size is not a positive whole number.
+            UserError: ``net_name`` is missing, or a size, factor or share is out of its range.
         """
         if "net_name" not in config:
             raise UserError("the config has no 'net_name'; it names the network, for example net_name='fresnet'")
@@ -43,11 +50,30 @@ class NetworkOptions:
         if "net_blocks" in known:
             known["net_blocks"] = tuple(known["net_blocks"])
         options = cls(**known)
-        for key in ("emb_size", "image_size"):
+        for key in ("emb_size", "image_size", "vit_width"):
             size = getattr(options, key)
             if not isinstance(size, int) or size < 1:
                 raise UserError(f"{key}={size!r} is not a positive whole number")
+        activations = ("prelu", *ACTIVATION_TYPES)
+        if options.net_act not in activations:
+            raise UserError(f"unknown activation '{options.net_act}' of net_act; known: {', '.join(activations)}")
+        if not options.net_multiplier > 0:
+            raise UserError(f"net_multiplier={options.net_multiplier!r} is not positive; 1 is the plain network")
+        for key in _SHARES:
+            if not 0 <= getattr(options, key) < 1:
+                raise UserError(f"{key}={getattr(options, key)!r} is no share: it must be at least 0 and below 1")
         return options
+
+    def widen(self, filters: int) -> int:
+        """Return ``filters`` times ``net_multiplier``, rounded down.
+
+        Raises:
+            UserError: nothing is left.
+        """
+        widened = int(filters * self.net_multiplier)
+        if widened < 1:
+            raise UserError(f"net_multiplier={self.net_multiplier} leaves none of {filters} filters; take a larger one")
+        return widened
 
 
 def choose(table: Mapping[Any, T], key: str, value: Any, network: str) -> T:

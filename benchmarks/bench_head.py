@@ -9,8 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,44 +18,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.arguments import Parser, name_list, positive_float, positive_int
-from benchmarks.contestants import PEERS_PYTHON, Contestant
+from benchmarks.heads import CONTESTANTS, HEADER, communicated_bytes, fit_memory, make_rows, row_cells
 from benchmarks.other_load import OtherLoad, describe_load
 from benchmarks.report import describe_machine, format_machine, format_table, write_json
-from benchmarks.rounds import Measured, run_rounds
+from benchmarks.rounds import available_bytes, run_rounds
 from common.errors import UserError, run_command
-
-OURS, LIMIT = "ours", "limit"
-CONTESTANTS = (
-    Contestant(OURS, "ours_head_worker", "float32"),
-    Contestant("torch", "torch_head_worker", "float32", PEERS_PYTHON),
-    Contestant(LIMIT, "limit_head_worker", "float32"),
-)
-HEADER = ("", "ms/step", "middle half", "ours / it", "to limit", "peak GB", "loss")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of a table.
-
-    Attributes:
-        name: how the command line chooses the contestant.
-        label: framework and version.
-        seconds: median of all steps.
-        quartiles: between them lies the middle half of the steps.
-        ratio: our speed over this one; None without ours.
-        to_limit: its time over that of the bare arithmetic; None if that was not measured.
-        peak_bytes: the largest memory of rank 0.
-        loss: of the first step; None for the bare arithmetic.
-    """
-
-    name: str
-    label: str
-    seconds: float
-    quartiles: tuple[float, float]
-    ratio: float | None
-    to_limit: float | None
-    peak_bytes: int
-    loss: float | None
 
 
 def whole_numbers(text: str) -> list[int]:
@@ -84,9 +50,17 @@ def parse_arguments() -> argparse.Namespace:
     """
     names = [contestant.name for contestant in CONTESTANTS]
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--classes", type=whole_numbers, default=[10_000, 100_000, 1_000_000], help="10k,1M,...")
+    parser.add_argument(
+        "--classes", type=whole_numbers, default=[10_000, 100_000, 1_000_000, 5_000_000], help="10k,1M,..."
+    )
     parser.add_argument("--ratios", type=ratios, default=[1.0, 0.1], help="1: all classes; below: Partial FC")
     parser.add_argument("--ranks", type=whole_numbers, default=[1, 2], help="which share the threads")
+    parser.add_argument(
+        "--fixed_sample",
+        type=whole_numbers,
+        default=[],
+        help="rows in a step, whatever the classes: a table of us alone",
+    )
     parser.add_argument("--emb_size", type=positive_int, default=512)
     parser.add_argument("--batch", type=positive_int, default=64, help="embeddings in a step, over all ranks")
     parser.add_argument("--rounds", type=positive_int, default=3, help="turns of every contestant")
@@ -104,55 +78,19 @@ def parse_arguments() -> argparse.Namespace:
     return args
 
 
-def communicated_bytes(ranks: int, batch: int, emb_size: int) -> int:
-    """Return what a rank receives in a step: embeddings, their gradient, labels and slots, softmax, all of batch size.
-
-    Rows and their gradients are not among it, so it does not depend on the number of classes.
-    """
-    others = batch * (ranks - 1) // ranks
-    embeddings_and_gradient = 2 * others * emb_size * 4
-    labels_and_slots = others * 4 + (ranks - 1) * batch * 4
-    largest_target_best_and_sum = 4 * (ranks - 1) * batch * 4
-    return embeddings_and_gradient + labels_and_slots + largest_target_best_and_sum
-
-
-def make_rows(measured: Sequence[Measured]) -> list[Row]:
-    """Return a row for everybody who took part."""
-    seconds = {m.contestant.name: float(np.median(m.times)) for m in measured if not m.failure}
-    rows = []
-    for entry in measured:
-        name = entry.contestant.name
-        if entry.failure:
-            continue
-        own, limit = seconds.get(OURS), seconds.get(LIMIT)
-        rows.append(
-            Row(
-                name, entry.label, seconds[name], tuple(np.percentile(entry.times, [25, 75])),
-                seconds[name] / own if own and name != OURS else None,
-                seconds[name] / limit if limit and name != LIMIT else None,
-                entry.peak_bytes, entry.results[0] if entry.results else None,
-            )
-        )  # fmt: skip
-    return rows
-
-
-def row_cells(row: Row) -> list[str]:
-    """Return a row as text, in the order of ``HEADER``."""
-    low, high = row.quartiles
-    return [
-        row.label, f"{row.seconds * 1e3:.0f}", f"{low * 1e3:.0f}-{high * 1e3:.0f}",
-        "-" if row.ratio is None else f"{row.ratio:.2f}", "-" if row.to_limit is None else f"{row.to_limit:.2f}",
-        f"{row.peak_bytes / 1e9:.2f}", "-" if row.loss is None else f"{row.loss:.3f}",
-    ]  # fmt: skip
+def make_job(classes: int, ratio: float, ranks: int, args: argparse.Namespace) -> dict[str, Any]:
+    """Return what the workers are told."""
+    return {
+        "pass": "train", "num_classes": classes, "sample_ratio": ratio, "ranks": ranks, "size": args.batch,
+        "emb_size": args.emb_size, "threads": max(1, args.threads // ranks), "storage": "memory",
+    }  # fmt: skip
 
 
 def bench(classes: int, ratio: float, ranks: int, args: argparse.Namespace) -> dict[str, Any]:
     """Measure one table, print it, and return its content."""
-    job = {
-        "pass": "train", "num_classes": classes, "sample_ratio": ratio, "ranks": ranks, "size": args.batch,
-        "emb_size": args.emb_size, "threads": max(1, args.threads // ranks),
-    }  # fmt: skip
-    contestants = [contestant for contestant in CONTESTANTS if contestant.name in args.contestants]
+    job = make_job(classes, ratio, ranks, args)
+    chosen = [contestant for contestant in CONTESTANTS if contestant.name in args.contestants]
+    contestants, remarks = fit_memory(chosen, job, available_bytes())
     load = OtherLoad()
     measured = run_rounds(contestants, job, args.rounds, args.seconds)
     other = load.share()
@@ -163,7 +101,10 @@ def bench(classes: int, ratio: float, ranks: int, args: argparse.Namespace) -> d
         f"\n{classes} classes, {form}, {ranks} rank(s) of {job['threads']} thread(s), batch {args.batch}, "
         f"{received / 1e3:.0f} kB received a step"
     )
-    print(format_table(HEADER, [row_cells(row) for row in rows]))
+    for remark in remarks:
+        print(remark)
+    if rows:
+        print(format_table(HEADER, [row_cells(row) for row in rows]))
     absent = [{"name": m.contestant.name, "reason": m.failure} for m in measured if m.failure]
     for absence in absent:
         print(f"not measured: {absence['name']}: {absence['reason']}")
@@ -172,13 +113,33 @@ def bench(classes: int, ratio: float, ranks: int, args: argparse.Namespace) -> d
     return {**job, "received_bytes": received, "rows": [asdict(row) for row in rows], "absent": absent}
 
 
+def bench_fixed(sample: int, ranks: int, args: argparse.Namespace) -> dict[str, Any]:
+    """Measure our step with ``sample`` rows for each number of classes that has as many, print and return it."""
+    cells, steps = [], []
+    for classes in sorted(c for c in args.classes if c >= sample):
+        job = make_job(classes, sample / classes, ranks, args)
+        ours, _ = fit_memory(CONTESTANTS[:1], job, available_bytes())
+        measured = run_rounds(ours, job, args.rounds, args.seconds)[0]
+        if measured.failure:
+            cells.append([str(classes), measured.failure, "-", "-"])
+            continue
+        steps.append({"num_classes": classes, "storage": job["storage"], "seconds": float(np.median(measured.times))})
+        seconds = steps[-1]["seconds"]
+        growth = seconds / steps[0]["seconds"]
+        cells.append([str(classes), job["storage"], f"{seconds * 1e3:.0f}", f"{growth:.2f}"])
+    print(f"\nabout {sample} rows in a step, {ranks} rank(s), {args.threads} thread(s), batch {args.batch}")
+    print(format_table(("classes", "rows are in", "ms/step", "of the first"), cells), flush=True)
+    return {"fixed_sample": sample, "ranks": ranks, "steps": steps}
+
+
 def main() -> None:
     """Measure everything that was asked for."""
     args = parse_arguments()
     print(format_machine(describe_machine()), flush=True)
     tables = [bench(c, ratio, ranks, args) for ranks in args.ranks for c in args.classes for ratio in args.ratios]
+    fixed = [bench_fixed(sample, ranks, args) for ranks in args.ranks for sample in args.fixed_sample]
     if args.json:
-        write_json(args.json, {"settings": vars(args), "tables": tables})
+        write_json(args.json, {"settings": vars(args), "tables": tables, "fixed": fixed})
 
 
 if __name__ == "__main__":

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from backbones.module import Backbone
 from ops import flow
 from ops.base_head import Head
+from ops.graph import Graph
 
 
-class BackboneTrainGraph(flow.nn.Graph):
+class BackboneTrainGraph(Graph):
     """Images to the squared distance from fixed targets and the gradients, as in ``engine.graphs.TrainGraph``."""
 
     def __init__(self, backbone: Backbone) -> None:
@@ -44,7 +47,7 @@ class EmbeddingTable(flow.nn.Module):
         return self.embeddings
 
 
-class HeadTrainGraph(flow.nn.Graph):
+class HeadTrainGraph(Graph):
     """A head's inputs to the loss and the gradients of embeddings and head, as in ``engine.graphs.TrainGraph``."""
 
     def __init__(self, table: EmbeddingTable, head: Head) -> None:
@@ -62,3 +65,8 @@ class HeadTrainGraph(flow.nn.Graph):
         gradients = flow.autograd.grad([loss], trained)
         parts = (gradient.to_global(sbp=sbp) for gradient, sbp in zip(gradients, self.sbps, strict=True))
         return (loss.detach().to_global(sbp=flow.sbp.broadcast), *parts)
+
+    def find_gradients(self, results: Sequence[flow.Tensor]) -> list[flow.Tensor]:
+        """Return the gradients among a call's ``results`` (without the loss)."""
+        count = len(list(self.table.parameters()))
+        return [*results[:count], *self.head.find_gradients(results[count:])]

@@ -17,9 +17,8 @@ from common.files import atomic_file
 from data.augment import Augmentation
 from data.loader import Batch, BatchLoader
 from engine.dropout import draw_keep_masks
-from engine.graphs import TrainGraph
-from engine.optimizer import SGD
 from engine.reporting import RankReporter
+from engine.step import TrainStep
 from engine.train import complete_config, open_source
 from engine.world import World, join_world
 from ops import flow
@@ -36,7 +35,7 @@ class _Parts:
         self.config, self.world = config, world
         self.backbone = build_backbone(config, config.seed).to_global(world.placement, flow.sbp.broadcast)
         self.backbone.train()
-        self.drop = max((n.attrs["p"] for n in self.backbone.network.nodes if n.op == "dropout"), default=0.0)
+        self.masks = list(self.backbone.masks.values())
 
     def open_loader(self) -> BatchLoader:
         """Return the training's batches."""
@@ -49,21 +48,18 @@ class _Parts:
 
     def spread(self, batch: Batch, *others: np.ndarray) -> list[flow.Tensor]:
         """Return the images, ``others`` and the dropout mask as global tensors."""
-        count, width = len(batch.labels), self.backbone.dropout_width
-        keep = draw_keep_masks(self.config.seed, batch.position, count, width, self.drop)
+        keep = draw_keep_masks(self.config.seed, batch.position, len(batch.labels), self.masks)
         return [self.world.split(array) for array in (batch.images, *others, keep)]
 
-    def finish(self, value: flow.Tensor) -> None:
-        """Wait until ``value`` is there and this rank has nothing left to do."""
-        value.to_local().numpy()
+    def finish(self) -> None:
+        """Wait until this rank has nothing left to do."""
         flow._oneflow_internal.eager.Sync()
 
 
 def _measure_steps(parts: _Parts, steps: int, beat: Callable[[], None]) -> Times:
     """Return the seconds of whole steps, and of the parts of others that were stopped between them, in turn."""
     head = build_head(parts.config, parts.world.placement, parts.world.rank)
-    graph, optimizer = TrainGraph(parts.backbone, head), SGD(parts.backbone, head, parts.config)
-    stop = np.zeros(1, np.float32)
+    train_step = TrainStep(parts.config, parts.world, parts.backbone, head)
     times: Times = {"whole step": [], "next batch": [], "graph call": [], "update": []}
     with parts.open_loader() as loader:
         for number in range(2 * (steps + WARM_UP_STEPS)):
@@ -71,13 +67,12 @@ def _measure_steps(parts: _Parts, steps: int, beat: Callable[[], None]) -> Times
             start = time.perf_counter()
             batch = next(loader)
             marks = [start, time.perf_counter()]
-            inputs = [*parts.spread(batch), parts.world.split(stop), *head.inputs(batch.labels, number, parts.world)]
-            metrics, *results = parts.backbone.run_graph(graph, *inputs)
+            computed = train_step.compute(batch, number)
             if stops:
-                parts.finish(metrics)
+                parts.finish()
             marks.append(time.perf_counter())
-            optimizer.step(graph.keep_moving(parts.backbone, head, results), 1.0)
-            parts.finish(metrics)
+            train_step.update(computed, 1.0)
+            parts.finish()
             marks.append(time.perf_counter())
             beat()
             if number < 2 * WARM_UP_STEPS:
@@ -100,7 +95,8 @@ def _measure_backbone(parts: _Parts, steps: int, beat: Callable[[], None]) -> Ti
             targets = np.zeros((len(batch.labels), parts.backbone.network.embedding_size), np.float32)
             start = time.perf_counter()
             loss, *_ = parts.backbone.run_graph(graph, *parts.spread(batch, targets))
-            parts.finish(loss)
+            loss.to_local().numpy()
+            parts.finish()
             if number >= WARM_UP_STEPS:
                 times["backbone"].append(time.perf_counter() - start)
             beat()

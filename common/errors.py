@@ -13,6 +13,12 @@ class UserError(Exception):
     """A mistake in a flag, a config or a file. One line: what, where, what was expected, how to mend it."""
 
 
+def require(condition: bool, message: str) -> None:
+    """Raise ``UserError`` with ``message`` unless ``condition`` holds."""
+    if not condition:
+        raise UserError(message)
+
+
 def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
     """Return ``table[name]``.
 

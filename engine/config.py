@@ -14,6 +14,9 @@ from easydict import EasyDict
 import sample_config
 from backbones import build_graph
 from common.errors import UserError, lookup
+from common.errors import require as _require
+from engine.models import FORMATS, describe_model
+from engine.optimizer_settings import check_optimizer
 from engine.options import (
     NAMES,
     OUTPUT,
@@ -25,7 +28,6 @@ from engine.options import (
     add_options,
     add_set_options,
 )
-from engine.snapshot import Snapshot
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLES = ("config", "default", "network", "dataset", "loss")
@@ -138,7 +140,7 @@ def resolve_train_config(argv: Sequence[str], folder: Path = ROOT) -> EasyDict:
 
 
 VAL_TABLE = (
-    Option("network", str, RUN, "the network that the snapshot must be of"),
+    Option("network", str, RUN, "the network that the model must be of"),
     Option("dataset", str, RUN, "the dataset whose verification sets are used"),
     *RUN_OPTIONS,
     *SHARED_OPTIONS,
@@ -148,10 +150,10 @@ _OF_THE_RUN = [option.key for option in (*RUN_OPTIONS, *SHARED_OPTIONS) if not o
 
 
 def resolve_val_config(argv: Sequence[str], folder: Path = ROOT) -> EasyDict:
-    """Return the checked settings of a verification run: the snapshot's, the dataset's sets, then the command line.
+    """Return the checked settings of a verification run: the model's, the dataset's sets, then the command line.
 
     Raises:
-        UserError: no snapshot, an unknown name, key or flag, or values that contradict each other.
+        UserError: no model, an unknown name, key or flag, or values that contradict each other.
     """
     tables = load_tables(folder)
     defaults = {**sample_config.default, **sample_config.config, **tables.default, **tables.config, "report": ""}
@@ -159,8 +161,8 @@ def resolve_val_config(argv: Sequence[str], folder: Path = ROOT) -> EasyDict:
     if "--help" in argv or "-h" in argv:
         return _read_flags(argv, VAL_TABLE, EasyDict(defaults), "Verify a trained network on pairs of faces.")
     names = _read_names(argv, first, {**defaults, "network": "", "dataset": ""})
-    _require(bool(names["model_load_dir"]), "--model_load_dir is missing: name the snapshot to verify")
-    trained = Snapshot.open(names["model_load_dir"]).about["config"]
+    _require(bool(names["model_load_dir"]), f"--model_load_dir is missing: name what to verify, {FORMATS}")
+    trained = describe_model(names["model_load_dir"])
     config = EasyDict({**defaults, **trained, **{key: defaults[key] for key in [*_OF_THE_RUN, "report"]}})
     if names["dataset"]:
         sets = merge(tables, tables.default.network, names["dataset"], tables.default.loss)
@@ -168,15 +170,10 @@ def resolve_val_config(argv: Sequence[str], folder: Path = ROOT) -> EasyDict:
     config = _read_flags(argv, VAL_TABLE, config, "Verify a trained network on pairs of faces.")
     _require(
         config.network == trained["network"],
-        f"--network {config.network}: the snapshot {config.model_load_dir} is of network {trained['network']}",
+        f"--network {config.network}: {config.model_load_dir} is of network {trained['network']}",
     )
     _check_run(config)
     return config
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise UserError(message)
 
 
 def _check_run(config: EasyDict) -> None:
@@ -229,35 +226,34 @@ def _check_loss(config: EasyDict) -> None:
 def _check_train(config: EasyDict) -> None:
     _check_run(config)
     _check_loss(config)
+    check_optimizer(config)
     build_graph(config)
     for key in ("num_classes", "train_iter", "train_batch_size_per_device", "loss_print_frequency"):
         _require(config[key] > 0, f"--{key} {config[key]} must be at least 1")
     for key in ("train_batch_size", "num_workers", "iter_num_in_snapshot", "seed", "train_data_part_num"):
         _require(config[key] >= 0, f"--{key} {config[key]} must not be negative")
-    for key in ("lr", "weight_decay", "fc7_lr_mult", "fc7_wd_mult", "data_shift"):
-        _require(config[key] >= 0, f"--{key} {config[key]} must not be negative")
+    _require(config.data_shift >= 0, f"--data_shift {config.data_shift} must not be negative")
     _require(0 <= config.data_zoom < 1, f"--data_zoom {config.data_zoom} must be in [0, 1)")
-    _require(0 <= config.momentum < 1, f"--momentum {config.momentum} must be in [0, 1)")
     _require(0 <= config.bn_mom < 1, f"--bn_mom {config.bn_mom} must be in [0, 1)")
     _require(
         config.model_parallel or not config.partial_fc,
         "--partial_fc 1 needs --model_parallel 1: it samples each rank's own class rows",
     )
+    _require(
+        config.partial_fc or config.fc7_storage == "memory",
+        f"--fc7_storage {config.fc7_storage} needs --partial_fc 1: with all classes a step needs all rows at a time",
+    )
     _require(0 < config.sample_ratio <= 1, f"--sample_ratio {config.sample_ratio} must be above 0 and at most 1")
     _require(config.head_stats >= 0, f"--head_stats {config.head_stats} must be 0 (none) or more")
     _require(config.validation_interval > 0, f"--validation_interval {config.validation_interval} must be at least 1")
-    _require(
-        len(config.lr_steps) == len(config.scales),
-        f"--lr_steps has {len(config.lr_steps)} entries and --scales {len(config.scales)}; one scale for each step",
-    )
-    _require(
-        all(a < b for a, b in zip(config.lr_steps, config.lr_steps[1:], strict=False)),
-        f"--lr_steps {config.lr_steps} must grow",
-    )
     sources = [key for key in ("model_load_dir", "pretrained", "resume") if config[key]]
     _require(
         len(sources) <= 1 or sources == ["model_load_dir", "resume"],
         f"--{' and --'.join(sources)} contradict each other; give one",
+    )
+    _require(
+        not config.label_map or bool(config.model_load_dir or config.pretrained),
+        f"--label_map {config.label_map} needs --model_load_dir or --pretrained: the snapshot whose classes it names",
     )
     _require(
         not (config.use_synthetic_data and config.total_img_num < 1),

@@ -10,9 +10,10 @@ from backbones.module import Backbone
 from engine.world import World
 from ops import flow
 from ops.base_head import Head
+from ops.graph import Graph
 
 
-class TrainGraph(flow.nn.Graph):
+class TrainGraph(Graph):
     """Images to loss and gradients; the update is the optimiser's, outside.
 
     Gradients leave the graph with the SBP of their parameters, so that schedules, momentum and (sampled) class rows
@@ -29,37 +30,43 @@ class TrainGraph(flow.nn.Graph):
         # Backward passes need a training job; without an optimiser in the graph nothing else declares one.
         self.config.proto.train_conf.SetInParent()
 
-    def build(self, images: flow.Tensor, keep: flow.Tensor, stop: flow.Tensor, *head_inputs: flow.Tensor) -> tuple:
-        """Return (metrics, *gradients, *moving statistics, *state of the loss).
+    def build(self, images: flow.Tensor, keep: flow.Tensor, signals: flow.Tensor, *head_inputs: flow.Tensor) -> tuple:
+        """Return (metrics, *gradients, *moving statistics, *state of the loss); ``sort_results`` takes the last three.
 
         Gradients come in the order of the parameters of backbone and head, statistics as in ``new_statistics``, state
-        as in ``new_state``; ``keep_moving`` takes the last two.
+        as in ``new_state``.
 
         Args:
             images: uint8 [B, 3, S, S], split(0).
             keep: uint8 [B, D], split(0): which inputs of the dropout layer stay (D may be 0).
-            stop: float32 [ranks], split(0): 1 where a rank was asked to stop.
+            signals: float32 [ranks, 2], split(0): 1 where a rank was asked to stop, and by what the loss is multiplied
+                before it is differentiated, of all ranks the same.
             head_inputs: what the head's ``inputs`` returned.
 
         metrics is float32 [3], broadcast: mean loss, correctly classified images, ranks asked to stop.
         """
         embeddings = self.backbone(images, keep)
         loss, correct = self.head(embeddings, *head_inputs)
-        flow._oneflow_internal.nn.graph.AddTensorAsGraphLoss(loss)
+        signals = signals.to_global(sbp=flow.sbp.broadcast)
+        scaled = loss * signals[0, 1]
+        flow._oneflow_internal.nn.graph.AddTensorAsGraphLoss(scaled)
         trained = [p.lazy_origin for p in self.backbone.parameters()] + self.head.find_trained(*head_inputs)
-        gradients = flow.autograd.grad([loss], trained)
-        parts = [value.detach().to_global(sbp=flow.sbp.broadcast) for value in (loss, correct, stop.sum())]
+        gradients = flow.autograd.grad([scaled], trained)
+        parts = [value.detach().to_global(sbp=flow.sbp.broadcast) for value in (loss, correct, signals[:, 0].sum())]
         metrics = flow.stack(parts)
         gradients = [g.to_global(sbp=sbp) for g, sbp in zip(gradients, self.parameter_sbps, strict=True)]
         return (metrics, *gradients, *self.new_statistics.values(), *self.new_state.values())
 
-    def keep_moving(self, backbone: Backbone, head: Head, results: Sequence[flow.Tensor]) -> Sequence[flow.Tensor]:
-        """Give modules the moving values among a step's ``results`` (without metrics); return the gradients."""
+    def sort_results(self, results: Sequence[flow.Tensor], head: Head) -> tuple[Sequence[flow.Tensor], ...]:
+        """Return gradients, moving statistics and state among a step's ``results`` (without metrics).
+
+        The gradients are those of all parameters, the head's through its ``find_gradients``: valid until the next call.
+        """
         first = len(self.parameter_sbps)
         second = first + len(self.new_statistics)
-        backbone.set_statistics(results[first:second])
-        head.loss.set_state(results[second:])
-        return results[:first]
+        backbones = first - len(list(head.parameters()))
+        gradients = [*results[:backbones], *head.find_gradients(results[backbones:first])]
+        return gradients, results[first:second], results[second:]
 
 
 class EmbedGraph(flow.nn.Graph):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -11,19 +12,27 @@ from typing import Any
 
 from backbones.graph import NetworkGraph
 from common.errors import UserError
+from engine.moments import MOMENTS
 
 _FLOAT = 4
 _PROCESS = 500 << 20  # OneFlow and Python themselves
 # Arrays of one size that a step has at a time at most, as measured.
 _ROW_COPIES = 3  # all rows: of unit length, their gradient, and its way out of the graph
-_SAMPLE_COPIES = 5  # sampled rows: fetched, in the graph, of unit length, their gradient, and its way out
+_SAMPLE_COPIES = 11  # sampled rows: fetched, in the graph, of unit length, their gradient, and its way out
+_IN_PLACE_COPIES = 1  # either of them on a CPU with the kernels: their gradient
 _LOGIT_COPIES = 5
-_OPS_KEPT = ("conv", "batch_norm", "prelu", "activation", "fully_connected")
+_OPS_KEPT = (
+    "conv", "batch_norm", "prelu", "activation", "fully_connected", "pool", "scale_channels", "even_out", "layer_norm",
+    "attention", "drop_path",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes of one rank, and of one snapshot of all ranks."""
+    """Bytes of one rank, and of one snapshot of all ranks.
+
+    ``momentum`` is all that the optimiser keeps of fc7, ``in_files`` is what of both need not be in memory.
+    """
 
     fc7: int
     momentum: int
@@ -32,24 +41,26 @@ class MemoryEstimate:
     backbone: int
     activations: int
     snapshot: int
+    in_files: int = 0
 
     @property
     def rank(self) -> int:
         """All of one rank."""
         parts = (self.fc7, self.momentum, self.rows_in_step, self.logits, self.backbone, self.activations)
-        return sum(parts) + _PROCESS
+        return sum(parts) - self.in_files + _PROCESS
 
     @property
     def needed(self) -> int:
         """What a rank cannot start without, whatever the batch."""
-        return self.fc7 + self.momentum + self.backbone
+        return self.fc7 + self.momentum - self.in_files + self.backbone
 
     def describe(self) -> str:
         """Return one line."""
+        whole = f"{_text(self.rank)} in all" + (f" and {_text(self.in_files)} in mapped files" if self.in_files else "")
         return (
-            f"memory of a rank, estimated: fc7 {_text(self.fc7)}, its momentum {_text(self.momentum)}, class rows in a "
+            f"memory of a rank, estimated: fc7 {_text(self.fc7)}, its moments {_text(self.momentum)}, class rows in a "
             f"step {_text(self.rows_in_step)}, logits {_text(self.logits)}, backbone {_text(self.backbone)}, feature "
-            f"maps {_text(self.activations)}; {_text(self.rank)} in all; a snapshot takes {_text(self.snapshot)}"
+            f"maps {_text(self.activations)}; {whole}; a snapshot takes {_text(self.snapshot)}"
         )
 
 
@@ -62,21 +73,30 @@ def estimate_memory(config: Mapping[str, Any], network: NetworkGraph, ranks: int
     if config["partial_fc"]:
         sampled = min(rows, max(math.ceil(config["sample_ratio"] * rows), min(config["train_batch_size"], rows)))
         copies = _SAMPLE_COPIES
+    if config["model_parallel"] and config["device"] == "cpu" and config["native_ops"]:
+        copies = _IN_PLACE_COPIES
     rows, sampled = rows * config["num_subcenters"], sampled * config["num_subcenters"]
     bank = rows * width * _FLOAT
     trainable = sum(prod(spec.shape) for spec in network.parameters().values() if spec.trainable)
     arrays = sum(prod(spec.shape) for spec in network.parameters().values())
     kept = {name for node in network.nodes if node.op in _OPS_KEPT for name in node.inputs}
-    per_image = sum(prod(network.shapes[name]) for name in kept) * (2 if config["use_bf16"] else _FLOAT)
-    backbone = (arrays + 2 * trainable) * _FLOAT
+    numbers = sum(prod(network.shapes[name]) for name in kept)
+    # Logits and weights of all heads.
+    numbers += sum(2 * n.attrs["heads"] * network.shapes[n.name][0] ** 2 for n in network.nodes if n.op == "attention")
+    per_image = numbers * (2 if config["use_bf16"] else _FLOAT)
+    moments = len(MOMENTS[config["optimizer"]])
+    gradients = 1 + (config["gradient_accumulation"] > 1)  # of all pieces, and of one
+    backbone = (arrays + (moments + gradients) * trainable) * _FLOAT
     return MemoryEstimate(
         fc7=bank,
-        momentum=bank,
-        rows_in_step=copies * sampled * width * _FLOAT,
-        logits=_LOGIT_COPIES * batch * sampled * _FLOAT,
+        momentum=moments * bank,
+        rows_in_step=(copies + gradients - 1) * sampled * width * _FLOAT,
+        logits=_LOGIT_COPIES * batch // config["gradient_accumulation"] * sampled * _FLOAT,
         backbone=backbone,
-        activations=per_image * (config["train_batch_size"] // ranks),
-        snapshot=(arrays + trainable) * _FLOAT + 2 * classes * config["num_subcenters"] * width * _FLOAT,
+        activations=per_image * (config["train_batch_size"] // ranks // config["gradient_accumulation"]),
+        in_files=(1 + moments) * bank if config["fc7_storage"] == "mmap" else 0,
+        snapshot=(arrays + moments * trainable) * _FLOAT
+        + (1 + moments) * classes * config["num_subcenters"] * width * _FLOAT,
     )
 
 
@@ -86,10 +106,10 @@ def check_memory(estimate: MemoryEstimate, local_ranks: int, free: int) -> str:
     Raises:
         UserError: weights and momentum alone do not fit.
     """
-    advice = "more ranks on more machines, or a smaller --emb_size"
+    advice = "more ranks on more machines, --fc7_storage mmap (CPU, Partial FC), or a smaller --emb_size"
     if estimate.needed * local_ranks > free:
         raise UserError(
-            f"fc7, backbone and their momentum need {_text(estimate.needed * local_ranks)} for {local_ranks} rank(s) "
+            f"fc7, backbone and their moments need {_text(estimate.needed * local_ranks)} for {local_ranks} rank(s) "
             f"here, {_text(free)} are free: it takes {advice}"
         )
     if estimate.rank * local_ranks <= free:
@@ -101,6 +121,21 @@ def check_memory(estimate: MemoryEstimate, local_ranks: int, free: int) -> str:
     )
 
 
+def check_disk(estimate: MemoryEstimate, local_ranks: int, folder: Path) -> None:
+    """Check that the files of ``local_ranks`` ranks fit the disk of ``folder``, which need not exist yet.
+
+    Raises:
+        UserError: they do not.
+    """
+    there = next(path for path in (folder, *folder.resolve().parents) if path.is_dir())
+    free, needed = shutil.disk_usage(there).free, estimate.in_files * local_ranks
+    if needed > free:
+        raise UserError(
+            f"--fc7_storage mmap needs {_text(needed)} in {folder} for {local_ranks} rank(s) here, {_text(free)} are "
+            "free; --fc7_storage_dir names a folder on another disk"
+        )
+
+
 def free_memory(meminfo: Path = Path("/proc/meminfo"), limit: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
     """Return the bytes that new processes can have: the machine's, or what a container leaves of its limit."""
     lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
@@ -109,6 +144,11 @@ def free_memory(meminfo: Path = Path("/proc/meminfo"), limit: Path = Path("/sys/
     if limit.is_file() and used.is_file() and limit.read_text().strip() != "max":
         free = min(free, int(limit.read_text()) - int(used.read_text()))
     return free
+
+
+def has_room(count: int, local_ranks: int) -> bool:
+    """Return whether a copy of ``count`` bytes takes no more than half of each local rank's part of the free memory."""
+    return 2 * count * local_ranks <= free_memory()
 
 
 def _text(count: int) -> str:

@@ -1,8 +1,7 @@
-"""SGD with momentum on each rank's own part of the parameters.
+"""The update of every parameter on each rank's own part: SGD with momentum, or AdamW.
 
-OneFlow's rule (buffer = momentum * buffer + gradient + decay * w; w -= lr * buffer), with MXNet's exceptions: weights
-and gammas decay, biases and betas do not; the fc7 bias learns twice as fast. Of parameters that a head keeps in row
-banks, the rows that took part in the step are updated, by the same rule.
+MXNet's exceptions hold for both: weights and gammas decay, biases and betas do not; the fc7 bias learns twice as fast.
+Of parameters that a head keeps in row banks, the rows that took part in the step are updated, by the same rule.
 """
 
 from __future__ import annotations
@@ -13,66 +12,97 @@ from typing import Any
 import numpy as np
 
 from backbones.module import Backbone
+from common.errors import lookup
+from engine.moments import MOMENTS
 from engine.world import local_view
 from ops import flow
 from ops.base_head import Head
-from ops.row_bank import MomentumRule
+from ops.update_rules import AdamWRule, MomentumRule
+
+Moments = dict[str, dict[str, np.ndarray]]
 
 
-class SGD:
+def _sgd(config: Mapping[str, Any], lr: float, weight_decay: float, update: int) -> MomentumRule:
+    return MomentumRule(lr, config["momentum"], weight_decay)
+
+
+def _adamw(config: Mapping[str, Any], lr: float, weight_decay: float, update: int) -> AdamWRule:
+    return AdamWRule(lr, tuple(config["adam_betas"]), config["adam_eps"], weight_decay, update)
+
+
+RULES = {"sgd": _sgd, "adamw": _adamw}
+
+
+class Optimizer:
     """The update of backbone and head.
 
     Parameters are known as ``{MXNet name}``, the head's as ``fc7_weight`` and ``fc7_bias``. Order: the backbone's
     parameters, then the head's, as their graphs return the gradients.
+
+    Attributes:
+        updates: how many there were; AdamW corrects its moments by it.
     """
 
     def __init__(self, backbone: Backbone, head: Head | None, config: Mapping[str, Any]) -> None:
-        """Take what is to be trained; a backbone alone has no head."""
+        """Take what is to be trained; a backbone alone has no head.
+
+        Raises:
+            UserError: ``config["optimizer"]`` is unknown; the message lists the known ones.
+        """
         named = dict(backbone.named_parameters())
         self._banks = {}
         if head is not None:
             self._banks = {f"fc7_{name}": bank for name, bank in head.banks.items()}
             named |= {f"fc7_{name}": p for name, p in head.named_parameters() if name not in head.banks}
-        self._tensors = {name: local_view(parameter).requires_grad_() for name, parameter in named.items()}
-        self._lr = config["lr"]
-        self._momentum = config["momentum"]
+        self._tensors = {name: local_view(parameter) for name, parameter in named.items()}
+        self._config = config
         self._lr_mults = {name: _lr_mult(name, config) for name in (*self._tensors, *self._banks)}
         self._decays = {name: config["weight_decay"] * _wd_mult(name, config) for name in self._lr_mults}
-        groups = [{"params": [t], "weight_decay": self._decays[name]} for name, t in self._tensors.items()]
-        self._sgd = flow.optim.SGD(groups, lr=self._lr, momentum=self._momentum)
+        self._make_rule = lookup(RULES, config["optimizer"], "optimizer")
+        self._kinds = MOMENTS[config["optimizer"]]
+        self._moments = {kind: {n: flow.zeros_like(t) for n, t in self._tensors.items()} for kind in self._kinds}
+        self.updates = 0
 
     def step(self, gradients: list[flow.Tensor], scale: float) -> None:
         """Update every parameter by its gradient (global, the parameter's SBP) at ``scale`` times the learning rate.
 
         The gradient of a parameter in a bank is that of the rows that the bank gathered last.
         """
-        rates = {name: self._lr * scale * multiplier for name, multiplier in self._lr_mults.items()}
+        self.updates += 1
+        lr = self._config["lr"] * scale
+        rules = {
+            name: self._make_rule(self._config, lr * multiplier, self._decays[name], self.updates)
+            for name, multiplier in self._lr_mults.items()
+        }
         dense, sampled = gradients[: len(self._tensors)], gradients[len(self._tensors) :]
-        for tensor, gradient in zip(self._tensors.values(), dense, strict=True):
-            tensor.grad = local_view(gradient)
-        for group, name in zip(self._sgd.param_groups, self._tensors, strict=True):
-            group["lr"] = rates[name]
-        self._sgd.step()
-        for tensor in self._tensors.values():
-            tensor.grad = None
-        for (name, bank), gradient in zip(self._banks.items(), sampled, strict=True):
-            bank.update(local_view(gradient), MomentumRule(rates[name], self._momentum, self._decays[name]))
+        with flow.no_grad():
+            for (name, tensor), gradient in zip(self._tensors.items(), dense, strict=True):
+                rules[name].apply(tensor, local_view(gradient), *(self._moments[kind][name] for kind in self._kinds))
+            for (name, bank), gradient in zip(self._banks.items(), sampled, strict=True):
+                bank.update(local_view(gradient), rules[name])
 
-    def momentum_arrays(self) -> dict[str, np.ndarray]:
-        """Return a copy of this rank's momentum buffers by parameter name; zeros before the first step."""
-        arrays = {name: self._buffer(tensor).numpy().copy() for name, tensor in self._tensors.items()}
-        return arrays | {name: bank.read_momentum() for name, bank in self._banks.items()}
+    def read_moments(self, copy: bool = True) -> Moments:
+        """Return this rank's moments: kind ("momentum", with AdamW also "variance") to name to array.
 
-    def load_momentum(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Set this rank's momentum buffers; ``arrays`` holds one for every parameter."""
-        for name, tensor in self._tensors.items():
-            self._buffer(tensor).copy_(flow.tensor(arrays[name], device=tensor.device))
+        Without ``copy`` those of rows in banks, which may fill the memory, are the live ones where that is possible.
+
+        They are zeros before the first step.
+        """
+        read = {kind: {n: t.numpy().copy() for n, t in own.items()} for kind, own in self._moments.items()}
         for name, bank in self._banks.items():
-            bank.load_momentum(arrays[name])
+            for kind in self._kinds:
+                array = bank.view_momentum() if kind == "momentum" else bank.view_variance()
+                read[kind][name] = array.copy() if copy else array
+        return read
 
-    def _buffer(self, tensor: flow.Tensor) -> flow.Tensor:
-        # OneFlow keeps the buffer under this key and makes it on the first step; making it early is the same.
-        return self._sgd._state[tensor].setdefault("momentum_buf", flow.zeros_like(tensor))
+    def load_moments(self, moments: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+        """Set this rank's moments; ``moments`` is like what ``read_moments`` returns."""
+        for kind, own in self._moments.items():
+            for name, tensor in own.items():
+                tensor.copy_(flow.tensor(moments[kind][name], device=tensor.device))
+            for name, bank in self._banks.items():
+                load = bank.load_momentum if kind == "momentum" else bank.load_variance
+                load(moments[kind][name])
 
 
 def _lr_mult(name: str, config: Mapping[str, Any]) -> float:

@@ -18,6 +18,14 @@ def parse_bool(text: str) -> bool:
     raise argparse.ArgumentTypeError(f"'{text}' is neither yes/true/1 nor no/false/0")
 
 
+def parse_image_size(text: str) -> int:
+    """Read one length, or the height and width of a square: 112 or 112,112."""
+    lengths = set(text.split(","))
+    if len(lengths) != 1 or not lengths.copy().pop().strip().isdigit():
+        raise argparse.ArgumentTypeError(f"'{text}' is no length of a square such as 112 or 112,112")
+    return int(lengths.pop())
+
+
 def _list_of(convert: Callable[[str], Any]) -> Callable[[str], list]:
     def parse_list(text: str) -> list:
         try:
@@ -80,9 +88,22 @@ MODEL_OPTIONS = (
     Option("model_parallel", parse_bool, STRUCTURE, "split the fc7 weight over the ranks"),
     Option("partial_fc", parse_bool, STRUCTURE, "Partial FC: a sample of the classes takes part in each step"),
     Option("sample_ratio", float, STRUCTURE, "share of each rank's classes in the samples of Partial FC"),
+    Option("fc7_storage", str, STRUCTURE, "mmap: Partial FC's rows in mapped files (CPU)", choices=("memory", "mmap")),
+    Option("fc7_storage_dir", str, STRUCTURE, "folder of these files; empty: the run's folder in models_root"),
     Option("emb_size", int, STRUCTURE, "length of the embedding"),
-    Option("net_output", str, STRUCTURE, "output layer type"),
+    Option("image_size", parse_image_size, STRUCTURE, "height and width of the images"),
+    Option(
+        "net_input", int, STRUCTURE, "first layers of fresnet: 0, 1 or 2; of mobilenet: 0 or 1", ("--version_input",)
+    ),
+    Option("net_unit", int, STRUCTURE, "residual unit of fresnet, 1 to 4", ("--version_unit",)),
+    Option("net_se", int, STRUCTURE, "squeeze-excitation in fresnet and vargfacenet, 0 or 1", ("--version_se",)),
+    Option("net_act", str, STRUCTURE, "activation: prelu, relu, sigmoid, tanh, ...", ("--version_act",)),
+    Option("net_output", str, STRUCTURE, "output layer type: E, FC, GDC, ...", ("--version_output",)),
     Option("net_blocks", int_list, STRUCTURE, "blocks per stage (MobileFaceNet)"),
+    Option("net_multiplier", float, STRUCTURE, "factor of a mobile network's widths", ("--version_multiplier",)),
+    Option("densenet_dropout", float, STRUCTURE, "share that dropout leaves out behind each layer of densenet"),
+    Option("vit_drop_path", float, STRUCTURE, "share of images that skip a transformer's last block in training"),
+    Option("vit_mask_ratio", float, STRUCTURE, "share of the patches that a transformer does not see in training"),
     Option("bn_mom", float, STRUCTURE, "BatchNorm momentum, the share of the old statistics that is kept"),
     Option("sync_bn", parse_bool, STRUCTURE, "BatchNorm in training over the batch of all ranks, not of each"),
     Option("count_flops", parse_bool, STRUCTURE, "print the network's FLOPs and parameters at start"),
@@ -122,11 +143,26 @@ TRAIN_OPTIONS = (
     Option("lr", float, SCHEDULE, "learning rate at the start"),
     Option("lr_steps", int_list, SCHEDULE, "batches at which the learning rate changes"),
     Option("scales", float_list, SCHEDULE, "learning rate / lr after each of lr_steps"),
-    Option("weight_decay", float, SCHEDULE, "L2 weight decay", ("-wd", "--wd")),
+    Option("lr_schedule", str, SCHEDULE, "step takes lr_steps and scales, the others fall to 0 at the end",
+           choices=("step", "poly", "cosine")),
+    Option("lr_power", float, SCHEDULE, "power of the schedule poly"),
+    Option("warmup_steps", int, SCHEDULE, "batches in which the learning rate rises evenly to lr", ("--warmup_step",)),
+    Option("warmup_epochs", float, SCHEDULE, "the same in epochs", ("--warmup_epoch",)),
+    Option("optimizer", str, SCHEDULE, "SGD with momentum, or AdamW", choices=("sgd", "adamw")),
+    Option("weight_decay", float, SCHEDULE, "L2 weight decay; with AdamW apart from the gradient", ("-wd", "--wd")),
     Option("momentum", float, SCHEDULE, "momentum of SGD", ("-mom", "--mom")),
+    Option("adam_betas", float_list, SCHEDULE, "AdamW's share of the old mean and of the old variance, two numbers"),
+    Option("adam_eps", float, SCHEDULE, "AdamW: added to the root of the variance"),
+    Option("clip_gradient", float, SCHEDULE, "largest L2 norm of the gradient, longer ones are shortened; 0: any"),
+    Option("gradient_accumulation", int, SCHEDULE, "pieces in which each rank computes its part of the batch",
+           ("--gradient_acc",)),
+    Option("fp16_scale", float, SCHEDULE, "factor on the loss, divided out of the gradients again; a power of 2"),
+    Option("fp16_scale_window", int, SCHEDULE,
+           "double fp16_scale after so many good batches and halve it at overflows; 0: it stays"),
     Option("models_root", str, OUTPUT, "snapshots go to models_root/network-loss-dataset"),
     Option("resume", parse_bool, OUTPUT, "continue from the newest snapshot there, if there is one"),
-    Option("pretrained", str, OUTPUT, "start from this snapshot's backbone, at step 0"),
+    Option("pretrained", str, OUTPUT, "start from this backbone: a snapshot, FILE.onnx, PREFIX,EPOCH, FILE.pth"),
+    Option("label_map", str, OUTPUT, "file of pairs: class in the snapshot to load, class here; others start anew"),
     Option("ckpt_embedding", parse_bool, OUTPUT, "keep the backbone alone in snapshots: smaller, cannot resume"),
     Option("iter_num_in_snapshot", int, OUTPUT, "train units between snapshots; 0: none"),
     Option("save_last_snapshot", parse_bool, OUTPUT, "write a snapshot at the end"),
@@ -139,7 +175,7 @@ TRAIN_OPTIONS = (
 )  # fmt: skip
 
 SHARED_OPTIONS = (
-    Option("model_load_dir", str, OUTPUT, "the snapshot to load"),
+    Option("model_load_dir", str, OUTPUT, "the snapshot to load; to verify, any model that --pretrained takes"),
     Option("log_dir", str, OUTPUT, "folder of logs, metrics and TensorBoard files"),
     Option("val_targets", str_list, VERIFY, "verification sets, comma separated"),
     Option("val_dataset_dir", str, VERIFY, "folder that holds the verification sets"),

@@ -17,6 +17,13 @@ def run_directory(config: Mapping[str, Any], root: str) -> Path:
     return Path(root) / f"{config['network']}-{config['loss']}-{config['dataset']}"
 
 
+def find_storage(config: Mapping[str, Any]) -> Path | None:
+    """Return the folder of the files that hold class rows and momentum, None if they are in memory."""
+    if config["fc7_storage"] == "memory":
+        return None
+    return Path(config["fc7_storage_dir"] or run_directory(config, config["models_root"]))
+
+
 def check_shared(root: Path, world: World) -> None:
     """Check that all ranks see one and the same ``root``, since each writes its class rows there. A collective call.
 

@@ -1,37 +1,34 @@
 """Snapshots: a folder that is complete or absent, with everything a run needs to go on.
 
-``backbone.safetensors`` holds weights and moving statistics under their MXNet names, ``momentum.safetensors`` their
-momentum, ``fc7-00000-of-00002.safetensors`` one shard of class rows each (weight, bias, momentum), and
-``snapshot.json`` the rest: step, position in the data, config, preprocessing, versions, size and checksum of each file.
-A backbone-only snapshot is the same with less in it. Nothing is pickled.
+``backbone.safetensors`` holds weights and moving statistics under their MXNet names, ``momentum.safetensors`` (and with
+AdamW ``variance.safetensors``) the optimiser's moments, ``fc7-00000-of-00002.safetensors`` one shard of class rows each
+(weight, bias, their moments), and ``snapshot.json`` the rest: step, position in the data, config, preprocessing,
+versions, size and checksum of each file. ``engine.snapshot_writer`` writes them. A backbone-only snapshot is the same
+with less in it. Nothing is pickled.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
-from common.errors import UserError
-from common.files import sync_path
-
-if TYPE_CHECKING:
-    from engine.world import World
+from backbones.graph import NetworkGraph
+from common.errors import UserError, lookup
+from engine.moments import MOMENTS
 
 MANIFEST = "snapshot.json"
 FORMAT = "insightface-oneflow-snapshot"
 VERSION = 1
 _NAME = re.compile(r"snapshot_(\d+)$")
+_BLOCK = 1 << 16  # class rows that are read at a time where some of them are wanted
 _NEEDED = ("config", "files")
 _NEEDED_TO_RESUME = ("step", "position", "highest_accuracy", "fc7")
 
@@ -52,13 +49,16 @@ class HeadShard:
         return f"fc7-{self.index:05d}-of-{self.count:05d}.safetensors"
 
 
-@dataclass(frozen=True)
-class Contents:
-    """What rank 0 adds to the shards of all ranks. ``momentum`` is None in a backbone-only snapshot."""
-
-    about: dict[str, Any]
-    backbone: Mapping[str, np.ndarray]
-    momentum: Mapping[str, np.ndarray] | None = None
+def describe_network(network: NetworkGraph) -> dict[str, Any]:
+    """Return what a reader needs to feed images to the weights: the preprocessing inside the network, and sizes."""
+    # A network without it, such as fresnet with net_input 2, takes the images as they are.
+    shift = next((node.attrs for node in network.nodes if node.op == "scale_shift"), {"mean": 0.0, "scale": 1.0})
+    channels, height, width = next(network.shapes[node.name] for node in network.nodes if node.op == "input")
+    return {
+        "preprocessing": {"mean": shift["mean"], "scale": shift["scale"], "inside_network": True},
+        "input": {"channels": channels, "height": height, "width": width, "order": "RGB", "range": [0, 255]},
+        "emb_size": network.embedding_size,
+    }
 
 
 def snapshot_path(root: Path, step: int) -> Path:
@@ -72,56 +72,8 @@ def find_newest(root: Path) -> Path | None:
     return max(found, key=lambda path: int(_NAME.search(path.name)[1]), default=None)
 
 
-def write_snapshot(path: Path, world: World, contents: Contents, shard: HeadShard | None) -> None:
-    """Write a snapshot from all ranks; ``path`` appears when it is complete. A collective call.
-
-    A snapshot of the same step that is there already is replaced only once the new one is whole.
-    """
-    building = path.with_name(f".{path.name}.tmp")
-    if world.rank == 0:
-        shutil.rmtree(building, ignore_errors=True)
-        building.mkdir(parents=True)
-    world.barrier()
-    if shard is not None:
-        _save(building / shard.file, shard.arrays)
-    world.barrier()
-    if world.rank == 0:
-        _save(building / "backbone.safetensors", contents.backbone)
-        if contents.momentum is not None:
-            _save(building / "momentum.safetensors", contents.momentum)
-        files = {file.name: _describe_file(file) for file in sorted(building.iterdir())}
-        manifest = {"format": FORMAT, "version": VERSION, **contents.about, "files": files}
-        (building / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
-        sync_path(building / MANIFEST)
-        sync_path(building)
-        _replace(building, path)
-    world.barrier()
-
-
-def _save(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    try:
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
-        path.chmod(0o644)  # the library makes it private
-        sync_path(path)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path} cannot be written ({error}); the snapshots so far are untouched") from error
-
-
-def _replace(building: Path, path: Path) -> None:
-    old = path.with_name(f".{path.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if path.exists():
-        os.rename(path, old)
-    os.rename(building, path)
-    sync_path(path.parent)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _describe_file(path: Path) -> dict[str, Any]:
-    return {"bytes": path.stat().st_size, "sha256": _checksum(path)}
-
-
-def _checksum(path: Path) -> str:
+def checksum(path: Path) -> str:
+    """Return the SHA-256 of a file."""
     digest = hashlib.sha256()
     with open(path, "rb") as handle:
         for block in iter(lambda: handle.read(1 << 22), b""):
@@ -174,9 +126,23 @@ class Snapshot:
         """Return weights and moving statistics by MXNet name."""
         return self._load("backbone.safetensors")
 
-    def momentum(self) -> dict[str, np.ndarray]:
-        """Return the backbone's momentum by MXNet name."""
-        return self._load("momentum.safetensors")
+    @property
+    def optimizer(self) -> dict[str, Any]:
+        """What the manifest says of the optimiser: ``name`` and ``updates``, and its ``loss_scale``.
+
+        Snapshots that say nothing are of SGD, which made an update in every step.
+        """
+        return {
+            "name": "sgd",
+            "updates": self.about.get("step", 0),
+            "loss_scale": {},
+            **self.about.get("optimizer", {}),
+        }
+
+    def moments(self) -> dict[str, dict[str, np.ndarray]]:
+        """Return the backbone's moments by kind and MXNet name."""
+        kinds = lookup(MOMENTS, self.optimizer["name"], f"optimizer of {self.path}")
+        return {kind: self._load(f"{kind}.safetensors") for kind in kinds}
 
     def head_rows(self, start: int, stop: int) -> dict[str, np.ndarray]:
         """Return the class rows ``start``..``stop``-1 of every array of the head, from however many shards."""
@@ -193,6 +159,17 @@ class Snapshot:
                     pieces.setdefault(name, []).append(file.get_slice(name)[low - first : high - first])
         return {name: np.concatenate(rows) for name, rows in pieces.items()}
 
+    def head_classes(self, classes: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the rows of ``classes``, int64 [N] in any order, of every array of the head."""
+        taken = {name: np.empty((len(classes), *a.shape[1:]), a.dtype) for name, a in self.head_rows(0, 0).items()}
+        for start in range(0, self.about["fc7"]["num_classes"], _BLOCK):
+            stop = min(start + _BLOCK, self.about["fc7"]["num_classes"])
+            places = np.flatnonzero((classes >= start) & (classes < stop))
+            if len(places):
+                for name, rows in self.head_rows(start, stop).items():
+                    taken[name][places] = rows[classes[places] - start]
+        return taken
+
     def _load(self, name: str) -> dict[str, np.ndarray]:
         if name not in self.about["files"]:
             raise UserError(f"{self.path} holds no {name}: it is a backbone-only snapshot and cannot resume a run")
@@ -204,6 +181,6 @@ class Snapshot:
             raise UserError(f"{self.path / name} is damaged ({error}); use another snapshot") from error
 
     def _verify(self, name: str) -> None:
-        if name not in self._checked and _checksum(self.path / name) != self.about["files"][name]["sha256"]:
+        if name not in self._checked and checksum(self.path / name) != self.about["files"][name]["sha256"]:
             raise UserError(f"{self.path / name} does not match its checksum in {MANIFEST}; use another snapshot")
         self._checked.add(name)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from backbones.module import Backbone
 from common.errors import UserError
+from engine.label_map import LabelMap
 from engine.snapshot import HeadShard, Snapshot
 from engine.world import World, local_view
 from ops import flow
@@ -29,18 +30,6 @@ def average_statistics(backbone: Backbone, world: World) -> None:
             local.copy_(world.average(local))
 
 
-def describe_backbone(backbone: Backbone) -> dict[str, Any]:
-    """Return what a reader needs to feed images to the weights: the preprocessing inside the network, and sizes."""
-    network = backbone.network
-    shift = next(node for node in network.nodes if node.op == "scale_shift")
-    channels, height, width = next(network.shapes[node.name] for node in network.nodes if node.op == "input")
-    return {
-        "preprocessing": {"mean": shift.attrs["mean"], "scale": shift.attrs["scale"], "inside_network": True},
-        "input": {"channels": channels, "height": height, "width": width, "order": "RGB", "range": [0, 255]},
-        "emb_size": network.embedding_size,
-    }
-
-
 def load_backbone(backbone: Backbone, snapshot: Snapshot) -> None:
     """Fill the backbone from the snapshot.
 
@@ -54,69 +43,90 @@ def load_backbone(backbone: Backbone, snapshot: Snapshot) -> None:
         raise UserError(f"{snapshot.path} (network {network}) does not fit: {error}") from error
 
 
-def read_head(head: Head, momentum: Mapping[str, np.ndarray], world: World) -> tuple[HeadShard | None, dict[str, Any]]:
-    """Return this rank's shard of class rows with their momentum, and what the manifest says of all shards.
+def read_head(
+    head: Head, moments: Mapping[str, Mapping[str, np.ndarray]], world: World, copy: bool = True
+) -> tuple[HeadShard | None, dict[str, Any]]:
+    """Return this rank's shard of class rows with their moments, and what the manifest says of all shards.
 
-    A replicated head is one shard, written by the first rank; the others return None for theirs.
+    A replicated head is one shard, written by the first rank; the others return None for theirs. Without ``copy`` the
+    rows are the live ones.
     """
     layout = head.shards
-    arrays = {}
-    for name, parameter in head.named_parameters():
-        arrays[f"fc7_{name}"] = local_view(parameter).numpy()
-        arrays[f"fc7_{name}_momentum"] = momentum[f"fc7_{name}"]
     shards = [HeadShard(i, layout.shards, *layout.real_rows(i), {}) for i in range(layout.shards)]
     listed = [{"file": s.file, "rows": [s.start, s.stop]} for s in shards]
     about = {"num_classes": layout.num_classes, "emb_size": int(head.weight.shape[1]), "shards": listed}
     about |= {"num_subcenters": head.centres, "loss_state": head.loss.read_state()}
     if head.shard != world.rank:
         return None, about
+    arrays = {}
+    for name, parameter in head.named_parameters():
+        weight = local_view(parameter).numpy()
+        arrays[f"fc7_{name}"] = weight.copy() if copy else weight
+        arrays |= {f"fc7_{name}_{kind}": own[f"fc7_{name}"] for kind, own in moments.items()}
     start, stop = layout.real_rows(head.shard)
     rows = {name: _by_class(array, head)[: stop - start] for name, array in arrays.items()}
     return HeadShard(head.shard, layout.shards, start, stop, rows), about
 
 
-def load_head(head: Head, snapshot: Snapshot) -> dict[str, np.ndarray]:
-    """Fill this rank's class rows from the snapshot, whatever number of shards it has; return their momentum.
+def load_head(
+    head: Head, snapshot: Snapshot, kinds: Sequence[str] = (), label_map: LabelMap | None = None
+) -> dict[str, dict[str, np.ndarray]]:
+    """Fill this rank's class rows from the snapshot, whatever number of shards it has.
 
-    Classes that the snapshot does not have yet keep their initial rows, without momentum. The moving values of the loss
-    come from there too, unless the snapshot is of a loss with others.
+    Returns:
+        The rows' moments by kind, of those in ``kinds``, and name.
+
+    Classes that the snapshot does not have keep their initial rows, without moments: those above its number of classes,
+    or with a label map those that it does not name.
 
     Raises:
-        UserError: the snapshot is of more classes, another number of sub-centers, embedding length or loss family.
+        UserError: the snapshot is of more classes, another number of sub-centers, embedding length or loss family, or
+            the map does not fit.
     """
+    if not snapshot.is_full:
+        raise UserError(f"{snapshot.path} holds no class rows: it is a backbone-only snapshot")
     about = {"num_subcenters": 1, **snapshot.about["fc7"]}  # snapshots that do not say have one
-    classes = head.shards.num_classes
     for key, value in {"emb_size": int(head.weight.shape[1]), "num_subcenters": head.centres}.items():
         if about[key] != value:
             raise UserError(f"{snapshot.path} has {key}={about[key]}, this run {value}; try --pretrained")
-    if about["num_classes"] > classes:
-        raise UserError(
-            f"{snapshot.path} has num_classes={about['num_classes']}, this run {classes}: classes can be added, not "
-            "taken away; try --pretrained"
-        )
-    head.loss.load_state(about.get("loss_state", {}))
-    start, stop = head.shards.real_rows(head.shard)
-    rows = snapshot.head_rows(min(start, about["num_classes"]), min(stop, about["num_classes"]))
-    momentum = {}
+    places, rows = _read_rows(head, snapshot, label_map)
+    moments: dict[str, dict[str, np.ndarray]] = {kind: {} for kind in kinds}
     for name, parameter in head.named_parameters():
         key = f"fc7_{name}"
         if key not in rows:
             raise UserError(f"{snapshot.path} has no {key}: it was trained with another loss; try --pretrained")
         local = local_view(parameter)
-        own = rows[key].reshape(-1, *local.shape[1:])
-        if len(own):
-            local[: len(own)] = flow.tensor(own, device=local.device)
-        momentum[key] = _pad_rows(rows[f"{key}_momentum"], tuple(local.shape))
-    return momentum
+        shape = tuple(local.shape)
+        if len(places):
+            own = flow.tensor(rows[key].reshape(-1, *shape[1:]), device=local.device)
+            are_first = places[-1] == len(places) - 1  # a slice is much faster
+            local[slice(len(places)) if are_first else flow.tensor(places, device=local.device)] = own
+        for kind in kinds:
+            moments[kind][key] = np.zeros(shape, np.float32)
+            moments[kind][key][places] = rows[f"{key}_{kind}"].reshape(-1, *shape[1:])
+    return moments
+
+
+def _read_rows(head: Head, snapshot: Snapshot, label_map: LabelMap | None) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return which of this rank's rows are in the snapshot, int64 ascending, and what is there, by class."""
+    old, new = snapshot.about["fc7"]["num_classes"], head.shards.num_classes
+    start, stop = head.shards.real_rows(head.shard)
+    if label_map is None:
+        if old > new:
+            raise UserError(
+                f"{snapshot.path} has num_classes={old}, this run {new}: classes can be added, not taken away; try "
+                "--label_map or --pretrained"
+            )
+        rows = snapshot.head_rows(min(start, old), min(stop, old))
+        classes = np.arange(min(stop, old) - min(start, old))
+    else:
+        label_map.check_sizes(old, new)
+        sources = label_map.find_sources(start, stop)
+        classes = np.flatnonzero(sources >= 0)
+        rows = snapshot.head_classes(sources[classes])
+    return (classes[:, None] * head.centres + np.arange(head.centres)).reshape(-1), rows
 
 
 def _by_class(array: np.ndarray, head: Head) -> np.ndarray:
     """Return the rows of ``head`` with classes along the first axis: [N, E], with sub-centers [N, K, E]."""
     return array if head.centres == 1 else array.reshape(-1, head.centres, *array.shape[1:])
-
-
-def _pad_rows(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    rows = rows.reshape(-1, *shape[1:])
-    padded = np.zeros(shape, np.float32)
-    padded[: len(rows)] = rows
-    return padded

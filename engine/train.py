@@ -15,8 +15,10 @@ from common.errors import UserError
 from data.ofrecord_source import OFRecordSource
 from data.source import ImageSource
 from data.synthetic import SyntheticSource
-from engine.memory import check_memory, estimate_memory, free_memory
-from engine.paths import check_shared, run_directory
+from engine.label_map import LabelMap, read_label_map
+from engine.memory import check_disk, check_memory, estimate_memory, free_memory
+from engine.models import read_pretrained
+from engine.paths import check_shared, find_storage, run_directory
 from engine.reporting import RankReporter, be_rank
 from engine.schedule import make_plan
 from engine.snapshot import Snapshot, find_newest
@@ -40,10 +42,14 @@ def complete_config(config: EasyDict, ranks: int, device: str) -> EasyDict:
     """Fill in what depends on the number of ranks, over all nodes.
 
     Raises:
-        UserError: the batch cannot be divided over the ranks, or ``sync_bn`` does not go with the rest.
+        UserError: the batch cannot be divided over the ranks, or ``sync_bn`` or ``fc7_storage`` does not fit.
     """
     if config.sync_bn and config.use_bf16 and ranks > 1:
         raise UserError("--sync_bn 1 on several ranks computes in float32; leave --use_bf16 1 away or take one rank")
+    if config.fc7_storage == "mmap" and device != "cpu":
+        raise UserError(
+            f"--fc7_storage mmap is for the CPU and this run is on {device}; leave it away or add --device cpu"
+        )
     completed = EasyDict(config)
     completed.device = device
     # Made-up people teach nothing that is worth verifying, and whoever tries them has no real sets at hand.
@@ -51,6 +57,12 @@ def complete_config(config: EasyDict, ranks: int, device: str) -> EasyDict:
     completed.train_batch_size = config.train_batch_size or config.train_batch_size_per_device * ranks
     if completed.train_batch_size % ranks:
         raise UserError(f"--train_batch_size {completed.train_batch_size} is no multiple of the {ranks} ranks")
+    pieces = config.gradient_accumulation
+    if completed.train_batch_size // ranks % pieces:
+        raise UserError(
+            f"--gradient_accumulation {pieces} must divide the {completed.train_batch_size // ranks} images a step of "
+            f"each rank (--train_batch_size {completed.train_batch_size} over {ranks} rank(s))"
+        )
     return completed
 
 
@@ -78,6 +90,27 @@ def find_start(config: Mapping[str, Any]) -> Snapshot | None:
     return snapshot
 
 
+def find_label_map(config: Mapping[str, Any]) -> LabelMap | None:
+    """Return the map from the classes of the snapshot that the run starts from; None if it goes by its own classes.
+
+    A run that goes on from a snapshot of its own (``resume``) has them already.
+
+    Raises:
+        UserError: the map cannot be read.
+    """
+    own = find_newest(run_directory(config, config["models_root"]))
+    if not config["label_map"] or (config["resume"] and own is not None):
+        return None
+    return read_label_map(config["label_map"])
+
+
+def _check_label_map(label_map: LabelMap, path: str, num_classes: int) -> None:
+    given = Snapshot.open(path)
+    if not given.is_full:
+        raise UserError(f"{path} is a backbone-only snapshot: it has no class rows for {label_map.path}")
+    label_map.check_sizes(given.about["fc7"]["num_classes"], num_classes)
+
+
 def check_run(config: EasyDict, ranks: int) -> None:
     """Check everything that can be checked before a rank is started.
 
@@ -85,8 +118,11 @@ def check_run(config: EasyDict, ranks: int) -> None:
         UserError: data, snapshot, sizes or memory do not fit.
     """
     find_start(config)
+    label_map = find_label_map(config)
+    if label_map is not None:
+        _check_label_map(label_map, config.pretrained or config.model_load_dir, config.num_classes)
     if config.pretrained:
-        Snapshot.open(config.pretrained)
+        read_pretrained(config.pretrained, build_graph(config))
     source = open_source(config)
     if config.do_validation_while_train and config.val_targets:
         check_sets(config)
@@ -98,7 +134,11 @@ def check_run(config: EasyDict, ranks: int) -> None:
     estimate = estimate_memory(config, network, ranks)
     print(estimate.describe())
     if config.device == "cpu":
-        warning = check_memory(estimate, ranks // config.num_nodes, free_memory())
+        local_ranks = ranks // config.num_nodes
+        storage = find_storage(config)
+        if storage is not None:
+            check_disk(estimate, local_ranks, storage)
+        warning = check_memory(estimate, local_ranks, free_memory())
         if warning:
             print(warning, file=sys.stderr)
     print(f"{len(source)} images of {config.num_classes} classes, {plan.steps_per_epoch} steps an epoch, "
@@ -114,12 +154,13 @@ def _train(config: EasyDict, reporter: RankReporter) -> None:
     # Imported here, so that the launching process stays free of OneFlow.
     from backbones import build_backbone
     from engine.graphs import Embedder
-    from engine.state import load_backbone
+    from engine.state import load_head
     from engine.trainer import Trainer
     from engine.validation import Validator, load_sets
     from engine.world import join_world
     from ops import KERNELS, flow
     from ops.head import build_head
+    from ops.row_storage import RowStorage
 
     world = join_world(config.device)
     config = complete_config(config, world.size, config.device)
@@ -127,12 +168,17 @@ def _train(config: EasyDict, reporter: RankReporter) -> None:
     source = open_source(config)
     snapshot = find_start(config)
     backbone = build_backbone(config, config.seed)
+    head = build_head(config, world.placement, world.rank, RowStorage(find_storage(config)))
+    label_map = find_label_map(config)
     if config.pretrained:
-        load_backbone(backbone, Snapshot.open(config.pretrained))
+        backbone.load_arrays(read_pretrained(config.pretrained, backbone.network))
+        if label_map is not None:
+            load_head(head, Snapshot.open(config.pretrained), label_map=label_map)
     backbone = backbone.to_global(world.placement, flow.sbp.broadcast)
-    head = build_head(config, world.placement, world.rank)
     log_dir = run_directory(config, config.log_dir)
-    trainer = Trainer(config, world, backbone, head, make_plan(config, len(source)), reporter, log_dir, snapshot)
+    trainer = Trainer(
+        config, world, backbone, head, make_plan(config, len(source)), reporter, log_dir, snapshot, label_map
+    )
     trainer.log.say(
         f"fc7: placement {world.device} x {world.size} ranks, sbp {head.weight.sbp[0]}, "
         f"{head.shards.num_classes} classes, {head.shards.rows} rows per rank"
@@ -145,9 +191,13 @@ def _train(config: EasyDict, reporter: RankReporter) -> None:
     trainer.log.say(f"{KERNELS}; backbone: {backbone.executor}")
     if snapshot is not None:
         trainer.log.say(f"resumed from {snapshot.path} at step {trainer.step}")
-        added = head.shards.num_classes - snapshot.about["fc7"]["num_classes"]
-        if added:
-            trainer.log.say(f"{added} classes are new: they start from their initial rows")
+    known = head.shards.num_classes
+    if label_map is not None:
+        known = len(label_map.new)
+    elif snapshot is not None:
+        known = snapshot.about["fc7"]["num_classes"]
+    if known < head.shards.num_classes:
+        trainer.log.say(f"{head.shards.num_classes - known} classes are new: they start from their initial rows")
     if config.do_validation_while_train and config.val_targets:
         batch = config.val_batch_size or config.val_batch_size_per_device * world.size
         trainer.validator = Validator(load_sets(config), Embedder(backbone, world, batch), config.nrof_folds, reporter)

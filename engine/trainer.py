@@ -16,18 +16,20 @@ from common.errors import UserError
 from data.augment import Augmentation
 from data.loader import Batch, BatchLoader
 from data.source import ImageSource
-from engine.dropout import draw_keep_masks
-from engine.graphs import TrainGraph
 from engine.head_stats import head_statistics
+from engine.label_map import LabelMap
 from engine.log import RunLog, StepMeter, format_seconds
-from engine.optimizer import SGD
+from engine.memory import has_room
+from engine.moments import MOMENTS
 from engine.paths import run_directory
 from engine.reporting import RankReporter
-from engine.schedule import Plan, step_scale
-from engine.snapshot import Contents, Snapshot, snapshot_path, write_snapshot
-from engine.state import average_statistics, describe_backbone, load_backbone, load_head, read_head
+from engine.schedule import Plan, find_lr_scale
+from engine.snapshot import Snapshot, describe_network, snapshot_path
+from engine.snapshot_writer import Contents, SnapshotWriter
+from engine.state import average_statistics, load_backbone, load_head, read_head
+from engine.step import TrainStep
 from engine.validation import Validator
-from engine.world import World
+from engine.world import World, local_view
 from evaluation.verification import highest_line, log_lines
 from ops import flow
 from ops.base_head import Head
@@ -44,6 +46,7 @@ class Trainer:
     Attributes:
         step: finished steps.
         position: images taken from the training stream so far, over all ranks.
+        optimizer: it keeps the moments.
     """
 
     def __init__(
@@ -56,8 +59,12 @@ class Trainer:
         reporter: RankReporter,
         log_dir: Path,
         snapshot: Snapshot | None = None,
+        label_map: LabelMap | None = None,
     ) -> None:
-        """Take the modules (global tensors already) and, to resume, the snapshot they are to be filled from."""
+        """Take the modules (global tensors already) and, to resume, the snapshot they are to be filled from.
+
+        With a label map, class rows and their moments change places.
+        """
         self.config = config
         self.world = world
         self.backbone = backbone
@@ -68,13 +75,14 @@ class Trainer:
         self._reporter = reporter
         self._root = run_directory(config, config["models_root"])
         self._highest = 0.0
+        self._norm: float | None = None
         self._saved_step = -1
-        self._drop = max((n.attrs["p"] for n in backbone.network.nodes if n.op == "dropout"), default=0.0)
-        self.optimizer = SGD(backbone, head, config)
+        self._writer = SnapshotWriter(world, _DIVERGED)
+        self._train_step = TrainStep(config, world, backbone, head)
+        self.optimizer = self._train_step.optimizer
         if snapshot is not None:
-            self._load(snapshot)
+            self._load(snapshot, label_map)
         self.log = RunLog(log_dir, active=world.rank == 0, start_step=self.step)
-        self._graph = TrainGraph(backbone, head)
 
     def run(self, source: ImageSource) -> None:
         """Train until the plan is fulfilled or a stop is asked for, then write the last snapshot.
@@ -92,8 +100,9 @@ class Trainer:
             meter = StepMeter(config["train_batch_size"])
             stopping = False
             while self.step < self.plan.total_steps and not stopping:
-                loss, correct, stopping = self._train_step(next(loader))
+                loss, correct, stopping = self._do_step(next(loader))
                 meter.add(loss, correct)
+                self._say_saved(self._writer.poll())
                 if self.step % config["loss_print_frequency"] == 0 or self.step == self.plan.total_steps:
                     self._log_step(meter.read(loader.wait_seconds))
                 start = time.perf_counter()
@@ -106,33 +115,33 @@ class Trainer:
                 meter.exclude(time.perf_counter() - start)
         if config["save_last_snapshot"] or stopping:
             self.save()
+        self.finish_saving()
         if stopping:
             self.log.say(f"stopped after step {self.step}; --resume goes on from there")
         self.log.close()
         self.world.barrier()  # rank 0 is late with its files; a rank that finds another one gone aborts
 
-    def _train_step(self, batch: Batch) -> tuple[float, float, bool]:
+    def _do_step(self, batch: Batch) -> tuple[float, float, bool]:
         """Do one step; return the batch's mean loss, its correctly classified images, and whether to stop."""
-        self.backbone.train()
-        keep = draw_keep_masks(
-            self.config["seed"], batch.position, len(batch.labels), self.backbone.dropout_width, self._drop
-        )
-        stop = np.array([self._reporter.stop_requested], np.float32)
-        inputs = [self.world.split(a) for a in (batch.images, keep, stop)]
-        inputs += self.head.inputs(batch.labels, self.step, self.world)
-        metrics, *results = self.backbone.run_graph(self._graph, *inputs)
-        gradients = self._graph.keep_moving(self.backbone, self.head, results)
-        self.optimizer.step(gradients, step_scale(self.step, self.config["lr_steps"], self.config["scales"]))
-        loss, correct, stops = metrics.to_local().numpy().tolist()
-        if not math.isfinite(loss):
-            raise UserError(f"the loss is {loss} at step {self.step + 1}; {_DIVERGED}")
+        computed = self._train_step.compute(batch, self.step, self._reporter.stop_requested)
+        update = self._train_step.update(computed, find_lr_scale(self.step, self.plan, self.config))
+        if update.diverged:
+            what = "loss" if not math.isfinite(computed.loss) else "norm of the gradient"
+            value = computed.loss if what == "loss" else update.norm
+            self.finish_saving()  # what was good before is kept; all ranks are here
+            self.world.barrier()
+            raise UserError(f"the {what} is {value} at step {self.step + 1}; {_DIVERGED}")
         self.step += 1
         self.position += self.config["train_batch_size"]
+        if update.skipped:
+            scale = self._train_step.loss_scale.value
+            self.log.say(f"step {self.step} changed nothing, its gradients overflowed: fp16_scale is {scale:g} now")
+        self._norm = None if update.skipped else update.norm  # JSON knows no infinity
         self._reporter.beat()
-        return loss, correct, stops > 0
+        return computed.loss, computed.correct, computed.stop
 
     def _log_step(self, values: dict[str, float]) -> None:
-        lr = self.config["lr"] * step_scale(self.step - 1, self.config["lr_steps"], self.config["scales"])
+        lr = self.config["lr"] * find_lr_scale(self.step - 1, self.plan, self.config)
         epoch, in_epoch = divmod(self.step - 1, self.plan.steps_per_epoch)
         speed = values["images_per_second"]
         left = (self.plan.total_steps - self.step) * self.config["train_batch_size"] / speed
@@ -141,7 +150,12 @@ class Trainer:
             f"acc={values['acc']:.6f}\tlossvalue={values['loss']:.6f}\tlr={lr:g}\tstep={self.step}\t"
             f"data_wait={values['data_wait']:.1%}\tETA {format_seconds(left)}"
         )
-        self.log.record(self.step, "train", {**values, "lr": lr, "epoch": epoch})
+        values = {**values, "lr": lr, "epoch": epoch}
+        if self._norm is not None:
+            values["gradient_norm"] = self._norm
+        if self.config["fp16_scale_window"]:
+            values["loss_scale"] = self._train_step.loss_scale.value
+        self.log.record(self.step, "train", values)
 
     def validate(self) -> None:
         """Verify on every set and log InsightFace's lines. A collective call."""
@@ -155,23 +169,39 @@ class Trainer:
         self.log.say(highest_line(self._highest, self.step))
 
     def save(self) -> None:
-        """Write the snapshot of this step, unless it was just written. A collective call."""
+        """Begin to write the snapshot of this step, unless it was the last one. A collective call.
+
+        Training waits for the one before, and until the arrays are copied; where memory is too short for copies of the
+        class rows it waits for the writing.
+        """
         if self._saved_step == self.step:
             return
+        self.finish_saving()
         average_statistics(self.backbone, self.world)
-        path = snapshot_path(self._root, self.step)
-        about = self._describe()
-        weights, momentum, shard = self.backbone.named_arrays(), None, None
+        about, weights = self._describe(), self.backbone.named_arrays()
+        moments, shard, copy = {}, None, True
         if not self.config["ckpt_embedding"]:
-            buffers = self.optimizer.momentum_arrays()
-            momentum = {name: array for name, array in buffers.items() if not name.startswith("fc7_")}
-            shard, about["fc7"] = read_head(self.head, buffers, self.world)
-        for name, array in {**weights, **(shard.arrays if shard else {})}.items():
-            if not np.isfinite(array).all():  # the last update can break what gave a finite loss before it
-                raise UserError(f"{name} holds NaN or Inf after step {self.step}; {_DIVERGED}")
-        write_snapshot(path, self.world, Contents(about, weights, momentum), shard)
+            rows = sum(local_view(p).nelement() * 4 for p in self.head.parameters())
+            wanted = rows * (1 + len(MOMENTS[self.config["optimizer"]]))
+            copy = self.config["fc7_storage"] == "memory" and has_room(wanted, self.world.local_size)
+            read = self.optimizer.read_moments(copy)
+            moments = {kind: {n: a for n, a in own.items() if not n.startswith("fc7_")} for kind, own in read.items()}
+            shard, about["fc7"] = read_head(self.head, read, self.world, copy)
+        path = snapshot_path(self._root, self.step)
+        self._writer.start(path, Contents(about, weights, moments), shard, background=copy)
         self._saved_step = self.step
-        self.log.say(f"snapshot: {path}")
+
+    def finish_saving(self) -> None:
+        """Wait for the writing of a snapshot.
+
+        Raises:
+            UserError: it cannot be written, or its weights are no numbers.
+        """
+        self._say_saved(self._writer.finish(self._reporter.beat))
+
+    def _say_saved(self, path: Path | None) -> None:
+        if path is not None:
+            self.log.say(f"snapshot: {path}")
 
     def _describe(self) -> dict[str, Any]:
         return {
@@ -182,16 +212,20 @@ class Trainer:
             "ranks": self.world.size,
             "highest_accuracy": self._highest,
             "config": dict(sorted(self.config.items())),
-            **describe_backbone(self.backbone),
+            "optimizer": self._train_step.describe(),
+            **describe_network(self.backbone.network),
             "versions": {"python": platform.python_version(), "oneflow": flow.__version__, "numpy": np.__version__},
             "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
 
-    def _load(self, snapshot: Snapshot) -> None:
+    def _load(self, snapshot: Snapshot, label_map: LabelMap | None) -> None:
         about = snapshot.about
         self.step, self.position = about["step"], about["position"]
         self._highest = about["highest_accuracy"]
         load_backbone(self.backbone, snapshot)
-        momentum = load_head(self.head, snapshot)
-        self.optimizer.load_momentum({**snapshot.momentum(), **momentum})
-        self._saved_step = self.step
+        self.head.loss.load_state(about["fc7"].get("loss_state", {}))
+        own = load_head(self.head, snapshot, MOMENTS[snapshot.optimizer["name"]], label_map)
+        moments = {kind: {**arrays, **own[kind]} for kind, arrays in snapshot.moments().items()}
+        self._train_step.load_state(snapshot.optimizer, moments)
+        if label_map is None:
+            self._saved_step = self.step

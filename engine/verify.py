@@ -1,4 +1,4 @@
-"""Verification of a snapshot, alone: the numbers that training prints, and a report."""
+"""Verification of a trained model in any format, alone: the numbers that training prints, and a report."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 from easydict import EasyDict
 
+from engine.models import TrainedModel, open_model
 from engine.reporting import RankReporter, be_rank
-from engine.snapshot import Snapshot
 
 
 def run_rank(config: EasyDict) -> None:
@@ -18,9 +18,8 @@ def run_rank(config: EasyDict) -> None:
 
 def _verify(config: EasyDict, reporter: RankReporter) -> None:
     # Imported here, so that the launching process stays free of OneFlow.
-    from backbones import build_backbone
+    from backbones.module import Backbone
     from engine.graphs import Embedder
-    from engine.state import load_backbone
     from engine.validation import Validator, load_sets
     from engine.world import join_world
     from evaluation.report import format_table, write_report
@@ -28,10 +27,9 @@ def _verify(config: EasyDict, reporter: RankReporter) -> None:
     from ops import flow
 
     world = join_world(config.device)
-    snapshot = Snapshot.open(config.model_load_dir)
+    model = open_model(config.model_load_dir)
     sets = load_sets(config)
-    backbone = build_backbone({**config, "sync_bn": False})  # a matter of training alone
-    load_backbone(backbone, snapshot)
+    backbone = Backbone(model.network, model.arrays, native=config.native_ops, bfloat16=config.use_bf16)
     backbone = backbone.to_global(world.placement, flow.sbp.broadcast)
     batch = config.val_batch_size or config.val_batch_size_per_device * world.size
     validator = Validator(sets, Embedder(backbone, world, batch), config.nrof_folds, reporter)
@@ -39,22 +37,13 @@ def _verify(config: EasyDict, reporter: RankReporter) -> None:
     if world.rank > 0:
         return
     for result in results:
-        print(*log_lines(result, snapshot.about["step"]), sep="\n")
+        print(*log_lines(result, model.about["step"]), sep="\n")
     print(format_table(results))
     if config.report:
-        write_report(config.report, results, validator.images_per_second, describe_run(config, snapshot))
+        write_report(config.report, results, validator.images_per_second, describe_run(config, model))
         print(f"report: {config.report}")
 
 
-def describe_run(config: Mapping[str, Any], snapshot: Snapshot) -> dict[str, Any]:
+def describe_run(config: Mapping[str, Any], model: TrainedModel) -> dict[str, Any]:
     """Return what the report says of the model."""
-    about = snapshot.about
-    return {
-        "model": str(snapshot.path),
-        "step": about["step"],
-        "network": about["config"]["network"],
-        "loss": about["config"]["loss"],
-        "dataset": about["config"]["dataset"],
-        "checksum": about["files"]["backbone.safetensors"]["sha256"],
-        "device": config["device"],
-    }
+    return {"model": model.path, **model.about, "device": config["device"]}

@@ -20,16 +20,28 @@ class World:
     device: str
     placement: flow.placement
 
+    @property
+    def local_size(self) -> int:
+        """Ranks on this machine."""
+        return self.size // flow.env.get_node_size()
+
     def split(self, local: np.ndarray | flow.Tensor, axis: int = 0) -> flow.Tensor:
-        """Return the global tensor, split along ``axis``, of which ``local`` is this rank's part. A collective call."""
+        """Return the global tensor, split along ``axis``, of which ``local`` is this rank's part.
+
+        The parts of all ranks have one shape; nobody asks the others whether that is so.
+        """
         tensor = flow.from_numpy(local) if isinstance(local, np.ndarray) else local
-        return tensor.to_global(self.placement, flow.sbp.split(axis))
+        return tensor.to_global(self.placement, flow.sbp.split(axis), check_meta=False)
 
     def gather(self, local: np.ndarray) -> np.ndarray:
         """Return all ranks' arrays, of one shape, one after the other along the first axis. A collective call."""
         if self.size == 1:
             return local
-        return self.split(local).to_global(sbp=flow.sbp.broadcast).to_local().numpy()
+        # As bytes between the processes: for small arrays less than half the time that a tensor takes.
+        send = flow._oneflow_internal.cpu_broadcast
+        parts = [send(local.tobytes() if rank == self.rank else None, rank) for rank in range(self.size)]
+        arrays = [np.frombuffer(part, local.dtype).reshape(local.shape) for part in parts]
+        return np.concatenate(arrays)
 
     def average(self, local: flow.Tensor) -> flow.Tensor:
         """Return the mean over the ranks of a local float tensor, as a local tensor. A collective call."""

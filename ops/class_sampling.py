@@ -32,6 +32,11 @@ class ClassSampling:
         rows = self.shards.rows
         return max(math.ceil(self.ratio * rows), min(self.batch_size, rows))
 
+    @property
+    def is_everybody(self) -> bool:
+        """Whether all rows take part in each step; a class's slot is then its number."""
+        return self.ratio == 1
+
     def draw(self, shard: int, labels: np.ndarray, step: int) -> np.ndarray:
         """Return the rows of ``shard`` that take part in ``step``, counted from its first, int64, ascending.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,14 +39,21 @@ def initial_class_rows(seed: int, start: int, stop: int, emb_size: int, out: np.
     """Return rows ``start``..``stop``-1 of the initial fc7 weight, float32 [stop - start, emb_size] ~ Normal(0, 0.01).
 
     A row depends on (seed, its number) alone, so every number of ranks starts from the same weight. ``out`` takes them
-    if it is given.
+    if it is given. Works on all cores.
     """
     rows = np.empty((stop - start, emb_size), np.float32) if out is None else out
-    for chunk in range(start // _CHUNK, -(-stop // _CHUNK)):
+
+    def draw(chunk: int) -> None:
         first = chunk * _CHUNK
-        generator = np.random.Generator(np.random.Philox(key=[seed, chunk], counter=[0, 0, 0, _PURPOSE]))
-        values = generator.standard_normal((_CHUNK, emb_size), np.float32)
         low, high = max(start, first), min(stop, first + _CHUNK)
-        rows[low - start : high - start] = values[low - first : high - first]
-    rows *= 0.01
+        generator = np.random.Generator(np.random.Philox(key=[seed, chunk], counter=[0, 0, 0, _PURPOSE]))
+        own = rows[low - start : high - start]
+        if high - low == _CHUNK and rows.flags.c_contiguous:
+            generator.standard_normal(out=own, dtype=np.float32)
+        else:
+            own[:] = generator.standard_normal((_CHUNK, emb_size), np.float32)[low - first : high - first]
+        own *= 0.01
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        list(pool.map(draw, range(start // _CHUNK, -(-stop // _CHUNK))))
     return rows

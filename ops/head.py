@@ -2,7 +2,8 @@
 
 Three forms of one computation (``ops.margin_softmax``). Replicated: the fc7 weight is broadcast, the batch stays split.
 Model parallel: the weight is a global tensor with SBP split(0), one shard of classes per rank, and every rank sees all
-embeddings. Partial FC (``ops.partial_fc``): model parallel, with a sample of the class rows in each step.
+embeddings. Partial FC (``ops.partial_fc``): model parallel, with a sample of the class rows in each step. With a sample
+of all rows it is the model parallel form, and takes its place where graphs can compute with rows where they are.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from ops.base_head import Head, Ranks
 from ops.losses import build_margin
 from ops.margin_softmax import MarginSoftmax, make_padding
 from ops.margins import Margin
+from ops.native.rows import NativeRows
 from ops.partial_fc import PartialFCHead
+from ops.row_storage import RowStorage
 
 
 class MarginSoftmaxHead(Head):
@@ -75,8 +78,12 @@ class MarginSoftmaxHead(Head):
         return self.loss(embeddings, labels, self.weight, self.bias, self._padding)
 
 
-def build_head(config: Mapping[str, Any], placement: flow.placement, rank: int) -> Head:
+def build_head(
+    config: Mapping[str, Any], placement: flow.placement, rank: int, storage: RowStorage | None = None
+) -> Head:
     """Return the head that ``config`` asks for by ``loss_name``, with the initial weights of its seed.
+
+    ``storage`` is where the CPU keeps the rows of Partial FC; in memory unless it is given.
 
     Raises:
         UserError: the loss is unknown; the message lists the known ones.
@@ -88,7 +95,11 @@ def build_head(config: Mapping[str, Any], placement: flow.placement, rank: int) 
         "centres": config["num_subcenters"],
     }  # fmt: skip
     sizes = (config["num_classes"], config["emb_size"], placement, rank)
-    if config["partial_fc"]:
-        batch_size, ratio = config["train_batch_size"], config["sample_ratio"]
-        return PartialFCHead(*sizes, sample_ratio=ratio, batch_size=batch_size, **common)
+    # On a CPU with the kernels a graph computes with rows where they are, also if the sample is everybody.
+    in_place = config["model_parallel"] and placement.type == "cpu" and NativeRows.available()
+    if config["partial_fc"] or in_place:
+        ratio = config["sample_ratio"] if config["partial_fc"] else 1.0
+        return PartialFCHead(
+            *sizes, sample_ratio=ratio, batch_size=config["train_batch_size"], storage=storage, **common
+        )
     return MarginSoftmaxHead(*sizes, model_parallel=config["model_parallel"], **common)

@@ -12,6 +12,7 @@ import numpy as np
 
 from ops import flow
 from ops.margins import Margin, Target
+from ops.rows_in_place import ReferencedRows
 
 PADDING_LOGIT = -1e30  # its softmax is exactly 0, so rows that stand for nobody are nobody's negatives
 _EPSILON = 1e-10
@@ -65,7 +66,7 @@ class MarginSoftmax(flow.nn.Module):
         self,
         embeddings: flow.Tensor,
         labels: flow.Tensor,
-        weight: flow.Tensor,
+        weight: flow.Tensor | ReferencedRows,
         bias: flow.Tensor | None,
         padding: flow.Tensor | None,
     ) -> tuple[flow.Tensor, flow.Tensor]:
@@ -74,7 +75,8 @@ class MarginSoftmax(flow.nn.Module):
         Args:
             embeddings: float32 [B, E], split(0).
             labels: int32 [B], split(0): each image's row among the shards * rows.
-            weight: float32 [shards * rows * centres, E], the centres of a row one after the other.
+            weight: float32 [shards * rows * centres, E], the centres of a row one after the other; or a reference to
+                rows outside of the graph.
             bias: float32 [shards * rows], or None.
             padding: float32 [1, shards, rows], split(1) with several shards: 0, and PADDING_LOGIT for rows that stand
                 for nobody; None if there are none.
@@ -83,9 +85,9 @@ class MarginSoftmax(flow.nn.Module):
         if self._margin is not None:
             if self._margin.uses_length:
                 length = self._replicate(_find_length(embeddings))
-            embeddings, weight = _normalize(embeddings), _normalize(weight)
+            embeddings = _normalize(embeddings)
         embeddings, labels = self._replicate(embeddings), self._replicate(labels)
-        logits = flow.matmul(embeddings, weight, transpose_b=True)
+        logits = self._multiply(embeddings, weight)
         if bias is not None:
             logits = logits + bias
         if self._centres > 1:  # the nearest speaks for its class
@@ -107,6 +109,13 @@ class MarginSoftmax(flow.nn.Module):
         logits = logits.reshape(labels.shape[0], self.shards * self.rows)
         loss = flow._C.sparse_softmax_cross_entropy(logits, labels).mean()
         return loss, correct
+
+    def _multiply(self, embeddings: flow.Tensor, weight: flow.Tensor | ReferencedRows) -> flow.Tensor:
+        """Return the products with all rows, which count at unit length unless there is no margin."""
+        unit = self._margin is not None
+        if isinstance(weight, ReferencedRows):
+            return weight.multiply(embeddings, _EPSILON if unit else 0.0)
+        return flow.matmul(embeddings, _normalize(weight) if unit else weight, transpose_b=True)
 
     def _apply(
         self, margin: Margin, cosines: flow.Tensor, target: Target, row: flow.Tensor, here: flow.Tensor

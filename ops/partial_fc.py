@@ -6,6 +6,8 @@ rows that were not sampled keep weight and momentum, and neither rows nor their 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ops import flow
@@ -14,6 +16,7 @@ from ops.class_sampling import ClassSampling
 from ops.margin_softmax import MarginSoftmax, make_padding
 from ops.margins import Margin
 from ops.row_bank import make_row_bank
+from ops.row_storage import RowStorage
 
 
 class PartialFCHead(Head):
@@ -40,6 +43,7 @@ class PartialFCHead(Head):
         bias: bool = False,
         seed: int = 0,
         centres: int = 1,
+        storage: RowStorage | None = None,
     ) -> None:
         """Make the head.
 
@@ -55,12 +59,18 @@ class PartialFCHead(Head):
             bias: whether each class has one.
             seed: of the initial rows and of the samples.
             centres: rows per class; with a class all of them take part. More than one only without a bias.
+            storage: where the CPU keeps rows and momentum; in memory unless it is given.
         """
         super().__init__(
-            num_classes, emb_size, placement, rank, model_parallel=True, bias=bias, seed=seed, centres=centres
-        )
+            num_classes, emb_size, placement, rank,
+            model_parallel=True, bias=bias, seed=seed, centres=centres, storage=storage,
+        )  # fmt: skip
         self.sampling = ClassSampling(self.shards, sample_ratio, batch_size, seed)
-        self.banks = {name: make_row_bank(parameter.to_local().detach()) for name, parameter in self.named_parameters()}
+        self.banks = {
+            name: make_row_bank(parameter.to_local().detach(), storage) for name, parameter in self.named_parameters()
+        }
+        self._rows_in_step = self.sampling.slots * centres
+        self._placement = placement
         self.loss = MarginSoftmax(
             self.shards.shards, self.sampling.slots, self.shard, placement,
             margin=margin, scale=scale, model_parallel=True, centres=centres,
@@ -68,20 +78,32 @@ class PartialFCHead(Head):
 
     def inputs(self, labels: np.ndarray, step: int, ranks: Ranks) -> list[flow.Tensor]:
         """See ``Head``: labels that count in slots, the mask of the slots, and the sampled rows of each parameter."""
+        if self.sampling.is_everybody:
+            sampled, remapped = np.arange(np.diff(self.shards.real_rows(self.shard))[0]), labels
+        else:
+            sampled, remapped = self._sample(labels, step, ranks)
+        padding = make_padding(len(sampled), self.sampling.slots)
+        own_rows = (sampled[:, None] * self.centres + np.arange(self.centres)).reshape(-1)
+        rows = [ranks.split(bank.gather(own_rows, self._rows_in_step)) for bank in self.banks.values()]
+        return [ranks.split(remapped), ranks.split(padding, axis=1), *rows]
+
+    def _sample(self, labels: np.ndarray, step: int, ranks: Ranks) -> tuple[np.ndarray, np.ndarray]:
+        """Return this rank's rows of the step, and in which slots the classes of its images are."""
         everybody = ranks.gather(labels)
         sampled = self.sampling.draw(self.shard, everybody, step)
         slots = ranks.gather(self.sampling.find_slots(self.shard, sampled, everybody)).reshape(-1, len(everybody))
         first = ranks.rank * len(labels)
         own = np.arange(first, first + len(labels))
-        remapped = slots[everybody[own] // self.shards.rows, own]
-        padding = make_padding(len(sampled), self.sampling.slots)
-        own_rows = (sampled[:, None] * self.centres + np.arange(self.centres)).reshape(-1)
-        rows = [bank.gather(own_rows, self.sampling.slots * self.centres) for bank in self.banks.values()]
-        return [ranks.split(remapped), ranks.split(padding, axis=1), *map(ranks.split, rows)]
+        return sampled, slots[everybody[own] // self.shards.rows, own]
 
     def find_trained(self, labels: flow.Tensor, padding: flow.Tensor, *rows: flow.Tensor) -> list[flow.Tensor]:
         """See ``Head``: the sampled rows."""
         return list(rows)
+
+    def find_gradients(self, returned: Sequence[flow.Tensor]) -> list[flow.Tensor]:
+        """See ``Head``: those of the sampled rows."""
+        found = [bank.find_gradients(part.to_local()) for bank, part in zip(self.banks.values(), returned, strict=True)]
+        return [gradient.to_global(self._placement, flow.sbp.split(0), check_meta=False) for gradient in found]
 
     def forward(
         self, embeddings: flow.Tensor, labels: flow.Tensor, padding: flow.Tensor, *rows: flow.Tensor
@@ -92,8 +114,9 @@ class PartialFCHead(Head):
             embeddings: float32 [B, E], split(0).
             labels: int32 [B], split(0): the slots of the images' classes.
             padding: float32 [1, ranks, slots], split(1).
-            rows: the sampled ones, split(0): float32 [ranks * slots * centres, E] of the weight, and [ranks * slots] of
-                the bias if there is one.
+            rows: split(0), what the banks gathered of the sampled ones: float32 [ranks * slots * centres, E] of the
+                weight, or a reference to them, and [ranks * slots] of the bias if there is one.
         """
-        weight, bias = [*(tensor.requires_grad_() for tensor in rows), None][:2]
+        opened = (bank.open(given, self._rows_in_step) for bank, given in zip(self.banks.values(), rows, strict=True))
+        weight, bias = [*opened, None][:2]
         return self.loss(embeddings, labels, weight, bias, padding)

@@ -1,62 +1,84 @@
-"""A parameter of which each step reads and updates some rows, and its momentum; all other rows stay as they are.
+"""A parameter of which each step reads and updates some rows, and its moments; all other rows stay as they are.
 
 One small class per kind of device and nothing else that knows about it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from ops import flow
-from ops.native.rows import NativeRows
+from ops.native.rows import NativeRows, RowChoice
+from ops.row_storage import RowStorage
+from ops.rows_in_place import ReferencedRows
+from ops.update_rules import AdamWRule, MomentumRule
 
 _CHUNK_BYTES = 1 << 18  # of one array; the update's three then fit a core's cache
 
 
-@dataclass(frozen=True)
-class MomentumRule:
-    """buffer = momentum * buffer + (gradient + weight_decay * w); w -= lr * buffer: OneFlow's SGD, bit for bit."""
-
-    lr: float
-    momentum: float
-    weight_decay: float
-
-
 class RowBank(Protocol):
-    """Rows of a local float32 tensor [N, ...], which it shares, and their momentum, zeros at first."""
+    """Rows of a local float32 tensor [N, ...], which it shares, and their moments, zeros at first.
+
+    The moments are momentum, and for rules that keep one the variance, which takes room from its first use on.
+    """
 
     def gather(self, indices: np.ndarray, slots: int) -> flow.Tensor:
-        """Return a local tensor [slots, ...] that begins with the rows ``indices``, int64, ascending, all different.
+        """Return what a graph is given of the rows ``indices``, int64, ascending, all different, at most ``slots``.
 
-        What follows them is finite and stands for nobody. The next call may reuse the memory.
+        A local tensor that begins with the rows, [slots, ...], and goes on with what is finite and stands for nobody;
+        or a reference to them. The next call may reuse the memory.
         """
 
-    def update(self, gradients: flow.Tensor, rule: MomentumRule) -> None:
+    def open(self, given: flow.Tensor, slots: int) -> flow.Tensor | ReferencedRows:
+        """Return, inside a graph, the rows to compute with and to differentiate by ``given``: all ranks' ``gather``."""
+
+    def find_gradients(self, returned: flow.Tensor) -> flow.Tensor:
+        """Return the local gradients [slots, ...] of the rows gathered last; valid until a graph is called again.
+
+        Args:
+            returned: this rank's part of the gradient by what ``gather`` gave, which the graph returned.
+        """
+
+    def update(self, gradients: flow.Tensor, rule: MomentumRule | AdamWRule) -> None:
         """Apply ``rule`` to the rows gathered last, by the first of the local ``gradients`` [slots, ...]."""
 
-    def read_momentum(self) -> np.ndarray:
-        """Return a copy of the momentum [N, ...]."""
+    def view_momentum(self) -> np.ndarray:
+        """Return the momentum [N, ...] itself, not a copy, where the memory can be read: the next update changes it."""
 
     def load_momentum(self, array: np.ndarray) -> None:
         """Set the momentum of all rows."""
 
+    def view_variance(self) -> np.ndarray:
+        """Return the variance [N, ...] as ``view_momentum`` does the momentum."""
 
-def make_row_bank(tensor: flow.Tensor) -> RowBank:
-    """Return the bank of a local tensor without gradient, on its device."""
-    if tensor.device.type == "cpu":
-        return HostRows(tensor, NativeRows() if NativeRows.available() else None)
-    return DeviceRows(tensor)
+    def load_variance(self, array: np.ndarray) -> None:
+        """Set the variance of all rows."""
+
+
+def make_row_bank(tensor: flow.Tensor, storage: RowStorage | None = None) -> RowBank:
+    """Return the bank of a local tensor without gradient, on its device.
+
+    ``storage`` is where a CPU keeps the moments, in memory unless it is given.
+    """
+    storage = storage or RowStorage()
+    if tensor.device.type != "cpu":
+        return DeviceRows(tensor)
+    if not NativeRows.available():
+        return HostRows(tensor, None, storage)
+    kind = RowsInPlace if tensor.ndim == 2 else HostRows
+    return kind(tensor, NativeRows(), storage)
 
 
 class HostRows:
     """A ``RowBank`` in the CPU's memory: the kernels, or numpy without them, on the memory of the OneFlow tensors."""
 
-    def __init__(self, tensor: flow.Tensor, native: NativeRows | None) -> None:
+    def __init__(self, tensor: flow.Tensor, native: NativeRows | None, storage: RowStorage) -> None:
         self._tensor = tensor
-        self._momentum = np.zeros(tuple(tensor.shape), np.float32)  # pages that no step has touched take no memory
+        self._storage = storage
+        self._momentum = storage.zeros(tuple(tensor.shape))
+        self._variance: np.ndarray | None = None
         self._indices = np.zeros(0, np.int64)
         self._gathered = flow.zeros(0)
         self._native = native
@@ -74,8 +96,19 @@ class HostRows:
         take(self._rows, indices, self._gathered.numpy()[: len(indices)])
         return self._gathered
 
-    def update(self, gradients: flow.Tensor, rule: MomentumRule) -> None:
+    def open(self, given: flow.Tensor, slots: int) -> flow.Tensor:
         """See ``RowBank``."""
+        return given.requires_grad_()
+
+    def find_gradients(self, returned: flow.Tensor) -> flow.Tensor:
+        """See ``RowBank``."""
+        return returned
+
+    def update(self, gradients: flow.Tensor, rule: MomentumRule | AdamWRule) -> None:
+        """See ``RowBank``."""
+        if isinstance(rule, AdamWRule):
+            self._update_adamw(gradients, rule)
+            return
         gradients, rows = gradients.numpy(), self._rows
         if self._native:
             numbers = (rule.lr, rule.momentum, rule.weight_decay)
@@ -98,13 +131,61 @@ class HostRows:
             weight -= buffer
             rows[indices] = weight
 
-    def read_momentum(self) -> np.ndarray:
+    def _update_adamw(self, gradients: flow.Tensor, rule: AdamWRule) -> None:
+        stores = (self._rows, self._momentum, self.view_variance())
+        chunk = max(1, _CHUNK_BYTES // stores[0][:1].nbytes)
+        for first in range(0, len(self._indices), chunk):
+            indices = self._indices[first : first + chunk]
+            weight, *moments = (flow.from_numpy(store[indices]) for store in stores)
+            rule.apply(weight, gradients[first : first + len(indices)], *moments)
+            for store, changed in zip(stores, (weight, *moments), strict=True):
+                store[indices] = changed.numpy()
+
+    def view_momentum(self) -> np.ndarray:
         """See ``RowBank``."""
-        return self._momentum.copy()
+        return self._momentum
 
     def load_momentum(self, array: np.ndarray) -> None:
         """See ``RowBank``."""
         self._momentum[:] = array
+
+    def view_variance(self) -> np.ndarray:
+        """See ``RowBank``."""
+        if self._variance is None:
+            self._variance = self._storage.zeros(tuple(self._tensor.shape))
+        return self._variance
+
+    def load_variance(self, array: np.ndarray) -> None:
+        """See ``RowBank``."""
+        self.view_variance()[:] = array
+
+
+class RowsInPlace(HostRows):
+    """A ``RowBank`` of rows of float32 [N, E] in the CPU's memory, for graphs that compute with them in place."""
+
+    def __init__(self, tensor: flow.Tensor, native: NativeRows, storage: RowStorage) -> None:
+        super().__init__(tensor, native, storage)
+        self._choice = RowChoice()
+        self._reference = flow.tensor([self._choice.address], dtype=flow.float64)
+        self._gradients = flow.zeros(0)
+
+    def gather(self, indices: np.ndarray, slots: int) -> flow.Tensor:
+        """See ``RowBank``: the reference to the rows, float64 [1]."""
+        if len(self._gradients) != slots:
+            self._gradients = flow.zeros(slots, *self._tensor.shape[1:])
+        self._indices = indices
+        self._choice.set(self._rows, indices, self._gradients.numpy())
+        return self._reference
+
+    def open(self, given: flow.Tensor, slots: int) -> ReferencedRows:
+        """See ``RowBank``."""
+        return ReferencedRows(given.requires_grad_(), slots)
+
+    def find_gradients(self, returned: flow.Tensor) -> flow.Tensor:
+        """See ``RowBank``."""
+        returned.numpy()  # waits for the graph
+        self._gradients.numpy()[len(self._indices) :] = 0  # the graph left them; norms are over all slots
+        return self._gradients
 
 
 def _take(rows: np.ndarray, indices: np.ndarray, out: np.ndarray) -> None:
@@ -117,6 +198,7 @@ class DeviceRows:
     def __init__(self, tensor: flow.Tensor) -> None:
         self._rows = tensor
         self._momentum = flow.zeros_like(tensor)
+        self._variance: flow.Tensor | None = None
         self._indices = flow.zeros(0, dtype=flow.int64, device=tensor.device)
 
     def gather(self, indices: np.ndarray, slots: int) -> flow.Tensor:
@@ -127,12 +209,27 @@ class DeviceRows:
             gathered[: len(indices)] = self._select(self._rows)
         return gathered
 
-    def update(self, gradients: flow.Tensor, rule: MomentumRule) -> None:
+    def open(self, given: flow.Tensor, slots: int) -> flow.Tensor:
+        """See ``RowBank``."""
+        return given.requires_grad_()
+
+    def find_gradients(self, returned: flow.Tensor) -> flow.Tensor:
+        """See ``RowBank``."""
+        return returned
+
+    def update(self, gradients: flow.Tensor, rule: MomentumRule | AdamWRule) -> None:
         """See ``RowBank``."""
         count = len(self._indices)
         if not count:
             return
         weight = self._select(self._rows)
+        if isinstance(rule, AdamWRule):
+            stores = (self._momentum, self._find_variance())
+            moments = [self._select(store) for store in stores]
+            rule.apply(weight, gradients[:count], *moments)
+            for store, changed in zip((self._rows, *stores), (weight, *moments), strict=True):
+                store[self._indices] = changed
+            return
         buffer = self._select(self._momentum) * rule.momentum + (gradients[:count] + weight * rule.weight_decay)
         self._momentum[self._indices] = buffer
         self._rows[self._indices] = weight - buffer * rule.lr
@@ -140,10 +237,23 @@ class DeviceRows:
     def _select(self, tensor: flow.Tensor) -> flow.Tensor:
         return flow._C.gather(tensor, self._indices, axis=0)
 
-    def read_momentum(self) -> np.ndarray:
+    def view_momentum(self) -> np.ndarray:
         """See ``RowBank``."""
-        return self._momentum.numpy().copy()
+        return self._momentum.numpy()
 
     def load_momentum(self, array: np.ndarray) -> None:
         """See ``RowBank``."""
         self._momentum.copy_(flow.tensor(array, device=self._momentum.device))
+
+    def view_variance(self) -> np.ndarray:
+        """See ``RowBank``."""
+        return self._find_variance().numpy()
+
+    def load_variance(self, array: np.ndarray) -> None:
+        """See ``RowBank``."""
+        self._find_variance().copy_(flow.tensor(array, device=self._rows.device))
+
+    def _find_variance(self) -> flow.Tensor:
+        if self._variance is None:
+            self._variance = flow.zeros_like(self._rows)
+        return self._variance

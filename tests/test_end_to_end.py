@@ -13,6 +13,7 @@ import onnx
 import onnxruntime
 import pytest
 
+from common.errors import UserError
 from data.verification_set import load_verification_set
 from engine.snapshot import Snapshot
 from evaluation.verification import embed_set, verify_embeddings
@@ -48,6 +49,15 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder, trained.stdout
 
 
+@pytest.fixture(scope="module")
+def exported(job: tuple[Path, str]) -> Path:
+    """The trained y1 as an ONNX file, which is in the job's folder."""
+    folder, _ = job
+    snapshot = f"models/y1-arcface-orl/snapshot_{STEPS}"
+    run("tools/oneflow2onnx.py", "--model_load_dir", snapshot, "--onnx_path", "y1.onnx", folder=folder)
+    return folder / "y1.onnx"
+
+
 def accuracy_line(text: str) -> str:
     return re.search(r"^\[orl\]\[\d+\]Accuracy-Flip: \d\.\d{5}\+-\d\.\d{5}$", text, re.MULTILINE)[0]
 
@@ -78,20 +88,41 @@ def test_verification_alone_repeats_the_numbers_of_training(job: tuple[Path, str
     assert (folder / "report/roc.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_onnx_gives_the_same_verification(job: tuple[Path, str]) -> None:
+def test_onnx_gives_the_same_verification(job: tuple[Path, str], exported: Path) -> None:
     folder, printed = job
-    snapshot = f"models/y1-arcface-orl/snapshot_{STEPS}"
-    run("tools/oneflow2onnx.py", "--model_load_dir", snapshot, "--onnx_path", "y1.onnx", folder=folder)
-    model = onnx.load(folder / "y1.onnx")
+    model = onnx.load(exported)
     assert model.opset_import[0].version == 17
     assert {item.key for item in model.metadata_props} >= {"network", "preprocessing", "source_sha256"}
-    session = onnxruntime.InferenceSession(str(folder / "y1.onnx"), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(exported), providers=["CPUExecutionProvider"])
     faces = load_verification_set(folder / "datasets/faces_orl/orl.bin", "orl")
     plain, flipped = embed_set(
         lambda images: session.run(["fc1"], {"data": images.astype(np.float32)})[0], faces.images, faces.index, 20
     )
     result = verify_embeddings("orl", plain, flipped, faces.issame)
     assert f"{result.accuracy:1.5f}" == re.search(r"Flip: (\d\.\d{5})", accuracy_line(printed))[1]
+
+
+def test_every_format_verifies_to_the_same_digits(job: tuple[Path, str], exported: Path) -> None:
+    folder, printed = job
+    snapshot = f"models/y1-arcface-orl/snapshot_{STEPS}"
+    run("tools/model_convert/oneflow_2_mxnet.py", "-of", snapshot, "-mx_save_prefix", "mx/y1", "--check_bin",
+        "datasets/faces_orl/orl.bin", folder=folder)  # fmt: skip
+    for model in (exported.name, "mx/y1,0"):
+        command = ("insightface_val.py", "--model_load_dir", model, "--network", "y1", "--dataset", "orl")
+        verified = run(*command, "--device", "cpu", folder=folder).stdout
+        assert accuracy_line(verified).partition("]Acc")[2] == accuracy_line(printed).partition("]Acc")[2]
+
+
+def test_a_run_starts_from_an_onnx_file(job: tuple[Path, str], exported: Path) -> None:
+    folder, _ = job
+    run(
+        "insightface_train.py", "--dataset", "orl", "--network", "y1", "--device", "cpu", "--train_batch_size", "4",
+        "--train_iter", "1", "--lr", "0", "--pretrained", exported.name, "--models_root", "tuned",
+        "--do_validation_while_train", "0", folder=folder,
+    )  # fmt: skip
+    before = Snapshot.open(folder / f"models/y1-arcface-orl/snapshot_{STEPS}").backbone()
+    after = Snapshot.open(folder / "tuned/y1-arcface-orl/snapshot_1").backbone()
+    assert all(np.array_equal(before[name], after[name]) for name in before if "moving" not in name)
 
 
 def test_onnx_that_differs_is_not_kept(job: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,11 +134,11 @@ def test_onnx_that_differs_is_not_kept(job: tuple[Path, str], monkeypatch: pytes
     arrays["conv_1_conv2d_weight"] = arrays["conv_1_conv2d_weight"] * 1.01
     graph = oneflow2onnx.build_graph(snapshot.about["config"])
     wrong = oneflow2onnx.write_onnx(graph, arrays, {})
-    monkeypatch.setattr(oneflow2onnx, "write_onnx", lambda *_: wrong)
+    monkeypatch.setattr(oneflow2onnx, "write_onnx", lambda *_, **__: wrong)
     monkeypatch.setattr(
         sys, "argv", ["x", "--model_load_dir", str(snapshot.path), "--onnx_path", str(folder / "w.onnx")]
     )
-    with pytest.raises(oneflow2onnx.UserError, match="is not written"):
+    with pytest.raises(UserError, match="is not written"):
         oneflow2onnx.main()
     assert not (folder / "w.onnx").exists()
 
@@ -121,4 +152,4 @@ def test_a_new_run_does_not_touch_the_old_one(job: tuple[Path, str]) -> None:
 def test_verification_names_the_wrong_network(job: tuple[Path, str]) -> None:
     snapshot = f"models/y1-arcface-orl/snapshot_{STEPS}"
     result = run("insightface_val.py", "--model_load_dir", snapshot, "--network", "r50", folder=job[0], code=1)
-    assert result.stderr == f"error: --network r50: the snapshot {snapshot} is of network y1\n"
+    assert result.stderr == f"error: --network r50: {snapshot} is of network y1\n"

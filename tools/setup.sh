@@ -23,7 +23,7 @@ fi
 
 stamp=.venv/requirements.installed
 choice=$(.venv/bin/python -m tools.choose_cuda) # "cuda: ..." or "light: ..."
-wanted=$(echo "${choice%%:*}" && cat requirements.txt requirements-cuda.txt)
+wanted=$(echo "${choice%%:*}" && cat requirements.txt requirements-cuda.txt requirements-interop.txt)
 if [ "$wanted" != "$(cat "$stamp" 2>/dev/null)" ]; then
     echo "setup: ${choice#*: }"
     echo "setup: installing the requirements into .venv (some minutes the first time)"
@@ -34,6 +34,7 @@ if [ "$wanted" != "$(cat "$stamp" 2>/dev/null)" ]; then
         pip install -r requirements.txt
         pip uninstall --quiet --yes -r requirements-cuda.txt # there only when the choice has changed
     fi
+    pip install --no-deps -r requirements-interop.txt
     .venv/bin/python -c 'import ops' # builds native code, so that the first training does not wait for it
     echo "$wanted" >"$stamp"
 fi

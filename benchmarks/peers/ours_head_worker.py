@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.head_job import MARGIN, SCALE, SEED, UPDATE, embeddings_of, join_ranks, labels_of, serve_ranks
@@ -15,10 +17,11 @@ class HeadContestant(Contestant):
         rank = join_ranks(job, "benchmarks.peers.ours_head_worker")
         # OneFlow reads who it is when it is imported.
         from benchmarks.graphs import EmbeddingTable, HeadTrainGraph
-        from engine.optimizer import SGD
+        from engine.optimizer import Optimizer
         from engine.world import join_world
         from ops import KERNELS
         from ops.head import build_head
+        from ops.row_storage import RowStorage
 
         self.job, self.rank, self.count = job, rank, 0
         self.world = join_world("cpu")
@@ -30,9 +33,10 @@ class HeadContestant(Contestant):
             "sample_ratio": job["sample_ratio"],
         }  # fmt: skip
         self.table = EmbeddingTable(self.world.split(embeddings_of(job, rank)))
-        self.head = build_head(config, self.world.placement, rank)
+        folder = Path(tempfile.gettempdir()) if job["storage"] == "mmap" else None
+        self.head = build_head(config, self.world.placement, rank, RowStorage(folder))
         self.graph = HeadTrainGraph(self.table, self.head)
-        self.optimizer = SGD(self.table, self.head, UPDATE)
+        self.optimizer = Optimizer(self.table, self.head, UPDATE)
         self.label = f"ours ({KERNELS.removeprefix('CPU kernels: ')})"
 
     def step(self) -> list[float]:
@@ -40,8 +44,8 @@ class HeadContestant(Contestant):
         from ops import flow
 
         labels = labels_of(self.job, self.rank, self.count)
-        loss, *gradients = self.graph(*self.head.inputs(labels, self.count, self.world))
-        self.optimizer.step(gradients, 1.0)
+        loss, *results = self.graph(*self.head.inputs(labels, self.count, self.world))
+        self.optimizer.step(self.graph.find_gradients(results), 1.0)
         value = float(loss.to_local().numpy())
         flow._oneflow_internal.eager.Sync()
         self.count += 1

@@ -11,12 +11,12 @@ from benchmarks.graphs import BackboneTrainGraph
 from benchmarks.network import SEED
 from benchmarks.peers.protocol import Contestant, serve
 from engine.graphs import EmbedGraph
-from engine.optimizer import SGD
+from engine.optimizer import Optimizer
 from engine.world import join_world
 from ops import flow
 
 # No schedule and no head: what the optimiser wants to know beyond the job's lr, momentum and weight_decay.
-HEADLESS = {"fc7_lr_mult": 1.0, "fc7_wd_mult": 1.0}
+HEADLESS = {"optimizer": "sgd", "fc7_lr_mult": 1.0, "fc7_wd_mult": 1.0}
 
 
 class OurContestant(Contestant):
@@ -54,7 +54,7 @@ class Train(OurContestant):
         self.backbone.train()
         self.graph = BackboneTrainGraph(self.backbone)
         self.keep = self.world.split(np.zeros((len(self.images), 1), np.uint8))  # the network has no dropout
-        self.optimizer = SGD(self.backbone, None, {**HEADLESS, **job})
+        self.optimizer = Optimizer(self.backbone, None, {**HEADLESS, **job})
 
     def step(self) -> list[float]:
         """Return the loss."""

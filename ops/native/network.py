@@ -8,11 +8,11 @@ gradients come as partial sums.
 from __future__ import annotations
 
 import ctypes
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from ops.native.dispatch import dispatch
 from ops.native.loader import count_calls, find_loaded_library, open_loaded_library, wait_for_call
 
 if TYPE_CHECKING:
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 
 _PREFIX = "insightface_network_"
 Result = TypeVar("Result")
-
-
-class _Argument(ctypes.Structure):
-    _fields_ = (("name", ctypes.c_char_p), ("count", ctypes.c_int32), ("tensors", ctypes.POINTER(ctypes.c_void_p)))
 
 
 @dataclass(frozen=True)
@@ -81,36 +77,11 @@ class NetworkOps:
         return result
 
     def _dispatch(self, op: str, inputs: dict[str, Sequence[Tensor]], outputs: dict[str, int]) -> tuple[Tensor, ...]:
-        library = ctypes.PyDLL(open_loaded_library()._name)  # keeps Python's lock, which making tensors needs
-        library.insightface_dispatch.restype = ctypes.c_char_p
-        taken = {name: tensors for name, tensors in inputs.items() if len(tensors)}
-        arrays = [(ctypes.c_void_p * len(tensors))(*map(id, tensors)) for tensors in taken.values()]
-        arguments = [_Argument(name.encode(), len(array), array) for name, array in zip(taken, arrays, strict=True)]
-        results = (ctypes.c_void_p * sum(outputs.values()))()
-        wanted = [_Argument(name.encode(), count, None) for name, count in outputs.items()]
-        message = library.insightface_dispatch(
-            (_PREFIX + op).encode(),
-            self.description.encode(),
-            ctypes.c_int32(self.bfloat16),
-            ctypes.c_int64(self.embedding_size),
-            (_Argument * len(arguments))(*arguments),
-            ctypes.c_int32(len(arguments)),
-            (_Argument * len(wanted))(*wanted),
-            ctypes.c_int32(len(wanted)),
-            sys.modules["oneflow._oneflow_internal"].__file__.encode(),
-            results,
-        )
-        if message is not None:
-            raise RuntimeError(message.decode(errors="replace"))
-        return tuple(_take(pointer) for pointer in results)
+        attributes = {
+            "description": self.description, "bfloat16": self.bfloat16, "embedding_size": self.embedding_size,
+        }  # fmt: skip
+        return dispatch(_PREFIX + op, attributes, inputs, outputs)
 
 
 def _optional(tensor: Tensor | None) -> list[Tensor]:
     return [] if tensor is None else [tensor]
-
-
-def _take(pointer: int) -> Tensor:
-    """Return the Python object behind a new reference, which becomes the returned one."""
-    tensor = ctypes.cast(pointer, ctypes.py_object).value
-    ctypes.pythonapi.Py_DecRef(ctypes.py_object(tensor))
-    return tensor

@@ -12,6 +12,36 @@ from ops.native.loader import find_loaded_library, open_loaded_library
 _INT, _FLOAT, _POINTER = ctypes.c_int64, ctypes.c_float, ctypes.c_void_p
 
 
+class _RowsInPlace(ctypes.Structure):
+    """``RowsInPlace`` of ``row_products.h``."""
+
+    _fields_ = (("matrix", _POINTER), ("indices", _POINTER), ("count", _INT), ("width", _INT), ("gradients", _POINTER))
+
+
+class RowChoice:
+    """Rows of a float32 array, and where their gradients go, for the ops of ``row_products.h``.
+
+    Attributes:
+        address: by which the ops find it; it stays the same.
+    """
+
+    def __init__(self) -> None:
+        self._structure = _RowsInPlace()
+        self._arrays: tuple[np.ndarray, ...] = ()
+        self.address = ctypes.addressof(self._structure)
+
+    def set(self, rows: np.ndarray, indices: np.ndarray, gradients: np.ndarray) -> None:
+        """Choose the rows ``indices``, int64, ascending, of ``rows`` [N, E]; ``gradients`` [K, E] takes the first."""
+        width = _check(rows, indices, gradients)
+        consecutive = len(indices) > 0 and indices[0] == 0 and indices[-1] == len(indices) - 1
+        self._arrays = (rows, indices, gradients)  # they stay where they are for as long as an op may look
+        self._structure.matrix = rows.ctypes.data
+        self._structure.indices = None if consecutive else indices.ctypes.data
+        self._structure.count = len(indices)
+        self._structure.width = width
+        self._structure.gradients = gradients.ctypes.data
+
+
 class NativeRows:
     """The kernels' functions; only where the kernels are loaded (see ``available``)."""
 

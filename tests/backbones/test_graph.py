@@ -77,7 +77,7 @@ def test_contradictions_are_refused(graph):
         graph.conv("data", "conv", 4, kernel=1)
     with pytest.raises(ValueError, match="cannot add"):
         graph.add("data", "conv", "sum")
-    with pytest.raises(ValueError, match="4 groups"):
+    with pytest.raises(UserError, match="4 groups"):
         graph.conv("data", "grouped", 8, kernel=1, groups=4)
     with pytest.raises(UserError, match="swish.*relu, sigmoid, tanh"):
         graph.activation("data", "act", "swish")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from math import prod
 
+import mxnet_light_networks as light
 import mxnet_networks
 import pytest
 
@@ -34,6 +35,40 @@ CASES = {
     )
     for depth, units in DEPTHS.items()
 }
+CASES |= {
+    "r50v1 se": (
+        {"net_name": "fresnet", "num_layers": 50, "net_unit": 1, "net_se": 1},
+        lambda: mxnet_networks.fresnet(DEPTHS[50], WIDTHS, "E", 512, version=1, se=True),
+    ),
+    "r34 unit 2 input 2": (
+        {"net_name": "fresnet", "num_layers": 34, "net_unit": 2, "net_input": 2, "net_output": "GAP"},
+        lambda: mxnet_networks.fresnet(DEPTHS[34], WIDTHS, "GAP", 512, version=2, net_input=2),
+    ),
+    "r34 unit 4 input 0": (
+        {"net_name": "fresnet", "num_layers": 34, "net_unit": 4, "net_input": 0, "net_output": "F"},
+        lambda: mxnet_networks.fresnet(DEPTHS[34], WIDTHS, "F", 512, version=4, net_input=0),
+    ),
+    "vargfacenet se": (
+        {"net_name": "vargfacenet", "net_output": "J", "net_multiplier": 1.25, "net_se": 1},
+        lambda: light.vargfacenet(1.25, True, 512),
+    ),
+    "vargfacenet": (
+        {"net_name": "vargfacenet", "net_output": "J", "net_multiplier": 1.25},
+        lambda: light.vargfacenet(1.25, False, 512),
+    ),
+    "d169": ({"net_name": "fdensenet", "num_layers": 169}, lambda: light.densenet(64, 32, [6, 12, 32, 32], "E", 512)),
+    "d201": ({"net_name": "fdensenet", "num_layers": 201}, lambda: light.densenet(64, 32, [6, 12, 48, 32], "E", 512)),
+}
+for _factor, _input, _output in ((1.0, 1, "GDC"), (0.5, 1, "GDC"), (0.25, 0, "E")):
+    _config = {"emb_size": 256, "net_output": _output, "net_multiplier": _factor}
+    CASES[f"mobilenet x {_factor}"] = (
+        {"net_name": "fmobilenet", "net_input": _input, **_config},
+        lambda f=_factor, i=_input, o=_output: light.mobilenet(f, i, o, 256),
+    )
+    CASES[f"mnasnet x {_factor}"] = (
+        {"net_name": "fmnasnet", **_config, "net_output": "GDC"},
+        lambda f=_factor: light.mnasnet(f, "GDC", 256),
+    )
 
 
 @pytest.mark.parametrize("case", CASES)

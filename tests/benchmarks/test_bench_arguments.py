@@ -9,7 +9,7 @@ from common.errors import UserError
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--networks", "y9"], "unknown network 'y9'; known: r100,"),
+        (["--networks", "y9"], "unknown network 'y9'; known: .*r100, "),
         (["--passes", "backward"], "--passes: unknown name 'backward'; known: forward, train"),
         (["--peers", "torch,caffe"], "--peers: unknown name 'caffe'; known: torch, torch_bf16, mxnet, onnxruntime"),
         (["--ours", "int8"], "--ours: unknown name 'int8'; known: f32, bf16, stock"),

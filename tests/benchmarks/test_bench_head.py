@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.bench_head import CONTESTANTS, communicated_bytes, make_rows, ratios, whole_numbers
+from benchmarks.bench_head import ratios, whole_numbers
+from benchmarks.heads import CONTESTANTS, communicated_bytes, fit_memory, make_rows, needed_bytes
 from benchmarks.peers.head_job import embeddings_of, labels_of
 from benchmarks.rounds import Measured
 
@@ -52,13 +53,34 @@ def test_rows_compare_with_us_and_with_the_limit():
     assert rows[0].to_limit is None and rows[0].loss == 5.0 and rows[1].loss is None
 
 
+def test_who_does_not_fit_the_memory_stays_away():
+    job = {"num_classes": 1000, "emb_size": 10, "sample_ratio": 0.5, "storage": "memory"}
+    assert needed_bytes(job) == 100_000
+    assert fit_memory(CONTESTANTS, job, 200_000) == (list(CONTESTANTS), []) and job["storage"] == "memory"
+    taking_part, remarks = fit_memory(CONTESTANTS, job, 100_000)
+    assert [contestant.name for contestant in taking_part] == ["ours"] and job["storage"] == "mmap"
+    assert [remark.split(":")[0] for remark in remarks] == ["ours in mapped files", "not measured", "not measured"]
+    whole = {**job, "sample_ratio": 1, "storage": "memory"}
+    assert fit_memory(CONTESTANTS, whole, 100_000)[0] == [] and whole["storage"] == "memory"
+
+
 @pytest.mark.slow
 def test_every_form_is_measured_on_one_rank_and_on_two(tmp_path):
     flags = "--classes 500 --ratios 1,0.1 --ranks 1,2 --emb_size 16 --batch 8 --rounds 1 --seconds 0.1"
-    command = [sys.executable, "benchmarks/bench_head.py", *flags.split(), "--contestants", "ours,limit"]
+    command = [
+        sys.executable,
+        "benchmarks/bench_head.py",
+        *flags.split(),
+        "--contestants",
+        "ours,limit",
+        "--fixed_sample",
+        "50",
+    ]
     file = tmp_path / "head.json"
     subprocess.run([*command, "--json", str(file)], cwd=ROOT, check=True, timeout=280, stdout=subprocess.DEVNULL)
-    tables = json.loads(file.read_text())["tables"]
+    written = json.loads(file.read_text())
+    assert [len(table["steps"]) for table in written["fixed"]] == [1, 1]
+    tables = written["tables"]
     assert [(t["ranks"], t["sample_ratio"]) for t in tables] == [(1, 1.0), (1, 0.1), (2, 1.0), (2, 0.1)]
     for table in tables:
         assert table["absent"] == [] and [row["name"] for row in table["rows"]] == ["ours", "limit"]

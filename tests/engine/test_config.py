@@ -77,8 +77,8 @@ def test_an_older_config_py_gets_the_keys_it_lacks(folder: Path) -> None:
         ("default.train_unit = 'epochs'", "unknown train_unit 'epochs'; known: batch, epoch"),
         ("default.device = 'gpu'", "unknown device 'gpu'; known: auto, cpu, cuda"),
         ("loss.arcface.loss_name = 'arc'", "unknown loss_name 'arc'; known: adaface, curricularface, margin_softmax"),
-        ("network.r100.net_name = 'resnet'", "unknown network 'resnet'; known: fmobilefacenet, fresnet"),
-        ("default.network = 'r99'", "unknown network 'r99'; known: .*r100"),
+        ("network.r100.net_name = 'resnet'", "unknown network 'resnet'; known: .*fmobilefacenet, fmobilenet, fresnet"),
+        ("default.network = 'r97'", "unknown network 'r97'; known: .*r100"),
     ],
 )  # fmt: skip
 def test_a_wrong_config_py_is_one_clear_line(folder: Path, text: str, message: str) -> None:
@@ -91,7 +91,11 @@ def test_a_wrong_config_py_is_one_clear_line(folder: Path, text: str, message: s
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ("--network r99", "unknown network 'r99'; known: r100, r100_glint360k, .*y1"),
+        ("--network r97", "unknown network 'r97'; known: .*r100, .*r100_glint360k, .*y1"),
+        ("--image_size 112,96", "argument .*'112,96' is no length of a square such as 112 or 112,112"),
+        ("--image_size big", "argument .*'big' is no length of a square such as 112 or 112,112"),
+        ("--network r18 --net_se 2", "net_se=2 is not supported for fresnet; supported: 0, 1"),
+        ("--network m1 --net_multiplier 0", "net_multiplier=0.0 is not positive"),
         ("--dataset faces", "unknown dataset 'faces'; known: emore, glint360k_8GPU, orl, retina"),
         ("--loss arc", "unknown loss 'arc'; known: adaface, arcface, combined, cosface, curricularface, nsoftmax"),
         ("--learning_rate 1", "unrecognized arguments: --learning_rate 1; --help lists the flags"),
@@ -107,6 +111,21 @@ def test_a_wrong_config_py_is_one_clear_line(folder: Path, text: str, message: s
         ("--lr -1", "--lr -1.0 must not be negative"),
         ("--lr nan", "--lr nan must not be negative"),
         ("--momentum 1", r"--momentum 1.0 must be in \[0, 1\)"),
+        ("--adam_betas 0.9", r"--adam_betas \[0.9\] must be two numbers in \[0, 1\)"),
+        ("--adam_betas 0.9,1", r"must be two numbers in \[0, 1\)"),
+        ("--adam_eps 0", "--adam_eps 0.0 must be positive"),
+        ("--lr_power 0", "--lr_power 0.0 must be positive"),
+        ("--clip_gradient -1", "--clip_gradient -1.0 must not be negative"),
+        ("--gradient_accumulation 0", "--gradient_accumulation 0 must be at least 1"),
+        ("--fp16_scale 1000", "--fp16_scale 1000 must be a power of 2, such as 1024"),
+        ("--fp16_scale 0", "--fp16_scale 0 must be a power of 2"),
+        ("--fp16_scale inf", "--fp16_scale inf must be a power of 2"),
+        ("--fp16_scale_window -1", "--fp16_scale_window -1 must not be negative"),
+        ("--warmup_steps 5 --warmup_epochs 1", "--warmup_steps 5 and --warmup_epochs 1.0 are two lengths; give one"),
+        ("--warmup_epochs nan", "--warmup_epochs nan must not be negative"),
+        ("--lr_schedule linear", "invalid choice: 'linear'"),
+        ("--optimizer adam", "invalid choice: 'adam'"),
+        ("--label_map x", "--label_map x needs --model_load_dir or --pretrained"),
         ("--bn_mom 1", r"--bn_mom 1.0 must be in \[0, 1\)"),
         ("--data_shift -1", "--data_shift -1.0 must not be negative"),
         ("--data_zoom 1", r"--data_zoom 1.0 must be in \[0, 1\)"),
@@ -166,7 +185,15 @@ def test_batch_sizes(tmp_path: Path, ranks: int) -> None:
         assert complete_config(config, ranks, "cpu").train_batch_size == 10
 
 
-SAMPLES = {"parse_bool": "0", "parse_list": "3", "int": "7", "float": "0.5", "str": "some"}
+def test_pieces_of_a_batch_are_equal(tmp_path: Path) -> None:
+    config = resolve("--train_batch_size", "12", "--gradient_accumulation", "3", folder=tmp_path)
+    assert complete_config(config, 2, "cpu").gradient_accumulation == 3
+    message = r"--gradient_accumulation 3 must divide the 4 images a step of each rank \(--train_batch_size 12 over 3"
+    with pytest.raises(UserError, match=message):
+        complete_config(config, 3, "cpu")
+
+
+SAMPLES = {"parse_bool": "0", "parse_image_size": "96,96", "parse_list": "3", "int": "7", "float": "0.5", "str": "some"}
 
 
 @pytest.mark.parametrize("option", TRAIN_TABLE, ids=lambda option: option.key)
@@ -190,7 +217,9 @@ OLD_SPELLINGS = {
     "--gpu_num_per_node": "device_num_per_node", "--do_validataion_while_train": "do_validation_while_train",
     "--validataion_interval": "validation_interval", "-wd": "weight_decay", "--wd": "weight_decay", "-mom": "momentum",
     "--mom": "momentum", "--frequent": "loss_print_frequency", "--per-batch-size": "train_batch_size_per_device",
-    "--margin-s": "loss_s", "--models-root": "models_root", "--lr-steps": "lr_steps",
+    "--margin-s": "loss_s", "--gradient_acc": "gradient_accumulation", "--warmup_epoch": "warmup_epochs",
+    "--warmup-step": "warmup_steps", "--fp16-scale": "fp16_scale",
+    "--models-root": "models_root", "--lr-steps": "lr_steps",
 }  # fmt: skip
 
 

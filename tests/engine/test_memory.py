@@ -7,11 +7,13 @@ import pytest
 from backbones import build_graph
 from backbones.flops import count_parameters
 from common.errors import UserError
-from engine.memory import MemoryEstimate, check_memory, estimate_memory, free_memory
+from engine import memory
+from engine.memory import MemoryEstimate, check_disk, check_memory, estimate_memory, free_memory, has_room
 
 CONFIG = {
     "num_classes": 1001, "emb_size": 64, "train_batch_size": 8, "model_parallel": True, "partial_fc": False,
-    "sample_ratio": 0.1, "use_bf16": False, "num_subcenters": 1,
+    "sample_ratio": 0.1, "use_bf16": False, "num_subcenters": 1, "device": "cuda", "native_ops": True,
+    "fc7_storage": "memory", "optimizer": "sgd", "gradient_accumulation": 1,
 }  # fmt: skip
 NETWORK = {"net_name": "fresnet", "num_layers": 18, "emb_size": 64}
 
@@ -31,7 +33,25 @@ def test_partial_fc_takes_less_in_a_step():
     whole, part = estimate(), estimate(partial_fc=True)
     assert part.fc7 == whole.fc7
     assert part.logits == pytest.approx(whole.logits * 101 / 1001)
-    assert part.rows_in_step < whole.rows_in_step / 5
+    assert part.rows_in_step < whole.rows_in_step / 2
+
+
+@pytest.mark.parametrize("partial_fc", [False, True])
+def test_rows_in_place_have_a_gradient_only(partial_fc: bool):
+    rows = 101 if partial_fc else 1001
+    assert estimate(partial_fc=partial_fc, device="cpu").rows_in_step == rows * 64 * 4
+    assert estimate(partial_fc=partial_fc, device="cpu", native_ops=False).rows_in_step > 2 * rows * 64 * 4
+    assert estimate(device="cpu", model_parallel=False).rows_in_step > 2 * 1001 * 64 * 4
+
+
+def test_mapped_files_take_no_memory_but_the_disk(tmp_path: Path):
+    memory, mapped = (estimate(partial_fc=True, fc7_storage=storage) for storage in ("memory", "mmap"))
+    bank = 1001 * 64 * 4
+    assert memory.rank - mapped.rank == memory.needed - mapped.needed == mapped.in_files == 2 * bank
+    assert "in mapped files" in mapped.describe() and "files" not in memory.describe()
+    check_disk(mapped, 2, tmp_path / "new" / "folder")
+    with pytest.raises(UserError, match=r"needs \d+\.\d+ GB in .*new for 1000000000 rank\(s\) here"):
+        check_disk(mapped, 10**9, tmp_path / "new")
 
 
 def test_the_backbone_counts_with_momentum_and_gradient():
@@ -59,3 +79,17 @@ def test_a_container_s_limit_counts(tmp_path: Path):
     assert free_memory(meminfo, limit) == 1000 * 1024
     limit.write_text("8000\n")
     assert free_memory(meminfo, limit) == 3000
+
+
+def test_adamw_keeps_two_moments_and_pieces_are_smaller():
+    sgd, adamw, pieces = estimate(), estimate(optimizer="adamw"), estimate(gradient_accumulation=4)
+    parameters = 4 * count_parameters(build_graph(NETWORK))
+    assert (adamw.fc7, adamw.momentum) == (sgd.fc7, 2 * sgd.momentum)
+    assert adamw.backbone - sgd.backbone == pieces.backbone - sgd.backbone == pytest.approx(parameters, rel=0.01)
+    assert adamw.snapshot - sgd.snapshot == pytest.approx(sgd.fc7 + parameters, rel=0.01)
+    assert pieces.activations * 4 == sgd.activations and pieces.logits * 4 == sgd.logits
+
+
+def test_room_for_a_copy_is_half_of_what_is_free(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(memory, "free_memory", lambda: 1000)
+    assert has_room(250, 2) and not has_room(251, 2)

@@ -8,27 +8,30 @@ import pytest
 
 from backbones.initializer import initial_arrays
 from backbones.module import Backbone
-from engine.optimizer import SGD
+from engine.moments import MOMENTS
+from engine.optimizer import RULES, Optimizer
 from engine.world import join_world, local_view
 from ops import flow
 from ops.base_head import Head
 from ops.head import build_head
 from tests.support.tiny import tiny_config, tiny_network
+from tests.support.update_reference import update_adamw
 
 NETWORK = tiny_network(batch_norm=True)
 
 
-def make_parts(**changes: Any) -> tuple[SGD, dict[str, flow.Tensor], Head]:
+def make_parts(**changes: Any) -> tuple[Optimizer, dict[str, flow.Tensor], Head]:
     """Return the optimiser, the live parameters by name, in the order of the gradients, and the head."""
     config = tiny_config(Path("unused"), "softmax", **changes)
     world = join_world("cpu")
     backbone = Backbone(NETWORK, initial_arrays(NETWORK, 1)).to_global(world.placement, flow.sbp.broadcast)
     head = build_head(config, world.placement, world.rank)
+    head.inputs(LABELS, 0, world)  # which rows take part: all of them, unless the test says otherwise
     named = dict(backbone.named_parameters()) | {f"fc7_{name}": p for name, p in head.named_parameters()}
-    return SGD(backbone, head, config), named, head
+    return Optimizer(backbone, head, config), named, head
 
 
-def make_sgd(**changes: Any) -> tuple[SGD, dict[str, flow.Tensor]]:
+def make_sgd(**changes: Any) -> tuple[Optimizer, dict[str, flow.Tensor]]:
     return make_parts(**changes)[:2]
 
 
@@ -67,19 +70,50 @@ def test_steps_equal_numpy(momentum: float) -> None:
     for name, array in read(tensors).items():
         np.testing.assert_allclose(array, weights[name], rtol=1e-5, atol=1e-6, err_msg=name)
     if momentum:
-        for name, array in sgd.momentum_arrays().items():
+        for name, array in sgd.read_moments()["momentum"].items():
             np.testing.assert_allclose(array, buffers[name], rtol=1e-5, atol=1e-6, err_msg=name)
 
 
-def test_momentum_travels_to_another_optimiser() -> None:
-    first, tensors = make_sgd()
+@pytest.mark.parametrize("partial", [False, True])
+def test_adamw_equals_numpy(partial: bool) -> None:
+    settings = {"optimizer": "adamw", "adam_betas": [0.8, 0.95], "adam_eps": 1e-6, "lr": 0.02, "weight_decay": 0.1,
+                "fc7_lr_mult": 3.0, "fc7_wd_mult": 10.0}  # fmt: skip
+    adamw, tensors, head = make_parts(**{**(PARTIAL if partial else {}), **settings})
+    values = {name: array.astype(np.float64) for name, array in read(tensors).items()}
+    moments = [{name: np.zeros_like(array) for name, array in values.items()} for _ in range(2)]
+    for step, scale in enumerate((1.0, 1.0, 0.1, 0.1)):
+        if partial:
+            gradients = step_partially(adamw, tensors, head, step, scale)
+        else:
+            gradients = draw_gradients(values, step)
+            adamw.step(to_tensors(gradients, tensors), scale)
+        for name in values:
+            which = gradients["rows"] if partial and name.startswith("fc7_") else slice(None)
+            gradient = gradients[name][: len(which)] if isinstance(which, np.ndarray) else gradients[name]
+            values[name][which], moments[0][name][which], moments[1][name][which] = update_adamw(
+                values[name][which], moments[0][name][which], moments[1][name][which], gradient,
+                lr=0.02 * scale * {"fc7_weight": 3, "fc7_bias": 2}.get(name, 1), betas=(0.8, 0.95), eps=1e-6,
+                weight_decay=0.1 * (10 if name == "fc7_weight" else name in DECAYING), step=step + 1,
+            )  # fmt: skip
+    assert adamw.updates == 4
+    for name, array in read(tensors).items():
+        np.testing.assert_allclose(array, values[name], rtol=1e-5, atol=1e-6, err_msg=name)
+    for kind, expected in zip(("momentum", "variance"), moments, strict=True):
+        for name, array in adamw.read_moments()[kind].items():
+            np.testing.assert_allclose(array, expected[name], rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("optimizer", MOMENTS)
+def test_momentum_travels_to_another_optimiser(optimizer: str) -> None:
+    first, tensors = make_sgd(optimizer=optimizer)
     for step in range(3):
         first.step(to_tensors(draw_gradients(read(tensors), step), tensors), 1.0)
-    second, copies = make_sgd()
+    second, copies = make_sgd(optimizer=optimizer)
     for name, array in read(tensors).items():
         local_view(copies[name]).copy_(flow.tensor(array))
-    assert all((array == 0).all() for array in second.momentum_arrays().values())
-    second.load_momentum(first.momentum_arrays())
+    assert all((array == 0).all() for array in second.read_moments()["momentum"].values())
+    second.load_moments(first.read_moments())
+    second.updates = first.updates
     gradients = draw_gradients(read(tensors), 9)
     for sgd, own in ((first, tensors), (second, copies)):
         sgd.step(to_tensors(gradients, own), 0.5)
@@ -87,13 +121,13 @@ def test_momentum_travels_to_another_optimiser() -> None:
         np.testing.assert_array_equal(read(copies)[name], array, err_msg=name)
 
 
-def test_momentum_arrays_are_copies() -> None:
+def test_moments_are_copies() -> None:
     sgd, tensors = make_sgd()
     sgd.step(to_tensors(draw_gradients(read(tensors), 0), tensors), 1.0)
-    before = sgd.momentum_arrays()
+    before = sgd.read_moments()["momentum"]
     kept = {name: array.copy() for name, array in before.items()}
     sgd.step(to_tensors(draw_gradients(read(tensors), 1), tensors), 1.0)
-    sgd.momentum_arrays()
+    sgd.read_moments()
     for name in kept:
         np.testing.assert_array_equal(before[name], kept[name])
 
@@ -103,7 +137,9 @@ PARTIAL = {"partial_fc": True, "sample_ratio": 0.5, "lr": 0.1, "weight_decay": 0
 LABELS = np.array([3, 30, 0, 17, 7, 3, 24, 11], np.int32)
 
 
-def step_partially(sgd: SGD, tensors: dict[str, flow.Tensor], head: Head, step: int, scale: float) -> dict[str, Any]:
+def step_partially(
+    sgd: Optimizer, tensors: dict[str, flow.Tensor], head: Head, step: int, scale: float
+) -> dict[str, Any]:
     """Sample for ``step`` and update by drawn gradients; return the rows, and the gradients as they were passed."""
     head.inputs(LABELS, step, join_world("cpu"))
     rows, slots = head.sampling.draw(0, LABELS, step), head.sampling.slots
@@ -136,20 +172,26 @@ def test_sampled_rows_of_the_head_are_updated_and_no_others() -> None:
     assert sampled.min() < 4 and len(np.unique(sampled)) > 1
     for name, array in read(tensors).items():
         np.testing.assert_allclose(array, weights[name], rtol=1e-5, atol=1e-6, err_msg=name)
-    for name, array in sgd.momentum_arrays().items():
+    for name, array in sgd.read_moments()["momentum"].items():
         np.testing.assert_allclose(array, buffers[name], rtol=1e-5, atol=1e-6, err_msg=name)
 
 
-def test_momentum_of_sampled_rows_travels_to_another_optimiser() -> None:
-    first = make_parts(**PARTIAL)
+@pytest.mark.parametrize("optimizer", MOMENTS)
+def test_momentum_of_sampled_rows_travels_to_another_optimiser(optimizer: str) -> None:
+    first = make_parts(**PARTIAL, optimizer=optimizer)
     for step in range(3):
         step_partially(*first, step, 1.0)
-    second = make_parts(**PARTIAL)
+    second = make_parts(**PARTIAL, optimizer=optimizer)
     for name, array in read(first[1]).items():
         local_view(second[1][name]).copy_(flow.tensor(array))
-    assert all((array == 0).all() for array in second[0].momentum_arrays().values())
-    second[0].load_momentum(first[0].momentum_arrays())
+    assert all((array == 0).all() for array in second[0].read_moments()["momentum"].values())
+    second[0].load_moments(first[0].read_moments())
+    second[0].updates = first[0].updates
     for parts in (first, second):
         step_partially(*parts, 9, 0.5)
     for name, array in read(first[1]).items():
         np.testing.assert_array_equal(read(second[1])[name], array, err_msg=name)
+
+
+def test_every_optimiser_says_what_it_keeps() -> None:
+    assert RULES.keys() == MOMENTS.keys()

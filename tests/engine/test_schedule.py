@@ -1,21 +1,29 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from engine.schedule import make_plan, step_scale
-
-
-def test_step_scale_changes_at_its_steps() -> None:
-    scales = [step_scale(step, [3, 5], [0.1, 0.01]) for step in range(8)]
-    assert scales == [1.0, 1.0, 1.0, 0.1, 0.1, 0.01, 0.01, 0.01]
-    assert step_scale(10**6, [], []) == 1.0
+from common.errors import UserError
+from engine.schedule import find_lr_scale, make_plan
 
 
 def config(**changes: object) -> dict:
     return {
         "train_batch_size": 8, "train_unit": "batch", "train_iter": 7, "iter_num_in_snapshot": 3,
-        "validation_interval": 2, **changes,
+        "validation_interval": 2, "lr_schedule": "step", "lr_steps": [], "scales": [], "warmup_steps": 0,
+        "warmup_epochs": 0.0, **changes,
     }  # fmt: skip
+
+
+def scales(**changes: object) -> list[float]:
+    """Return the factor on the learning rate in each of the 7 steps."""
+    settings = config(**changes)
+    return [find_lr_scale(step, make_plan(settings, 16), settings) for step in range(7)]
+
+
+def test_step_scale_changes_at_its_steps() -> None:
+    assert scales(lr_steps=[3, 5], scales=[0.1, 0.01]) == [1.0, 1.0, 1.0, 0.1, 0.1, 0.01, 0.01]
+    assert scales() == [1.0] * 7
 
 
 @pytest.mark.parametrize(("images", "steps"), [(80, 10), (81, 11), (7, 1)])
@@ -35,3 +43,26 @@ def test_intervals() -> None:
     assert [step for step in range(1, 8) if plan.is_validation(step)] == [2, 4, 6]
     never = make_plan(config(iter_num_in_snapshot=0), 80)
     assert not any(never.is_snapshot(step) for step in range(1, 8))
+
+
+def test_poly_is_that_of_arcface_torch() -> None:
+    """lr = base * (1 - (step - warmup) / (total - warmup)) ** power after the warm-up."""
+    assert scales(lr_schedule="poly", lr_power=2.0) == pytest.approx([(1 - step / 7) ** 2 for step in range(7)])
+    found = scales(lr_schedule="poly", lr_power=1.0, warmup_steps=2)
+    assert found == pytest.approx([0.5, 1.0, 1.0, 0.8, 0.6, 0.4, 0.2])
+
+
+def test_cosine() -> None:
+    found = scales(lr_schedule="cosine", warmup_epochs=1.5)  # of 2 steps
+    assert found == pytest.approx([1 / 3, 2 / 3, 1, 1, *np.cos(np.pi * np.array([1, 2, 3]) / 4) / 2 + 0.5])
+
+
+def test_warm_up_goes_with_steps() -> None:
+    assert scales(lr_steps=[3], scales=[0.1], warmup_steps=4) == pytest.approx([0.25, 0.5, 0.75, 0.1, 0.1, 0.1, 0.1])
+
+
+def test_a_warm_up_as_long_as_the_training_is_refused() -> None:
+    assert make_plan(config(warmup_steps=6), 80).warmup_steps == 6
+    for changes in ({"warmup_steps": 7}, {"warmup_epochs": 0.7}):
+        with pytest.raises(UserError, match="a warm-up of 7 steps leaves nothing of the 7 of the training"):
+            make_plan(config(**changes), 80)

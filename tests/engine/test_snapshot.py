@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from engine import snapshot as module
-from engine.snapshot import Contents, HeadShard, Snapshot, find_newest, snapshot_path, write_snapshot
+from engine import snapshot_writer as module
+from engine.snapshot import HeadShard, Snapshot, find_newest, snapshot_path
+from engine.snapshot_writer import Contents, SnapshotWriter
 from ops.class_shards import ClassShards
 
 CLASSES, WIDTH = 31, 4
 RNG = np.random.default_rng(0)
 BACKBONE = {"conv0_weight": RNG.normal(0, 1, (2, 3)).astype(np.float32), "bn0_moving_var": np.ones(2, np.float32)}
-MOMENTUM = {"conv0_weight": RNG.normal(0, 1, (2, 3)).astype(np.float32)}
+MOMENTS = {"momentum": {"conv0_weight": RNG.normal(0, 1, (2, 3)).astype(np.float32)}}
 HEAD = {
     "fc7_weight": RNG.normal(0, 1, (CLASSES, WIDTH)).astype(np.float32),
     "fc7_bias": RNG.normal(0, 1, CLASSES).astype(np.float32),
@@ -43,7 +44,9 @@ def write(path: Path, shards: int = 1, full: bool = True, **about: Any) -> Snaps
         rows = {name: array[start:stop] for name, array in HEAD.items()}
         shard = HeadShard(rank, shards, start, stop, rows) if full else None
         try:
-            write_snapshot(path, world, Contents(facts, BACKBONE, MOMENTUM if full else None), shard)
+            writer = SnapshotWriter(world)
+            writer.start(path, Contents(facts, BACKBONE, MOMENTS if full else {}), shard)
+            writer.finish()
         except BaseException as error:
             errors.append(error)
             barrier.abort()
@@ -71,7 +74,7 @@ def test_round_trip(tmp_path: Path, shards: int) -> None:
     found = write(tmp_path / "snapshot_5", shards)
     assert found.is_full and found.about["step"] == 5 and found.about["position"] == 40
     assert_same(found.backbone(), BACKBONE)
-    assert_same(found.momentum(), MOMENTUM)
+    assert_same(found.moments()["momentum"], MOMENTS["momentum"])
     assert_same(found.head_rows(0, CLASSES), HEAD)
     assert [path.name for path in tmp_path.iterdir()] == ["snapshot_5"]
     heads = [f"fc7-{i:05d}-of-{shards:05d}.safetensors" for i in range(shards)]
@@ -100,7 +103,7 @@ def test_backbone_only(tmp_path: Path) -> None:
     assert not found.is_full
     assert_same(found.backbone(), BACKBONE)
     with pytest.raises(UserError, match="backbone-only snapshot and cannot resume"):
-        found.momentum()
+        found.moments()
 
 
 @pytest.mark.parametrize("failing", ["fc7-00001-of-00002", "backbone", "momentum"])
@@ -176,7 +179,7 @@ def test_damage_is_one_clear_line(tmp_path: Path, name: str) -> None:
     damage(path / file)
     with pytest.raises(UserError, match=message) as caught:
         found = Snapshot.open(path)
-        found.backbone(), found.momentum(), found.head_rows(0, CLASSES)
+        found.backbone(), found.moments(), found.head_rows(0, CLASSES)
     assert "\n" not in str(caught.value) and str(path) in str(caught.value)
 
 

@@ -155,6 +155,7 @@ def test_broken_weights_are_never_saved(tmp_path: Path) -> None:
     trainer.step = 1
     with pytest.raises(UserError, match="fc1_bias holds NaN or Inf after step 1; .*smaller --lr"):
         trainer.save()
+        trainer.finish_saving()
     assert snapshots(tmp_path) == []
 
 

@@ -40,9 +40,10 @@ class HeadsGraph(flow.nn.Graph):
         flow._oneflow_internal.nn.graph.AddTensorAsGraphLoss(total)
         gradients = iter(flow.autograd.grad([total], wanted))
         outputs = []
-        for (loss, correct), state in zip(results, self.states, strict=True):
-            values = [loss.detach(), correct.detach(), next(gradients), next(gradients)]
+        for head, (loss, correct), state in zip(self.heads, results, self.states, strict=True):
+            values = [loss.detach(), correct.detach(), next(gradients)]
             outputs += [value.to_global(sbp=flow.sbp.broadcast) for value in values]
+            outputs.append(next(gradients).to_global(sbp=head.weight.sbp))
             outputs += state.values()
         return outputs
 
@@ -63,7 +64,9 @@ def train(form: str) -> list[dict[str, dict[str, Any]]]:
         result = {}
         for case, head in zip(CASES, heads, strict=True):
             names = ("loss", "correct", "embeddings", "weight")
-            result[case.name] = {name: local_view(next(outputs)).numpy().copy() for name in names}
+            values = {name: next(outputs) for name in names}
+            values["weight"] = head.find_gradients([values["weight"]])[0].to_global(sbp=flow.sbp.broadcast)
+            result[case.name] = {name: local_view(value).numpy().copy() for name, value in values.items()}
             head.loss.set_state([next(outputs) for _ in head.loss.new_state])
             result[case.name]["state"] = head.loss.read_state()
         steps.append(result)

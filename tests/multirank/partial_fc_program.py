@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from engine.gradients import find_norm, multiply_gradients
 from engine.world import join_world, local_view
 from ops import flow
 from ops.margins import CombinedMargin
 from ops.partial_fc import PartialFCHead
-from ops.row_bank import MomentumRule
+from ops.update_rules import AdamWRule, MomentumRule, UpdateRule
 from tests.support.partial_fc_cases import (
+    ADAMW,
     BATCH,
     CASES,
     EMB_SIZE,
@@ -25,7 +27,12 @@ from tests.support.partial_fc_cases import (
 from tests.support.ranks import serve
 
 WORLD = join_world("cpu")
+KEPT: list[flow.nn.Graph] = []  # until the process ends: OneFlow may abort when a graph over ranks goes away
 RULE = MomentumRule(LR, MOMENTUM, WEIGHT_DECAY)
+
+
+def make_rule(case: PartialCase, step: int) -> UpdateRule:
+    return AdamWRule(**ADAMW, step=step + 1) if case.adamw else RULE
 
 
 def make_head(case: PartialCase) -> PartialFCHead:
@@ -59,10 +66,13 @@ class HeadsGraph(flow.nn.Graph):
         return [*(loss.detach().to_global(sbp=flow.sbp.broadcast) for loss in losses), *counts, *gradients]
 
 
-def state(head: PartialFCHead) -> dict[str, np.ndarray]:
-    """Return this rank's rows and their momentum, padding included."""
+def state(head: PartialFCHead, case: PartialCase) -> dict[str, np.ndarray]:
+    """Return this rank's rows and their moments, padding included."""
     arrays = {name: local_view(parameter).numpy().copy() for name, parameter in head.named_parameters()}
-    return arrays | {f"{name}_momentum": bank.read_momentum() for name, bank in head.banks.items()}
+    arrays |= {f"{name}_momentum": bank.view_momentum().copy() for name, bank in head.banks.items()}
+    if case.adamw:
+        arrays |= {f"{name}_variance": bank.view_variance().copy() for name, bank in head.banks.items()}
+    return arrays
 
 
 def main(names: list[str]) -> dict[str, Any]:
@@ -71,21 +81,26 @@ def main(names: list[str]) -> dict[str, Any]:
     heads = [make_head(case) for case in cases]
     addresses = [local_view(head.weight).numpy().ctypes.data for head in heads]
     graph = HeadsGraph(heads)
+    KEPT.append(graph)
     part = BATCH // WORLD.size
     mine = slice(WORLD.rank * part, (WORLD.rank + 1) * part)
-    result = {case.name: {"start": state(head), "steps": []} for case, head in zip(cases, heads, strict=True)}
+    result = {case.name: {"start": state(head, case), "steps": []} for case, head in zip(cases, heads, strict=True)}
     for step in range(STEPS):
         inputs = []
         for case, head in zip(cases, heads, strict=True):
             inputs.append(WORLD.split(case.embeddings(step)[mine].copy()))
             inputs += head.inputs(case.labels(step)[mine].copy(), step, WORLD)
-        outputs = iter([local_view(output) for output in graph(*inputs)])
-        losses, counts = ([float(next(outputs).numpy()) for _ in heads] for _ in range(2))
+        outputs = iter(graph(*inputs))
+        losses, counts = ([float(next(outputs).to_local().numpy()) for _ in heads] for _ in range(2))
         for case, head, loss, correct in zip(cases, heads, losses, counts, strict=True):
-            embeddings = next(outputs).numpy().copy()
-            for bank in head.banks.values():
-                bank.update(next(outputs), RULE)
-            result[case.name]["steps"].append((loss, correct, embeddings, state(head)))
+            embeddings = next(outputs)
+            gradients = [embeddings, *head.find_gradients([next(outputs) for _ in head.banks])]
+            embeddings = local_view(embeddings).numpy().copy()
+            if case.clip:
+                multiply_gradients(gradients, min(1.0, case.clip / find_norm(gradients, WORLD)))
+            for bank, gradient in zip(head.banks.values(), gradients[1:], strict=True):
+                bank.update(local_view(gradient), make_rule(case, step))
+            result[case.name]["steps"].append((loss, correct, embeddings, state(head, case)))
     for case, head, address in zip(cases, heads, addresses, strict=True):
         own = local_view(head.weight).numpy()
         result[case.name] |= {

@@ -31,7 +31,8 @@ def saved(folder: Path, loss: str, step: int) -> Path:
     return snapshot_path(run_directory(config, config.models_root), step)
 
 
-@pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.slow  # on a CPU with the kernels both are one class
+@pytest.mark.parametrize("ranks", [1, 2])
 def test_a_ratio_of_1_is_the_full_head_bit_for_bit(tmp_path: Path, ranks: int) -> None:
     forms = {"full": {}, "partial": {"partial_fc": True, "sample_ratio": 1.0}, "sampled": PARTIAL}
     for loss in ("arcface", "softmax"):
@@ -53,11 +54,12 @@ def test_a_ratio_of_1_is_the_full_head_bit_for_bit(tmp_path: Path, ranks: int) -
     ("ranks", "loss"), [(1, "softmax"), pytest.param(2, "softmax", marks=pytest.mark.slow), (2, "arcface")]
 )
 def test_an_interrupted_run_repeats_the_losses(tmp_path: Path, ranks: int, loss: str) -> None:
+    """And it may go on in mapped files."""
     runs = {
         "straight": run(tmp_path / "straight", loss=loss, save_last_snapshot=True, **PARTIAL),
         "short": run(tmp_path / "short", loss=loss, save_last_snapshot=True, **{**PARTIAL, "train_iter": SAVED}),
         "again": run(tmp_path / "again", loss=loss, save_last_snapshot=True, **PARTIAL,
-                     model_load_dir=str(saved(tmp_path / "short", loss, SAVED))),
+                     model_load_dir=str(saved(tmp_path / "short", loss, SAVED)), fc7_storage="mmap"),
     }  # fmt: skip
     losses = run_ranks(PROGRAM, ranks, runs)[0]
     assert len({value for _, value in losses["straight"]}) == STEPS

@@ -93,7 +93,11 @@ def test_two_machines_train_as_one_does(tmp_path: Path, machines: tuple[Machine,
     assert losses == expected
     one, two = (Snapshot.open(newest(models)) for models in (tmp_path / "one" / "models", tmp_path / "models"))
     assert two.about["step"] == STEPS and two.about["ranks"] == 2 and len(two.about["fc7"]["shards"]) == 2
-    for read in (Snapshot.backbone, Snapshot.momentum, lambda snapshot: snapshot.head_rows(0, 31)):
+    for read in (
+        Snapshot.backbone,
+        lambda snapshot: snapshot.moments()["momentum"],
+        lambda snapshot: snapshot.head_rows(0, 31),
+    ):
         a, b = read(one), read(two)
         assert a.keys() == b.keys()
         for name in a:
@@ -115,7 +119,7 @@ def test_two_nodes_of_one_address(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("node", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_killed_rank_ends_both_machines(tmp_path: Path, machines: tuple[Machine, Machine], node: int) -> None:
-    run = {**run_for(tmp_path / "models", train_iter=100000, iter_num_in_snapshot=2), "die_at": [4, node]}
+    run = {**run_for(tmp_path / "models", train_iter=100000, iter_num_in_snapshot=2), "die_at": [5, node]}
     with start_nodes(tmp_path, machines, 1, lambda own: command(own, run)) as nodes:
         (code, err), (other_code, other) = (communicate(nodes[i]) for i in (node, 1 - node))
         for i in (0, 1):
@@ -125,7 +129,8 @@ def test_a_killed_rank_ends_both_machines(tmp_path: Path, machines: tuple[Machin
     assert err.splitlines()[0] == said
     assert other.splitlines()[0] == f"node {node}: {said}"
     snapshot = Snapshot.open(newest(tmp_path / "models"))
-    assert snapshot.about["step"] == 2 and len(snapshot.head_rows(0, 31)["fc7_weight"]) == 31
+    assert snapshot.about["step"] in (2, 4)  # the last may still have been on its way
+    assert len(snapshot.head_rows(0, 31)["fc7_weight"]) == 31
 
 
 def test_interrupt_on_one_machine_stops_and_saves_on_both(tmp_path: Path, machines: tuple[Machine, Machine]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.support.networks import SMALL
+from tests.support.networks import BY_NODES, SMALL
 from tests.support.ranks import serve
 from tests.support.tiny import read_losses, tiny_config, tiny_network, train
 
@@ -18,7 +18,8 @@ def main(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
     losses = {}
     for name, run in runs.items():
         config = tiny_config(Path(run["folder"]), **run["config"])
-        network = SMALL[run["small"]]() if "small" in run else tiny_network(**run.get("network", {}))
+        small = (SMALL | BY_NODES).get(run.get("small"))
+        network = small() if small else tiny_network(**run.get("network", {}))
         trainer = train(config, network)
         if trainer.world.rank == 0:
             losses[name] = read_losses(config)

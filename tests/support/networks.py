@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from backbones import build_graph
 from backbones.graph import NetworkGraph
 from backbones.module import Backbone
+from backbones.transformer import TransformerGraph
 from ops import flow
 
 Outcome = dict[str, np.ndarray]
@@ -85,7 +87,38 @@ def wide() -> NetworkGraph:
     return _finish(graph, graph.prelu(graph.batch_norm(z, "bn3", 2e-5), "slope"))
 
 
-SMALL = {"plain": plain, "residual": residual, "mobile": mobile, "dense": dense, "wide": wide}
+def shared() -> NetworkGraph:
+    """One slope for all channels, several channels in each group, a fully connected layer without bias."""
+    graph, x = _start(10)
+    x = graph.prelu(graph.batch_norm(graph.conv(x, "stem", 24, 3, pad=1), "stem_bn", 1e-5), "stem_slope", shared=True)
+    x = graph.conv(x, "grouped", 6, 3, stride=2, pad=1, groups=3)
+    x = graph.prelu(x, "grouped_slope", shared=True)
+    graph.fully_connected(graph.flatten(x, "flatten"), "fc1", 5, bias=False)
+    return graph
+
+
+SMALL = {"plain": plain, "residual": residual, "mobile": mobile, "dense": dense, "wide": wide, "shared": shared}
+
+
+def branching() -> NetworkGraph:
+    """Poolings, concatenation, squeeze-excitation and pixels of one length, which run node by node."""
+    graph, x = _start(12)
+    x = graph.prelu(graph.batch_norm(graph.conv(x, "stem", 6, 3, pad=1), "stem_bn", 1e-5), "stem_slope", shared=True)
+    x = graph.pool(x, "max", "max", 3, 2, pad=1)
+    x = graph.concat([x, graph.conv(x, "branch", 4, 3, pad=1)], "both")
+    x = graph.pool(x, "avg", "avg", 2, 2)
+    factors = graph.conv(graph.global_pool(x, "means"), "factors", 10, 1, bias=True)
+    x = graph.scale_channels(x, graph.activation(factors, "gate", "sigmoid"), "scaled")
+    return _finish(graph, graph.even_out(graph.batch_norm(x, "bn", 1e-5), "even"))
+
+
+def tokens() -> TransformerGraph:
+    """A transformer that hides patches and skips blocks."""
+    config = {"net_name": "vit", "num_layers": 2, "vit_width": 16, "emb_size": 5, "image_size": 18}
+    return build_graph(config | {"vit_drop_path": 0.3, "vit_mask_ratio": 0.25})
+
+
+BY_NODES = {"branching": branching, "tokens": tokens}
 
 
 def single_convolution(

@@ -21,8 +21,8 @@ from common.errors import UserError
 from engine import graphs
 from engine import train as train_module
 from engine.launch import Supervisor
-from engine.optimizer import SGD
-from engine.paths import run_directory
+from engine.optimizer import Optimizer
+from engine.paths import find_storage, run_directory
 from engine.reporting import RankReporter
 from engine.snapshot import Snapshot, find_newest
 from engine.world import join_world, local_view
@@ -30,6 +30,7 @@ from ops import flow
 from ops.base_head import Head
 from ops.head import build_head
 from ops.partial_fc import PartialFCHead
+from ops.row_storage import RowStorage
 from tests.support.ranks import run_ranks
 from tests.support.supervise import start_supervisor
 from tests.support.tiny import IMAGE_SIZE, read_metrics, tiny_network
@@ -62,6 +63,9 @@ def structure(key: str) -> Observer:
             "dropout": any(node.op == "dropout" for node in graph.nodes),
             "bn_mom": {node.attrs["momentum"] for node in graph.nodes if node.op == "batch_norm"},
             "parameters": count_parameters(graph),
+            "input": graph.shapes["data"],
+            "first": graph.nodes[1].op,
+            "ops": {node.op for node in graph.nodes},
         }
         return facts[key]
 
@@ -134,6 +138,16 @@ def rows_per_step(config: EasyDict) -> int:
     return built.sampling.slots if isinstance(built, PartialFCHead) else built.shards.rows
 
 
+def folders_of_mapped_rows(config: EasyDict) -> list[str]:
+    """Return in which folders the nameless files lie that a head has mapped."""
+    world = join_world("cpu")
+    built = build_head(config, world.placement, world.rank, RowStorage(find_storage(config)))
+    root = str(Path(config.models_root).parent)
+    maps = [line.split(maxsplit=5)[-1] for line in Path("/proc/self/maps").read_text().splitlines()]
+    del built
+    return [Path(path).parent.name for path in maps if path.startswith(root) and path.endswith("(deleted)")]
+
+
 HEAD_LABELS = np.array([1, 5, 0, 3], np.int32)
 
 
@@ -146,15 +160,16 @@ class _LossGraph(flow.nn.Graph):
         super().__init__()
         self.head = built
 
-    def build(self, embeddings: flow.Tensor, labels: flow.Tensor) -> flow.Tensor:
-        return self.head(embeddings, labels)[0]
+    def build(self, embeddings: flow.Tensor, *inputs: flow.Tensor) -> flow.Tensor:
+        return self.head(embeddings, *inputs)[0]
 
 
 def head_loss(config: EasyDict) -> float:
     """Return the loss of fixed embeddings."""
     world = join_world("cpu")
-    inputs = (world.split(head_embeddings(config.emb_size)), world.split(HEAD_LABELS))
-    return float(_LossGraph(head(config))(*inputs).numpy())
+    built = head(config)
+    inputs = (world.split(head_embeddings(config.emb_size)), *built.inputs(HEAD_LABELS, 0, world))
+    return float(_LossGraph(built)(*inputs).numpy())
 
 
 def movement(kind: str, step: int = 1) -> Observer:
@@ -169,12 +184,13 @@ def movement(kind: str, step: int = 1) -> Observer:
         backbone = Backbone(network, ones).to_global(world.placement, flow.sbp.broadcast)
         built = head(config)
         local_view(built.weight).fill_(1.0)
-        sgd = SGD(backbone, built, config)
+        optimizer = Optimizer(backbone, built, config)
         parameters = [*backbone.parameters(), *built.parameters()]
         watched = {"weight": backbone.fc1_weight, "bias": backbone.fc1_bias, "fc7": built.weight}[kind]
         for _ in range(step):
             before = local_view(watched).numpy().ravel()[0]
-            sgd.step([flow.ones_like(parameter) for parameter in parameters], 1.0)
+            built.inputs(HEAD_LABELS, 0, world)  # which rows take part: all
+            optimizer.step([flow.ones_like(parameter) for parameter in parameters], 1.0)
         return float(before - local_view(watched).numpy().ravel()[0])
 
     return observe
@@ -264,6 +280,14 @@ def start(config: EasyDict) -> tuple[int, bool]:
     newest = Snapshot.open(find_newest(run_directory(ran, ran.models_root)))
     same = (newest.backbone()["fc1_weight"] == given.backbone()["fc1_weight"]).all()
     return read_metrics(ran)[0]["step"], bool(same)
+
+
+def class_rows_of_given(config: EasyDict) -> list[int]:
+    """Return the classes that have the row of class 5 of the snapshot below ``given`` after a run at lr 0."""
+    ran = run(config)
+    given = Snapshot.open(next(Path(config.log_dir).parent.glob("given/*/snapshot_*"))).head_rows(5, 6)["fc7_weight"]
+    newest = Snapshot.open(find_newest(run_directory(ran, ran.models_root))).head_rows(0, 31)["fc7_weight"]
+    return np.flatnonzero((newest == given).all(axis=1)).tolist()
 
 
 def verification_batch(config: EasyDict) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +10,11 @@ import numpy as np
 from ops.class_sampling import ClassSampling
 from ops.class_shards import ClassShards, initial_class_rows
 from tests.support.head_reference import compute_head
+from tests.support.update_reference import update_adamw
 
 SEED, EMB_SIZE, BATCH, STEPS = 5, 16, 12, 50
 LR, MOMENTUM, WEIGHT_DECAY = 0.05, 0.9, 0.0005
+ADAMW = {"lr": 0.005, "betas": (0.9, 0.99), "eps": 1e-6, "weight_decay": 0.05}
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class PartialCase:
     ratio: float = 0.3
     present: int = 101
     scale: float = 16.0
+    adamw: bool = False
+    clip: float = 0.0
 
     def labels(self, step: int) -> np.ndarray:
         return np.random.default_rng([1, step]).integers(0, self.present, BATCH).astype(np.int32)
@@ -53,6 +57,8 @@ CASES = (
     PartialCase("classes_without_images", (1.0, 0.5, 0.0), present=30),  # on 4 ranks two have no positives ever
     PartialCase("few_classes", (1.0, 0.5, 0.0), num_classes=5, present=5, ratio=0.5),  # on 4 ranks the last has none
     PartialCase("all_rows", None, bias=True, ratio=1.0),
+    PartialCase("adamw", (1.0, 0.5, 0.0), adamw=True),
+    PartialCase("clipped", None, bias=True, clip=0.3),
 )
 
 
@@ -71,14 +77,30 @@ def train_reference(case: PartialCase, ranks: int) -> Iterator[Step]:
     arrays = {"weight": initial_class_rows(SEED, 0, case.num_classes, EMB_SIZE).astype(np.float64)}
     if case.bias:
         arrays["bias"] = np.zeros(case.num_classes)
-    arrays |= {f"{name}_momentum": np.zeros_like(array) for name, array in arrays.items()}
+    kinds = ("momentum", "variance") if case.adamw else ("momentum",)
+    arrays |= {f"{name}_{kind}": np.zeros_like(array) for name, array in arrays.items() for kind in kinds}
     for step in range(STEPS):
         rows = case.sampled(ranks, step)
         labels = np.searchsorted(rows, case.labels(step))
         bias = arrays["bias"][rows] if case.bias else None
         values = compute_head(case.embeddings(step), arrays["weight"][rows], labels, case.margin, case.scale, bias)
-        for name in ("weight", "bias")[: 1 + case.bias]:
-            weight, momentum = arrays[name], arrays[f"{name}_momentum"]
-            momentum[rows] = MOMENTUM * momentum[rows] + getattr(values, name) + WEIGHT_DECAY * weight[rows]
-            weight[rows] -= LR * momentum[rows]
+        gradients = {name: getattr(values, name) for name in ("weight", "bias")[: 1 + case.bias]}
+        factor = 1.0
+        if case.clip:
+            squares = ((array**2).sum() for array in (values.embeddings, *gradients.values()))
+            factor = min(1.0, case.clip / np.sqrt(sum(squares)))
+        for name, gradient in gradients.items():
+            own = [arrays[name], *(arrays[f"{name}_{kind}"] for kind in kinds)]
+            changed = _update(case, [array[rows] for array in own], gradient * factor, step)
+            for array, part in zip(own, changed, strict=True):
+                array[rows] = part
         yield Step(values.loss, values.correct, values.embeddings, {name: a.copy() for name, a in arrays.items()})
+
+
+def _update(case: PartialCase, arrays: list[np.ndarray], gradient: np.ndarray, step: int) -> Sequence[np.ndarray]:
+    """Return what becomes of a parameter's rows and their moments."""
+    if case.adamw:
+        return update_adamw(*arrays, gradient, **ADAMW, step=step + 1)
+    weight, momentum = arrays
+    momentum = MOMENTUM * momentum + gradient + WEIGHT_DECAY * weight
+    return weight - LR * momentum, momentum

@@ -14,9 +14,10 @@ from backbones.initializer import initial_arrays
 from backbones.layers import add_image_input
 from data.synthetic import SyntheticSource
 from engine.config import merge
+from engine.paths import find_storage
 from engine.reporting import RankReporter
 from engine.schedule import make_plan
-from engine.train import find_start, run_directory
+from engine.train import find_label_map, find_start, run_directory
 
 IMAGE_SIZE = 16
 EMB_SIZE = 16
@@ -40,7 +41,7 @@ def tiny_network(dropout: float = 0.0, batch_norm: bool = False) -> NetworkGraph
 def tiny_config(folder: Path, loss: str = "arcface", **changes: Any) -> EasyDict:
     """Return complete settings of a short run that writes below ``folder``; ``changes`` win."""
     config = merge(sample_config, "y1", "orl", loss)
-    config.update({key: sample_config.default[key] for key in ("train_unit", "weight_decay", "momentum")})
+    config.update({key: sample_config.default[key] for key in ("train_unit", "weight_decay", "momentum", "optimizer")})
     config.update(
         data_shift=0.0, data_zoom=0.0,
         device="cpu", use_synthetic_data=True, num_classes=31, total_img_num=93, image_size=IMAGE_SIZE,
@@ -60,16 +61,18 @@ def make_trainer(config: EasyDict, network: NetworkGraph, reporter: RankReporter
     from engine.world import join_world
     from ops import flow
     from ops.head import build_head
+    from ops.row_storage import RowStorage
 
     world = join_world(config.device)
     source = SyntheticSource(config.total_img_num, config.num_classes, config.image_size, config.seed)
     snapshot = find_start(config)
     backbone = Backbone(network, initial_arrays(network, config.seed), sync_bn=config.sync_bn)
     backbone = backbone.to_global(world.placement, flow.sbp.broadcast)
-    head = build_head(config, world.placement, world.rank)
+    head = build_head(config, world.placement, world.rank, RowStorage(find_storage(config)))
     plan = make_plan(config, len(source))
     log_dir = run_directory(config, config.log_dir)
-    trainer = Trainer(config, world, backbone, head, plan, reporter or RankReporter(), log_dir, snapshot)
+    label_map = find_label_map(config)
+    trainer = Trainer(config, world, backbone, head, plan, reporter or RankReporter(), log_dir, snapshot, label_map)
     return trainer, source
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from engine.snapshot import Contents, HeadShard, Snapshot, write_snapshot
+from engine.snapshot import HeadShard, Snapshot
+from engine.snapshot_writer import Contents, SnapshotWriter
 from tools import merge_fc7 as module
 from tools.merge_fc7 import merge_fc7
 
@@ -33,7 +34,9 @@ def snapshot(tmp_path: Path) -> Snapshot:
 
     def be_rank(rank: int) -> None:
         world = SimpleNamespace(rank=rank, size=count, barrier=lambda: barrier.wait(20))
-        write_snapshot(path, world, Contents(about, {"w": np.zeros(1, np.float32)}, {}), pieces[rank])
+        writer = SnapshotWriter(world)
+        writer.start(path, Contents(about, {"w": np.zeros(1, np.float32)}), pieces[rank])
+        writer.finish()
 
     threads = [threading.Thread(target=be_rank, args=(rank,)) for rank in range(count)]
     for thread in threads:

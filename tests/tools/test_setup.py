@@ -17,15 +17,16 @@ case "$*" in
 *) echo "$*" | sed 's/.*disable-pip-version-check //' >> log; [ "$BROKEN" != 1 ] ;;
 esac
 """
-LIGHT = ["install -r requirements.txt", "uninstall --quiet --yes -r requirements-cuda.txt", "-c import ops"]
-CUDA = ["install -r requirements.txt -r requirements-cuda.txt", "-c import ops"]
+LAST = ["install --no-deps -r requirements-interop.txt", "-c import ops"]
+LIGHT = ["install -r requirements.txt", "uninstall --quiet --yes -r requirements-cuda.txt", *LAST]
+CUDA = ["install -r requirements.txt -r requirements-cuda.txt", *LAST]
 
 
 @pytest.fixture
 def setup(tmp_path):
     """A function that runs the set-up with a choice and returns its output and what it asked Python to do."""
     (tmp_path / "tools").mkdir()
-    for name in ("tools/setup.sh", "requirements.txt", "requirements-cuda.txt"):
+    for name in ("tools/setup.sh", "requirements.txt", "requirements-cuda.txt", "requirements-interop.txt"):
         shutil.copy(ROOT / name, tmp_path / name)
     python = tmp_path / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
@@ -56,7 +57,7 @@ def test_another_choice_is_followed(setup):
     assert [setup(choice)[1] for choice in ("light", "cuda", "light")] == [LIGHT, CUDA, LIGHT]
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-cuda.txt"])
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-cuda.txt", "requirements-interop.txt"])
 def test_other_pins_are_installed(setup, name):
     setup("cuda")
     with open(setup.folder / name, "a") as handle:

@@ -57,11 +57,36 @@ struct InsightfaceArgument {
   void* const* tensors;
 };
 
+// An attribute of an op: `type` says which of the values counts ('i', 'f', 'b' or 's').
+struct InsightfaceAttribute {
+  const char* name;
+  char type;
+  int64_t number;  // of 'b' and 'i'
+  double real;
+  const char* text;
+};
+
+namespace insightface {
+namespace {
+
+void SetAttribute(const InsightfaceAttribute& attribute, one::OpBuilder* builder) {
+  const std::string name = attribute.name;
+  switch (attribute.type) {
+    case 'i': builder->Attr<int64_t>(name, attribute.number); break;
+    case 'b': builder->Attr<bool>(name, attribute.number != 0); break;
+    case 'f': builder->Attr<float>(name, static_cast<float>(attribute.real)); break;
+    default: builder->Attr<std::string>(name, attribute.text);
+  }
+}
+
+}  // namespace
+}  // namespace insightface
+
 extern "C" {
 
 // Runs an op and writes its outputs to `results` as new references. Returns null, or what went wrong (valid until the
 // thread's next call). The caller holds Python's lock.
-const char* insightface_dispatch(const char* op_name, const char* description, int32_t bfloat16, int64_t embedding_size,
+const char* insightface_dispatch(const char* op_name, const InsightfaceAttribute* attributes, int32_t attribute_count,
                                  const InsightfaceArgument* inputs, int32_t input_kinds,
                                  const InsightfaceArgument* outputs, int32_t output_kinds, const char* oneflow_module,
                                  void** results) {
@@ -78,9 +103,7 @@ const char* insightface_dispatch(const char* op_name, const char* description, i
       }
     }
     for (int32_t kind = 0; kind < output_kinds; ++kind) { builder.Output(outputs[kind].name, outputs[kind].count); }
-    builder.Attr<std::string>("description", description);
-    builder.Attr<bool>("bfloat16", bfloat16 != 0);
-    builder.Attr<int64_t>("embedding_size", embedding_size);
+    for (int32_t i = 0; i < attribute_count; ++i) { SetAttribute(attributes[i], &builder); }
     const auto op = builder.Build();
     if (!op.IsOk()) {
       last_error = op.GetSerializedError();

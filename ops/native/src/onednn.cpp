@@ -1,6 +1,23 @@
 #include "onednn.h"
 
+#include <omp.h>
+
 namespace insightface {
+namespace {
+
+// The calling thread's team is itself for the life of the object.
+class SingleThread {
+ public:
+  SingleThread() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
+  ~SingleThread() { omp_set_num_threads(before_); }
+  SingleThread(const SingleThread&) = delete;
+  SingleThread& operator=(const SingleThread&) = delete;
+
+ private:
+  const int before_;
+};
+
+}  // namespace
 
 dnnl::engine& OneDnnEngine() {
   static dnnl::engine engine(dnnl::engine::kind::cpu, 0);
@@ -20,6 +37,21 @@ dnnl::primitive_attr CallersScratchpad() {
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   return attributes;
+}
+
+dnnl::matmul::primitive_desc DescribeThreadMatmul(const dnnl::memory::desc& a, const dnnl::memory::desc& b,
+                                                  const dnnl::memory::desc& c, bool adds) {
+  const SingleThread single;
+  dnnl::primitive_attr attributes = CallersScratchpad();
+  dnnl::post_ops operations;
+  if (adds) { operations.append_sum(); }
+  attributes.set_post_ops(operations);
+  return {OneDnnEngine(), a, b, c, attributes};
+}
+
+dnnl::matmul MakeThreadMatmul(const dnnl::matmul::primitive_desc& description) {
+  const SingleThread single;
+  return dnnl::matmul(description);
 }
 
 Workspace::Workspace(void* memory, size_t bytes, size_t wanted) {

@@ -19,6 +19,12 @@ dnnl::memory At(const dnnl::memory::desc& description, const void* data);
 // Of a primitive whose scratchpad the caller provides.
 dnnl::primitive_attr CallersScratchpad();
 
+// A product c = a b (+ c) that the calling thread computes by itself, with a scratchpad of the caller's, within a team
+// whose other threads do likewise: oneDNN plans a primitive for the team that it finds when that is made.
+dnnl::matmul::primitive_desc DescribeThreadMatmul(const dnnl::memory::desc& a, const dnnl::memory::desc& b,
+                                                  const dnnl::memory::desc& c, bool adds);
+dnnl::matmul MakeThreadMatmul(const dnnl::matmul::primitive_desc& description);
+
 // Deals out parts of one block of memory, each aligned for vector instructions.
 class Workspace {
  public:

@@ -94,6 +94,18 @@ def test_winograd_convolutions_agree_with_float64(size: int, pad: int, filters: 
     assert_close(run(graph, arrays, 4), run_in_float64(graph, arrays, 4), TOLERANCE)
 
 
+@pytest.mark.parametrize("size", [15, 25])
+@pytest.mark.parametrize("filters", [32, 112])
+def test_winograd_filter_gradients_in_bfloat16(size: int, filters: int, random_arrays) -> None:
+    graph = networks.single_convolution(size, filters, 3, 1, 1, 1, False)
+    arrays = random_arrays(graph, 6)
+    part = "gradient:conv_weight"
+    expected, rounded = run_in_float64(graph, arrays, 4)[part], run(graph, arrays, 4, bfloat16=True)[part]
+    assert np.linalg.norm(rounded - expected) < 0.02 * np.linalg.norm(expected)
+    # Rounding errs to both sides alike: what is left over a whole filter bank is small against the error itself.
+    assert abs(np.mean(rounded - expected)) < 0.2 * np.std(rounded - expected)
+
+
 @pytest.mark.parametrize("network", [{"net_name": "fmobilefacenet", "net_output": "GDC"}, {"image_size": 64}])
 def test_whole_networks_are_as_exact_as_node_by_node(network: dict, random_arrays) -> None:
     graph = build_graph({"net_name": "fresnet", "num_layers": 18, "emb_size": 64, **network})

@@ -22,6 +22,29 @@ CONFIGS = {
     "r100": {"net_name": "fresnet", "num_layers": 100},
 }
 SLOW = {"r50", "r100"}
+LIGHT = {"emb_size": 16, "image_size": 32, "net_output": "J", "net_multiplier": 0.25}
+UNITS = {"net_name": "fresnet", "num_layers": 18, "image_size": 32, "emb_size": 32, "net_output": "J"}
+SMALL = {
+    "mobilenet": LIGHT | {"net_name": "fmobilenet"},
+    "mnasnet": LIGHT | {"net_name": "fmnasnet"},
+    "vargfacenet": LIGHT | {"net_name": "vargfacenet", "net_se": 1, "image_size": 112},
+    "densenet": {"net_name": "fdensenet", "num_layers": 121, "emb_size": 16, "image_size": 32, "densenet_dropout": 0.1},
+    "iresnet": UNITS | {"net_name": "iresnet"},
+    "mbf": LIGHT | {"net_name": "mbf", "net_multiplier": 1.0},
+    "vit": {
+        "net_name": "vit", "num_layers": 2, "vit_width": 32, "image_size": 30, "emb_size": 16, "vit_drop_path": 0.1,
+        "vit_mask_ratio": 0.3,
+    },
+    "unit 1 se": UNITS | {"net_unit": 1, "net_se": 1},
+    "unit 2 input 2": UNITS | {"net_unit": 2, "net_input": 2},
+    "unit 4 input 0": UNITS | {"net_unit": 4, "net_input": 0},
+    "GNAP": UNITS | {"net_output": "GNAP"},
+    "GNAP, wider": UNITS | {"net_output": "GNAP", "emb_size": 600},
+    "GAP": UNITS | {"net_output": "GAP", "net_act": "softsign"},
+    "SFC": UNITS | {"net_output": "SFC", "net_act": "softrelu"},
+    "Z": UNITS | {"net_output": "Z", "emb_size": 2048},
+    "F": UNITS | {"net_output": "F"},
+}  # fmt: skip
 
 
 def run(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
@@ -47,6 +70,21 @@ def test_onnxruntime_agrees_at_any_batch_size(case, images, random_arrays):
     assert np.abs(run(model, images[:1]) - expected[:1]).max() < 1e-4 * scale
 
 
+@pytest.mark.parametrize("case", SMALL)
+def test_onnxruntime_agrees_on_every_family_and_variant(case, random_arrays):
+    graph = build_graph(SMALL[case])
+    arrays = random_arrays(graph, 3)
+    size = graph.shapes["data"][-1]
+    images = np.random.default_rng(0).integers(0, 256, (3, 3, size, size)).astype(np.float32)
+    expected = Backbone(graph, arrays).eval()(flow.tensor(images)).numpy()
+    model = write_onnx(graph, arrays, {})
+    onnx.checker.check_model(model, full_check=True)
+    actual = run(model, images)
+    assert actual.shape == (3, graph.embedding_size)
+    assert np.abs(expected[0] - expected[1]).max() > 0.01 * np.abs(expected).max()  # the images matter
+    assert np.abs(actual - expected).max() < 1e-4 * np.abs(expected).max()
+
+
 def test_the_file_describes_itself():
     graph = build_graph(Y1)
     model = write_onnx(graph, initial_arrays(graph, 0), {"network": "y1", "colour": "RGB"})
@@ -69,9 +107,9 @@ def test_names_are_those_of_the_description():
     assert set(initializers) - {"preprocess_mean", "preprocess_scale"} == set(graph.parameters())
     assert initializers["relu0_gamma"] == (64, 1, 1)
     names = [node.name for node in model.graph.node]
-    assert names[:3] == ["preprocess_centered", "preprocess", "conv0"]
+    assert names[:3] == ["_minusscalar0", "_mulscalar0", "conv0"]
     assert [node.op_type for node in model.graph.node][:3] == ["Sub", "Mul", "Conv"]
-    assert set(names[1:]) == {node.name for node in graph.nodes if node.op not in ("input", "dropout")}
+    assert set(names[2:]) == {node.name for node in graph.nodes if node.op not in ("input", "scale_shift", "dropout")}
 
 
 def test_a_pinned_gamma_is_written_as_one(random_arrays):

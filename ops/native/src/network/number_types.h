@@ -13,6 +13,11 @@ struct BFloat16 {
 
 enum class NumberType { kFloat32, kBFloat16 };
 
+template<typename T>
+constexpr NumberType kTypeOf = NumberType::kFloat32;
+template<>
+inline constexpr NumberType kTypeOf<BFloat16> = NumberType::kBFloat16;
+
 inline int64_t BytesOf(NumberType type) { return type == NumberType::kFloat32 ? 4 : 2; }
 
 inline dnnl::memory::data_type OneDnnType(NumberType type) {

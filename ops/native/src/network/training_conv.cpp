@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <optional>
 
 #include "network/accumulate.h"
 #include "network/conv_descriptors.h"
@@ -90,7 +91,43 @@ class TrainingConv : public Layer {
   const dnnl::convolution_forward forward_primitive_;
 };
 
-// Gradients by oneDNN.
+// The gradient of the weights (and of the bias) by oneDNN.
+class OneDnnFilterGradient {
+ public:
+  OneDnnFilterGradient(const ConvDescriptors& descriptors, const dnnl::convolution_forward::primitive_desc& forward)
+      : descriptors_(descriptors),
+        description_(OneDnnEngine(), algorithm::convolution_direct, descriptors.input, descriptors.weight_gradient,
+                     descriptors.bias, descriptors.output, descriptors.strides, descriptors.pad_begin,
+                     descriptors.pad_end, forward, CallersScratchpad()),
+        to_plain_(description_.diff_weights_desc(), descriptors.plain_weight),
+        primitive_(description_) {}
+
+  void Run(const void* x, const void* dy, float* gradient, float* bias_gradient, char* scratch) const {
+    char* const scratchpad = scratch + (to_plain_.Needed() ? InnerRoom() : 0);
+    void* const inner = to_plain_.Needed() ? static_cast<void*>(scratch) : gradient;
+    std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, At(descriptors_.input, x)},
+                                              {DNNL_ARG_DIFF_DST, At(descriptors_.output, dy)},
+                                              {DNNL_ARG_DIFF_WEIGHTS, At(description_.diff_weights_desc(), inner)},
+                                              {DNNL_ARG_SCRATCHPAD, At(description_.scratchpad_desc(), scratchpad)}};
+    if (bias_gradient != nullptr) { arguments[DNNL_ARG_DIFF_BIAS] = At(descriptors_.bias, bias_gradient); }
+    primitive_.execute(OneDnnStream(), arguments);
+    if (to_plain_.Needed()) { to_plain_.Run(inner, gradient); }
+  }
+
+  int64_t ScratchBytes() const {
+    return InnerRoom() + static_cast<int64_t>(description_.scratchpad_desc().get_size());
+  }
+
+ private:
+  int64_t InnerRoom() const { return Room(static_cast<int64_t>(description_.diff_weights_desc().get_size())); }
+
+  const ConvDescriptors descriptors_;
+  const dnnl::convolution_backward_weights::primitive_desc description_;
+  const Reorder to_plain_;
+  const dnnl::convolution_backward_weights primitive_;
+};
+
+// The input's gradient by oneDNN; that of the weights by Winograd's filtering where the convolution has such a shape.
 class DenseConv final : public TrainingConv {
  public:
   DenseConv(int input, int output, const Value& in, const Value& out, int64_t batch, const ConvGeometry& geometry,
@@ -99,30 +136,27 @@ class DenseConv final : public TrainingConv {
         input_gradient_(OneDnnEngine(), algorithm::convolution_direct, descriptors_.input, descriptors_.weight,
                         descriptors_.output, descriptors_.strides, descriptors_.pad_begin, descriptors_.pad_end,
                         forward_, CallersScratchpad()),
-        weight_gradient_(OneDnnEngine(), algorithm::convolution_direct, descriptors_.input,
-                         descriptors_.weight_gradient, descriptors_.bias, descriptors_.output, descriptors_.strides,
-                         descriptors_.pad_begin, descriptors_.pad_end, forward_, CallersScratchpad()),
         to_input_gradient_(descriptors_.plain_weight, input_gradient_.weights_desc()),
-        from_weight_gradient_(weight_gradient_.diff_weights_desc(), descriptors_.plain_weight),
-        input_primitive_(input_gradient_),
-        weight_primitive_(weight_gradient_) {}
+        input_primitive_(input_gradient_) {
+    const std::optional<WinogradShape> winograd = FindWinogradShape(in, out, batch, geometry);
+    if (winograd && type_ == NumberType::kBFloat16 && arrays.bias < 0) {
+      winograd_gradient_.emplace(*winograd);
+    } else {
+      filter_gradient_.emplace(descriptors_, forward_);
+    }
+  }
 
  private:
   void WeightGradient(const Run& run) override {
-    void* const target = run.parameter_gradients[arrays_.weight];
-    const bool reordered = from_weight_gradient_.Needed();
-    char* scratchpad = run.scratch + (reordered ? InnerGradientRoom() : 0);
-    void* inner = reordered ? run.scratch : target;
-    std::unordered_map<int, memory> arguments{
-        {DNNL_ARG_SRC, At(descriptors_.input, run.ValueAt<void>(inputs[0]))},
-        {DNNL_ARG_DIFF_DST, At(descriptors_.output, run.GradientAt<void>(output))},
-        {DNNL_ARG_DIFF_WEIGHTS, At(weight_gradient_.diff_weights_desc(), inner)},
-        {DNNL_ARG_SCRATCHPAD, At(weight_gradient_.scratchpad_desc(), scratchpad)}};
-    if (arrays_.bias >= 0) {
-      arguments[DNNL_ARG_DIFF_BIAS] = At(descriptors_.bias, run.parameter_gradients[arrays_.bias]);
+    float* const gradient = run.parameter_gradients[arrays_.weight];
+    if (winograd_gradient_) {
+      winograd_gradient_->Run(run.ValueAt<const BFloat16>(inputs[0]), run.GradientAt<const BFloat16>(output), gradient,
+                              run.scratch);
+      return;
     }
-    weight_primitive_.execute(OneDnnStream(), arguments);
-    if (reordered) { from_weight_gradient_.Run(inner, target); }
+    float* const bias_gradient = arrays_.bias >= 0 ? run.parameter_gradients[arrays_.bias] : nullptr;
+    filter_gradient_->Run(run.ValueAt<void>(inputs[0]), run.GradientAt<void>(output), gradient, bias_gradient,
+                          run.scratch);
   }
 
   void InputGradient(const Run& run, void* gradient, char* scratch) override {
@@ -140,20 +174,19 @@ class DenseConv final : public TrainingConv {
                               {DNNL_ARG_SCRATCHPAD, At(input_gradient_.scratchpad_desc(), scratchpad)}});
   }
 
-  int64_t InnerGradientRoom() const { return Room(Size(weight_gradient_.diff_weights_desc())); }
   int64_t WeightGradientScratch() const override {
-    return InnerGradientRoom() + Size(weight_gradient_.scratchpad_desc());
+    return winograd_gradient_ ? winograd_gradient_->ScratchBytes() : filter_gradient_->ScratchBytes();
   }
   int64_t InputGradientScratch() const override {
     return Room(to_input_gradient_.Bytes()) + Size(input_gradient_.scratchpad_desc());
   }
 
   const dnnl::convolution_backward_data::primitive_desc input_gradient_;
-  const dnnl::convolution_backward_weights::primitive_desc weight_gradient_;
   const Reorder to_input_gradient_;
-  const Reorder from_weight_gradient_;
   const dnnl::convolution_backward_data input_primitive_;
-  const dnnl::convolution_backward_weights weight_primitive_;
+  // One of the two.
+  std::optional<WinogradFilterGradient<BFloat16>> winograd_gradient_;
+  std::optional<OneDnnFilterGradient> filter_gradient_;
 };
 
 // One filter per channel: oneDNN's gradients are slow here (some in bfloat16 thirty times), so they are our own.

@@ -7,8 +7,6 @@
 namespace insightface {
 namespace {
 
-using dnnl::memory;
-
 constexpr int64_t kTile = kWinogradTile, kPatch = kWinogradPatch, kMatrices = kWinogradMatrices;
 constexpr int64_t kFloat = static_cast<int64_t>(sizeof(float));
 
@@ -33,28 +31,15 @@ void ForSquare(T* maps, const ValueShape& map, int64_t image, int64_t row, int64
   }
 }
 
-int64_t BlockSize(const WinogradShape& shape) {
+int64_t BlockSize(const WinogradShape& shape, int64_t number_bytes) {
   // Both sets of matrices of a block should fit into the second level caches, but the filters, which are read once
   // per block, must be worth it.
   constexpr int64_t kCache = 1536 * 1024, kLeast = 128;
   const int64_t threads = omp_get_max_threads();
-  const int64_t per_tile = kMatrices * (shape.in.channels + shape.out.channels) * kFloat;
+  const int64_t per_tile = kMatrices * (shape.in.channels + shape.out.channels) * number_bytes;
   const int64_t wanted = std::max(threads * kCache / per_tile, kLeast);
   const int64_t blocks = (shape.Tiles() + wanted - 1) / wanted;
   return (shape.Tiles() + blocks - 1) / blocks;
-}
-
-// Filters as networks keep them.
-memory::desc Plain(int64_t filters, int64_t channels) {
-  return {{filters, channels, 3, 3}, memory::data_type::f32, memory::format_tag::oihw};
-}
-
-// The same with the taps first, then [channels, filters] or, reversed, [filters, channels].
-memory::desc TapsFirst(int64_t filters, int64_t channels, bool reversed) {
-  const int64_t step = filters * channels;
-  const memory::dims strides =
-      reversed ? memory::dims{channels, 1, 3 * step, step} : memory::dims{1, filters, 3 * step, step};
-  return {{filters, channels, 3, 3}, memory::data_type::f32, strides};
 }
 
 }  // namespace
@@ -67,29 +52,29 @@ bool SuitsWinograd(const WinogradShape& shape) {
          shape.pad <= 2 && shape.Tiles() >= std::max(kLeastTiles, std::max(in, out) / kChannelsPerTile);
 }
 
-WinogradFilters::WinogradFilters(int64_t filters, int64_t channels, bool reversed)
-    : rows_(reversed ? filters : channels),
-      columns_(reversed ? channels : filters),
-      reversed_(reversed),
-      to_taps_(Plain(filters, channels), TapsFirst(filters, channels, reversed)) {}
+int64_t WinogradFilters::MatricesBytes() const { return Room(kMatrices * filters_ * channels_ * kFloat); }
 
-int64_t WinogradFilters::MatricesBytes() const { return Room(kMatrices * rows_ * columns_ * kFloat); }
-
-void WinogradFilters::Transform(const float* weights, float* matrices, char* scratch) const {
-  to_taps_.Run(weights, scratch);
-  const float* const from = reinterpret_cast<const float*>(scratch);
-  const int64_t size = rows_ * columns_;
-  ParallelRows(rows_, [&](int64_t begin, int64_t end, int) {
-    for (int64_t row = begin; row < end; ++row) {
-      TransformFilter(from + row * columns_, size, reversed_, columns_, matrices + row * columns_, size);
-    }
-  });
+void WinogradFilters::Transform(const float* weights, float* matrices) const {
+  const int64_t row = channels_ * kWinogradTaps, size = filters_ * channels_;
+  if (reversed_) {
+    ParallelRows(filters_, [&](int64_t begin, int64_t end, int) {
+      for (int64_t f = begin; f < end; ++f) {
+        TransformFilters(weights + f * row, kWinogradTaps, true, channels_, matrices + f * channels_, size);
+      }
+    });
+  } else {
+    ParallelRows(channels_, [&](int64_t begin, int64_t end, int) {
+      for (int64_t c = begin; c < end; ++c) {
+        TransformFilters(weights + c * kWinogradTaps, row, false, filters_, matrices + c * filters_, size);
+      }
+    });
+  }
 }
 
 WinogradConvolution::WinogradConvolution(const WinogradShape& shape)
     : shape_(shape),
-      block_(BlockSize(shape)),
-      products_(kMatrices, block_, shape.in.channels, shape.out.channels, false, false) {}
+      block_(BlockSize(shape, kFloat)),
+      products_(NumberType::kFloat32, kMatrices, block_, shape.in.channels, shape.out.channels, false, false) {}
 
 int64_t WinogradConvolution::ScratchBytes() const {
   const int64_t in = shape_.in.channels, out = shape_.out.channels;
@@ -133,30 +118,32 @@ void WinogradConvolution::Run(const float* x, const float* filters, const Winogr
   }
 }
 
-WinogradFilterGradient::WinogradFilterGradient(const WinogradShape& shape)
+template<typename T>
+WinogradFilterGradient<T>::WinogradFilterGradient(const WinogradShape& shape)
     : shape_(shape),
-      block_(BlockSize(shape)),
-      first_(kMatrices, shape.in.channels, block_, shape.out.channels, true, false),
-      further_(kMatrices, shape.in.channels, block_, shape.out.channels, true, true),
-      from_taps_(TapsFirst(shape.out.channels, shape.in.channels, false),
-                 Plain(shape.out.channels, shape.in.channels)) {}
+      block_(BlockSize(shape, sizeof(T))),
+      first_(kTypeOf<T>, kMatrices, shape.in.channels, block_, shape.out.channels, true, false),
+      further_(kTypeOf<T>, kMatrices, shape.in.channels, block_, shape.out.channels, true, true) {}
 
-int64_t WinogradFilterGradient::ScratchBytes() const {
+template<typename T>
+int64_t WinogradFilterGradient<T>::ScratchBytes() const {
+  constexpr int64_t kNumber = sizeof(T);
   const int64_t in = shape_.in.channels, out = shape_.out.channels;
-  return Room(std::max(in, out) * kFloat) + Room(kMatrices * block_ * in * kFloat) +
-         Room(kMatrices * block_ * out * kFloat) + Room(kMatrices * in * out * kFloat) +
-         Room(kWinogradTaps * in * out * kFloat) + std::max(first_.ScratchBytes(), further_.ScratchBytes());
+  return Room(std::max(in, out) * kNumber) + Room(kMatrices * block_ * in * kNumber) +
+         Room(kMatrices * block_ * out * kNumber) + Room(kMatrices * in * out * kFloat) +
+         std::max(first_.ScratchBytes(), further_.ScratchBytes());
 }
 
-void WinogradFilterGradient::Run(const float* x, const float* dy, float* gradient, char* scratch) const {
+template<typename T>
+void WinogradFilterGradient<T>::Run(const T* x, const T* dy, float* gradient, char* scratch) const {
+  constexpr int64_t kNumber = sizeof(T);
   const int64_t in = shape_.in.channels, out = shape_.out.channels;
-  float* const zeros = reinterpret_cast<float*>(scratch);
-  float* const maps = reinterpret_cast<float*>(scratch += Room(std::max(in, out) * kFloat));
-  float* const gradients = reinterpret_cast<float*>(scratch += Room(kMatrices * block_ * in * kFloat));
-  float* const sums = reinterpret_cast<float*>(scratch += Room(kMatrices * block_ * out * kFloat));
-  float* const taps = reinterpret_cast<float*>(scratch += Room(kMatrices * in * out * kFloat));
-  scratch += Room(kWinogradTaps * in * out * kFloat);
-  std::fill_n(zeros, std::max(in, out), 0.0f);
+  T* const zeros = reinterpret_cast<T*>(scratch);
+  T* const maps = reinterpret_cast<T*>(scratch += Room(std::max(in, out) * kNumber));
+  T* const gradients = reinterpret_cast<T*>(scratch += Room(kMatrices * block_ * in * kNumber));
+  float* const sums = reinterpret_cast<float*>(scratch += Room(kMatrices * block_ * out * kNumber));
+  scratch += Room(kMatrices * in * out * kFloat);
+  std::fill_n(zeros, std::max(in, out), T{});
 #pragma omp parallel
   {
     for (int64_t first = 0; first < shape_.Tiles(); first += block_) {
@@ -165,8 +152,8 @@ void WinogradFilterGradient::Run(const float* x, const float* dy, float* gradien
         // Tiles that fill up the last block count for nothing.
         const TilePlace place = PlaceOf(shape_, first + i);
         const bool real = first + i < shape_.Tiles();
-        const float* pixels[kPatch * kPatch];
-        const auto meet = [&](int64_t p, const float* pixel) { pixels[p] = real && pixel != nullptr ? pixel : zeros; };
+        const T* pixels[kPatch * kPatch];
+        const auto meet = [&](int64_t p, const T* pixel) { pixels[p] = real && pixel != nullptr ? pixel : zeros; };
         ForSquare(x, shape_.in, place.image, place.row - shape_.pad, place.column - shape_.pad, kPatch, meet);
         TransformPatch(pixels, in, maps + i * in, block_ * in);
         ForSquare(dy, shape_.out, place.image, place.row, place.column, kTile, meet);
@@ -178,10 +165,12 @@ void WinogradFilterGradient::Run(const float* x, const float* dy, float* gradien
     }
     const Share share(in);
     for (int64_t row = share.begin; row < share.end; ++row) {
-      TransformFilterGradient(sums + row * out, in * out, out, taps + row * out, in * out);
+      TransformFilterGradients(sums + row * out, in * out, out, gradient + row * kWinogradTaps, in * kWinogradTaps);
     }
   }
-  from_taps_.Run(taps, gradient);
 }
+
+template class WinogradFilterGradient<float>;
+template class WinogradFilterGradient<BFloat16>;
 
 }  // namespace insightface

@@ -1,7 +1,6 @@
 #include "network/winograd_layers.h"
 
 #include <algorithm>
-#include <optional>
 
 #include "network/folding.h"
 #include "network/prepared.h"
@@ -9,11 +8,9 @@
 namespace insightface {
 namespace {
 
-std::optional<WinogradShape> FindShape(const Value& in, const Value& out, int64_t batch, const ConvGeometry& g) {
-  const WinogradShape shape{batch, in.shape, out.shape, g.pad};
-  const bool fits = in.type == NumberType::kFloat32 && g.kernel == 3 && g.stride == 1 && g.groups == 1;
-  if (!fits || !SuitsWinograd(shape)) { return std::nullopt; }
-  return shape;
+std::optional<WinogradShape> FindFloatShape(const Value& in, const Value& out, int64_t batch, const ConvGeometry& g) {
+  if (in.type != NumberType::kFloat32) { return std::nullopt; }
+  return FindWinogradShape(in, out, batch, g);
 }
 
 // The weights change at every step, so they are transformed each time.
@@ -43,24 +40,22 @@ class WinogradTraining final : public Layer {
   bool HasParameters() const override { return true; }
 
   int64_t ScratchBytes() const override {
-    const int64_t filters = std::max(filters_.ScratchBytes(), reversed_filters_.ScratchBytes());
     const int64_t maps = std::max(forward_.ScratchBytes(), input_gradient_.ScratchBytes());
-    return std::max(filters_.MatricesBytes() + std::max(filters, maps), filter_gradient_.ScratchBytes());
+    return std::max(filters_.MatricesBytes() + maps, filter_gradient_.ScratchBytes());
   }
 
  private:
   void Convolve(const Run& run, const WinogradFilters& filters, const WinogradConvolution& convolution, const float* x,
                 bool adds, float* y) const {
     float* const matrices = reinterpret_cast<float*>(run.scratch);
-    char* const scratch = run.scratch + filters.MatricesBytes();
-    filters.Transform(run.parameters[weight_], matrices, scratch);
-    convolution.Run(x, matrices, {nullptr, nullptr, adds ? y : nullptr}, y, scratch);
+    filters.Transform(run.parameters[weight_], matrices);
+    convolution.Run(x, matrices, {nullptr, nullptr, adds ? y : nullptr}, y, run.scratch + filters.MatricesBytes());
   }
 
   const int weight_;
   const WinogradFilters filters_, reversed_filters_;
   const WinogradConvolution forward_, input_gradient_;
-  const WinogradFilterGradient filter_gradient_;
+  const WinogradFilterGradient<float> filter_gradient_;
 };
 
 class WinogradInference final : public Layer {
@@ -85,8 +80,7 @@ class WinogradInference final : public Layer {
     const int64_t in = shape.in.channels, out = shape.out.channels;
     const WinogradFilters filters(out, in, false);
     const auto transform = [filters](const float* plain, char* inner) {
-      const AlignedBytes scratch(filters.ScratchBytes());
-      filters.Transform(plain, reinterpret_cast<float*>(inner), scratch.data());
+      filters.Transform(plain, reinterpret_cast<float*>(inner));
     };
     return {arrays, epilogue, out, in * kWinogradTaps, filters.MatricesBytes(), transform};
   }
@@ -98,9 +92,17 @@ class WinogradInference final : public Layer {
 
 }  // namespace
 
+std::optional<WinogradShape> FindWinogradShape(const Value& in, const Value& out, int64_t batch,
+                                               const ConvGeometry& geometry) {
+  const WinogradShape shape{batch, in.shape, out.shape, geometry.pad};
+  const bool fits = geometry.kernel == 3 && geometry.stride == 1 && geometry.groups == 1;
+  if (!fits || !SuitsWinograd(shape)) { return std::nullopt; }
+  return shape;
+}
+
 std::unique_ptr<Layer> MakeWinogradTraining(int input, int output, const Value& in, const Value& out, int64_t batch,
                                             const ConvGeometry& geometry, const ConvArrays& arrays) {
-  const std::optional<WinogradShape> shape = FindShape(in, out, batch, geometry);
+  const std::optional<WinogradShape> shape = FindFloatShape(in, out, batch, geometry);
   if (!shape || arrays.bias >= 0) { return nullptr; }
   return std::make_unique<WinogradTraining>(input, output, *shape, arrays.weight);
 }
@@ -108,7 +110,7 @@ std::unique_ptr<Layer> MakeWinogradTraining(int input, int output, const Value& 
 std::unique_ptr<Layer> MakeWinogradInference(const std::vector<int>& inputs, int output, const Value& in,
                                              const Value& out, int64_t batch, const ConvGeometry& geometry,
                                              const ConvArrays& arrays, const ConvEpilogue& epilogue) {
-  const std::optional<WinogradShape> shape = FindShape(in, out, batch, geometry);
+  const std::optional<WinogradShape> shape = FindFloatShape(in, out, batch, geometry);
   if (!shape) { return nullptr; }
   return std::make_unique<WinogradInference>(inputs, output, *shape, arrays, epilogue);
 }

@@ -9,10 +9,13 @@
 namespace insightface {
 namespace {
 
-constexpr int64_t kTile = kWinogradTile, kPatch = kWinogradPatch, kLanes = kWinogradLanes, kFilter = 3;
+constexpr int64_t kTile = kWinogradTile, kPatch = kWinogradPatch, kLanes = kWinogradLanes;
+constexpr int64_t kFilter = 3, kTaps = kWinogradTaps;
 
 // Sixteen channels, in as few registers as the instruction set has it.
 typedef float Lanes __attribute__((vector_size(kLanes * sizeof(float))));
+typedef uint32_t LaneBits __attribute__((vector_size(kLanes * sizeof(uint32_t))));
+typedef uint16_t HalfLanes __attribute__((vector_size(kLanes * sizeof(uint16_t))));
 
 // The points are 0, +-p, +-q and infinity; all constants but the filter's are exact in float32.
 constexpr float kP = 0.75f, kQ = 1.5f;
@@ -23,6 +26,22 @@ constexpr float kPScale = 1 / (2 * kP2 * (kP2 - kQ2)), kQScale = 1 / (2 * kQ2 * 
 
 INSIGHTFACE_INLINE void LoadLanes(const float* from, Lanes* lanes) { std::memcpy(lanes, from, sizeof(*lanes)); }
 INSIGHTFACE_INLINE void StoreLanes(const Lanes* lanes, float* to) { std::memcpy(to, lanes, sizeof(*lanes)); }
+
+INSIGHTFACE_INLINE void LoadLanes(const BFloat16* from, Lanes* lanes) {
+  HalfLanes halves;
+  std::memcpy(&halves, from, sizeof(halves));
+  const LaneBits bits = __builtin_convertvector(halves, LaneBits) << 16;
+  std::memcpy(lanes, &bits, sizeof(bits));
+}
+
+// Rounds to nearest, ties to even. What is stored comes from bfloat16 numbers: the lower half of a NaN is empty, so
+// that rounding does not carry over.
+INSIGHTFACE_INLINE void StoreLanes(const Lanes* lanes, BFloat16* to) {
+  LaneBits bits;
+  std::memcpy(&bits, lanes, sizeof(bits));
+  const HalfLanes halves = __builtin_convertvector((bits + 0x7fff + ((bits >> 16) & 1)) >> 16, HalfLanes);
+  std::memcpy(to, &halves, sizeof(halves));
+}
 
 // The one-dimensional transforms, from places `from` apart to places `to` apart.
 
@@ -102,8 +121,8 @@ INSIGHTFACE_INLINE void TransformSquare(const Lanes (&x)[Transform::kIn * Transf
 }
 
 // From the pixels of a square to the 36 matrices.
-template<typename Transform>
-INSIGHTFACE_INLINE void ToMatrices(const float* const* pixels, int64_t channels, float* matrices, int64_t step) {
+template<typename Transform, typename T>
+INSIGHTFACE_INLINE void ToMatrices(const T* const* pixels, int64_t channels, T* matrices, int64_t step) {
   Lanes x[Transform::kIn * Transform::kIn], y[kWinogradMatrices];
   for (int64_t c = 0; c < channels; c += kLanes) {
     for (int64_t i = 0; i < Transform::kIn * Transform::kIn; ++i) { LoadLanes(pixels[i] + c, &x[i]); }
@@ -125,14 +144,34 @@ INSIGHTFACE_VECTORISED void PatchToMatrices(const float* const* pixels, int64_t 
   ToMatrices<PatchTransform>(pixels, channels, matrices, step);
 }
 
+INSIGHTFACE_VECTORISED void PatchToMatrices(const BFloat16* const* pixels, int64_t channels, BFloat16* matrices,
+                                            int64_t step) {
+  ToMatrices<PatchTransform>(pixels, channels, matrices, step);
+}
+
 INSIGHTFACE_VECTORISED void TileGradientToMatrices(const float* const* pixels, int64_t channels, float* matrices,
                                                    int64_t step) {
   ToMatrices<TileGradientTransform>(pixels, channels, matrices, step);
 }
 
-INSIGHTFACE_VECTORISED void FilterToMatrices(const float* const* taps, int64_t channels, float* matrices,
-                                             int64_t step) {
-  ToMatrices<FilterTransform>(taps, channels, matrices, step);
+INSIGHTFACE_VECTORISED void TileGradientToMatrices(const BFloat16* const* pixels, int64_t channels, BFloat16* matrices,
+                                                   int64_t step) {
+  ToMatrices<TileGradientTransform>(pixels, channels, matrices, step);
+}
+
+INSIGHTFACE_VECTORISED void FiltersToMatrices(const float* weights, int64_t filter_step, bool mirrored,
+                                              int64_t filters, float* matrices, int64_t step) {
+  Lanes x[kTaps], y[kWinogradMatrices];
+  float taps[kTaps][kLanes];
+  for (int64_t f = 0; f < filters; f += kLanes) {
+    for (int64_t lane = 0; lane < kLanes; ++lane) {
+      const float* const filter = weights + (f + lane) * filter_step;
+      for (int64_t tap = 0; tap < kTaps; ++tap) { taps[tap][lane] = filter[mirrored ? kTaps - 1 - tap : tap]; }
+    }
+    for (int64_t tap = 0; tap < kTaps; ++tap) { LoadLanes(taps[tap], &x[tap]); }
+    TransformSquare<FilterTransform>(x, y);
+    for (int64_t i = 0; i < kWinogradMatrices; ++i) { StoreLanes(&y[i], matrices + i * step + f); }
+  }
 }
 
 INSIGHTFACE_VECTORISED void ProductsToTile(const float* matrices, int64_t step, int64_t channels,
@@ -156,18 +195,27 @@ INSIGHTFACE_VECTORISED void ProductsToTile(const float* matrices, int64_t step, 
   }
 }
 
-INSIGHTFACE_VECTORISED void MatricesToFilter(const float* matrices, int64_t step, int64_t channels, float* weights,
-                                             int64_t tap_step) {
-  Lanes y[kFilter * kFilter];
-  for (int64_t c = 0; c < channels; c += kLanes) {
-    FromMatrices<FilterGradientTransform>(matrices + c, step, y);
-    for (int64_t tap = 0; tap < kFilter * kFilter; ++tap) { StoreLanes(&y[tap], weights + tap * tap_step + c); }
+INSIGHTFACE_VECTORISED void MatricesToFilters(const float* matrices, int64_t step, int64_t filters, float* weights,
+                                              int64_t filter_step) {
+  Lanes y[kTaps];
+  float taps[kTaps][kLanes];
+  for (int64_t f = 0; f < filters; f += kLanes) {
+    FromMatrices<FilterGradientTransform>(matrices + f, step, y);
+    for (int64_t tap = 0; tap < kTaps; ++tap) { StoreLanes(&y[tap], taps[tap]); }
+    for (int64_t lane = 0; lane < kLanes; ++lane) {
+      float* const filter = weights + (f + lane) * filter_step;
+      for (int64_t tap = 0; tap < kTaps; ++tap) { filter[tap] = taps[tap][lane]; }
+    }
   }
 }
 
 }  // namespace
 
 void TransformPatch(const float* const* pixels, int64_t channels, float* matrices, int64_t step) {
+  PatchToMatrices(pixels, channels, matrices, step);
+}
+
+void TransformPatch(const BFloat16* const* pixels, int64_t channels, BFloat16* matrices, int64_t step) {
   PatchToMatrices(pixels, channels, matrices, step);
 }
 
@@ -180,16 +228,18 @@ void TransformTileGradient(const float* const* pixels, int64_t channels, float* 
   TileGradientToMatrices(pixels, channels, matrices, step);
 }
 
-void TransformFilter(const float* weights, int64_t tap_step, bool mirrored, int64_t channels, float* matrices,
-                     int64_t step) {
-  constexpr int64_t kTaps = kFilter * kFilter;
-  const float* taps[kTaps];
-  for (int64_t tap = 0; tap < kTaps; ++tap) { taps[tap] = weights + (mirrored ? kTaps - 1 - tap : tap) * tap_step; }
-  FilterToMatrices(taps, channels, matrices, step);
+void TransformTileGradient(const BFloat16* const* pixels, int64_t channels, BFloat16* matrices, int64_t step) {
+  TileGradientToMatrices(pixels, channels, matrices, step);
 }
 
-void TransformFilterGradient(const float* matrices, int64_t step, int64_t channels, float* weights, int64_t tap_step) {
-  MatricesToFilter(matrices, step, channels, weights, tap_step);
+void TransformFilters(const float* weights, int64_t filter_step, bool mirrored, int64_t filters, float* matrices,
+                      int64_t step) {
+  FiltersToMatrices(weights, filter_step, mirrored, filters, matrices, step);
+}
+
+void TransformFilterGradients(const float* matrices, int64_t step, int64_t filters, float* weights,
+                              int64_t filter_step) {
+  MatricesToFilters(matrices, step, filters, weights, filter_step);
 }
 
 }  // namespace insightface

@@ -8,6 +8,8 @@
 
 #include <cstdint>
 
+#include "network/number_types.h"
+
 namespace insightface {
 
 constexpr int64_t kWinogradTile = 4;   // outputs of a tile, each way
@@ -25,6 +27,7 @@ struct TileEpilogue {
 
 // matrices = B^T x B of the patch's 36 pixels.
 void TransformPatch(const float* const* pixels, int64_t channels, float* matrices, int64_t step);
+void TransformPatch(const BFloat16* const* pixels, int64_t channels, BFloat16* matrices, int64_t step);
 
 // y = A^T m A into the tile's 16 pixels; null pixels lie outside the map and are left out.
 void TransformProducts(const float* matrices, int64_t step, int64_t channels, const TileEpilogue& epilogue,
@@ -32,12 +35,16 @@ void TransformProducts(const float* matrices, int64_t step, int64_t channels, co
 
 // matrices = A dy A^T of the tile's 16 pixels.
 void TransformTileGradient(const float* const* pixels, int64_t channels, float* matrices, int64_t step);
+void TransformTileGradient(const BFloat16* const* pixels, int64_t channels, BFloat16* matrices, int64_t step);
 
-// matrices = G w G^T; `weights` holds nine rows, `tap_step` numbers apart, mirrored both ways if asked for.
-void TransformFilter(const float* weights, int64_t tap_step, bool mirrored, int64_t channels, float* matrices,
-                     int64_t step);
+// Filters in place of channels, 16 at a time: each one's nine taps lie together, `filter_step` numbers from the next's.
 
-// weights = G^T m G, the nine rows of a filter's gradient.
-void TransformFilterGradient(const float* matrices, int64_t step, int64_t channels, float* weights, int64_t tap_step);
+// matrices = G w G^T, the taps mirrored both ways if asked for.
+void TransformFilters(const float* weights, int64_t filter_step, bool mirrored, int64_t filters, float* matrices,
+                      int64_t step);
+
+// weights = G^T m G
+void TransformFilterGradients(const float* matrices, int64_t step, int64_t filters, float* weights,
+                              int64_t filter_step);
 
 }  // namespace insightface

@@ -1,0 +1,125 @@
+"""Does Partial FC learn as well as the full head: ``python benchmarks/bench_quality.py``.
+
+Both train the same network on the same drawn faces for as many steps, on every number of ranks asked for, by the
+training's own loop. The verification is of other people. Flags that are not listed here go to the training (see
+insightface_train.py --help). See docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from easydict import EasyDict
+
+from benchmarks.arguments import Parser, name_list, positive_int
+from benchmarks.report import describe_machine, format_machine, format_table, write_json
+from common.errors import run_command
+from engine.config import resolve_train_config
+from engine.launch import is_rank, launch
+from engine.paths import run_directory
+
+SEED = 1
+SET = "drawn"
+
+
+def parse_arguments(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Return the benchmark's own flags, and those of the training.
+
+    Raises:
+        UserError: a value is no number.
+    """
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser.add_argument("--people", type=positive_int, default=2000, help="in the training")
+    parser.add_argument("--images", type=positive_int, default=6, help="of each of them")
+    parser.add_argument("--others", type=positive_int, default=500, help="people in the verification")
+    parser.add_argument("--pairs", type=positive_int, default=3000, help="in the verification")
+    parser.add_argument("--size", type=positive_int, default=40, help="height and width of the images")
+    parser.add_argument("--steps", type=positive_int, default=300)
+    parser.add_argument("--ratios", type=name_list, default=["1", "0.1"], help="1 is the full head, below 1 Partial FC")
+    parser.add_argument("--ranks", type=name_list, default=["1", "2"])
+    parser.add_argument("--json", default="", help="file for all numbers")
+    parser.add_argument("--run", help=argparse.SUPPRESS)  # what a rank is started for: folder, size, ratio
+    return parser.parse_known_args(argv)
+
+
+def make_config(args: argparse.Namespace, rest: list[str], folder: Path, name: str, ratio: str) -> EasyDict:
+    """Return the settings of one training on the faces in ``folder``."""
+    given = {
+        "network": "y1", "dataset": "orl", "loss": "cosface", "net_output": "FC", "image_size": args.size,
+        "num_classes": args.people, "dataset_dir": folder / "train", "val_dataset_dir": folder, "val_targets": SET,
+        "device": "cpu", "net_blocks": "1,1,1,1", "loss_s": 16, "loss_m3": 0.1, "optimizer": "adamw", "lr": 0.004,
+        "weight_decay": 0.05, "train_iter": args.steps, "validation_interval": args.steps, "train_batch_size": 64,
+        "clip_gradient": 5, "lr_schedule": "poly", "warmup_steps": args.steps // 10, "data_shift": 2, "data_zoom": 0,
+        "iter_num_in_snapshot": 0, "save_last_snapshot": 0, "loss_print_frequency": 20, "val_batch_size": 100,
+        "partial_fc": int(float(ratio) < 1), "sample_ratio": ratio, "seed": SEED,
+        "models_root": folder / name / "models", "log_dir": folder / name / "log",
+    }  # fmt: skip
+    flags = [word for key, value in given.items() for word in (f"--{key}", str(value))]
+    return resolve_train_config([*flags, *rest])
+
+
+def train(args: argparse.Namespace, config: EasyDict, ranks: int, argv: list[str], run: list[str]) -> dict[str, Any]:
+    """Let ``ranks`` ranks train and return what they came to. A failure has been printed; it ends the command."""
+    log_dir = run_directory(config, config.log_dir)
+    start = time.perf_counter()
+    code = launch(config, ranks, log_dir, [*argv, "--run", json.dumps(run)])
+    if code:
+        sys.exit(code)
+    lines = [json.loads(line) for line in (log_dir / "metrics.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in lines if line["kind"] == "train"]
+    verified = [line for line in lines if line["kind"] == SET][-1]
+    return {
+        "ranks": ranks, "ratio": float(run[2]), "accuracy": verified["accuracy"], "std": verified["accuracy_std"],
+        "losses": losses, "seconds": time.perf_counter() - start,
+    }  # fmt: skip
+
+
+def make_rows(results: list[dict[str, Any]]) -> list[list[str]]:
+    """Return the table; the last column compares with the full head on as many ranks."""
+    full = {result["ranks"]: result["accuracy"] for result in results if result["ratio"] == 1}
+    rows = []
+    for each in results:
+        head = "full head" if each["ratio"] == 1 else f"Partial FC {each['ratio']:g}"
+        gap = f"{100 * (each['accuracy'] - full[each['ranks']]):+.2f}" if each["ranks"] in full else ""
+        accuracy = f"{100 * each['accuracy']:.2f} +- {100 * each['std']:.2f}"
+        rows.append([head, str(each["ranks"]), accuracy, gap, f"{each['losses'][-1]:.2f}", f"{each['seconds']:.0f}"])
+    return rows
+
+
+def main() -> None:
+    """Draw the faces, train in every form on every number of ranks, print the table."""
+    argv = sys.argv[1:]
+    args, rest = parse_arguments(argv)
+    if is_rank():
+        from engine.train import run_rank
+
+        folder, name, ratio = json.loads(args.run)
+        run_rank(make_config(args, rest, Path(folder), name, ratio))
+    from benchmarks.synthetic_faces import write_faces
+
+    results = []
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+        write_faces(Path(folder), SEED, args.people, args.images, args.others, args.pairs, args.size)
+        for ranks in map(int, args.ranks):
+            for ratio in args.ratios:
+                run = [folder, f"{ranks}-{ratio}", ratio]
+                config = make_config(args, rest, *(Path(folder), *run[1:]))
+                results.append(train(args, config, ranks, argv, run))
+    print(format_machine(describe_machine()))
+    print(f"{args.people} people, {args.images} images of each, {args.size}x{args.size}, {args.steps} steps; "
+          f"{args.pairs} pairs of {args.others} others")  # fmt: skip
+    print(format_table(("", "ranks", "accuracy %", "to full head", "last loss", "s"), make_rows(results)), flush=True)
+    if args.json:
+        write_json(args.json, {"settings": vars(args), "training": rest, "results": results})
+
+
+if __name__ == "__main__":
+    run_command(main)

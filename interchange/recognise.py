@@ -1,0 +1,213 @@
+"""Which of our networks a foreign one is: candidates are built from options and compared by structure.
+
+No family has rules of its own here. The search starts from every named network and changes one option at a time to the
+value that brings the candidate nearest, until nothing brings it nearer.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import product
+from typing import Any
+
+from backbones import build_graph
+from backbones.graph import NetworkGraph
+from backbones.iresnet import STEMS, UNITS, UNITS_PER_STAGE
+from backbones.options import NetworkOptions
+from backbones.output_layers import OUTPUT_LAYERS
+from common.errors import UserError, lookup
+from interchange.canonical import Step, find_steps, pair_steps
+
+AUTO = "auto"
+# Values that an option may take besides those of the named networks.
+OPTION_VALUES: dict[str, Sequence[Any]] = {
+    "num_layers": tuple(UNITS_PER_STAGE),
+    "net_output": tuple(OUTPUT_LAYERS),
+    "net_unit": tuple(UNITS),
+    "net_input": tuple(STEMS),
+    "net_se": (0, 1),
+    "net_act": ("prelu", "relu"),
+    "net_multiplier": (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 4.0),
+    "net_blocks": ((1, 4, 6, 2), (2, 8, 16, 4), (2, 8, 12, 4)),
+}
+Options = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """A network of ours: name (made up where it has none), options, description, its steps with the foreign ones."""
+
+    name: str
+    options: Options
+    network: NetworkGraph
+    pairs: list[tuple[Step, Step]]
+
+
+def recognise(
+    foreign: NetworkGraph,
+    networks: Mapping[str, Options],
+    wanted: str,
+    source: str,
+    hint: Mapping[str, Any] | None = None,
+) -> Recognition:
+    """Return which network ``foreign`` is.
+
+    Args:
+        foreign: the description read from a file.
+        networks: the named networks' options, as in sample_config.
+        wanted: a name of them, or ``auto``.
+        source: the file, for messages.
+        hint: settings that the file carries; what they say is tried first.
+
+    Raises:
+        UserError: it is none of ours, or not the one wanted; the message names the nearest and where they differ.
+    """
+    hinted = _follow(hint or {}, foreign)
+    if hinted is not None and wanted in (AUTO, hinted.name):
+        return hinted
+    search = _Search(foreign)
+    if wanted != AUTO:
+        lookup(networks, wanted, "network")
+    starts = {name: search.sized(dict(networks[name])) for name in (networks if wanted == AUTO else [wanted])}
+    distances = {name: search.distance(options) for name, options in starts.items()}
+    near = [name for name in starts if distances[name] <= 4 * min(distances.values()) + 2]
+    reached = {name: starts[name] if wanted != AUTO else search.descend(starts[name]) for name in near}
+    for name, options in sorted(reached.items(), key=lambda item: search.distance(item[1])):
+        if search.distance(options) < _FAR:
+            network = build_graph(options)
+            pairs = pair_steps(network, foreign)
+            if pairs is not None:
+                return Recognition(_name(options, starts, name), options, network, pairs)
+    nearest = min(distances, key=distances.get)
+    best = search.descend(starts[nearest])
+    difference = explain_difference(build_graph(best), foreign)
+    raise UserError(f"{source} is no network known here; the nearest is {nearest}: {difference}")
+
+
+def _follow(hint: Mapping[str, Any], foreign: NetworkGraph) -> Recognition | None:
+    options = {field.name: hint[field.name] for field in fields(NetworkOptions) if field.name in hint}
+    try:
+        network = build_graph(options)
+    except (UserError, ValueError, TypeError):  # another program's settings, or damaged ones
+        return None
+    pairs = pair_steps(network, foreign)
+    return None if pairs is None else Recognition(str(hint.get("network", "")), options, network, pairs)
+
+
+def _name(options: Options, starts: Mapping[str, Options], start: str) -> str:
+    """Return the name of the network with these options; a name made of them where they have none."""
+    for name, known in starts.items():
+        if known == options:
+            return name
+    same = {key: value for key, value in options.items() if starts[start].get(key) != value}
+    changed = "-".join(f"{key}{_text(value)}" for key, value in sorted(same.items()))
+    return f"{start}-{changed}"
+
+
+def _text(value: Any) -> str:
+    return "_".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+_FAR = float("inf")
+
+
+class _Search:
+    """Distances of candidates from one foreign network."""
+
+    def __init__(self, foreign: NetworkGraph) -> None:
+        self._foreign = foreign
+        self._labels, self._details = _count(foreign)
+        self._dropouts = _count_dropouts(foreign)
+        self._known: dict[tuple, float] = {}
+
+    def sized(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return ``options`` with the sizes of the foreign network."""
+        image = next(node.name for node in self._foreign.nodes if node.op == "input")
+        sizes = {"emb_size": self._foreign.embedding_size, "image_size": self._foreign.shapes[image][1]}
+        return {**options, **{key: value for key, value in sizes.items() if options.get(key) != value}}
+
+    def distance(self, options: Options) -> float:
+        """Return how many steps the candidate has more or less.
+
+        A dropout too many or too few counts half, a constant that values can be adapted to very little.
+        """
+        key = tuple(sorted((name, _text(value)) for name, value in options.items()))
+        if key not in self._known:
+            self._known[key] = self._measure(options)
+        return self._known[key]
+
+    def _measure(self, options: Options) -> float:
+        try:
+            network = build_graph(options)
+        except (UserError, ValueError):  # options that do not go together
+            return _FAR
+        labels, details = _count(network)
+        constants = _difference(details, self._details) / 1e4
+        return _difference(labels, self._labels) + 0.5 * abs(_count_dropouts(network) - self._dropouts) + constants
+
+    def descend(self, options: Options) -> dict[str, Any]:
+        """Return the options that no change of one of them brings nearer."""
+        best = dict(options)
+        improved = True
+        while improved and self.distance(best) > 0:
+            improved = False
+            # With all layers right, only the output layers can still bring it nearer: by their dropout and BatchNorms.
+            keys = ("net_output",) if self.distance(best) < 1 else tuple(OPTION_VALUES)
+            for candidate in list(_neighbours(best, keys)):
+                if self.distance(candidate) < self.distance(best):
+                    best, improved = candidate, True
+        return best
+
+
+def explain_difference(network: NetworkGraph, foreign: NetworkGraph) -> str:
+    """Say where ``network`` and the one of a file first differ."""
+    ours, theirs = (list(find_steps(each).values()) for each in (network, foreign))
+    for a, b in zip(ours, theirs, strict=False):
+        if a.label != b.label:
+            return f"where that has {_describe(a)}, the file has {_describe(b)}, its '{b.node.name}'"
+    if len(ours) == len(theirs):
+        return "the layers are the same, but they are connected in another way"
+    return f"it has {len(ours)} layers, the file {len(theirs)}"
+
+
+def option_variants(networks: Mapping[str, Options], keys: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield the options of every named network, then those with each combination of values of ``keys``."""
+    yield from map(dict, networks.values())
+    seen = set()
+    for options in networks.values():
+        choices = [OPTION_VALUES[key] if key in options or key == "net_output" else ((),) for key in keys]
+        for values in product(*choices):
+            changes = {key: value for key, value in zip(keys, values, strict=True) if value != ()}
+            variant = {**options, **changes}
+            mark = tuple(sorted((key, _text(value)) for key, value in variant.items()))
+            if mark not in seen:
+                seen.add(mark)
+                yield variant
+
+
+def _neighbours(options: Options, keys: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for key in keys:
+        for value in OPTION_VALUES[key]:
+            if options.get(key) != value:
+                yield {**options, key: value}
+
+
+def _count(network: NetworkGraph) -> tuple[Counter, Counter]:
+    steps = find_steps(network).values()
+    return Counter(step.label for step in steps), Counter(item for step in steps for item in step.detail)
+
+
+def _difference(a: Counter, b: Counter) -> int:
+    return sum(((a - b) + (b - a)).values())
+
+
+def _count_dropouts(network: NetworkGraph) -> int:
+    return sum(node.op == "dropout" for node in network.nodes)
+
+
+def _describe(step: Step) -> str:
+    op, constants, shape = step.label
+    settings = "".join(f" {key}={value}" for key, value in constants)
+    return f"{op}{settings} giving {'x'.join(map(str, shape))}"

@@ -1,0 +1,153 @@
+"""PyTorch's ``.pth`` files (torch 1.6 and newer), read and written without PyTorch and without running what they hold.
+
+A zip of ``data.pkl``, which says how tensors lie in storages, and one file of raw numbers per storage. The pickle may
+name nothing but tensors and containers.
+"""
+
+from __future__ import annotations
+
+import pickle
+import struct
+import zipfile
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from common.errors import UserError
+from common.files import atomic_file
+
+_STORAGES = {
+    "FloatStorage": "<f4", "HalfStorage": "<f2", "DoubleStorage": "<f8", "LongStorage": "<i8", "IntStorage": "<i4",
+    "ShortStorage": "<i2", "CharStorage": "i1", "ByteStorage": "u1", "BoolStorage": "?", "BFloat16Storage": "<u2",
+}  # fmt: skip
+_MAX_PICKLE = 1 << 26
+
+
+@dataclass(frozen=True)
+class _StorageType:
+    name: str
+
+
+class _ForbiddenError(pickle.UnpicklingError):
+    """The pickle asks for something that is no tensor."""
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, handle: Any, archive: zipfile.ZipFile, folder: str) -> None:
+        super().__init__(handle, encoding="utf-8")
+        self._archive = archive
+        self._folder = folder
+        self._storages: dict[str, np.ndarray] = {}
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module == "torch" and name in _STORAGES:
+            return _StorageType(name)
+        known = {
+            ("collections", "OrderedDict"): OrderedDict,
+            ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+            ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
+        }
+        if (module, name) not in known:
+            raise _ForbiddenError(f"{module}.{name}")
+        return known[module, name]
+
+    def persistent_load(self, pid: tuple) -> np.ndarray:
+        _, kind, key, _, _ = pid
+        if key not in self._storages:
+            numbers = np.frombuffer(self._archive.read(f"{self._folder}data/{key}"), _STORAGES[kind.name])
+            if kind.name == "BFloat16Storage":
+                numbers = (numbers.astype(np.uint32) << 16).view(np.float32)
+            self._storages[key] = numbers
+        return self._storages[key]
+
+
+def _rebuild_tensor(storage: np.ndarray, offset: int, shape: tuple, stride: tuple, *_: Any) -> np.ndarray:
+    """Return a copy of the tensor that lies in ``storage``; one that reaches beyond it is an error."""
+    if len(shape) != len(stride) or min((offset, *shape, *stride), default=0) < 0:
+        raise ValueError(f"a tensor has shape {shape} and strides {stride}")
+    last = offset + sum((length - 1) * step for length, step in zip(shape, stride, strict=True))
+    if prod(shape) and (last >= len(storage) or prod(shape) > len(storage)):
+        raise ValueError(f"a tensor of shape {shape} reaches beyond its storage of {len(storage)} numbers")
+    if not prod(shape):
+        return np.empty(shape, storage.dtype)
+    return as_strided(storage[offset:], shape, [step * storage.itemsize for step in stride]).copy()
+
+
+def read_archive(path: str | Path) -> Any:
+    """Return what was saved: containers with numpy arrays in place of tensors.
+
+    Raises:
+        UserError: the file is missing, damaged, of the format before torch 1.6, or holds anything but tensors.
+    """
+    path = Path(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _load(path, archive)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); expected a PyTorch file") from error
+    except zipfile.BadZipFile as error:
+        raise UserError(
+            f"{path} is no file of torch 1.6 or newer, or damaged ({error}); load and save it there once more"
+        ) from error
+    except _ForbiddenError as error:
+        raise UserError(f"{path}: refused to load '{error}'; save the state_dict alone") from error
+    except UserError:
+        raise
+    except Exception as error:  # a damaged pickle can raise almost anything
+        raise UserError(f"{path} is damaged ({type(error).__name__}: {error})") from error
+
+
+def _load(path: Path, archive: zipfile.ZipFile) -> Any:
+    total = path.stat().st_size
+    for info in archive.infolist():
+        if info.compress_type != zipfile.ZIP_STORED or info.file_size > total:
+            raise UserError(f"{path}: its part {info.filename} is compressed, which torch.save never does")
+    index = next((name for name in archive.namelist() if name.endswith("data.pkl")), None)
+    if index is None or archive.getinfo(index).file_size > _MAX_PICKLE:
+        raise UserError(f"{path} has no data.pkl, or one that is too large; expected a file of torch.save")
+    with archive.open(index) as handle:
+        return _Unpickler(handle, archive, index.removesuffix("data.pkl")).load()
+
+
+def write_archive(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write float32 and int64 ``arrays`` as a state_dict that ``torch.load`` reads, with ``weights_only`` too."""
+    with atomic_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("archive/data.pkl", _pickle_index(arrays))
+        archive.writestr("archive/byteorder", "little")
+        for number, array in enumerate(arrays.values()):
+            archive.writestr(f"archive/data/{number}", np.ascontiguousarray(array).tobytes())
+        archive.writestr("archive/version", "3\n")
+
+
+def _pickle_index(arrays: Mapping[str, np.ndarray]) -> bytes:
+    ordered = b"ccollections\nOrderedDict\n)R"
+    storages = {np.dtype(kind): name for name, kind in _STORAGES.items() if name in ("FloatStorage", "LongStorage")}
+    parts = [b"\x80\x02", ordered, b"("]
+    for number, (name, array) in enumerate(arrays.items()):
+        steps = [size // array.itemsize for size in np.ascontiguousarray(array).strides] if array.ndim else []
+        storage = _tuple(
+            _text("storage"), f"ctorch\n{storages[array.dtype]}\n".encode(), _text(str(number)), _text("cpu"),
+            _integer(array.size),
+        )  # fmt: skip
+        shape = _tuple(*map(_integer, array.shape))
+        tensor = _tuple(storage + b"Q", _integer(0), shape, _tuple(*map(_integer, steps)), b"\x89", ordered)
+        parts += [_text(name), b"ctorch._utils\n_rebuild_tensor_v2\n", tensor, b"R"]
+    return b"".join([*parts, b"u."])
+
+
+def _text(text: str) -> bytes:
+    return b"X" + struct.pack("<I", len(text.encode())) + text.encode()
+
+
+def _integer(number: int) -> bytes:
+    return b"J" + struct.pack("<i", number) if number < 1 << 31 else b"\x8a\x08" + struct.pack("<q", number)
+
+
+def _tuple(*items: bytes) -> bytes:
+    return b"(" + b"".join(items) + b"t"

@@ -1,0 +1,58 @@
+"""Where class rows and their momentum live: in memory, or in files that are mapped into it (CPU only)."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import UserError
+
+STORAGES = ("memory", "mmap")
+
+
+class RowStorage:
+    """Makes large float32 arrays.
+
+    Mapped ones may be larger than the memory: the system writes what was not used lately to the disk and fetches it
+    back. Their files have no name, so that nothing is left of them when the process ends, however it ends.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """Take the folder of mapped arrays, which is made if need be; None for arrays in memory."""
+        self._folder = folder
+
+    def zeros(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Return a new array of zeros; of either kind, what nobody has touched takes no memory.
+
+        Raises:
+            UserError: the folder cannot be written, or its disk is too full.
+        """
+        size = 4 * prod(shape)
+        if not size:
+            return np.zeros(shape, np.float32)
+        # A step's rows lie anywhere: large pages are quick to look up, and what is beside them on a disk is no use.
+        if self._folder is None:
+            mapped = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            mapped.madvise(mmap.MADV_HUGEPAGE)
+        else:
+            mapped = self._map_file(self._folder, size)
+            mapped.madvise(mmap.MADV_RANDOM)
+        return np.frombuffer(mapped, np.float32).reshape(shape)
+
+    @staticmethod
+    def _map_file(folder: Path, size: int) -> mmap.mmap:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder) as file:
+                os.posix_fallocate(file.fileno(), 0, size)  # a full disk must not end the process later on
+                return mmap.mmap(file.fileno(), size)
+        except OSError as error:
+            raise UserError(
+                f"{folder} cannot hold a file of {size / 1e9:.2f} GB for class rows ({error.strerror}); "
+                "--fc7_storage_dir names another folder"
+            ) from error

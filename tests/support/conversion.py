@@ -1,0 +1,39 @@
+"""From a model as it was read to our network, and files that older programs wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from backbones.graph import NetworkGraph
+from interchange.adapt import Adaptation, adapt
+from interchange.model import ForeignModel
+from interchange.recognise import AUTO, Recognition, recognise
+from sample_config import network as NETWORKS
+
+_PARTS = {"prelu_gamma": "alpha", "moving_var": "moving_variance"}
+
+
+def bring_in(foreign: ForeignModel, wanted: str = AUTO) -> tuple[Recognition, Adaptation]:
+    """Return which network it is, and its arrays as ours."""
+    found = recognise(foreign.network, NETWORKS, wanted, foreign.source, foreign.config)
+    return found, adapt(found.network, found.pairs, foreign.network, foreign.arrays)
+
+
+def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:
+    """Return the largest difference relative to the largest value."""
+    return float(np.abs(actual - expected).max() / np.abs(expected).max())
+
+
+def write_variables(folder: Path, graph: NetworkGraph, arrays: dict[str, np.ndarray]) -> None:
+    """One folder per variable, with momentum beside it, as the port of 2020 wrote them."""
+    for name, spec in graph.parameters().items():
+        part = _PARTS.get(spec.kind, spec.kind)
+        node = name.removesuffix("_gamma" if spec.kind == "prelu_gamma" else f"_{spec.kind}")
+        if spec.fixed:
+            continue
+        for suffix, values in (("", arrays[name]), ("-momentum", np.full_like(arrays[name], 9))):
+            target = folder / f"{node}-{part}{suffix}"
+            target.mkdir(parents=True)
+            (target / "out").write_bytes(values.tobytes())

@@ -1,0 +1,75 @@
+"""A trained model through other programs' formats and on: to MXNet, back, fine-tuned, to ONNX, verified.
+
+``python tools/conversion_demo.py`` takes the model of ``make demo`` (trained on two ranks) and shows each command:
+OneFlow -> MXNet -> OneFlow, ten more steps on one rank, ONNX, and the verification of both files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from common.errors import UserError, run_command
+from engine.snapshot import find_newest
+from tools.demo import FACES, RUN, run
+
+STEPS = 10
+CONVERT = "tools/model_convert"
+
+
+def convert(snapshot: Path, folder: Path, steps: int) -> None:
+    """Run all commands on ``snapshot`` and write below ``folder``, which must not be there yet.
+
+    Raises:
+        UserError: a command failed; its own message stands above.
+    """
+    if (ROOT / folder).exists():
+        raise UserError(f"{folder} exists already; remove it or choose another --output_dir")
+    mxnet, back, tuned, onnx = folder / "mxnet" / "y1", folder / "from_mxnet", folder / "tuned", folder / "y1.onnx"
+    check = ("--check_bin", str(FACES / "orl.bin"))
+    run("OneFlow -> MXNet, class centres included", f"{CONVERT}/oneflow_2_mxnet.py", "--of_model_dir", str(snapshot),
+        "--mxnet_save_prefix", str(mxnet), "--mxnet_save_epoch", "0", "--fc7", "1", *check)  # fmt: skip
+    run("MXNet -> OneFlow", f"{CONVERT}/mxnet_2_oneflow.py", "--mxnet_load_prefix", str(mxnet), "--mxnet_load_epoch",
+        "0", "--of_model_dir", str(back), "--dataset", "orl", *check)  # fmt: skip
+    run(
+        f"fine-tune for {steps} steps, now on one rank", "insightface_train.py", "--dataset", "orl", "--network", "y1",
+        "--loss", "arcface", "--loss_m2", "0.3", "--lr", "0.005", "--train_iter", str(steps), "--device", "cpu",
+        "--device_num_per_node", "1", "--model_load_dir", str(back), "--models_root", str(tuned),
+        "--validation_interval", str(steps), "--log_dir", str(folder / "log"),
+    )  # fmt: skip
+    newest = find_newest(ROOT / tuned / RUN.name)
+    if newest is None:
+        raise UserError(f"training left no snapshot in {tuned}")
+    run(
+        "OneFlow -> ONNX",
+        "tools/oneflow2onnx.py",
+        "--model_load_dir",
+        str(newest.relative_to(ROOT)),
+        "--onnx_path",
+        str(onnx),
+        *check,
+    )
+    for title, model in (("the MXNet checkpoint", f"{mxnet},0"), ("the fine-tuned ONNX file", str(onnx))):
+        run(f"verify {title}", "insightface_val.py", "--model_load_dir", model, "--network", "y1", "--dataset", "orl",
+            "--device", "cpu", "--log_dir", str(folder / "log"))  # fmt: skip
+
+
+def main() -> None:
+    """Parse the command line and run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model_load_dir", default="", help="a y1 snapshot; default: the newest of make demo")
+    parser.add_argument("--output_dir", default="demo/conversion", help="the folder to write")
+    parser.add_argument("--train_iter", type=int, default=STEPS, help="steps of the fine-tuning")
+    args = parser.parse_args()
+    newest = Path(args.model_load_dir) if args.model_load_dir else find_newest(ROOT / RUN)
+    if newest is None:
+        raise UserError(f"{RUN} has no snapshot: run `make demo` first, or give --model_load_dir")
+    convert(newest, Path(args.output_dir), args.train_iter)
+
+
+if __name__ == "__main__":
+    run_command(main)

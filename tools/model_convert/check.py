@@ -1,0 +1,110 @@
+"""The closing check of every conversion: both sides embed the same images, and must agree."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from backbones.graph import NetworkGraph
+from common.errors import UserError
+from data.verification_set import load_verification_set
+from tools.model_convert.onnx_writer import write_onnx
+
+IMAGES = 16
+TOLERANCE = 1e-4  # of float32; relative to the largest value of the embeddings
+HALF_TOLERANCE = 2e-2  # of float16 weights
+Embed = Callable[[np.ndarray], np.ndarray]
+
+
+def load_images(network: NetworkGraph, bin_path: str = "") -> np.ndarray:
+    """Return 16 images, float32 [16, 3, S, S], 0..255: the first of a verification ``.bin``, or seeded noise.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    size = next(network.shapes[node.name][1] for node in network.nodes if node.op == "input")
+    if bin_path:
+        images = load_verification_set(Path(bin_path), Path(bin_path).stem, size, 0).images
+        return images[:IMAGES].astype(np.float32)
+    return np.random.default_rng(0).integers(0, 256, (IMAGES, 3, size, size)).astype(np.float32)
+
+
+def oneflow_embedder(network: NetworkGraph, arrays: Mapping[str, np.ndarray]) -> Embed:
+    """Return what embeds images as this project does."""
+    from backbones.module import Backbone
+    from ops import flow
+
+    backbone = Backbone(network, arrays).eval()
+
+    def embed(images: np.ndarray) -> np.ndarray:
+        with flow.no_grad():
+            return backbone(flow.tensor(images)).numpy()
+
+    return embed
+
+
+def onnx_embedder(model: bytes) -> Embed:
+    """Return what embeds images by onnxruntime. The model's own preprocessing applies."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda images: session.run(None, {name: images})[0]
+
+
+def graph_embedder(network: NetworkGraph, arrays: Mapping[str, np.ndarray]) -> Embed:
+    """Return what embeds images by onnxruntime, node by node as a foreign file describes them."""
+    return onnx_embedder(write_onnx(network, arrays, {}).SerializeToString())
+
+
+def has_mxnet() -> bool:
+    """Tell whether MXNet is installed."""
+    return importlib.util.find_spec("mxnet") is not None
+
+
+def mxnet_embedder(prefix: str | Path, epoch: int, size: int) -> Embed:
+    """Return what embeds images of ``size`` by MXNet's own ``load_checkpoint`` and ``Module``."""
+    os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")  # a line on stderr otherwise
+    import mxnet as mx
+
+    symbol, arguments, states = mx.model.load_checkpoint(str(prefix), epoch)
+    symbol = symbol.get_internals()["fc1_output"]
+    needed = {*symbol.list_arguments(), *symbol.list_auxiliary_states()}
+    arguments, states = (
+        {name: array.astype("float32") for name, array in arrays.items() if name in needed}
+        for arrays in (arguments, states)
+    )
+    module = mx.mod.Module(symbol, data_names=["data"], label_names=None, context=mx.cpu())
+    module.bind([("data", (IMAGES, 3, size, size))], for_training=False)
+    module.set_params(arguments, states)
+
+    def embed(images: np.ndarray) -> np.ndarray:
+        module.forward(mx.io.DataBatch([mx.nd.array(images)]), is_train=False)
+        return module.get_outputs()[0].asnumpy()
+
+    return embed
+
+
+def compare(images: np.ndarray, first: Embed, second: Embed) -> tuple[float, float]:
+    """Return the largest difference, relative to the largest embedding value, and the smallest cosine."""
+    a, b = (embed(images).astype(np.float64) for embed in (first, second))
+    if a.shape != b.shape or not np.isfinite(a).all() or not np.isfinite(b).all():
+        return float("inf"), -1.0
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return float(np.abs(a - b).max() / np.abs(a).max()), float((np.sum(a * b, axis=1) / norms).min())
+
+
+def require_agreement(target: str, difference: float, cosine: float, sides: str, tolerance: float = TOLERANCE) -> None:
+    """Print what was measured.
+
+    Raises:
+        UserError: it is above ``tolerance``; ``target`` is then not to be written.
+    """
+    figures = f"largest relative difference {difference:.2e}, smallest cosine {cosine:.7f}"
+    print(f"check on {IMAGES} images: {figures} ({sides})")
+    if not difference <= tolerance:
+        raise UserError(f"{target} is not written: {sides} would differ by more than {tolerance:g}")

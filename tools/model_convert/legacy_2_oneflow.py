@@ -1,0 +1,38 @@
+"""Make a snapshot of one that an older OneFlow port wrote: ``--legacy_dir OLD --of_model_dir DIR``.
+
+Reads folders with one folder per variable (``conv0-weight/out``, raw float32) and what ``flow.save`` writes, such as
+the models of arcface_oneflow. Momentum stays behind.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from common.errors import UserError, run_command
+from engine.config import load_tables
+from engine.models import model_file
+from interchange.oneflow_folders import is_oneflow_folder, read_oneflow_folder
+from tools.model_convert.check import graph_embedder
+from tools.model_convert.into_snapshot import make_parser, make_snapshot, require_free
+
+
+def main() -> None:
+    """Read the folder and hand it on."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--legacy_dir", required=True, help="the folder to read")
+    args = parser.parse_args()
+    require_free(args)
+    if not is_oneflow_folder(args.legacy_dir):
+        raise UserError(f"--legacy_dir {args.legacy_dir} has neither pickled_data nor folders like conv0-weight")
+    foreign = read_oneflow_folder(args.legacy_dir, load_tables().network)
+    make_snapshot(
+        args, foreign, lambda model, _: ("onnxruntime", graph_embedder(model.network, model.arrays)),
+        "oneflow folder", model_file(args.legacy_dir),
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,56 @@
+"""Make a snapshot of an MXNet checkpoint: ``--mxnet_load_prefix P --mxnet_load_epoch N --of_model_dir DIR``.
+
+Reads ``P-symbol.json`` and ``P-000N.params`` of InsightFace's networks, float32 or float16, with fc7 in one piece, in
+shards or without. With fc7 the snapshot trains on by ``--model_load_dir``, without it by ``--pretrained``. MXNet is not
+needed; where it is installed, it embeds the same images for the closing check.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from common.errors import UserError, run_command
+from interchange.model import ForeignModel
+from interchange.mxnet_checkpoint import checkpoint_paths, read_checkpoint
+from tools.model_convert.check import Embed, graph_embedder, has_mxnet, mxnet_embedder
+from tools.model_convert.into_snapshot import make_parser, make_snapshot, require_free
+
+
+def cut_rows(foreign: ForeignModel, classes: int) -> None:
+    """Leave out the rows of fc7 after the first ``classes``.
+
+    Raises:
+        UserError: there are fewer.
+    """
+    for name, array in foreign.head.items():
+        if classes > len(array):
+            raise UserError(f"--num_classes {classes}: {foreign.source} has {len(array)} rows of {name}")
+        foreign.head[name] = array[:classes]
+
+
+def main() -> None:
+    """Read the checkpoint and hand it on."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--mxnet_load_prefix", "-mx_load_prefix", required=True, help="path up to -symbol.json")
+    parser.add_argument("--mxnet_load_epoch", "-mx_load_epoch", type=int, default=0, help="number in the .params name")
+    parser.add_argument("--num_classes", type=int, default=0, help="rows of fc7 to keep: shards may end in padding")
+    args = parser.parse_args()
+    prefix, epoch = args.mxnet_load_prefix, args.mxnet_load_epoch
+    require_free(args)
+    foreign = read_checkpoint(prefix, epoch)
+    if args.num_classes:
+        cut_rows(foreign, args.num_classes)
+
+    def run(foreign: ForeignModel, size: int) -> tuple[str, Embed]:
+        if has_mxnet():
+            return "MXNet", mxnet_embedder(prefix, epoch, size)
+        return "the symbol in onnxruntime", graph_embedder(foreign.network, foreign.arrays)
+
+    make_snapshot(args, foreign, run, "mxnet", checkpoint_paths(prefix, epoch)[1])
+
+
+if __name__ == "__main__":
+    run_command(main)

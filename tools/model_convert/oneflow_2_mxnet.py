@@ -1,0 +1,83 @@
+"""Make an MXNet checkpoint of a snapshot: ``--of_model_dir DIR --mxnet_save_prefix P --mxnet_save_epoch 0``.
+
+Writes ``P-symbol.json`` and ``P-0000.params``, which ``mx.model.load_checkpoint`` and ``Module`` run, under
+InsightFace's names, preprocessing inside; output ``fc1``. ``--fc7 1`` adds the class centres and the output ``fc7``.
+MXNet is not needed; where it is installed, it embeds the same images for the closing check.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from backbones import build_graph
+from common.errors import UserError, run_command
+from common.files import atomic_file
+from engine.options import parse_bool
+from engine.snapshot import Snapshot
+from interchange.mxnet_checkpoint import checkpoint_paths, read_checkpoint, write_checkpoint
+from tools.model_convert.check import (
+    compare,
+    graph_embedder,
+    has_mxnet,
+    load_images,
+    mxnet_embedder,
+    oneflow_embedder,
+    require_agreement,
+)
+
+
+def read_head(snapshot: Snapshot) -> dict[str, np.ndarray]:
+    """Return ``fc7_weight`` and, if there is one, ``fc7_bias``.
+
+    Raises:
+        UserError: there are no class rows, or several for each class.
+    """
+    if not snapshot.is_full:
+        raise UserError(f"--fc7 1: {snapshot.path} is a backbone-only snapshot: it has no class rows")
+    facts = snapshot.about["fc7"]
+    if facts.get("num_subcenters", 1) != 1:
+        raise UserError(f"--fc7 1: {snapshot.path} has {facts['num_subcenters']} centres per class; MXNet knows one")
+    rows = snapshot.head_rows(0, facts["num_classes"])
+    return {name: rows[name] for name in ("fc7_weight", "fc7_bias") if name in rows}
+
+
+def main() -> None:
+    """Write beside the target, compare, move into place."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--of_model_dir", "-of", required=True, help="the snapshot")
+    parser.add_argument("--mxnet_save_prefix", "-mx_save_prefix", required=True, help="path up to -symbol.json")
+    parser.add_argument("--mxnet_save_epoch", "-mx_save_epoch", type=int, default=0, help="number in the .params name")
+    parser.add_argument("--fc7", type=parse_bool, nargs="?", const=True, default=False, help="with the class centres")
+    parser.add_argument("--check_bin", default="", help="verification .bin whose images the check takes, else noise")
+    args = parser.parse_args()
+    snapshot = Snapshot.open(args.of_model_dir)
+    network, arrays = build_graph(snapshot.about["config"]), snapshot.backbone()
+    head = read_head(snapshot) if args.fc7 else {}
+    targets = checkpoint_paths(args.mxnet_save_prefix, args.mxnet_save_epoch)
+    images = load_images(network, args.check_bin)
+    with tempfile.TemporaryDirectory() as folder:
+        trial = Path(folder) / "model"
+        files = write_checkpoint(trial, args.mxnet_save_epoch, network, arrays, head)
+        if has_mxnet():
+            name, theirs = "MXNet", mxnet_embedder(trial, args.mxnet_save_epoch, images.shape[-1])
+        else:
+            foreign = read_checkpoint(trial, args.mxnet_save_epoch)
+            name, theirs = "the symbol in onnxruntime", graph_embedder(foreign.network, foreign.arrays)
+        ours = oneflow_embedder(network, arrays)
+        require_agreement(str(targets[1]), *compare(images, ours, theirs), f"OneFlow and {name}")
+        for file, target in zip(reversed(files), reversed(targets), strict=True):
+            with atomic_file(target) as handle, open(file, "rb") as source:
+                while block := source.read(1 << 22):
+                    handle.write(block)
+    print(f"{targets[0]} and {targets[1].name}: outputs fc1{' and fc7' * bool(head)}")
+
+
+if __name__ == "__main__":
+    run_command(main)

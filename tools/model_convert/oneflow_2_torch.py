@@ -1,0 +1,53 @@
+"""Make a PyTorch state dict of a snapshot: ``--of_model_dir DIR --torch_path backbone.pth`` (or ``.safetensors``).
+
+For arcface_torch's iresnet and MobileFaceNet, which ``load_state_dict`` it; images go in as (x - 127.5) / 127.5. The
+file is read back and embeds the same images for the closing check.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from backbones import build_graph
+from common.errors import UserError, run_command
+from engine.config import load_tables
+from engine.snapshot import Snapshot
+from interchange.torch_state import SUFFIXES, read_torch, write_torch
+from tools.model_convert.check import compare, graph_embedder, load_images, oneflow_embedder, require_agreement
+
+
+def main() -> None:
+    """Write beside the target, read back, compare, move into place."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--of_model_dir", "-of", required=True, help="the snapshot")
+    parser.add_argument("--torch_path", required=True, help="the file to write")
+    parser.add_argument("--check_bin", default="", help="verification .bin whose images the check takes, else noise")
+    args = parser.parse_args()
+    target = Path(args.torch_path)
+    if target.suffix not in SUFFIXES:
+        raise UserError(f"--torch_path {target}: the name ends in one of {', '.join(SUFFIXES)}")
+    snapshot = Snapshot.open(args.of_model_dir)
+    network, arrays = build_graph(snapshot.about["config"]), snapshot.backbone()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        trial = Path(folder) / target.name
+        for note in write_torch(trial, network, arrays):
+            print(f"  {note}")
+        written = read_torch(trial, load_tables().network)
+        images = load_images(network, args.check_bin)
+        agreement = compare(
+            images, oneflow_embedder(network, arrays), graph_embedder(written.network, written.arrays)
+        )  # fmt: skip
+        require_agreement(str(target), *agreement, "OneFlow and the state dict")
+        os.replace(trial, target)
+    print(f"{target}: state dict for arcface_torch, preprocessing (x - 127.5) / 127.5 outside")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,35 @@
+"""Make a snapshot of a PyTorch state dict: ``--torch_path backbone.pth --of_model_dir DIR``.
+
+Reads ``.pth`` files (torch 1.6 and newer) and safetensors of arcface_torch's iresnet and MobileFaceNet, without PyTorch
+and without running what a pickle asks for. The snapshot starts a run by ``--pretrained``.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from common.errors import run_command
+from engine.config import load_tables
+from interchange.torch_state import read_torch
+from tools.model_convert.check import graph_embedder
+from tools.model_convert.into_snapshot import make_parser, make_snapshot, require_free
+
+
+def main() -> None:
+    """Read the file and hand it on."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--torch_path", required=True, help="the .pth or .safetensors file to read")
+    args = parser.parse_args()
+    require_free(args)
+    foreign = read_torch(args.torch_path, load_tables().network)
+    make_snapshot(
+        args, foreign, lambda model, _: ("onnxruntime", graph_embedder(model.network, model.arrays)),
+        "torch", Path(args.torch_path),
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    run_command(main)
