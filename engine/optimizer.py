@@ -17,6 +17,7 @@ from engine.moments import MOMENTS
 from engine.world import local_view
 from ops import flow
 from ops.base_head import Head
+from ops.row_bank import Where, set_rows
 from ops.update_rules import AdamWRule, MomentumRule
 
 Moments = dict[str, dict[str, np.ndarray]]
@@ -96,13 +97,18 @@ class Optimizer:
         return read
 
     def load_moments(self, moments: Mapping[str, Mapping[str, np.ndarray]]) -> None:
-        """Set this rank's moments; ``moments`` is like what ``read_moments`` returns."""
-        for kind, own in self._moments.items():
-            for name, tensor in own.items():
-                tensor.copy_(flow.tensor(moments[kind][name], device=tensor.device))
-            for name, bank in self._banks.items():
-                load = bank.load_momentum if kind == "momentum" else bank.load_variance
-                load(moments[kind][name])
+        """Set this rank's moments; ``moments`` is like what ``read_moments`` returns, or a part of it."""
+        for kind, own in moments.items():
+            for name, array in own.items():
+                self.load_rows(kind, name, slice(None), array)
+
+    def load_rows(self, kind: str, name: str, where: Where, rows: np.ndarray) -> None:
+        """Set the moments of one kind of some rows of a parameter."""
+        if name in self._banks:
+            bank = self._banks[name]
+            (bank.load_momentum if kind == "momentum" else bank.load_variance)(rows, where)
+        else:
+            set_rows(self._moments[kind][name], where, rows)
 
 
 def _lr_mult(name: str, config: Mapping[str, Any]) -> float:

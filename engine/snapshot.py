@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ MANIFEST = "snapshot.json"
 FORMAT = "insightface-oneflow-snapshot"
 VERSION = 1
 _NAME = re.compile(r"snapshot_(\d+)$")
-_BLOCK = 1 << 16  # class rows that are read at a time where some of them are wanted
+_BLOCK = 1 << 14  # class rows that are read at a time where all of them may not fit the memory
 _NEEDED = ("config", "files")
 _NEEDED_TO_RESUME = ("step", "position", "highest_accuracy", "fc7")
 
@@ -145,7 +145,10 @@ class Snapshot:
         return {kind: self._load(f"{kind}.safetensors") for kind in kinds}
 
     def head_rows(self, start: int, stop: int) -> dict[str, np.ndarray]:
-        """Return the class rows ``start``..``stop``-1 of every array of the head, from however many shards."""
+        """Return the class rows ``start``..``stop``-1 of every array of the head, from however many shards.
+
+        All of them may not fit the memory: ``head_pieces`` reads them in turn.
+        """
         shards = self.about["fc7"]["shards"]
         # An empty range (a rank with padding only) still has names and widths: those of the first shard.
         wanted = [s for s in shards if max(start, s["rows"][0]) < min(stop, s["rows"][1])] or shards[:1]
@@ -157,18 +160,21 @@ class Snapshot:
             with safe_open(self.path / shard["file"], framework="numpy") as file:
                 for name in file.keys():  # noqa: SIM118 (not a dict)
                     pieces.setdefault(name, []).append(file.get_slice(name)[low - first : high - first])
-        return {name: np.concatenate(rows) for name, rows in pieces.items()}
+        return {name: rows[0] if len(rows) == 1 else np.concatenate(rows) for name, rows in pieces.items()}
 
-    def head_classes(self, classes: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the rows of ``classes``, int64 [N] in any order, of every array of the head."""
-        taken = {name: np.empty((len(classes), *a.shape[1:]), a.dtype) for name, a in self.head_rows(0, 0).items()}
-        for start in range(0, self.about["fc7"]["num_classes"], _BLOCK):
-            stop = min(start + _BLOCK, self.about["fc7"]["num_classes"])
-            places = np.flatnonzero((classes >= start) & (classes < stop))
+    def head_pieces(self, classes: np.ndarray) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        """Yield the rows of ``classes`` of every array of the head, a part of them at a time.
+
+        With each part comes where its rows stand in ``classes`` (int64 [N], in any order): int64.
+        """
+        order = np.argsort(classes, kind="stable")
+        edges = np.arange(0, self.about["fc7"]["num_classes"] + _BLOCK, _BLOCK)
+        for places in np.split(order, np.searchsorted(classes[order], edges)):
             if len(places):
-                for name, rows in self.head_rows(start, stop).items():
-                    taken[name][places] = rows[classes[places] - start]
-        return taken
+                wanted = classes[places]
+                rows = self.head_rows(int(wanted[0]), int(wanted[-1]) + 1)
+                is_whole = wanted[-1] - wanted[0] + 1 == len(wanted)
+                yield places, rows if is_whole else {n: array[wanted - wanted[0]] for n, array in rows.items()}
 
     def _load(self, name: str) -> dict[str, np.ndarray]:
         if name not in self.about["files"]:

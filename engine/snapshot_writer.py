@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import save_file
 
 from common.errors import UserError
 from common.files import sync_path
-from engine.snapshot import FORMAT, MANIFEST, VERSION, HeadShard, checksum
+from engine.array_file import save_file
+from engine.snapshot import FORMAT, MANIFEST, VERSION, HeadShard
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -142,11 +141,10 @@ def _complete(path: Path, building: Path, contents: Contents) -> None:
 def _save(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Write a file and return its size and checksum."""
     try:
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
-        path.chmod(0o644)  # the library makes it private
+        digest = save_file(arrays, path)
         sync_path(path)
-        return {"bytes": path.stat().st_size, "sha256": checksum(path)}
-    except (OSError, SafetensorError) as error:
+        return {"bytes": path.stat().st_size, "sha256": digest}
+    except OSError as error:
         raise _failure(path, error) from error
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,10 @@ from common.errors import UserError
 from engine.label_map import LabelMap
 from engine.snapshot import HeadShard, Snapshot
 from engine.world import World, local_view
-from ops import flow
 from ops.base_head import Head
+from ops.row_bank import Where, set_rows
+
+SetRows = Callable[[str, str, Where, np.ndarray], None]  # kind of moment, parameter, which rows, what they become
 
 
 def average_statistics(backbone: Backbone, world: World) -> None:
@@ -69,15 +71,16 @@ def read_head(
 
 
 def load_head(
-    head: Head, snapshot: Snapshot, kinds: Sequence[str] = (), label_map: LabelMap | None = None
-) -> dict[str, dict[str, np.ndarray]]:
-    """Fill this rank's class rows from the snapshot, whatever number of shards it has.
+    head: Head,
+    snapshot: Snapshot,
+    label_map: LabelMap | None = None,
+    kinds: Sequence[str] = (),
+    load_moments: SetRows | None = None,
+) -> None:
+    """Fill this rank's class rows from the snapshot, whatever number of shards it has, a part of them at a time.
 
-    Returns:
-        The rows' moments by kind, of those in ``kinds``, and name.
-
-    Classes that the snapshot does not have keep their initial rows, without moments: those above its number of classes,
-    or with a label map those that it does not name.
+    The moments of ``kinds`` go to ``load_moments``. Classes that the snapshot does not have keep their initial rows,
+    without moments: those above its number of classes, or with a label map those that it does not name.
 
     Raises:
         UserError: the snapshot is of more classes, another number of sub-centers, embedding length or loss family, or
@@ -89,26 +92,26 @@ def load_head(
     for key, value in {"emb_size": int(head.weight.shape[1]), "num_subcenters": head.centres}.items():
         if about[key] != value:
             raise UserError(f"{snapshot.path} has {key}={about[key]}, this run {value}; try --pretrained")
-    places, rows = _read_rows(head, snapshot, label_map)
-    moments: dict[str, dict[str, np.ndarray]] = {kind: {} for kind in kinds}
-    for name, parameter in head.named_parameters():
-        key = f"fc7_{name}"
-        if key not in rows:
-            raise UserError(f"{snapshot.path} has no {key}: it was trained with another loss; try --pretrained")
-        local = local_view(parameter)
-        shape = tuple(local.shape)
-        if len(places):
-            own = flow.tensor(rows[key].reshape(-1, *shape[1:]), device=local.device)
-            are_first = places[-1] == len(places) - 1  # a slice is much faster
-            local[slice(len(places)) if are_first else flow.tensor(places, device=local.device)] = own
-        for kind in kinds:
-            moments[kind][key] = np.zeros(shape, np.float32)
-            moments[kind][key][places] = rows[f"{key}_{kind}"].reshape(-1, *shape[1:])
-    return moments
+    found = snapshot.head_rows(0, 0)
+    parameters = {f"fc7_{name}": local_view(parameter) for name, parameter in head.named_parameters()}
+    for name in parameters:
+        if name not in found:
+            raise UserError(f"{snapshot.path} has no {name}: it was trained with another loss; try --pretrained")
+    own, sources = _find_sources(head, snapshot, label_map)
+    for places, rows in snapshot.head_pieces(sources):
+        targets = (own[places][:, None] * head.centres + np.arange(head.centres)).reshape(-1)
+        first, count = int(targets[0]), len(targets)
+        # A slice is much faster.
+        where = slice(first, first + count) if np.array_equal(targets, np.arange(first, first + count)) else targets
+        for name, local in parameters.items():
+            shape = (-1, *local.shape[1:])
+            set_rows(local, where, rows[name].reshape(shape))
+            for kind in kinds:
+                load_moments(kind, name, where, rows[f"{name}_{kind}"].reshape(shape))
 
 
-def _read_rows(head: Head, snapshot: Snapshot, label_map: LabelMap | None) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Return which of this rank's rows are in the snapshot, int64 ascending, and what is there, by class."""
+def _find_sources(head: Head, snapshot: Snapshot, label_map: LabelMap | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return which of this rank's classes are in the snapshot, counted from its first, and as which: both int64."""
     old, new = snapshot.about["fc7"]["num_classes"], head.shards.num_classes
     start, stop = head.shards.real_rows(head.shard)
     if label_map is None:
@@ -117,14 +120,12 @@ def _read_rows(head: Head, snapshot: Snapshot, label_map: LabelMap | None) -> tu
                 f"{snapshot.path} has num_classes={old}, this run {new}: classes can be added, not taken away; try "
                 "--label_map or --pretrained"
             )
-        rows = snapshot.head_rows(min(start, old), min(stop, old))
-        classes = np.arange(min(stop, old) - min(start, old))
-    else:
-        label_map.check_sizes(old, new)
-        sources = label_map.find_sources(start, stop)
-        classes = np.flatnonzero(sources >= 0)
-        rows = snapshot.head_classes(sources[classes])
-    return (classes[:, None] * head.centres + np.arange(head.centres)).reshape(-1), rows
+        sources = np.arange(min(start, old), min(stop, old))
+        return sources - start, sources
+    label_map.check_sizes(old, new)
+    sources = label_map.find_sources(start, stop)
+    own = np.flatnonzero(sources >= 0)
+    return own, sources[own]
 
 
 def _by_class(array: np.ndarray, head: Head) -> np.ndarray:

@@ -173,7 +173,7 @@ def _train(config: EasyDict, reporter: RankReporter) -> None:
     if config.pretrained:
         backbone.load_arrays(read_pretrained(config.pretrained, backbone.network))
         if label_map is not None:
-            load_head(head, Snapshot.open(config.pretrained), label_map=label_map)
+            load_head(head, Snapshot.open(config.pretrained), label_map)
     backbone = backbone.to_global(world.placement, flow.sbp.broadcast)
     log_dir = run_directory(config, config.log_dir)
     trainer = Trainer(

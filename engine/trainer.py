@@ -224,8 +224,8 @@ class Trainer:
         self._highest = about["highest_accuracy"]
         load_backbone(self.backbone, snapshot)
         self.head.loss.load_state(about["fc7"].get("loss_state", {}))
-        own = load_head(self.head, snapshot, MOMENTS[snapshot.optimizer["name"]], label_map)
-        moments = {kind: {**arrays, **own[kind]} for kind, arrays in snapshot.moments().items()}
-        self._train_step.load_state(snapshot.optimizer, moments)
+        self._train_step.load_state(snapshot.optimizer, snapshot.moments())
+        kinds = MOMENTS[snapshot.optimizer["name"]]
+        load_head(self.head, snapshot, label_map, kinds, self.optimizer.load_rows)
         if label_map is None:
             self._saved_step = self.step

@@ -15,6 +15,8 @@ from ops.row_storage import RowStorage
 from ops.rows_in_place import ReferencedRows
 from ops.update_rules import AdamWRule, MomentumRule
 
+Where = slice | np.ndarray  # rows: of one step, or int64 numbers
+
 _CHUNK_BYTES = 1 << 18  # of one array; the update's three then fit a core's cache
 
 
@@ -47,14 +49,21 @@ class RowBank(Protocol):
     def view_momentum(self) -> np.ndarray:
         """Return the momentum [N, ...] itself, not a copy, where the memory can be read: the next update changes it."""
 
-    def load_momentum(self, array: np.ndarray) -> None:
-        """Set the momentum of all rows."""
+    def load_momentum(self, array: np.ndarray, where: Where = slice(None)) -> None:
+        """Set the momentum of all rows, or of some."""
 
     def view_variance(self) -> np.ndarray:
         """Return the variance [N, ...] as ``view_momentum`` does the momentum."""
 
-    def load_variance(self, array: np.ndarray) -> None:
-        """Set the variance of all rows."""
+    def load_variance(self, array: np.ndarray, where: Where = slice(None)) -> None:
+        """Set the variance of all rows, or of some."""
+
+
+def set_rows(tensor: flow.Tensor, where: Where, rows: np.ndarray) -> None:
+    """Set rows of a local tensor without gradient, on any device."""
+    if isinstance(where, np.ndarray):
+        where = flow.tensor(where, device=tensor.device)
+    tensor[where] = flow.tensor(rows, device=tensor.device)
 
 
 def make_row_bank(tensor: flow.Tensor, storage: RowStorage | None = None) -> RowBank:
@@ -145,9 +154,9 @@ class HostRows:
         """See ``RowBank``."""
         return self._momentum
 
-    def load_momentum(self, array: np.ndarray) -> None:
+    def load_momentum(self, array: np.ndarray, where: Where = slice(None)) -> None:
         """See ``RowBank``."""
-        self._momentum[:] = array
+        self._momentum[where] = array
 
     def view_variance(self) -> np.ndarray:
         """See ``RowBank``."""
@@ -155,9 +164,9 @@ class HostRows:
             self._variance = self._storage.zeros(tuple(self._tensor.shape))
         return self._variance
 
-    def load_variance(self, array: np.ndarray) -> None:
+    def load_variance(self, array: np.ndarray, where: Where = slice(None)) -> None:
         """See ``RowBank``."""
-        self.view_variance()[:] = array
+        self.view_variance()[where] = array
 
 
 class RowsInPlace(HostRows):
@@ -241,17 +250,17 @@ class DeviceRows:
         """See ``RowBank``."""
         return self._momentum.numpy()
 
-    def load_momentum(self, array: np.ndarray) -> None:
+    def load_momentum(self, array: np.ndarray, where: Where = slice(None)) -> None:
         """See ``RowBank``."""
-        self._momentum.copy_(flow.tensor(array, device=self._momentum.device))
+        set_rows(self._momentum, where, array)
 
     def view_variance(self) -> np.ndarray:
         """See ``RowBank``."""
         return self._find_variance().numpy()
 
-    def load_variance(self, array: np.ndarray) -> None:
+    def load_variance(self, array: np.ndarray, where: Where = slice(None)) -> None:
         """See ``RowBank``."""
-        self._find_variance().copy_(flow.tensor(array, device=self._rows.device))
+        set_rows(self._find_variance(), where, array)
 
     def _find_variance(self) -> flow.Tensor:
         if self._variance is None:

@@ -116,11 +116,11 @@ def test_a_failure_while_writing_leaves_nothing_new(
         write(path, step=4)
     save_file = module.save_file
 
-    def run_full(arrays: dict[str, np.ndarray], target: Path) -> None:
+    def run_full(arrays: dict[str, np.ndarray], target: Path) -> str:
         if failing in target.name:
             target.write_bytes(b"half")
             raise OSError(errno.ENOSPC, "No space left on device")
-        save_file(arrays, target)
+        return save_file(arrays, target)
 
     monkeypatch.setattr(module, "save_file", run_full)
     with pytest.raises(UserError, match=f"{failing}.safetensors cannot be written .*No space left"):

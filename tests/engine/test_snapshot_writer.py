@@ -35,9 +35,9 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Writing stops before its first file until this is set."""
     event, save = threading.Event(), module.save_file
 
-    def save_after(*args: object) -> None:
+    def save_after(*args: object) -> str:
         assert event.wait(20)
-        save(*args)
+        return save(*args)
 
     monkeypatch.setattr(module, "save_file", save_after)
     return event
