@@ -12,7 +12,7 @@ from benchmarks.contestants import PEERS_PYTHON, Contestant
 from benchmarks.rounds import Measured
 
 OURS, LIMIT = "ours", "limit"
-_SPARE = 1.15  # what else a contestant takes
+_SPARE, _PROCESS = 1.05, 10**9  # what else a contestant takes
 CONTESTANTS = (
     Contestant(OURS, "ours_head_worker", "float32"),
     Contestant("torch", "torch_head_worker", "float32", PEERS_PYTHON),
@@ -68,7 +68,7 @@ def fit_memory(contestants: Sequence[Contestant], job: dict[str, Any], free: int
 
     Where Partial FC does not fit we keep the rows in mapped files (which ``job`` then says), and the others stay away.
     """
-    if needed_bytes(job) * _SPARE < free:
+    if needed_bytes(job) * _SPARE + _PROCESS < free:
         return list(contestants), []
     reason = f"rows and momentum need {needed_bytes(job) / 1e9:.1f} GB and {free / 1e9:.1f} GB are free"
     if job["sample_ratio"] == 1:

@@ -56,12 +56,12 @@ def test_rows_compare_with_us_and_with_the_limit():
 def test_who_does_not_fit_the_memory_stays_away():
     job = {"num_classes": 1000, "emb_size": 10, "sample_ratio": 0.5, "storage": "memory"}
     assert needed_bytes(job) == 100_000
-    assert fit_memory(CONTESTANTS, job, 200_000) == (list(CONTESTANTS), []) and job["storage"] == "memory"
-    taking_part, remarks = fit_memory(CONTESTANTS, job, 100_000)
+    assert fit_memory(CONTESTANTS, job, 10**9 + 200_000) == (list(CONTESTANTS), []) and job["storage"] == "memory"
+    taking_part, remarks = fit_memory(CONTESTANTS, job, 10**9 + 100_000)
     assert [contestant.name for contestant in taking_part] == ["ours"] and job["storage"] == "mmap"
     assert [remark.split(":")[0] for remark in remarks] == ["ours in mapped files", "not measured", "not measured"]
     whole = {**job, "sample_ratio": 1, "storage": "memory"}
-    assert fit_memory(CONTESTANTS, whole, 100_000)[0] == [] and whole["storage"] == "memory"
+    assert fit_memory(CONTESTANTS, whole, 10**9 + 100_000)[0] == [] and whole["storage"] == "memory"
 
 
 @pytest.mark.slow
