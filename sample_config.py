@@ -29,6 +29,7 @@ config.loss_m2 = 0.0
 config.loss_m3 = 0.0
 config.loss_h = 0.333
 config.loss_t_alpha = 0.01
+config.loss_b = 1.0
 config.loss_lambda_base = 1000.0
 config.loss_lambda_gamma = 0.12
 config.loss_lambda_power = 1.0
@@ -42,6 +43,7 @@ config.fc7_no_bias = False
 config.data_rand_mirror = True
 config.data_shift = 0.0
 config.data_zoom = 0.0
+config.ce_loss = True
 config.val_targets = ["lfw", "cfp_fp", "agedb_30"]
 config.ckpt_embedding = False
 
@@ -142,6 +144,9 @@ loss.combined = edict(loss_name="margin_softmax", loss_m1=1.0, loss_m2=0.3, loss
 loss.sphereface = edict(loss_name="sphereface", loss_m1=4.0)
 loss.curricularface = edict(loss_name="curricularface", loss_m2=0.5)
 loss.adaface = edict(loss_name="adaface", loss_m3=0.4)
+# The loss types 6 and 7 of train_softmax.py.
+loss.intra = edict(loss_name="intra", loss_m2=0.5)
+loss.inter = edict(loss_name="inter", loss_m2=0.5)
 
 # ---------------------------------------------------------------- defaults of a run
 default = edict()

@@ -59,7 +59,7 @@ class HeadTrainGraph(Graph):
 
     def build(self, *head_inputs: flow.Tensor) -> tuple[flow.Tensor, ...]:
         """Return (loss, *gradients)."""
-        loss, _ = self.head(self.table(), *head_inputs)
+        loss, *_ = self.head(self.table(), *head_inputs)
         flow._oneflow_internal.nn.graph.AddTensorAsGraphLoss(loss)
         trained = [p.lazy_origin for p in self.table.parameters()] + self.head.find_trained(*head_inputs)
         gradients = flow.autograd.grad([loss], trained)

@@ -12,13 +12,10 @@ import numpy as np
 
 from common.errors import UserError
 from data.augment import Augmentation
+from data.batch_reader import BatchReader
 from data.sampler import SampleStream
 from data.source import ImageSource
-from data.worker import fill_batch, list_planes
-from data.worker_team import WorkerTeam
 
-_BATCHES_AHEAD = 2  # per worker: one being decoded, one ready
-_BATCHES_LENT = 2  # a step may still be running when its loss is known, but not when the loss of the next one is
 _IMAGES_PLANNED = 2048  # at once, because NumPy takes as long for short arrays as for longer ones
 
 
@@ -44,9 +41,12 @@ class Batch:
 
 @dataclass(frozen=True)
 class _Plan:
-    """A batch before it is read, and what ``fill_batch`` needs to read it."""
+    """A batch before it is asked for: what ``BatchReader.ask`` takes, and the rest of ``Batch``."""
 
-    batch: Batch
+    step: int
+    epoch: int
+    position: int
+    labels: np.ndarray
     locations: np.ndarray
     draws: np.ndarray
 
@@ -102,18 +102,10 @@ class BatchLoader:
         self._augmentation = augmentation
         position = start_step * global_batch_size if start_position is None else start_position
         self._origin = position - start_step * global_batch_size
-        num_slots = num_workers * _BATCHES_AHEAD + _BATCHES_LENT
-        shape = (num_slots, self._batch_size, 3, source.image_size, source.image_size)
         self._plans = self._make_plans(start_step)
-        self._submitted: deque[_Plan] = deque()
-        self._team: WorkerTeam | None = None
-        if num_workers > 0:
-            self._team = WorkerTeam(source, num_workers, shape)
-            self._slots = self._team.slots
-            self._submit_all()
-        else:
-            self._slots = np.empty(shape, np.uint8)
-            self._planes = list_planes(self._slots)
+        self._asked: deque[Batch] = deque()
+        self._reader = BatchReader(source, self._batch_size, num_workers)
+        self._ask()
 
     def __iter__(self) -> Iterator[Batch]:
         return self
@@ -121,7 +113,9 @@ class BatchLoader:
     def __next__(self) -> Batch:
         start = time.perf_counter()
         try:
-            batch = self._decode() if self._team is None else self._collect()
+            self._ask()
+            batch = self._asked.popleft()
+            self._reader.collect()
         except BaseException:
             self.close()
             raise
@@ -136,8 +130,7 @@ class BatchLoader:
 
     def close(self) -> None:
         """Stop the workers. Closing twice does no harm."""
-        if self._team is not None:
-            self._team.close()
+        self._reader.close()
 
     def _make_plans(self, start_step: int) -> Iterator[_Plan]:
         """Yield the plans of all batches from ``start_step`` on; the work is done for many images at once."""
@@ -151,25 +144,12 @@ class BatchLoader:
             draws = self._augmentation.draw(self._stream.seed, epochs, indices)
             for i, (begin, first) in enumerate(zip(begins, firsts, strict=True)):
                 own = slice(i * size, (i + 1) * size)
-                images = self._slots[(start + i) % len(self._slots)]
-                batch = Batch(start + i, begin // self._stream.num_images, first, images, labels[own])
-                yield _Plan(batch, locations[own], draws[own])
+                epoch = begin // self._stream.num_images
+                yield _Plan(start + i, epoch, first, labels[own], locations[own], draws[own])
 
-    def _decode(self) -> Batch:
-        plan = next(self._plans)
-        planes = self._planes[plan.batch.step % len(self._slots)]
-        fill_batch(self._source, plan.locations, plan.draws, planes)
-        return plan.batch
-
-    def _collect(self) -> Batch:
-        self._submit_all()
-        batch = self._submitted.popleft().batch
-        self._team.collect(batch.step)
-        return batch
-
-    def _submit_all(self) -> None:
-        """Ask for as many batches as there are slots, less those of the batches that must stay during this ``next``."""
-        while len(self._submitted) < len(self._slots) - (_BATCHES_LENT - 1):
+    def _ask(self) -> None:
+        """Ask for as many batches as there is room for."""
+        while self._reader.room > 0:
             plan = next(self._plans)
-            self._team.submit(plan.batch.step, plan.locations, plan.draws)
-            self._submitted.append(plan)
+            images = self._reader.ask(plan.locations, plan.draws)
+            self._asked.append(Batch(plan.step, plan.epoch, plan.position, images, plan.labels))

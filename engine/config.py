@@ -31,7 +31,7 @@ from engine.options import (
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLES = ("config", "default", "network", "dataset", "loss")
-LOSSES = ("softmax", "margin_softmax", "sphereface", "curricularface", "adaface")
+LOSSES = ("softmax", "margin_softmax", "sphereface", "curricularface", "adaface", "intra", "inter")
 _ACCEPTED = {bool: (bool, int), float: (float, int), list: (list, tuple)}  # in config.py, beyond the same type
 
 
@@ -199,7 +199,7 @@ def _check_run(config: EasyDict) -> None:
 def _check_loss(config: EasyDict) -> None:
     lookup(dict.fromkeys(LOSSES), config.loss_name, "loss_name")
     _require(config.loss_s > 0, f"--loss_s {config.loss_s} must be positive")
-    for key in ("loss_h", "loss_lambda_base", "loss_lambda_gamma", "loss_lambda_power", "loss_lambda_min"):
+    for key in ("loss_h", "loss_b", "loss_lambda_base", "loss_lambda_gamma", "loss_lambda_power", "loss_lambda_min"):
         _require(config[key] >= 0, f"--{key} {config[key]} must not be negative")
     _require(0 < config.loss_t_alpha <= 1, f"--loss_t_alpha {config.loss_t_alpha} must be above 0 and at most 1")
     _require(
@@ -207,8 +207,8 @@ def _check_loss(config: EasyDict) -> None:
         f"--loss_m1 {config.loss_m1}: the margin of sphereface is a whole number from 1",
     )
     _require(
-        not config.easy_margin or config.loss_name == "margin_softmax",
-        f"--easy_margin 1 is for arcface, cosface and combined; --loss {config.loss} has no such margin",
+        not config.easy_margin or config.loss_name in ("margin_softmax", "intra", "inter"),
+        f"--easy_margin 1 is for arcface, cosface, combined, intra and inter; --loss {config.loss} has no such margin",
     )
     threshold = config.interclass_filtering_threshold
     _require(0 <= threshold < 1, f"--interclass_filtering_threshold {threshold} must be at least 0 and below 1")
@@ -220,6 +220,10 @@ def _check_loss(config: EasyDict) -> None:
     _require(
         config.num_subcenters == 1 or config.loss_name != "softmax",
         f"--num_subcenters {config.num_subcenters} needs a loss on cosines; --loss softmax is none",
+    )
+    _require(
+        config.num_subcenters == 1 or config.loss_name != "inter",
+        f"--num_subcenters {config.num_subcenters}: the inter-loss is between classes with one centre each",
     )
 
 

@@ -43,17 +43,17 @@ class TrainGraph(Graph):
                 before it is differentiated, of all ranks the same.
             head_inputs: what the head's ``inputs`` returned.
 
-        metrics is float32 [3], broadcast: mean loss, correctly classified images, ranks asked to stop.
+        metrics is float32 [4], broadcast: mean loss, correctly classified images, ranks asked to stop, lossvalue.
         """
         embeddings = self.backbone(images, keep)
-        loss, correct = self.head(embeddings, *head_inputs)
+        loss, correct, shown = self.head(embeddings, *head_inputs)
         signals = signals.to_global(sbp=flow.sbp.broadcast)
         scaled = loss * signals[0, 1]
         flow._oneflow_internal.nn.graph.AddTensorAsGraphLoss(scaled)
         trained = [p.lazy_origin for p in self.backbone.parameters()] + self.head.find_trained(*head_inputs)
         gradients = flow.autograd.grad([scaled], trained)
-        parts = [value.detach().to_global(sbp=flow.sbp.broadcast) for value in (loss, correct, signals[:, 0].sum())]
-        metrics = flow.stack(parts)
+        parts = (loss, correct, signals[:, 0].sum(), shown)
+        metrics = flow.stack([value.detach().to_global(sbp=flow.sbp.broadcast) for value in parts])
         gradients = [g.to_global(sbp=sbp) for g, sbp in zip(gradients, self.parameter_sbps, strict=True)]
         return (metrics, *gradients, *self.new_statistics.values(), *self.new_state.values())
 

@@ -73,7 +73,8 @@ def estimate_memory(config: Mapping[str, Any], network: NetworkGraph, ranks: int
     if config["partial_fc"]:
         sampled = min(rows, max(math.ceil(config["sample_ratio"] * rows), min(config["train_batch_size"], rows)))
         copies = _SAMPLE_COPIES
-    if config["model_parallel"] and config["device"] == "cpu" and config["native_ops"]:
+    in_place = config["native_ops"] and config["loss_name"] != "inter"  # which looks at all rows together
+    if config["model_parallel"] and config["device"] == "cpu" and in_place:
         copies = _IN_PLACE_COPIES
     rows, sampled = rows * config["num_subcenters"], sampled * config["num_subcenters"]
     bank = rows * width * _FLOAT

@@ -113,6 +113,7 @@ MODEL_OPTIONS = (
     Option("loss_m3", float, STRUCTURE, "subtracted cosine of the combined margin; AdaFace's m"),
     Option("loss_h", float, STRUCTURE, "AdaFace: how much the margin depends on an embedding's length"),
     Option("loss_t_alpha", float, STRUCTURE, "CurricularFace, AdaFace: a step's share in the moving means"),
+    Option("loss_b", float, STRUCTURE, "weight of the second term of the intra- and the inter-loss"),
     Option("loss_lambda_base", float, STRUCTURE, "SphereFace: lambda = max(min, base * (1 + gamma*step)^-power)"),
     Option("loss_lambda_gamma", float, STRUCTURE, "SphereFace: gamma of its lambda"),
     Option("loss_lambda_power", float, STRUCTURE, "SphereFace: power of its lambda"),
@@ -167,6 +168,7 @@ TRAIN_OPTIONS = (
     Option("iter_num_in_snapshot", int, OUTPUT, "train units between snapshots; 0: none"),
     Option("save_last_snapshot", parse_bool, OUTPUT, "write a snapshot at the end"),
     Option("head_stats", int, OUTPUT, "batches between statistics of the class centres in the metrics; 0: none"),
+    Option("ce_loss", parse_bool, OUTPUT, "lossvalue in the log: the cross entropy, of triplet losses the loss"),
     Option("loss_print_frequency", int, OUTPUT, "batches between two lines of the log", ("--frequent",)),
     Option(
         "do_validation_while_train", parse_bool, VERIFY, "verify while training", ("--do_validataion_while_train",)

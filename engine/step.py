@@ -27,12 +27,14 @@ class Computed:
 
     Attributes:
         loss: mean of the batch.
+        shown: the lossvalue of the log; for margin losses the cross entropy, to which ``loss`` may add something.
         correct: its correctly classified images.
         stop: whether a rank was asked to stop.
         gradients: global tensors, times the loss scale, added up over the pieces.
     """
 
     loss: float
+    shown: float
     correct: float
     stop: bool
     gradients: list[flow.Tensor]
@@ -99,8 +101,8 @@ class TrainStep:
             metrics.append(values)
             states.append(state)
         self._head.loss.set_state([_average(values) for values in zip(*states, strict=True)])
-        losses, counts, stops = np.array([values.to_local().numpy() for values in metrics], np.float64).T
-        return Computed(float(losses.mean()), float(counts.sum()), bool(stops[0]), gradients)
+        losses, counts, stops, shown = np.array([values.to_local().numpy() for values in metrics], np.float64).T
+        return Computed(float(losses.mean()), float(shown.mean()), float(counts.sum()), bool(stops[0]), gradients)
 
     def update(self, computed: Computed, lr_scale: float) -> Update:
         """Change the parameters at ``lr_scale`` times the learning rate; uses the gradients up. Collective."""

@@ -27,7 +27,7 @@ from engine.schedule import Plan, find_lr_scale
 from engine.snapshot import Snapshot, describe_network, snapshot_path
 from engine.snapshot_writer import Contents, SnapshotWriter
 from engine.state import average_statistics, load_backbone, load_head, read_head
-from engine.step import TrainStep
+from engine.step import Computed, TrainStep
 from engine.validation import Validator
 from engine.world import World, local_view
 from evaluation.verification import highest_line, log_lines
@@ -100,8 +100,9 @@ class Trainer:
             meter = StepMeter(config["train_batch_size"])
             stopping = False
             while self.step < self.plan.total_steps and not stopping:
-                loss, correct, stopping = self._do_step(next(loader))
-                meter.add(loss, correct)
+                computed = self._do_step(next(loader))
+                meter.add(computed.loss, computed.shown, computed.correct)
+                stopping = computed.stop
                 self._say_saved(self._writer.poll())
                 if self.step % config["loss_print_frequency"] == 0 or self.step == self.plan.total_steps:
                     self._log_step(meter.read(loader.wait_seconds))
@@ -121,8 +122,8 @@ class Trainer:
         self.log.close()
         self.world.barrier()  # rank 0 is late with its files; a rank that finds another one gone aborts
 
-    def _do_step(self, batch: Batch) -> tuple[float, float, bool]:
-        """Do one step; return the batch's mean loss, its correctly classified images, and whether to stop."""
+    def _do_step(self, batch: Batch) -> Computed:
+        """Do one step; return what it computed, of which the gradients are used up."""
         computed = self._train_step.compute(batch, self.step, self._reporter.stop_requested)
         update = self._train_step.update(computed, find_lr_scale(self.step, self.plan, self.config))
         if update.diverged:
@@ -138,19 +139,22 @@ class Trainer:
             self.log.say(f"step {self.step} changed nothing, its gradients overflowed: fp16_scale is {scale:g} now")
         self._norm = None if update.skipped else update.norm  # JSON knows no infinity
         self._reporter.beat()
-        return computed.loss, computed.correct, computed.stop
+        return computed
 
     def _log_step(self, values: dict[str, float]) -> None:
         lr = self.config["lr"] * find_lr_scale(self.step - 1, self.plan, self.config)
         epoch, in_epoch = divmod(self.step - 1, self.plan.steps_per_epoch)
         speed = values["images_per_second"]
+        shown = f"lossvalue={values['lossvalue']:.6f}\t" if self.config["ce_loss"] else ""
         left = (self.plan.total_steps - self.step) * self.config["train_batch_size"] / speed
         self.log.say(
             f"Epoch[{epoch}] Batch [{in_epoch + 1}/{self.plan.steps_per_epoch}]\tSpeed: {speed:.2f} samples/sec\t"
-            f"acc={values['acc']:.6f}\tlossvalue={values['loss']:.6f}\tlr={lr:g}\tstep={self.step}\t"
+            f"acc={values['acc']:.6f}\t{shown}lr={lr:g}\tstep={self.step}\t"
             f"data_wait={values['data_wait']:.1%}\tETA {format_seconds(left)}"
         )
         values = {**values, "lr": lr, "epoch": epoch}
+        if not self.config["ce_loss"]:
+            del values["lossvalue"]
         if self._norm is not None:
             values["gradient_norm"] = self._norm
         if self.config["fp16_scale_window"]:

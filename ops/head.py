@@ -11,24 +11,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from ops import flow
-from ops.base_head import Head, Ranks
+from ops.base_head import ClassHead, Head
 from ops.losses import build_margin
 from ops.margin_softmax import MarginSoftmax, make_padding
 from ops.margins import Margin
 from ops.native.rows import NativeRows
 from ops.partial_fc import PartialFCHead
 from ops.row_storage import RowStorage
+from ops.triplet import DISTANCES, build_triplet_head
 
 
-class MarginSoftmaxHead(Head):
+class MarginSoftmaxHead(ClassHead):
     """Softmax cross entropy over all classes, with the margin of the chosen loss.
 
     Works inside nn.Graph on global tensors. Example, in a graph's ``build``::
 
-        loss, correct = head(embeddings, labels)   # embeddings [B, E] split(0), labels int32 [B] split(0)
+        loss, correct, _ = head(embeddings, labels)   # embeddings [B, E] split(0), labels int32 [B] split(0)
     """
 
     def __init__(
@@ -60,16 +59,8 @@ class MarginSoftmaxHead(Head):
             padding = flow.tensor(make_padding(stop - start, self.shards.rows)).to_global(placement, sbp)
         self.register_buffer("_padding", padding)
 
-    def inputs(self, labels: np.ndarray, step: int, ranks: Ranks) -> list[flow.Tensor]:
-        """See ``Head``: the labels."""
-        return [ranks.split(labels)]
-
-    def find_trained(self, labels: flow.Tensor) -> list[flow.Tensor]:
-        """See ``Head``: all parameters."""
-        return [parameter.lazy_origin for parameter in self.parameters()]
-
-    def forward(self, embeddings: flow.Tensor, labels: flow.Tensor) -> tuple[flow.Tensor, flow.Tensor]:
-        """Return the mean loss and the number of images whose own class is the nearest one, margin left out.
+    def forward(self, embeddings: flow.Tensor, labels: flow.Tensor) -> tuple[flow.Tensor, flow.Tensor, flow.Tensor]:
+        """Return what ``MarginSoftmax`` does.
 
         Args:
             embeddings: float32 [B, E], split(0).
@@ -88,6 +79,8 @@ def build_head(
     Raises:
         UserError: the loss is unknown; the message lists the known ones.
     """
+    if config["loss_name"] in DISTANCES:
+        return build_triplet_head(config, placement)
     margin = build_margin(config)
     bias = margin is None and not config["fc7_no_bias"]
     common = {
@@ -97,6 +90,7 @@ def build_head(
     sizes = (config["num_classes"], config["emb_size"], placement, rank)
     # On a CPU with the kernels a graph computes with rows where they are, also if the sample is everybody.
     in_place = config["model_parallel"] and placement.type == "cpu" and NativeRows.available()
+    in_place = in_place and not (margin is not None and margin.uses_centres)
     if config["partial_fc"] or in_place:
         ratio = config["sample_ratio"] if config["partial_fc"] else 1.0
         return PartialFCHead(

@@ -30,6 +30,11 @@ class InterclassFiltering(Margin):
         """See ``Margin``."""
         return self.margin.uses_length
 
+    @property
+    def uses_centres(self) -> bool:
+        """See ``Margin``."""
+        return self.margin.uses_centres
+
     def move(self, target: Target) -> dict[str, flow.Tensor]:
         """See ``Margin``."""
         return self.margin.move(target)
@@ -46,3 +51,7 @@ class InterclassFiltering(Margin):
     def find_scale(self, target: Target, scale: float) -> float | flow.Tensor:
         """See ``Margin``."""
         return self.margin.find_scale(target, scale)
+
+    def find_addition(self, target: Target) -> flow.Tensor | None:
+        """See ``Margin``."""
+        return self.margin.find_addition(target)

@@ -9,6 +9,7 @@ from common.errors import lookup
 from ops.adaface import AdaFace
 from ops.curricularface import CurricularFace
 from ops.interclass_filtering import InterclassFiltering
+from ops.intra_inter import InterLoss, IntraLoss
 from ops.margins import CombinedMargin, Margin
 from ops.sphereface import SphereFace
 
@@ -30,12 +31,22 @@ def _adaface(config: Mapping[str, Any]) -> Margin:
     return AdaFace(config["loss_m3"], config["loss_h"], config["loss_t_alpha"])
 
 
+def _intra(config: Mapping[str, Any]) -> Margin:
+    return IntraLoss(1.0, config["loss_m2"], 0.0, config["easy_margin"], config["loss_b"])
+
+
+def _inter(config: Mapping[str, Any]) -> Margin:
+    return InterLoss(1.0, config["loss_m2"], 0.0, config["easy_margin"], config["loss_b"])
+
+
 LOSSES = {
     "softmax": lambda _: None,
     "margin_softmax": _combined_margin,
     "sphereface": _sphereface,
     "curricularface": _curricularface,
     "adaface": _adaface,
+    "intra": _intra,
+    "inter": _inter,
 }
 
 

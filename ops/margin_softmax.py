@@ -5,28 +5,25 @@ The one computation of all heads. Whatever rows they bring, all of a shard's or 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from ops import flow
 from ops.margins import Margin, Target
+from ops.moving_state import MovingState
 from ops.rows_in_place import ReferencedRows
 
 PADDING_LOGIT = -1e30  # its softmax is exactly 0, so rows that stand for nobody are nobody's negatives
 _EPSILON = 1e-10
 
 
-class MarginSoftmax(flow.nn.Module):
+class MarginSoftmax(MovingState):
     """Softmax cross entropy over all rows, with the margin of the chosen loss. For global tensors inside nn.Graph.
 
     With several shards the rows are split(0) and every rank sees all embeddings; a single shard is broadcast, and the
-    batch stays split. Only embeddings, their gradient and values of size [B] and [B, shards] cross ranks.
-
-    Attributes:
-        new_state: the loss's moving values after the step that was last computed, by name; whoever compiles a graph
-            returns them from it and hands them to ``set_state``. Empty for losses without any.
+    batch stays split. Only embeddings, their gradient and values of size [B] and [B, shards] cross ranks, and where a
+    loss asks how the centres lie to each other, one vector of the embedding's length.
     """
 
     def __init__(
@@ -46,7 +43,7 @@ class MarginSoftmax(flow.nn.Module):
         Without a margin this is the plain softmax on raw embeddings and rows, and ``scale`` is unused. With several
         ``centres`` each row is that many, and the nearest counts (Deng et al., Sub-center ArcFace, ECCV 2020).
         """
-        super().__init__()
+        super().__init__(margin.first_state if margin is not None else {}, placement)
         self._centres = centres
         self.shards = shards
         self.rows = rows
@@ -56,11 +53,6 @@ class MarginSoftmax(flow.nn.Module):
         sbp = flow.sbp.split(1) if model_parallel else flow.sbp.broadcast
         first = flow.tensor(np.full((1, 1), shard * rows, np.int32))
         self.register_buffer("_first_row", first.to_global(placement, sbp))
-        self.new_state: dict[str, flow.Tensor] = {}
-        self._state_names = tuple(margin.first_state) if margin is not None else ()
-        for name in self._state_names:
-            value = flow.tensor([margin.first_state[name]], dtype=flow.float32)
-            self.register_buffer(f"_state_{name}", value.to_global(placement, flow.sbp.broadcast))
 
     def forward(
         self,
@@ -69,8 +61,10 @@ class MarginSoftmax(flow.nn.Module):
         weight: flow.Tensor | ReferencedRows,
         bias: flow.Tensor | None,
         padding: flow.Tensor | None,
-    ) -> tuple[flow.Tensor, flow.Tensor]:
-        """Return the mean loss and the number of images whose own class is the nearest one, margin left out.
+    ) -> tuple[flow.Tensor, flow.Tensor, flow.Tensor]:
+        """Return the mean loss, the number of images whose own class is the nearest one, and the mean cross entropy.
+
+        The margin is left out of the number. Loss and cross entropy differ by what the loss adds to the latter.
 
         Args:
             embeddings: float32 [B, E], split(0).
@@ -85,7 +79,7 @@ class MarginSoftmax(flow.nn.Module):
         if self._margin is not None:
             if self._margin.uses_length:
                 length = self._replicate(_find_length(embeddings))
-            embeddings = _normalize(embeddings)
+            embeddings = normalize(embeddings)
         embeddings, labels = self._replicate(embeddings), self._replicate(labels)
         logits = self._multiply(embeddings, weight)
         if bias is not None:
@@ -103,19 +97,38 @@ class MarginSoftmax(flow.nn.Module):
         best = self._replicate(logits.detach().amax(dim=2)).amax(dim=1)
         correct = (target.detach() >= best).to(flow.float32).sum()
 
+        addition = None
         if self._margin is not None:
-            state = {name: getattr(self, f"_state_{name}") for name in self._state_names}
-            logits = self._apply(self._margin, logits, Target(target, length, state), row, here)
+            between = self._compare_centres(weight, padding, row, here) if self._margin.uses_centres else None
+            values = Target(target, length, self.old_state(), between)
+            logits = self._apply(self._margin, logits, values, row, here)
+            addition = self._margin.find_addition(values)
         logits = logits.reshape(labels.shape[0], self.shards * self.rows)
-        loss = flow._C.sparse_softmax_cross_entropy(logits, labels).mean()
-        return loss, correct
+        cross_entropy = flow._C.sparse_softmax_cross_entropy(logits, labels).mean()
+        return cross_entropy if addition is None else cross_entropy + addition, correct, cross_entropy
+
+    def _compare_centres(
+        self, weight: flow.Tensor, padding: flow.Tensor | None, row: flow.Tensor, here: flow.Tensor
+    ) -> flow.Tensor:
+        """Return the mean cosine of each image's own centre with all centres, float32 [B].
+
+        The mean is a product with the sum of the centres, so that no matrix of all pairs is needed.
+        """
+        units = normalize(weight)
+        real = flow.ones_like(units[:, :1])
+        if padding is not None:
+            real = (padding.reshape(-1, 1) == 0).to(units.dtype)
+        total = self._replicate((units * real).sum(dim=0)) / self._replicate(real.sum())
+        means = flow.matmul(units, total.reshape(-1, 1)).reshape(self.shards, self.rows)
+        own = flow.gather(means, 1, row.reshape(-1, self.shards).transpose(0, 1)).transpose(0, 1)
+        return self._replicate((own * here).sum(dim=1))
 
     def _multiply(self, embeddings: flow.Tensor, weight: flow.Tensor | ReferencedRows) -> flow.Tensor:
         """Return the products with all rows, which count at unit length unless there is no margin."""
         unit = self._margin is not None
         if isinstance(weight, ReferencedRows):
             return weight.multiply(embeddings, _EPSILON if unit else 0.0)
-        return flow.matmul(embeddings, _normalize(weight) if unit else weight, transpose_b=True)
+        return flow.matmul(embeddings, normalize(weight) if unit else weight, transpose_b=True)
 
     def _apply(
         self, margin: Margin, cosines: flow.Tensor, target: Target, row: flow.Tensor, here: flow.Tensor
@@ -127,29 +140,12 @@ class MarginSoftmax(flow.nn.Module):
         logits = flow.scatter_add(margin.change_all(cosines, target), 2, row, change.reshape(*row.shape))
         return logits * margin.find_scale(target, self._scale)
 
-    def set_state(self, values: Sequence[flow.Tensor]) -> None:
-        """Make ``values``, in the order of ``new_state`` and broadcast, the state that the next step starts from."""
-        for name, value in zip(self._state_names, values, strict=True):
-            self._own_state(name).copy_(value.to_local() if value.is_global else value)
-
-    def read_state(self) -> dict[str, float]:
-        """Return the loss's moving values; they are the same on every rank."""
-        return {name: float(self._own_state(name).numpy()[0]) for name in self._state_names}
-
-    def load_state(self, values: Mapping[str, float]) -> None:
-        """Go on from what ``read_state`` returned; of another loss nothing is taken, and this one starts afresh."""
-        if values.keys() == set(self._state_names):
-            for name, value in values.items():
-                self._own_state(name).fill_(value)
-
-    def _own_state(self, name: str) -> flow.Tensor:
-        return getattr(self, f"_state_{name}").to_local().detach()
-
     def _replicate(self, tensor: flow.Tensor) -> flow.Tensor:
         return tensor.to_global(sbp=flow.sbp.broadcast) if self._model_parallel else tensor
 
 
-def _normalize(rows: flow.Tensor) -> flow.Tensor:
+def normalize(rows: flow.Tensor) -> flow.Tensor:
+    """Return ``rows`` [N, E] with length 1, differentiable everywhere."""
     return flow._C.normalize(rows, p=2.0, dim=1, eps=_EPSILON)
 
 

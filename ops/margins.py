@@ -13,7 +13,7 @@ from types import MappingProxyType
 from ops import flow
 
 # Keeps sin(theta) above 3e-4, so that the derivative of the margin stays finite where the cosine is 1 or -1.
-_COSINE_LIMIT = 1.0 - 1e-7
+COSINE_LIMIT = 1.0 - 1e-7
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,14 @@ class Target:
         cosine: between each embedding and the centre of its own class, float32 [B].
         length: of each embedding, float32 [B]; None unless the loss asks for it.
         state: the loss's moving values by name, float32 [1] each.
+        between: mean cosine of the centre of its own class with all centres that take part, itself among them, float32
+            [B]; None unless the loss asks for it.
     """
 
     cosine: flow.Tensor
     length: flow.Tensor | None
     state: Mapping[str, flow.Tensor]
+    between: flow.Tensor | None = None
 
 
 class Margin:
@@ -37,10 +40,12 @@ class Margin:
     Attributes:
         first_state: the moving values before the first step; empty for most losses.
         uses_length: whether ``Target`` is to hold the lengths of the embeddings.
+        uses_centres: whether it is to hold how the centres lie to each other. The rows are tensors then.
     """
 
     first_state: Mapping[str, float] = MappingProxyType({})
     uses_length = False
+    uses_centres = False
 
     def move(self, target: Target) -> dict[str, flow.Tensor]:
         """Return the state of this step, on which the rest of it goes, from that of the one before: float32 [1]."""
@@ -62,6 +67,10 @@ class Margin:
         """Return by what the cosines are multiplied to be logits: a number, or a tensor [B, 1, 1]."""
         return scale
 
+    def find_addition(self, target: Target) -> flow.Tensor | None:
+        """Return what is added to the mean cross entropy, a scalar, if anything is."""
+        return None
+
 
 @dataclass(frozen=True)
 class CombinedMargin(Margin):
@@ -82,7 +91,7 @@ class CombinedMargin(Margin):
 
     def _add(self, cosine: flow.Tensor) -> flow.Tensor:
         if self.m1 != 1.0:
-            angle = flow.acos(cosine.clamp(-_COSINE_LIMIT, _COSINE_LIMIT))
+            angle = flow.acos(cosine.clamp(-COSINE_LIMIT, COSINE_LIMIT))
             return flow.cos(angle * self.m1 + self.m2) - self.m3
         if self.m2 == 0.0:
             return cosine - self.m3
@@ -91,7 +100,7 @@ class CombinedMargin(Margin):
 
 def add_angle(cosine: flow.Tensor, angle: float) -> flow.Tensor:
     """Return cos(theta + angle) of cos(theta), differentiable and finite on [-1, 1]."""
-    inside = cosine.clamp(-_COSINE_LIMIT, _COSINE_LIMIT)
+    inside = cosine.clamp(-COSINE_LIMIT, COSINE_LIMIT)
     sine = flow.sqrt((1.0 - inside) * (1.0 + inside))
     return inside * math.cos(angle) - sine * math.sin(angle)
 

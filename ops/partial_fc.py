@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ops import flow
-from ops.base_head import Head, Ranks
+from ops.base_head import ClassHead, Ranks
 from ops.class_sampling import ClassSampling
 from ops.margin_softmax import MarginSoftmax, make_padding
 from ops.margins import Margin
@@ -19,7 +19,7 @@ from ops.row_bank import make_row_bank
 from ops.row_storage import RowStorage
 
 
-class PartialFCHead(Head):
+class PartialFCHead(ClassHead):
     """A model parallel head whose loss is over the classes of the batch and a sample of the others.
 
     Each rank brings ``sampling.slots`` rows to a step; slots that the sample leaves over are masked like padding rows.
@@ -66,8 +66,10 @@ class PartialFCHead(Head):
             model_parallel=True, bias=bias, seed=seed, centres=centres, storage=storage,
         )  # fmt: skip
         self.sampling = ClassSampling(self.shards, sample_ratio, batch_size, seed)
+        in_place = margin is None or not margin.uses_centres
         self.banks = {
-            name: make_row_bank(parameter.to_local().detach(), storage) for name, parameter in self.named_parameters()
+            name: make_row_bank(parameter.to_local().detach(), storage, in_place)
+            for name, parameter in self.named_parameters()
         }
         self._rows_in_step = self.sampling.slots * centres
         self._placement = placement
@@ -107,8 +109,8 @@ class PartialFCHead(Head):
 
     def forward(
         self, embeddings: flow.Tensor, labels: flow.Tensor, padding: flow.Tensor, *rows: flow.Tensor
-    ) -> tuple[flow.Tensor, flow.Tensor]:
-        """Return the mean loss and the number of images whose own class is the nearest of the sampled ones.
+    ) -> tuple[flow.Tensor, flow.Tensor, flow.Tensor]:
+        """Return what ``MarginSoftmax`` does, among the sampled classes.
 
         Args:
             embeddings: float32 [B, E], split(0).

@@ -66,17 +66,18 @@ def set_rows(tensor: flow.Tensor, where: Where, rows: np.ndarray) -> None:
     tensor[where] = flow.tensor(rows, device=tensor.device)
 
 
-def make_row_bank(tensor: flow.Tensor, storage: RowStorage | None = None) -> RowBank:
+def make_row_bank(tensor: flow.Tensor, storage: RowStorage | None = None, in_place: bool = True) -> RowBank:
     """Return the bank of a local tensor without gradient, on its device.
 
-    ``storage`` is where a CPU keeps the moments, in memory unless it is given.
+    ``storage`` is where a CPU keeps the moments, in memory unless it is given. Without ``in_place`` graphs are given
+    the rows themselves, wherever that is.
     """
     storage = storage or RowStorage()
     if tensor.device.type != "cpu":
         return DeviceRows(tensor)
     if not NativeRows.available():
         return HostRows(tensor, None, storage)
-    kind = RowsInPlace if tensor.ndim == 2 else HostRows
+    kind = RowsInPlace if in_place and tensor.ndim == 2 else HostRows
     return kind(tensor, NativeRows(), storage)
 
 

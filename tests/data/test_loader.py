@@ -217,7 +217,7 @@ from data.loader import BatchLoader
 from data.synthetic import SyntheticSource
 loader = BatchLoader(SyntheticSource(23, 5, 16), 4, num_workers=2)
 next(loader)
-print(*(process.pid for process in loader._team._processes), flush=True)
+print(*(process.pid for process in loader._reader._team._processes), flush=True)
 {end}
 """
 

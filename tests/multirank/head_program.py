@@ -44,12 +44,12 @@ class HeadsGraph(flow.nn.Graph):
             embeddings.requires_grad_()
         results = [head(embeddings, labels) for head, embeddings, labels in pairs]
         # One graph has one backward pass; the sum keeps the heads' gradients apart.
-        total = sum(loss for loss, _ in results)
+        total = sum(loss for loss, *_ in results)
         flow._oneflow_internal.nn.graph.AddTensorAsGraphLoss(total)
         wanted = [t for head, x, _ in pairs for t in (x, *(p.lazy_origin for p in head.parameters()))]
         gradients = iter(flow.autograd.grad([total], wanted))
         outputs = []
-        for (head, _, _), (loss, correct) in zip(pairs, results, strict=True):
+        for (head, _, _), (loss, correct, _) in zip(pairs, results, strict=True):
             own = [next(gradients) for _ in range(1 + len(list(head.parameters())))]
             outputs += [value.to_global(sbp=flow.sbp.broadcast) for value in (loss.detach(), correct.detach(), *own)]
         return outputs

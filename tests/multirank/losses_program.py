@@ -36,12 +36,12 @@ class HeadsGraph(flow.nn.Graph):
             own = [next(given) for _ in range(3 if head.banks else 1)]  # labels; and with samples padding and rows
             results.append(head(embeddings, *own))
             wanted += [embeddings, *head.find_trained(*own)]
-        total = sum(loss for loss, _ in results)
+        total = sum(loss for loss, *_ in results)
         flow._oneflow_internal.nn.graph.AddTensorAsGraphLoss(total)
         gradients = iter(flow.autograd.grad([total], wanted))
         outputs = []
-        for head, (loss, correct), state in zip(self.heads, results, self.states, strict=True):
-            values = [loss.detach(), correct.detach(), next(gradients)]
+        for head, (loss, correct, cross_entropy), state in zip(self.heads, results, self.states, strict=True):
+            values = [loss.detach(), correct.detach(), cross_entropy.detach(), next(gradients)]
             outputs += [value.to_global(sbp=flow.sbp.broadcast) for value in values]
             outputs.append(next(gradients).to_global(sbp=head.weight.sbp))
             outputs += state.values()
@@ -63,7 +63,7 @@ def train(form: str) -> list[dict[str, dict[str, Any]]]:
         outputs = iter(graph(*inputs))
         result = {}
         for case, head in zip(CASES, heads, strict=True):
-            names = ("loss", "correct", "embeddings", "weight")
+            names = ("loss", "correct", "cross_entropy", "embeddings", "weight")
             values = {name: next(outputs) for name in names}
             values["weight"] = head.find_gradients([values["weight"]])[0].to_global(sbp=flow.sbp.broadcast)
             result[case.name] = {name: local_view(value).numpy().copy() for name, value in values.items()}

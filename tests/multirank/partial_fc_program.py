@@ -56,7 +56,7 @@ class HeadsGraph(flow.nn.Graph):
         for head in self.heads:
             embeddings = next(given).requires_grad_()
             own = [next(given) for _ in range(2 + len(head.banks))]
-            loss, correct = head(embeddings, *own)
+            loss, correct, _ = head(embeddings, *own)
             wanted += [embeddings, *head.find_trained(*own)]
             losses.append(loss)
             counts.append(correct.detach().to_global(sbp=flow.sbp.broadcast))

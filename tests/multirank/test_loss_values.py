@@ -51,6 +51,7 @@ def test_steps_equal_the_float64_reference(runs: list[dict], case: LossCase, for
         for step, expected in enumerate(reference(case, ranks * partial)):
             values: dict[str, Any] = forms[form][step][case.name]
             np.testing.assert_allclose(values["loss"], expected.loss, rtol=1e-5)
+            np.testing.assert_allclose(values["cross_entropy"], expected.cross_entropy, rtol=1e-5)
             assert values["correct"] == expected.correct
             assert_close(values["embeddings"], expected.embeddings)
             rows = case.rows(case.sampled(ranks, step)[1] if partial else np.arange(case.num_classes))

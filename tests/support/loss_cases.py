@@ -72,6 +72,11 @@ CASES = (
     LossCase("filtered_curricularface", "curricularface", {"interclass_filtering_threshold": 0.3}),
     LossCase("adaface", "adaface"),
     LossCase("adaface_late", "adaface", {"loss_t_alpha": 0.95, "loss_h": 1.5}),
+    LossCase("intra", "intra"),
+    LossCase("intra_weak", "intra", {"loss_b": 0.3, "num_subcenters": 2}),
+    LossCase("inter", "inter"),
+    LossCase("inter_strong", "inter", {"loss_b": 20.0, "loss_m2": 0.0}),
+    LossCase("filtered_inter", "inter", {"loss_b": 20.0, "interclass_filtering_threshold": 0.3}),
     LossCase("subcenter_arcface", "arcface", {"num_subcenters": 3}),
     LossCase("subcenter_curricularface", "curricularface", {"num_subcenters": 2}),
 )

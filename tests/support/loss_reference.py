@@ -16,6 +16,7 @@ class LossValues:
     """What a step computes, and the state after it. ``weight`` and ``embeddings`` are gradients."""
 
     loss: float
+    cross_entropy: float
     correct: int
     embeddings: np.ndarray
     weight: np.ndarray
@@ -72,17 +73,31 @@ def _adaface(batch: _Batch, cosine: np.ndarray, length: np.ndarray) -> np.ndarra
     return batch.config["loss_s"] * cosine
 
 
+def _intra(config: Mapping[str, Any], cosine: np.ndarray, unit: np.ndarray, labels: np.ndarray) -> float:
+    return config["loss_b"] * np.arccos(cosine[np.arange(len(cosine)), labels]).mean() / np.pi
+
+
+def _inter(config: Mapping[str, Any], cosine: np.ndarray, unit: np.ndarray, labels: np.ndarray) -> float:
+    return config["loss_b"] * (unit[labels] @ unit.T).mean()
+
+
+# What is added to the cross entropy, of the cosines and the centres of unit length.
+ADDITIONS = {"intra": _intra, "inter": _inter}
 LOGITS: dict[str, Callable[[_Batch, np.ndarray, np.ndarray], np.ndarray]] = {
     "margin_softmax": _combined,
     "sphereface": _sphereface,
     "curricularface": _curricularface,
     "adaface": _adaface,
+    "intra": _combined,
+    "inter": _combined,
 }
 FIRST_STATE = {
     "margin_softmax": {},
     "sphereface": {"iteration": 0.0},
     "curricularface": {"t": 0.0},
     "adaface": {"length_mean": 20.0, "length_std": 100.0},
+    "intra": {},
+    "inter": {},
 }
 
 
@@ -126,8 +141,7 @@ def compute_loss(
     state = _move(config, state, cosine[own, labels], length)
     batch = _Batch(config, labels, state, length)
 
-    def loss(x: np.ndarray, w: np.ndarray) -> float:
-        cosine = _find_cosines(x, w, config["num_subcenters"])
+    def cross_entropy(cosine: np.ndarray, x: np.ndarray) -> float:
         threshold = config["interclass_filtering_threshold"]
         if threshold:
             near = cosine > threshold
@@ -137,5 +151,11 @@ def compute_loss(
         shifted = logits - logits.max(axis=1, keepdims=True)
         return float((np.log(np.exp(shifted).sum(axis=1)) - shifted[own, labels]).mean())
 
+    def loss(x: np.ndarray, w: np.ndarray) -> float:
+        cosine = _find_cosines(x, w, config["num_subcenters"])
+        unit = w / np.linalg.norm(w, axis=1, keepdims=True)
+        add = ADDITIONS.get(config["loss_name"], lambda *_: 0.0)
+        return cross_entropy(cosine.copy(), x) + add(config, cosine, unit, labels)
+
     d_x, d_w = _differentiate(lambda moved: loss(moved, w), x), _differentiate(lambda moved: loss(x, moved), w)
-    return LossValues(loss(x, w), correct, d_x, d_w, state)
+    return LossValues(loss(x, w), cross_entropy(cosine.copy(), x), correct, d_x, d_w, state)
