@@ -34,6 +34,10 @@ config.loss_lambda_base = 1000.0
 config.loss_lambda_gamma = 0.12
 config.loss_lambda_power = 1.0
 config.loss_lambda_min = 5.0
+config.images_per_identity = 5
+config.triplet_alpha = 0.3
+config.triplet_bag_size = 7200
+config.triplet_max_ap = 0.0
 config.easy_margin = False
 config.interclass_filtering_threshold = 0.0
 config.num_subcenters = 1
@@ -127,6 +131,8 @@ dataset.orl.lr = 0.05
 dataset.orl.lr_steps = []
 dataset.orl.scales = []
 dataset.orl.loss_s = 30.0
+dataset.orl.images_per_identity = 10
+dataset.orl.triplet_bag_size = 300
 dataset.orl.bn_mom = 0.8
 dataset.orl.data_shift = 6.0
 dataset.orl.data_zoom = 0.1
@@ -147,6 +153,9 @@ loss.adaface = edict(loss_name="adaface", loss_m3=0.4)
 # The loss types 6 and 7 of train_softmax.py.
 loss.intra = edict(loss_name="intra", loss_m2=0.5)
 loss.inter = edict(loss_name="inter", loss_m2=0.5)
+# Without class centres. The batch is anchors, positives and negatives; from a network that knows faces already.
+loss.triplet = edict(loss_name="triplet", triplet_alpha=0.3, train_batch_size_per_device=60, lr=0.05)
+loss.atriplet = edict(loss_name="atriplet", triplet_alpha=0.35, train_batch_size_per_device=60, lr=0.05)
 
 # ---------------------------------------------------------------- defaults of a run
 default = edict()

@@ -132,6 +132,10 @@ class BatchLoader:
         """Stop the workers. Closing twice does no harm."""
         self._reader.close()
 
+    def read_state(self) -> dict[str, np.ndarray]:
+        """Return what a snapshot keeps of the order besides step and position: nothing."""
+        return {}
+
     def _make_plans(self, start_step: int) -> Iterator[_Plan]:
         """Yield the plans of all batches from ``start_step`` on; the work is done for many images at once."""
         size, num_steps = self._batch_size, -(-_IMAGES_PLANNED // self._batch_size)

@@ -47,8 +47,8 @@ class TripletBags:
             )
         if not self.per_round:
             raise UserError(
-                f"--triplet_bag_size {bag_size} is more than the {images} images that {len(counts)} people have with up "
-                f"to --images_per_identity {images_per_identity} of each; make it smaller, or that larger"
+                f"--triplet_bag_size {bag_size} is more than the {images} images that {len(counts)} people have with "
+                f"up to --images_per_identity {images_per_identity} of each; make it smaller, or that larger"
             )
 
     def take(self, bag: int) -> np.ndarray:

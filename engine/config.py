@@ -28,10 +28,11 @@ from engine.options import (
     add_options,
     add_set_options,
 )
+from engine.triplet_settings import TRIPLET_LOSSES, check_triplets
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLES = ("config", "default", "network", "dataset", "loss")
-LOSSES = ("softmax", "margin_softmax", "sphereface", "curricularface", "adaface", "intra", "inter")
+LOSSES = ("softmax", "margin_softmax", "sphereface", "curricularface", "adaface", "intra", "inter", *TRIPLET_LOSSES)
 _ACCEPTED = {bool: (bool, int), float: (float, int), list: (list, tuple)}  # in config.py, beyond the same type
 
 
@@ -231,6 +232,7 @@ def _check_train(config: EasyDict) -> None:
     _check_run(config)
     _check_loss(config)
     check_optimizer(config)
+    check_triplets(config)
     build_graph(config)
     for key in ("num_classes", "train_iter", "train_batch_size_per_device", "loss_print_frequency"):
         _require(config[key] > 0, f"--{key} {config[key]} must be at least 1")

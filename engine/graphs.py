@@ -101,12 +101,15 @@ class Embedder:
         if count < self.batch_size:
             images = np.concatenate([images, np.zeros((self.batch_size - count, *images.shape[1:]), images.dtype)])
         mine = images[self._world.rank * self._per_rank : (self._world.rank + 1) * self._per_rank]
+        return self.embed_parts(np.ascontiguousarray(mine))[:count].copy()
+
+    def embed_parts(self, mine: np.ndarray) -> np.ndarray:
+        """Return the embeddings of all ranks' images, ``mine`` being this rank's equal part. A collective call."""
         training = self._backbone.training
         self._backbone.eval()
         if self._graph is None:
             self._graph = EmbedGraph(self._backbone)
         with flow.no_grad():
-            split = self._world.split(np.ascontiguousarray(mine))
-            result = self._backbone.run_graph(self._graph, split).to_local().numpy()
+            result = self._backbone.run_graph(self._graph, self._world.split(mine)).to_local().numpy()
         self._backbone.train(training)
-        return result[:count].copy()
+        return result

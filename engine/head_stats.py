@@ -6,12 +6,12 @@ import numpy as np
 
 from engine.world import World, local_view
 from ops import flow
-from ops.base_head import Head
+from ops.base_head import ClassHead
 
 SAMPLE = 1024  # centres, over all ranks
 
 
-def head_statistics(head: Head, world: World) -> dict[str, float]:
+def head_statistics(head: ClassHead, world: World) -> dict[str, float]:
     """Return statistics of at most ``SAMPLE`` centres, the same on every rank. A collective call.
 
     ``norm_mean``, ``norm_std``, ``norm_min`` and ``norm_max``; ``angle_mean``, in degrees, of all pairs in the sample;

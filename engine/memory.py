@@ -13,6 +13,7 @@ from typing import Any
 from backbones.graph import NetworkGraph
 from common.errors import UserError
 from engine.moments import MOMENTS
+from engine.triplet_settings import TRIPLET_LOSSES
 
 _FLOAT = 4
 _PROCESS = 500 << 20  # OneFlow and Python themselves
@@ -67,6 +68,8 @@ class MemoryEstimate:
 def estimate_memory(config: Mapping[str, Any], network: NetworkGraph, ranks: int) -> MemoryEstimate:
     """Return the estimate for a completed ``config`` on ``ranks`` ranks."""
     classes, width = config["num_classes"], config["emb_size"]
+    if config["loss_name"] in TRIPLET_LOSSES:
+        classes = 0
     rows = math.ceil(classes / ranks) if config["model_parallel"] else classes
     batch = config["train_batch_size"] if config["model_parallel"] else config["train_batch_size"] // ranks
     sampled, copies = rows, _ROW_COPIES

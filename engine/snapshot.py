@@ -2,9 +2,9 @@
 
 ``backbone.safetensors`` holds weights and moving statistics under their MXNet names, ``momentum.safetensors`` (and with
 AdamW ``variance.safetensors``) the optimiser's moments, ``fc7-00000-of-00002.safetensors`` one shard of class rows each
-(weight, bias, their moments), and ``snapshot.json`` the rest: step, position in the data, config, preprocessing,
-versions, size and checksum of each file. ``engine.snapshot_writer`` writes them. A backbone-only snapshot is the same
-with less in it. Nothing is pickled.
+(weight, bias, their moments; none with a triplet loss, which has the triplets to come in ``data.safetensors``), and
+``snapshot.json`` the rest: step, position in the data, config, preprocessing, versions, size and checksum of each file.
+``engine.snapshot_writer`` writes them. A backbone-only snapshot is the same with less in it. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from common.errors import UserError, lookup
 from engine.moments import MOMENTS
 
 MANIFEST = "snapshot.json"
+DATA = "data.safetensors"
 FORMAT = "insightface-oneflow-snapshot"
 VERSION = 1
 _NAME = re.compile(r"snapshot_(\d+)$")
@@ -122,6 +123,11 @@ class Snapshot:
         """Whether training can go on from here: momentum and fc7 are in it."""
         return "fc7" in self.about
 
+    @property
+    def has_classes(self) -> bool:
+        """Whether there are class rows: in full snapshots, but for those of triplet losses."""
+        return self.is_full and self.about["fc7"]["num_classes"] > 0
+
     def backbone(self) -> dict[str, np.ndarray]:
         """Return weights and moving statistics by MXNet name."""
         return self._load("backbone.safetensors")
@@ -143,6 +149,10 @@ class Snapshot:
         """Return the backbone's moments by kind and MXNet name."""
         kinds = lookup(MOMENTS, self.optimizer["name"], f"optimizer of {self.path}")
         return {kind: self._load(f"{kind}.safetensors") for kind in kinds}
+
+    def data(self) -> dict[str, np.ndarray]:
+        """Return what the snapshot keeps of the training data to come; empty but for triplet losses."""
+        return self._load(DATA) if DATA in self.about["files"] else {}
 
     def head_rows(self, start: int, stop: int) -> dict[str, np.ndarray]:
         """Return the class rows ``start``..``stop``-1 of every array of the head, from however many shards.

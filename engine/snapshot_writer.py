@@ -21,7 +21,7 @@ import numpy as np
 from common.errors import UserError
 from common.files import sync_path
 from engine.array_file import save_file
-from engine.snapshot import FORMAT, MANIFEST, VERSION, HeadShard
+from engine.snapshot import DATA, FORMAT, MANIFEST, VERSION, HeadShard
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -43,6 +43,7 @@ class Contents:
     about: dict[str, Any]
     backbone: Mapping[str, np.ndarray]
     moments: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    data: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 class SnapshotWriter:
@@ -125,6 +126,7 @@ class SnapshotWriter:
 def _complete(path: Path, building: Path, contents: Contents) -> None:
     files = {"backbone.safetensors": contents.backbone}
     files |= {f"{kind}.safetensors": arrays for kind, arrays in contents.moments.items()}
+    files |= {DATA: contents.data} if contents.data else {}
     facts = {name: _save(building / name, arrays) for name, arrays in files.items()}
     for shard in contents.about.get("fc7", {}).get("shards", ()):
         facts[shard["file"]] = _take_note(building, shard["file"])

@@ -12,7 +12,7 @@ from common.errors import UserError
 from engine.label_map import LabelMap
 from engine.snapshot import HeadShard, Snapshot
 from engine.world import World, local_view
-from ops.base_head import Head
+from ops.base_head import ClassHead, Head
 from ops.row_bank import Where, set_rows
 
 SetRows = Callable[[str, str, Where, np.ndarray], None]  # kind of moment, parameter, which rows, what they become
@@ -51,8 +51,10 @@ def read_head(
     """Return this rank's shard of class rows with their moments, and what the manifest says of all shards.
 
     A replicated head is one shard, written by the first rank; the others return None for theirs. Without ``copy`` the
-    rows are the live ones.
+    rows are the live ones. A head without classes has no shards.
     """
+    if not isinstance(head, ClassHead):
+        return None, {"num_classes": 0, "shards": [], "loss_state": head.loss.read_state()}
     layout = head.shards
     shards = [HeadShard(i, layout.shards, *layout.real_rows(i), {}) for i in range(layout.shards)]
     listed = [{"file": s.file, "rows": [s.start, s.stop]} for s in shards]
@@ -88,6 +90,11 @@ def load_head(
     """
     if not snapshot.is_full:
         raise UserError(f"{snapshot.path} holds no class rows: it is a backbone-only snapshot")
+    if snapshot.has_classes != isinstance(head, ClassHead):
+        others, own = ("class rows", "none") if snapshot.has_classes else ("no class rows", "some")
+        raise UserError(f"{snapshot.path} has {others}, this run's loss needs {own}; try --pretrained")
+    if not isinstance(head, ClassHead):
+        return
     about = {"num_subcenters": 1, **snapshot.about["fc7"]}  # snapshots that do not say have one
     for key, value in {"emb_size": int(head.weight.shape[1]), "num_subcenters": head.centres}.items():
         if about[key] != value:
@@ -110,7 +117,7 @@ def load_head(
                 load_moments(kind, name, where, rows[f"{name}_{kind}"].reshape(shape))
 
 
-def _find_sources(head: Head, snapshot: Snapshot, label_map: LabelMap | None) -> tuple[np.ndarray, np.ndarray]:
+def _find_sources(head: ClassHead, snapshot: Snapshot, label_map: LabelMap | None) -> tuple[np.ndarray, np.ndarray]:
     """Return which of this rank's classes are in the snapshot, counted from its first, and as which: both int64."""
     old, new = snapshot.about["fc7"]["num_classes"], head.shards.num_classes
     start, stop = head.shards.real_rows(head.shard)
@@ -128,6 +135,6 @@ def _find_sources(head: Head, snapshot: Snapshot, label_map: LabelMap | None) ->
     return own, sources[own]
 
 
-def _by_class(array: np.ndarray, head: Head) -> np.ndarray:
+def _by_class(array: np.ndarray, head: ClassHead) -> np.ndarray:
     """Return the rows of ``head`` with classes along the first axis: [N, E], with sub-centers [N, K, E]."""
     return array if head.centres == 1 else array.reshape(-1, head.centres, *array.shape[1:])

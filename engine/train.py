@@ -22,6 +22,7 @@ from engine.paths import check_shared, find_storage, run_directory
 from engine.reporting import RankReporter, be_rank
 from engine.schedule import make_plan
 from engine.snapshot import Snapshot, find_newest
+from engine.triplet_settings import TRIPLET_LOSSES, check_triplet_batch, open_bags
 from engine.validation_sets import check_sets
 
 
@@ -63,6 +64,7 @@ def complete_config(config: EasyDict, ranks: int, device: str) -> EasyDict:
             f"--gradient_accumulation {pieces} must divide the {completed.train_batch_size // ranks} images a step of "
             f"each rank (--train_batch_size {completed.train_batch_size} over {ranks} rank(s))"
         )
+    check_triplet_batch(completed, ranks)
     return completed
 
 
@@ -106,8 +108,8 @@ def find_label_map(config: Mapping[str, Any]) -> LabelMap | None:
 
 def _check_label_map(label_map: LabelMap, path: str, num_classes: int) -> None:
     given = Snapshot.open(path)
-    if not given.is_full:
-        raise UserError(f"{path} is a backbone-only snapshot: it has no class rows for {label_map.path}")
+    if not given.has_classes:
+        raise UserError(f"{path} is a snapshot without class rows: there are none for {label_map.path}")
     label_map.check_sizes(given.about["fc7"]["num_classes"], num_classes)
 
 
@@ -124,6 +126,8 @@ def check_run(config: EasyDict, ranks: int) -> None:
     if config.pretrained:
         read_pretrained(config.pretrained, build_graph(config))
     source = open_source(config)
+    if config.loss_name in TRIPLET_LOSSES:
+        open_bags(config, source)
     if config.do_validation_while_train and config.val_targets:
         check_sets(config)
     plan = make_plan(config, len(source))
@@ -159,6 +163,7 @@ def _train(config: EasyDict, reporter: RankReporter) -> None:
     from engine.validation import Validator, load_sets
     from engine.world import join_world
     from ops import KERNELS, flow
+    from ops.base_head import ClassHead
     from ops.head import build_head
     from ops.row_storage import RowStorage
 
@@ -179,10 +184,7 @@ def _train(config: EasyDict, reporter: RankReporter) -> None:
     trainer = Trainer(
         config, world, backbone, head, make_plan(config, len(source)), reporter, log_dir, snapshot, label_map
     )
-    trainer.log.say(
-        f"fc7: placement {world.device} x {world.size} ranks, sbp {head.weight.sbp[0]}, "
-        f"{head.shards.num_classes} classes, {head.shards.rows} rows per rank"
-    )
+    trainer.log.say(head.describe())
     if config.partial_fc:
         trainer.log.say(
             f"Partial FC: sample ratio {config.sample_ratio:g}, "
@@ -191,13 +193,14 @@ def _train(config: EasyDict, reporter: RankReporter) -> None:
     trainer.log.say(f"{KERNELS}; backbone: {backbone.executor}")
     if snapshot is not None:
         trainer.log.say(f"resumed from {snapshot.path} at step {trainer.step}")
-    known = head.shards.num_classes
-    if label_map is not None:
-        known = len(label_map.new)
-    elif snapshot is not None:
-        known = snapshot.about["fc7"]["num_classes"]
-    if known < head.shards.num_classes:
-        trainer.log.say(f"{head.shards.num_classes - known} classes are new: they start from their initial rows")
+    if isinstance(head, ClassHead):
+        known = head.shards.num_classes
+        if label_map is not None:
+            known = len(label_map.new)
+        elif snapshot is not None:
+            known = snapshot.about["fc7"]["num_classes"]
+        if known < head.shards.num_classes:
+            trainer.log.say(f"{head.shards.num_classes - known} classes are new: they start from their initial rows")
     if config.do_validation_while_train and config.val_targets:
         batch = config.val_batch_size or config.val_batch_size_per_device * world.size
         trainer.validator = Validator(load_sets(config), Embedder(backbone, world, batch), config.nrof_folds, reporter)

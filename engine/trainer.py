@@ -13,9 +13,9 @@ import numpy as np
 
 from backbones.module import Backbone
 from common.errors import UserError
-from data.augment import Augmentation
-from data.loader import Batch, BatchLoader
+from data.loader import Batch
 from data.source import ImageSource
+from engine.batches import Batches, open_batches
 from engine.head_stats import head_statistics
 from engine.label_map import LabelMap
 from engine.log import RunLog, StepMeter, format_seconds
@@ -77,6 +77,8 @@ class Trainer:
         self._highest = 0.0
         self._norm: float | None = None
         self._saved_step = -1
+        self._batches: Batches | None = None
+        self._data_state: dict[str, np.ndarray] = {}
         self._writer = SnapshotWriter(world, _DIVERGED)
         self._train_step = TrainStep(config, world, backbone, head)
         self.optimizer = self._train_step.optimizer
@@ -91,16 +93,19 @@ class Trainer:
             UserError: the loss is no number any more, or a record of the data is bad.
         """
         config = self.config
-        augmentation = Augmentation(config["data_rand_mirror"], config["data_shift"], config["data_zoom"])
-        with BatchLoader(
-            source, config["train_batch_size"], self.world.rank, self.world.size, config["seed"], augmentation,
-            num_workers=config["num_workers"],
-            start_step=self.step, start_position=self.position,
-        ) as loader:  # fmt: skip
+        self._batches = open_batches(
+            config, source, self.world, self.backbone, (self.step, self.position), self._data_state, self.log,
+            self._reporter,
+        )  # fmt: skip
+        with self._batches as loader:
             meter = StepMeter(config["train_batch_size"])
             stopping = False
             while self.step < self.plan.total_steps and not stopping:
-                computed = self._do_step(next(loader))
+                batch = next(loader, None)
+                if batch is None:
+                    self.log.say(f"no batch is left after step {self.step}: the network tells these people apart")
+                    break
+                computed = self._do_step(batch)
                 meter.add(computed.loss, computed.shown, computed.correct)
                 stopping = computed.stop
                 self._say_saved(self._writer.poll())
@@ -183,8 +188,9 @@ class Trainer:
         self.finish_saving()
         average_statistics(self.backbone, self.world)
         about, weights = self._describe(), self.backbone.named_arrays()
-        moments, shard, copy = {}, None, True
+        moments, data, shard, copy = {}, {}, None, True
         if not self.config["ckpt_embedding"]:
+            data = self._data_state if self._batches is None else self._batches.read_state()
             rows = sum(local_view(p).nelement() * 4 for p in self.head.parameters())
             wanted = rows * (1 + len(MOMENTS[self.config["optimizer"]]))
             copy = self.config["fc7_storage"] == "memory" and has_room(wanted, self.world.local_size)
@@ -192,7 +198,7 @@ class Trainer:
             moments = {kind: {n: a for n, a in own.items() if not n.startswith("fc7_")} for kind, own in read.items()}
             shard, about["fc7"] = read_head(self.head, read, self.world, copy)
         path = snapshot_path(self._root, self.step)
-        self._writer.start(path, Contents(about, weights, moments), shard, background=copy)
+        self._writer.start(path, Contents(about, weights, moments, data), shard, background=copy)
         self._saved_step = self.step
 
     def finish_saving(self) -> None:
@@ -231,5 +237,6 @@ class Trainer:
         self._train_step.load_state(snapshot.optimizer, snapshot.moments())
         kinds = MOMENTS[snapshot.optimizer["name"]]
         load_head(self.head, snapshot, label_map, kinds, self.optimizer.load_rows)
+        self._data_state = snapshot.data()
         if label_map is None:
             self._saved_step = self.step

@@ -1,7 +1,7 @@
 """Intra-loss and inter-loss: ArcFace with a second term about angles (arXiv:1801.07698, section on other losses).
 
-They are the loss types 6 and 7 of InsightFace's older MXNet scripts (train_softmax.py and its successors); ``loss_b`` is
-their ``--margin-b``, ``loss_m2`` their ``--margin-m``.
+They are the loss types 6 and 7 of InsightFace's older MXNet scripts (train_softmax.py and its like); ``loss_b`` is their
+``--margin-b``, ``loss_m2`` their ``--margin-m``.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class IntraLoss(CombinedMargin):
 class InterLoss(CombinedMargin):
     """The margin, and ``weight`` times the mean cosine of the images' own centres with all centres.
 
-    The paper has the mean angle with the other centres, negative; the scripts have the cosine, and every centre among its
-    own others, which has no gradient.
+    The paper has the mean angle with the other centres, negative; the scripts have the cosine, and each centre is among
+    its own others, which has no gradient.
     """
 
     weight: float = 1.0

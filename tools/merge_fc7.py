@@ -29,8 +29,8 @@ def merge_fc7(snapshot: Snapshot, array: str, output: Path) -> tuple[int, ...]:
     Raises:
         UserError: the snapshot has no class rows or no such array.
     """
-    if not snapshot.is_full:
-        raise UserError(f"{snapshot.path} is a backbone-only snapshot: it has no class rows")
+    if not snapshot.has_classes:
+        raise UserError(f"{snapshot.path} has no class rows: it is a backbone-only snapshot or of a triplet loss")
     classes = snapshot.about["fc7"]["num_classes"]
     empty = snapshot.head_rows(0, 0)
     if array not in empty:

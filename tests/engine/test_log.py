@@ -73,11 +73,17 @@ def test_meter_averages_since_the_last_reading(monkeypatch: pytest.MonkeyPatch) 
     clock = iter([0.0, 2.0, 2.0, 6.0, 6.0])
     monkeypatch.setattr("engine.log.time.perf_counter", lambda: next(clock))
     meter = StepMeter(8)
-    meter.add(3.0, 2)
-    meter.add(5.0, 4)
-    assert meter.read(0.5) == {"loss": 4.0, "acc": 6 / 16, "images_per_second": 8.0, "data_wait": 0.25}
-    meter.add(1.0, 8)
-    assert meter.read(1.5) == {"loss": 1.0, "acc": 1.0, "images_per_second": 2.0, "data_wait": 0.25}
+    meter.add(3.0, 2.0, 2)
+    meter.add(5.0, 4.0, 4)
+    assert meter.read(0.5) == {
+        "loss": 4.0,
+        "lossvalue": 3.0,
+        "acc": 6 / 16,
+        "images_per_second": 8.0,
+        "data_wait": 0.25,
+    }
+    meter.add(1.0, 1.0, 8)
+    assert meter.read(1.5) == {"loss": 1.0, "lossvalue": 1.0, "acc": 1.0, "images_per_second": 2.0, "data_wait": 0.25}
 
 
 @pytest.mark.parametrize(

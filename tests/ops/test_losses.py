@@ -5,11 +5,15 @@ import pytest
 import sample_config
 from common.errors import UserError
 from engine import config
+from engine.triplet_settings import TRIPLET_LOSSES
 from ops.losses import LOSSES, build_margin
+from ops.triplet import DISTANCES
 
 
 def test_the_losses_are_those_that_settings_may_name() -> None:
-    assert set(config.LOSSES) == set(LOSSES) == {entry["loss_name"] for entry in sample_config.loss.values()}
+    known = set(LOSSES) | set(DISTANCES)
+    assert set(config.LOSSES) == known == {entry["loss_name"] for entry in sample_config.loss.values()}
+    assert set(TRIPLET_LOSSES) == set(DISTANCES)
 
 
 def test_an_unknown_loss_is_an_error_that_lists_the_known() -> None:

@@ -39,8 +39,10 @@ def read_head(snapshot: Snapshot) -> dict[str, np.ndarray]:
     Raises:
         UserError: there are no class rows, or several for each class.
     """
-    if not snapshot.is_full:
-        raise UserError(f"--fc7 1: {snapshot.path} is a backbone-only snapshot: it has no class rows")
+    if not snapshot.has_classes:
+        raise UserError(
+            f"--fc7 1: {snapshot.path} has no class rows: it is a backbone-only snapshot or of a triplet loss"
+        )
     facts = snapshot.about["fc7"]
     if facts.get("num_subcenters", 1) != 1:
         raise UserError(f"--fc7 1: {snapshot.path} has {facts['num_subcenters']} centres per class; MXNet knows one")

@@ -1,0 +1,69 @@
+"""What a run trains on: the loader's batches, or with a triplet loss triplets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from backbones.module import Backbone
+from data.augment import Augmentation
+from data.loader import Batch, BatchLoader
+from data.source import ImageSource
+from engine.log import RunLog
+from engine.reporting import RankReporter
+from engine.triplet_batches import TripletBatches
+from engine.triplet_settings import TRIPLET_LOSSES
+from engine.world import World
+
+
+class Batches(Protocol):
+    """An iterator of batches and a context manager.
+
+    Attributes:
+        wait_seconds: time so far that training waited for batches.
+    """
+
+    wait_seconds: float
+
+    def __enter__(self) -> Batches: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def __iter__(self) -> Iterator[Batch]: ...
+
+    def __next__(self) -> Batch: ...
+
+    def read_state(self) -> dict[str, np.ndarray]:
+        """Return what a snapshot keeps of the batches besides step and position."""
+
+
+def open_batches(
+    config: Mapping[str, Any],
+    source: ImageSource,
+    world: World,
+    backbone: Backbone,
+    start: tuple[int, int],
+    state: Mapping[str, np.ndarray],
+    log: RunLog,
+    reporter: RankReporter,
+) -> Batches:
+    """Return the batches of a run from ``start`` on: its step, and the images taken before it.
+
+    ``state`` is what ``read_state`` returned there, empty for a new run.
+
+    Raises:
+        UserError: sizes do not fit.
+    """
+    augmentation = Augmentation(config["data_rand_mirror"], config["data_shift"], config["data_zoom"])
+    step, position = start
+    if config["loss_name"] in TRIPLET_LOSSES:
+        return TripletBatches(
+            config, source, world, backbone, augmentation, start_step=step, start_position=position, state=state,
+            say=log.say, beat=reporter.beat,
+        )  # fmt: skip
+    return BatchLoader(
+        source, config["train_batch_size"], world.rank, world.size, config["seed"], augmentation,
+        num_workers=config["num_workers"], start_step=step, start_position=position,
+    )  # fmt: skip

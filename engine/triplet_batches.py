@@ -1,0 +1,169 @@
+"""Batches of triplets, chosen bag by bag by the network that they are to train."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from backbones.module import Backbone
+from data.augment import Augmentation
+from data.batch_reader import BatchReader
+from data.loader import Batch
+from data.source import ImageSource
+from data.triplets import select_triplets
+from engine.graphs import Embedder
+from engine.state import average_statistics
+from engine.triplet_settings import open_bags
+from engine.world import World
+
+_BATCHES_AT_LEAST = 2  # from one choice, as in triplet_image_iter.py: bags are added until there are as many
+_FRUITLESS_BAGS = 10
+_PLAIN = Augmentation(mirror=False)
+
+
+class TripletBatches:
+    """Iterator of ``Batch`` with triplet after triplet; use it as a context manager, or call ``close``.
+
+    A bag is one for all ranks: each embeds its part, all see all embeddings and choose the same triplets, of which a
+    step takes the next ones and rank r of R the r-th of R equal parts. So the ranks do not change what is trained on
+    but for rounding. All ranks call everything together.
+
+    It ends when the network leaves so few triplets that a whole round of bags (or 10, if that is more) does not fill a
+    batch.
+
+    Attributes:
+        wait_seconds: time so far spent in ``next``, choosing included.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        source: ImageSource,
+        world: World,
+        backbone: Backbone,
+        augmentation: Augmentation,
+        *,
+        start_step: int = 0,
+        start_position: int = 0,
+        state: Mapping[str, np.ndarray] | None = None,
+        say: Callable[[str], None] = lambda _: None,
+        beat: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Take the live network.
+
+        Args:
+            config: settings of the run.
+            source: where the images come from.
+            world: this rank's view of all ranks.
+            backbone: global tensors already.
+            augmentation: what is done to the images that are trained on, drawn anew for each step. Bags get none.
+            start_step: number of the first batch.
+            start_position: images that the run has taken before it.
+            state: of ``read_state``, to go on with.
+            say: takes lines for the log.
+            beat: takes signs of life.
+
+        Raises:
+            UserError: no bag can be filled.
+        """
+        self.wait_seconds = 0.0
+        self._source = source
+        self._world = world
+        self._backbone = backbone
+        self._augmentation = augmentation
+        self._seed = config["seed"]
+        self._alpha, self._max_ap = config["triplet_alpha"], config["triplet_max_ap"]
+        self._size = config["train_batch_size"]
+        self._own = self._size // world.size
+        self._step, self._position = start_step, start_position
+        self._say, self._beat = say, beat
+        self._bags = open_bags(config, source)
+        self._embed = Embedder(backbone, world, self._size)
+        state = state or {"next_bag": np.zeros(1, np.int64), "triplets": np.zeros((0, 3), np.int64)}
+        self._next_bag = int(state["next_bag"][0])
+        self._left = state["triplets"]  # image numbers of the triplets that no batch has had yet
+        self._asked: deque[Batch] = deque()
+        self._reader = BatchReader(source, self._own, config["num_workers"])
+
+    def __iter__(self) -> TripletBatches:
+        return self
+
+    def __next__(self) -> Batch:
+        """Return this rank's part of the next batch. A collective call.
+
+        Raises:
+            UserError: a bad record, or a worker was killed.
+        """
+        start = time.perf_counter()
+        if 3 * len(self._left) < self._size:
+            self._left = self._choose()
+            if 3 * len(self._left) < self._size:
+                raise StopIteration
+        self._ask()
+        batch = self._asked.popleft()
+        self._reader.collect()
+        self._step, self._position = self._step + 1, self._position + self._size
+        self._left = self._left[self._size // 3 :]
+        self.wait_seconds += time.perf_counter() - start
+        return batch
+
+    def __enter__(self) -> TripletBatches:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the workers. Closing twice does no harm."""
+        self._reader.close()
+
+    def read_state(self) -> dict[str, np.ndarray]:
+        """Return what a resumed run needs besides the weights: the bag to come, and the triplets still to be used."""
+        return {"next_bag": np.array([self._next_bag], np.int64), "triplets": np.ascontiguousarray(self._left)}
+
+    def _choose(self) -> np.ndarray:
+        """Return the triplets of the next bags, image numbers int64 [T, 3]. A collective call."""
+        average_statistics(self._backbone, self._world)
+        found: list[np.ndarray] = []
+        wanted, bags = _BATCHES_AT_LEAST * self._size // 3, max(_FRUITLESS_BAGS, self._bags.per_round)
+        while sum(map(len, found)) < wanted and len(found) < bags:
+            number, images = self._next_bag, self._bags.take(self._next_bag)
+            self._next_bag += 1
+            embeddings, labels = self._embed_bag(images), self._source.labels(images)
+            rows = select_triplets(embeddings, labels, self._alpha, self._max_ap, self._bags.generator(number))
+            found.append(images[rows])
+            self._say(f"bag {number}: eval {len(images)} images..  found triplets {len(rows)}")
+        return np.concatenate(found)
+
+    def _embed_bag(self, images: np.ndarray) -> np.ndarray:
+        """Return the embeddings of ``images``, float32 [N, E], on every rank. A collective call."""
+        filled = np.resize(images, -(-len(images) // self._size) * self._size)
+        own = filled.reshape(-1, self._world.size, self._own)[:, self._world.rank]
+        embeddings, waiting, rest = [], deque(), iter(own)
+        for _ in own:
+            while self._reader.room > 0 and (part := next(rest, None)) is not None:
+                draws = _PLAIN.draw(self._seed, 0, part)
+                waiting.append(self._reader.ask(self._source.locate(part), draws))
+            self._reader.collect()
+            embeddings.append(self._embed.embed_parts(waiting.popleft()))
+            self._beat()
+        return np.concatenate(embeddings)[: len(images)]
+
+    def _ask(self) -> None:
+        """Ask for the images of as many of the next batches as there is room for."""
+        while self._reader.room > 0:
+            ahead = len(self._asked)
+            triplets = self._left.reshape(-1)[ahead * self._size : (ahead + 1) * self._size]
+            if len(triplets) < self._size:
+                return
+            first = self._world.rank * self._own
+            images = triplets[first : first + self._own]
+            step, position = self._step + ahead, self._position + ahead * self._size
+            draws = self._augmentation.draw(self._seed, step, images)
+            memory = self._reader.ask(self._source.locate(images), draws)
+            epoch = position // len(self._source)
+            self._asked.append(Batch(step, epoch, position + first, memory, self._source.labels(images)))
