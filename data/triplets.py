@@ -11,7 +11,7 @@ import numpy as np
 from common.errors import UserError
 
 # Second words of the generators' keys; the orders of ``SampleStream`` have the epoch there.
-_ROUND, _CHOICE = 1 << 62, 1 << 63
+_ROUND, _CHOICE = 1 << 61, 1 << 62
 
 
 class TripletBags:
@@ -34,7 +34,7 @@ class TripletBags:
         self._labels = labels
         self._images_per_identity = images_per_identity
         self._bag_size = bag_size
-        self._seed = seed % (1 << 64)
+        self._seed = seed % (1 << 63)  # a list of larger ones would become floats
         self._round: tuple[int, np.ndarray] = (-1, np.zeros(0, np.int64))
         counts = np.bincount(labels)
         counts = counts[counts > 0]

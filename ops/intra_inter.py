@@ -1,7 +1,7 @@
 """Intra-loss and inter-loss: ArcFace with a second term about angles (arXiv:1801.07698, section on other losses).
 
-They are the loss types 6 and 7 of InsightFace's older MXNet scripts (train_softmax.py and its like); ``loss_b`` is their
-``--margin-b``, ``loss_m2`` their ``--margin-m``.
+They are the loss types 6 and 7 of InsightFace's older MXNet scripts (train_softmax.py and its like); ``loss_b`` is
+their ``--margin-b``, ``loss_m2`` their ``--margin-m``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Triplet losses on embeddings of unit length, without class centres.
 
-They are ``triplet`` and ``atriplet`` of InsightFace's train.py. FaceNet (Schroff et al., arXiv:1503.03832) compares squared distances, the angular form compares angles.
+They are ``triplet`` and ``atriplet`` of InsightFace's train.py. FaceNet (Schroff et al., arXiv:1503.03832) compares
+squared distances, the angular form compares angles.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ DISTANCES = {"triplet": _squared_distance, "atriplet": _angle}
 class TripletHead(Head):
     """The mean of max(0, d(anchor, positive) - d(anchor, negative) + alpha) over triplets.
 
-    A batch is triplet after triplet, each an anchor, a positive and a negative. Works inside nn.Graph on global tensors,
-    of which only scalars cross ranks.
+    A batch is triplet after triplet, each an anchor, a positive and a negative. Works inside nn.Graph on global
+    tensors, of which only scalars cross ranks.
     """
 
     def __init__(self, distance: str, alpha: float, placement: flow.placement) -> None:

@@ -14,6 +14,7 @@ CONFIG = {
     "num_classes": 1001, "emb_size": 64, "train_batch_size": 8, "model_parallel": True, "partial_fc": False,
     "sample_ratio": 0.1, "use_bf16": False, "num_subcenters": 1, "device": "cuda", "native_ops": True,
     "fc7_storage": "memory", "optimizer": "sgd", "gradient_accumulation": 1,
+    "loss_name": "margin_softmax",
 }  # fmt: skip
 NETWORK = {"net_name": "fresnet", "num_layers": 18, "emb_size": 64}
 
@@ -34,6 +35,16 @@ def test_partial_fc_takes_less_in_a_step():
     assert part.fc7 == whole.fc7
     assert part.logits == pytest.approx(whole.logits * 101 / 1001)
     assert part.rows_in_step < whole.rows_in_step / 2
+
+
+def test_a_triplet_loss_has_no_class_rows():
+    without = estimate(loss_name="triplet")
+    assert (without.fc7, without.momentum, without.rows_in_step, without.logits) == (0, 0, 0, 0)
+    assert without.backbone == estimate().backbone
+
+
+def test_rows_that_are_compared_with_each_other_are_not_in_place():
+    assert estimate(device="cpu", loss_name="inter").rows_in_step == estimate().rows_in_step
 
 
 @pytest.mark.parametrize("partial_fc", [False, True])

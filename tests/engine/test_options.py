@@ -25,12 +25,12 @@ from tests.support.head_reference import compute_head
 from tests.support.loss_reference import FIRST_STATE, compute_loss
 from tests.support.observe import head_loss, logged, movement, or_error, structure
 from tests.support.ranks import free_port
-from tests.support.tiny import IMAGE_SIZE
+from tests.support.tiny import IMAGE_SIZE, read_metrics
 
 # Flags of the runs that both values of an option share. {folder} holds what the fixture ``folder`` makes.
 HEAD = "--network y1 --num_classes 7 --emb_size 16"
 SOFTMAX = f"{HEAD} --loss softmax"
-ADAFACE, SPHEREFACE = f"{HEAD} --loss adaface", f"{HEAD} --loss sphereface"
+ADAFACE, SPHEREFACE, INTRA = (f"{HEAD} --loss {loss}" for loss in ("adaface", "sphereface", "intra"))
 QUICK = (
     "--use_synthetic_data 1 --num_classes 31 --total_img_num 93 --train_batch_size 8 --train_iter 2 --lr 0.02 "
     "--loss softmax --loss_print_frequency 1 --iter_num_in_snapshot 0 --save_last_snapshot 0"
@@ -40,6 +40,7 @@ REAL = "--use_synthetic_data 0 --num_classes 3 --train_batch_size 4 --dataset_di
 VERIFY = f"{INLINE} {REAL} --val_targets first --val_dataset_dir {{folder}}/sets --validation_interval 1 --nrof_folds 2"
 SAVE = f"{INLINE} --save_last_snapshot 1"
 ONE_OP = "one op on the CPU"
+TRIPLETS = f"{INLINE} --loss triplet --train_batch_size 6 --images_per_identity 3 --triplet_bag_size 30"
 STILL = f"{SAVE} --lr 0 --train_iter 3"
 PORT = str(free_port())
 NODES = f"--node_ips 127.0.0.1,127.0.0.1 --master_port {PORT}"
@@ -156,6 +157,11 @@ EFFECTS: dict[str, Effect] = {
     "loss_m3": Effect("0.35", head_loss, margin_loss(1, 0.5, 0, 64), margin_loss(1, 0.5, 0.35, 64), HEAD),
     "loss_h": Effect("1", head_loss, cosine_loss("adaface"), cosine_loss("adaface", loss_h=1), ADAFACE),
     "loss_t_alpha": Effect("0.5", head_loss, cosine_loss("adaface"), cosine_loss("adaface", loss_t_alpha=0.5), ADAFACE),
+    "loss_b": Effect("5", head_loss, cosine_loss("intra"), cosine_loss("intra", loss_b=5), INTRA),
+    "images_per_identity": Effect("2", logged("loss"), OTHER, OTHER, TRIPLETS),
+    "triplet_bag_size": Effect("60", logged("loss"), OTHER, OTHER, TRIPLETS),
+    "triplet_alpha": Effect("0.7", logged("loss"), OTHER, OTHER, TRIPLETS),
+    "triplet_max_ap": Effect("1e-9", logged("step"), [1, 2], [], TRIPLETS),  # nobody is so near to himself
     "loss_lambda_base": Effect(
         "100", head_loss, cosine_loss("sphereface"), cosine_loss("sphereface", loss_lambda_base=100), SPHEREFACE
     ),
@@ -224,6 +230,7 @@ EFFECTS: dict[str, Effect] = {
     "iter_num_in_snapshot": Effect("1", lambda c: list(observe.snapshots(c)), [], ["snapshot_1", "snapshot_2"], INLINE),
     "save_last_snapshot": Effect("1", observe.snapshots, {}, FULL, INLINE),
     "head_stats": Effect("2", observe.head_steps, [], [2, 4], f"{INLINE} --train_iter 4"),
+    "ce_loss": Effect("0", lambda c: "lossvalue" in read_metrics(observe.run(c))[0], True, False, INLINE),
     "loss_print_frequency": Effect("2", logged("step"), [1, 2, 3, 4], [2, 4], f"{INLINE} --train_iter 4"),
     "log_dir": Effect("{folder}/said", observe.log_place, "log", "said", INLINE),
     # verification

@@ -1,4 +1,7 @@
-"""Rank program: every case of ``loss_cases`` in every form of the head for some steps; one compiled graph a form."""
+"""Rank program: every case of ``loss_cases`` in every form of the head for some steps; one compiled graph a form.
+
+And the triplet losses.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from ops.base_head import Head
 from ops.head import build_head
 from tests.support.loss_cases import BATCH, CASES, EMB_SIZE, FORMS, RATIO, SEED, STEPS, LossCase
 from tests.support.ranks import serve
+from tests.support.triplet_reference import ALPHAS
+from tests.support.triplet_run import TripletGraph, run_triplets
 
 WORLD = join_world("cpu")
 
@@ -74,8 +79,10 @@ def train(form: str) -> list[dict[str, dict[str, Any]]]:
 
 
 def main(_: None) -> dict[str, Any]:
-    """Return what ``train`` does of every form."""
-    return {form: train(form) for form in FORMS}
+    """Return what ``train`` does of every form, and the triplet losses' values."""
+    graphs = {name: TripletGraph(name, WORLD) for name in ALPHAS}  # alive until all is done
+    triplets = {name: run_triplets(graph, WORLD) for name, graph in graphs.items()}
+    return {**{form: train(form) for form in FORMS}, "triplets": triplets}
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import pytest
 from tests.support.loss_cases import CASES, FORMS, STEPS, LossCase
 from tests.support.loss_reference import FIRST_STATE, LossValues, compute_loss
 from tests.support.ranks import run_ranks
+from tests.support.triplet_reference import ALPHAS, SAME, SEEDS, compute_triplets, draw_embeddings
 
 PROGRAM = Path(__file__).parent / "losses_program.py"
 by_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -68,3 +69,17 @@ def test_ranks_have_the_same_state(runs: list[dict], case: LossCase, form: str) 
         states = [forms[form][step][case.name]["state"] for forms in runs]
         assert all(state == states[0] for state in states)
         assert states[0].keys() == FIRST_STATE[case.config["loss_name"]].keys()
+
+
+@pytest.mark.parametrize("name", ALPHAS)
+def test_triplet_losses_equal_the_float64_reference(runs: list[dict], name: str) -> None:
+    for result in runs:
+        for seed, (loss, correct, shown, gradient) in zip(SEEDS, result["triplets"][name], strict=True):
+            expected = compute_triplets(name, draw_embeddings(seed))
+            np.testing.assert_allclose(loss, expected[0], rtol=1e-4)
+            assert shown == loss
+            assert abs(correct - expected[1]) in (0, 3)  # equal images can fall to either side
+            assert np.isfinite(gradient).all()
+            usual = np.arange(len(gradient)) // 3 != SAME
+            atol = 2e-5 * np.abs(expected[2]).max()
+            np.testing.assert_allclose(gradient[usual], expected[2][usual], rtol=0, atol=atol)

@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 
 import sample_config
+from engine.triplet_settings import TRIPLET_LOSSES
 from tests.support.ranks import run_ranks
 
 PROGRAM = Path(__file__).parent / "train_program.py"
 STEPS = 20
 RUNS = {
     **{loss: {"config": {"loss": loss}} for loss in sample_config.loss},
+    # Eight triplets a step; a bag lasts for six steps at most.
+    **{loss: {"config": {"loss": loss, "train_batch_size": 24}} for loss in TRIPLET_LOSSES},
     "dropout": {"config": {"loss": "arcface"}, "network": {"dropout": 0.4}},
     "replicated": {"config": {"loss": "arcface", "model_parallel": False}},
     "replicated_softmax": {"config": {"loss": "softmax", "model_parallel": False}},
