@@ -125,6 +125,20 @@ def test_a_run_starts_from_an_onnx_file(job: tuple[Path, str], exported: Path) -
     assert all(np.array_equal(before[name], after[name]) for name in before if "moving" not in name)
 
 
+def test_triplets_tune_the_trained_network(job: tuple[Path, str]) -> None:
+    folder, _ = job
+    tuned = run(
+        "insightface_train.py", "--dataset", "orl", "--network", "y1", "--loss", "triplet", "--device", "cpu",
+        "--pretrained", f"models/y1-arcface-orl/snapshot_{STEPS}", "--images_per_identity", "2", "--triplet_bag_size",
+        "24", "--train_batch_size", "6", "--train_iter", "2", "--loss_print_frequency", "1",
+        "--do_validation_while_train", "0", folder=folder,
+    )  # fmt: skip
+    assert re.search(r"^bag 0: eval 24 images\.\.  found triplets [1-9]", tuned.stdout, re.MULTILINE)
+    assert len(re.findall(r"lossvalue=\d\.\d+\tlr=", tuned.stdout)) == 2
+    tuned_snapshot = Snapshot.open(folder / "models/y1-triplet-orl/snapshot_2")
+    assert tuned_snapshot.is_full and not tuned_snapshot.has_classes
+
+
 def test_onnx_that_differs_is_not_kept(job: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
     from tools import oneflow2onnx
 

@@ -25,7 +25,7 @@ from tests.support.head_reference import compute_head
 from tests.support.loss_reference import FIRST_STATE, compute_loss
 from tests.support.observe import head_loss, logged, movement, or_error, structure
 from tests.support.ranks import free_port
-from tests.support.tiny import IMAGE_SIZE, read_metrics
+from tests.support.tiny import IMAGE_SIZE
 
 # Flags of the runs that both values of an option share. {folder} holds what the fixture ``folder`` makes.
 HEAD = "--network y1 --num_classes 7 --emb_size 16"
@@ -230,7 +230,7 @@ EFFECTS: dict[str, Effect] = {
     "iter_num_in_snapshot": Effect("1", lambda c: list(observe.snapshots(c)), [], ["snapshot_1", "snapshot_2"], INLINE),
     "save_last_snapshot": Effect("1", observe.snapshots, {}, FULL, INLINE),
     "head_stats": Effect("2", observe.head_steps, [], [2, 4], f"{INLINE} --train_iter 4"),
-    "ce_loss": Effect("0", lambda c: "lossvalue" in read_metrics(observe.run(c))[0], True, False, INLINE),
+    "ce_loss": Effect("0", observe.shows_lossvalue, (True, True), (False, False), INLINE),
     "loss_print_frequency": Effect("2", logged("step"), [1, 2, 3, 4], [2, 4], f"{INLINE} --train_iter 4"),
     "log_dir": Effect("{folder}/said", observe.log_place, "log", "said", INLINE),
     # verification

@@ -198,11 +198,26 @@ def test_log_lines(tmp_path: Path) -> None:
     assert [f"{line['loss']:.6f}" for line in metrics] == [loss for _, _, loss, _, _ in found]
     assert [line["step"] for line in metrics] == [4, 8, 12, 14]
 
+    assert [line["lossvalue"] for line in metrics] == [line["loss"] for line in metrics]
+
     every = tiny_config(tmp_path / "every", train_iter=14, lr_steps=[8], scales=[0.1])
     train(every, NETWORK)
     single = [loss for _, loss in read_losses(every)]
     means = [np.mean(single[a:b]) for a, b in ((0, 4), (4, 8), (8, 12), (12, 14))]
     np.testing.assert_allclose([line["loss"] for line in metrics], means, rtol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["intra", "inter"])
+def test_lossvalue_is_the_cross_entropy_without_the_second_term(tmp_path: Path, loss: str) -> None:
+    values = {}
+    for weight in (0.0, 3.0):
+        config = tiny_config(tmp_path / str(weight), loss, loss_b=weight, train_iter=2)
+        train(config, tiny_network())
+        values[weight] = read_metrics(config)[0]
+    assert values[0.0]["loss"] == values[0.0]["lossvalue"] == pytest.approx(values[3.0]["lossvalue"], rel=1e-6)
+    assert 0 < abs(values[3.0]["loss"] - values[3.0]["lossvalue"]) < 3.0
+    text = (run_directory(config, config.log_dir) / "train.log").read_text()
+    assert f"lossvalue={values[3.0]['lossvalue']:.6f}" in text
 
 
 def test_the_manifest_is_json_that_others_can_read(tmp_path: Path) -> None:

@@ -226,6 +226,13 @@ def head_steps(config: EasyDict) -> list[int]:
     return [line["step"] for line in read_metrics(run(config), "head")]
 
 
+def shows_lossvalue(config: EasyDict) -> tuple[bool, bool]:
+    """Return whether the lines of the log have a lossvalue, and whether the metrics have."""
+    ran = run(config)
+    text = (run_directory(ran, ran.log_dir) / "train.log").read_text()
+    return "lossvalue=" in text, "lossvalue" in read_metrics(ran)[0]
+
+
 def log_place(config: EasyDict) -> str:
     """Return the name of the folder that holds the run's folder with train.log."""
     (found,) = Path(config.models_root).parent.rglob("train.log") if run(config) else ()
