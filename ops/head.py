@@ -90,7 +90,7 @@ def build_head(
     sizes = (config["num_classes"], config["emb_size"], placement, rank)
     # On a CPU with the kernels a graph computes with rows where they are, also if the sample is everybody.
     in_place = config["model_parallel"] and placement.type == "cpu" and NativeRows.available()
-    in_place = in_place and not (margin is not None and margin.uses_centres)
+    in_place = in_place and (margin is None or not margin.uses_centres)
     if config["partial_fc"] or in_place:
         ratio = config["sample_ratio"] if config["partial_fc"] else 1.0
         return PartialFCHead(

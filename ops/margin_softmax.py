@@ -112,14 +112,15 @@ class MarginSoftmax(MovingState):
     ) -> flow.Tensor:
         """Return the mean cosine of each image's own centre with all centres, float32 [B].
 
-        The mean is a product with the sum of the centres, so that no matrix of all pairs is needed.
+        The mean is a product with the mean of the centres, so that no matrix of all pairs is needed.
         """
         units = normalize(weight)
-        real = flow.ones_like(units[:, :1])
-        if padding is not None:
+        if padding is None:
+            mean = self._replicate(units.sum(dim=0)) / units.shape[0]
+        else:
             real = (padding.reshape(-1, 1) == 0).to(units.dtype)
-        total = self._replicate((units * real).sum(dim=0)) / self._replicate(real.sum())
-        means = flow.matmul(units, total.reshape(-1, 1)).reshape(self.shards, self.rows)
+            mean = self._replicate((units * real).sum(dim=0)) / self._replicate(real.sum())
+        means = flow.matmul(units, mean.reshape(-1, 1)).reshape(self.shards, self.rows)
         own = flow.gather(means, 1, row.reshape(-1, self.shards).transpose(0, 1)).transpose(0, 1)
         return self._replicate((own * here).sum(dim=1))
 
