@@ -28,9 +28,9 @@ _PLAIN = Augmentation(mirror=False)
 class TripletBatches:
     """Iterator of ``Batch`` with triplet after triplet; use it as a context manager, or call ``close``.
 
-    A bag is one for all ranks: each embeds its part, all see all embeddings and choose the same triplets, of which a
-    step takes the next ones and rank r of R the r-th of R equal parts. So the ranks do not change what is trained on
-    but for rounding. All ranks call everything together.
+    A bag is one for all ranks: each embeds its part, the first one chooses for all, a step takes the next triplets and
+    rank r of R the r-th of R equal parts of them. So the ranks do not change what is trained on but for rounding. All
+    ranks call everything together.
 
     It ends when the network leaves so few triplets that a whole round of bags (or 10, if that is more) does not fill a
     batch.
@@ -133,8 +133,11 @@ class TripletBatches:
         while sum(map(len, found)) < wanted and len(found) < bags:
             number, images = self._next_bag, self._bags.take(self._next_bag)
             self._next_bag += 1
-            embeddings, labels = self._embed_bag(images), self._source.labels(images)
-            rows = select_triplets(embeddings, labels, self._alpha, self._max_ap, self._bags.generator(number))
+            embeddings, rows = self._embed_bag(images), np.zeros((0, 3), np.int64)
+            if self._world.rank == 0:  # on machines of another kind rounding might choose otherwise
+                labels, draws = self._source.labels(images), self._bags.generator(number)
+                rows = select_triplets(embeddings, labels, self._alpha, self._max_ap, draws)
+            rows = self._world.share(rows)
             found.append(images[rows])
             self._say(f"bag {number}: eval {len(images)} images..  found triplets {len(rows)}")
         return np.concatenate(found)

@@ -43,6 +43,14 @@ class World:
         arrays = [np.frombuffer(part, local.dtype).reshape(local.shape) for part in parts]
         return np.concatenate(arrays)
 
+    def share(self, array: np.ndarray) -> np.ndarray:
+        """Return the first rank's array [N, ...] on all, read-only; theirs may have another N. A collective call."""
+        if self.size == 1:
+            return array
+        # The first byte is for arrays without any.
+        sent = flow._oneflow_internal.cpu_broadcast(b"." + array.tobytes() if self.rank == 0 else None, 0)
+        return np.frombuffer(sent[1:], array.dtype).reshape(-1, *array.shape[1:])
+
     def average(self, local: flow.Tensor) -> flow.Tensor:
         """Return the mean over the ranks of a local float tensor, as a local tensor. A collective call."""
         if self.size == 1:
