@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,30 +16,16 @@ from common.errors import UserError
 from data.verification_set import load_verification_set
 from engine.snapshot import Snapshot
 from evaluation.verification import embed_set, verify_embeddings
+from tests.support.commands import prepare_orl, run
 
-ROOT = Path(__file__).resolve().parents[1]
 STEPS = 3
-
-
-def run(*command: str, folder: Path, code: int = 0) -> subprocess.CompletedProcess:
-    script, *rest = command
-    result = subprocess.run(
-        [sys.executable, str(ROOT / script), *rest], cwd=folder, capture_output=True, text=True, timeout=400
-    )
-    assert result.returncode == code, result.stdout + result.stderr
-    return result
 
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A folder with faces, parts and a y1 trained for a few steps on two ranks, and what the training printed."""
     folder = tmp_path_factory.mktemp("job")
-    faces, converters = "datasets/faces_orl", "tools/dataset_convert"
-    run(f"{converters}/orl_2_recordio.py", "--output_dir", faces, folder=folder)
-    run(f"{converters}/mx_recordio_2_ofrecord.py", "--data_dir", faces, "--output_filepath", f"{faces}/ofrecord/train",
-        folder=folder)  # fmt: skip
-    run(f"{converters}/bin_2_ofrecord.py", "--data_dir", faces, "--output_filepath", f"{faces}/ofrecord/orl",
-        "--dataset_name", "orl", folder=folder)  # fmt: skip
+    prepare_orl(folder)
     trained = run(
         "insightface_train.py", "--dataset", "orl", "--network", "y1", "--loss", "arcface", "--device", "cpu",
         "--device_num_per_node", "2", "--train_batch_size", "8", "--train_iter", str(STEPS), "--bn_mom", "0.5",
