@@ -21,12 +21,7 @@ def read_commands() -> list[list[str]]:
 @pytest.mark.slow
 def test_triplets_improve_what_softmax_learned(tmp_path: Path) -> None:
     prepare_orl(tmp_path)
-    softmax, triplets = (
-        [
-            float(value)
-            for value in re.findall(r"Accuracy-Flip: ([\d.]+)", run(*c, folder=tmp_path, timeout=3000).stdout)
-        ]
-        for c in read_commands()
-    )
+    printed = [run(*command, folder=tmp_path, timeout=3000).stdout for command in read_commands()]
+    softmax, triplets = ([float(value) for value in re.findall(r"Accuracy-Flip: ([\d.]+)", text)] for text in printed)
     assert softmax[-1] > 0.8
     assert len(triplets) == 4 and triplets[-1] > softmax[-1]
