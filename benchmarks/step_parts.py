@@ -15,7 +15,8 @@ from backbones import build_backbone
 from benchmarks.graphs import BackboneTrainGraph
 from common.files import atomic_file
 from data.augment import Augmentation
-from data.loader import Batch, BatchLoader
+from data.batches import Batch
+from data.loader import BatchLoader
 from engine.dropout import draw_keep_masks
 from engine.reporting import RankReporter
 from engine.step import TrainStep

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,30 +12,11 @@ import numpy as np
 from common.errors import UserError
 from data.augment import Augmentation
 from data.batch_reader import BatchReader
+from data.batches import Batch, Batches
 from data.sampler import SampleStream
 from data.source import ImageSource
 
 _IMAGES_PLANNED = 2048  # at once, because NumPy takes as long for short arrays as for longer ones
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One rank's part of a global batch.
-
-    Attributes:
-        step: number of the global batch, from 0.
-        epoch: epoch of the global batch's first image.
-        position: place of this part's first image in the sample stream.
-        images: uint8 [B, 3, size, size], RGB. The loader's own memory, which it fills anew in the next but one call of
-            ``next``: until then the contents stay, afterwards only a copy has them.
-        labels: int32 [B].
-    """
-
-    step: int
-    epoch: int
-    position: int
-    images: np.ndarray
-    labels: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -51,7 +31,7 @@ class _Plan:
     draws: np.ndarray
 
 
-class BatchLoader:
+class BatchLoader(Batches):
     """Endless iterator of ``Batch``; use it as a context manager, or call ``close``.
 
     A global batch is the next GB positions of the sample stream, and rank r of R takes the r-th of R equal slices of
@@ -93,7 +73,6 @@ class BatchLoader:
         if global_batch_size <= 0 or global_batch_size % world_size:
             raise UserError(f"the global batch size {global_batch_size} must be a multiple of the {world_size} ranks")
         self.steps_per_epoch = -(-len(source) // global_batch_size)
-        self.wait_seconds = 0.0
         self._source = source
         self._stream = SampleStream(len(source), seed)
         self._global_batch_size = global_batch_size
@@ -104,37 +83,14 @@ class BatchLoader:
         self._origin = position - start_step * global_batch_size
         self._plans = self._make_plans(start_step)
         self._asked: deque[Batch] = deque()
-        self._reader = BatchReader(source, self._batch_size, num_workers)
+        super().__init__(BatchReader(source, self._batch_size, num_workers))
         self._ask()
 
-    def __iter__(self) -> Iterator[Batch]:
-        return self
-
-    def __next__(self) -> Batch:
-        start = time.perf_counter()
-        try:
-            self._ask()
-            batch = self._asked.popleft()
-            self._reader.collect()
-        except BaseException:
-            self.close()
-            raise
-        self.wait_seconds += time.perf_counter() - start
+    def _take(self) -> Batch:
+        self._ask()
+        batch = self._asked.popleft()
+        self._reader.collect()
         return batch
-
-    def __enter__(self) -> BatchLoader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Stop the workers. Closing twice does no harm."""
-        self._reader.close()
-
-    def read_state(self) -> dict[str, np.ndarray]:
-        """Return what a snapshot keeps of the order besides step and position: nothing."""
-        return {}
 
     def _make_plans(self, start_step: int) -> Iterator[_Plan]:
         """Yield the plans of all batches from ``start_step`` on; the work is done for many images at once."""

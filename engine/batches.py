@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from backbones.module import Backbone
 from data.augment import Augmentation
-from data.loader import Batch, BatchLoader
+from data.batches import Batches
+from data.loader import BatchLoader
 from data.source import ImageSource
 from engine.log import RunLog
 from engine.reporting import RankReporter
 from engine.triplet_batches import TripletBatches
 from engine.triplet_settings import TRIPLET_LOSSES
 from engine.world import World
-
-
-class Batches(Protocol):
-    """An iterator of batches and a context manager.
-
-    Attributes:
-        wait_seconds: time so far that training waited for batches.
-    """
-
-    wait_seconds: float
-
-    def __enter__(self) -> Batches: ...
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def __iter__(self) -> Iterator[Batch]: ...
-
-    def __next__(self) -> Batch: ...
-
-    def read_state(self) -> dict[str, np.ndarray]:
-        """Return what a snapshot keeps of the batches besides step and position."""
 
 
 def open_batches(

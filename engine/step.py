@@ -11,7 +11,7 @@ import numpy as np
 
 from backbones.module import Backbone
 from common.errors import UserError
-from data.loader import Batch
+from data.batches import Batch
 from engine.dropout import draw_keep_masks
 from engine.gradients import LossScale, add_gradients, find_norm, multiply_gradients
 from engine.graphs import TrainGraph

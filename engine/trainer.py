@@ -13,9 +13,9 @@ import numpy as np
 
 from backbones.module import Backbone
 from common.errors import UserError
-from data.loader import Batch
+from data.batches import Batch, Batches
 from data.source import ImageSource
-from engine.batches import Batches, open_batches
+from engine.batches import open_batches
 from engine.head_stats import head_statistics
 from engine.label_map import LabelMap
 from engine.log import RunLog, StepMeter, format_seconds

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 from backbones.module import Backbone
 from data.augment import Augmentation
 from data.batch_reader import BatchReader
-from data.loader import Batch
+from data.batches import Batch, Batches
 from data.source import ImageSource
 from data.triplets import select_triplets
 from engine.graphs import Embedder
@@ -25,18 +24,15 @@ _FRUITLESS_BAGS = 10
 _PLAIN = Augmentation(mirror=False)
 
 
-class TripletBatches:
-    """Iterator of ``Batch`` with triplet after triplet; use it as a context manager, or call ``close``.
+class TripletBatches(Batches):
+    """Batches with triplet after triplet.
 
     A bag is one for all ranks: each embeds its part, the first one chooses for all, a step takes the next triplets and
     rank r of R the r-th of R equal parts of them. So the ranks do not change what is trained on but for rounding. All
     ranks call everything together.
 
     It ends when the network leaves so few triplets that a whole round of bags (or 10, if that is more) does not fill a
-    batch.
-
-    Attributes:
-        wait_seconds: time so far spent in ``next``, choosing included.
+    batch. ``wait_seconds`` includes the choosing.
     """
 
     def __init__(
@@ -68,9 +64,8 @@ class TripletBatches:
             beat: takes signs of life.
 
         Raises:
-            UserError: no bag can be filled.
+            UserError: no bag can be filled; from ``next``, a bad record or a worker that was killed.
         """
-        self.wait_seconds = 0.0
         self._source = source
         self._world = world
         self._backbone = backbone
@@ -87,18 +82,9 @@ class TripletBatches:
         self._next_bag = int(state["next_bag"][0])
         self._left = state["triplets"]  # image numbers of the triplets that no batch has had yet
         self._asked: deque[Batch] = deque()
-        self._reader = BatchReader(source, self._own, config["num_workers"])
+        super().__init__(BatchReader(source, self._own, config["num_workers"]))
 
-    def __iter__(self) -> TripletBatches:
-        return self
-
-    def __next__(self) -> Batch:
-        """Return this rank's part of the next batch. A collective call.
-
-        Raises:
-            UserError: a bad record, or a worker was killed.
-        """
-        start = time.perf_counter()
+    def _take(self) -> Batch:
         if 3 * len(self._left) < self._size:
             self._left = self._choose()
             if 3 * len(self._left) < self._size:
@@ -108,18 +94,7 @@ class TripletBatches:
         self._reader.collect()
         self._step, self._position = self._step + 1, self._position + self._size
         self._left = self._left[self._size // 3 :]
-        self.wait_seconds += time.perf_counter() - start
         return batch
-
-    def __enter__(self) -> TripletBatches:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Stop the workers. Closing twice does no harm."""
-        self._reader.close()
 
     def read_state(self) -> dict[str, np.ndarray]:
         """Return what a resumed run needs besides the weights: the bag to come, and the triplets still to be used."""

@@ -9,7 +9,8 @@ import numpy as np
 
 from benchmarks.peers.delivery import Delivery
 from benchmarks.peers.protocol import serve
-from data.loader import Batch, BatchLoader
+from data.batches import Batch
+from data.loader import BatchLoader
 from data.ofrecord_source import OFRecordSource
 
 
