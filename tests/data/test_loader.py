@@ -15,8 +15,8 @@ import pytest
 
 from common.errors import UserError
 from data.augment import Augmentation, augment_image
-from data.image import encode_jpeg
 from data.batches import Batch
+from data.image import encode_jpeg
 from data.loader import BatchLoader
 from data.ofrecord import encode_train_record, write_record
 from data.ofrecord_source import OFRecordSource
