@@ -110,6 +110,7 @@ def test_a_run_starts_from_an_onnx_file(job: tuple[Path, str], exported: Path) -
     assert all(np.array_equal(before[name], after[name]) for name in before if "moving" not in name)
 
 
+@pytest.mark.slow
 def test_triplets_tune_the_trained_network(job: tuple[Path, str]) -> None:
     folder, _ = job
     tuned = run(
