@@ -65,8 +65,8 @@ def find_steps(network: NetworkGraph) -> Mapping[str, Step]:
 def _make_step(network: NetworkGraph, node: Node, norm: Node | None, inputs: tuple[Step, ...]) -> Step:
     constants = tuple(sorted((key, value) for key, value in node.attrs.items() if key not in ADAPTED))
     label = (node.op, constants, network.shapes[node.name])
-    detail = tuple((key, each.attrs[key]) for each in (node, norm) if each for key in COMPARED if key in each.attrs)
-    detail += (("norm", norm is not None),)
+    found = [(key, each.attrs[key]) for each in (node, norm) if each for key in COMPARED if key in each.attrs]
+    detail = tuple((node.op, *item) for item in (*found, ("norm", norm is not None)))
     keys = [step.key for step in inputs]
     if node.op in COMMUTATIVE:
         keys.sort()

@@ -33,6 +33,7 @@ OPTION_VALUES: dict[str, Sequence[Any]] = {
     "net_blocks": ((1, 4, 6, 2), (2, 8, 16, 4), (2, 8, 12, 4)),
 }
 Options = Mapping[str, Any]
+Pairs = list[tuple[Step, Step]]
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Recognition:
     name: str
     options: Options
     network: NetworkGraph
-    pairs: list[tuple[Step, Step]]
+    pairs: Pairs
 
 
 def recognise(
@@ -67,23 +68,37 @@ def recognise(
     hinted = _follow(hint or {}, foreign)
     if hinted is not None and wanted in (AUTO, hinted.name):
         return hinted
-    search = _Search(foreign)
     if wanted != AUTO:
         lookup(networks, wanted, "network")
+    search = _Search(foreign)
     starts = {name: search.sized(dict(networks[name])) for name in (networks if wanted == AUTO else [wanted])}
-    distances = {name: search.distance(options) for name, options in starts.items()}
-    near = [name for name in starts if distances[name] <= 4 * min(distances.values()) + 2]
-    reached = {name: starts[name] if wanted != AUTO else search.descend(starts[name]) for name in near}
-    for name, options in sorted(reached.items(), key=lambda item: search.distance(item[1])):
-        if search.distance(options) < _FAR:
-            network = build_graph(options)
-            pairs = pair_steps(network, foreign)
+    order = sorted(starts, key=lambda name: search.distance(starts[name]))
+    for names in _group_starts(order, starts, search):
+        matches: list[tuple[float, Options, Pairs]] = []
+        for name in names:
+            options = search.descend(starts[name]) if wanted == AUTO else starts[name]
+            pairs = search.pair(options)
             if pairs is not None:
-                return Recognition(_name(options, starts, name), options, network, pairs)
-    nearest = min(distances, key=distances.get)
-    best = search.descend(starts[nearest])
+                matches.append((search.distance(options), options, pairs))
+                if not search.distance(options):  # equal in everything: no other can be nearer
+                    break
+        if matches:
+            _, options, pairs = min(matches, key=lambda match: match[0])
+            return Recognition(_name(options, starts), options, build_graph(options), pairs)
+    best = search.descend(starts[order[0]])
     difference = explain_difference(build_graph(best), foreign)
-    raise UserError(f"{source} is no network known here; the nearest is {nearest}: {difference}")
+    raise UserError(f"{source} is no network known here; the nearest is {order[0]}: {difference}")
+
+
+def _group_starts(order: Sequence[str], starts: Mapping[str, Options], search: _Search) -> tuple[list[str], list[str]]:
+    """Return from which starts, given by distance, to search first: the nearest of each family; and then, the others.
+
+    Those far off are left out.
+    """
+    least = search.distance(starts[order[0]])
+    near = [name for name in order if search.distance(starts[name]) <= 4 * least + 2]
+    nearest = {starts[name]["net_name"]: name for name in reversed(near)}
+    return [name for name in near if name in nearest.values()], [name for name in near if name not in nearest.values()]
 
 
 def _follow(hint: Mapping[str, Any], foreign: NetworkGraph) -> Recognition | None:
@@ -96,14 +111,15 @@ def _follow(hint: Mapping[str, Any], foreign: NetworkGraph) -> Recognition | Non
     return None if pairs is None else Recognition(str(hint.get("network", "")), options, network, pairs)
 
 
-def _name(options: Options, starts: Mapping[str, Options], start: str) -> str:
-    """Return the name of the network with these options; a name made of them where they have none."""
-    for name, known in starts.items():
-        if known == options:
-            return name
-    same = {key: value for key, value in options.items() if starts[start].get(key) != value}
-    changed = "-".join(f"{key}{_text(value)}" for key, value in sorted(same.items()))
-    return f"{start}-{changed}"
+def _name(options: Options, starts: Mapping[str, Options]) -> str:
+    """Return the name of the network with these options, or one made of the name with the fewest other options."""
+    changes = {
+        name: {key: value for key, value in options.items() if known.get(key) != value}
+        for name, known in starts.items()
+        if known["net_name"] == options["net_name"] and not set(known) - set(options)
+    }
+    name = min(changes, key=lambda name: len(changes[name]))
+    return "-".join([name, *(f"{key}{_text(value)}" for key, value in sorted(changes[name].items()))])
 
 
 def _text(value: Any) -> str:
@@ -138,6 +154,10 @@ class _Search:
             self._known[key] = self._measure(options)
         return self._known[key]
 
+    def pair(self, options: Options) -> Pairs | None:
+        """Return the steps of the candidate with the foreign ones, None where the two differ."""
+        return None if self.distance(options) == _FAR else pair_steps(build_graph(options), self._foreign)
+
     def _measure(self, options: Options) -> float:
         try:
             network = build_graph(options)
@@ -148,16 +168,17 @@ class _Search:
         return _difference(labels, self._labels) + 0.5 * abs(_count_dropouts(network) - self._dropouts) + constants
 
     def descend(self, options: Options) -> dict[str, Any]:
-        """Return the options that no change of one of them brings nearer."""
+        """Return the options that no change of one of them brings nearer, changed one after the other."""
         best = dict(options)
         improved = True
         while improved and self.distance(best) > 0:
             improved = False
             # With all layers right, only the output layers can still bring it nearer: by their dropout and BatchNorms.
             keys = ("net_output",) if self.distance(best) < 1 else tuple(OPTION_VALUES)
-            for candidate in list(_neighbours(best, keys)):
-                if self.distance(candidate) < self.distance(best):
-                    best, improved = candidate, True
+            for key in keys:
+                nearest = min(_vary(best, key), key=self.distance)
+                if self.distance(nearest) < self.distance(best):
+                    best, improved = nearest, True
         return best
 
 
@@ -187,11 +208,8 @@ def option_variants(networks: Mapping[str, Options], keys: Sequence[str]) -> Ite
                 yield variant
 
 
-def _neighbours(options: Options, keys: Sequence[str]) -> Iterator[dict[str, Any]]:
-    for key in keys:
-        for value in OPTION_VALUES[key]:
-            if options.get(key) != value:
-                yield {**options, key: value}
+def _vary(options: Options, key: str) -> list[dict[str, Any]]:
+    return [{**options, key: value} for value in OPTION_VALUES[key]]
 
 
 def _count(network: NetworkGraph) -> tuple[Counter, Counter]:
