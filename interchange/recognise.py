@@ -137,6 +137,10 @@ class _Search:
         self._labels, self._details = _count(foreign)
         self._dropouts = _count_dropouts(foreign)
         self._known: dict[tuple, float] = {}
+        self._values = dict(OPTION_VALUES)
+        attentions = [node.name for node in foreign.nodes if node.op == "attention"]
+        if attentions:
+            self._values |= {"num_layers": (len(attentions),), "vit_width": (foreign.shapes[attentions[0]][1],)}
 
     def sized(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return ``options`` with the sizes of the foreign network."""
@@ -174,9 +178,9 @@ class _Search:
         while improved and self.distance(best) > 0:
             improved = False
             # With all layers right, only the output layers can still bring it nearer: by their dropout and BatchNorms.
-            keys = ("net_output",) if self.distance(best) < 1 else tuple(OPTION_VALUES)
+            keys = ("net_output",) if self.distance(best) < 1 else tuple(self._values)
             for key in keys:
-                nearest = min(_vary(best, key), key=self.distance)
+                nearest = min(({**best, key: value} for value in self._values[key]), key=self.distance)
                 if self.distance(nearest) < self.distance(best):
                     best, improved = nearest, True
         return best
@@ -206,10 +210,6 @@ def option_variants(networks: Mapping[str, Options], keys: Sequence[str]) -> Ite
             if mark not in seen:
                 seen.add(mark)
                 yield variant
-
-
-def _vary(options: Options, key: str) -> list[dict[str, Any]]:
-    return [{**options, key: value} for value in OPTION_VALUES[key]]
 
 
 def _count(network: NetworkGraph) -> tuple[Counter, Counter]:

@@ -6,6 +6,8 @@ RGB images; dropout, which does nothing in inference, is left out.
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -15,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from backbones.arrays import check_arrays
 from backbones.graph import NetworkGraph, Node
+from interchange.onnx_reader import TRAINING_ARRAYS
 from tools.model_convert.onnx_transformer import TRANSFORMER_OPERATORS
 
 OPSET = 17
@@ -189,7 +192,8 @@ def write_onnx(
     Args:
         graph: the network.
         arrays: every parameter and moving statistic by MXNet name, of the shapes in ``graph.parameters()``.
-        metadata: key-value pairs stored in the model's ``metadata_props``.
+        metadata: key-value pairs stored in the model's ``metadata_props``. Arrays that inference has no use for are
+            stored there too, so that nothing is lost.
         half: store weights as float16; they are computed with in float32 all the same.
 
     Raises:
@@ -210,6 +214,16 @@ def write_onnx(
     body = helper.make_graph(writer.nodes, "backbone", inputs, [output], writer.initializers)
     opsets = [helper.make_opsetid("", OPSET)]
     model = helper.make_model(body, opset_imports=opsets, ir_version=IR_VERSION, producer_name=PRODUCER)
-    helper.set_model_props(model, dict(metadata))
+    helper.set_model_props(model, dict(metadata) | _describe_training_arrays(graph, arrays, body))
     onnx.checker.check_model(model)
     return model
+
+
+def _describe_training_arrays(
+    graph: NetworkGraph, arrays: Mapping[str, np.ndarray], body: onnx.GraphProto
+) -> dict[str, str]:
+    """Return the metadata for the parameters that no node of ``body`` needs: float32 in base64, as JSON by name."""
+    stored = {tensor.name for tensor in body.initializer}
+    left = {name: np.asarray(arrays[name], "<f4").tobytes() for name in graph.parameters() if name not in stored}
+    texts = {name: base64.b64encode(content).decode() for name, content in left.items()}
+    return {TRAINING_ARRAYS: json.dumps(texts)} if texts else {}
