@@ -45,7 +45,8 @@ def adapt(
         training: arrays by our names that only training uses, in any shape. Where they are missing they become zeros.
 
     Raises:
-        UserError: one of ``training`` has the wrong size; or the two cannot be the same, because a preprocessing subtracts something else.
+        UserError: one of ``training`` has the wrong size; or the two cannot be the same, because a preprocessing
+            subtracts something else.
     """
     adapter = _Adapter(network, foreign, given)
     for mine, theirs in pairs:

@@ -63,10 +63,10 @@ def reshape(reader: GraphReader, node: Operation, shape: Sequence[int]) -> None:
             return
     else:
         tokens, width = _size(reader, piece)
-        if piece.kind == "part" and len(shape) == 4 and shape[1] == tokens and shape[2] > 0:
-            if shape[2] * shape[3] == width:
-                reader.pieces[node.output] = replace(piece, kind="by token", heads=shape[2])
-                return
+        heads = shape[2] if len(shape) == 4 else 0
+        if piece.kind == "part" and heads > 0 and list(shape[1:]) == [tokens, heads, width // heads]:
+            reader.pieces[node.output] = replace(piece, kind="by token", heads=heads)
+            return
         if piece.kind == "sums by token" and list(shape[1:]) in ([tokens, width], [tokens, -1]):
             reader.build.attention(piece.source, node.output, piece.heads)
             return

@@ -18,7 +18,7 @@ from backbones.iresnet import STEMS, UNITS, UNITS_PER_STAGE
 from backbones.options import NetworkOptions
 from backbones.output_layers import OUTPUT_LAYERS
 from common.errors import UserError, lookup
-from interchange.canonical import Step, find_steps, pair_steps
+from interchange.canonical import LINEAR, Step, find_steps, pair_steps
 
 AUTO = "auto"
 # Values that an option may take besides those of the named networks.
@@ -134,7 +134,9 @@ class _Search:
 
     def __init__(self, foreign: NetworkGraph) -> None:
         self._foreign = foreign
-        self._labels, self._details = _count(foreign)
+        # Where nothing is normalised after a linear layer, its BatchNorm was folded in, whichever network it is.
+        self._folded = not any(step.norm for step in find_steps(foreign).values())
+        self._labels, self._details = self._count(foreign)
         self._dropouts = _count_dropouts(foreign)
         self._known: dict[tuple, float] = {}
         self._values = dict(OPTION_VALUES)
@@ -167,9 +169,14 @@ class _Search:
             network = build_graph(options)
         except (UserError, ValueError):  # options that do not go together
             return _FAR
-        labels, details = _count(network)
+        labels, details = self._count(network)
         constants = _difference(details, self._details) / 1e4
         return _difference(labels, self._labels) + 0.5 * abs(_count_dropouts(network) - self._dropouts) + constants
+
+    def _count(self, network: NetworkGraph) -> tuple[Counter, Counter]:
+        steps = find_steps(network).values()
+        told = [step for step in steps if not (self._folded and step.node.op in LINEAR)]
+        return Counter(step.label for step in steps), Counter(item for step in told for item in step.detail)
 
     def descend(self, options: Options) -> dict[str, Any]:
         """Return the options that no change of one of them brings nearer, changed one after the other."""
@@ -210,11 +217,6 @@ def option_variants(networks: Mapping[str, Options], keys: Sequence[str]) -> Ite
             if mark not in seen:
                 seen.add(mark)
                 yield variant
-
-
-def _count(network: NetworkGraph) -> tuple[Counter, Counter]:
-    steps = find_steps(network).values()
-    return Counter(step.label for step in steps), Counter(item for step in steps for item in step.detail)
 
 
 def _difference(a: Counter, b: Counter) -> int:
