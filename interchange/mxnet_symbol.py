@@ -35,7 +35,7 @@ class SymbolNode:
             return default
         text = self.attrs[key]
         if len(text) > _MAX_ATTRIBUTE:
-            return text
+            return f"{text[:_MAX_ATTRIBUTE]}..."
         try:
             return ast.literal_eval(text)
         except (ValueError, SyntaxError):

@@ -80,7 +80,7 @@ def _load(path: Path) -> onnx.ModelProto:
     except DecodeError as error:
         raise UserError(f"{path} is no ONNX file, or damaged ({error})") from error
     except onnx.checker.ValidationError as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = str(error).strip().partition("\n")[0]
         raise UserError(f"{path} is no valid ONNX model: {reason}") from error
     if not model.graph.node:
         raise UserError(f"{path} is no ONNX model: it has no nodes")
@@ -125,6 +125,8 @@ class GraphReader:
         Raises:
             UserError: it does not hold what it says.
         """
+        if any(length < 0 for length in tensor.dims):
+            raise self.refuse(f"the array '{tensor.name}' is damaged (its shape is {list(tensor.dims)})")
         try:
             return numpy_helper.to_array(tensor)
         except (ValueError, TypeError, KeyError) as error:
