@@ -203,9 +203,9 @@ class ForeignBuilder:
             raise self.refuse(f"{name} computes {what} of what no known network does")
         self._norms[name] = (what, x)
 
-    def start_norms(self, x: str, name: str) -> None:
-        """Note the norms of each pixel of ``x``, computed by one node."""
-        self._norms[name] = ("norms", self._value(x))
+    def start_norms(self, x: str, name: str, what: str) -> None:
+        """Note the "norms" of each pixel of ``x``, or the "sums" of its squares, computed by one node."""
+        self._norms[name] = (what, self._value(x))
 
     def concat(self, values: Sequence[str], name: str) -> None:
         """Add the concatenation of maps along their channels."""

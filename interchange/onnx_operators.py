@@ -185,6 +185,25 @@ def _clip(reader: GraphReader, node: Operation) -> None:
     reader.build.activation(node.inputs[0], node.output, "relu6")
 
 
+def _require_axes(reader: GraphReader, node: Operation, *known: list[int]) -> None:
+    found = list(node.attrs.get("axes", []))
+    if found not in known or not node.attrs.get("keepdims", 1):
+        raise reader.refuse(f"{node.output} reduces the axes {found}, as no known network does")
+
+
+def _channel_norms(what: str) -> Translate:
+    def start(reader: GraphReader, node: Operation) -> None:
+        _require_axes(reader, node, [1])
+        reader.build.start_norms(node.inputs[0], node.output, what)
+
+    return start
+
+
+def _mean(reader: GraphReader, node: Operation) -> None:
+    _require_axes(reader, node, [], [0, 1, 2, 3])
+    reader.build.norm_step(node.output, "mean", node.inputs[0])
+
+
 def _activation(kind: str) -> Translate:
     return lambda reader, node: reader.build.activation(node.inputs[0], node.output, kind)
 
@@ -204,8 +223,10 @@ OPERATORS: dict[str, Translate] = {
     "AveragePool": _pool("avg"),
     "GlobalAveragePool": lambda reader, node: reader.build.global_pool(node.inputs[0], node.output),
     "Concat": lambda reader, node: reader.build.concat(node.inputs, node.output),
-    "ReduceL2": lambda reader, node: reader.build.start_norms(node.inputs[0], node.output),
-    "ReduceMean": lambda reader, node: reader.build.norm_step(node.output, "mean", node.inputs[0]),
+    "ReduceL2": _channel_norms("norms"),
+    "ReduceSumSquare": _channel_norms("sums"),
+    "Sqrt": lambda reader, node: reader.build.norm_step(node.output, "norms", node.inputs[0]),
+    "ReduceMean": _mean,
     "Add": _add,
     "Sub": _sub,
     "Mul": _mul,

@@ -158,7 +158,9 @@ def _write_global_pool(writer: Writer, node: Node, x: str) -> None:
 
 
 def _write_even_out(writer: Writer, node: Node, x: str) -> None:
-    writer.add_node("ReduceL2", [x], f"{node.name}_norms", axes=[1])
+    # Not ReduceL2: with a Div after it OpenCV takes both for a normalisation of something else.
+    writer.add_node("ReduceSumSquare", [x], f"{node.name}_sums", axes=[1])
+    writer.add_node("Sqrt", [f"{node.name}_sums"], f"{node.name}_norms")
     writer.add_node("ReduceMean", [f"{node.name}_norms"], f"{node.name}_mean")
     writer.add_node("Div", [f"{node.name}_mean", f"{node.name}_norms"], f"{node.name}_factors")
     writer.add_node("Mul", [x, f"{node.name}_factors"], node.name)
