@@ -32,6 +32,8 @@ OPTION_VALUES: dict[str, Sequence[Any]] = {
     "net_multiplier": (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 4.0),
     "net_blocks": ((1, 4, 6, 2), (2, 8, 16, 4), (2, 8, 12, 4)),
 }
+_DEEPEST = 1000  # layers or blocks that a file's own settings may ask for
+_FAR = float("inf")
 Options = Mapping[str, Any]
 Pairs = list[tuple[Step, Step]]
 
@@ -74,16 +76,9 @@ def recognise(
     starts = {name: search.sized(dict(networks[name])) for name in (networks if wanted == AUTO else [wanted])}
     order = sorted(starts, key=lambda name: search.distance(starts[name]))
     for names in _group_starts(order, starts, search):
-        matches: list[tuple[float, Options, Pairs]] = []
-        for name in names:
-            options = search.descend(starts[name]) if wanted == AUTO else starts[name]
-            pairs = search.pair(options)
-            if pairs is not None:
-                matches.append((search.distance(options), options, pairs))
-                if not search.distance(options):  # equal in everything: no other can be nearer
-                    break
-        if matches:
-            _, options, pairs = min(matches, key=lambda match: match[0])
+        found = search.find([starts[name] for name in names], vary=wanted == AUTO)
+        if found is not None:
+            options, pairs = found
             return Recognition(_name(options, starts), options, build_graph(options), pairs)
     best = search.descend(starts[order[0]])
     difference = explain_difference(build_graph(best), foreign)
@@ -103,12 +98,19 @@ def _group_starts(order: Sequence[str], starts: Mapping[str, Options], search: _
 
 def _follow(hint: Mapping[str, Any], foreign: NetworkGraph) -> Recognition | None:
     options = {field.name: hint[field.name] for field in fields(NetworkOptions) if field.name in hint}
+    depths = (options.get("num_layers"), *_listed(options.get("net_blocks")))
+    if any(isinstance(depth, int) and depth > _DEEPEST for depth in depths):
+        return None
     try:
         network = build_graph(options)
-    except (UserError, ValueError, TypeError):  # another program's settings, or damaged ones
+    except (UserError, ValueError, TypeError, ArithmeticError):  # another program's settings, or damaged ones
         return None
     pairs = pair_steps(network, foreign)
     return None if pairs is None else Recognition(str(hint.get("network", "")), options, network, pairs)
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, (list, tuple)) else ()
 
 
 def _name(options: Options, starts: Mapping[str, Options]) -> str:
@@ -124,9 +126,6 @@ def _name(options: Options, starts: Mapping[str, Options]) -> str:
 
 def _text(value: Any) -> str:
     return "_".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-
-
-_FAR = float("inf")
 
 
 class _Search:
@@ -160,9 +159,23 @@ class _Search:
             self._known[key] = self._measure(options)
         return self._known[key]
 
-    def pair(self, options: Options) -> Pairs | None:
-        """Return the steps of the candidate with the foreign ones, None where the two differ."""
-        return None if self.distance(options) == _FAR else pair_steps(build_graph(options), self._foreign)
+    def find(self, starts: Sequence[Options], vary: bool) -> tuple[Options, Pairs] | None:
+        """Return the nearest network that is the foreign one, with their steps; None if there is none.
+
+        Args:
+            starts: candidates.
+            vary: whether their options may be changed.
+        """
+        best, least = None, _FAR
+        for start in starts:
+            options = self.descend(start) if vary else start
+            distance = self.distance(options)
+            pairs = pair_steps(build_graph(options), self._foreign) if distance < least else None
+            if pairs is not None:
+                best, least = (options, pairs), distance
+            if not least:  # equal in everything
+                break
+        return best
 
     def _measure(self, options: Options) -> float:
         try:
