@@ -11,7 +11,8 @@ from pathlib import Path
 
 from common.errors import UserError, run_command
 from engine.config import resolve_val_config
-from engine.launch import choose_device, is_rank, launch
+from engine.launch import check_bfloat16, choose_device, is_rank, launch
+from engine.models import open_model
 from engine.validation_sets import check_sets
 from engine.verify import run_rank
 
@@ -25,6 +26,8 @@ def main() -> int:
     if not config.val_targets:
         raise UserError("--val_targets is empty: name at least one verification set")
     check_sets(config)
+    if config.use_bf16:
+        check_bfloat16(config, open_model(config.model_load_dir).network)
     return launch(config, ranks, Path(config.log_dir) / "verification", sys.argv[1:])
 
 

@@ -55,7 +55,8 @@ config.ckpt_embedding = False
 network = edict()
 
 # LResNet-IR of InsightFace's MXNet trainer, of every depth it lists; net_se, net_unit and net_input vary them.
-for _depth in (18, 34, 49, 50, 74, 90, 98, 99, 100, 101, 124, 134, 136, 140, 152, 160, 200, 269):
+# 49 is 50 by another name, and comes after it so that files are recognised as the better known one.
+for _depth in (18, 34, 50, 49, 74, 90, 98, 99, 100, 101, 124, 134, 136, 140, 152, 160, 200, 269):
     network[f"r{_depth}"] = edict(net_name="fresnet", num_layers=_depth)
 network.r50v1 = edict(net_name="fresnet", num_layers=50, net_unit=1)
 network.r100fc = edict(net_name="fresnet", num_layers=100, net_output="FC")

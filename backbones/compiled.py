@@ -91,14 +91,13 @@ class CompiledNetwork:
                 k: float(v) for k, v in node.attrs.items() if isinstance(v, int | float) and not isinstance(v, bool)
             }
             values |= {kind: places[name] for kind, name in node.arrays.items() if name in places}
-            op = node.op
-            if op == "activation":
-                op = node.attrs["kind"]
-            elif op == "fully_connected":
+            if node.op == "fully_connected":
                 values["bias"] = places[f"{node.name}_bias"]
-            elif op == "dropout":
+            elif node.op == "dropout":
                 values["first"] = masks[node.name].start
             inputs = ",".join(str(numbers[name]) for name in node.inputs) or "-"
-            return " ".join([op, inputs, *map(str, shape), *(f"{key}={value!r}" for key, value in values.items())])
+            return " ".join(
+                [node.layer, inputs, *map(str, shape), *(f"{key}={value!r}" for key, value in values.items())]
+            )
 
         return "\n".join(map(line, network.nodes))

@@ -11,6 +11,11 @@ from typing import Any
 ACTIVATION_TYPES = ("relu", "sigmoid", "tanh", "softrelu", "softsign", "relu6")
 POOL_TYPES = ("max", "avg")
 AUXILIARY_KINDS = ("moving_mean", "moving_var")
+# What the CPU's network op (ops/native) has layers for: operators, and kinds of activations.
+COMPILED_OPS = (
+    "input", "scale_shift", "conv", "batch_norm", "prelu", "add", "dropout", "flatten", "fully_connected", "relu",
+    "sigmoid", "tanh",
+)  # fmt: skip
 DEFAULT_RULE = "xavier_gaussian"  # of the first values of weights
 
 
@@ -26,6 +31,11 @@ class Node:
     inputs: tuple[str, ...]
     attrs: Mapping[str, Any] = field(default_factory=dict)
     arrays: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def layer(self) -> str:
+        """What the CPU's network op calls it: an activation by its kind."""
+        return self.attrs["kind"] if self.op == "activation" else self.op
 
 
 @dataclass(frozen=True)

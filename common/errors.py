@@ -12,6 +12,10 @@ T = TypeVar("T")
 class UserError(Exception):
     """A mistake in a flag, a config or a file. One line: what, where, what was expected, how to mend it."""
 
+    def __init__(self, message: str) -> None:
+        """Take the message; line breaks, which names out of files may bring along, become blanks."""
+        super().__init__(" ".join(message.splitlines()))
+
 
 def require(condition: bool, message: str) -> None:
     """Raise ``UserError`` with ``message`` unless ``condition`` holds."""

@@ -56,7 +56,7 @@ def convert_model(foreign: ForeignModel, wanted: str, dataset: str = "") -> Conv
     """
     tables = load_tables()
     found = recognise(foreign.network, tables.network, wanted, foreign.source, hint=foreign.config)
-    adaptation = adapt(found.network, found.pairs, foreign.network, foreign.arrays)
+    adaptation = adapt(found.network, found.pairs, foreign.network, foreign.arrays, foreign.training_arrays)
     loss = "softmax" if "fc7_bias" in foreign.head else tables.default.loss
     base = found.name if found.name in tables.network else tables.default.network
     config = merge(tables, base, dataset or tables.default.dataset, loss)

@@ -70,7 +70,9 @@ def _read_npy(path: Path) -> tuple[np.ndarray, Callable[..., str]]:
     try:
         pairs = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); expected an .npy of whole numbers [N, 2]") from error
+        raise UserError(
+            f"{path} cannot be read ({_reason(error)}); expected an .npy of whole numbers [N, 2]"
+        ) from error
     if not isinstance(pairs, np.ndarray) or pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
         found = f"{pairs.dtype} {list(pairs.shape)}" if isinstance(pairs, np.ndarray) else "several arrays"
         raise UserError(f"{path} holds {found}, expected whole numbers [N, 2]: pairs of an old and a new class")
@@ -83,7 +85,7 @@ def _read_text(path: Path) -> tuple[np.ndarray, Callable[..., str]]:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"{path} cannot be read ({error}); expected a text with pairs: an old and a new class"
+            f"{path} cannot be read ({_reason(error)}); expected a text with pairs: an old and a new class"
         ) from error
     for number, line in enumerate(lines, 1):
         words = line.split("#")[0].replace(",", " ").split()
@@ -97,3 +99,8 @@ def _read_text(path: Path) -> tuple[np.ndarray, Callable[..., str]]:
         numbers.append(number)
     array = np.array(pairs, np.int64).reshape(-1, 2)
     return array, lambda row, whole=True: f"{path}, line {numbers[row]}" if whole else f"line {numbers[row]}"
+
+
+def _reason(error: Exception) -> str:
+    """Return what went wrong, without the file's name, which an ``OSError`` has in its text."""
+    return getattr(error, "strerror", None) or str(error)

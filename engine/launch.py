@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from backbones.graph import NetworkGraph
+from backbones.nodes import COMPILED_OPS
 from common.errors import UserError
 from engine.nodes import NodeLine, meet
 from engine.reporting import PIPE_VARIABLE
@@ -52,6 +54,20 @@ def choose_device(config: Mapping[str, Any]) -> tuple[str, int]:
     if config["use_bf16"]:
         raise UserError("--use_bf16 1 is for the CPU, and GPUs were chosen; add --device cpu or leave it away")
     return "cuda", wanted or gpus
+
+
+def check_bfloat16(config: Mapping[str, Any], network: NetworkGraph) -> None:
+    """Check that ``use_bf16``, where it is asked for, can be had for this network.
+
+    Raises:
+        UserError: one of its layers is not known to the kernels that compute so.
+    """
+    unknown = sorted({node.layer for node in network.nodes} - set(COMPILED_OPS))
+    if config["use_bf16"] and unknown:
+        raise UserError(
+            f"--use_bf16 1 is not for network {config['network']}: the CPU kernels for it lack {', '.join(unknown)}; "
+            "leave it away"
+        )
 
 
 def _count_gpus() -> int:

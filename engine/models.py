@@ -147,7 +147,7 @@ def read_pretrained(name: str, network: NetworkGraph) -> dict[str, np.ndarray]:
     if pairs is None:
         raise UserError(f"{name} is of another network: {explain_difference(network, foreign.network)}")
     try:
-        return adapt(network, pairs, foreign.network, foreign.arrays).arrays
+        return adapt(network, pairs, foreign.network, foreign.arrays, foreign.training_arrays).arrays
     except UserError as error:
         raise UserError(f"{name} does not fit: {error}") from error
 

@@ -16,6 +16,7 @@ from data.ofrecord_source import OFRecordSource
 from data.source import ImageSource
 from data.synthetic import SyntheticSource
 from engine.label_map import LabelMap, read_label_map
+from engine.launch import check_bfloat16
 from engine.memory import check_disk, check_memory, estimate_memory, free_memory
 from engine.models import read_pretrained
 from engine.paths import check_shared, find_storage, run_directory
@@ -132,6 +133,7 @@ def check_run(config: EasyDict, ranks: int) -> None:
         check_sets(config)
     plan = make_plan(config, len(source))
     network = build_graph(config)
+    check_bfloat16(config, network)
     print("Called with argument:", dict(sorted(config.items())))
     if config.count_flops:
         print(f"Network FLOPs: {count_flops(network) / 1e9:.2f}G  parameters: {count_parameters(network) / 1e6:.2f}M")

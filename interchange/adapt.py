@@ -29,7 +29,11 @@ class Adaptation:
 
 
 def adapt(
-    network: NetworkGraph, pairs: Sequence[tuple[Step, Step]], foreign: NetworkGraph, given: Arrays
+    network: NetworkGraph,
+    pairs: Sequence[tuple[Step, Step]],
+    foreign: NetworkGraph,
+    given: Arrays,
+    training: Arrays | None = None,
 ) -> Adaptation:
     """Return what ``network`` needs to compute what the foreign arrays ``given`` do.
 
@@ -38,13 +42,16 @@ def adapt(
         pairs: its steps with the foreign ones, from ``canonical.pair_steps``.
         foreign: theirs.
         given: its arrays.
+        training: arrays by our names that only training uses, in any shape. Where they are missing they become zeros.
 
     Raises:
-        UserError: the two cannot be the same, because a preprocessing subtracts something else.
+        UserError: one of ``training`` has the wrong size; or the two cannot be the same, because a preprocessing
+            subtracts something else.
     """
     adapter = _Adapter(network, foreign, given)
     for mine, theirs in pairs:
         adapter.translate(mine, theirs)
+    adapter.complete(training or {})
     arrays = {name: adapter.arrays[name].astype(np.float32) for name in network.parameters()}
     return Adaptation(arrays, adapter.list_notes())
 
@@ -78,6 +85,18 @@ class _Adapter:
             scaled = [step.node.name for step in mine.inputs if step.node.name in self._factors]
             if scaled:
                 raise UserError(f"another scale of the preprocessing would have to pass {mine.node.name}, a {op}")
+
+    def complete(self, training: Arrays) -> None:
+        """Add the arrays of nodes that only training runs."""
+        for name, spec in self.network.parameters().items():
+            if name in self.arrays:
+                continue
+            if name not in training:
+                self._note(f"{name}, which only training uses, is not in the file and starts at 0")
+            values = training.get(name, np.zeros(spec.shape))
+            if values.size != np.prod(spec.shape):
+                raise UserError(f"{name} has {values.size} numbers, the network expects the shape {spec.shape}")
+            self.arrays[name] = values.reshape(spec.shape)
 
     def _read(self, theirs: Node) -> dict[str, np.ndarray]:
         return {role: self._given[name] for role, name in theirs.arrays.items()}

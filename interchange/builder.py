@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from backbones.graph import NetworkGraph
+from backbones.nodes import DEFAULT_RULE
+from backbones.transformer import TransformerGraph
 from common.errors import UserError
 
 
@@ -19,7 +21,7 @@ class ForeignBuilder:
 
     def __init__(self, source: str, arrays: Mapping[str, np.ndarray]) -> None:
         self.source = source
-        self.graph = NetworkGraph()
+        self.graph = TransformerGraph({"position": DEFAULT_RULE})
         self._given = arrays
         self._arrays: dict[str, np.ndarray] = {}
         self._values: dict[str, str] = {}  # the file's names to ours: some nodes leave no trace
@@ -131,6 +133,25 @@ class ForeignBuilder:
         made = self.graph.batch_norm(self._value(x), self._name(name), eps, momentum, fix_gamma)
         self._keep(name, made, gamma=gamma, beta=beta, moving_mean=mean, moving_var=variance)
 
+    def layer_norm(self, x: str, name: str, gamma: str, beta: str, eps: float) -> None:
+        """Add a normalisation of each token by the arrays ``gamma`` and ``beta``."""
+        made = self.graph.layer_norm(self._value(x), self._name(name), eps)
+        self._keep(name, made, gamma=self.array(gamma), beta=self.array(beta))
+
+    def tokens(self, x: str, name: str) -> None:
+        """Add the view of a map as tokens."""
+        self._values[name] = self.graph.tokens(self._value(x), self._name(name))
+
+    def position(self, x: str, name: str, weight: str) -> None:
+        """Add a learned vector per token to tokens; the array may carry an axis of length 1 for the batch."""
+        values = self.array(weight)
+        made = self.graph.position(self._value(x), self._name(name))
+        self._keep(name, made, weight=values[0] if values.ndim == 3 and len(values) == 1 else values)
+
+    def attention(self, x: str, name: str, heads: int) -> None:
+        """Add the attention of tokens that are query, key and value in one."""
+        self._values[name] = self.graph.attention(self._value(x), self._name(name), heads)
+
     def prelu(self, x: str, name: str, slope: str) -> None:
         """Add a PReLU; its slopes may carry axes of length 1, and one slope may stand for all channels."""
         slopes = self.array(slope).reshape(-1)
@@ -182,9 +203,9 @@ class ForeignBuilder:
             raise self.refuse(f"{name} computes {what} of what no known network does")
         self._norms[name] = (what, x)
 
-    def start_norms(self, x: str, name: str) -> None:
-        """Note the norms of each pixel of ``x``, computed by one node."""
-        self._norms[name] = ("norms", self._value(x))
+    def start_norms(self, x: str, name: str, what: str) -> None:
+        """Note the "norms" of each pixel of ``x``, or the "sums" of its squares, computed by one node."""
+        self._norms[name] = (what, self._value(x))
 
     def concat(self, values: Sequence[str], name: str) -> None:
         """Add the concatenation of maps along their channels."""

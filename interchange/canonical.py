@@ -14,9 +14,12 @@ from backbones.graph import NetworkGraph, Node
 
 LINEAR = ("conv", "fully_connected")
 COMMUTATIVE = ("add",)
-INVISIBLE = ("dropout",)
+# What inference does without.
+INVISIBLE = ("dropout", "drop_path", "token_mask", "fill_masked")
+MASK = "token_mask"
 # What values are adapted to (adapt.py), or what matters in training alone.
 ADAPTED = ("eps", "momentum", "fix_gamma", "bias", "mean", "scale", "p", "shared")
+EXACT = ("layer_norm",)  # its eps has no moving variance to go into
 COMPARED = ("eps", "fix_gamma", "scale")  # of these, what tells families apart that are the same otherwise
 
 
@@ -44,6 +47,7 @@ def find_steps(network: NetworkGraph) -> Mapping[str, Step]:
             users.setdefault(name, []).append(node)
     steps: dict[str, Step] = {}
     values: dict[str, str] = {}  # name of a value -> the step that makes it
+    masks = {node.name for node in network.nodes if node.op == MASK}
     for node in network.nodes:
         if node.op in INVISIBLE:
             values[node.name] = values[node.inputs[0]]
@@ -54,7 +58,7 @@ def find_steps(network: NetworkGraph) -> Mapping[str, Step]:
         if node.op in LINEAR:
             after = users.get(node.name, [])
             norm = after[0] if len(after) == 1 and after[0].op == "batch_norm" else None
-        inputs = tuple(steps[values[name]] for name in node.inputs)
+        inputs = tuple(steps[values[name]] for name in node.inputs if name not in masks)
         step = _make_step(network, node, norm, inputs)
         name = norm.name if norm else node.name
         steps[name] = step
@@ -63,10 +67,11 @@ def find_steps(network: NetworkGraph) -> Mapping[str, Step]:
 
 
 def _make_step(network: NetworkGraph, node: Node, norm: Node | None, inputs: tuple[Step, ...]) -> Step:
-    constants = tuple(sorted((key, value) for key, value in node.attrs.items() if key not in ADAPTED))
+    adapted = () if node.op in EXACT else ADAPTED
+    constants = tuple(sorted((key, value) for key, value in node.attrs.items() if key not in adapted))
     label = (node.op, constants, network.shapes[node.name])
-    detail = tuple((key, each.attrs[key]) for each in (node, norm) if each for key in COMPARED if key in each.attrs)
-    detail += (("norm", norm is not None),)
+    found = [(key, each.attrs[key]) for each in (node, norm) if each for key in COMPARED if key in each.attrs]
+    detail = tuple((node.op, *item) for item in (*found, ("norm", norm is not None)))
     keys = [step.key for step in inputs]
     if node.op in COMMUTATIVE:
         keys.sort()

@@ -22,6 +22,7 @@ class ForeignModel:
         head: what the file holds of the head: ``fc7_weight`` [classes, E] and perhaps ``fc7_bias``.
         config: settings of the training, where the file knows them.
         preprocesses: whether the file does the preprocessing itself; else a reader has added it.
+        training_arrays: arrays by our names, flat, that only training uses, where the file has them.
     """
 
     source: str
@@ -30,3 +31,4 @@ class ForeignModel:
     head: dict[str, np.ndarray] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     preprocesses: bool = True
+    training_arrays: Mapping[str, np.ndarray] = field(default_factory=dict)

@@ -21,6 +21,7 @@ MAGIC_V1, MAGIC_V2, MAGIC_V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
 DTYPES = {0: "<f4", 1: "<f8", 2: "<f2", 3: "u1", 4: "<i4", 5: "i1", 6: "<i8"}
 CPU = (1, 0)  # device type and number
 MAX_AXES = 32
+MAX_ARRAYS = 1 << 20
 DENSE = 0
 _LEAST_ARRAY_BYTES = 4
 _KIND = "an MXNet .params file"
@@ -39,7 +40,7 @@ def read_params(path: str | Path) -> dict[str, np.ndarray]:
         raise file.damaged(f"it starts with {magic:#x} instead of {LIST_MAGIC:#x}")
     file.unpack("Q")
     count = file.unpack("Q")
-    if count * _LEAST_ARRAY_BYTES > file.left:
+    if count > MAX_ARRAYS or count * _LEAST_ARRAY_BYTES > file.left:
         raise file.damaged(f"it claims {count} arrays")
     arrays = [_read_array(file) for _ in range(count)]
     names = file.unpack("Q")
@@ -80,7 +81,11 @@ def _read_array(file: BinaryFile) -> np.ndarray:
     if number not in DTYPES:
         raise file.damaged(f"an array has type number {number}; known: {', '.join(map(str, DTYPES))}")
     dtype = np.dtype(DTYPES[number])
-    return np.frombuffer(file.take(prod(shape) * dtype.itemsize), dtype).reshape(shape).copy()
+    values = np.frombuffer(file.take(prod(shape) * dtype.itemsize), dtype)
+    try:
+        return values.reshape(shape).copy()
+    except ValueError as error:  # no numbers, but lengths that do not fit into 64 bits
+        raise file.damaged(f"an array has shape {shape}") from error
 
 
 def write_params(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -16,7 +16,8 @@ from common.errors import UserError
 from interchange.builder import ForeignBuilder
 
 EMBEDDING = "fc1"
-MAX_BYTES = 1 << 26  # the symbol of the deepest network known has less than 1 MB
+_MAX_ATTRIBUTE = 200  # characters of a number or tuple
+MAX_BYTES = 1 << 24  # the symbol of the deepest network known has less than 1 MB
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class SymbolNode:
         if key not in self.attrs:
             return default
         text = self.attrs[key]
+        if len(text) > _MAX_ATTRIBUTE:
+            return f"{text[:_MAX_ATTRIBUTE]}..."
         try:
             return ast.literal_eval(text)
         except (ValueError, SyntaxError):
@@ -74,7 +77,10 @@ def _read_node(entry: dict[str, Any], nodes: list[dict[str, Any]]) -> SymbolNode
     attrs = {**entry.get("attr", {}), **entry.get("param", {}), **entry.get("attrs", {})}
     if any(item[1] for item in entry["inputs"]):
         raise ValueError(f"{entry['name']} takes a second output of another node")
-    return SymbolNode(entry["op"], entry["name"], attrs, [nodes[item[0]]["name"] for item in entry["inputs"]])
+    texts = {str(key): str(value) for key, value in attrs.items()}
+    return SymbolNode(
+        str(entry["op"]), str(entry["name"]), texts, [str(nodes[item[0]]["name"]) for item in entry["inputs"]]
+    )
 
 
 def build_network(
@@ -93,7 +99,10 @@ def build_network(
             continue
         if node.op not in OPERATORS:
             raise UserError(f"{source}: {node.name} is a {node.op}; known operators: {', '.join(sorted(OPERATORS))}")
-        OPERATORS[node.op](builder, node)
+        try:
+            OPERATORS[node.op](builder, node)
+        except (ValueError, TypeError, KeyError, IndexError, ZeroDivisionError, OverflowError) as error:
+            raise UserError(f"{source}: {node.name} is a {node.op} that does not fit its inputs ({error})") from error
     return builder.finish()
 
 

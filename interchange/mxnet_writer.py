@@ -13,7 +13,7 @@ import numpy as np
 
 from backbones.arrays import check_arrays
 from backbones.graph import NetworkGraph, Node
-from common.errors import lookup
+from common.errors import UserError
 
 MXNET_VERSION = 10901
 
@@ -158,15 +158,18 @@ def write_symbol(network: NetworkGraph, head: Mapping[str, np.ndarray] | None = 
     """Return the text of ``-symbol.json``: output ``fc1``, and with ``head`` a second one, ``fc7``.
 
     ``fc7`` is that of InsightFace's training: cosines with the class centres, with a bias the plain layer.
+
+    Raises:
+        UserError: MXNet does not have all operators of the network.
     """
     symbol = _Symbol(network)
     for node in network.nodes:
         if node.op == "input":
             symbol.variable(node.name)
         else:
-            number = lookup(OPERATORS, node.op, f"MXNet form of {node.name}, a")(
-                symbol, node, *(symbol.node(name) for name in node.inputs)
-            )
+            if node.op not in OPERATORS:
+                raise UserError(f"MXNet has no {node.op}, as {node.name} is; write this network as ONNX instead")
+            number = OPERATORS[node.op](symbol, node, *(symbol.node(name) for name in node.inputs))
             symbol.alias(node.name, number)
     heads = [symbol.node(network.output)]
     if head:

@@ -9,7 +9,6 @@ learning rate that the folders do not say.
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Mapping
 from math import prod
@@ -22,6 +21,7 @@ from backbones import build_graph
 from backbones.graph import NetworkGraph
 from common.errors import UserError
 from interchange.model import ForeignModel
+from interchange.pickles import MAX_BYTES, ForbiddenError, RestrictedUnpickler
 from interchange.recognise import Options, option_variants
 from interchange.torch_state import match_state, plain_state
 
@@ -29,7 +29,7 @@ INDEX = "pickled_data"
 _PARTS = {"slope": "alpha", "moving_var": "moving_variance"}
 _OPTIONS = ("num_layers", "net_output", "net_blocks")
 _TYPES = {"kFloat": "<f4", "kDouble": "<f8", "kFloat16": "<f2", "kInt64": "<i8", "kInt32": "<i4"}
-_MAX_INDEX = 1 << 26
+_MAX_META = 1 << 12  # bytes of a shape and a type
 
 
 def is_oneflow_folder(path: str | Path) -> bool:
@@ -71,51 +71,69 @@ class _Anything:
         pass
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(RestrictedUnpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
             return dict
         if module.split(".")[0] != "oneflow":
-            raise pickle.UnpicklingError(f"refused to load '{module}.{name}'")
+            return super().find_class(module, name)
         return _Tensor if name in ("Tensor", "Parameter") else _Anything
 
 
 def _read_saved(path: Path) -> Any:
     try:
-        if (path / INDEX).stat().st_size > _MAX_INDEX:
-            raise UserError(f"{path / INDEX} is too large for an index")
-        with open(path / INDEX, "rb") as handle:
-            content = _Unpickler(handle).load()
-    except (OSError, UserError) as error:
-        raise UserError(f"{path / INDEX} cannot be read ({error})") from error
+        content = _Unpickler(_read_small(path / INDEX, MAX_BYTES)).load()
+    except UserError:
+        raise
+    except ForbiddenError as error:
+        raise UserError(f"{path / INDEX}: refused to load '{error}'") from error
     except Exception as error:  # a damaged pickle can raise almost anything
-        raise UserError(f"{path / INDEX} is no index of flow.save: {error}") from error
+        raise UserError(f"{path / INDEX} is no index of flow.save ({type(error).__name__}: {error})") from error
     if isinstance(content, dict) and "protocol_version" in content:
         content = content.get("data")
-    return _fill(path, content)
+    return _Filler(path).fill(content)
 
 
-def _fill(path: Path, content: Any) -> Any:
-    """Put arrays in place of tensors, at any depth of dicts."""
-    if isinstance(content, _Tensor):
-        return _read_tensor(path, content.folder)
-    if isinstance(content, dict):
-        return {key: _fill(path, value) for key, value in content.items()}
-    return content
-
-
-def _read_tensor(path: Path, folder: Any) -> np.ndarray:
-    if not isinstance(folder, str) or not re.fullmatch(r"[\w.\-]+", folder) or folder in (".", ".."):
-        raise UserError(f"{path / INDEX} names the folder {folder!r}")
+def _read_small(file: Path, most: int) -> bytes:
+    """Return the content of a file that has at most so many bytes."""
     try:
-        meta = (path / folder / "meta").read_text()
+        if file.stat().st_size > most:
+            raise UserError(f"{file} has {file.stat().st_size} bytes; expected at most {most}")
+        return file.read_bytes()
     except OSError as error:
-        raise UserError(f"{path / folder / 'meta'} cannot be read ({error.strerror})") from error
-    shape = tuple(int(number) for number in re.findall(r"\bdim:\s*(\d+)", meta))
-    kind = re.search(r"data_type:\s*(\w+)", meta)
-    if kind is None or kind[1] not in _TYPES:
-        raise UserError(f"{path / folder / 'meta'}: expected a data_type of {', '.join(_TYPES)}")
-    return _read_numbers(path / folder / "out", _TYPES[kind[1]], shape)
+        raise UserError(f"{file} cannot be read ({error.strerror})") from error
+
+
+class _Filler:
+    """Puts arrays in place of tensors, at any depth of dicts; what is named twice is read once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._arrays: dict[str, np.ndarray] = {}
+        self._dicts: dict[int, dict] = {}
+
+    def fill(self, content: Any) -> Any:
+        if isinstance(content, _Tensor):
+            return self._read_tensor(content.folder)
+        if not isinstance(content, dict):
+            return content
+        if id(content) not in self._dicts:
+            filled = self._dicts[id(content)] = {}
+            filled |= {key: self.fill(value) for key, value in content.items()}
+        return self._dicts[id(content)]
+
+    def _read_tensor(self, folder: Any) -> np.ndarray:
+        if not isinstance(folder, str) or not re.fullmatch(r"[\w.\-]+", folder) or folder in (".", ".."):
+            raise UserError(f"{self._path / INDEX} names the folder {folder!r}")
+        if folder not in self._arrays:
+            meta = self._path / folder / "meta"
+            text = _read_small(meta, _MAX_META).decode(errors="replace")
+            shape = tuple(int(number) for number in re.findall(r"\bdim:\s*(\d+)", text))
+            kind = re.search(r"data_type:\s*(\w+)", text)
+            if kind is None or kind[1] not in _TYPES:
+                raise UserError(f"{meta}: expected a data_type of {', '.join(_TYPES)}")
+            self._arrays[folder] = _read_numbers(self._path / folder / "out", _TYPES[kind[1]], shape)
+        return self._arrays[folder]
 
 
 def _read_numbers(file: Path, dtype: str, shape: tuple[int, ...]) -> np.ndarray:

@@ -1,13 +1,14 @@
 """ONNX files read into a description, by what the graph does and not by its names.
 
-Knows the files of this project, of ``torch.onnx.export`` and of MXNet's exporter: preprocessing inside or outside,
-weights in float16 behind a Cast, flattening as Flatten or Reshape, matrix products as Gemm or MatMul and Add.
+Knows the files of this project, of ``torch.onnx.export`` and of MXNet's exporter, with preprocessing inside or outside;
+the operators are in ``interchange.onnx_operators``.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,13 @@ from backbones.graph import NetworkGraph
 from common.errors import UserError
 from interchange.builder import ForeignBuilder
 from interchange.model import ForeignModel
+from interchange.onnx_operators import OPERATORS, Operation, shorten
+from interchange.onnx_tokens import Piece
 
 # What programs subtract and divide by where the file itself does nothing: the PyTorch family's custom.
 OUTSIDE = (127.5, 1 / 127.5)
 MAX_BYTES = (1 << 31) - 1  # protobuf's own limit
+TRAINING_ARRAYS = "training_arrays"  # metadata of our own files: arrays that inference has no use for
 
 
 def read_onnx(path: str | Path) -> ForeignModel:
@@ -36,14 +40,32 @@ def read_onnx(path: str | Path) -> ForeignModel:
     """
     path = Path(path)
     model = _load(path)
-    config = {item.key: item.value for item in model.metadata_props}.get("config")
-    reader = _Reader(str(path), model.graph)
+    metadata = {item.key: item.value for item in model.metadata_props}
+    reader = GraphReader(str(path), model.graph)
     network, arrays = reader.read()
+    return ForeignModel(
+        str(path), network, arrays, config=_read_json(path, metadata, "config"), preprocesses=reader.preprocesses,
+        training_arrays=_read_training_arrays(path, metadata),
+    )  # fmt: skip
+
+
+def _read_json(path: Path, metadata: dict[str, str], key: str) -> dict[str, Any]:
     try:
-        settings = json.loads(config) if config else {}
-    except ValueError as error:
-        raise UserError(f"{path}: its metadata 'config' is no JSON ({error})") from error
-    return ForeignModel(str(path), network, arrays, config=settings, preprocesses=reader.preprocesses)
+        content = json.loads(metadata.get(key) or "{}")
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: its metadata '{key}' is no JSON ({error})") from error
+    return content if isinstance(content, dict) else {}
+
+
+def _read_training_arrays(path: Path, metadata: dict[str, str]) -> dict[str, np.ndarray]:
+    """Return flat float32 arrays by our names."""
+    try:
+        return {
+            name: np.frombuffer(base64.b64decode(text, validate=True), "<f4").copy()
+            for name, text in _read_json(path, metadata, TRAINING_ARRAYS).items()
+        }
+    except (TypeError, ValueError, binascii.Error) as error:
+        raise UserError(f"{path}: its metadata '{TRAINING_ARRAYS}' is damaged ({error})") from error
 
 
 def _load(path: Path) -> onnx.ModelProto:
@@ -51,41 +73,71 @@ def _load(path: Path) -> onnx.ModelProto:
         if path.stat().st_size > MAX_BYTES:
             raise UserError(f"{path} is larger than 2 GB, which no ONNX file can be")
         model = onnx.load(path, load_external_data=False)
+        _refuse_external(path, model)
         onnx.checker.check_model(model)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); expected an ONNX file") from error
     except DecodeError as error:
         raise UserError(f"{path} is no ONNX file, or damaged ({error})") from error
     except onnx.checker.ValidationError as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = str(error).strip().partition("\n")[0]
         raise UserError(f"{path} is no valid ONNX model: {reason}") from error
     if not model.graph.node:
         raise UserError(f"{path} is no ONNX model: it has no nodes")
     return model
 
 
-class _Reader:
-    """One walk over the nodes; constants are kept apart from values that depend on the image."""
+def _refuse_external(path: Path, model: onnx.ModelProto) -> None:
+    for tensor in model.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            raise UserError(
+                f"{path}: '{tensor.name}' lies in another file; save the model as one file "
+                "(torch.onnx.export does so with external_data=False)"
+            )
+
+
+class GraphReader:
+    """One walk over the nodes; constants are kept apart from values that depend on the image.
+
+    Attributes:
+        source: the file, for messages.
+        constants: arrays by the file's names.
+        build: makes the description.
+        pieces: steps towards an operator of ours that the file has in several nodes, by the name of their value.
+        preprocesses: whether the graph does the preprocessing itself.
+    """
 
     def __init__(self, source: str, graph: onnx.GraphProto) -> None:
         self.source = source
         self._graph = graph
-        self.constants = {tensor.name: self._to_array(tensor) for tensor in graph.initializer}
+        self.constants = {tensor.name: self.to_array(tensor) for tensor in graph.initializer}
         self.build = ForeignBuilder(source, self.constants)
+        self.pieces: dict[str, Piece] = {}
         self.preprocesses = True
 
     def refuse(self, what: str) -> UserError:
+        """Return the error that names the file and ``what`` is wrong."""
         return UserError(f"{self.source}: {what}")
 
-    def _to_array(self, tensor: onnx.TensorProto) -> np.ndarray:
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            raise self.refuse(f"'{tensor.name}' lies in another file; save the model as one file")
+    def to_array(self, tensor: onnx.TensorProto) -> np.ndarray:
+        """Return a stored tensor.
+
+        Raises:
+            UserError: it does not hold what it says.
+        """
+        if any(length < 0 for length in tensor.dims):
+            raise self.refuse(f"the array '{tensor.name}' is damaged (its shape is {list(tensor.dims)})")
         try:
             return numpy_helper.to_array(tensor)
         except (ValueError, TypeError, KeyError) as error:
             raise self.refuse(f"the array '{tensor.name}' is damaged ({error})") from error
 
     def read(self) -> tuple[NetworkGraph, dict[str, np.ndarray]]:
+        """Return the description and its arrays.
+
+        Raises:
+            UserError: the graph is none of an embedding, or holds something unknown.
+        """
         inputs = [value for value in self._graph.input if value.name not in self.constants]
         if len(inputs) != 1 or len(self._graph.output) != 1:
             raise self.refuse(
@@ -129,7 +181,11 @@ class _Reader:
             known = ", ".join(sorted(OPERATORS))
             raise self.refuse(f"{node.name or node.output[0]} is a {node.op_type}; known operators: {known}")
         attrs = {attr.name: onnx.helper.get_attribute_value(attr) for attr in node.attribute}
-        OPERATORS[node.op_type](self, list(node.input), node.output[0], attrs)
+        try:
+            OPERATORS[node.op_type](self, Operation(list(node.input), list(node.output), attrs))
+        except (KeyError, ValueError, TypeError, IndexError, ZeroDivisionError) as error:
+            name = node.name or node.output[0]
+            raise self.refuse(f"{name} is a {node.op_type} of a form that no known network has ({error})") from error
 
     def split(self, inputs: list[str]) -> tuple[str, str | None]:
         """Return of two inputs the one that depends on the image, and the constant one, None if there is none."""
@@ -139,162 +195,12 @@ class _Reader:
         return (b, a) if a in self.constants else (a, None)
 
     def scalar(self, name: str, where: str) -> float:
-        """Return the one number that a constant holds everywhere."""
+        """Return the one number that a constant holds everywhere.
+
+        Raises:
+            UserError: it holds several.
+        """
         values = self.constants[name].astype(np.float64).reshape(-1)
         if not values.size or np.any(values != values[0]):
             raise self.refuse(f"{where}: expected one number, found an array of shape {self.constants[name].shape}")
-        # A number that was rounded to float32 stands for the short decimal it came from.
-        return float(str(np.float32(values[0])))
-
-    def bias(self, inputs: list[str], index: int) -> str | None:
-        """Return the optional input ``index``."""
-        return inputs[index] if len(inputs) > index and inputs[index] else None
-
-
-Attrs = dict[str, Any]
-
-
-def _conv(reader: _Reader, inputs: list[str], output: str, attrs: Attrs) -> None:
-    build = reader.build
-    if attrs.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID") or set(attrs.get("dilations", [1])) != {1}:
-        raise reader.refuse(f"{output} is a convolution with automatic padding or dilation, which no known network has")
-    build.conv(
-        inputs[0], output, inputs[1], reader.bias(inputs, 2),
-        stride=build.same(output, "strides", attrs.get("strides", [1, 1])),
-        pad=build.same(output, "pads", attrs.get("pads", [0] * 4)),
-        groups=attrs.get("group", 1),
-    )  # fmt: skip
-
-
-def _batch_norm(reader: _Reader, inputs: list[str], output: str, attrs: Attrs) -> None:
-    x, *arrays = inputs
-    momentum = _short(attrs.get("momentum", 0.9))
-    reader.build.batch_norm(x, output, arrays, eps=_short(attrs.get("epsilon", 1e-5)), momentum=momentum)
-
-
-def _short(value: float) -> float:
-    """Return the short decimal that was rounded to float32: 2e-5, not 1.9999999494757503e-05."""
-    return float(str(np.float32(value)))
-
-
-def _gemm(reader: _Reader, inputs: list[str], output: str, attrs: Attrs) -> None:
-    if attrs.get("alpha", 1.0) != 1 or attrs.get("beta", 1.0) != 1 or attrs.get("transA", 0):
-        raise reader.refuse(f"{output} is a Gemm with factors, which no known network has")
-    build, transposed = reader.build, not attrs.get("transB", 0)
-    build.fully_connected(inputs[0], output, inputs[1], reader.bias(inputs, 2), transposed)
-
-
-def _matmul(reader: _Reader, inputs: list[str], output: str, attrs: Attrs) -> None:
-    reader.build.fully_connected(inputs[0], output, inputs[1], None, transposed=True)
-
-
-def _add(reader: _Reader, inputs: list[str], output: str, attrs: Attrs) -> None:
-    x, constant = reader.split(inputs)
-    if constant is None:
-        reader.build.add(*inputs, output)
-    elif not reader.build.shift(x, output, constant):
-        reader.build.subtract(x, output, -reader.scalar(constant, output))
-
-
-def _sub(reader: _Reader, inputs: list[str], output: str, attrs: Attrs) -> None:
-    if inputs[1] not in reader.constants:
-        raise reader.refuse(f"{output} subtracts values of two layers, which no known network does")
-    reader.build.subtract(inputs[0], output, reader.scalar(inputs[1], output))
-
-
-def _mul(reader: _Reader, inputs: list[str], output: str, attrs: Attrs) -> None:
-    x, constant = reader.split(inputs)
-    if constant is None:
-        reader.build.product(*inputs, output)
-    else:
-        reader.build.multiply(x, output, reader.scalar(constant, output))
-
-
-def _div(reader: _Reader, inputs: list[str], output: str, attrs: Attrs) -> None:
-    if inputs[1] not in reader.constants:
-        reader.build.norm_step(output, "ratio", *inputs)
-        return
-    reader.build.multiply(inputs[0], output, 1 / reader.scalar(inputs[1], output))
-
-
-def _reshape(reader: _Reader, inputs: list[str], output: str, attrs: Attrs) -> None:
-    shape = reader.constants.get(inputs[1])
-    if shape is None or len(shape) != 2:
-        raise reader.refuse(f"{output} is a Reshape that is no flattening")
-    reader.build.flatten(inputs[0], output)
-
-
-def _cast(reader: _Reader, inputs: list[str], output: str, attrs: Attrs) -> None:
-    if inputs[0] in reader.constants:
-        reader.constants[output] = reader.constants[inputs[0]]
-    else:
-        reader.build.alias(inputs[0], output)
-
-
-def _constant(reader: _Reader, inputs: list[str], output: str, attrs: Attrs) -> None:
-    if "value" not in attrs:
-        raise reader.refuse(f"the Constant {output} is of an unknown form")
-    reader.constants[output] = reader._to_array(attrs["value"])
-
-
-def _unsqueeze(reader: _Reader, inputs: list[str], output: str, attrs: Attrs) -> None:
-    if inputs[0] not in reader.constants:
-        raise reader.refuse(f"{output} adds axes to the value of a layer, which no known network does")
-    axes = attrs.get("axes", reader.constants[inputs[1]].tolist() if len(inputs) > 1 else [])
-    reader.constants[output] = np.expand_dims(reader.constants[inputs[0]], tuple(axes))
-
-
-def _pool(kind: str) -> Callable[[_Reader, list[str], str, Attrs], None]:
-    def add(reader: _Reader, inputs: list[str], output: str, attrs: Attrs) -> None:
-        build = reader.build
-        pad = build.same(output, "pads", attrs.get("pads", [0] * 4))
-        counted = kind == "max" or pad == 0 or attrs.get("count_include_pad", 0)
-        if attrs.get("ceil_mode", 0) or not counted or attrs.get("auto_pad", b"NOTSET") != b"NOTSET":
-            raise reader.refuse(f"{output} pools in a way that no known network does")
-        kernel = build.same(output, "kernel_shape", attrs["kernel_shape"])
-        build.pool(inputs[0], output, kind, kernel, build.same(output, "strides", attrs.get("strides", [1, 1])), pad)
-
-    return add
-
-
-def _clip(reader: _Reader, inputs: list[str], output: str, attrs: Attrs) -> None:
-    bounds = [reader.scalar(name, output) for name in inputs[1:] if name in reader.constants]
-    if (bounds or [attrs.get("min"), attrs.get("max")]) != [0, 6]:
-        raise reader.refuse(f"{output} clips to other bounds than 0 and 6")
-    reader.build.activation(inputs[0], output, "relu6")
-
-
-def _activation(kind: str) -> Callable[[_Reader, list[str], str, Attrs], None]:
-    return lambda reader, inputs, output, attrs: reader.build.activation(inputs[0], output, kind)
-
-
-OPERATORS: dict[str, Callable[[_Reader, list[str], str, Attrs], None]] = {
-    "Conv": _conv,
-    "BatchNormalization": _batch_norm,
-    "PRelu": lambda reader, inputs, output, attrs: reader.build.prelu(inputs[0], output, inputs[1]),
-    "Relu": _activation("relu"),
-    "Sigmoid": _activation("sigmoid"),
-    "Tanh": _activation("tanh"),
-    "Softplus": _activation("softrelu"),
-    "Softsign": _activation("softsign"),
-    "Clip": _clip,
-    "MaxPool": _pool("max"),
-    "AveragePool": _pool("avg"),
-    "GlobalAveragePool": lambda reader, inputs, output, attrs: reader.build.global_pool(inputs[0], output),
-    "Concat": lambda reader, inputs, output, attrs: reader.build.concat(inputs, output),
-    "ReduceL2": lambda reader, inputs, output, attrs: reader.build.start_norms(inputs[0], output),
-    "ReduceMean": lambda reader, inputs, output, attrs: reader.build.norm_step(output, "mean", inputs[0]),
-    "Add": _add,
-    "Sub": _sub,
-    "Mul": _mul,
-    "Div": _div,
-    "Gemm": _gemm,
-    "MatMul": _matmul,
-    "Flatten": lambda reader, inputs, output, attrs: reader.build.flatten(inputs[0], output),
-    "Reshape": _reshape,
-    "Unsqueeze": _unsqueeze,
-    "Dropout": lambda reader, inputs, output, attrs: reader.build.dropout(inputs[0], output, attrs.get("ratio", 0.5)),
-    "Identity": _cast,
-    "Cast": _cast,
-    "Constant": _constant,
-}
+        return shorten(values[0])

@@ -18,7 +18,7 @@ from backbones.iresnet import STEMS, UNITS, UNITS_PER_STAGE
 from backbones.options import NetworkOptions
 from backbones.output_layers import OUTPUT_LAYERS
 from common.errors import UserError, lookup
-from interchange.canonical import Step, find_steps, pair_steps
+from interchange.canonical import LINEAR, Step, find_steps, pair_steps
 
 AUTO = "auto"
 # Values that an option may take besides those of the named networks.
@@ -32,7 +32,10 @@ OPTION_VALUES: dict[str, Sequence[Any]] = {
     "net_multiplier": (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 4.0),
     "net_blocks": ((1, 4, 6, 2), (2, 8, 16, 4), (2, 8, 12, 4)),
 }
+_DEEPEST = 1000  # layers or blocks that a file's own settings may ask for
+_FAR = float("inf")
 Options = Mapping[str, Any]
+Pairs = list[tuple[Step, Step]]
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Recognition:
     name: str
     options: Options
     network: NetworkGraph
-    pairs: list[tuple[Step, Step]]
+    pairs: Pairs
 
 
 def recognise(
@@ -67,50 +70,62 @@ def recognise(
     hinted = _follow(hint or {}, foreign)
     if hinted is not None and wanted in (AUTO, hinted.name):
         return hinted
-    search = _Search(foreign)
     if wanted != AUTO:
         lookup(networks, wanted, "network")
+    search = _Search(foreign)
     starts = {name: search.sized(dict(networks[name])) for name in (networks if wanted == AUTO else [wanted])}
-    distances = {name: search.distance(options) for name, options in starts.items()}
-    near = [name for name in starts if distances[name] <= 4 * min(distances.values()) + 2]
-    reached = {name: starts[name] if wanted != AUTO else search.descend(starts[name]) for name in near}
-    for name, options in sorted(reached.items(), key=lambda item: search.distance(item[1])):
-        if search.distance(options) < _FAR:
-            network = build_graph(options)
-            pairs = pair_steps(network, foreign)
-            if pairs is not None:
-                return Recognition(_name(options, starts, name), options, network, pairs)
-    nearest = min(distances, key=distances.get)
-    best = search.descend(starts[nearest])
+    order = sorted(starts, key=lambda name: search.distance(starts[name]))
+    for names in _group_starts(order, starts, search):
+        found = search.find([starts[name] for name in names], vary=wanted == AUTO)
+        if found is not None:
+            options, pairs = found
+            return Recognition(_name(options, starts), options, build_graph(options), pairs)
+    best = search.descend(starts[order[0]])
     difference = explain_difference(build_graph(best), foreign)
-    raise UserError(f"{source} is no network known here; the nearest is {nearest}: {difference}")
+    raise UserError(f"{source} is no network known here; the nearest is {order[0]}: {difference}")
+
+
+def _group_starts(order: Sequence[str], starts: Mapping[str, Options], search: _Search) -> tuple[list[str], list[str]]:
+    """Return from which starts, given by distance, to search first: the nearest of each family; and then, the others.
+
+    Those far off are left out.
+    """
+    least = search.distance(starts[order[0]])
+    near = [name for name in order if search.distance(starts[name]) <= 4 * least + 2]
+    nearest = {starts[name]["net_name"]: name for name in reversed(near)}
+    return [name for name in near if name in nearest.values()], [name for name in near if name not in nearest.values()]
 
 
 def _follow(hint: Mapping[str, Any], foreign: NetworkGraph) -> Recognition | None:
     options = {field.name: hint[field.name] for field in fields(NetworkOptions) if field.name in hint}
+    depths = (options.get("num_layers"), *_listed(options.get("net_blocks")))
+    if any(isinstance(depth, int) and depth > _DEEPEST for depth in depths):
+        return None
     try:
         network = build_graph(options)
-    except (UserError, ValueError, TypeError):  # another program's settings, or damaged ones
+    except (UserError, ValueError, TypeError, ArithmeticError):  # another program's settings, or damaged ones
         return None
     pairs = pair_steps(network, foreign)
     return None if pairs is None else Recognition(str(hint.get("network", "")), options, network, pairs)
 
 
-def _name(options: Options, starts: Mapping[str, Options], start: str) -> str:
-    """Return the name of the network with these options; a name made of them where they have none."""
-    for name, known in starts.items():
-        if known == options:
-            return name
-    same = {key: value for key, value in options.items() if starts[start].get(key) != value}
-    changed = "-".join(f"{key}{_text(value)}" for key, value in sorted(same.items()))
-    return f"{start}-{changed}"
+def _listed(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, (list, tuple)) else ()
+
+
+def _name(options: Options, starts: Mapping[str, Options]) -> str:
+    """Return the name of the network with these options, or one made of the name with the fewest other options."""
+    changes = {
+        name: {key: value for key, value in options.items() if known.get(key) != value}
+        for name, known in starts.items()
+        if known["net_name"] == options["net_name"] and not set(known) - set(options)
+    }
+    name = min(changes, key=lambda name: len(changes[name]))
+    return "-".join([name, *(f"{key}{_text(value)}" for key, value in sorted(changes[name].items()))])
 
 
 def _text(value: Any) -> str:
     return "_".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-
-
-_FAR = float("inf")
 
 
 class _Search:
@@ -118,9 +133,15 @@ class _Search:
 
     def __init__(self, foreign: NetworkGraph) -> None:
         self._foreign = foreign
-        self._labels, self._details = _count(foreign)
+        # Where nothing is normalised after a linear layer, its BatchNorm was folded in, whichever network it is.
+        self._folded = not any(step.norm for step in find_steps(foreign).values())
+        self._labels, self._details = self._count(foreign)
         self._dropouts = _count_dropouts(foreign)
         self._known: dict[tuple, float] = {}
+        self._values = dict(OPTION_VALUES)
+        attentions = [node.name for node in foreign.nodes if node.op == "attention"]
+        if attentions:
+            self._values |= {"num_layers": (len(attentions),), "vit_width": (foreign.shapes[attentions[0]][1],)}
 
     def sized(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return ``options`` with the sizes of the foreign network."""
@@ -138,26 +159,50 @@ class _Search:
             self._known[key] = self._measure(options)
         return self._known[key]
 
+    def find(self, starts: Sequence[Options], vary: bool) -> tuple[Options, Pairs] | None:
+        """Return the nearest network that is the foreign one, with their steps; None if there is none.
+
+        Args:
+            starts: candidates.
+            vary: whether their options may be changed.
+        """
+        best, least = None, _FAR
+        for start in starts:
+            options = self.descend(start) if vary else start
+            distance = self.distance(options)
+            pairs = pair_steps(build_graph(options), self._foreign) if distance < least else None
+            if pairs is not None:
+                best, least = (options, pairs), distance
+            if not least:  # equal in everything
+                break
+        return best
+
     def _measure(self, options: Options) -> float:
         try:
             network = build_graph(options)
         except (UserError, ValueError):  # options that do not go together
             return _FAR
-        labels, details = _count(network)
+        labels, details = self._count(network)
         constants = _difference(details, self._details) / 1e4
         return _difference(labels, self._labels) + 0.5 * abs(_count_dropouts(network) - self._dropouts) + constants
 
+    def _count(self, network: NetworkGraph) -> tuple[Counter, Counter]:
+        steps = find_steps(network).values()
+        told = [step for step in steps if not (self._folded and step.node.op in LINEAR)]
+        return Counter(step.label for step in steps), Counter(item for step in told for item in step.detail)
+
     def descend(self, options: Options) -> dict[str, Any]:
-        """Return the options that no change of one of them brings nearer."""
+        """Return the options that no change of one of them brings nearer, changed one after the other."""
         best = dict(options)
         improved = True
         while improved and self.distance(best) > 0:
             improved = False
             # With all layers right, only the output layers can still bring it nearer: by their dropout and BatchNorms.
-            keys = ("net_output",) if self.distance(best) < 1 else tuple(OPTION_VALUES)
-            for candidate in list(_neighbours(best, keys)):
-                if self.distance(candidate) < self.distance(best):
-                    best, improved = candidate, True
+            keys = ("net_output",) if self.distance(best) < 1 else tuple(self._values)
+            for key in keys:
+                nearest = min(({**best, key: value} for value in self._values[key]), key=self.distance)
+                if self.distance(nearest) < self.distance(best):
+                    best, improved = nearest, True
         return best
 
 
@@ -185,18 +230,6 @@ def option_variants(networks: Mapping[str, Options], keys: Sequence[str]) -> Ite
             if mark not in seen:
                 seen.add(mark)
                 yield variant
-
-
-def _neighbours(options: Options, keys: Sequence[str]) -> Iterator[dict[str, Any]]:
-    for key in keys:
-        for value in OPTION_VALUES[key]:
-            if options.get(key) != value:
-                yield {**options, key: value}
-
-
-def _count(network: NetworkGraph) -> tuple[Counter, Counter]:
-    steps = find_steps(network).values()
-    return Counter(step.label for step in steps), Counter(item for step in steps for item in step.detail)
 
 
 def _difference(a: Counter, b: Counter) -> int:

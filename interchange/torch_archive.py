@@ -6,7 +6,6 @@ name nothing but tensors and containers.
 
 from __future__ import annotations
 
-import pickle
 import struct
 import zipfile
 from collections import OrderedDict
@@ -21,12 +20,12 @@ from numpy.lib.stride_tricks import as_strided
 
 from common.errors import UserError
 from common.files import atomic_file
+from interchange.pickles import MAX_BYTES, ForbiddenError, RestrictedUnpickler
 
 _STORAGES = {
     "FloatStorage": "<f4", "HalfStorage": "<f2", "DoubleStorage": "<f8", "LongStorage": "<i8", "IntStorage": "<i4",
     "ShortStorage": "<i2", "CharStorage": "i1", "ByteStorage": "u1", "BoolStorage": "?", "BFloat16Storage": "<u2",
 }  # fmt: skip
-_MAX_PICKLE = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -34,13 +33,9 @@ class _StorageType:
     name: str
 
 
-class _ForbiddenError(pickle.UnpicklingError):
-    """The pickle asks for something that is no tensor."""
-
-
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, handle: Any, archive: zipfile.ZipFile, folder: str) -> None:
-        super().__init__(handle, encoding="utf-8")
+class _Unpickler(RestrictedUnpickler):
+    def __init__(self, content: bytes, archive: zipfile.ZipFile, folder: str) -> None:
+        super().__init__(content)
         self._archive = archive
         self._folder = folder
         self._storages: dict[str, np.ndarray] = {}
@@ -54,7 +49,7 @@ class _Unpickler(pickle.Unpickler):
             ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
         }
         if (module, name) not in known:
-            raise _ForbiddenError(f"{module}.{name}")
+            return super().find_class(module, name)
         return known[module, name]
 
     def persistent_load(self, pid: tuple) -> np.ndarray:
@@ -68,7 +63,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _rebuild_tensor(storage: np.ndarray, offset: int, shape: tuple, stride: tuple, *_: Any) -> np.ndarray:
-    """Return a copy of the tensor that lies in ``storage``; one that reaches beyond it is an error."""
+    """Return the tensor that lies in ``storage``, not copied; one that reaches beyond it is an error."""
     if len(shape) != len(stride) or min((offset, *shape, *stride), default=0) < 0:
         raise ValueError(f"a tensor has shape {shape} and strides {stride}")
     last = offset + sum((length - 1) * step for length, step in zip(shape, stride, strict=True))
@@ -76,7 +71,7 @@ def _rebuild_tensor(storage: np.ndarray, offset: int, shape: tuple, stride: tupl
         raise ValueError(f"a tensor of shape {shape} reaches beyond its storage of {len(storage)} numbers")
     if not prod(shape):
         return np.empty(shape, storage.dtype)
-    return as_strided(storage[offset:], shape, [step * storage.itemsize for step in stride]).copy()
+    return as_strided(storage[offset:], shape, [step * storage.itemsize for step in stride])
 
 
 def read_archive(path: str | Path) -> Any:
@@ -95,7 +90,7 @@ def read_archive(path: str | Path) -> Any:
         raise UserError(
             f"{path} is no file of torch 1.6 or newer, or damaged ({error}); load and save it there once more"
         ) from error
-    except _ForbiddenError as error:
+    except ForbiddenError as error:
         raise UserError(f"{path}: refused to load '{error}'; save the state_dict alone") from error
     except UserError:
         raise
@@ -104,15 +99,16 @@ def read_archive(path: str | Path) -> Any:
 
 
 def _load(path: Path, archive: zipfile.ZipFile) -> Any:
-    total = path.stat().st_size
     for info in archive.infolist():
-        if info.compress_type != zipfile.ZIP_STORED or info.file_size > total:
+        if info.compress_type != zipfile.ZIP_STORED:
             raise UserError(f"{path}: its part {info.filename} is compressed, which torch.save never does")
+    claimed, total = sum(info.file_size for info in archive.infolist()), path.stat().st_size
+    if claimed > total:
+        raise UserError(f"{path}: its parts claim {claimed} bytes, and the whole file has {total}")
     index = next((name for name in archive.namelist() if name.endswith("data.pkl")), None)
-    if index is None or archive.getinfo(index).file_size > _MAX_PICKLE:
+    if index is None or archive.getinfo(index).file_size > MAX_BYTES:
         raise UserError(f"{path} has no data.pkl, or one that is too large; expected a file of torch.save")
-    with archive.open(index) as handle:
-        return _Unpickler(handle, archive, index.removesuffix("data.pkl")).load()
+    return _Unpickler(archive.read(index), archive, index.removesuffix("data.pkl")).load()
 
 
 def write_archive(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:

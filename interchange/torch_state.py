@@ -30,6 +30,7 @@ MEAN, SCALE = 127.5, 1 / 127.5
 SUFFIXES = (".pth", ".pt", ".safetensors")
 _PREFIXES = ("module.", "backbone.")
 _INSIDE = ("state_dict_backbone", "state_dict", "backbone", "model")
+_DEPTH = 4  # containers in containers
 IMAGE_SIZES = (112, 96, 128, 144, 160, 192, 224)
 
 
@@ -56,11 +57,17 @@ def plain_state(content: Any, source: str) -> dict[str, np.ndarray]:
     Raises:
         UserError: there are no arrays by name in ``content``.
     """
-    while isinstance(content, Mapping) and not any(isinstance(value, np.ndarray) for value in content.values()):
+    for _ in range(_DEPTH):
+        if not isinstance(content, Mapping) or _has_arrays(content):
+            break
         content = next((content[key] for key in _INSIDE if key in content), None)
-    if not isinstance(content, Mapping):
+    if not isinstance(content, Mapping) or not _has_arrays(content):
         raise UserError(f"{source} holds no state dict: a mapping from names to tensors")
     return {str(name): value for name, value in content.items() if isinstance(value, np.ndarray)}
+
+
+def _has_arrays(content: Mapping[Any, Any]) -> bool:
+    return any(isinstance(value, np.ndarray) for value in content.values())
 
 
 def read_torch(path: str | Path, networks: Mapping[str, Options]) -> ForeignModel:

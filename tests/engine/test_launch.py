@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
+import sample_config
+from backbones import build_graph
+from backbones.compiled import CompiledNetwork
+from backbones.masks import find_masks
 from common.errors import UserError
-from engine.launch import choose_device, is_rank
+from engine.launch import check_bfloat16, choose_device, is_rank
 from tests.support.supervise import assert_nothing_left, rank_pids, start_supervisor, wait_until
 
 PROGRAM = Path(__file__).parent / "rank_behaviour.py"
@@ -170,6 +174,38 @@ def test_bfloat16_is_for_the_kernels_of_the_cpu() -> None:
         choose("auto", 0, use_bf16=True)
     with pytest.raises(UserError, match="that --native_ops 0 switches off"):
         choose("cpu", 0, native_ops=False, use_bf16=True)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "r18",
+        "y1",
+        "m05",
+        "mnas025",
+        "d169",
+        "vargfacenet",
+        "mbf",
+        "vit_t",
+        "r50 se",
+        "r50 relu6",
+        "r50 sigmoid",
+        "r50 GAP",
+    ],
+)
+def test_bfloat16_is_refused_before_any_rank_starts_for_networks_without_kernels(name: str) -> None:
+    base, *change = name.split()
+    options = {"se": {"net_se": 1}, "GAP": {"net_output": "GAP"}}
+    network = build_graph(
+        {**sample_config.network[base], **(options.get(change[0], {"net_act": change[0]}) if change else {})}
+    )
+    config = {"use_bf16": True, "network": name}
+    check_bfloat16({**config, "use_bf16": False}, network)
+    if CompiledNetwork(network, find_masks(network), bfloat16=True).ops.refusal() is None:
+        check_bfloat16(config, network)
+    else:
+        with pytest.raises(UserError, match=f"--use_bf16 1 is not for network {name}: the CPU kernels for it lack"):
+            check_bfloat16(config, network)
 
 
 def test_choose_device_without_gpus(monkeypatch: pytest.MonkeyPatch) -> None:

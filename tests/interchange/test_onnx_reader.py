@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -163,3 +164,43 @@ def test_a_name_that_does_not_fit_is_an_error(tmp_path: Path, trained) -> None:
     assert recognise(foreign.network, NETWORKS, AUTO, "model").name == "y1"
     with pytest.raises(UserError, match="the nearest is r18"):
         recognise(foreign.network, NETWORKS, "r18", "model")
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [
+        {"net_name": "vit", "num_layers": 1 << 40},
+        {"net_name": "fmobilefacenet", "net_blocks": [1 << 40, 1, 1, 1]},
+        {"net_name": ["y1"]},
+        {"net_name": "fmobilenet", "net_multiplier": float("inf")},
+    ],
+)
+def test_settings_that_make_no_sense_are_not_followed(trained, hint: dict) -> None:
+    graph, _ = trained(SMALL["y1"])
+    start = time.perf_counter()
+    assert recognise(graph, NETWORKS, AUTO, "model", hint).name == "y1"
+    assert time.perf_counter() - start < 20
+
+
+VARIANTS = {
+    "r50-net_se1": {**NETWORKS.r50, "net_se": 1},
+    "r100-net_actrelu-net_input2-net_outputGDC-net_se1-net_unit1": {
+        **NETWORKS.r100, "net_unit": 1, "net_input": 2, "net_act": "relu", "net_output": "GDC", "net_se": 1,
+    },
+    "r152-net_outputGAP-net_unit2": {**NETWORKS.r152, "net_unit": 2, "net_output": "GAP"},
+    "y2-net_actrelu-net_outputGNAP": {**NETWORKS.y2, "net_act": "relu", "net_output": "GNAP"},
+    "m1-net_multiplier2.0": {**NETWORKS.m1, "net_multiplier": 2.0},
+    "vargfacenet-net_multiplier1.0": {**NETWORKS.vargfacenet, "net_multiplier": 1.0},
+    "d201-net_outputGAP": {**NETWORKS.d201, "net_output": "GAP"},
+    "vit_t-num_layers3-vit_width64": {**NETWORKS.vit_t, "num_layers": 3, "vit_width": 64},
+}  # fmt: skip
+BUDGET = 600  # descriptions built, about ten milliseconds each
+FIRST = "r50-net_se1"
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n != FIRST)) for n in VARIANTS])
+def test_variants_without_a_name_are_found_soon(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    graph, built = build_graph(VARIANTS[name]), []
+    monkeypatch.setattr("interchange.recognise.build_graph", lambda options: built.append(1) or build_graph(options))
+    assert recognise(graph, NETWORKS, AUTO, "model").name == name
+    assert len(built) < BUDGET

@@ -18,7 +18,7 @@ _PARTS = {"prelu_gamma": "alpha", "moving_var": "moving_variance"}
 def bring_in(foreign: ForeignModel, wanted: str = AUTO) -> tuple[Recognition, Adaptation]:
     """Return which network it is, and its arrays as ours."""
     found = recognise(foreign.network, NETWORKS, wanted, foreign.source, foreign.config)
-    return found, adapt(found.network, found.pairs, foreign.network, foreign.arrays)
+    return found, adapt(found.network, found.pairs, foreign.network, foreign.arrays, foreign.training_arrays)
 
 
 def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:

@@ -6,6 +6,8 @@ RGB images; dropout, which does nothing in inference, is left out.
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -15,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from backbones.arrays import check_arrays
 from backbones.graph import NetworkGraph, Node
+from interchange.onnx_reader import TRAINING_ARRAYS
 from tools.model_convert.onnx_transformer import TRANSFORMER_OPERATORS
 
 OPSET = 17
@@ -155,7 +158,9 @@ def _write_global_pool(writer: Writer, node: Node, x: str) -> None:
 
 
 def _write_even_out(writer: Writer, node: Node, x: str) -> None:
-    writer.add_node("ReduceL2", [x], f"{node.name}_norms", axes=[1])
+    # Not ReduceL2: with a Div after it OpenCV takes both for a normalisation of something else.
+    writer.add_node("ReduceSumSquare", [x], f"{node.name}_sums", axes=[1])
+    writer.add_node("Sqrt", [f"{node.name}_sums"], f"{node.name}_norms")
     writer.add_node("ReduceMean", [f"{node.name}_norms"], f"{node.name}_mean")
     writer.add_node("Div", [f"{node.name}_mean", f"{node.name}_norms"], f"{node.name}_factors")
     writer.add_node("Mul", [x, f"{node.name}_factors"], node.name)
@@ -189,7 +194,8 @@ def write_onnx(
     Args:
         graph: the network.
         arrays: every parameter and moving statistic by MXNet name, of the shapes in ``graph.parameters()``.
-        metadata: key-value pairs stored in the model's ``metadata_props``.
+        metadata: key-value pairs stored in the model's ``metadata_props``. Arrays that inference has no use for are
+            stored there too, so that nothing is lost.
         half: store weights as float16; they are computed with in float32 all the same.
 
     Raises:
@@ -210,6 +216,16 @@ def write_onnx(
     body = helper.make_graph(writer.nodes, "backbone", inputs, [output], writer.initializers)
     opsets = [helper.make_opsetid("", OPSET)]
     model = helper.make_model(body, opset_imports=opsets, ir_version=IR_VERSION, producer_name=PRODUCER)
-    helper.set_model_props(model, dict(metadata))
+    helper.set_model_props(model, dict(metadata) | _describe_training_arrays(graph, arrays, body))
     onnx.checker.check_model(model)
     return model
+
+
+def _describe_training_arrays(
+    graph: NetworkGraph, arrays: Mapping[str, np.ndarray], body: onnx.GraphProto
+) -> dict[str, str]:
+    """Return the metadata for the parameters that no node of ``body`` needs: float32 in base64, as JSON by name."""
+    stored = {tensor.name for tensor in body.initializer}
+    left = {name: np.asarray(arrays[name], "<f4").tobytes() for name in graph.parameters() if name not in stored}
+    texts = {name: base64.b64encode(content).decode() for name, content in left.items()}
+    return {TRAINING_ARRAYS: json.dumps(texts)} if texts else {}

@@ -105,6 +105,29 @@ def test_there_and_back_through_onnx(snapshot: Snapshot, exported: Path, tmp_pat
     assert {entry.key for entry in onnx.load(exported).metadata_props} >= {"config", "source_sha256", "preprocessing"}
 
 
+def test_a_transformer_there_and_back(tmp_path: Path, call: Callable, random_arrays) -> None:
+    config = generate_config("vit_t", "orl", "arcface")
+    config.update(num_layers=2, vit_width=64, emb_size=32, num_classes=11)
+    graph = build_graph(config)
+    arrays = random_arrays(graph, 4)
+    write_converted(tmp_path / "vit", ConvertedModel(config, graph, arrays, {}, []), {})
+    call(oneflow2onnx, "--model_load_dir", tmp_path / "vit", "--onnx_path", tmp_path / "vit.onnx")
+    call(onnx_2_oneflow, "--onnx_path", tmp_path / "vit.onnx", "-of", tmp_path / "back")
+    back = Snapshot.open(tmp_path / "back")
+    assert build_graph(back.about["config"]).nodes == graph.nodes
+    read = read_pretrained(str(tmp_path / "vit.onnx"), graph)
+    for name, array in arrays.items():
+        assert back.backbone()[name].tobytes() == read[name].tobytes() == array.tobytes()
+    images = check.load_images(graph)
+    model = open_model(str(tmp_path / "vit.onnx"))
+    assert relative_error(
+        oneflow_embedder(model.network, model.arrays)(images), oneflow_embedder(graph, arrays)(images)
+    ) < 1e-6  # fmt: skip
+    with pytest.raises(UserError, match="MXNet has no tokens, as patch_tokens is; write this network as ONNX"):
+        call(oneflow_2_mxnet, "-of", tmp_path / "vit", "-mx_save_prefix", tmp_path / "mx" / "vit")
+    assert not (tmp_path / "mx").exists()
+
+
 @pytest.mark.parametrize(("flag", "tolerance"), [("--fp16", 2e-2), ("--fuse_bn", 1e-4)])
 def test_smaller_files_come_back_near(snapshot, exported, tmp_path, call, flag, tolerance) -> None:
     call(oneflow2onnx, "--model_load_dir", snapshot.path, "--onnx_path", tmp_path / "y1.onnx", flag)
