@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,23 +15,17 @@ import sample_config
 from backbones import build_graph
 from common.errors import UserError, lookup
 from common.errors import require as _require
+from engine.checkpoints import settle_checkpoints
+from engine.flag_parser import Parser, add_old_flags, add_options, add_set_options, find_translated
 from engine.models import FORMATS, describe_model
+from engine.old_command import OldCommand
+from engine.old_flags import OldFlag
 from engine.optimizer_settings import check_optimizer
-from engine.options import (
-    NAMES,
-    OUTPUT,
-    RUN,
-    RUN_OPTIONS,
-    SHARED_OPTIONS,
-    TRAIN_TABLE,
-    Option,
-    add_options,
-    add_set_options,
-)
+from engine.options import NAMES, OUTPUT, RUN, RUN_OPTIONS, SHARED_OPTIONS, TRAIN_TABLE, Option
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLES = ("config", "default", "network", "dataset", "loss")
-LOSSES = ("softmax", "margin_softmax", "sphereface", "curricularface", "adaface")
+LOSSES = ("softmax", "margin_softmax", "arc_loss", "sphereface", "curricularface", "adaface")
 _ACCEPTED = {bool: (bool, int), float: (float, int), list: (list, tuple)}  # in config.py, beyond the same type
 
 
@@ -96,47 +90,84 @@ def merge(tables: ModuleType, network: str, dataset: str, loss: str) -> EasyDict
     return EasyDict({**fallback, **tables.generate_config(network, dataset, loss)})
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse that reports mistakes as UserError: one line, exit code 1."""
-
-    def error(self, message: str) -> None:
-        raise UserError(f"{message}; --help lists the flags")
-
-
 def _read_names(argv: Sequence[str], options: Sequence[Option], defaults: dict[str, Any]) -> dict[str, Any]:
     """Read the few flags that decide the defaults of all others; what is not given comes from ``defaults``."""
-    parser = _Parser(add_help=False, allow_abbrev=False)
+    given = _read_some(argv, options, defaults, [])
+    return {option.key: given.get(option.key, defaults[option.key]) for option in options}
+
+
+def _read_some(
+    argv: Sequence[str], options: Sequence[Option], defaults: dict[str, Any], rows: Sequence[OldFlag]
+) -> dict[str, Any]:
+    """Return what is given of ``options``, and of ``rows`` of older trainers under their destinations."""
+    parser = Parser(add_help=False, allow_abbrev=False)
     add_options(parser, options, defaults)
-    given, _ = parser.parse_known_args(argv)
-    return {option.key: getattr(given, option.key, defaults[option.key]) for option in options}
+    add_old_flags(parser, rows)
+    return vars(parser.parse_known_args(argv)[0])
 
 
-def _read_flags(argv: Sequence[str], options: Sequence[Option], config: EasyDict, about: str) -> EasyDict:
-    """Put the command line over ``config``; every set of ``val_targets`` has a flag of its own."""
+def _read_flags(
+    argv: Sequence[str], options: Sequence[Option], config: EasyDict, about: str, rows: Sequence[OldFlag] = ()
+) -> dict[str, Any]:
+    """Put the command line over ``config``; every set of ``val_targets`` has a flag of its own.
+
+    Returns what was given, ``rows`` of older trainers under their destinations.
+    """
     targets = _read_names(argv, [option for option in options if option.key == "val_targets"], config)["val_targets"]
-    parser = _Parser(description=about, allow_abbrev=False)
+    parser = Parser(description=about, allow_abbrev=False)
     add_options(parser, options, config)
     add_set_options(parser, targets)
+    add_old_flags(parser, rows)
     given = vars(parser.parse_args(argv))
-    config.update(given)
+    apart = {row.destination for row in rows}
+    config.update({key: value for key, value in given.items() if key not in apart})
     for option in options:  # a value from config.py has not been through the parser
         if option.choices is not None:
             lookup(dict.fromkeys(option.choices), config[option.key], option.key)
-    return config
+    return given
 
 
-def resolve_train_config(argv: Sequence[str], folder: Path = ROOT) -> EasyDict:
-    """Return the checked settings of a training run.
+@dataclass(frozen=True)
+class TrainCommand:
+    """A command line that has been read.
+
+    Attributes:
+        config: the checked settings.
+        notices: what there is to say about flags of older trainers, a line each.
+    """
+
+    config: EasyDict
+    notices: tuple[str, ...]
+
+
+def read_train_command(argv: Sequence[str], folder: Path = ROOT) -> TrainCommand:
+    """Return the checked settings of a training run, and what there is to say about its flags.
 
     Raises:
         UserError: an unknown name, key or flag, or values that contradict each other.
     """
     tables = load_tables(folder)
-    names = _read_names(argv, NAMES, {**sample_config.default, **tables.default})
+    defaults = {**sample_config.default, **tables.default}
+    rows = find_translated(TRAIN_TABLE)
+    first = _read_some(argv, NAMES, defaults, rows)
+    named = {option.key: first[option.key] for option in NAMES if option.key in first}
+    old = OldCommand(first)
+    names = old.choose_names({option.key: defaults[option.key] for option in NAMES}, named)
     config = merge(tables, **names)
-    config = _read_flags(argv, TRAIN_TABLE, config, "Train a face recognition network.")
+    old.set_defaults(config)
+    if "dataset" in named:
+        config.update(tables.dataset[names["dataset"]])
+    given = _read_flags(argv, TRAIN_TABLE, config, "Train a face recognition network.", rows)
+    config.update(names)
+    old.translate(config, given)
+    notices = [*old.notices, *settle_checkpoints(config, given)]
     _check_train(config)
-    return config
+    return TrainCommand(config, tuple(notices))
+
+
+def resolve_train_config(argv: Sequence[str], folder: Path = ROOT) -> EasyDict:
+    """Return the settings of ``read_train_command`` alone."""
+    return read_train_command(argv, folder).config
 
 
 VAL_TABLE = (
@@ -207,8 +238,8 @@ def _check_loss(config: EasyDict) -> None:
         f"--loss_m1 {config.loss_m1}: the margin of sphereface is a whole number from 1",
     )
     _require(
-        not config.easy_margin or config.loss_name == "margin_softmax",
-        f"--easy_margin 1 is for arcface, cosface and combined; --loss {config.loss} has no such margin",
+        not config.easy_margin or config.loss_name in ("margin_softmax", "arc_loss"),
+        f"--easy_margin 1 is for arcface, arc_loss, cosface and combined; --loss {config.loss} has no such margin",
     )
     threshold = config.interclass_filtering_threshold
     _require(0 <= threshold < 1, f"--interclass_filtering_threshold {threshold} must be at least 0 and below 1")
@@ -228,7 +259,7 @@ def _check_train(config: EasyDict) -> None:
     _check_loss(config)
     check_optimizer(config)
     build_graph(config)
-    for key in ("num_classes", "train_iter", "train_batch_size_per_device", "loss_print_frequency"):
+    for key in ("num_classes", "train_batch_size_per_device", "loss_print_frequency"):
         _require(config[key] > 0, f"--{key} {config[key]} must be at least 1")
     for key in ("train_batch_size", "num_workers", "iter_num_in_snapshot", "seed", "train_data_part_num"):
         _require(config[key] >= 0, f"--{key} {config[key]} must not be negative")
@@ -251,6 +282,8 @@ def _check_train(config: EasyDict) -> None:
         len(sources) <= 1 or sources == ["model_load_dir", "resume"],
         f"--{' and --'.join(sources)} contradict each other; give one",
     )
+    name = config.extra_model_name
+    _require("/" not in name, f"--extra_model_name {name} is added to a folder's name and holds no /")
     _require(
         not config.label_map or bool(config.model_load_dir or config.pretrained),
         f"--label_map {config.label_map} needs --model_load_dir or --pretrained: the snapshot whose classes it names",
