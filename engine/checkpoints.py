@@ -46,10 +46,8 @@ def settle_checkpoints(config: dict[str, Any], given: Mapping[str, Any]) -> list
         UserError: ckpt is unknown, or was given together with what contradicts it.
     """
     ckpt = config["ckpt"]
-    require(
-        ckpt in (NONE, BETTER, ALWAYS, BEST),
-        f"--ckpt {ckpt} is none of 0 (no snapshots), 1 (better), 2 (all), 3 (best)",
-    )
+    known = "0 (no snapshots), 1 (when better), 2 (all), 3 (the best)"
+    require(ckpt in (NONE, BETTER, ALWAYS, BEST), f"--ckpt {ckpt} is unknown; known: {known}")
     if ckpt == ALWAYS:
         return []
     every = given.get("iter_num_in_snapshot")

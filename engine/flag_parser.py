@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,8 @@ class Parser(argparse.ArgumentParser):
     """argparse that reports mistakes as UserError: one line, exit code 1."""
 
     def error(self, message: str) -> None:
-        """See ``argparse``."""
+        """See ``argparse``; of a flag's many spellings the first will do."""
+        message = re.sub(r"^argument ([^/\s]+)/\S+:", r"argument \1:", message)
         raise UserError(f"{message}; --help lists the flags")
 
 
@@ -26,8 +28,8 @@ class _Store(argparse.Action):
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         name = (option_string or "").lstrip("-").replace("-", "_")
-        before = getattr(namespace, self.dest, values)
-        if before != values and name != self._last:
+        before = getattr(namespace, self.dest, None)
+        if hasattr(namespace, self.dest) and before != values and name != self._last:
             parser.error(f"--{self._last} {before} and {option_string} {values} contradict each other; give one")
         self._last = name
         setattr(namespace, self.dest, values)

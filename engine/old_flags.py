@@ -88,7 +88,7 @@ OLD_FLAGS: tuple[OldFlag, ...] = (
     *_ineffective(
         (MXNET,), "the ranks add their gradients up through OneFlow's collectives; --num_nodes for machines", "kvstore"
     ),
-    *_ineffective((MXNET, SOFTMAX), _OWN_KERNELS, "workspace"),
+    *_ineffective((MXNET,), _OWN_KERNELS, "workspace"),
     *_ineffective((MXNET,), "it did nothing there either; --gradient_accumulation saves memory", "memonger"),
     # ------------------------------------------------------------------ network and head
     *_renamed(

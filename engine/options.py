@@ -128,7 +128,7 @@ MODEL_OPTIONS = (
 )
 
 TRAIN_OPTIONS = (
-    Option("nccl_fusion_threshold_mb", int, RUN, "GPUs: megabytes that transfers are put together to; 0: OneFlow's own"),
+    Option("nccl_fusion_threshold_mb", int, RUN, "GPUs: megabytes that transfers are put together to; 0: OneFlow's"),
     Option("nccl_fusion_max_ops", int, RUN, "GPUs: how many transfers are put together at most; 0: OneFlow's own"),
     Option("dataset_dir", str, DATA, "folder of the training OFRecord parts"),
     Option("num_classes", int, DATA, "number of identities"),
