@@ -109,7 +109,7 @@ OLD_FLAGS: tuple[OldFlag, ...] = (
     *_ineffective((PORT,), "the update is computed outside of the compiled graph", "enable_fuse_model_update_ops",
                   "enable_fuse_add_to_output"),
     # ------------------------------------------------------------------ loss
-    OldFlag("--loss_type", (SOFTMAX, PORT), meaning="`--loss`: see below"),
+    OldFlag("--loss_type", (SOFTMAX, PORT), meaning="`--loss`, by number or name"),
     *_renamed((SOFTMAX, PORT), margin_s="loss_s"),
     *_same((MXNET, PORT), "loss_s", "loss_m1", "loss_m2", "loss_m3"),
     *_same((SOFTMAX, PORT), "easy_margin"),
@@ -128,7 +128,7 @@ OLD_FLAGS: tuple[OldFlag, ...] = (
     *_same((MXNET,), "images_per_identity", "triplet_alpha", "triplet_bag_size", "triplet_max_ap"),
     # ------------------------------------------------------------------ training data
     OldFlag("--data_dir", (SOFTMAX,),
-            meaning="`--dataset_dir`, `--val_dataset_dir`, `--num_classes` from its `property`: see below"),
+            meaning="`--dataset_dir`, `--val_dataset_dir`, `--num_classes` of its `property`"),
     *_same((PORT,), "dataset_dir", "total_img_num", "train_data_part_num"),
     *_renamed((MXNET,), dataset_path="dataset_dir"),
     *_renamed((PORT,), train_data_dir="dataset_dir"),
@@ -147,7 +147,7 @@ OLD_FLAGS: tuple[OldFlag, ...] = (
     *_same((MXNET, SOFTMAX), "max_steps", "end_epoch"),
     *_same(_ALL, "lr", "lr_steps"),
     *_renamed((PORT,), base_lr="lr"),
-    *_renamed(_ALL, wd="weight_decay", mom="momentum"),
+    *_renamed((MXNET, SOFTMAX), wd="weight_decay", mom="momentum"),
     *_same((PORT,), "weight_decay", "momentum"),
     OldFlag("-wd", (PORT,), key="weight_decay"),
     OldFlag("-mom", (PORT,), key="momentum"),
