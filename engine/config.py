@@ -177,6 +177,7 @@ VAL_TABLE = (
     *SHARED_OPTIONS,
     Option("report", str, OUTPUT, "folder for report.json and the ROC picture"),
 )
+_ABOUT_VAL = "Verify a trained network on pairs of faces."
 _OF_THE_RUN = [option.key for option in (*RUN_OPTIONS, *SHARED_OPTIONS) if not option.key.startswith("val_")]
 
 
@@ -190,7 +191,7 @@ def resolve_val_config(argv: Sequence[str], folder: Path = ROOT) -> EasyDict:
     defaults = {**sample_config.default, **sample_config.config, **tables.default, **tables.config, "report": ""}
     first = [option for option in VAL_TABLE if option.key in ("model_load_dir", "network", "dataset")]
     if "--help" in argv or "-h" in argv:
-        return _read_flags(argv, VAL_TABLE, EasyDict(defaults), "Verify a trained network on pairs of faces.")
+        _read_flags(argv, VAL_TABLE, EasyDict(defaults), _ABOUT_VAL)  # which ends here
     names = _read_names(argv, first, {**defaults, "network": "", "dataset": ""})
     _require(bool(names["model_load_dir"]), f"--model_load_dir is missing: name what to verify, {FORMATS}")
     trained = describe_model(names["model_load_dir"])
@@ -198,7 +199,7 @@ def resolve_val_config(argv: Sequence[str], folder: Path = ROOT) -> EasyDict:
     if names["dataset"]:
         sets = merge(tables, tables.default.network, names["dataset"], tables.default.loss)
         config.update({key: sets[key] for key in ("val_targets", "val_dataset_dir")})
-    config = _read_flags(argv, VAL_TABLE, config, "Verify a trained network on pairs of faces.")
+    _read_flags(argv, VAL_TABLE, config, _ABOUT_VAL)
     _require(
         config.network == trained["network"],
         f"--network {config.network}: {config.model_load_dir} is of network {trained['network']}",
