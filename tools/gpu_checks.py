@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 STEPS = 4  # the network multiplies a difference in rounding by a hundred at each of them
 _PAIRS = 20
 _DATA = (
-    "--use_synthetic_data 1 --num_classes 101 --total_img_num 400 --train_batch_size 8 --num_workers 1 --lr 0.0001 --loss_s 16 "
-    "--network y1 --loss_print_frequency 1 --iter_num_in_snapshot 0 --lr_steps 1000 --seed 5"
+    "--use_synthetic_data 1 --num_classes 101 --total_img_num 400 --train_batch_size 8 --num_workers 1 --lr 0.0001 "
+    "--loss_s 16 --network y1 --loss_print_frequency 1 --iter_num_in_snapshot 0 --lr_steps 1000 --seed 5"
 )
 _TAIL_LINES = 5
 
