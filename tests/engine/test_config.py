@@ -10,7 +10,8 @@ import pytest
 
 import sample_config
 from common.errors import UserError
-from engine.config import load_tables, resolve_train_config
+from engine.config import resolve_train_config
+from engine.config_tables import load_tables
 from engine.options import TRAIN_TABLE, parse_bool
 from engine.train import complete_config
 
