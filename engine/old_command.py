@@ -43,7 +43,7 @@ SOFTMAX_DEFAULTS: dict[str, Any] = {
     "emb_size": 512, "image_size": 112, "net_se": 0, "net_input": 1, "net_output": "E", "net_unit": 3,
     "net_multiplier": 1.0, "net_act": "prelu", "bn_mom": 0.9, "fc7_wd_mult": 1.0, "fc7_lr_mult": 1.0,
     "fc7_no_bias": False, "easy_margin": False, "loss_s": 64.0, "lr": 0.1, "weight_decay": 0.0005, "momentum": 0.9,
-    "train_batch_size": 0, "train_batch_size_per_device": 128, "data_rand_mirror": True, "data_cutoff": False,
+    "train_batch_size": 0, "train_batch_size_per_device": 128, "data_rand_mirror": True, "data_cutoff": 0,
     "data_color": 0, "data_images_filter": 0, "ce_loss": False, "val_targets": ["lfw", "cfp_fp", "agedb_30"],
     "ckpt": 1, "validation_interval": 2000, "iter_num_in_snapshot": 2000, "train_unit": "batch", "train_iter": 0,
     "max_steps": 0, "end_epoch": 100000, "lr_steps": [100000, 140000, 160000], "scales": [0.1, 0.01, 0.001],

@@ -85,6 +85,7 @@ OLD_FLAGS: tuple[OldFlag, ...] = (
     OldFlag("--num_sample", (PORT,), meaning="`--sample_ratio`: that many of `num_classes`", parse=int),
     *_same((PORT,), "use_fp16", "nccl_fusion_threshold_mb", "nccl_fusion_max_ops"),
     *_same((MXNET,), "fp16_scale"),
+    *_renamed((MXNET,), fp16="use_fp16"),
     *_ineffective(
         (MXNET,), "the ranks add their gradients up through OneFlow's collectives; --num_nodes for machines", "kvstore"
     ),

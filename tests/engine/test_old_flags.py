@@ -109,7 +109,7 @@ SOFTMAX_FLAGS = {
     "--power": Sets("2", {"loss_lambda_power": 2.0}, SPHERE),
     "--scale": Announced("0.5", SPHERE),
     "--rand-mirror": Sets("0", {"data_rand_mirror": False}),
-    "--cutoff": Sets("1", {"data_cutoff": True}),
+    "--cutoff": Sets("8", {"data_cutoff": 8}),
     "--color": Sets("1", {"data_color": 1}),
     "--images-filter": Sets("3", {"data_images_filter": 3}),
     "--target": Sets("lfw", {"val_targets": ["lfw"]}),
@@ -194,7 +194,7 @@ MXNET_KEYS = ("bn_mom", "workspace", "emb_size", "ckpt_embedding", "net_se", "ne
               "fc7_no_bias", "max_steps", "data_rand_mirror", "data_cutoff", "data_color", "data_images_filter",
               "count_flops", "memonger", "densenet_dropout", "dataset_path", "num_classes", "loss_s", "loss_m1",
               "loss_m2", "loss_m3", "images_per_identity", "triplet_alpha", "triplet_bag_size", "triplet_max_ap",
-              "end_epoch")  # fmt: skip
+              "end_epoch", "fp16")  # fmt: skip
 PORT_KEYS = ("emb_size", "net_blocks", "data_format", "bn_is_training", "fc_type", "input_channel", "dataset_dir",
              "num_classes", "total_img_num", "part_name_prefix", "part_name_suffix_length", "train_data_part_num",
              "shuffle", "loss_s", "cudnn_conv_heuristic_search_algo", "enable_fuse_model_update_ops",
