@@ -12,6 +12,7 @@ from common.errors import run_command
 from engine.config import read_train_command
 from engine.launch import choose_device, is_rank, launch
 from engine.paths import run_directory
+from engine.precision import describe_transfers
 from engine.train import check_run, complete_config, run_rank
 
 
@@ -22,7 +23,7 @@ def main() -> int:
     config.device, ranks_here = choose_device(config)
     if is_rank():
         run_rank(config)
-    for notice in command.notices:
+    for notice in (*command.notices, *describe_transfers(command.given, config.device)):
         print(f"note: {notice}")
     ranks = ranks_here * config.num_nodes
     check_run(complete_config(config, ranks, config.device), ranks)

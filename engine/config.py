@@ -69,10 +69,12 @@ class TrainCommand:
     Attributes:
         config: the checked settings.
         notices: what there is to say about flags of older trainers, a line each.
+        given: the keys that were given as flags.
     """
 
     config: EasyDict
     notices: tuple[str, ...]
+    given: frozenset[str]
 
 
 def read_train_command(argv: Sequence[str], folder: Path = ROOT) -> TrainCommand:
@@ -97,7 +99,7 @@ def read_train_command(argv: Sequence[str], folder: Path = ROOT) -> TrainCommand
     old.translate(config, given)
     notices = [*old.notices, *settle_checkpoints(config, given)]
     _check_train(config)
-    return TrainCommand(config, tuple(notices))
+    return TrainCommand(config, tuple(notices), frozenset(given))
 
 
 def resolve_train_config(argv: Sequence[str], folder: Path = ROOT) -> EasyDict:

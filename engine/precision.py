@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 # Those of oneflow.amp.GradScaler.
 _FIRST_SCALE = 2.0**16
 _SCALE_WINDOW = 2000
+_TRANSFERS = ("nccl_fusion_threshold_mb", "nccl_fusion_max_ops")
 
 
 def settle_precision(config: dict[str, Any], ranks: int) -> None:
@@ -39,6 +40,13 @@ def describe_precision(config: Mapping[str, Any]) -> list[str]:
     if config["use_bf16"]:
         return ["--use_fp16 1 on a CPU is --use_bf16 1: the backbone in bfloat16, weights and head in float32"]
     return ["--use_fp16 1 has no effect: --native_ops 0 or --sync_bn 1 on several ranks computes in float32"]
+
+
+def describe_transfers(given: Collection[str], device: str) -> list[str]:
+    """Return which of the keys that were ``given`` as flags a run on ``device`` has no use for, a line each."""
+    if device != "cpu":
+        return []
+    return [f"--{key} has no effect: it is about transfers between GPUs" for key in _TRANSFERS if key in given]
 
 
 def settle_transfers(config: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engine.gradients import LossScale
-from engine.precision import describe_precision, settle_precision, settle_transfers
+from engine.precision import describe_precision, describe_transfers, settle_precision, settle_transfers
 from engine.step import TrainStep
 from ops import flow
 from tests.support.tiny import make_trainer, tiny_config, tiny_network
@@ -67,6 +67,13 @@ def test_graphs_on_gpus_are_mixed(tmp_path: Path, device: str) -> None:
     world = replace(trainer.world, device=device)  # nothing is computed
     step = TrainStep({**trainer.config, "use_fp16": True}, world, trainer.backbone, trainer.head)
     assert step._graph.config.proto.enable_auto_mixed_precision == (device == "cuda")
+
+
+def test_transfers_on_a_cpu_are_announced() -> None:
+    given = {"lr", "nccl_fusion_max_ops"}
+    (said,) = describe_transfers(given, "cpu")
+    assert said == "--nccl_fusion_max_ops has no effect: it is about transfers between GPUs"
+    assert describe_transfers(given, "cuda") == describe_transfers({"lr"}, "cpu") == []
 
 
 def test_transfers_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
