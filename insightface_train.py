@@ -9,18 +9,22 @@ from __future__ import annotations
 import sys
 
 from common.errors import run_command
-from engine.config import resolve_train_config
+from engine.config import read_train_command
 from engine.launch import choose_device, is_rank, launch
 from engine.paths import run_directory
+from engine.precision import describe_transfers
 from engine.train import check_run, complete_config, run_rank
 
 
 def main() -> int:
     """Resolve and check the settings, then start the ranks, or be one."""
-    config = resolve_train_config(sys.argv[1:])
+    command = read_train_command(sys.argv[1:])
+    config = command.config
     config.device, ranks_here = choose_device(config)
     if is_rank():
         run_rank(config)
+    for notice in (*command.notices, *describe_transfers(command.given, config.device)):
+        print(f"note: {notice}")
     ranks = ranks_here * config.num_nodes
     check_run(complete_config(config, ranks, config.device), ranks)
     return launch(config, ranks_here, run_directory(config, config.log_dir), sys.argv[1:])

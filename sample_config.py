@@ -38,6 +38,7 @@ config.images_per_identity = 5
 config.triplet_alpha = 0.3
 config.triplet_bag_size = 7200
 config.triplet_max_ap = 0.0
+config.loss_lambda_freeze = 0
 config.easy_margin = False
 config.interclass_filtering_threshold = 0.0
 config.num_subcenters = 1
@@ -146,6 +147,7 @@ loss = edict()
 loss.softmax = edict(loss_name="softmax")
 loss.nsoftmax = edict(loss_name="margin_softmax", loss_m1=1.0, loss_m2=0.0, loss_m3=0.0)
 loss.arcface = edict(loss_name="margin_softmax", loss_m1=1.0, loss_m2=0.5, loss_m3=0.0)
+loss.arc_loss = edict(loss_name="arc_loss", loss_m2=0.5)  # ArcFace as it was first written
 loss.cosface = edict(loss_name="margin_softmax", loss_m1=1.0, loss_m2=0.0, loss_m3=0.35)
 loss.combined = edict(loss_name="margin_softmax", loss_m1=1.0, loss_m2=0.3, loss_m3=0.2)
 loss.sphereface = edict(loss_name="sphereface", loss_m1=4.0)
@@ -179,6 +181,8 @@ default.fc7_storage_dir = ""
 default.rank_timeout = 1800
 default.native_ops = True
 default.use_bf16 = False
+default.nccl_fusion_threshold_mb = 16
+default.nccl_fusion_max_ops = 64
 
 # What it trains on. train_batch_size is the batch of all ranks together; 0 means train_batch_size_per_device x ranks.
 default.dataset_dir = ""
@@ -194,9 +198,12 @@ default.seed = 1
 # How long, and how fast. train_iter, iter_num_in_snapshot and validation_interval count in train_unit.
 default.train_unit = "batch"
 default.train_iter = 170586
+default.max_steps = 0
+default.end_epoch = 0
 default.lr = 0.1
 default.lr_steps = [100000, 140000, 160000]
 default.scales = [0.1, 0.01, 0.001]
+default.lr_steps_batch = 0
 default.lr_schedule = "step"
 default.lr_power = 1.0
 default.warmup_steps = 0
@@ -208,11 +215,14 @@ default.adam_betas = [0.9, 0.999]
 default.adam_eps = 1e-8
 default.clip_gradient = 0.0
 default.gradient_accumulation = 1
+default.use_fp16 = False
 default.fp16_scale = 1.0
 default.fp16_scale_window = 0
 
-# What it keeps and says.
+# What it keeps and says. ckpt: 0 no snapshots, 1 at verifications that are better, 2 all, 3 the best one alone.
 default.models_root = "./models"
+default.extra_model_name = ""
+default.ckpt = 2
 default.model_load_dir = ""
 default.pretrained = ""
 default.label_map = ""

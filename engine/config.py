@@ -2,142 +2,113 @@
 
 from __future__ import annotations
 
-import argparse
-import importlib.util
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from easydict import EasyDict
 
 import sample_config
 from backbones import build_graph
-from common.errors import UserError, lookup
+from common.errors import lookup
 from common.errors import require as _require
+from engine.checkpoints import settle_checkpoints
+from engine.config_tables import ROOT, load_tables, merge
+from engine.flag_parser import Parser, add_old_flags, add_options, add_set_options, find_translated
 from engine.models import FORMATS, describe_model
+from engine.old_command import OldCommand
+from engine.old_flags import OldFlag
 from engine.optimizer_settings import check_optimizer
-from engine.options import (
-    NAMES,
-    OUTPUT,
-    RUN,
-    RUN_OPTIONS,
-    SHARED_OPTIONS,
-    TRAIN_TABLE,
-    Option,
-    add_options,
-    add_set_options,
-)
+from engine.options import NAMES, OUTPUT, RUN, RUN_OPTIONS, SHARED_OPTIONS, TRAIN_TABLE, Option
 from engine.triplet_settings import TRIPLET_LOSSES, check_triplets
 
-ROOT = Path(__file__).resolve().parent.parent
-TABLES = ("config", "default", "network", "dataset", "loss")
-LOSSES = ("softmax", "margin_softmax", "sphereface", "curricularface", "adaface", "intra", "inter", *TRIPLET_LOSSES)
-_ACCEPTED = {bool: (bool, int), float: (float, int), list: (list, tuple)}  # in config.py, beyond the same type
-
-
-def load_tables(folder: Path = ROOT) -> ModuleType:
-    """Return the module that holds the tables: ``config.py`` in ``folder`` when present, else sample_config.
-
-    Raises:
-        UserError: config.py cannot be read, lacks a table or has a key that nobody knows.
-    """
-    path = folder / "config.py"
-    if not path.is_file():
-        return sample_config
-    spec = importlib.util.spec_from_file_location("config", path)
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise UserError(f"{path}: {type(error).__name__}: {error}; compare it with sample_config.py") from error
-    missing = [name for name in (*TABLES, "generate_config") if not hasattr(module, name)]
-    if missing:
-        raise UserError(f"{path} lacks {', '.join(missing)}; copy sample_config.py and edit the copy")
-    _check_keys(module, path)
-    return module
-
-
-def _check_keys(module: ModuleType, path: Path) -> None:
-    known = known_values()
-    for table in ("config", "default"):
-        _check_entry(getattr(module, table), known, f"{path}: {table}")
-    for table in ("network", "dataset", "loss"):
-        for name, entry in getattr(module, table).items():
-            _check_entry(entry, known, f"{path}: {table}.{name}")
-
-
-def known_values() -> dict[str, Any]:
-    """Return every key that sample_config.py uses anywhere, with a value it has there."""
-    values = {}
-    for table in (sample_config.network, sample_config.dataset, sample_config.loss):
-        for entry in table.values():
-            values |= entry
-    return {**values, **sample_config.default, **sample_config.config}
-
-
-def _check_entry(entry: dict[str, Any], known: dict[str, Any], where: str) -> None:
-    for key, value in entry.items():
-        if key not in known:
-            raise UserError(f"{where} has the unknown key '{key}'; known: {', '.join(sorted(known))}")
-        kind = type(known[key])
-        if not isinstance(value, _ACCEPTED.get(kind, kind)):
-            raise UserError(f"{where}: {key} = {value!r} is no {kind.__name__}; sample_config.py has {known[key]!r}")
-
-
-def merge(tables: ModuleType, network: str, dataset: str, loss: str) -> EasyDict:
-    """Return the settings of the three names; keys that an older config.py lacks come from sample_config.
-
-    Raises:
-        UserError: a name is unknown; the message lists the known ones.
-    """
-    for kind, name in (("network", network), ("dataset", dataset), ("loss", loss)):
-        lookup(getattr(tables, kind), name, kind)
-    fallback = {**sample_config.default, **sample_config.config}
-    return EasyDict({**fallback, **tables.generate_config(network, dataset, loss)})
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse that reports mistakes as UserError: one line, exit code 1."""
-
-    def error(self, message: str) -> None:
-        raise UserError(f"{message}; --help lists the flags")
+LOSSES = (
+    "softmax", "margin_softmax", "arc_loss", "sphereface", "curricularface", "adaface", "intra", "inter",
+    *TRIPLET_LOSSES,
+)  # fmt: skip
 
 
 def _read_names(argv: Sequence[str], options: Sequence[Option], defaults: dict[str, Any]) -> dict[str, Any]:
     """Read the few flags that decide the defaults of all others; what is not given comes from ``defaults``."""
-    parser = _Parser(add_help=False, allow_abbrev=False)
+    given = _read_some(argv, options, defaults, [])
+    return {option.key: given.get(option.key, defaults[option.key]) for option in options}
+
+
+def _read_some(
+    argv: Sequence[str], options: Sequence[Option], defaults: dict[str, Any], rows: Sequence[OldFlag]
+) -> dict[str, Any]:
+    """Return what is given of ``options``, and of ``rows`` of older trainers under their destinations."""
+    parser = Parser(add_help=False, allow_abbrev=False)
     add_options(parser, options, defaults)
-    given, _ = parser.parse_known_args(argv)
-    return {option.key: getattr(given, option.key, defaults[option.key]) for option in options}
+    add_old_flags(parser, rows)
+    return vars(parser.parse_known_args(argv)[0])
 
 
-def _read_flags(argv: Sequence[str], options: Sequence[Option], config: EasyDict, about: str) -> EasyDict:
-    """Put the command line over ``config``; every set of ``val_targets`` has a flag of its own."""
+def _read_flags(
+    argv: Sequence[str], options: Sequence[Option], config: EasyDict, about: str, rows: Sequence[OldFlag] = ()
+) -> dict[str, Any]:
+    """Put the command line over ``config``; every set of ``val_targets`` has a flag of its own.
+
+    Returns what was given, ``rows`` of older trainers under their destinations.
+    """
     targets = _read_names(argv, [option for option in options if option.key == "val_targets"], config)["val_targets"]
-    parser = _Parser(description=about, allow_abbrev=False)
+    parser = Parser(description=about, allow_abbrev=False)
     add_options(parser, options, config)
     add_set_options(parser, targets)
+    add_old_flags(parser, rows)
     given = vars(parser.parse_args(argv))
-    config.update(given)
+    apart = {row.destination for row in rows}
+    config.update({key: value for key, value in given.items() if key not in apart})
     for option in options:  # a value from config.py has not been through the parser
         if option.choices is not None:
             lookup(dict.fromkeys(option.choices), config[option.key], option.key)
-    return config
+    return given
 
 
-def resolve_train_config(argv: Sequence[str], folder: Path = ROOT) -> EasyDict:
-    """Return the checked settings of a training run.
+@dataclass(frozen=True)
+class TrainCommand:
+    """A command line that has been read.
+
+    Attributes:
+        config: the checked settings.
+        notices: what there is to say about flags of older trainers, a line each.
+        given: the keys that were given as flags.
+    """
+
+    config: EasyDict
+    notices: tuple[str, ...]
+    given: frozenset[str]
+
+
+def read_train_command(argv: Sequence[str], folder: Path = ROOT) -> TrainCommand:
+    """Return the checked settings of a training run, and what there is to say about its flags.
 
     Raises:
         UserError: an unknown name, key or flag, or values that contradict each other.
     """
     tables = load_tables(folder)
-    names = _read_names(argv, NAMES, {**sample_config.default, **tables.default})
+    defaults = {**sample_config.default, **tables.default}
+    rows = find_translated(TRAIN_TABLE)
+    first = _read_some(argv, NAMES, defaults, rows)
+    named = {option.key: first[option.key] for option in NAMES if option.key in first}
+    old = OldCommand(first)
+    names = old.choose_names({option.key: defaults[option.key] for option in NAMES}, named)
     config = merge(tables, **names)
-    config = _read_flags(argv, TRAIN_TABLE, config, "Train a face recognition network.")
+    old.set_defaults(config)
+    if "dataset" in named:
+        config.update(tables.dataset[names["dataset"]])
+    given = _read_flags(argv, TRAIN_TABLE, config, "Train a face recognition network.", rows)
+    config.update(names)
+    old.translate(config, given)
+    notices = [*old.notices, *settle_checkpoints(config, given)]
     _check_train(config)
-    return config
+    return TrainCommand(config, tuple(notices), frozenset(given))
+
+
+def resolve_train_config(argv: Sequence[str], folder: Path = ROOT) -> EasyDict:
+    """Return the settings of ``read_train_command`` alone."""
+    return read_train_command(argv, folder).config
 
 
 VAL_TABLE = (
@@ -147,6 +118,7 @@ VAL_TABLE = (
     *SHARED_OPTIONS,
     Option("report", str, OUTPUT, "folder for report.json and the ROC picture"),
 )
+_ABOUT_VAL = "Verify a trained network on pairs of faces."
 _OF_THE_RUN = [option.key for option in (*RUN_OPTIONS, *SHARED_OPTIONS) if not option.key.startswith("val_")]
 
 
@@ -160,7 +132,7 @@ def resolve_val_config(argv: Sequence[str], folder: Path = ROOT) -> EasyDict:
     defaults = {**sample_config.default, **sample_config.config, **tables.default, **tables.config, "report": ""}
     first = [option for option in VAL_TABLE if option.key in ("model_load_dir", "network", "dataset")]
     if "--help" in argv or "-h" in argv:
-        return _read_flags(argv, VAL_TABLE, EasyDict(defaults), "Verify a trained network on pairs of faces.")
+        _read_flags(argv, VAL_TABLE, EasyDict(defaults), _ABOUT_VAL)  # which ends here
     names = _read_names(argv, first, {**defaults, "network": "", "dataset": ""})
     _require(bool(names["model_load_dir"]), f"--model_load_dir is missing: name what to verify, {FORMATS}")
     trained = describe_model(names["model_load_dir"])
@@ -168,7 +140,7 @@ def resolve_val_config(argv: Sequence[str], folder: Path = ROOT) -> EasyDict:
     if names["dataset"]:
         sets = merge(tables, tables.default.network, names["dataset"], tables.default.loss)
         config.update({key: sets[key] for key in ("val_targets", "val_dataset_dir")})
-    config = _read_flags(argv, VAL_TABLE, config, "Verify a trained network on pairs of faces.")
+    _read_flags(argv, VAL_TABLE, config, _ABOUT_VAL)
     _require(
         config.network == trained["network"],
         f"--network {config.network}: {config.model_load_dir} is of network {trained['network']}",
@@ -208,8 +180,9 @@ def _check_loss(config: EasyDict) -> None:
         f"--loss_m1 {config.loss_m1}: the margin of sphereface is a whole number from 1",
     )
     _require(
-        not config.easy_margin or config.loss_name in ("margin_softmax", "intra", "inter"),
-        f"--easy_margin 1 is for arcface, cosface, combined, intra and inter; --loss {config.loss} has no such margin",
+        not config.easy_margin or config.loss_name in ("margin_softmax", "arc_loss", "intra", "inter"),
+        f"--easy_margin 1 is for arcface, arc_loss, cosface, combined, intra and inter; --loss {config.loss} has no "
+        "such margin",
     )
     threshold = config.interclass_filtering_threshold
     _require(0 <= threshold < 1, f"--interclass_filtering_threshold {threshold} must be at least 0 and below 1")
@@ -234,7 +207,7 @@ def _check_train(config: EasyDict) -> None:
     check_optimizer(config)
     check_triplets(config)
     build_graph(config)
-    for key in ("num_classes", "train_iter", "train_batch_size_per_device", "loss_print_frequency"):
+    for key in ("num_classes", "train_batch_size_per_device", "loss_print_frequency"):
         _require(config[key] > 0, f"--{key} {config[key]} must be at least 1")
     for key in ("train_batch_size", "num_workers", "iter_num_in_snapshot", "seed", "train_data_part_num"):
         _require(config[key] >= 0, f"--{key} {config[key]} must not be negative")
@@ -257,6 +230,8 @@ def _check_train(config: EasyDict) -> None:
         len(sources) <= 1 or sources == ["model_load_dir", "resume"],
         f"--{' and --'.join(sources)} contradict each other; give one",
     )
+    name = config.extra_model_name
+    _require("/" not in name, f"--extra_model_name {name} is added to a folder's name and holds no /")
     _require(
         not config.label_map or bool(config.model_load_dir or config.pretrained),
         f"--label_map {config.label_map} needs --model_load_dir or --pretrained: the snapshot whose classes it names",

@@ -13,7 +13,7 @@ from easydict import EasyDict
 
 from backbones.graph import NetworkGraph
 from common.errors import UserError
-from engine.config import load_tables, merge
+from engine.config_tables import load_tables, merge
 from engine.models import known_settings
 from engine.snapshot import HeadShard, describe_network
 from engine.snapshot_writer import Contents, SnapshotWriter

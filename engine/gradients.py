@@ -70,8 +70,8 @@ class LossScale:
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        """Take ``fp16_scale``, the first value, and ``fp16_scale_window``, 0 for a value that stays."""
-        self.value = float(config["fp16_scale"])
+        """Take ``fp16_scale``, the first value (0 is 1), and ``fp16_scale_window``, 0 for a value that stays."""
+        self.value = float(config["fp16_scale"]) or 1.0
         self.window = config["fp16_scale_window"]
         self.good_steps = 0
 

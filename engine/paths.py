@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 
 def run_directory(config: Mapping[str, Any], root: str) -> Path:
-    """Return ``root``/network-loss-dataset."""
-    return Path(root) / f"{config['network']}-{config['loss']}-{config['dataset']}"
+    """Return ``root``/network-loss-dataset, with ``extra_model_name`` behind it if there is one."""
+    names = [config[key] for key in ("network", "loss", "dataset", "extra_model_name")]
+    return Path(root) / "-".join(name for name in names if name)
 
 
 def find_storage(config: Mapping[str, Any]) -> Path | None:

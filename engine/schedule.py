@@ -33,14 +33,17 @@ class Plan:
 def make_plan(config: Mapping[str, Any], num_images: int) -> Plan:
     """Turn train units and epochs into steps. An epoch is ceil(num_images / train_batch_size) steps.
 
+    Of ``train_iter``, ``max_steps`` and ``end_epoch`` the first to be reached ends the training; 0 is no end.
+
     Raises:
         UserError: the warm-up is as long as the training or longer.
     """
     steps_per_epoch = math.ceil(num_images / config["train_batch_size"])
     unit = steps_per_epoch if config["train_unit"] == "epoch" else 1
+    ends = (unit * config["train_iter"], config["max_steps"], steps_per_epoch * config["end_epoch"])
     plan = Plan(
         steps_per_epoch=steps_per_epoch,
-        total_steps=unit * config["train_iter"],
+        total_steps=min(end for end in ends if end),
         snapshot_interval=unit * config["iter_num_in_snapshot"],
         validation_interval=unit * config["validation_interval"],
         warmup_steps=config["warmup_steps"] or round(config["warmup_epochs"] * steps_per_epoch),
@@ -51,6 +54,17 @@ def make_plan(config: Mapping[str, Any], num_images: int) -> Plan:
             "smaller --warmup_steps or --warmup_epochs"
         )
     return plan
+
+
+def place_lr_steps(config: Mapping[str, Any]) -> list[int]:
+    """Return ``lr_steps`` for the run's ``train_batch_size``, as train_softmax.py places them.
+
+    With ``lr_steps_batch`` they are meant for that batch, and another one reaches them after as many images. They count
+    from the end of ``loss_lambda_freeze``.
+    """
+    meant = config["lr_steps_batch"] or config["train_batch_size"]
+    scale = meant / config["train_batch_size"]
+    return [int(step * scale) + config["loss_lambda_freeze"] for step in config["lr_steps"]]
 
 
 def _step(step: int, plan: Plan, config: Mapping[str, Any]) -> float:

@@ -181,10 +181,20 @@ def _take_note(building: Path, file: str) -> dict[str, Any]:
 
 
 def _replace(building: Path, path: Path) -> None:
+    old = _put_aside(path)
+    os.rename(building, path)
+    sync_path(path.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def remove_snapshot(path: Path) -> None:
+    """Remove a snapshot if it is there; it disappears whole."""
+    shutil.rmtree(_put_aside(path), ignore_errors=True)
+
+
+def _put_aside(path: Path) -> Path:
     old = path.with_name(f".{path.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if path.exists():
         os.rename(path, old)
-    os.rename(building, path)
-    sync_path(path.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    return old

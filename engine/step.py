@@ -75,6 +75,8 @@ class TrainStep:
         self._backbone = backbone
         self._head = head
         self._graph = TrainGraph(backbone, head)
+        if config["use_fp16"] and world.device == "cuda":
+            self._graph.config.enable_amp(True)
         self._optimizer_name = config["optimizer"]
         self._seed = config["seed"]
         self._pieces = config["gradient_accumulation"]

@@ -20,8 +20,9 @@ from engine.launch import check_bfloat16
 from engine.memory import check_disk, check_memory, estimate_memory, free_memory
 from engine.models import read_pretrained
 from engine.paths import check_shared, find_storage, run_directory
+from engine.precision import describe_precision, settle_precision, settle_transfers
 from engine.reporting import RankReporter, be_rank
-from engine.schedule import make_plan
+from engine.schedule import make_plan, place_lr_steps
 from engine.snapshot import Snapshot, find_newest
 from engine.triplet_settings import TRIPLET_LOSSES, check_triplet_batch, open_bags
 from engine.validation_sets import check_sets
@@ -66,6 +67,8 @@ def complete_config(config: EasyDict, ranks: int, device: str) -> EasyDict:
             f"each rank (--train_batch_size {completed.train_batch_size} over {ranks} rank(s))"
         )
     check_triplet_batch(completed, ranks)
+    completed.lr_steps = place_lr_steps(completed)
+    settle_precision(completed, ranks)
     return completed
 
 
@@ -135,6 +138,8 @@ def check_run(config: EasyDict, ranks: int) -> None:
     network = build_graph(config)
     check_bfloat16(config, network)
     print("Called with argument:", dict(sorted(config.items())))
+    for line in describe_precision(config):
+        print(f"note: {line}")
     if config.count_flops:
         print(f"Network FLOPs: {count_flops(network) / 1e9:.2f}G  parameters: {count_parameters(network) / 1e6:.2f}M")
     estimate = estimate_memory(config, network, ranks)
@@ -171,6 +176,7 @@ def _train(config: EasyDict, reporter: RankReporter) -> None:
 
     world = join_world(config.device)
     config = complete_config(config, world.size, config.device)
+    settle_transfers(config)
     check_shared(run_directory(config, config.models_root), world)
     source = open_source(config)
     snapshot = find_start(config)

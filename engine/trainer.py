@@ -16,6 +16,7 @@ from common.errors import UserError
 from data.batches import Batch, Batches
 from data.source import ImageSource
 from engine.batches import open_batches
+from engine.checkpoints import ALWAYS, BEST, NONE, HighestAccuracy
 from engine.head_stats import head_statistics
 from engine.label_map import LabelMap
 from engine.log import RunLog, StepMeter, format_seconds
@@ -25,7 +26,7 @@ from engine.paths import run_directory
 from engine.reporting import RankReporter
 from engine.schedule import Plan, find_lr_scale
 from engine.snapshot import Snapshot, describe_network, snapshot_path
-from engine.snapshot_writer import Contents, SnapshotWriter
+from engine.snapshot_writer import Contents, SnapshotWriter, remove_snapshot
 from engine.state import average_statistics, load_backbone, load_head, read_head
 from engine.step import Computed, TrainStep
 from engine.validation import Validator
@@ -74,7 +75,9 @@ class Trainer:
         self.validator: Validator | None = None
         self._reporter = reporter
         self._root = run_directory(config, config["models_root"])
-        self._highest = 0.0
+        self._highest = HighestAccuracy()
+        self._best_step: int | None = None
+        self._obsolete: Path | None = None
         self._norm: float | None = None
         self._saved_step = -1
         self._batches: Batches | None = None
@@ -119,11 +122,13 @@ class Trainer:
                 if self.plan.is_snapshot(self.step):
                     self.save()
                 meter.exclude(time.perf_counter() - start)
-        if config["save_last_snapshot"] or stopping:
+        keeps = config["ckpt"] != NONE
+        if config["save_last_snapshot"] or (stopping and keeps):
             self.save()
         self.finish_saving()
         if stopping:
-            self.log.say(f"stopped after step {self.step}; --resume goes on from there")
+            then = "--resume goes on from there" if keeps else "--ckpt 0 keeps no snapshot"
+            self.log.say(f"stopped after step {self.step}; {then}")
         self.log.close()
         self.world.barrier()  # rank 0 is late with its files; a rank that finds another one gone aborts
 
@@ -167,15 +172,20 @@ class Trainer:
         self.log.record(self.step, "train", values)
 
     def validate(self) -> None:
-        """Verify on every set and log InsightFace's lines. A collective call."""
+        """Verify on every set, log InsightFace's lines, and keep what is better where ``ckpt`` says so. Collective."""
         average_statistics(self.backbone, self.world)
         results = self.validator.run()
         for result in results:
             self.log.say(*log_lines(result, self.step))
             values = {"accuracy": result.accuracy, "accuracy_std": result.accuracy_std, "xnorm": result.xnorm}
             self.log.record(self.step, result.name, values)
-        self._highest = max(self._highest, results[-1].accuracy)
-        self.log.say(highest_line(self._highest, self.step))
+        is_highest = self._highest.judge([result.accuracy for result in results])
+        self.log.say(highest_line(self._highest.accuracy, self.step))
+        if is_highest and self.config["ckpt"] not in (NONE, ALWAYS):
+            before, self._best_step = self._best_step, self.step
+            self.save()
+            if self.config["ckpt"] == BEST and before is not None:
+                self._obsolete = snapshot_path(self._root, before)
 
     def save(self) -> None:
         """Begin to write the snapshot of this step, unless it was the last one. A collective call.
@@ -212,6 +222,9 @@ class Trainer:
     def _say_saved(self, path: Path | None) -> None:
         if path is not None:
             self.log.say(f"snapshot: {path}")
+            if self._obsolete is not None and self.world.rank == 0:
+                remove_snapshot(self._obsolete)
+            self._obsolete = None
 
     def _describe(self) -> dict[str, Any]:
         return {
@@ -220,7 +233,9 @@ class Trainer:
             "epoch": self.step // self.plan.steps_per_epoch,
             "seed": self.config["seed"],
             "ranks": self.world.size,
-            "highest_accuracy": self._highest,
+            "highest_accuracy": self._highest.accuracy,
+            "highest_tied_sum": self._highest.tied_sum,
+            "best_step": self._best_step,
             "config": dict(sorted(self.config.items())),
             "optimizer": self._train_step.describe(),
             **describe_network(self.backbone.network),
@@ -231,7 +246,9 @@ class Trainer:
     def _load(self, snapshot: Snapshot, label_map: LabelMap | None) -> None:
         about = snapshot.about
         self.step, self.position = about["step"], about["position"]
-        self._highest = about["highest_accuracy"]
+        self._highest.accuracy = about["highest_accuracy"]
+        self._highest.tied_sum = about.get("highest_tied_sum", 0.0)
+        self._best_step = about.get("best_step")
         load_backbone(self.backbone, snapshot)
         self.head.loss.load_state(about["fc7"].get("loss_state", {}))
         self._train_step.load_state(snapshot.optimizer, snapshot.moments())

@@ -7,6 +7,7 @@ from typing import Any
 
 from common.errors import lookup
 from ops.adaface import AdaFace
+from ops.arc_loss import ArcLoss
 from ops.curricularface import CurricularFace
 from ops.interclass_filtering import InterclassFiltering
 from ops.intra_inter import InterLoss, IntraLoss
@@ -18,8 +19,12 @@ def _combined_margin(config: Mapping[str, Any]) -> Margin:
     return CombinedMargin(config["loss_m1"], config["loss_m2"], config["loss_m3"], config["easy_margin"])
 
 
+def _arc_loss(config: Mapping[str, Any]) -> Margin:
+    return ArcLoss(config["loss_m2"], config["easy_margin"])
+
+
 def _sphereface(config: Mapping[str, Any]) -> Margin:
-    schedule = (config[f"loss_lambda_{key}"] for key in ("base", "gamma", "power", "min"))
+    schedule = (config[f"loss_lambda_{key}"] for key in ("base", "gamma", "power", "min", "freeze"))
     return SphereFace(int(config["loss_m1"]), *schedule)
 
 
@@ -42,6 +47,7 @@ def _inter(config: Mapping[str, Any]) -> Margin:
 LOSSES = {
     "softmax": lambda _: None,
     "margin_softmax": _combined_margin,
+    "arc_loss": _arc_loss,
     "sphereface": _sphereface,
     "curricularface": _curricularface,
     "adaface": _adaface,

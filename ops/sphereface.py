@@ -15,8 +15,8 @@ from ops.margins import Margin, Target
 class SphereFace(Margin):
     """(lambda * cos(theta) + psi(theta)) / (1 + lambda), psi = (-1)^k cos(m theta) - 2k on [k pi/m, (k + 1) pi/m].
 
-    lambda = max(minimum, base * (1 + gamma * n)^-power) in step n, from 1. Embeddings keep their lengths, which stand
-    in the place of the scale.
+    lambda = max(minimum, base * (1 + gamma * n)^-power) in step n, from 1, counted after the first ``freeze`` steps, in
+    which it is ``base``. Embeddings keep their lengths, which stand in the place of the scale.
     """
 
     m: int
@@ -24,6 +24,7 @@ class SphereFace(Margin):
     gamma: float
     power: float
     minimum: float
+    freeze: int = 0
 
     first_state = MappingProxyType({"iteration": 0.0})
     uses_length = True
@@ -38,7 +39,8 @@ class SphereFace(Margin):
         return target.cosine + (self._psi(target.cosine) - target.cosine) * share
 
     def _find_lambda(self, state: Mapping[str, flow.Tensor]) -> flow.Tensor:
-        return ((state["iteration"] * self.gamma + 1.0).pow(-self.power) * self.base).clamp(min=self.minimum)
+        passed = (state["iteration"] - float(self.freeze)).clamp(min=0.0)
+        return ((passed * self.gamma + 1.0).pow(-self.power) * self.base).clamp(min=self.minimum)
 
     def _psi(self, cosine: flow.Tensor) -> flow.Tensor:
         before, multiple = 1.0, cosine

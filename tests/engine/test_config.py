@@ -10,7 +10,8 @@ import pytest
 
 import sample_config
 from common.errors import UserError
-from engine.config import load_tables, resolve_train_config
+from engine.config import resolve_train_config
+from engine.config_tables import load_tables
 from engine.options import TRAIN_TABLE, parse_bool
 from engine.train import complete_config
 
@@ -76,7 +77,7 @@ def test_an_older_config_py_gets_the_keys_it_lacks(folder: Path) -> None:
         ("dataset.orl.num_classes = 30.5", "dataset.orl: num_classes = 30.5 is no int"),
         ("default.train_unit = 'epochs'", "unknown train_unit 'epochs'; known: batch, epoch"),
         ("default.device = 'gpu'", "unknown device 'gpu'; known: auto, cpu, cuda"),
-        ("loss.arcface.loss_name = 'arc'", "unknown loss_name 'arc'; known: adaface, atriplet, .*margin_softmax"),
+        ("loss.arcface.loss_name = 'arc'", "unknown loss_name 'arc'; known: adaface, arc_loss, atriplet, .*softmax"),
         ("network.r100.net_name = 'resnet'", "unknown network 'resnet'; known: .*fmobilefacenet, fmobilenet, fresnet"),
         ("default.network = 'r97'", "unknown network 'r97'; known: .*r100"),
     ],
@@ -97,7 +98,7 @@ def test_a_wrong_config_py_is_one_clear_line(folder: Path, text: str, message: s
         ("--network r18 --net_se 2", "net_se=2 is not supported for fresnet; supported: 0, 1"),
         ("--network m1 --net_multiplier 0", "net_multiplier=0.0 is not positive"),
         ("--dataset faces", "unknown dataset 'faces'; known: emore, glint360k_8GPU, orl, retina"),
-        ("--loss arc", "unknown loss 'arc'; known: adaface, arcface, atriplet, combined, .*intra"),
+        ("--loss arc", "unknown loss 'arc'; known: adaface, arc_loss, arcface, atriplet, combined, .*intra"),
         ("--learning_rate 1", "unrecognized arguments: --learning_rate 1; --help lists the flags"),
         ("--train_ite 1", "unrecognized arguments"),
         ("--network", "argument --network: expected one argument"),
@@ -117,9 +118,9 @@ def test_a_wrong_config_py_is_one_clear_line(folder: Path, text: str, message: s
         ("--lr_power 0", "--lr_power 0.0 must be positive"),
         ("--clip_gradient -1", "--clip_gradient -1.0 must not be negative"),
         ("--gradient_accumulation 0", "--gradient_accumulation 0 must be at least 1"),
-        ("--fp16_scale 1000", "--fp16_scale 1000 must be a power of 2, such as 1024"),
-        ("--fp16_scale 0", "--fp16_scale 0 must be a power of 2"),
-        ("--fp16_scale inf", "--fp16_scale inf must be a power of 2"),
+        ("--fp16_scale 1000", r"--fp16_scale 1000 must be 0 \(none\) or a power of 2, such as 1024"),
+        ("--fp16_scale -2", r"--fp16_scale -2 must be 0 \(none\) or a power of 2"),
+        ("--fp16_scale inf", r"--fp16_scale inf must be 0 \(none\) or a power of 2"),
         ("--fp16_scale_window -1", "--fp16_scale_window -1 must not be negative"),
         ("--warmup_steps 5 --warmup_epochs 1", "--warmup_steps 5 and --warmup_epochs 1.0 are two lengths; give one"),
         ("--warmup_epochs nan", "--warmup_epochs nan must not be negative"),
@@ -157,7 +158,18 @@ def test_a_wrong_config_py_is_one_clear_line(folder: Path, text: str, message: s
         ("--sample_ratio 0", "--sample_ratio 0.0 must be above 0 and at most 1"),
         ("--sample_ratio 1.01", "--sample_ratio 1.01 must be above 0 and at most 1"),
         ("--sample_ratio nan", "--sample_ratio nan must be above 0 and at most 1"),
-        ("--train_iter 0", "--train_iter 0 must be at least 1"),
+        ("--train_iter 0", "--train_iter 0 must be at least 1, or 0 where --max_steps or --end_epoch is the end"),
+        ("--train_iter -1 --end_epoch 1", "--train_iter -1 must be at least 1"),
+        ("--max_steps -1", "--max_steps -1 must not be negative"),
+        ("--end_epoch -1", "--end_epoch -1 must not be negative"),
+        ("--lr_steps_batch -1", "--lr_steps_batch -1 must not be negative"),
+        ("--loss_lambda_freeze -1", "--loss_lambda_freeze -1 must not be negative"),
+        ("--nccl_fusion_max_ops -1", "--nccl_fusion_max_ops -1 must not be negative; 0 leaves it to OneFlow"),
+        ("--extra_model_name a/b", "--extra_model_name a/b is added to a folder's name and holds no /"),
+        ("--ckpt 4", "--ckpt 4 is unknown; known: 0 "),
+        ("--ckpt 3 --iter_num_in_snapshot 9", "--ckpt 3 and --iter_num_in_snapshot 9 contradict each other"),
+        ("--ckpt 0 --save_last_snapshot 1", "--ckpt 0 and --save_last_snapshot 1 contradict each other"),
+        ("--wd 0.1 --weight-decay 0.2", "--wd 0.1 and --weight-decay 0.2 contradict each other; give one"),
         ("--num_classes 0", "--num_classes 0 must be at least 1"),
         ("--loss_print_frequency 0", "--loss_print_frequency 0 must be at least 1"),
         ("--validation_interval 0", "--validation_interval 0 must be at least 1"),
@@ -213,7 +225,7 @@ SAMPLES = {"parse_bool": "0", "parse_image_size": "96,96", "parse_list": "3", "i
 def test_every_spelling_of_a_flag_sets_its_key(tmp_path: Path, option: object) -> None:
     import argparse
 
-    from engine.options import add_options
+    from engine.flag_parser import add_options
 
     parser = argparse.ArgumentParser(allow_abbrev=False)
     add_options(parser, TRAIN_TABLE, {**sample_config.default, **sample_config.config})

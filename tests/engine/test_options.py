@@ -174,6 +174,9 @@ EFFECTS: dict[str, Effect] = {
     "loss_lambda_min": Effect(
         "9000", head_loss, cosine_loss("sphereface"), cosine_loss("sphereface", loss_lambda_min=9000), SPHEREFACE
     ),
+    "loss_lambda_freeze": Effect(
+        "1", head_loss, cosine_loss("sphereface"), cosine_loss("sphereface", loss_lambda_freeze=1), SPHEREFACE
+    ),
     "easy_margin": Effect("1", head_loss, cosine_loss("arcface"), cosine_loss("arcface", easy_margin=True), HEAD),
     "interclass_filtering_threshold": Effect(
         "0.1", head_loss, cosine_loss("arcface"), cosine_loss("arcface", interclass_filtering_threshold=0.1), HEAD
@@ -183,6 +186,8 @@ EFFECTS: dict[str, Effect] = {
     "fc7_lr_mult": Effect("10", movement("fc7"), near(0.10005), near(1.0005), HEAD),
     "fc7_wd_mult": Effect("10", movement("fc7"), near(0.10005), near(0.1005), HEAD),
     # training data
+    "nccl_fusion_threshold_mb": Effect("0", observe.transfers, [16, 64], [64]),
+    "nccl_fusion_max_ops": Effect("24", observe.transfers, [16, 64], [16, 24]),
     "dataset_dir": Effect("{folder}/train3", observe.source, ("OFRecordSource", 5), ("OFRecordSource", 3), REAL),
     "num_classes": Effect("9", lambda c: len(observe.head(c).weight), 7, 9, HEAD),
     "total_img_num": Effect("17", observe.source, ("SyntheticSource", 93), ("SyntheticSource", 17), QUICK),
@@ -202,9 +207,12 @@ EFFECTS: dict[str, Effect] = {
     # schedule and optimiser
     "train_unit": Effect("epoch", logged("step"), [1], list(range(1, 13)), f"{INLINE} --train_iter 1"),
     "train_iter": Effect("4", logged("step"), [1, 2], [1, 2, 3, 4], INLINE),
+    "max_steps": Effect("1", logged("step"), [1, 2], [1], INLINE),
+    "end_epoch": Effect("1", lambda c: logged("step")(c)[-1], 13, 12, f"{INLINE} --train_iter 13"),
     "lr": Effect("0.2", movement("bias"), near(0.1), near(0.2), HEAD),
     "lr_steps": Effect("1,2,3", logged("lr"), [0.02, 0.02], [0.02, 0.002], INLINE),
     "scales": Effect("0.5,0.1,0.01", logged("lr"), [0.02, 0.002], [0.02, 0.01], f"{INLINE} --lr_steps 1,2,3"),
+    "lr_steps_batch": Effect("4", logged("lr"), [0.02, 0.02], [0.02, 0.002], f"{INLINE} --lr_steps 2 --scales 0.1"),
     "lr_schedule": Effect("cosine", logged("lr"), [0.02, 0.02], [0.02, 0.01], INLINE),
     "lr_power": Effect("2", logged("lr"), [0.02, 0.01], [0.02, 0.005], f"{INLINE} --lr_schedule poly"),
     "warmup_steps": Effect("2", logged("lr"), [0.02] * 3, [0.01, 0.02, 0.02], f"{INLINE} --train_iter 3"),
@@ -214,6 +222,7 @@ EFFECTS: dict[str, Effect] = {
     "adam_eps": Effect("1", movement("bias"), near(0.1), near(0.05), ADAMW),
     "clip_gradient": Effect("0.01", logged("loss"), OTHER, OTHER, INLINE),
     "gradient_accumulation": Effect("2", logged("loss"), OTHER, OTHER, INLINE),  # BatchNorm sees the pieces
+    "use_fp16": Effect("1", observe.executor_of_a_rank, ONE_OP, "one op on the CPU, bfloat16", "--network y1"),
     "fp16_scale": Effect(HUGE, or_error(logged("loss")), OTHER, "error: the loss is", INLINE),
     "fp16_scale_window": Effect(
         "1", or_error(logged("step")), "error: the loss is", [1, 2], f"{INLINE} --fp16_scale {HUGE}"
@@ -222,6 +231,8 @@ EFFECTS: dict[str, Effect] = {
     "momentum": Effect("0.5", movement("bias", step=2), near(0.19), near(0.15), HEAD),
     # snapshots and logs
     "models_root": Effect("{folder}/elsewhere", observe.snapshot_place, "models", "elsewhere", SAVE),
+    "extra_model_name": Effect("b", observe.run_name, "r100-arcface-emore", "r100-arcface-emore-b"),
+    "ckpt": Effect("1", lambda c: list(observe.snapshots(c)), [], ["snapshot_2"], f"{VERIFY} --validation_interval 2"),
     "resume": Effect("1", or_error(observe.start), OTHER, (3, True), f"{STILL} --models_root {{folder}}/given"),
     "pretrained": Effect(GIVEN, observe.start, (1, False), (1, True), STILL),
     "model_load_dir": Effect(GIVEN, observe.start, (1, False), (3, True), STILL),

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from engine.schedule import find_lr_scale, make_plan
+from engine.schedule import find_lr_scale, make_plan, place_lr_steps
 
 
 def config(**changes: object) -> dict:
     return {
-        "train_batch_size": 8, "train_unit": "batch", "train_iter": 7, "iter_num_in_snapshot": 3,
-        "validation_interval": 2, "lr_schedule": "step", "lr_steps": [], "scales": [], "warmup_steps": 0,
-        "warmup_epochs": 0.0, **changes,
+        "train_batch_size": 8, "train_unit": "batch", "train_iter": 7, "iter_num_in_snapshot": 3, "max_steps": 0,
+        "end_epoch": 0, "validation_interval": 2, "lr_schedule": "step", "lr_steps": [], "scales": [],
+        "warmup_steps": 0, "warmup_epochs": 0.0, **changes,
     }  # fmt: skip
 
 
@@ -43,6 +43,26 @@ def test_intervals() -> None:
     assert [step for step in range(1, 8) if plan.is_validation(step)] == [2, 4, 6]
     never = make_plan(config(iter_num_in_snapshot=0), 80)
     assert not any(never.is_snapshot(step) for step in range(1, 8))
+
+
+@pytest.mark.parametrize(
+    ("changes", "steps"),
+    [
+        ({"max_steps": 5}, 5), ({"max_steps": 9}, 7), ({"end_epoch": 3}, 6), ({"end_epoch": 4}, 7),
+        ({"train_iter": 0, "end_epoch": 9}, 18), ({"train_iter": 0, "end_epoch": 9, "max_steps": 11}, 11),
+        ({"train_unit": "epoch", "max_steps": 5}, 5),
+    ],
+)  # fmt: skip
+def test_the_first_end_counts(changes: dict, steps: int) -> None:
+    assert make_plan(config(**changes), 16).total_steps == steps
+
+
+def test_steps_move_with_the_batch() -> None:
+    """train_softmax.py: int(step * 512 / batch), and beta_freeze later."""
+    given = {"lr_steps": [100000, 140001], "train_batch_size": 384}
+    assert place_lr_steps({**given, "lr_steps_batch": 0, "loss_lambda_freeze": 0}) == [100000, 140001]
+    placed = place_lr_steps({**given, "lr_steps_batch": 512, "loss_lambda_freeze": 5000})
+    assert placed == [int(step * 512.0 / 384) + 5000 for step in (100000, 140001)]
 
 
 def test_poly_is_that_of_arcface_torch() -> None:

@@ -64,9 +64,12 @@ class LossCase:
 CASES = (
     LossCase("easy_arcface", "arcface", {"easy_margin": True}),
     LossCase("easy_combined", "combined", {"easy_margin": True}),
+    LossCase("arc_loss", "arc_loss"),
+    LossCase("easy_arc_loss", "arc_loss", {"easy_margin": True}),
     LossCase("filtered_arcface", "arcface", {"interclass_filtering_threshold": 0.3}),
     LossCase("sphereface", "sphereface"),
     LossCase("sphereface_late", "sphereface", {"loss_m1": 3.0, "loss_lambda_base": 4.0, "loss_lambda_min": 3.3}),
+    LossCase("sphereface_frozen", "sphereface", {"loss_lambda_base": 9.0, "loss_lambda_freeze": 1}),
     LossCase("sphereface_without_margin", "sphereface", {"loss_m1": 1.0}),
     LossCase("curricularface_late", "curricularface", {"loss_t_alpha": 0.7}),
     LossCase("filtered_curricularface", "curricularface", {"interclass_filtering_threshold": 0.3}),

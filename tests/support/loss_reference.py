@@ -39,8 +39,19 @@ def _combined(batch: _Batch, cosine: np.ndarray, length: np.ndarray) -> np.ndarr
     return config["loss_s"] * cosine
 
 
+def _arc_loss(batch: _Batch, cosine: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """As train_softmax.py: easy, or where theta + m is beyond pi, without the sum of angles."""
+    own, m = np.arange(len(cosine)), batch.config["loss_m2"]
+    target = cosine[own, batch.labels]
+    margin, easy = np.cos(np.arccos(target) + m), batch.config["easy_margin"]
+    kept = target if easy else target - np.sin(np.pi - m) * m
+    cosine[own, batch.labels] = np.where(target > (0 if easy else np.cos(np.pi - m)), margin, kept)
+    return batch.config["loss_s"] * cosine
+
+
 def _find_lambda(config: Mapping[str, Any], step: float) -> float:
-    falling = config["loss_lambda_base"] * (1 + config["loss_lambda_gamma"] * step) ** -config["loss_lambda_power"]
+    moves = max(0, step - config["loss_lambda_freeze"])
+    falling = config["loss_lambda_base"] * (1 + config["loss_lambda_gamma"] * moves) ** -config["loss_lambda_power"]
     return max(config["loss_lambda_min"], falling)
 
 
@@ -85,6 +96,7 @@ def _inter(config: Mapping[str, Any], cosine: np.ndarray, unit: np.ndarray, labe
 ADDITIONS = {"intra": _intra, "inter": _inter}
 LOGITS: dict[str, Callable[[_Batch, np.ndarray, np.ndarray], np.ndarray]] = {
     "margin_softmax": _combined,
+    "arc_loss": _arc_loss,
     "sphereface": _sphereface,
     "curricularface": _curricularface,
     "adaface": _adaface,
@@ -93,6 +105,7 @@ LOGITS: dict[str, Callable[[_Batch, np.ndarray, np.ndarray], np.ndarray]] = {
 }
 FIRST_STATE = {
     "margin_softmax": {},
+    "arc_loss": {},
     "sphereface": {"iteration": 0.0},
     "curricularface": {"t": 0.0},
     "adaface": {"length_mean": 20.0, "length_std": 100.0},

@@ -23,6 +23,7 @@ from engine import train as train_module
 from engine.launch import Supervisor
 from engine.optimizer import Optimizer
 from engine.paths import find_storage, run_directory
+from engine.precision import settle_transfers
 from engine.reporting import RankReporter
 from engine.snapshot import Snapshot, find_newest
 from engine.world import join_world, local_view
@@ -75,6 +76,31 @@ def structure(key: str) -> Observer:
 def executor(config: EasyDict) -> str:
     """Return how the backbone would compute."""
     return build_backbone(config).executor
+
+
+def executor_of_a_rank(config: EasyDict) -> str:
+    """Return how the backbone of a run on the CPU would compute."""
+    return executor(train_module.complete_config(config, 1, "cpu"))
+
+
+def transfers(config: EasyDict) -> list[int]:
+    """Return what OneFlow would be told about transfers between GPUs."""
+    told: list[int] = []
+    names = ("set_fusion_threshold_mbytes", "set_fusion_max_ops_num")
+    originals = [getattr(flow.boxing.nccl, name) for name in names]
+    try:
+        for name in names:
+            setattr(flow.boxing.nccl, name, told.append)
+        settle_transfers({**config, "device": "cuda"})
+    finally:
+        for name, original in zip(names, originals, strict=True):
+            setattr(flow.boxing.nccl, name, original)
+    return told
+
+
+def run_name(config: EasyDict) -> str:
+    """Return the name of the run's folders."""
+    return run_directory(config, config.models_root).name
 
 
 def executor_of_two_ranks(config: EasyDict) -> str:

@@ -13,7 +13,7 @@ from backbones.graph import NetworkGraph
 from backbones.initializer import initial_arrays
 from backbones.layers import add_image_input
 from data.synthetic import SyntheticSource
-from engine.config import merge
+from engine.config_tables import merge
 from engine.paths import find_storage
 from engine.reporting import RankReporter
 from engine.schedule import make_plan

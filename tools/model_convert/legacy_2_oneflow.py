@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from common.errors import UserError, run_command
-from engine.config import load_tables
+from engine.config_tables import load_tables
 from engine.models import model_file
 from interchange.oneflow_folders import is_oneflow_folder, read_oneflow_folder
 from tools.model_convert.check import graph_embedder

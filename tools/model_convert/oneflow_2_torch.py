@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from backbones import build_graph
 from common.errors import UserError, run_command
-from engine.config import load_tables
+from engine.config_tables import load_tables
 from engine.snapshot import Snapshot
 from interchange.torch_state import SUFFIXES, read_torch, write_torch
 from tools.model_convert.check import compare, graph_embedder, load_images, oneflow_embedder, require_agreement

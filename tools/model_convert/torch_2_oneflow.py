@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from common.errors import run_command
-from engine.config import load_tables
+from engine.config_tables import load_tables
 from interchange.torch_state import read_torch
 from tools.model_convert.check import graph_embedder
 from tools.model_convert.into_snapshot import make_parser, make_snapshot, require_free
