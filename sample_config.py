@@ -42,6 +42,12 @@ config.fc7_no_bias = False
 config.data_rand_mirror = True
 config.data_shift = 0.0
 config.data_zoom = 0.0
+config.data_color = 0
+config.data_cutoff = 0
+config.data_images_filter = 0
+config.crop_augmentation_prob = 0.0
+config.low_res_augmentation_prob = 0.0
+config.photometric_augmentation_prob = 0.0
 config.val_targets = ["lfw", "cfp_fp", "agedb_30"]
 config.ckpt_embedding = False
 

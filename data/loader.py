@@ -108,12 +108,13 @@ class BatchLoader:
         self._submitted: deque[_Plan] = deque()
         self._team: WorkerTeam | None = None
         if num_workers > 0:
-            self._team = WorkerTeam(source, num_workers, shape)
+            self._team = WorkerTeam(source, augmentation, num_workers, shape)
             self._slots = self._team.slots
             self._submit_all()
         else:
             self._slots = np.empty(shape, np.uint8)
             self._planes = list_planes(self._slots)
+            self._change = augmentation.make_change()
 
     def __iter__(self) -> Iterator[Batch]:
         return self
@@ -158,7 +159,7 @@ class BatchLoader:
     def _decode(self) -> Batch:
         plan = next(self._plans)
         planes = self._planes[plan.batch.step % len(self._slots)]
-        fill_batch(self._source, plan.locations, plan.draws, planes)
+        fill_batch(self._source, plan.locations, plan.draws, self._change, planes)
         return plan.batch
 
     def _collect(self) -> Batch:

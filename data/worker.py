@@ -17,27 +17,28 @@ import cv2
 import numpy as np
 
 from common.errors import UserError
-from data.augment import augment_image
+from data.augment import Change
 from data.image import copy_planes
 from data.source import ImageSource
 
 Planes = list[list[np.ndarray]]  # the three colour planes, uint8 [size, size], of each image of a batch
 
 
-def fill_batch(source: ImageSource, locations: np.ndarray, draws: np.ndarray, planes: Planes) -> None:
+def fill_batch(source: ImageSource, locations: np.ndarray, draws: np.ndarray, change: Change, planes: Planes) -> None:
     """Read the images of one batch.
 
     Args:
         source: where the images come from.
         locations: int64 [B, K], the source's locations of the images.
-        draws: float32 [B, 4], what ``augment_image`` does to each.
+        draws: float32 [B, columns], what ``change`` does to each.
+        change: that of the ``Augmentation`` that drew them.
         planes: where the B images go.
 
     Raises:
         UserError: a record is bad.
     """
     for image, draw, image_planes in zip(source.fetch(locations), draws.tolist(), planes, strict=True):
-        copy_planes(augment_image(image, draw), image_planes)
+        copy_planes(change(image, draw), image_planes)
 
 
 def list_planes(slots: np.ndarray) -> list[Planes]:
@@ -55,10 +56,10 @@ def pack_request(slot: int, locations: np.ndarray, draws: np.ndarray) -> bytes:
     return b"".join((np.int64(slot).tobytes(), draws.tobytes(), locations.tobytes()))
 
 
-def unpack_request(request: bytes, batch_size: int) -> tuple[int, np.ndarray, np.ndarray]:
-    """Return the slot, the locations and the draws of a request."""
-    split = 8 + 16 * batch_size
-    draws = np.frombuffer(request[8:split], np.float32).reshape(batch_size, 4)
+def unpack_request(request: bytes, batch_size: int, columns: int) -> tuple[int, np.ndarray, np.ndarray]:
+    """Return the slot, the locations and the draws (``columns`` an image) of a request."""
+    split = 8 + 4 * columns * batch_size
+    draws = np.frombuffer(request[8:split], np.float32).reshape(batch_size, columns)
     locations = np.frombuffer(request[split:], np.int64).reshape(batch_size, -1)
     return int.from_bytes(request[:8], sys.byteorder), locations, draws
 
@@ -67,9 +68,9 @@ def serve(connection_handle: int, memory_handle: int) -> None:
     """Answer the parent's requests until it is gone.
 
     Args:
-        connection_handle: file descriptor of the connection. First come ``sys.path``, then (source, shape of the shared
-            memory [slots, B, 3, size, size]), then requests, each answered by no bytes at all or a pickled
-            (message of a user error or None, traceback of another error or None).
+        connection_handle: file descriptor of the connection. First come ``sys.path``, then (source, augmentation,
+            shape [slots, B, 3, size, size] of the shared memory), then requests, each answered by no bytes at all or a
+            pickled (message of a user error or None, traceback of another error or None).
         memory_handle: file descriptor of the shared memory.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the connection
@@ -77,13 +78,14 @@ def serve(connection_handle: int, memory_handle: int) -> None:
     connection = Connection(connection_handle)
     try:
         sys.path[:] = connection.recv()
-        source, shape = connection.recv()
+        source, augmentation, shape = connection.recv()
+        change, columns = augmentation.make_change(), augmentation.columns
         slots = list_planes(map_images(memory_handle, shape))
         while True:
-            slot, locations, draws = unpack_request(connection.recv_bytes(), shape[1])
+            slot, locations, draws = unpack_request(connection.recv_bytes(), shape[1], columns)
             failure = b""
             try:
-                fill_batch(source, locations, draws, slots[slot])
+                fill_batch(source, locations, draws, change, slots[slot])
             except UserError as error:
                 failure = pickle.dumps((str(error), None))
             except Exception:

@@ -13,9 +13,9 @@ import numpy as np
 
 from backbones.module import Backbone
 from common.errors import UserError
-from data.augment import Augmentation
 from data.loader import Batch, BatchLoader
 from data.source import ImageSource
+from engine.augment_settings import make_augmentation
 from engine.head_stats import head_statistics
 from engine.label_map import LabelMap
 from engine.log import RunLog, StepMeter, format_seconds
@@ -91,10 +91,9 @@ class Trainer:
             UserError: the loss is no number any more, or a record of the data is bad.
         """
         config = self.config
-        augmentation = Augmentation(config["data_rand_mirror"], config["data_shift"], config["data_zoom"])
         with BatchLoader(
-            source, config["train_batch_size"], self.world.rank, self.world.size, config["seed"], augmentation,
-            num_workers=config["num_workers"],
+            source, config["train_batch_size"], self.world.rank, self.world.size, config["seed"],
+            make_augmentation(config), num_workers=config["num_workers"],
             start_step=self.step, start_position=self.position,
         ) as loader:  # fmt: skip
             meter = StepMeter(config["train_batch_size"])
