@@ -1,8 +1,8 @@
 """Show what each augmentation does to some images: ``python tools/show_augment.py --output augment.png``.
 
 Each row of the sheet is one augmentation, applied to every image with other random numbers; the last two rows are the
-recipes of InsightFace and of AdaFace with their probabilities, as a training would draw them. The images are drawn faces, or the first
-ones of a folder of OFRecord parts (``--dataset_dir datasets/faces_emore/ofrecord/train``).
+recipes of InsightFace and of AdaFace with their probabilities, as a training would draw them. The images are drawn
+faces, or the first ones of a folder of OFRecord parts (``--dataset_dir datasets/faces_emore/ofrecord/train``).
 """
 
 from __future__ import annotations
