@@ -107,11 +107,10 @@ def read_accuracies(output: str) -> list[float]:
 
 @pytest.mark.slow
 def test_three_stages_of_mobilefacenet_on_orl(folder: Path) -> None:
-    """Each stage is at least as good as the one before, but for the noise of 900 pairs (its deviation is 1 %)."""
+    """ArcFace improves on the softmax, the fine-tuning holds that: 900 pairs have a standard deviation of 1 %."""
     softmax, arcface, finetuned = read_accuracies(run_block(BLOCKS["MobileFaceNet in three stages"][1], folder))
-    assert softmax > 0.85
-    assert arcface > softmax - 0.01
-    assert finetuned > arcface - 0.01
+    assert arcface > softmax
+    assert finetuned > max(arcface - 0.01, 0.85)
 
 
 @pytest.mark.slow
