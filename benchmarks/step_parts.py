@@ -14,9 +14,9 @@ from easydict import EasyDict
 from backbones import build_backbone
 from benchmarks.graphs import BackboneTrainGraph
 from common.files import atomic_file
-from data.augment import Augmentation
 from data.batches import Batch
 from data.loader import BatchLoader
+from engine.augment_settings import make_augmentation
 from engine.dropout import draw_keep_masks
 from engine.reporting import RankReporter
 from engine.step import TrainStep
@@ -41,10 +41,9 @@ class _Parts:
     def open_loader(self) -> BatchLoader:
         """Return the training's batches."""
         config = self.config
-        augmentation = Augmentation(config.data_rand_mirror, config.data_shift, config.data_zoom)
         return BatchLoader(
-            open_source(config), config.train_batch_size, self.world.rank, self.world.size, config.seed, augmentation,
-            num_workers=config.num_workers,
+            open_source(config), config.train_batch_size, self.world.rank, self.world.size, config.seed,
+            make_augmentation(config), num_workers=config.num_workers,
         )  # fmt: skip
 
     def spread(self, batch: Batch, *others: np.ndarray) -> list[flow.Tensor]:

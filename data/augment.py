@@ -2,78 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+from data.augmentations.color import ColorJitter, Photometric
+from data.augmentations.crop import Crop
+from data.augmentations.cutoff import Cutoff
+from data.augmentations.family import Family
+from data.augmentations.geometry import Geometry
+from data.augmentations.jpeg import Compression
+from data.augmentations.low_resolution import LowResolution
+
+Change = Callable[[np.ndarray, Sequence[float]], np.ndarray]
 
 
-def _mix(value: np.ndarray) -> np.ndarray:
-    """The finaliser of SplitMix64 (Steele, Lea and Flood 2014): uint64 to well-mixed uint64."""
-    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))
-
-
-def random_bits(seed: int, purpose: int, epochs: int | np.ndarray, indices: np.ndarray) -> np.ndarray:
-    """Return uint64 random bits, one value for each image.
-
-    Args:
-        seed: seed of the run.
-        purpose: a number of its own for each augmentation, so that they are independent of one another.
-        epochs: epoch of each image, a scalar or [B].
-        indices: number of each image in the dataset, [B].
-    """
-    state = np.array([seed], np.int64).astype(np.uint64)
-    with np.errstate(over="ignore"):  # wrapping around is what the hash wants
-        for word in (np.uint64(purpose), np.asarray(epochs).astype(np.uint64), np.asarray(indices).astype(np.uint64)):
-            state = _mix(state * _GOLDEN + word + _GOLDEN)
-        return _mix(state)
-
-
-def _uniform(seed: int, purpose: int, epochs: int | np.ndarray, indices: np.ndarray) -> np.ndarray:
-    """Return float64 [B], uniform in [-1, 1)."""
-    return (random_bits(seed, purpose, epochs, indices) >> np.uint64(11)) / 2.0**52 - 1.0
+def unchanged(count: int) -> np.ndarray:
+    """Return what stands in the place of the draws, float32 [count, 0], of images that are to stay as they are."""
+    return np.zeros((count, 0), np.float32)
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to the training images, drawn anew for each image and epoch.
+    """What is done to the training images, drawn anew for each image and epoch. The order is that of the attributes.
+
+    Within the changes of InsightFace (mirror, color, cutoff) and within those of AdaFace (crop, low_res, photometric)
+    it is the originals' order.
 
     Attributes:
         mirror: mirror left to right with probability one half.
         shift: move by up to so many pixels in each direction, edges repeated.
         zoom: enlarge or shrink about the centre by up to this share (0.1: 0.9 to 1.1 times).
+        crop: probability that all but a rectangle becomes black.
+        low_res: probability of a loss of resolution.
+        photometric: probability of strong changes of brightness, contrast and saturation.
+        color: 1 changes brightness, contrast and saturation a little, 2 compresses half of the images before that.
+        cutoff: side of the square that becomes grey in half of the images, in pixels.
     """
 
     mirror: bool = True
     shift: float = 0.0
     zoom: float = 0.0
+    crop: float = 0.0
+    low_res: float = 0.0
+    photometric: float = 0.0
+    color: int = 0
+    cutoff: int = 0
+
+    def families(self) -> list[Family]:
+        """Return what changes an image, in order. The geometry is always there; what is off costs nothing."""
+        families: list[Family] = [Geometry(self.mirror, self.shift, self.zoom)]
+        if self.crop:
+            families.append(Crop(self.crop))
+        if self.low_res:
+            families.append(LowResolution(self.low_res))
+        if self.photometric:
+            families.append(Photometric(self.photometric))
+        if self.color > 1:
+            families.append(Compression())
+        if self.color:
+            families.append(ColorJitter())
+        if self.cutoff:
+            families.append(Cutoff(self.cutoff))
+        return families
+
+    @property
+    def columns(self) -> int:
+        """How many numbers are drawn for an image."""
+        return sum(family.columns for family in self.families())
 
     def draw(self, seed: int, epochs: int | np.ndarray, indices: np.ndarray) -> np.ndarray:
-        """Return float32 [B, 4]: for each image: mirror it (0 or 1), the shift in x and y, the zoom factor."""
-        draws = np.zeros((len(indices), 4), np.float32)
-        if self.mirror:
-            draws[:, 0] = random_bits(seed, 1, epochs, indices) >> np.uint64(63)
-        if self.shift:
-            draws[:, 1] = self.shift * _uniform(seed, 2, epochs, indices)
-            draws[:, 2] = self.shift * _uniform(seed, 3, epochs, indices)
-        draws[:, 3] = 1.0 + self.zoom * _uniform(seed, 4, epochs, indices) if self.zoom else 1.0
-        return draws
+        """Return float32 [B, columns], the numbers of all families side by side.
 
+        Args:
+            seed: seed of the run.
+            epochs: epoch of each image, a scalar or [B].
+            indices: number of each image in the dataset, [B].
+        """
+        draws = [family.draw(seed, epochs, indices) for family in self.families()]
+        return np.concatenate(draws, axis=1) if len(draws) > 1 else draws[0]
 
-def augment_image(image: np.ndarray, draw: Sequence[float]) -> np.ndarray:
-    """Return uint8 [S, S, 3], ``image`` changed as one row of ``Augmentation.draw`` (as a list) says."""
-    mirror, dx, dy, zoom = draw
-    if mirror:
-        image = cv2.flip(image, 1)
-    if dx == 0 == dy and zoom == 1:
-        return image
-    centre = (image.shape[0] - 1) / 2
-    offset = centre * (1 - zoom)
-    matrix = np.array([[zoom, 0, offset + dx], [0, zoom, offset + dy]])
-    size = (image.shape[1], image.shape[0])
-    return cv2.warpAffine(np.ascontiguousarray(image), matrix, size, borderMode=cv2.BORDER_REPLICATE)
+    def make_change(self) -> Change:
+        """Return the function that changes an image (uint8 [S, S, 3]) as one row of ``draw`` (as a list) says."""
+        families = self.families()
+        if len(families) == 1:
+            return families[0].apply
+        stops = np.cumsum([family.columns for family in families]).tolist()
+        steps = [(f.apply, slice(stop - f.columns, stop)) for f, stop in zip(families, stops, strict=True)]
+
+        def change(image: np.ndarray, draw: Sequence[float]) -> np.ndarray:
+            for apply, own in steps:
+                image = apply(image, draw[own])
+            return image
+
+        return change

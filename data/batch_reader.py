@@ -6,6 +6,7 @@ from collections import deque
 
 import numpy as np
 
+from data.augment import Augmentation
 from data.source import ImageSource
 from data.worker import fill_batch, list_planes
 from data.worker_team import WorkerTeam
@@ -20,16 +21,17 @@ class BatchReader:
     The memory of a batch is filled anew after the next but one has been collected. ``close`` it in the end.
     """
 
-    def __init__(self, source: ImageSource, batch_size: int, num_workers: int) -> None:
+    def __init__(self, source: ImageSource, augmentation: Augmentation, batch_size: int, num_workers: int) -> None:
         self._source = source
         shape = (num_workers * _BATCHES_AHEAD + _BATCHES_LENT, batch_size, 3, source.image_size, source.image_size)
         self._team: WorkerTeam | None = None
         if num_workers > 0:
-            self._team = WorkerTeam(source, num_workers, shape)
+            self._team = WorkerTeam(source, augmentation, num_workers, shape)
             self._slots = self._team.slots
         else:
             self._slots = np.empty(shape, np.uint8)
             self._planes = list_planes(self._slots)
+            self._change = augmentation.make_change()
         self._asked = self._collected = 0
         self._own: deque[tuple[np.ndarray, np.ndarray]] = deque()
 
@@ -39,7 +41,7 @@ class BatchReader:
         return len(self._slots) - (_BATCHES_LENT - 1) - (self._asked - self._collected)
 
     def ask(self, locations: np.ndarray, draws: np.ndarray) -> np.ndarray:
-        """Ask for the images at ``locations`` with the augmentation ``draws``, both as ``fill_batch`` takes them.
+        """Ask for the images at ``locations`` with the augmentation's ``draws``, both as ``fill_batch`` takes them.
 
         Returns:
             Where they will be when this batch has been collected, uint8 [B, 3, size, size].
@@ -61,7 +63,8 @@ class BatchReader:
         number = self._collected
         self._collected += 1
         if self._team is None:
-            fill_batch(self._source, *self._own.popleft(), self._planes[number % len(self._slots)])
+            planes = self._planes[number % len(self._slots)]
+            fill_batch(self._source, *self._own.popleft(), self._change, planes)
         else:
             self._team.collect(number)
 

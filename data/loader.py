@@ -83,7 +83,7 @@ class BatchLoader(Batches):
         self._origin = position - start_step * global_batch_size
         self._plans = self._make_plans(start_step)
         self._asked: deque[Batch] = deque()
-        super().__init__(BatchReader(source, self._batch_size, num_workers))
+        super().__init__(BatchReader(source, augmentation, self._batch_size, num_workers))
         self._ask()
 
     def _take(self) -> Batch:

@@ -17,27 +17,28 @@ import cv2
 import numpy as np
 
 from common.errors import UserError
-from data.augment import augment_image
+from data.augment import Change
 from data.image import copy_planes
 from data.source import ImageSource
 
 Planes = list[list[np.ndarray]]  # the three colour planes, uint8 [size, size], of each image of a batch
 
 
-def fill_batch(source: ImageSource, locations: np.ndarray, draws: np.ndarray, planes: Planes) -> None:
+def fill_batch(source: ImageSource, locations: np.ndarray, draws: np.ndarray, change: Change, planes: Planes) -> None:
     """Read the images of one batch.
 
     Args:
         source: where the images come from.
         locations: int64 [B, K], the source's locations of the images.
-        draws: float32 [B, 4], what ``augment_image`` does to each.
+        draws: float32 [B, columns], what ``change`` does to each; [B, 0] for images as they are.
+        change: that of the ``Augmentation`` that drew them.
         planes: where the B images go.
 
     Raises:
         UserError: a record is bad.
     """
     for image, draw, image_planes in zip(source.fetch(locations), draws.tolist(), planes, strict=True):
-        copy_planes(augment_image(image, draw), image_planes)
+        copy_planes(change(image, draw) if draw else image, image_planes)
 
 
 def list_planes(slots: np.ndarray) -> list[Planes]:
@@ -52,24 +53,25 @@ def map_images(handle: int, shape: tuple[int, ...]) -> np.ndarray:
 
 def pack_request(slot: int, locations: np.ndarray, draws: np.ndarray) -> bytes:
     """Return a request for ``serve``: plain bytes, because pickling small arrays takes longer than sending them."""
-    return b"".join((np.int64(slot).tobytes(), draws.tobytes(), locations.tobytes()))
+    return b"".join((np.array([slot, draws.shape[1]], np.int64).tobytes(), draws.tobytes(), locations.tobytes()))
 
 
 def unpack_request(request: bytes, batch_size: int) -> tuple[int, np.ndarray, np.ndarray]:
     """Return the slot, the locations and the draws of a request."""
-    split = 8 + 16 * batch_size
-    draws = np.frombuffer(request[8:split], np.float32).reshape(batch_size, 4)
+    slot, columns = np.frombuffer(request[:16], np.int64).tolist()
+    split = 16 + 4 * columns * batch_size
+    draws = np.frombuffer(request[16:split], np.float32).reshape(batch_size, columns)
     locations = np.frombuffer(request[split:], np.int64).reshape(batch_size, -1)
-    return int.from_bytes(request[:8], sys.byteorder), locations, draws
+    return slot, locations, draws
 
 
 def serve(connection_handle: int, memory_handle: int) -> None:
     """Answer the parent's requests until it is gone.
 
     Args:
-        connection_handle: file descriptor of the connection. First come ``sys.path``, then (source, shape of the shared
-            memory [slots, B, 3, size, size]), then requests, each answered by no bytes at all or a pickled
-            (message of a user error or None, traceback of another error or None).
+        connection_handle: file descriptor of the connection. First come ``sys.path``, then (source, augmentation,
+            shape [slots, B, 3, size, size] of the shared memory), then requests, each answered by no bytes at all or a
+            pickled (message of a user error or None, traceback of another error or None).
         memory_handle: file descriptor of the shared memory.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the connection
@@ -77,13 +79,14 @@ def serve(connection_handle: int, memory_handle: int) -> None:
     connection = Connection(connection_handle)
     try:
         sys.path[:] = connection.recv()
-        source, shape = connection.recv()
+        source, augmentation, shape = connection.recv()
+        change = augmentation.make_change()
         slots = list_planes(map_images(memory_handle, shape))
         while True:
             slot, locations, draws = unpack_request(connection.recv_bytes(), shape[1])
             failure = b""
             try:
-                fill_batch(source, locations, draws, slots[slot])
+                fill_batch(source, locations, draws, change, slots[slot])
             except UserError as error:
                 failure = pickle.dumps((str(error), None))
             except Exception:

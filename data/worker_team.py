@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError
+from data.augment import Augmentation
 from data.source import ImageSource
 from data.worker import map_images, pack_request
 
@@ -34,6 +35,7 @@ class WorkerTeam:
 
     Args:
         source: where the images come from; each worker gets a pickled copy.
+        augmentation: what is done to them.
         num_workers: number of processes.
         shape: [slots, B, 3, size, size] of the memory; batch n goes to slot n modulo ``slots``.
 
@@ -42,7 +44,9 @@ class WorkerTeam:
         close: stops the workers; calling it twice does no harm.
     """
 
-    def __init__(self, source: ImageSource, num_workers: int, shape: tuple[int, ...]) -> None:
+    def __init__(
+        self, source: ImageSource, augmentation: Augmentation, num_workers: int, shape: tuple[int, ...]
+    ) -> None:
         memory = os.memfd_create("batches")
         try:
             os.ftruncate(memory, int(np.prod(shape)))
@@ -55,7 +59,7 @@ class WorkerTeam:
         self.close = weakref.finalize(self, _stop_workers, self._processes, self._connections)
         for connection in self._connections:
             connection.send(sys.path)
-            connection.send((source, shape))
+            connection.send((source, augmentation, shape))
 
     def submit(self, number: int, locations: np.ndarray, draws: np.ndarray) -> None:
         """Hand batch ``number`` to the worker whose turn it is; the arrays are those of ``data.worker.fill_batch``."""

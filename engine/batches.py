@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from backbones.module import Backbone
-from data.augment import Augmentation
 from data.batches import Batches
 from data.loader import BatchLoader
 from data.source import ImageSource
+from engine.augment_settings import make_augmentation
 from engine.log import RunLog
 from engine.reporting import RankReporter
 from engine.triplet_batches import TripletBatches
@@ -36,7 +36,7 @@ def open_batches(
     Raises:
         UserError: sizes do not fit.
     """
-    augmentation = Augmentation(config["data_rand_mirror"], config["data_shift"], config["data_zoom"])
+    augmentation = make_augmentation(config)
     step, position = start
     if config["loss_name"] in TRIPLET_LOSSES:
         return TripletBatches(

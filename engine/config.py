@@ -13,6 +13,7 @@ import sample_config
 from backbones import build_graph
 from common.errors import lookup
 from common.errors import require as _require
+from engine.augment_settings import check_augmentation
 from engine.checkpoints import settle_checkpoints
 from engine.config_tables import ROOT, load_tables, merge
 from engine.flag_parser import Parser, add_old_flags, add_options, add_set_options, find_translated
@@ -206,13 +207,12 @@ def _check_train(config: EasyDict) -> None:
     _check_loss(config)
     check_optimizer(config)
     check_triplets(config)
+    check_augmentation(config)
     build_graph(config)
     for key in ("num_classes", "train_batch_size_per_device", "loss_print_frequency"):
         _require(config[key] > 0, f"--{key} {config[key]} must be at least 1")
     for key in ("train_batch_size", "num_workers", "iter_num_in_snapshot", "seed", "train_data_part_num"):
         _require(config[key] >= 0, f"--{key} {config[key]} must not be negative")
-    _require(config.data_shift >= 0, f"--data_shift {config.data_shift} must not be negative")
-    _require(0 <= config.data_zoom < 1, f"--data_zoom {config.data_zoom} must be in [0, 1)")
     _require(0 <= config.bn_mom < 1, f"--bn_mom {config.bn_mom} must be in [0, 1)")
     _require(
         config.model_parallel or not config.partial_fc,

@@ -12,6 +12,7 @@ from easydict import EasyDict
 from backbones import build_graph
 from backbones.flops import count_flops, count_parameters
 from common.errors import UserError
+from data.filtered_source import FilteredSource
 from data.ofrecord_source import OFRecordSource
 from data.source import ImageSource
 from data.synthetic import SyntheticSource
@@ -29,16 +30,18 @@ from engine.validation_sets import check_sets
 
 
 def open_source(config: Mapping[str, Any]) -> ImageSource:
-    """Return the training images.
+    """Return the training images, without those of identities that ``data_images_filter`` leaves out.
 
     Raises:
-        UserError: the folder is absent or damaged; the message says what must be there and how to convert it.
+        UserError: the folder is absent or damaged, the message says what must be there and how to convert it; or no
+            identity has enough images.
     """
+    classes, size = config["num_classes"], config["image_size"]
     if config["use_synthetic_data"]:
-        return SyntheticSource(config["total_img_num"], config["num_classes"], config["image_size"], config["seed"])
-    return OFRecordSource(
-        config["dataset_dir"], config["num_classes"], config["image_size"], config["train_data_part_num"]
-    )
+        source = SyntheticSource(config["total_img_num"], classes, size, config["seed"])
+    else:
+        source = OFRecordSource(config["dataset_dir"], classes, size, config["train_data_part_num"])
+    return FilteredSource(source, config["data_images_filter"]) if config["data_images_filter"] > 1 else source
 
 
 def complete_config(config: EasyDict, ranks: int, device: str) -> EasyDict:
@@ -152,6 +155,9 @@ def check_run(config: EasyDict, ranks: int) -> None:
         warning = check_memory(estimate, local_ranks, free_memory())
         if warning:
             print(warning, file=sys.stderr)
+    if isinstance(source, FilteredSource):
+        print(f"data_images_filter {config.data_images_filter}: {source.num_left_out} identities are left out, "
+              f"{source.num_identities} stay")  # fmt: skip
     print(f"{len(source)} images of {config.num_classes} classes, {plan.steps_per_epoch} steps an epoch, "
           f"{plan.total_steps} steps in all on {ranks} rank(s)", flush=True)  # fmt: skip
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from backbones.module import Backbone
-from data.augment import Augmentation
+from data.augment import Augmentation, unchanged
 from data.batch_reader import BatchReader
 from data.batches import Batch, Batches
 from data.source import ImageSource
@@ -21,7 +21,6 @@ from engine.world import World
 
 _BATCHES_AT_LEAST = 2  # from one choice, as in triplet_image_iter.py: bags are added until there are as many
 _FRUITLESS_BAGS = 10
-_PLAIN = Augmentation(mirror=False)
 
 
 class TripletBatches(Batches):
@@ -82,7 +81,7 @@ class TripletBatches(Batches):
         self._next_bag = int(state["next_bag"][0])
         self._left = state["triplets"]  # image numbers of the triplets that no batch has had yet
         self._asked: deque[Batch] = deque()
-        super().__init__(BatchReader(source, self._own, config["num_workers"]))
+        super().__init__(BatchReader(source, augmentation, self._own, config["num_workers"]))
 
     def _take(self) -> Batch:
         if 3 * len(self._left) < self._size:
@@ -124,8 +123,7 @@ class TripletBatches(Batches):
         embeddings, waiting, rest = [], deque(), iter(own)
         for _ in own:
             while self._reader.room > 0 and (part := next(rest, None)) is not None:
-                draws = _PLAIN.draw(self._seed, 0, part)
-                waiting.append(self._reader.ask(self._source.locate(part), draws))
+                waiting.append(self._reader.ask(self._source.locate(part), unchanged(len(part))))
             self._reader.collect()
             embeddings.append(self._embed.embed_parts(waiting.popleft()))
             self._beat()

@@ -1,74 +1,87 @@
 from __future__ import annotations
 
+import hashlib
+
+import cv2
 import numpy as np
 import pytest
 
-from data.augment import Augmentation, augment_image, random_bits
+from data.augment import Augmentation
+from data.loader import BatchLoader
+from data.synthetic import SyntheticSource
 
-
-def mirror_flags(seed: int, epochs: int | np.ndarray, indices: np.ndarray) -> np.ndarray:
-    return Augmentation().draw(seed, epochs, indices)[:, 0] == 1
-
-
-def test_the_mix_is_splitmix64() -> None:
-    # The first value of SplitMix64 from the state 0, as published with the reference code.
-    from data.augment import _GOLDEN, _mix
-
-    assert int(_mix(np.array([_GOLDEN]))[0]) == 0xE220A8397B1DCDAF
-
-
-def test_half_of_the_images_in_every_epoch_and_independent() -> None:
-    indices = np.arange(20000)
-    first, second, other_seed = (mirror_flags(*key, indices) for key in ((1, 0), (1, 1), (2, 0)))
-    for flags in (first, second, other_seed, first ^ second, first ^ other_seed, first[1:] ^ first[:-1]):
-        assert abs(flags.mean() - 0.5) < 0.015  # 4 standard deviations
+ALL = Augmentation(shift=2, zoom=0.1, crop=0.5, low_res=0.5, photometric=0.5, color=2, cutoff=6)
+SOURCE = SyntheticSource(23, 5, image_size=16, seed=1)
 
 
 def test_depends_on_each_image_alone() -> None:
     indices = np.random.default_rng(0).permutation(1000)
-    flags = mirror_flags(3, 4, np.arange(1000))
-    np.testing.assert_array_equal(mirror_flags(3, 4, indices), flags[indices])
-    np.testing.assert_array_equal(mirror_flags(3, np.full(1000, 4), indices), flags[indices])
+    draws = ALL.draw(3, 4, np.arange(1000))
+    np.testing.assert_array_equal(ALL.draw(3, 4, indices), draws[indices])
+    np.testing.assert_array_equal(ALL.draw(3, np.full(1000, 4), indices), draws[indices])
+    for other in (ALL.draw(4, 4, indices), ALL.draw(3, 5, indices)):
+        # The interpolations, their orders and the qualities are few, and many images have no such change.
+        assert (other != draws[indices]).mean(axis=0).min() > 0.4
 
 
-def test_purposes_are_independent() -> None:
-    indices = np.arange(20000)
-    same = (random_bits(1, 1, 0, indices) ^ random_bits(1, 2, 0, indices)) >> np.uint64(63)
-    assert abs(same.mean() - 0.5) < 0.015
+def test_what_is_added_leaves_the_other_draws_as_they_are() -> None:
+    alone = Augmentation(cutoff=6).draw(3, 4, np.arange(100))
+    np.testing.assert_array_equal(ALL.draw(3, 4, np.arange(100))[:, [0, -3, -2, -1]], alone[:, [0, 4, 5, 6]])
 
 
-def test_draws_fill_their_ranges_and_are_independent() -> None:
-    draws = Augmentation(mirror=True, shift=6, zoom=0.1).draw(1, 0, np.arange(20000))
-    assert draws.dtype == np.float32
-    np.testing.assert_allclose(draws.min(axis=0), [0, -6, -6, 0.9], atol=0.01)
-    np.testing.assert_allclose(draws.max(axis=0), [1, 6, 6, 1.1], atol=0.01)
-    assert np.abs(np.corrcoef(draws.T) - np.eye(4)).max() < 0.03
+def test_all_draws_are_independent() -> None:
+    together = Augmentation(shift=2, zoom=0.1, crop=1, low_res=1, photometric=1, color=2, cutoff=6)
+    draws = together.draw(1, 0, np.arange(20000))
+    correlation = np.corrcoef(draws.T) - np.eye(draws.shape[1])
+    correlation[4, 5] = correlation[5, 4] = 0  # height and width of the crop share an area
+    assert np.abs(correlation).max() < 0.03
+
+
+def test_the_number_of_columns() -> None:
+    for augmentation in (Augmentation(), Augmentation(crop=0.1), Augmentation(color=1, cutoff=2), ALL):
+        draws = augmentation.draw(0, 0, np.arange(5))
+        assert draws.shape == (5, augmentation.columns) and draws.dtype == np.float32
+    assert Augmentation().columns == 4
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "names"),
+    [
+        (Augmentation(), ["Geometry"]),
+        (Augmentation(color=1), ["Geometry", "ColorJitter"]),
+        (Augmentation(color=2, cutoff=4), ["Geometry", "Compression", "ColorJitter", "Cutoff"]),
+        (Augmentation(crop=0.2, low_res=0.2, photometric=0.2), ["Geometry", "Crop", "LowResolution", "Photometric"]),
+    ],
+)
+def test_the_order_of_the_originals(augmentation: Augmentation, names: list[str]) -> None:
+    assert [type(family).__name__ for family in augmentation.families()] == names
+
+
+def test_families_are_applied_one_after_another() -> None:
+    image = cv2.GaussianBlur(SOURCE.read(3)[0], (0, 0), 2)
+    change, families = ALL.make_change(), ALL.families()
+    for draw in ALL.draw(1, 0, np.arange(50)).tolist():
+        expected, first = image, 0
+        for family in families:
+            expected = family.apply(expected, draw[first : first + family.columns])
+            first += family.columns
+        np.testing.assert_array_equal(change(image, draw), expected)
+        assert expected.dtype == np.uint8 and expected.shape == image.shape
 
 
 def test_without_augmentation_the_image_stays() -> None:
-    image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
-    draws = Augmentation(mirror=False).draw(1, 0, np.arange(100))
-    assert all(augment_image(image, draw) is image for draw in draws)
+    image, plain = SOURCE.read(0)[0], Augmentation(mirror=False)
+    assert all(plain.make_change()(image, draw) is image for draw in plain.draw(1, 0, np.arange(100)).tolist())
 
 
-def test_a_whole_shift_moves_pixels_and_repeats_edges() -> None:
-    image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
-    moved = augment_image(image, np.array([0, 3, -2, 1], np.float32))
-    rows, columns = np.clip(np.arange(16) + 2, 0, 15), np.clip(np.arange(16) - 3, 0, 15)
-    np.testing.assert_array_equal(moved, image[rows][:, columns])
-
-
-def test_mirror_comes_first() -> None:
-    image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
-    np.testing.assert_array_equal(
-        augment_image(image, np.array([1, 3, 1, 1.05], np.float32)),
-        augment_image(image[:, ::-1], np.array([0, 3, 1, 1.05], np.float32)),
-    )
-
-
-@pytest.mark.parametrize("zoom", [0.9, 1.1])
-def test_zoom_keeps_the_centre(zoom: float) -> None:
-    ramp = np.broadcast_to(np.arange(17, dtype=np.uint8)[None, :, None] * 10, (17, 17, 3))
-    row = augment_image(ramp, np.array([0, 0, 0, zoom], np.float32))[8, :, 0].astype(float)
-    expected = np.clip(80 + (np.arange(17) - 8) * 10 / zoom, 0, 160)
-    np.testing.assert_allclose(row, expected, atol=1.5)
+def test_runs_without_the_further_changes_get_the_images_they_always_got() -> None:
+    """The digests were taken before there were any, when an image had four numbers drawn for it."""
+    batches = hashlib.sha256()
+    with BatchLoader(SOURCE, 4, seed=3) as loader:
+        for _ in range(9):
+            batch = next(loader)
+            batches.update(batch.images.tobytes() + batch.labels.tobytes())
+    assert batches.hexdigest() == "d53bfb50e7d6af7e006a8a4d3b3f1546fae1227eccb72cae0fbd2b6e232d5369"
+    draws = Augmentation(shift=6, zoom=0.1).draw(3, np.arange(100) // 30, np.arange(100))
+    digest = hashlib.sha256(draws.tobytes()).hexdigest()
+    assert digest == "17d5ed9f66fd25d4128e133c9a07bd7021ce26365e2aeea4c8190b0f5481fb18"

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from data.augment import Augmentation, augment_image
+from data.augment import Augmentation
 from data.batches import Batch
 from data.image import encode_jpeg
 from data.loader import BatchLoader
@@ -24,6 +24,7 @@ from data.synthetic import SyntheticSource
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAIN = Augmentation(mirror=False)
+EVERYTHING = Augmentation(shift=2, zoom=0.1, crop=0.5, low_res=0.5, photometric=0.5, color=2, cutoff=6)
 SOURCE = SyntheticSource(23, 5, image_size=16, seed=1)
 
 
@@ -61,14 +62,14 @@ def test_batches_hold_every_image_once_an_epoch() -> None:
 
 
 def test_augmentation_follows_the_draws() -> None:
-    augmentation = Augmentation(mirror=True, shift=2, zoom=0.1)
-    plain, changed = take(12, augmentation=PLAIN, seed=9), take(12, augmentation=augmentation, seed=9)
+    plain, changed = take(12, augmentation=PLAIN, seed=9), take(12, augmentation=EVERYTHING, seed=9)
     numbers = np.array(image_numbers(plain))
-    draws = augmentation.draw(9, np.arange(48) // 23, numbers)
+    draws = EVERYTHING.draw(9, np.arange(48) // 23, numbers)
     assert 0 < draws[:, 0].sum() < 48
     images = np.concatenate([batch.images for batch in changed])
+    change = EVERYTHING.make_change()
     for number, draw, image in zip(numbers, draws, images, strict=True):
-        expected = augment_image(SOURCE.read(int(number))[0], draw)
+        expected = change(SOURCE.read(int(number))[0], draw)
         np.testing.assert_array_equal(image, expected.transpose(2, 0, 1))
 
 
@@ -84,7 +85,16 @@ def test_ranks_share_the_same_global_batch(world_size: int) -> None:
 
 @pytest.mark.parametrize("num_workers", [1, 2, 3])
 def test_workers_change_nothing(num_workers: int) -> None:
-    assert_same(take(15, num_workers=num_workers), take(15))
+    alone = take(15, augmentation=EVERYTHING)
+    assert_same(take(15, augmentation=EVERYTHING, num_workers=num_workers), alone)
+
+
+def test_ranks_and_the_start_change_no_augmentation() -> None:
+    whole = take(6, batch_size=8, augmentation=EVERYTHING)
+    for rank in range(2):
+        late = take(4, batch_size=8, rank=rank, world_size=2, start_step=2, augmentation=EVERYTHING)
+        for share, batch in zip(late, whole[2:], strict=True):
+            np.testing.assert_array_equal(share.images, batch.images[4 * rank : 4 * rank + 4])
 
 
 @pytest.mark.parametrize(("start", "num_workers"), [(1, 0), (6, 0), (7, 2)])

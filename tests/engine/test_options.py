@@ -203,6 +203,12 @@ EFFECTS: dict[str, Effect] = {
     "data_rand_mirror": Effect("0", logged("loss"), OTHER, OTHER, INLINE),
     "data_shift": Effect("3", logged("loss"), OTHER, OTHER, INLINE),
     "data_zoom": Effect("0.2", logged("loss"), OTHER, OTHER, INLINE),
+    "data_color": Effect("2", logged("loss"), OTHER, OTHER, INLINE),
+    "data_cutoff": Effect("9", logged("loss"), OTHER, OTHER, INLINE),
+    "data_images_filter": Effect("2", observe.source, ("OFRecordSource", 5), ("FilteredSource", 4), REAL),
+    "crop_augmentation_prob": Effect("0.5", logged("loss"), OTHER, OTHER, INLINE),
+    "low_res_augmentation_prob": Effect("0.5", logged("loss"), OTHER, OTHER, INLINE),
+    "photometric_augmentation_prob": Effect("0.5", logged("loss"), OTHER, OTHER, INLINE),
     "seed": Effect("2", logged("loss"), OTHER, OTHER, INLINE),
     # schedule and optimiser
     "train_unit": Effect("epoch", logged("step"), [1], list(range(1, 13)), f"{INLINE} --train_iter 1"),

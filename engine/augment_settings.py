@@ -1,0 +1,49 @@
+"""From the settings of a run to its ``Augmentation``: the keys are those of InsightFace and of AdaFace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from common.errors import require
+from data.augment import Augmentation
+
+_SHARES = ("crop_augmentation_prob", "low_res_augmentation_prob", "photometric_augmentation_prob")
+
+
+def check_augmentation(config: Mapping[str, Any]) -> None:
+    """Check the settings of the augmentation and of the choice of identities.
+
+    Raises:
+        UserError: one is out of range.
+    """
+    require(config["data_shift"] >= 0, f"--data_shift {config['data_shift']} must not be negative")
+    require(0 <= config["data_zoom"] < 1, f"--data_zoom {config['data_zoom']} must be in [0, 1)")
+    require(
+        config["data_color"] in (0, 1, 2),
+        f"--data_color {config['data_color']} must be 0 (off), 1 (colours) or 2 (colours and JPEG compression)",
+    )
+    size = config["image_size"]
+    require(
+        config["data_cutoff"] == 0 or 2 <= config["data_cutoff"] <= 2 * size,
+        f"--data_cutoff {config['data_cutoff']} must be 0 (off) or 2 to {2 * size} pixels, twice the image's side",
+    )
+    require(
+        config["data_images_filter"] >= 0, f"--data_images_filter {config['data_images_filter']} must not be negative"
+    )
+    for key in _SHARES:
+        require(0 <= config[key] <= 1, f"--{key} {config[key]} is a share of the images and must be in [0, 1]")
+
+
+def make_augmentation(config: Mapping[str, Any]) -> Augmentation:
+    """Return what a run does to its images."""
+    return Augmentation(
+        mirror=config["data_rand_mirror"],
+        shift=config["data_shift"],
+        zoom=config["data_zoom"],
+        crop=config["crop_augmentation_prob"],
+        low_res=config["low_res_augmentation_prob"],
+        photometric=config["photometric_augmentation_prob"],
+        color=config["data_color"],
+        cutoff=config["data_cutoff"],
+    )
