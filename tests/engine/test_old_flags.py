@@ -201,8 +201,6 @@ PORT_KEYS = ("emb_size", "net_blocks", "data_format", "bn_is_training", "fc_type
              "enable_fuse_add_to_output", "val_targets", "count_flops")  # fmt: skip
 LISTS = {MXNET: MXNET_FLAGS, SOFTMAX: SOFTMAX_FLAGS, PORT: PORT_FLAGS}
 CASES = [(parser, flag) for parser, flags in LISTS.items() for flag in flags]
-# Settings of parts that may be absent; their flags are announced then.
-OPTIONAL = {"data_cutoff", "data_color", "data_images_filter", "ce_loss"}
 KNOWN = {option.key for option in TRAIN_TABLE}
 
 
@@ -236,7 +234,7 @@ def test_a_flag_has_its_effect_or_is_announced(parser: str, flag: str, data: Pat
     before = read_base(case.base, ROOT / "tests")  # where no config.py is
     base = [] if flag == "--loss-type" else case.base.split()  # which has it, too
     after = read_train_command([*base, flag, *value], data)
-    if isinstance(case, Announced) or not (set(case.settings) & OPTIONAL) <= KNOWN:
+    if isinstance(case, Announced):
         assert after.config == before.config
         (said,) = set(after.notices) - set(before.notices)
         assert said.startswith(f"{underscored(flag)} has no effect: ")
