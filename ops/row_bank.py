@@ -61,6 +61,9 @@ class RowBank(Protocol):
 
 def set_rows(tensor: flow.Tensor, where: Where, rows: np.ndarray) -> None:
     """Set rows of a local tensor without gradient, on any device."""
+    if tensor.device.type == "cpu":
+        tensor.numpy()[where] = rows  # shared memory; waits for whatever OneFlow is still writing there
+        return
     if isinstance(where, np.ndarray):
         where = flow.tensor(where, device=tensor.device)
     tensor[where] = flow.tensor(rows, device=tensor.device)
