@@ -113,9 +113,8 @@ std::shared_ptr<const Conv> MakeConv(ConvPass pass, const ConvShape& s, bool has
     finish(desc.diff_src_desc(), desc.weights_desc(), desc.diff_dst_desc(), desc.scratchpad_desc());
     conv->primitive = dnnl::convolution_backward_data(desc);
   } else {
-    const dnnl::convolution_backward_weights::primitive_desc desc(OneDnnEngine(), algorithm, any_input, any_filter,
-                                                                  any_output, strides, dilates, before, after,
-                                                                  forward, attributes);
+    const auto desc = AvoidFaulty({OneDnnEngine(), algorithm, any_input, any_filter, any_output, strides, dilates,
+                                   before, after, forward, attributes});
     finish(desc.src_desc(), desc.diff_weights_desc(), desc.diff_dst_desc(), desc.scratchpad_desc());
     conv->primitive = dnnl::convolution_backward_weights(desc);
   }

@@ -2,6 +2,9 @@
 
 #include <omp.h>
 
+#include <algorithm>
+#include <cstring>
+
 namespace insightface {
 namespace {
 
@@ -37,6 +40,18 @@ dnnl::primitive_attr CallersScratchpad() {
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   return attributes;
+}
+
+dnnl::convolution_backward_weights::primitive_desc AvoidFaulty(
+    dnnl::convolution_backward_weights::primitive_desc description) {
+  constexpr int64_t kVector = 8;
+  const dnnl::memory::dims strides = description.get_strides();
+  const bool strided = std::any_of(strides.begin(), strides.end(), [](int64_t stride) { return stride > 1; });
+  if (strided && description.src_desc().get_dims()[1] % kVector != 0 &&
+      std::strcmp(description.impl_info_str(), "jit_1x1:avx2") == 0) {
+    description.next_impl();
+  }
+  return description;
 }
 
 dnnl::matmul::primitive_desc DescribeThreadMatmul(const dnnl::memory::desc& a, const dnnl::memory::desc& b,

@@ -19,6 +19,12 @@ dnnl::memory At(const dnnl::memory::desc& description, const void* data);
 // Of a primitive whose scratchpad the caller provides.
 dnnl::primitive_attr CallersScratchpad();
 
+// A convolution's filter gradient as described, or by oneDNN's next implementation where its first choice is wrong:
+// with AVX2, strides and channels that fill no vectors of 8, the threads of oneDNN 3.2's 1x1 kernel overwrite each
+// other's memory, and its results vary or it never ends.
+dnnl::convolution_backward_weights::primitive_desc AvoidFaulty(
+    dnnl::convolution_backward_weights::primitive_desc description);
+
 // A product c = a b (+ c) that the calling thread computes by itself, with a scratchpad of the caller's, within a team
 // whose other threads do likewise: oneDNN plans a primitive for the team that it finds when that is made.
 dnnl::matmul::primitive_desc DescribeThreadMatmul(const dnnl::memory::desc& a, const dnnl::memory::desc& b,

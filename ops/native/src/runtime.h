@@ -6,7 +6,11 @@
 
 // Compiles a function once per instruction set; the loader picks the one that fits the CPU, so a library that was
 // built on one machine stays right on another. For leaf functions without OpenMP regions of their own.
-#if defined(__x86_64__)
+// The levels of x86-64 are AVX2 and AVX-512 with what came with them, fused multiply-add above all; GCC before 12 knows
+// only single features here.
+#if defined(__x86_64__) && __GNUC__ >= 12
+#define INSIGHTFACE_VECTORISED __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
+#elif defined(__x86_64__)
 #define INSIGHTFACE_VECTORISED __attribute__((target_clones("default", "avx2", "avx512f")))
 #else
 #define INSIGHTFACE_VECTORISED

@@ -58,7 +58,8 @@ def soften_kinks(graph: NetworkGraph, arrays: dict[str, np.ndarray], slope: floa
 
 @pytest.mark.parametrize(
     ("name", "batch"),
-    [(name, batch) for name in networks.SMALL for batch in (1, 2, 5) if (name, batch) != ("mobile", 1)],  # one number
+    # The last BatchNorm of "mobile" sees one number of each image: of two of them only rounding has a gradient.
+    [(name, batch) for name in networks.SMALL for batch in ((3, 5) if name == "mobile" else (1, 2, 5))],
 )
 def test_small_networks_agree_with_float64(
     name: str, batch: int, random_arrays: Callable[..., dict[str, np.ndarray]]
@@ -123,9 +124,10 @@ def test_whole_networks_are_as_exact_as_node_by_node(network: dict, random_array
 def test_runs_repeat_bit_for_bit(bfloat16: bool) -> None:
     graph = networks.SMALL["residual"]()
     arrays = initial_arrays(graph, 1)
-    first, second = (run(graph, arrays, 6, bfloat16=bfloat16) for _ in range(2))
-    for part, values in first.items():
-        np.testing.assert_array_equal(values, second[part], err_msg=part)
+    first, *others = (run(graph, arrays, 6, bfloat16=bfloat16) for _ in range(6))
+    for other in others:
+        for part, values in first.items():
+            np.testing.assert_array_equal(values, other[part], err_msg=part)
 
 
 @pytest.mark.parametrize("name", ["residual", "mobile", "dense"])

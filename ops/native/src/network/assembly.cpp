@@ -1,13 +1,16 @@
 #include "network/assembly.h"
 
 #include <algorithm>
+#include <numeric>
 #include <stdexcept>
+#include <utility>
 
 #include "network/batch_norm_layer.h"
 #include "network/conv_layer.h"
 #include "network/dense_layer.h"
 #include "network/lowering.h"
 #include "network/simple_layers.h"
+#include "network/widened_layer.h"
 
 namespace insightface {
 namespace {
@@ -95,13 +98,12 @@ class Assembler {
   std::unique_ptr<Layer> MakeLayer(const Chain& chain, const Node& head, const std::vector<int>& inputs, int output,
                                    const Value& in) const {
     const Value out = result_.values[output];
-    if (head.op == "conv") { return MakeConv(chain, head, inputs, output, in, out); }
+    if (head.op == "conv" || head.op == "fully_connected") {
+      return MakeProducts(chain, head, inputs, output, in, out);
+    }
     if (head.op == "batch_norm") {
       return MakeBatchNormLayer(inputs, output, in, batch_, NormArrays(chain, 0), Epsilon(head),
                                 static_cast<float>(head.Real("momentum")), training_);
-    }
-    if (head.op == "fully_connected") {
-      return MakeDenseLayer(inputs[0], output, in, head.shape.channels, batch_, Arrays(head), training_);
     }
     if (head.op == "add") { return MakeAddLayer(inputs, output, in, batch_); }
     if (head.op == "prelu") { return MakePreluLayer(inputs[0], output, in, batch_, head.Array("slope")); }
@@ -115,8 +117,26 @@ class Assembler {
     return activation;
   }
 
-  std::unique_ptr<Layer> MakeConv(const Chain& chain, const Node& head, const std::vector<int>& inputs, int output,
-                                  const Value& in, const Value& out) const {
+  std::unique_ptr<Layer> MakeProducts(const Chain& chain, const Node& head, const std::vector<int>& inputs, int output,
+                                      const Value& in, const Value& out) const {
+    if (in.type == NumberType::kFloat32 || MultipliesBFloat16()) {
+      return MakeMultiplying(chain, head, inputs, output, in, out);
+    }
+    std::vector<int> numbers(inputs.size());
+    std::iota(numbers.begin(), numbers.end(), 0);
+    std::vector<Value> maps;
+    for (const int input : inputs) { maps.push_back(result_.values[input]); }
+    std::unique_ptr<Layer> wide =
+        MakeMultiplying(chain, head, numbers, static_cast<int>(numbers.size()), {in.shape, NumberType::kFloat32},
+                        {out.shape, NumberType::kFloat32});
+    return WidenLayer(std::move(wide), inputs, output, maps, out, batch_);
+  }
+
+  std::unique_ptr<Layer> MakeMultiplying(const Chain& chain, const Node& head, const std::vector<int>& inputs,
+                                         int output, const Value& in, const Value& out) const {
+    if (head.op == "fully_connected") {
+      return MakeDenseLayer(inputs[0], output, in, head.shape.channels, batch_, Arrays(head), training_);
+    }
     const ConvGeometry geometry{head.Integer("kernel"), head.Integer("stride"), head.Integer("pad"),
                                 head.Integer("groups")};
     if (training_) { return MakeTrainingConv(inputs[0], output, in, out, batch_, geometry, Arrays(head)); }

@@ -1,7 +1,6 @@
 #include "network/folding.h"
 
 #include <cmath>
-#include <cstring>
 #include <utility>
 
 #include "network/parallel.h"
@@ -21,11 +20,7 @@ FoldedWeights::FoldedWeights(const ConvArrays& arrays, const ConvEpilogue& epilo
 FoldedWeights::FoldedWeights(const ConvArrays& arrays, const ConvEpilogue& epilogue, int64_t filters, int64_t row,
                              const Reorder& to_inner)
     : FoldedWeights(arrays, epilogue, filters, row, to_inner.Bytes(), [to_inner](const float* plain, char* inner) {
-        if (to_inner.Needed()) {
-          to_inner.Run(plain, inner);
-        } else {
-          std::memcpy(inner, plain, to_inner.Bytes());
-        }
+        to_inner.Run(plain, inner);
       }) {}
 
 void FoldedWeights::Prepare(const Run& run) {

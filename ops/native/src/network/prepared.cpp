@@ -37,6 +37,10 @@ Reorder::Reorder(const dnnl::memory::desc& from, const dnnl::memory::desc& to) :
 }
 
 void Reorder::Run(const void* from, void* to) const {
+  if (!Needed()) {
+    std::memcpy(to, from, Bytes());
+    return;
+  }
   dnnl::memory source = At(from_, from), target = At(to_, to);
   reorder_.execute(OneDnnStream(), source, target);
 }

@@ -18,7 +18,7 @@ class Reorder {
  public:
   Reorder(const dnnl::memory::desc& from, const dnnl::memory::desc& to);
   void Run(const void* from, void* to) const;
-  // Whether there is anything to do: equal layouts need no copy.
+  // Whether anything changes on the way: what is equal can be read where it is.
   bool Needed() const { return from_ != to_; }
   int64_t Bytes() const { return static_cast<int64_t>(to_.get_size()); }
 

@@ -96,9 +96,10 @@ class OneDnnFilterGradient {
  public:
   OneDnnFilterGradient(const ConvDescriptors& descriptors, const dnnl::convolution_forward::primitive_desc& forward)
       : descriptors_(descriptors),
-        description_(OneDnnEngine(), algorithm::convolution_direct, descriptors.input, descriptors.weight_gradient,
-                     descriptors.bias, descriptors.output, descriptors.strides, descriptors.pad_begin,
-                     descriptors.pad_end, forward, CallersScratchpad()),
+        description_(AvoidFaulty({OneDnnEngine(), algorithm::convolution_direct, descriptors.input,
+                                  descriptors.weight_gradient, descriptors.bias, descriptors.output,
+                                  descriptors.strides, descriptors.pad_begin, descriptors.pad_end, forward,
+                                  CallersScratchpad()})),
         to_plain_(description_.diff_weights_desc(), descriptors.plain_weight),
         primitive_(description_) {}
 
