@@ -10,10 +10,12 @@ import numpy as np
 from data.augmentations.color import ColorJitter, Photometric
 from data.augmentations.crop import Crop
 from data.augmentations.cutoff import Cutoff
+from data.augmentations.exposure import Exposure
 from data.augmentations.family import Family
 from data.augmentations.geometry import Geometry
 from data.augmentations.jpeg import Compression
 from data.augmentations.low_resolution import LowResolution
+from data.augmentations.warp import Warp
 
 Change = Callable[[np.ndarray, Sequence[float]], np.ndarray]
 
@@ -34,6 +36,10 @@ class Augmentation:
         mirror: mirror left to right with probability one half.
         shift: move by up to so many pixels in each direction, edges repeated.
         zoom: enlarge or shrink about the centre by up to this share (0.1: 0.9 to 1.1 times).
+        rotation: turn by up to so many degrees.
+        stretch: widen or narrow against the height by up to this share.
+        contrast: move pixels away from the image's mean, or towards it, by up to this share.
+        brightness: make all pixels brighter or darker by up to this share of the image's mean.
         crop: probability that all but a rectangle becomes black.
         low_res: probability of a loss of resolution.
         photometric: probability of strong changes of brightness, contrast and saturation.
@@ -44,6 +50,10 @@ class Augmentation:
     mirror: bool = True
     shift: float = 0.0
     zoom: float = 0.0
+    rotation: float = 0.0
+    stretch: float = 0.0
+    contrast: float = 0.0
+    brightness: float = 0.0
     crop: float = 0.0
     low_res: float = 0.0
     photometric: float = 0.0
@@ -53,6 +63,10 @@ class Augmentation:
     def families(self) -> list[Family]:
         """Return what changes an image, in order. The geometry is always there; what is off costs nothing."""
         families: list[Family] = [Geometry(self.mirror, self.shift, self.zoom)]
+        if self.rotation or self.stretch:
+            families.append(Warp(self.rotation, self.stretch))
+        if self.contrast or self.brightness:
+            families.append(Exposure(self.contrast, self.brightness))
         if self.crop:
             families.append(Crop(self.crop))
         if self.low_res:

@@ -21,6 +21,8 @@ class Purpose(IntEnum):
     CUTOFF = 30
     LOW_RES = 40
     PHOTOMETRIC = 50
+    WARP = 60
+    EXPOSURE = 70
     CROP = 100
 
 

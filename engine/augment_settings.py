@@ -18,7 +18,9 @@ def check_augmentation(config: Mapping[str, Any]) -> None:
         UserError: one is out of range.
     """
     require(config["data_shift"] >= 0, f"--data_shift {config['data_shift']} must not be negative")
-    require(0 <= config["data_zoom"] < 1, f"--data_zoom {config['data_zoom']} must be in [0, 1)")
+    require(0 <= config["data_rotation"] <= 180, f"--data_rotation {config['data_rotation']} must be 0 to 180 degrees")
+    for key in ("data_zoom", "data_stretch", "data_contrast", "data_brightness"):
+        require(0 <= config[key] < 1, f"--{key} {config[key]} must be in [0, 1)")
     require(
         config["data_color"] in (0, 1, 2),
         f"--data_color {config['data_color']} must be 0 (off), 1 (colours) or 2 (colours and JPEG compression)",
@@ -41,6 +43,10 @@ def make_augmentation(config: Mapping[str, Any]) -> Augmentation:
         mirror=config["data_rand_mirror"],
         shift=config["data_shift"],
         zoom=config["data_zoom"],
+        rotation=config["data_rotation"],
+        stretch=config["data_stretch"],
+        contrast=config["data_contrast"],
+        brightness=config["data_brightness"],
         crop=config["crop_augmentation_prob"],
         low_res=config["low_res_augmentation_prob"],
         photometric=config["photometric_augmentation_prob"],

@@ -24,10 +24,12 @@ from data.augment import Augmentation
 from data.augmentations.color import ColorJitter, Photometric
 from data.augmentations.crop import Crop
 from data.augmentations.cutoff import Cutoff
+from data.augmentations.exposure import Exposure
 from data.augmentations.family import Family
 from data.augmentations.geometry import Geometry
 from data.augmentations.jpeg import Compression
 from data.augmentations.low_resolution import LowResolution
+from data.augmentations.warp import Warp
 from data.ofrecord_index import RECORD
 from data.ofrecord_source import OFRecordSource
 
@@ -54,6 +56,10 @@ def list_rows(size: int) -> list[tuple[str, Sequence[Family]]]:
         ("--data_rand_mirror 1", [_Mirror()]),
         ("--data_shift 6", [Geometry(mirror=False, shift=6)]),
         ("--data_zoom 0.2", [Geometry(mirror=False, zoom=0.2)]),
+        ("--data_rotation 15", [Warp(rotation=15)]),
+        ("--data_stretch 0.3", [Warp(stretch=0.3)]),
+        ("--data_contrast 0.4", [Exposure(contrast=0.4)]),
+        ("--data_brightness 0.4", [Exposure(brightness=0.4)]),
         ("--data_color 1", [ColorJitter()]),
         ("--data_color 2", [Compression(probability=1), ColorJitter()]),
         (f"--data_cutoff {cutoff}", [Cutoff(cutoff, probability=1)]),

@@ -37,7 +37,8 @@ def test_every_row_shows_its_effect() -> None:
     np.testing.assert_array_equal(plain, images)
     for (label, _), row in zip(list_rows(SIZE)[1:], rows, strict=True):
         changed = [np.abs(a.astype(int) - b).mean() > 1 for a, b in zip(row, plain, strict=True)]
-        assert all(changed) or (any(changed) and ":" in label), label  # the recipes leave some as they are
+        # By chance one may be turned or brightened by almost nothing; the recipes leave some as they are.
+        assert sum(changed) >= (1 if ":" in label else 3), label
     np.testing.assert_array_equal(rows[0], plain[:, :, ::-1])
 
 
