@@ -16,7 +16,7 @@ from data.random_numbers import Purpose, random_signed
 class Exposure:
     """A ``Family``: all pixels move away from the image's mean by a factor, then by a share of the mean.
 
-    Unlike the brightness of ``color`` the share is added, so that dark places change as much as bright ones. Its numbers
+    Unlike the brightness of ``color`` the share is added: dark places change as much as bright ones. Its numbers
     are the factor and the share.
 
     Attributes:
