@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ VAL_TABLE = (
 )
 _ABOUT = "Verify a trained network on pairs of faces."
 _OF_THE_RUN = [option.key for option in (*RUN_OPTIONS, *SHARED_OPTIONS) if not option.key.startswith("val_")]
+_FIRST_SPELLINGS = ("--lfw_data_dir", "--lfw-data-dir")
 _OF_A_DATASET = ("val_targets", "val_dataset_dir")
 
 
@@ -71,8 +72,13 @@ def _take_dataset(config: EasyDict, tables: Tables, dataset: str) -> list[str]:
     return []
 
 
-def _add_named_sets(config: Mapping[str, Any], argv: Sequence[str]) -> list[str]:
-    """Verify on a set, too, whose place is given as in the older program, which knew three."""
+def _add_named_sets(config: dict[str, Any], argv: Sequence[str]) -> list[str]:
+    """Verify on a set, too, whose place is given as in the older program, which knew three, and lfw alone at first."""
+    parser = Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument(*_FIRST_SPELLINGS, dest="first")
+    if parser.parse_known_args(argv)[0].first is not None:
+        config["val_targets"] = ["lfw"]
+        return ["--lfw_data_dir: lfw alone is verified, as when the flag had this name; --val_targets chooses"]
     parser = Parser(add_help=False, allow_abbrev=False)
     add_set_options(parser, SETS)
     given = vars(parser.parse_known_args(argv)[0])
