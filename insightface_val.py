@@ -10,19 +10,21 @@ import sys
 from pathlib import Path
 
 from common.errors import UserError, run_command
-from engine.config import resolve_val_config
 from engine.launch import check_bfloat16, choose_device, is_rank, launch
 from engine.models import open_model
+from engine.val_config import read_val_command
 from engine.validation_sets import check_sets
 from engine.verify import run_rank
 
 
 def main() -> int:
     """Resolve and check the settings, then start the ranks, or be one."""
-    config = resolve_val_config(sys.argv[1:])
+    config, notices = read_val_command(sys.argv[1:])
     config.device, ranks = choose_device(config)
     if is_rank():
         run_rank(config)
+    for notice in notices:
+        print(f"note: {notice}")
     if not config.val_targets:
         raise UserError("--val_targets is empty: name at least one verification set")
     check_sets(config)

@@ -9,19 +9,17 @@ from typing import Any
 
 from easydict import EasyDict
 
-import sample_config
 from backbones import build_graph
 from common.errors import lookup
 from common.errors import require as _require
 from engine.augment_settings import check_augmentation
 from engine.checkpoints import settle_checkpoints
-from engine.config_tables import ROOT, load_tables, merge
+from engine.config_tables import ROOT, load_tables, read_settings
 from engine.flag_parser import Parser, add_old_flags, add_options, add_set_options, find_translated
-from engine.models import FORMATS, describe_model
-from engine.old_command import OldCommand
-from engine.old_flags import OldFlag
+from engine.old_command import OldCommand, pick_values
+from engine.old_flags import MXNET, PORT, SOFTMAX, OldFlag
 from engine.optimizer_settings import check_optimizer
-from engine.options import NAMES, OUTPUT, RUN, RUN_OPTIONS, SHARED_OPTIONS, TRAIN_TABLE, Option
+from engine.options import NAMES, TRAIN_TABLE, Option
 from engine.triplet_settings import TRIPLET_LOSSES, check_triplets
 
 LOSSES = (
@@ -30,7 +28,7 @@ LOSSES = (
 )  # fmt: skip
 
 
-def _read_names(argv: Sequence[str], options: Sequence[Option], defaults: dict[str, Any]) -> dict[str, Any]:
+def read_names(argv: Sequence[str], options: Sequence[Option], defaults: dict[str, Any]) -> dict[str, Any]:
     """Read the few flags that decide the defaults of all others; what is not given comes from ``defaults``."""
     given = _read_some(argv, options, defaults, [])
     return {option.key: given.get(option.key, defaults[option.key]) for option in options}
@@ -46,14 +44,14 @@ def _read_some(
     return vars(parser.parse_known_args(argv)[0])
 
 
-def _read_flags(
+def read_flags(
     argv: Sequence[str], options: Sequence[Option], config: EasyDict, about: str, rows: Sequence[OldFlag] = ()
 ) -> dict[str, Any]:
     """Put the command line over ``config``; every set of ``val_targets`` has a flag of its own.
 
     Returns what was given, ``rows`` of older trainers under their destinations.
     """
-    targets = _read_names(argv, [option for option in options if option.key == "val_targets"], config)["val_targets"]
+    targets = read_names(argv, [option for option in options if option.key == "val_targets"], config)["val_targets"]
     parser = Parser(description=about, allow_abbrev=False)
     add_options(parser, options, config)
     add_set_options(parser, targets)
@@ -73,7 +71,7 @@ class TrainCommand:
 
     Attributes:
         config: the checked settings.
-        notices: what there is to say about flags of older trainers, a line each.
+        notices: what there is to say about flags of older programs and keys of older files, a line each.
         given: the keys that were given as flags.
     """
 
@@ -89,20 +87,22 @@ def read_train_command(argv: Sequence[str], folder: Path = ROOT) -> TrainCommand
         UserError: an unknown name, key or flag, or values that contradict each other.
     """
     tables = load_tables(folder)
-    defaults = {**sample_config.default, **tables.default}
-    rows = find_translated(TRAIN_TABLE)
+    defaults = tables.default
+    rows = find_translated(TRAIN_TABLE, (MXNET, SOFTMAX, PORT))
     first = _read_some(argv, NAMES, defaults, rows)
     named = {option.key: first[option.key] for option in NAMES if option.key in first}
-    old = OldCommand(first)
+    old = OldCommand(pick_values(first))
     names = old.choose_names({option.key: defaults[option.key] for option in NAMES}, named)
-    config = merge(tables, **names)
+    file = read_settings(tables, **names)
+    config = file.config
     old.set_defaults(config)
-    if "dataset" in named:
-        config.update(tables.dataset[names["dataset"]])
-    given = _read_flags(argv, TRAIN_TABLE, config, "Train a face recognition network.", rows)
+    if "dataset" in named and old.is_train_softmax:
+        entry = tables.dataset[names["dataset"]]
+        config.update({key: value for key, value in entry.items() if key in config})
+    given = read_flags(argv, TRAIN_TABLE, config, "Train a face recognition network.", rows)
     config.update(names)
-    old.translate(config, given)
-    notices = [*old.notices, *settle_checkpoints(config, given)]
+    old.translate(config, given, file.later)
+    notices = [*file.notices, *old.notices, *settle_checkpoints(config, given)]
     _check_train(config)
     return TrainCommand(config, tuple(notices), frozenset(given))
 
@@ -112,45 +112,12 @@ def resolve_train_config(argv: Sequence[str], folder: Path = ROOT) -> EasyDict:
     return read_train_command(argv, folder).config
 
 
-VAL_TABLE = (
-    Option("network", str, RUN, "the network that the model must be of"),
-    Option("dataset", str, RUN, "the dataset whose verification sets are used"),
-    *RUN_OPTIONS,
-    *SHARED_OPTIONS,
-    Option("report", str, OUTPUT, "folder for report.json and the ROC picture"),
-)
-_ABOUT_VAL = "Verify a trained network on pairs of faces."
-_OF_THE_RUN = [option.key for option in (*RUN_OPTIONS, *SHARED_OPTIONS) if not option.key.startswith("val_")]
-
-
-def resolve_val_config(argv: Sequence[str], folder: Path = ROOT) -> EasyDict:
-    """Return the checked settings of a verification run: the model's, the dataset's sets, then the command line.
+def check_run(config: EasyDict) -> None:
+    """Check where a run takes place, and how it verifies.
 
     Raises:
-        UserError: no model, an unknown name, key or flag, or values that contradict each other.
+        UserError: a value is impossible, or contradicts another.
     """
-    tables = load_tables(folder)
-    defaults = {**sample_config.default, **sample_config.config, **tables.default, **tables.config, "report": ""}
-    first = [option for option in VAL_TABLE if option.key in ("model_load_dir", "network", "dataset")]
-    if "--help" in argv or "-h" in argv:
-        _read_flags(argv, VAL_TABLE, EasyDict(defaults), _ABOUT_VAL)  # which ends here
-    names = _read_names(argv, first, {**defaults, "network": "", "dataset": ""})
-    _require(bool(names["model_load_dir"]), f"--model_load_dir is missing: name what to verify, {FORMATS}")
-    trained = describe_model(names["model_load_dir"])
-    config = EasyDict({**defaults, **trained, **{key: defaults[key] for key in [*_OF_THE_RUN, "report"]}})
-    if names["dataset"]:
-        sets = merge(tables, tables.default.network, names["dataset"], tables.default.loss)
-        config.update({key: sets[key] for key in ("val_targets", "val_dataset_dir")})
-    _read_flags(argv, VAL_TABLE, config, _ABOUT_VAL)
-    _require(
-        config.network == trained["network"],
-        f"--network {config.network}: {config.model_load_dir} is of network {trained['network']}",
-    )
-    _check_run(config)
-    return config
-
-
-def _check_run(config: EasyDict) -> None:
     for key in ("device_num_per_node", "master_port", "val_batch_size", "val_data_part_num"):
         _require(config[key] >= 0, f"--{key} {config[key]} is negative; 0 lets the program choose")
     for key in ("num_nodes", "rank_timeout", "val_batch_size_per_device"):
@@ -203,7 +170,7 @@ def _check_loss(config: EasyDict) -> None:
 
 
 def _check_train(config: EasyDict) -> None:
-    _check_run(config)
+    check_run(config)
     _check_loss(config)
     check_optimizer(config)
     check_triplets(config)

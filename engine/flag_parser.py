@@ -1,4 +1,4 @@
-"""Options and flags of older trainers as argparse knows them."""
+"""Options and flags of older programs as argparse knows them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from common.errors import UserError
-from engine.old_flags import OLD_FLAGS, OldFlag, find_spellings
+from engine.old_flags import OLD_FLAGS, PARSERS, OldFlag, find_spellings
 from engine.options import Option, parse_bool
 
 
@@ -48,15 +48,16 @@ def add_options(parser: argparse.ArgumentParser, options: Sequence[Option], defa
         )  # fmt: skip
 
 
-def find_translated(options: Sequence[Option]) -> list[OldFlag]:
-    """Return the older flags that set none of ``options`` as they are, those of verification sets left out."""
+def find_translated(options: Sequence[Option], parsers: Sequence[str] = PARSERS) -> list[OldFlag]:
+    """Return the older flags of ``parsers`` that set none of ``options`` as they are, without verification sets'."""
     keys = {option.key for option in options}
-    return [row for row in OLD_FLAGS if row.key not in keys and not row.key.endswith("_dataset_dir")]
+    rows = [row for row in OLD_FLAGS if set(row.parsers) & set(parsers)]
+    return [row for row in rows if row.key not in keys and not row.key.endswith("_dataset_dir")]
 
 
 def add_old_flags(parser: argparse.ArgumentParser, rows: Sequence[OldFlag]) -> None:
     """Add ``rows``, whose values go to their own destinations; those that have no effect need no value."""
-    group = parser.add_argument_group("flags of older trainers, see docs/options.md")
+    group = parser.add_argument_group("flags of older programs, see docs/options.md")
     for row in rows:
         group.add_argument(
             *row.spellings(), dest=row.destination, type=row.parse, default=argparse.SUPPRESS, action=_Store,

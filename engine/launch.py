@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from backbones.graph import NetworkGraph
-from backbones.nodes import COMPILED_OPS
 from common.errors import UserError
 from engine.nodes import NodeLine, meet
+from engine.precision import find_float_layers
 from engine.reporting import PIPE_VARIABLE
 
 _GRACE_SECONDS = 2.0  # between the first death and the look at who reported what
@@ -62,7 +62,7 @@ def check_bfloat16(config: Mapping[str, Any], network: NetworkGraph) -> None:
     Raises:
         UserError: one of its layers is not known to the kernels that compute so.
     """
-    unknown = sorted({node.layer for node in network.nodes} - set(COMPILED_OPS))
+    unknown = find_float_layers(network)
     if config["use_bf16"] and unknown:
         raise UserError(
             f"--use_bf16 1 is not for network {config['network']}: the CPU kernels for it lack {', '.join(unknown)}; "

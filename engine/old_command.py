@@ -1,6 +1,7 @@
-"""What flags of older trainers mean that set no key as they are: translated, announced, or refused as contradictory.
+"""What flags of older programs mean that set no key as they are: translated, announced, or refused as contradictory.
 
-train_softmax.py is known by ``--data_dir`` or a number for ``--loss_type``: its defaults then hold for the rest.
+So do keys of a config.py. train_softmax.py is known by ``--data_dir`` or a number for ``--loss_type``: its defaults
+then hold for the rest.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from common.errors import lookup, require
-from data.recordio_dataset import read_property
 from engine.old_flags import OLD_FLAGS
+from engine.old_places import place_data, place_path
+from engine.old_values import fit_scales
 
 # Of train_softmax.py by number, of the OneFlow port's first versions by name.
 LOSS_TYPES = {
@@ -55,6 +57,8 @@ _LOSS_DEFAULTS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 _MANY_CLASSES = 20000  # beyond them its --loss-type 1 holds lambda for a while and lowers it more slowly
 _MXNET_EPOCH = 1  # of --pretrained-epoch
+# Images of each rank, and of all of them.
+_BATCHES = {"train_batch_size_per_device": "train_batch_size", "val_batch_size_per_device": "val_batch_size"}
 
 
 class _Change(NamedTuple):
@@ -65,18 +69,24 @@ class _Change(NamedTuple):
     value: Any
 
 
+def pick_values(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was given of flags that set no key as they are, by name, from what a parser found."""
+    return {row.name: given[row.destination] for row in OLD_FLAGS if row.destination in given}
+
+
 class OldCommand:
-    """The flags of older trainers in a command line.
+    """The flags of older programs in a command line, or the keys in a file.
 
     Attributes:
         values: what was given, by the flag's name; flags that set a key as they are left out.
         notices: what the run says about them, a line each.
     """
 
-    def __init__(self, given: Mapping[str, Any]) -> None:
-        """Take what was given, by destination."""
-        self.values = {row.name: given[row.destination] for row in OLD_FLAGS if row.destination in given}
+    def __init__(self, values: Mapping[str, Any], before: str = "--") -> None:
+        """Take what was given, by the flag's name; ``before`` comes before names in what the user reads."""
+        self.values = dict(values)
         self.notices: list[str] = []
+        self._before = before
 
     @property
     def is_train_softmax(self) -> bool:
@@ -90,7 +100,7 @@ class OldCommand:
             UserError: the loss type is unknown, or two of the names contradict each other.
         """
         names = {**defaults, **({"network": "r50"} if self.is_train_softmax else {}), **given}
-        names["network"] = NETWORKS.get(names["network"], names["network"])
+        names["network"] = name_network(names["network"])
         kind = self.values.get("loss_type", "4" if self.is_train_softmax and "loss" not in given else None)
         if kind is not None:
             names["loss"] = lookup(LOSS_TYPES, kind, "loss_type")
@@ -116,62 +126,62 @@ class OldCommand:
             "--verbose 2000 --per_batch_size 128 --end_epoch 100000 and so on; docs/options.md lists them"
         )
 
-    def translate(self, config: dict[str, Any], given: Mapping[str, Any]) -> None:
-        """Change ``config`` as the flags say. ``given`` are the keys that were given as flags.
+    def translate(self, config: dict[str, Any], given: Mapping[str, Any], later: Mapping[str, Any]) -> None:
+        """Change ``config`` as the flags say.
+
+        Args:
+            config: the settings.
+            given: the keys that were given as flags.
+            later: what config.py says that means something only now.
 
         Raises:
             UserError: a value is impossible, or contradicts a key that was given too.
         """
-        self._place_data(config, given)
-        self._place_pretrained(config)
-        for flag, key, value in [*self._losses(config), *self._outputs(config, given), *self._samples(config)]:
+        self.notices += place_data(self.values, config, given)
+        self.notices += place_path(self.values, config, given, later.get("dataset_path"))
+        self._place_pretrained(config, later.get("pretrained_epoch", _MXNET_EPOCH))
+        changes = [*self._losses(config), *self._outputs(config, given), *self._samples(config)]
+        if "image_shape" in self.values:
+            changes.append(_Change("image_shape", "image_size", self.values["image_shape"]))
+        for flag, key, value in changes:
             require(
                 given.get(key, value) == value,
                 f"--{flag} sets --{key} to {value}, and --{key} {given.get(key)} was given too; give one",
             )
             config[key] = value
+        for per_rank, in_all in _BATCHES.items():
+            if per_rank in given and in_all not in given:
+                config[in_all] = 0  # that of the file was over all ranks
         if "lr_steps" in given and "lr_steps_batch" not in given and self.is_train_softmax:
             config["lr_steps_batch"] = 0  # only its own steps go with the batch
-        if "lr_steps" in given and "scales" not in given and len(config["scales"]) != len(given["lr_steps"]):
-            config["scales"] = [round(0.1 ** (i + 1), 12) for i in range(len(given["lr_steps"]))]
+        if "lr_steps" in given or "scales" in given:
+            fit_scales(config, "scales" in given)
         self._slow_sphere(config, given)
-        self._announce()
+        self.announce()
+
+    def translate_file(self, config: dict[str, Any]) -> None:
+        """Change ``config`` as the keys of a file say.
+
+        Raises:
+            UserError: a value is impossible.
+        """
+        for _, key, value in [*self._losses(config), *self._samples(config)]:
+            config[key] = value
+        self.announce()
 
     def _losses(self, config: Mapping[str, Any]) -> list[_Change]:
-        keys = LOSS_KEYS.get(config["loss"], {})
+        keys = LOSS_KEYS.get(config["loss"]) or LOSS_KEYS.get(config["loss_name"], {})
         found = []
         for flag in _LOSS_FLAGS:
             if flag in self.values and flag in keys:
                 found.append(_Change(flag, keys[flag], self.values[flag]))
             elif flag in self.values:
-                self.notices.append(f"--{flag} has no effect: --loss {config['loss']} does without it")
+                self.notices.append(f"{self._before}{flag} has no effect: --loss {config['loss']} does without it")
         require(
             not self.is_train_softmax or config["loss"] not in ("intra", "inter") or self.values.get("margin_b", 0) > 0,
             f"--loss_type {self.values.get('loss_type')} needs --margin_b above 0, the weight of its second term",
         )
         return found
-
-    def _place_data(self, config: dict[str, Any], given: Mapping[str, Any]) -> None:
-        if "data_dir" not in self.values:
-            return
-        folder = Path(self.values["data_dir"])
-        require(folder.is_dir(), f"--data_dir {folder} is no folder; expected one with property, parts and .bin files")
-        config["dataset"] = folder.resolve().name
-        if "dataset_dir" not in given:
-            parts = folder if any(folder.glob("part-*")) else folder / "ofrecord" / "train"
-            config["dataset_dir"] = str(parts)
-        if "num_classes" not in given:
-            config["num_classes"] = read_property(folder).num_classes
-        if "val_dataset_dir" not in given:
-            self._place_sets(config, folder)
-
-    def _place_sets(self, config: dict[str, Any], folder: Path) -> None:
-        places = {name: _find_place(folder, name, config) for name in config["val_targets"]}
-        config["val_dataset_dir"] = str(next((place for place in places.values() if place), folder))
-        missing = [name for name, place in places.items() if place is None]
-        if missing:
-            config["val_targets"] = [name for name in places if name not in missing]
-            self.notices.append(f"no {', '.join(missing)} in {folder}: not verified, as in train_softmax.py")
 
     def _outputs(self, config: Mapping[str, Any], given: Mapping[str, Any]) -> list[_Change]:
         found = []
@@ -193,7 +203,7 @@ class OldCommand:
             found.append(_Change("prefix", "extra_model_name", prefix.name))
         return found
 
-    def _place_pretrained(self, config: dict[str, Any]) -> None:
+    def _place_pretrained(self, config: dict[str, Any], usual: int) -> None:
         prefix, epoch = config["pretrained"], self.values.get("pretrained_epoch")
         if not prefix:
             if epoch is not None:
@@ -208,15 +218,16 @@ class OldCommand:
             return
         if epoch is None and (Path(prefix).exists() or not Path(f"{prefix}-symbol.json").exists()):
             return
-        config["pretrained"] = f"{prefix},{_MXNET_EPOCH if epoch is None else epoch}"
+        config["pretrained"] = f"{prefix},{usual if epoch is None else epoch}"
         if epoch is None:
-            self.notices.append(f"--pretrained {prefix}: epoch {_MXNET_EPOCH}, the default of --pretrained_epoch")
+            self.notices.append(f"--pretrained {prefix}: epoch {usual}, the default of --pretrained_epoch")
 
     def _samples(self, config: Mapping[str, Any]) -> list[_Change]:
         if "num_sample" not in self.values:
             return []
         count, classes = self.values["num_sample"], config["num_classes"]
-        require(0 < count <= classes, f"--num_sample {count} must be at least 1 and at most num_classes {classes}")
+        shown = f"{self._before}num_sample {count}"
+        require(0 < count <= classes, f"{shown} must be at least 1 and at most num_classes {classes}")
         return [_Change("num_sample", "sample_ratio", count / classes)]
 
     def _slow_sphere(self, config: dict[str, Any], given: Mapping[str, Any]) -> None:
@@ -227,18 +238,19 @@ class OldCommand:
         if "loss_lambda_gamma" not in given and "gamma" not in self.values:
             config["loss_lambda_gamma"] = 0.06
 
-    def _announce(self) -> None:
+    def announce(self, of_other_keys: str = "") -> None:
+        """Say which of the flags have no effect; ``of_other_keys`` is why, where the table has no reason."""
+        reasons: dict[str, list[str]] = {}
         for row in OLD_FLAGS:
-            if row.name in self.values and not row.meaning:
-                reason = row.notice or f"{row.key} is not among the settings"
-                self.notices.append(f"{row.flag} has no effect: {reason}")
+            if row.name in self.values and (row.notice or of_other_keys):
+                names = reasons.setdefault(row.notice or of_other_keys, [])
+                names += [row.name] if row.name not in names else []
+        between = f", {self._before}" if self._before == "--" else ", "
+        for reason, names in reasons.items():
+            have = "has" if len(names) == 1 else "have"
+            self.notices.append(f"{self._before}{between.join(names)} {have} no effect: {reason}")
 
 
-def _find_place(folder: Path, name: str, config: Mapping[str, Any]) -> Path | None:
-    """Return the folder that holds the verification set ``name``, which may have a place of its own."""
-    if config.get(f"{name}_dataset_dir"):
-        return folder
-    for place in (folder, folder / "ofrecord"):
-        if (place / name).is_dir() or (place / f"{name}.bin").is_file():
-            return place
-    return None
+def name_network(name: str) -> str:
+    """Return what a network of the OneFlow port's first versions is called here."""
+    return NETWORKS.get(name, name)

@@ -1,8 +1,9 @@
-"""The flags of the trainers that this one takes the place of: one row each, with what it means here.
+"""The flags of the programs that these take the place of: one row each, with what it means here.
 
-``MXNET`` is InsightFace's train.py and train_parall.py, ``SOFTMAX`` its older src/train_softmax.py, ``PORT`` the
-OneFlow port's insightface_train.py in all its versions (older ones called it insightface_train_val.py). Keys of their
-sample_config.py count as flags. docs/options.md shows this table.
+``MXNET`` is InsightFace's train.py and train_parall.py (of SubCenter-ArcFace too), ``SOFTMAX`` its older
+src/train_softmax.py, ``PORT`` the OneFlow port's insightface_train.py in all its versions (older ones called it
+insightface_train_val.py), ``VAL`` its insightface_val.py. Keys of their sample_config.py count as flags, and a
+config.py made from one is read by this table too (``engine.old_config``). docs/options.md shows it.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-MXNET, SOFTMAX, PORT = "train.py", "train_softmax.py", "insightface_train.py"
-PARSERS = (MXNET, SOFTMAX, PORT)
+from engine.old_values import parse_image_shape
+
+MXNET, SOFTMAX, PORT, VAL = "train.py", "train_softmax.py", "insightface_train.py", "insightface_val.py"
+PARSERS = (MXNET, SOFTMAX, PORT, VAL)
 
 
 @dataclass(frozen=True)
@@ -70,17 +73,22 @@ def _ineffective(parsers: tuple[str, ...], notice: str, *names: str) -> list[Old
     return [OldFlag(f"--{name}", parsers, notice=notice) for name in names]
 
 
-_ALL = PARSERS
+_ALL = (MXNET, SOFTMAX, PORT)
+_BOTH = (PORT, VAL)
+SETS = ("lfw", "cfp_fp", "agedb_30")
+_ONE_NUMBER = "--val_data_part_num holds for all sets"
 _COUNTED = "the images of a set are counted when it is read"
 _LAYOUT = "the loader takes every part-N and part-0000N of the folder, whatever the digits"
 _OWN_KERNELS = "memory layouts and workspaces are chosen by cuDNN and by the CPU kernels"
 
 OLD_FLAGS: tuple[OldFlag, ...] = (
     # ------------------------------------------------------------------ what to train, and where
-    *_same((MXNET, PORT), "dataset", "loss"),
-    *_same(_ALL, "network"),
-    *_same((PORT,), "device_num_per_node", "num_nodes", "node_ips", "model_parallel", "partial_fc", "sample_ratio"),
-    *_renamed((PORT,), gpu_num_per_node="device_num_per_node"),
+    *_same((MXNET, PORT, VAL), "dataset", "loss"),
+    *_same(PARSERS, "network"),
+    OldFlag("-network", (VAL,), key="network"),
+    *_same(_BOTH, "device_num_per_node", "num_nodes"),
+    *_same((PORT,), "node_ips", "model_parallel", "partial_fc", "sample_ratio"),
+    *_renamed(_BOTH, gpu_num_per_node="device_num_per_node"),
     *_renamed((MXNET,), worker_id="node_rank"),
     OldFlag("--num_sample", (PORT,), meaning="`--sample_ratio`: that many of `num_classes`", parse=int),
     *_same((PORT,), "use_fp16", "nccl_fusion_threshold_mb", "nccl_fusion_max_ops"),
@@ -100,6 +108,7 @@ OLD_FLAGS: tuple[OldFlag, ...] = (
     *_same((MXNET, PORT), "net_blocks", "count_flops", "num_classes"),
     *_renamed((PORT,), fc_type="net_output", class_num="num_classes"),
     *_same((SOFTMAX,), "image_size"),
+    OldFlag("--image_shape", (MXNET,), meaning="`--image_size`: its height and width", parse=parse_image_shape),
     *_same(_ALL, "emb_size"),
     *_same((MXNET, SOFTMAX), "bn_mom", "fc7_wd_mult", "fc7_lr_mult", "fc7_no_bias"),
     *_ineffective((SOFTMAX,), "no deformable convolutions here; few networks ever had them", "use_deformable"),
@@ -126,13 +135,18 @@ OLD_FLAGS: tuple[OldFlag, ...] = (
     *_renamed((SOFTMAX,), beta_freeze="loss_lambda_freeze"),
     *_ineffective((SOFTMAX,), "lambda of sphereface goes by --beta, --beta_min, --gamma and --power alone", "scale"),
     *_same((MXNET, SOFTMAX), "ce_loss"),
+    *_renamed((MXNET,), loss_K="num_subcenters"),
     *_same((MXNET,), "images_per_identity", "triplet_alpha", "triplet_bag_size", "triplet_max_ap"),
     # ------------------------------------------------------------------ training data
     OldFlag("--data_dir", (SOFTMAX,),
             meaning="`--dataset_dir`, `--val_dataset_dir`, `--num_classes` of its `property`"),
     *_same((PORT,), "dataset_dir", "total_img_num", "train_data_part_num"),
-    *_renamed((MXNET,), dataset_path="dataset_dir"),
+    OldFlag("--dataset_path", (MXNET,),
+            meaning="`--dataset_dir`, itself or its `ofrecord/train`; `--val_dataset_dir`, where its sets are"),
     *_renamed((PORT,), train_data_dir="dataset_dir"),
+    *_ineffective((MXNET,), "the parts are in the order they were written in; every epoch has an order of its own",
+                  "is_shuffled_rec"),
+    *_ineffective((MXNET,), "images are trained on with the identities they have", "flip_noise_prob"),
     *_ineffective((PORT,), _LAYOUT, "part_name_prefix", "part_name_suffix_length"),
     *_ineffective((PORT,), "every epoch has an order of its own, which depends on --seed", "shuffle"),
     *_same((PORT,), "use_synthetic_data", "train_batch_size", "train_batch_size_per_device"),
@@ -160,32 +174,40 @@ OLD_FLAGS: tuple[OldFlag, ...] = (
     *_ineffective((PORT,), "the class rows are called fc7 in every snapshot", "models_name"),
     *_same((MXNET, SOFTMAX), "pretrained"),
     OldFlag("--pretrained_epoch", (MXNET,), meaning="the EPOCH of `--pretrained PREFIX,EPOCH`", parse=int),
-    *_same((PORT,), "model_load_dir", "log_dir", "iter_num_in_snapshot", "save_last_snapshot"),
-    *_renamed((PORT,), batch_num_in_snapshot="iter_num_in_snapshot", num_of_batches_in_snapshot="iter_num_in_snapshot"),
+    *_same(_BOTH, "model_load_dir", "log_dir"),
+    *_same((PORT,), "iter_num_in_snapshot", "save_last_snapshot"),
+    *_renamed((PORT,), batch_num_in_snapshot="iter_num_in_snapshot", num_of_batches_in_snapshot="iter_num_in_snapshot",
+              batches_num_in_snapshot="iter_num_in_snapshot"),
     *_same(_ALL, "ckpt"),
     *_same((PORT,), "loss_print_frequency"),
     *_renamed((MXNET,), frequent="loss_print_frequency"),
     *_renamed((PORT,), loss_print_steps="loss_print_frequency"),
     # ------------------------------------------------------------------ verification
     OldFlag("--verbose", (MXNET, SOFTMAX), meaning="`--validation_interval` and `--iter_num_in_snapshot`", parse=int),
-    *_renamed((SOFTMAX,), target="val_targets"),
+    *_renamed((SOFTMAX, VAL), target="val_targets"),
+    *_renamed(_BOTH, val_dataset="val_targets"),
     *_same((MXNET, PORT), "val_targets"),
-    *_same((PORT,), "do_validation_while_train", "validation_interval", "val_dataset_dir", "val_data_part_num",
-           "val_batch_size", "val_batch_size_per_device", "nrof_folds"),
+    *_same((PORT,), "do_validation_while_train", "validation_interval", "val_dataset_dir", "val_batch_size"),
+    *_same(_BOTH, "val_data_part_num", "val_batch_size_per_device", "nrof_folds"),
     *_renamed((PORT,), do_validataion_while_train="do_validation_while_train",
               validataion_interval="validation_interval"),
-    *(OldFlag(f"--{name}_{kind}", (PORT,), key=f"{name}_dataset_dir")
-      for kind in ("dataset_dir", "data_dir") for name in ("lfw", "cfp_fp", "agedb_30")),
-    *_ineffective((PORT,), _COUNTED, "lfw_total_images_num", "cfp_fp_total_images_num", "agedb_30_total_images_num"),
-    *_ineffective((PORT,), "--val_data_part_num holds for all sets", "lfw_data_part_num", "cfp_fp_data_part_num",
-                  "agedb_30_data_part_num"),
+    *_renamed(_BOTH, lfw_batch_size="val_batch_size"),
+    *_renamed((VAL,), nfolds="nrof_folds"),
+    *_ineffective((VAL,), "nothing read it there either", "max", "mode"),
+    *(OldFlag(f"--{name}_dataset_dir", _BOTH, key=f"{name}_dataset_dir") for name in SETS),
+    OldFlag("--lfw_data_dir", _BOTH, key="lfw_dataset_dir"),
+    *(OldFlag(f"--{name}_data_dir", (PORT,), key=f"{name}_dataset_dir") for name in SETS[1:]),
+    *_ineffective(_BOTH, _COUNTED, *(f"{name}_total_images_num" for name in SETS)),
+    *_ineffective(_BOTH, _ONE_NUMBER, "lfw_data_part_num"),
+    *_ineffective((PORT,), _ONE_NUMBER, *(f"{name}_data_part_num" for name in SETS[1:])),
 )  # fmt: skip
 
 
 def find_spellings(key: str) -> list[str]:
     """Return the spellings that set ``key`` as they are, the key's own name left out."""
     found = [spelling for row in OLD_FLAGS if row.key == key for spelling in row.spellings()]
-    return [spelling for spelling in dict.fromkeys(found) if spelling.lstrip("-").replace("-", "_") != key]
+    own = (f"--{key}", f"--{key.replace('_', '-')}")
+    return [spelling for spelling in dict.fromkeys(found) if spelling not in own]
 
 
 def table_lines() -> list[str]:

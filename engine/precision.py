@@ -5,28 +5,48 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from backbones.graph import NetworkGraph
+from backbones.nodes import COMPILED_OPS
+
 # Those of oneflow.amp.GradScaler.
 _FIRST_SCALE = 2.0**16
 _SCALE_WINDOW = 2000
 _TRANSFERS = ("nccl_fusion_threshold_mb", "nccl_fusion_max_ops")
 
 
-def settle_precision(config: dict[str, Any], ranks: int) -> None:
+def find_float_layers(network: NetworkGraph) -> list[str]:
+    """Return the kinds of layers that the CPU kernels do not know, which therefore have no bfloat16."""
+    return sorted({node.layer for node in network.nodes} - set(COMPILED_OPS))
+
+
+def find_obstacle(config: Mapping[str, Any], ranks: int, network: NetworkGraph) -> str:
+    """Return why a run on a CPU computes in float32, empty if it need not."""
+    if not config["native_ops"]:
+        return "--native_ops 0 computes in float32"
+    if config["sync_bn"] and ranks > 1:
+        return "--sync_bn 1 on several ranks computes in float32"
+    layers = find_float_layers(network)
+    if layers:
+        return f"network {config['network']} computes in float32 on a CPU, whose kernels lack {', '.join(layers)}"
+    return ""
+
+
+def settle_precision(config: dict[str, Any], ranks: int, network: NetworkGraph) -> None:
     """Set what ``use_fp16`` stands for on ``config["device"]``.
 
     On GPUs: OneFlow's automatic mixed precision, with a loss scale that moves unless there is one of the user's own. On
-    a CPU: ``use_bf16``, whose range is float32's, where the kernels for it are in use.
+    a CPU: ``use_bf16``, whose range is float32's, where there is no obstacle to it.
     """
     if not config["use_fp16"]:
         return
     if config["device"] != "cpu":
         if config["fp16_scale"] in (0.0, 1.0) and not config["fp16_scale_window"]:
             config["fp16_scale"], config["fp16_scale_window"] = _FIRST_SCALE, _SCALE_WINDOW
-    elif config["native_ops"] and not (config["sync_bn"] and ranks > 1):
+    elif not find_obstacle(config, ranks, network):
         config["use_bf16"] = True
 
 
-def describe_precision(config: Mapping[str, Any]) -> list[str]:
+def describe_precision(config: Mapping[str, Any], ranks: int, network: NetworkGraph) -> list[str]:
     """Return what there is to say about a run's number formats, a line each; ``config`` is settled."""
     if not config["use_fp16"]:
         if config["fp16_scale"] in (0.0, 1.0):
@@ -39,7 +59,7 @@ def describe_precision(config: Mapping[str, Any]) -> list[str]:
         ]
     if config["use_bf16"]:
         return ["--use_fp16 1 on a CPU is --use_bf16 1: the backbone in bfloat16, weights and head in float32"]
-    return ["--use_fp16 1 has no effect: --native_ops 0 or --sync_bn 1 on several ranks computes in float32"]
+    return [f"--use_fp16 1 has no effect: {find_obstacle(config, ranks, network)}"]
 
 
 def describe_transfers(given: Collection[str], device: str) -> list[str]:

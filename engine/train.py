@@ -71,7 +71,7 @@ def complete_config(config: EasyDict, ranks: int, device: str) -> EasyDict:
         )
     check_triplet_batch(completed, ranks)
     completed.lr_steps = place_lr_steps(completed)
-    settle_precision(completed, ranks)
+    settle_precision(completed, ranks, build_graph(completed))
     return completed
 
 
@@ -141,7 +141,7 @@ def check_run(config: EasyDict, ranks: int) -> None:
     network = build_graph(config)
     check_bfloat16(config, network)
     print("Called with argument:", dict(sorted(config.items())))
-    for line in describe_precision(config):
+    for line in describe_precision(config, ranks, network):
         print(f"note: {line}")
     if config.count_flops:
         print(f"Network FLOPs: {count_flops(network) / 1e9:.2f}G  parameters: {count_parameters(network) / 1e6:.2f}M")

@@ -177,6 +177,7 @@ PORT_FLAGS = {
     "--lfw_data_dir": Sets("here", {"lfw_dataset_dir": "here"}, _LFW),
     "--cfp_fp_data_dir": Sets("here", {"cfp_fp_dataset_dir": "here"}, _LFW),
     "--agedb_30_data_dir": Sets("here", {"agedb_30_dataset_dir": "here"}, _LFW),
+    "--lfw_batch_size": Sets("3", {"val_batch_size": 3}),
     "--lfw_data_part_num": Announced("1"),
     "--cfp_fp_data_part_num": Announced("1"),
     "--agedb_30_data_part_num": Announced("1"),
@@ -194,11 +195,12 @@ MXNET_KEYS = ("bn_mom", "workspace", "emb_size", "ckpt_embedding", "net_se", "ne
               "fc7_no_bias", "max_steps", "data_rand_mirror", "data_cutoff", "data_color", "data_images_filter",
               "count_flops", "memonger", "densenet_dropout", "dataset_path", "num_classes", "loss_s", "loss_m1",
               "loss_m2", "loss_m3", "images_per_identity", "triplet_alpha", "triplet_bag_size", "triplet_max_ap",
-              "end_epoch", "fp16")  # fmt: skip
+              "end_epoch", "fp16", "image_shape", "is_shuffled_rec", "loss_K", "flip_noise_prob")  # fmt: skip
 PORT_KEYS = ("emb_size", "net_blocks", "data_format", "bn_is_training", "fc_type", "input_channel", "dataset_dir",
              "num_classes", "total_img_num", "part_name_prefix", "part_name_suffix_length", "train_data_part_num",
              "shuffle", "loss_s", "cudnn_conv_heuristic_search_algo", "enable_fuse_model_update_ops",
-             "enable_fuse_add_to_output", "val_targets", "count_flops")  # fmt: skip
+             "enable_fuse_add_to_output", "val_targets", "count_flops", "val_dataset",
+             "batches_num_in_snapshot")  # fmt: skip
 LISTS = {MXNET: MXNET_FLAGS, SOFTMAX: SOFTMAX_FLAGS, PORT: PORT_FLAGS}
 CASES = [(parser, flag) for parser, flags in LISTS.items() for flag in flags]
 KNOWN = {option.key for option in TRAIN_TABLE}
@@ -245,12 +247,16 @@ def test_a_flag_has_its_effect_or_is_announced(parser: str, flag: str, data: Pat
     assert changed.keys() >= expected.keys() if flag != "--loss-type" else changed  # not the defaults
 
 
-@pytest.mark.parametrize("row", find_translated(TRAIN_TABLE), ids=lambda row: row.flag)
+TRAINERS = (MXNET, SOFTMAX, PORT)
+
+
+@pytest.mark.parametrize("row", find_translated(TRAIN_TABLE, TRAINERS), ids=lambda row: row.flag)
 def test_spellings(row: OldFlag) -> None:
     parser = Parser(allow_abbrev=False)
     add_old_flags(parser, [row])
+    value = "96,96,3" if row.name == "image_shape" else "3"
     for spelling in {row.flag, "--" + row.flag[2:].replace("_", "-")}:
-        assert vars(parser.parse_args([spelling, "3"])) == {row.destination: row.parse("3")}
+        assert vars(parser.parse_args([spelling, value])) == {row.destination: row.parse(value)}
 
 
 @pytest.mark.parametrize(("parser", "keys"), [(MXNET, MXNET_KEYS), (PORT, PORT_KEYS)])
@@ -298,6 +304,9 @@ def test_the_documentation_has_the_table() -> None:
         ("--pretrained p,3 --pretrained-epoch 4", "--pretrained p,3 and --pretrained_epoch 4 contradict each other"),
         ("--num_sample 0", "--num_sample 0 must be at least 1 and at most num_classes 85742"),
         ("--num_sample 9 --sample_ratio 0.5", "--num_sample sets --sample_ratio to .*, and --sample_ratio 0.5 was"),
+        ("--image_shape 112,96,3", "argument --image_shape: '112,96,3' is no square of three colours"),
+        ("--image_shape 96,96,3 --image_size 112", "--image_shape sets --image_size to 96, and --image_size 112 was"),
+        ("--dataset_path a --dataset_dir b", "--dataset_path a and --dataset_dir b are two places; give one"),
         ("--lr 0.1 --base_lr 0.2", "--lr 0.1 and --base_lr 0.2 contradict each other; give one"),
         ("--margin-m high", "argument --margin_m: invalid float value: 'high'"),
     ],
@@ -381,3 +390,19 @@ def test_ckpt_without_verification_is_announced(tmp_path: Path) -> None:
     said = read_train_command(["--ckpt", "3", "--do_validation_while_train", "0"], tmp_path).notices
     assert said == ("--ckpt 3 keeps snapshots of verifications, and there are none in this run; --ckpt 2 keeps all",)
     assert read_train_command(["--ckpt", "0", "--do_validation_while_train", "0"], tmp_path).notices == ()
+
+
+def test_keys_of_their_settings_as_flags(data: Path, tmp_path: Path) -> None:
+    config = read_train_command(["--image-shape", "96,96,3", "--dataset_path", str(data)], tmp_path).config
+    assert (config.image_size, config.dataset_dir, config.val_dataset_dir) == (96, str(data), str(data))
+    assert config.val_targets == ["lfw"]  # the one that is there
+    config = read_train_command(["--lr_steps", "1,2", "--scales", "1,0.5,0.25"], tmp_path).config
+    assert config.scales == [0.5, 0.25]  # the first holds before the first step
+
+
+def test_images_of_each_rank_win_over_those_of_all_in_a_table(tmp_path: Path) -> None:
+    argv = ["--dataset", "orl", "--network", "y1", "--per-batch-size", "5"]
+    config = read_train_command(argv, tmp_path).config
+    assert (config.train_batch_size, config.train_batch_size_per_device) == (0, 5)
+    config = read_train_command([*argv, "--train_batch_size", "10"], tmp_path).config
+    assert (config.train_batch_size, config.train_batch_size_per_device) == (10, 5)

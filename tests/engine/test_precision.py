@@ -6,12 +6,20 @@ from typing import Any
 
 import pytest
 
+import sample_config
+from backbones import build_graph
+from common.errors import UserError
+from engine.config import resolve_train_config
+from engine.config_tables import merge, sample_tables
 from engine.gradients import LossScale
+from engine.launch import check_bfloat16
 from engine.precision import describe_precision, describe_transfers, settle_precision, settle_transfers
 from engine.step import TrainStep
+from engine.train import complete_config
 from ops import flow
 from tests.support.tiny import make_trainer, tiny_config, tiny_network
 
+BACKBONE = merge(sample_tables(), "y1", "orl", "arcface")
 SETTINGS = {
     "device": "cuda", "use_fp16": True, "use_bf16": False, "fp16_scale": 1.0, "fp16_scale_window": 0,
     "native_ops": True, "sync_bn": False,
@@ -20,8 +28,9 @@ SETTINGS = {
 
 def settle(ranks: int = 1, **changes: Any) -> tuple[dict[str, Any], list[str]]:
     config = {**SETTINGS, **changes}
-    settle_precision(config, ranks)
-    return config, describe_precision(config)
+    network = build_graph({**BACKBONE, "network": "y1", **changes})
+    settle_precision(config, ranks, network)
+    return config, describe_precision(config, ranks, network)
 
 
 @pytest.mark.parametrize(
@@ -45,10 +54,33 @@ def test_on_a_cpu_it_is_bfloat16() -> None:
     assert said.startswith("--use_fp16 1 on a CPU is --use_bf16 1")
 
 
-@pytest.mark.parametrize("changes", [{"native_ops": False}, {"sync_bn": True, "ranks": 2}])
-def test_where_there_is_no_bfloat16_it_is_announced(changes: dict[str, Any]) -> None:
+VIT = {**sample_config.network.vit_t, "network": "vit_t"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"native_ops": False}, "--native_ops 0 computes in float32"),
+        ({"sync_bn": True, "ranks": 2}, "--sync_bn 1 on several ranks computes in float32"),
+        (VIT, "network vit_t computes in float32 on a CPU, whose kernels lack "),
+    ],
+    ids=("native_ops", "sync_bn", "network"),
+)
+def test_where_there_is_no_bfloat16_it_is_announced(changes: dict[str, Any], why: str) -> None:
     config, (said,) = settle(device="cpu", **changes)
-    assert not config["use_bf16"] and said.startswith("--use_fp16 1 has no effect: ")
+    assert not config["use_bf16"] and said.startswith(f"--use_fp16 1 has no effect: {why}")
+
+
+def test_bfloat16_by_its_own_name_is_refused(tmp_path: Path) -> None:
+    for flags, refused in (("--use_fp16 1", False), ("--use_bf16 1", True), ("--use_fp16 1 --use_bf16 1", True)):
+        argv = f"--network vit_t --use_synthetic_data 1 --device cpu {flags}".split()
+        config = complete_config(resolve_train_config(argv, tmp_path), 1, "cpu")
+        network = build_graph(config)
+        if not refused:
+            check_bfloat16(config, network)
+            continue
+        with pytest.raises(UserError, match="--use_bf16 1 is not for network vit_t"):
+            check_bfloat16(config, network)
 
 
 def test_a_scale_alone_is_announced() -> None:

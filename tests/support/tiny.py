@@ -13,7 +13,7 @@ from backbones.graph import NetworkGraph
 from backbones.initializer import initial_arrays
 from backbones.layers import add_image_input
 from data.synthetic import SyntheticSource
-from engine.config_tables import merge
+from engine.config_tables import merge, sample_tables
 from engine.paths import find_storage
 from engine.reporting import RankReporter
 from engine.schedule import make_plan
@@ -40,7 +40,7 @@ def tiny_network(dropout: float = 0.0, batch_norm: bool = False) -> NetworkGraph
 
 def tiny_config(folder: Path, loss: str = "arcface", **changes: Any) -> EasyDict:
     """Return complete settings of a short run that writes below ``folder``; ``changes`` win."""
-    config = merge(sample_config, "y1", "orl", loss)
+    config = merge(sample_tables(), "y1", "orl", loss)
     config.update({key: sample_config.default[key] for key in ("train_unit", "weight_decay", "momentum", "optimizer")})
     config.update(
         data_shift=0.0, data_zoom=0.0,
