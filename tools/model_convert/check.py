@@ -66,8 +66,8 @@ def has_mxnet() -> bool:
     return importlib.util.find_spec("mxnet") is not None
 
 
-def mxnet_embedder(prefix: str | Path, epoch: int, size: int) -> Embed:
-    """Return what embeds images of ``size`` by MXNet's own ``load_checkpoint`` and ``Module``."""
+def mxnet_embedder(prefix: str | Path, epoch: int) -> Embed:
+    """Return what embeds images by MXNet's own ``load_checkpoint`` and ``Module``, at most 16 at a time."""
     os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")  # a line on stderr otherwise
     import mxnet as mx
 
@@ -79,12 +79,16 @@ def mxnet_embedder(prefix: str | Path, epoch: int, size: int) -> Embed:
         for arrays in (arguments, states)
     )
     module = mx.mod.Module(symbol, data_names=["data"], label_names=None, context=mx.cpu())
-    module.bind([("data", (IMAGES, 3, size, size))], for_training=False)
-    module.set_params(arguments, states)
+
+    def embed_piece(images: np.ndarray) -> np.ndarray:
+        if not module.binded:
+            module.bind([("data", images.shape)], for_training=False)
+            module.set_params(arguments, states)
+        module.forward(mx.io.DataBatch([mx.nd.array(images)]), is_train=False)  # takes any number after the first
+        return module.get_outputs()[0].asnumpy()
 
     def embed(images: np.ndarray) -> np.ndarray:
-        module.forward(mx.io.DataBatch([mx.nd.array(images)]), is_train=False)
-        return module.get_outputs()[0].asnumpy()
+        return np.concatenate([embed_piece(images[i : i + IMAGES]) for i in range(0, len(images), IMAGES)])
 
     return embed
 

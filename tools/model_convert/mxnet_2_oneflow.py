@@ -44,9 +44,9 @@ def main() -> None:
     if args.num_classes:
         cut_rows(foreign, args.num_classes)
 
-    def run(foreign: ForeignModel, size: int) -> tuple[str, Embed]:
+    def run(foreign: ForeignModel) -> tuple[str, Embed]:
         if has_mxnet():
-            return "MXNet", mxnet_embedder(prefix, epoch, size)
+            return "MXNet", mxnet_embedder(prefix, epoch)
         return "the symbol in onnxruntime", graph_embedder(foreign.network, foreign.arrays)
 
     make_snapshot(args, foreign, run, "mxnet", checkpoint_paths(prefix, epoch)[1])

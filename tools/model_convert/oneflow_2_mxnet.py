@@ -68,7 +68,7 @@ def main() -> None:
         trial = Path(folder) / "model"
         files = write_checkpoint(trial, args.mxnet_save_epoch, network, arrays, head)
         if has_mxnet():
-            name, theirs = "MXNet", mxnet_embedder(trial, args.mxnet_save_epoch, images.shape[-1])
+            name, theirs = "MXNet", mxnet_embedder(trial, args.mxnet_save_epoch)
         else:
             foreign = read_checkpoint(trial, args.mxnet_save_epoch)
             name, theirs = "the symbol in onnxruntime", graph_embedder(foreign.network, foreign.arrays)
