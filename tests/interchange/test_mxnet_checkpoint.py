@@ -144,6 +144,14 @@ def test_the_symbol_written_has_the_arguments_of_the_original(tmp_path: Path, y1
     assert names[:3] == ["data", "_minusscalar0", "_mulscalar0"]
 
 
+def test_any_number_of_images_is_embedded(tmp_path: Path, y1) -> None:
+    write_checkpoint(tmp_path / "model", 0, *y1)
+    images = np.random.default_rng(0).integers(0, 256, (21, 3, 112, 112)).astype(np.float32)
+    embed, expected = mxnet_embedder(tmp_path / "model", 0), graph_embedder(*y1)(images)
+    require_close(embed(images[:2]), expected[:2], 1e-4, "two images")
+    require_close(embed(images), expected, 1e-4, "21 images after them")
+
+
 def edit(path: Path, change) -> None:
     content = json.loads(path.read_text())
     change(content["nodes"])

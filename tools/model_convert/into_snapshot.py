@@ -57,7 +57,7 @@ def make_snapshot(args: argparse.Namespace, foreign: ForeignModel, run: Runner, 
     images = load_images(model.network, args.check_bin)
     name, theirs = run(foreign)
     agreement = compare(images, theirs, oneflow_embedder(model.network, model.arrays))
-    require_agreement(args.of_model_dir, *agreement, f"{name} and OneFlow")
+    require_agreement(args.of_model_dir, agreement, f"{name} and OneFlow")
     source = {"format": format_name, "file": file.name, "sha256": checksum(file)}
     write_converted(Path(args.of_model_dir), model, source)
     print(f"{args.of_model_dir}: snapshot for {_describe_use(model)}")
