@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -152,10 +153,13 @@ def test_damage_is_one_clear_line(tmp_path: Path, trained, name: str) -> None:
 
 def test_a_cut_file_and_no_file(tmp_path: Path, trained) -> None:
     whole = write_onnx(*trained(SMALL["y1"]), {}).SerializeToString()
-    for content in (whole[: len(whole) // 2], b"", b"\xff" * 100):
+    for content in (whole[: len(whole) // 2], b"", b"\xff" * 100, b"hello\n"):
         (tmp_path / "model.onnx").write_bytes(content)
-        with pytest.raises(UserError, match="ONNX"):
+        with pytest.raises(UserError, match="ONNX"), warnings.catch_warnings():
+            warnings.simplefilter("error")  # which would be lines of their own
             read_onnx(tmp_path / "model.onnx")
+    (tmp_path / "model.json").write_bytes(whole)  # the name says nothing
+    assert read_onnx(tmp_path / "model.json").network.output == "fc1"
     with pytest.raises(UserError, match="cannot be read"):
         read_onnx(tmp_path / "absent.onnx")
 

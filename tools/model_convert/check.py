@@ -28,6 +28,8 @@ def load_images(network: NetworkGraph, bin_path: str = "") -> np.ndarray:
         UserError: the file cannot be read.
     """
     size = next(network.shapes[node.name][1] for node in network.nodes if node.op == "input")
+    if bin_path and not Path(bin_path).is_file():
+        raise UserError(f"--check_bin {bin_path} is no file; expected a verification .bin")
     if bin_path:
         images = load_verification_set(Path(bin_path), Path(bin_path).stem, size, 0).images
         return images[:IMAGES].astype(np.float32)

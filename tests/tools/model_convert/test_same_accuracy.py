@@ -12,7 +12,6 @@ from sample_config import generate_config
 from tests.support.commands import run
 
 STEP = 7
-LAST_LINES = ("XNorm", "Accuracy-Flip", "orl ")  # the last is the row of the closing table
 
 
 @pytest.mark.slow
@@ -29,8 +28,7 @@ def test_verification_prints_the_same_of_every_format(tmp_path: Path, random_arr
     for model in ("snapshot", f"mxnet/model,{STEP}", "model.onnx"):
         done = run("insightface_val.py", "--model_load_dir", model, "--network", network, "--dataset", "orl",
                    "--device", "cpu", "--orl_dataset_dir", "faces/orl.bin", folder=tmp_path)  # fmt: skip
-        lines = [line for line in done.stdout.splitlines() if any(word in line for word in LAST_LINES)]
-        assert len(lines) == 3, done.stdout
-        printed.append([line.replace(f"[{STEP}]", "[0]") for line in lines])
+        assert "Accuracy-Flip" in done.stdout
+        printed.append(done.stdout.replace(f"[{STEP}]", "[0]"))
     assert printed[0] == printed[1] == printed[2]
-    print("\n".join(printed[0]))
+    print(printed[0])
