@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -11,9 +12,15 @@ from typing import IO
 
 from common.errors import UserError
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.tmp-{os.getpid()}")
+
+
+def _refuse(path: Path, error: OSError) -> UserError:
+    return UserError(f"{path} cannot be written ({error.strerror}); choose another place")
 
 
 def sync_path(path: Path) -> None:
@@ -40,17 +47,36 @@ def atomic_file(path: str | Path, mode: str = "wb") -> Iterator[IO]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = open(temporary, mode)  # noqa: SIM115 (the block below closes it)
     except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror}); choose another place") from error
+        raise _refuse(path, error) from error
     try:
         with handle:
             yield handle
             handle.flush()
             os.fsync(handle.fileno())
-        os.replace(temporary, path)
-        sync_path(path.parent)
-    except BaseException:
+        _put_in_place(temporary, path)
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            raise _refuse(path, error) from error
         raise
+
+
+def _put_in_place(temporary: Path, path: Path) -> None:
+    try:
+        os.replace(temporary, path)
+    except OSError as error:  # a folder of this name, for one
+        raise _refuse(path, error) from error
+    sync_path(path.parent)
+
+
+def copy_file(source: str | Path, target: str | Path) -> None:
+    """Copy a file that is complete; ``target`` too is complete or absent.
+
+    Raises:
+        UserError: nothing can be written there.
+    """
+    with open(source, "rb") as content, atomic_file(target) as handle:
+        shutil.copyfileobj(content, handle, 1 << 22)
 
 
 @contextmanager
@@ -58,15 +84,18 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
     """Yield an empty temporary folder that becomes ``path`` when the block ends without an exception.
 
     Raises:
-        UserError: ``path`` exists already; nothing is ever overwritten.
+        UserError: ``path`` exists already, nothing is ever overwritten; or nothing can be written there.
     """
     path = Path(path)
     if path.exists():
         raise UserError(f"{path} exists already; remove it or choose another name")
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(path)
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+    except OSError as error:
+        raise _refuse(path, error) from error
     try:
         yield temporary
         for child in temporary.rglob("*"):

@@ -121,7 +121,7 @@ class OFRecordIndex:
                 line = json.dumps(header).encode()
                 handle.write(line + b" " * (-(len(line) + 1) % 8) + b"\n")  # keeps the numbers aligned in memory
                 handle.write(self.records.tobytes())
-        except OSError as error:
+        except (OSError, UserError) as error:
             _log.info("the index of %s is not kept: %s", path.parent, error)
 
 

@@ -23,6 +23,13 @@ def parse_bool(text: str) -> bool:
     raise argparse.ArgumentTypeError(f"'{text}' is neither yes/true/1 nor no/false/0")
 
 
+def parse_count(text: str) -> int:
+    """Read a whole number, 0 or more."""
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number, 0 or more")
+    return int(text)
+
+
 def parse_image_size(text: str) -> int:
     """Read one length, or the height and width of a square: 112 or 112,112."""
     lengths = set(text.split(","))

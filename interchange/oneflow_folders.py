@@ -20,9 +20,10 @@ import numpy as np
 from backbones import build_graph
 from backbones.graph import NetworkGraph
 from common.errors import UserError
+from common.pickles import DamagedError, ForbiddenError, RestrictedUnpickler
 from interchange.model import ForeignModel
-from interchange.pickles import MAX_BYTES, ForbiddenError, RestrictedUnpickler
 from interchange.recognise import Options, option_variants
+from interchange.torch_archive import MAX_BYTES
 from interchange.torch_state import match_state, plain_state
 
 INDEX = "pickled_data"
@@ -83,12 +84,10 @@ class _Unpickler(RestrictedUnpickler):
 def _read_saved(path: Path) -> Any:
     try:
         content = _Unpickler(_read_small(path / INDEX, MAX_BYTES)).load()
-    except UserError:
-        raise
     except ForbiddenError as error:
         raise UserError(f"{path / INDEX}: refused to load '{error}'") from error
-    except Exception as error:  # a damaged pickle can raise almost anything
-        raise UserError(f"{path / INDEX} is no index of flow.save ({type(error).__name__}: {error})") from error
+    except DamagedError as error:
+        raise UserError(f"{path / INDEX} is no index of flow.save ({error})") from error
     if isinstance(content, dict) and "protocol_version" in content:
         content = content.get("data")
     return _Filler(path).fill(content)

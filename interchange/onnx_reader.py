@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,9 @@ def _load(path: Path) -> onnx.ModelProto:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise UserError(f"{path} is larger than 2 GB, which no ONNX file can be")
-        model = onnx.load(path, load_external_data=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # protobuf says twice what is wrong
+            model = onnx.load(path, format="protobuf", load_external_data=False)
         _refuse_external(path, model)
         onnx.checker.check_model(model)
     except OSError as error:

@@ -80,9 +80,10 @@ def recognise(
         if found is not None:
             options, pairs = found
             return Recognition(_name(options, starts), options, build_graph(options), pairs)
+    if wanted != AUTO:
+        raise UserError(f"{source} is not {wanted}: {search.explain(starts[wanted])}")
     best = search.descend(starts[order[0]])
-    difference = explain_difference(build_graph(best), foreign)
-    raise UserError(f"{source} is no network known here; the nearest is {order[0]}: {difference}")
+    raise UserError(f"{source} is no network known here; the nearest is {order[0]}: {search.explain(best)}")
 
 
 def _group_starts(order: Sequence[str], starts: Mapping[str, Options], search: _Search) -> tuple[list[str], list[str]]:
@@ -176,6 +177,12 @@ class _Search:
             if not least:  # equal in everything
                 break
         return best
+
+    def explain(self, options: Options) -> str:
+        """Say where the candidate and the foreign network first differ."""
+        if self.distance(options) == _FAR:
+            return "that cannot have the file's sizes of image and embedding"
+        return explain_difference(build_graph(options), self._foreign)
 
     def _measure(self, options: Options) -> float:
         try:

@@ -20,12 +20,13 @@ from numpy.lib.stride_tricks import as_strided
 
 from common.errors import UserError
 from common.files import atomic_file
-from interchange.pickles import MAX_BYTES, ForbiddenError, RestrictedUnpickler
+from common.pickles import DamagedError, ForbiddenError, RestrictedUnpickler
 
 _STORAGES = {
     "FloatStorage": "<f4", "HalfStorage": "<f2", "DoubleStorage": "<f8", "LongStorage": "<i8", "IntStorage": "<i4",
     "ShortStorage": "<i2", "CharStorage": "i1", "ByteStorage": "u1", "BoolStorage": "?", "BFloat16Storage": "<u2",
 }  # fmt: skip
+MAX_BYTES = 1 << 22  # of an index; that of the deepest network known, with its optimiser, has a tenth
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,19 @@ class _StorageType:
     name: str
 
 
+@dataclass(frozen=True, eq=False)
+class _Storage:
+    """The numbers of one part of the zip. No tensor is one: a tensor's strides may reach beyond its memory."""
+
+    numbers: np.ndarray
+
+
 class _Unpickler(RestrictedUnpickler):
     def __init__(self, content: bytes, archive: zipfile.ZipFile, folder: str) -> None:
         super().__init__(content)
         self._archive = archive
         self._folder = folder
-        self._storages: dict[str, np.ndarray] = {}
+        self._storages: dict[str, _Storage] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         if module == "torch" and name in _STORAGES:
@@ -52,26 +60,29 @@ class _Unpickler(RestrictedUnpickler):
             return super().find_class(module, name)
         return known[module, name]
 
-    def persistent_load(self, pid: tuple) -> np.ndarray:
+    def persistent_load(self, pid: tuple) -> _Storage:
         _, kind, key, _, _ = pid
         if key not in self._storages:
             numbers = np.frombuffer(self._archive.read(f"{self._folder}data/{key}"), _STORAGES[kind.name])
             if kind.name == "BFloat16Storage":
                 numbers = (numbers.astype(np.uint32) << 16).view(np.float32)
-            self._storages[key] = numbers
+            self._storages[key] = _Storage(numbers)
         return self._storages[key]
 
 
-def _rebuild_tensor(storage: np.ndarray, offset: int, shape: tuple, stride: tuple, *_: Any) -> np.ndarray:
+def _rebuild_tensor(storage: Any, offset: int, shape: tuple, stride: tuple, *_: Any) -> np.ndarray:
     """Return the tensor that lies in ``storage``, not copied; one that reaches beyond it is an error."""
+    if not isinstance(storage, _Storage):
+        raise ValueError(f"a tensor lies in a {type(storage).__name__}, not in a storage")
+    numbers = storage.numbers
     if len(shape) != len(stride) or min((offset, *shape, *stride), default=0) < 0:
         raise ValueError(f"a tensor has shape {shape} and strides {stride}")
     last = offset + sum((length - 1) * step for length, step in zip(shape, stride, strict=True))
-    if prod(shape) and (last >= len(storage) or prod(shape) > len(storage)):
-        raise ValueError(f"a tensor of shape {shape} reaches beyond its storage of {len(storage)} numbers")
+    if prod(shape) and (last >= len(numbers) or prod(shape) > len(numbers)):
+        raise ValueError(f"a tensor of shape {shape} reaches beyond its storage of {len(numbers)} numbers")
     if not prod(shape):
-        return np.empty(shape, storage.dtype)
-    return as_strided(storage[offset:], shape, [step * storage.itemsize for step in stride])
+        return np.empty(shape, numbers.dtype)
+    return as_strided(numbers[offset:], shape, [step * numbers.itemsize for step in stride])
 
 
 def read_archive(path: str | Path) -> Any:
@@ -92,9 +103,11 @@ def read_archive(path: str | Path) -> Any:
         ) from error
     except ForbiddenError as error:
         raise UserError(f"{path}: refused to load '{error}'; save the state_dict alone") from error
+    except DamagedError as error:
+        raise UserError(f"{path} is damaged ({error})") from error
     except UserError:
         raise
-    except Exception as error:  # a damaged pickle can raise almost anything
+    except Exception as error:  # a damaged zip can raise almost anything
         raise UserError(f"{path} is damaged ({type(error).__name__}: {error})") from error
 
 

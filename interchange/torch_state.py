@@ -156,7 +156,7 @@ def write_torch(path: str | Path, network: NetworkGraph, arrays: Mapping[str, np
     """
     names = torch_names(network)
     if names is None:
-        raise UserError(f"{path}: arcface_torch has no such network; it has iresnet and MobileFaceNet")
+        raise UserError("arcface_torch has no such network; it has iresnet and MobileFaceNet")
     view = torch_view(network)
     adaptation = adapt(view, pair_steps(view, network), network, arrays)
     state = {theirs: np.ascontiguousarray(adaptation.arrays[ours]) for ours, theirs in names.items()}

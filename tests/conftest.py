@@ -30,6 +30,10 @@ def random_arrays() -> Callable[[NetworkGraph, int], dict[str, np.ndarray]]:
             "moving_mean": lambda shape: rng.normal(0, 0.1, shape),
             "moving_var": lambda shape: rng.uniform(0.5, 1.5, shape),
         }
-        return {name: draw[spec.kind](spec.shape).astype(np.float32) for name, spec in graph.parameters().items()}
+        arrays = {name: draw[spec.kind](spec.shape).astype(np.float32) for name, spec in graph.parameters().items()}
+        if "bn_data_moving_var" in arrays:  # of pixels, 0..255: with a variance of 1 the layers after it would saturate
+            arrays["bn_data_moving_mean"] = 127.5 + 10 * arrays["bn_data_moving_mean"]
+            arrays["bn_data_moving_var"] = 4000 * arrays["bn_data_moving_var"]
+        return arrays
 
     return make

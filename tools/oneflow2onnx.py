@@ -67,7 +67,7 @@ def main() -> None:
     images = load_images(graph, args.check_bin)
     agreement = compare(images, oneflow_embedder(graph, arrays), onnx_embedder(model))
     tolerance = HALF_TOLERANCE if args.fp16 else TOLERANCE
-    require_agreement(args.onnx_path, *agreement, "OneFlow and onnxruntime", tolerance)
+    require_agreement(args.onnx_path, agreement, "OneFlow and onnxruntime", tolerance)
     with atomic_file(args.onnx_path) as file:
         file.write(model)
     print(

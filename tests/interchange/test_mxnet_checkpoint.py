@@ -15,7 +15,7 @@ from common.errors import UserError
 from interchange.mxnet_checkpoint import read_checkpoint, write_checkpoint
 from sample_config import network as NETWORKS
 from tests.backbones import mxnet_networks
-from tests.support.conversion import bring_in, relative_error
+from tests.support.conversion import bring_in, relative_error, require_close
 from tools.model_convert.check import graph_embedder, mxnet_embedder, oneflow_embedder
 
 WIDTHS = [64, 64, 128, 256, 512]
@@ -50,9 +50,9 @@ def test_what_mxnet_saved_is_recognised_and_agrees(tmp_path: Path, name: str, ra
         expected = np.ones(spec.shape) if spec.fixed else arrays[key]
         np.testing.assert_array_equal(adaptation.arrays[key], expected, err_msg=key)
     images = np.random.default_rng(0).integers(0, 256, (16, 3, 112, 112)).astype(np.float32)
-    theirs = mxnet_embedder(tmp_path / "model", 3, 112)(images)
+    theirs = mxnet_embedder(tmp_path / "model", 3)(images)
     ours = oneflow_embedder(found.network, adaptation.arrays)(images)
-    assert relative_error(ours, theirs) < 1e-4
+    require_close(ours, theirs, 1e-4, f"{name} that MXNet built")
 
 
 @pytest.fixture
@@ -103,8 +103,8 @@ def test_mxnet_runs_what_is_written_of_every_family(tmp_path: Path, random_array
     arrays = random_arrays(graph, 1)
     write_checkpoint(tmp_path / "model", 0, graph, arrays)
     images = np.random.default_rng(0).integers(0, 256, (16, 3, 112, 112)).astype(np.float32)
-    theirs = mxnet_embedder(tmp_path / "model", 0, 112)(images)
-    assert relative_error(graph_embedder(graph, arrays)(images), theirs) < 1e-4
+    theirs = mxnet_embedder(tmp_path / "model", 0)(images)
+    require_close(graph_embedder(graph, arrays)(images), theirs, 1e-4, "MXNet and onnxruntime")
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -142,6 +142,14 @@ def test_the_symbol_written_has_the_arguments_of_the_original(tmp_path: Path, y1
     assert ours.list_auxiliary_states() == theirs.list_auxiliary_states()
     names = [node["name"] for node in json.loads(ours.tojson())["nodes"]]
     assert names[:3] == ["data", "_minusscalar0", "_mulscalar0"]
+
+
+def test_any_number_of_images_is_embedded(tmp_path: Path, y1) -> None:
+    write_checkpoint(tmp_path / "model", 0, *y1)
+    images = np.random.default_rng(0).integers(0, 256, (21, 3, 112, 112)).astype(np.float32)
+    embed, expected = mxnet_embedder(tmp_path / "model", 0), graph_embedder(*y1)(images)
+    require_close(embed(images[:2]), expected[:2], 1e-4, "two images")
+    require_close(embed(images), expected, 1e-4, "21 images after them")
 
 
 def edit(path: Path, change) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ SMALL = {"y1": NETWORKS.y1, "r18": NETWORKS.r18}
 ROUND_TRIPS = {f"{name}-{kind}": {**SMALL[name], "net_output": kind} for name in SMALL for kind in OUTPUT_LAYERS}
 for name in SMALL:  # the feature map itself is the embedding
     ROUND_TRIPS[f"{name}-Z"]["emb_size"] = 512 * 7 * 7
+TORCHS_OWN = {"y1": "y1", "r18": "iresnet18"}  # with its constants and no dropout, r18 is that of PyTorch's trainer
 QUICK = {*(f"y1-{kind}" for kind in OUTPUT_LAYERS), "r18-E"}
 ROUND_TRIPS |= {n: dict(o) for n, o in NETWORKS.items() if n not in SMALL and not n.startswith("vit")}
 
@@ -68,7 +70,8 @@ def test_the_style_of_torch(tmp_path: Path, trained, name: str, folded: bool) ->
     foreign = read_onnx(tmp_path / "model.onnx")
     assert not foreign.preprocesses
     found, adaptation = bring_in(foreign)
-    assert found.options["net_name"] == SMALL[name].net_name and adaptation.notes
+    assert found.name == TORCHS_OWN[name]
+    assert bool(adaptation.notes) == (folded or name == "y1")
     mean, scale = OUTSIDE
     expected = onnx_embedder(model.SerializeToString())((images() - mean) * scale)
     assert relative_error(oneflow_embedder(found.network, adaptation.arrays)(images()), expected) < 1e-4
@@ -150,10 +153,13 @@ def test_damage_is_one_clear_line(tmp_path: Path, trained, name: str) -> None:
 
 def test_a_cut_file_and_no_file(tmp_path: Path, trained) -> None:
     whole = write_onnx(*trained(SMALL["y1"]), {}).SerializeToString()
-    for content in (whole[: len(whole) // 2], b"", b"\xff" * 100):
+    for content in (whole[: len(whole) // 2], b"", b"\xff" * 100, b"hello\n"):
         (tmp_path / "model.onnx").write_bytes(content)
-        with pytest.raises(UserError, match="ONNX"):
+        with pytest.raises(UserError, match="ONNX"), warnings.catch_warnings():
+            warnings.simplefilter("error")  # which would be lines of their own
             read_onnx(tmp_path / "model.onnx")
+    (tmp_path / "model.json").write_bytes(whole)  # the name says nothing
+    assert read_onnx(tmp_path / "model.json").network.output == "fc1"
     with pytest.raises(UserError, match="cannot be read"):
         read_onnx(tmp_path / "absent.onnx")
 
@@ -162,8 +168,13 @@ def test_a_name_that_does_not_fit_is_an_error(tmp_path: Path, trained) -> None:
     onnx.save(write_onnx(*trained(SMALL["y1"]), {}), tmp_path / "model.onnx")
     foreign = read_onnx(tmp_path / "model.onnx")
     assert recognise(foreign.network, NETWORKS, AUTO, "model").name == "y1"
-    with pytest.raises(UserError, match="the nearest is r18"):
+    with pytest.raises(UserError, match="model is not r18: where that has"):
         recognise(foreign.network, NETWORKS, "r18", "model")
+    with pytest.raises(UserError, match="model is not y2: where that has .* the file has .*, its 'conv_2_dw_conv2d'"):
+        recognise(foreign.network, NETWORKS, "y2", "model")
+    sizeless = {"z": {**NETWORKS.y1, "net_output": "Z"}}
+    with pytest.raises(UserError, match="model is not z: that cannot have the file's sizes"):
+        recognise(foreign.network, sizeless, "z", "model")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ import pytest
 
 from backbones import build_graph
 from common.errors import UserError
+from interchange.adapt import adapt
+from interchange.canonical import pair_steps
 from interchange.torch_archive import read_archive, write_archive
 from interchange.torch_state import MEAN, SCALE, plain_state, read_torch, write_torch
 from sample_config import network as NETWORKS
@@ -18,6 +20,7 @@ from tests.support.foreign_onnx import torch_style
 from tools.model_convert.check import graph_embedder, onnx_embedder
 
 OPTIONS = {"y1": NETWORKS.y1, "r18": {**NETWORKS.r18, "net_output": "FC"}}
+TORCHS_OWN = {"y1": "y1", "r18": "iresnet18"}  # with its constants and no dropout, r18 is that of PyTorch's trainer
 ARRAYS = {
     "a.weight": np.arange(24, dtype=np.float32).reshape(2, 3, 4),
     "a.bias": np.zeros((), np.float32),
@@ -50,10 +53,10 @@ def test_names_and_values_are_those_of_pytorchs_network(tmp_path: Path, random_a
     # PyTorch's side of it: its constants, its preprocessing outside
     outside = onnx_embedder(torch_style(foreign.network, foreign.arrays, False).SerializeToString())
     assert relative_error(outside((images - MEAN) * SCALE), expected) < 1e-5
-    found, adaptation = bring_in(foreign)
-    assert found.options["net_name"] == OPTIONS[name]["net_name"]
+    assert bring_in(foreign)[0].name == TORCHS_OWN[name]
+    back = adapt(graph, pair_steps(graph, foreign.network), foreign.network, foreign.arrays)
     for key, array in arrays.items():
-        np.testing.assert_allclose(adaptation.arrays[key], array, rtol=2e-6, atol=2e-7, err_msg=key)
+        np.testing.assert_allclose(back.arrays[key], array, rtol=2e-6, atol=2e-7, err_msg=key)
 
 
 def test_the_names_of_iresnet(tmp_path: Path) -> None:

@@ -26,6 +26,13 @@ def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:
     return float(np.abs(actual - expected).max() / np.abs(expected).max())
 
 
+def require_close(actual: np.ndarray, expected: np.ndarray, tolerance: float, what: str) -> None:
+    """Check that two sides embed alike; print how much they differ (shown by ``pytest -rP``)."""
+    error = relative_error(actual, expected)
+    print(f"largest relative difference {error:.1e}, {what}")
+    assert error < tolerance, what
+
+
 def write_variables(folder: Path, graph: NetworkGraph, arrays: dict[str, np.ndarray]) -> None:
     """One folder per variable, with momentum beside it, as the port of 2020 wrote them."""
     for name, spec in graph.parameters().items():

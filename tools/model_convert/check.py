@@ -6,6 +6,7 @@ import importlib.util
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,12 +22,14 @@ Embed = Callable[[np.ndarray], np.ndarray]
 
 
 def load_images(network: NetworkGraph, bin_path: str = "") -> np.ndarray:
-    """Return 16 images, float32 [16, 3, S, S], 0..255: the first of a verification ``.bin``, or seeded noise.
+    """Return up to 16 images, float32 [N, 3, S, S], 0..255: the first of a verification ``.bin``, or seeded noise.
 
     Raises:
         UserError: the file cannot be read.
     """
     size = next(network.shapes[node.name][1] for node in network.nodes if node.op == "input")
+    if bin_path and not Path(bin_path).is_file():
+        raise UserError(f"--check_bin {bin_path} is no file; expected a verification .bin")
     if bin_path:
         images = load_verification_set(Path(bin_path), Path(bin_path).stem, size, 0).images
         return images[:IMAGES].astype(np.float32)
@@ -66,8 +69,8 @@ def has_mxnet() -> bool:
     return importlib.util.find_spec("mxnet") is not None
 
 
-def mxnet_embedder(prefix: str | Path, epoch: int, size: int) -> Embed:
-    """Return what embeds images of ``size`` by MXNet's own ``load_checkpoint`` and ``Module``."""
+def mxnet_embedder(prefix: str | Path, epoch: int) -> Embed:
+    """Return what embeds images by MXNet's own ``load_checkpoint`` and ``Module``, at most 16 at a time."""
     os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")  # a line on stderr otherwise
     import mxnet as mx
 
@@ -79,32 +82,46 @@ def mxnet_embedder(prefix: str | Path, epoch: int, size: int) -> Embed:
         for arrays in (arguments, states)
     )
     module = mx.mod.Module(symbol, data_names=["data"], label_names=None, context=mx.cpu())
-    module.bind([("data", (IMAGES, 3, size, size))], for_training=False)
-    module.set_params(arguments, states)
+
+    def embed_piece(images: np.ndarray) -> np.ndarray:
+        if not module.binded:
+            module.bind([("data", images.shape)], for_training=False)
+            module.set_params(arguments, states)
+        module.forward(mx.io.DataBatch([mx.nd.array(images)]), is_train=False)  # takes any number after the first
+        return module.get_outputs()[0].asnumpy()
 
     def embed(images: np.ndarray) -> np.ndarray:
-        module.forward(mx.io.DataBatch([mx.nd.array(images)]), is_train=False)
-        return module.get_outputs()[0].asnumpy()
+        return np.concatenate([embed_piece(images[i : i + IMAGES]) for i in range(0, len(images), IMAGES)])
 
     return embed
 
 
-def compare(images: np.ndarray, first: Embed, second: Embed) -> tuple[float, float]:
-    """Return the largest difference, relative to the largest embedding value, and the smallest cosine."""
+class Agreement(NamedTuple):
+    """How many images two sides embedded, the largest difference (of the largest value), and the smallest cosine."""
+
+    images: int
+    difference: float
+    cosine: float
+
+
+def compare(images: np.ndarray, first: Embed, second: Embed) -> Agreement:
+    """Return how far two sides agree; not at all if one gives other shapes or no finite numbers."""
     a, b = (embed(images).astype(np.float64) for embed in (first, second))
     if a.shape != b.shape or not np.isfinite(a).all() or not np.isfinite(b).all():
-        return float("inf"), -1.0
+        return Agreement(len(images), float("inf"), -1.0)
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return float(np.abs(a - b).max() / np.abs(a).max()), float((np.sum(a * b, axis=1) / norms).min())
+    cosine = float((np.sum(a * b, axis=1) / norms).min())
+    return Agreement(len(images), float(np.abs(a - b).max() / np.abs(a).max()), cosine)
 
 
-def require_agreement(target: str, difference: float, cosine: float, sides: str, tolerance: float = TOLERANCE) -> None:
+def require_agreement(target: str, agreement: Agreement, sides: str, tolerance: float = TOLERANCE) -> None:
     """Print what was measured.
 
     Raises:
         UserError: it is above ``tolerance``; ``target`` is then not to be written.
     """
+    images, difference, cosine = agreement
     figures = f"largest relative difference {difference:.2e}, smallest cosine {cosine:.7f}"
-    print(f"check on {IMAGES} images: {figures} ({sides})")
+    print(f"check on {images} images: {figures} ({sides})")
     if not difference <= tolerance:
         raise UserError(f"{target} is not written: {sides} would differ by more than {tolerance:g}")

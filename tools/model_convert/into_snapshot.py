@@ -13,8 +13,8 @@ from interchange.model import ForeignModel
 from interchange.recognise import AUTO
 from tools.model_convert.check import Embed, compare, load_images, oneflow_embedder, require_agreement
 
-# Of a model as it was read, and the size of its images: a name for what runs it, and what embeds images so.
-Runner = Callable[[ForeignModel, int], tuple[str, Embed]]
+# Of a model as it was read: a name for what runs it, and what embeds images so.
+Runner = Callable[[ForeignModel], tuple[str, Embed]]
 
 
 def make_parser(about: str) -> argparse.ArgumentParser:
@@ -55,9 +55,9 @@ def make_snapshot(args: argparse.Namespace, foreign: ForeignModel, run: Runner, 
     for note in model.notes:
         print(f"  {note}")
     images = load_images(model.network, args.check_bin)
-    name, theirs = run(foreign, images.shape[-1])
+    name, theirs = run(foreign)
     agreement = compare(images, theirs, oneflow_embedder(model.network, model.arrays))
-    require_agreement(args.of_model_dir, *agreement, f"{name} and OneFlow")
+    require_agreement(args.of_model_dir, agreement, f"{name} and OneFlow")
     source = {"format": format_name, "file": file.name, "sha256": checksum(file)}
     write_converted(Path(args.of_model_dir), model, source)
     print(f"{args.of_model_dir}: snapshot for {_describe_use(model)}")

@@ -13,6 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from common.errors import UserError, run_command
+from engine.options import parse_count
 from interchange.model import ForeignModel
 from interchange.mxnet_checkpoint import checkpoint_paths, read_checkpoint
 from tools.model_convert.check import Embed, graph_embedder, has_mxnet, mxnet_embedder
@@ -35,8 +36,12 @@ def main() -> None:
     """Read the checkpoint and hand it on."""
     parser = make_parser(__doc__)
     parser.add_argument("--mxnet_load_prefix", "-mx_load_prefix", required=True, help="path up to -symbol.json")
-    parser.add_argument("--mxnet_load_epoch", "-mx_load_epoch", type=int, default=0, help="number in the .params name")
-    parser.add_argument("--num_classes", type=int, default=0, help="rows of fc7 to keep: shards may end in padding")
+    parser.add_argument(
+        "--mxnet_load_epoch", "-mx_load_epoch", type=parse_count, default=0, help="number in the .params name"
+    )
+    parser.add_argument(
+        "--num_classes", type=parse_count, default=0, help="rows of fc7 to keep: shards may end in padding"
+    )
     args = parser.parse_args()
     prefix, epoch = args.mxnet_load_prefix, args.mxnet_load_epoch
     require_free(args)
@@ -44,9 +49,9 @@ def main() -> None:
     if args.num_classes:
         cut_rows(foreign, args.num_classes)
 
-    def run(foreign: ForeignModel, size: int) -> tuple[str, Embed]:
+    def run(foreign: ForeignModel) -> tuple[str, Embed]:
         if has_mxnet():
-            return "MXNet", mxnet_embedder(prefix, epoch, size)
+            return "MXNet", mxnet_embedder(prefix, epoch)
         return "the symbol in onnxruntime", graph_embedder(foreign.network, foreign.arrays)
 
     make_snapshot(args, foreign, run, "mxnet", checkpoint_paths(prefix, epoch)[1])

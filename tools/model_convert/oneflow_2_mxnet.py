@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from backbones import build_graph
 from common.errors import UserError, run_command
-from common.files import atomic_file
-from engine.options import parse_bool
+from common.files import copy_file
+from engine.options import parse_bool, parse_count
 from engine.snapshot import Snapshot
 from interchange.mxnet_checkpoint import checkpoint_paths, read_checkpoint, write_checkpoint
 from tools.model_convert.check import (
@@ -51,11 +51,13 @@ def read_head(snapshot: Snapshot) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
-    """Write beside the target, compare, move into place."""
+    """Write elsewhere, compare, copy into place."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--of_model_dir", "-of", required=True, help="the snapshot")
     parser.add_argument("--mxnet_save_prefix", "-mx_save_prefix", required=True, help="path up to -symbol.json")
-    parser.add_argument("--mxnet_save_epoch", "-mx_save_epoch", type=int, default=0, help="number in the .params name")
+    parser.add_argument(
+        "--mxnet_save_epoch", "-mx_save_epoch", type=parse_count, default=0, help="number in the .params name"
+    )
     parser.add_argument("--fc7", type=parse_bool, nargs="?", const=True, default=False, help="with the class centres")
     parser.add_argument("--check_bin", default="", help="verification .bin whose images the check takes, else noise")
     args = parser.parse_args()
@@ -68,16 +70,14 @@ def main() -> None:
         trial = Path(folder) / "model"
         files = write_checkpoint(trial, args.mxnet_save_epoch, network, arrays, head)
         if has_mxnet():
-            name, theirs = "MXNet", mxnet_embedder(trial, args.mxnet_save_epoch, images.shape[-1])
+            name, theirs = "MXNet", mxnet_embedder(trial, args.mxnet_save_epoch)
         else:
             foreign = read_checkpoint(trial, args.mxnet_save_epoch)
             name, theirs = "the symbol in onnxruntime", graph_embedder(foreign.network, foreign.arrays)
         ours = oneflow_embedder(network, arrays)
-        require_agreement(str(targets[1]), *compare(images, ours, theirs), f"OneFlow and {name}")
+        require_agreement(str(targets[1]), compare(images, ours, theirs), f"OneFlow and {name}")
         for file, target in zip(reversed(files), reversed(targets), strict=True):
-            with atomic_file(target) as handle, open(file, "rb") as source:
-                while block := source.read(1 << 22):
-                    handle.write(block)
+            copy_file(file, target)
     print(f"{targets[0]} and {targets[1].name}: outputs fc1{' and fc7' * bool(head)}")
 
 

@@ -7,7 +7,6 @@ file is read back and embeds the same images for the closing check.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -16,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from backbones import build_graph
 from common.errors import UserError, run_command
+from common.files import copy_file
 from engine.config_tables import load_tables
 from engine.snapshot import Snapshot
 from interchange.torch_state import SUFFIXES, read_torch, write_torch
@@ -23,7 +23,7 @@ from tools.model_convert.check import compare, graph_embedder, load_images, onef
 
 
 def main() -> None:
-    """Write beside the target, read back, compare, move into place."""
+    """Write elsewhere, read back, compare, copy into place."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--of_model_dir", "-of", required=True, help="the snapshot")
     parser.add_argument("--torch_path", required=True, help="the file to write")
@@ -34,8 +34,7 @@ def main() -> None:
         raise UserError(f"--torch_path {target}: the name ends in one of {', '.join(SUFFIXES)}")
     snapshot = Snapshot.open(args.of_model_dir)
     network, arrays = build_graph(snapshot.about["config"]), snapshot.backbone()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+    with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / target.name
         for note in write_torch(trial, network, arrays):
             print(f"  {note}")
@@ -44,8 +43,8 @@ def main() -> None:
         agreement = compare(
             images, oneflow_embedder(network, arrays), graph_embedder(written.network, written.arrays)
         )  # fmt: skip
-        require_agreement(str(target), *agreement, "OneFlow and the state dict")
-        os.replace(trial, target)
+        require_agreement(str(target), agreement, "OneFlow and the state dict")
+        copy_file(trial, target)
     print(f"{target}: state dict for arcface_torch, preprocessing (x - 127.5) / 127.5 outside")
 
 

@@ -27,7 +27,7 @@ def main() -> None:
     require_free(args)
     path = Path(args.onnx_path)
 
-    def run(foreign: ForeignModel, size: int) -> tuple[str, Embed]:
+    def run(foreign: ForeignModel) -> tuple[str, Embed]:
         embed = onnx_embedder(path.read_bytes())
         if foreign.preprocesses:
             return "onnxruntime", embed

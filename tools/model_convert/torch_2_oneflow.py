@@ -26,7 +26,7 @@ def main() -> None:
     require_free(args)
     foreign = read_torch(args.torch_path, load_tables().network)
     make_snapshot(
-        args, foreign, lambda model, _: ("onnxruntime", graph_embedder(model.network, model.arrays)),
+        args, foreign, lambda model: ("onnxruntime", graph_embedder(model.network, model.arrays)),
         "torch", Path(args.torch_path),
     )  # fmt: skip
 

@@ -157,7 +157,7 @@ def test_an_old_folder_becomes_a_snapshot(snapshot: Snapshot, tmp_path: Path, ca
 
 
 def test_a_conversion_that_differs_leaves_nothing(snapshot, exported, tmp_path, call, monkeypatch) -> None:
-    monkeypatch.setattr(check, "compare", lambda *_: (1e-3, 0.999))
+    monkeypatch.setattr(check, "compare", lambda *_: check.Agreement(16, 1e-3, 0.999))
     for module, arguments in (
         (oneflow_2_mxnet, ("-of", snapshot.path, "-mx_save_prefix", tmp_path / "y1")),
         (oneflow2onnx, ("--model_load_dir", snapshot.path, "--onnx_path", tmp_path / "y1.onnx")),
@@ -170,6 +170,27 @@ def test_a_conversion_that_differs_leaves_nothing(snapshot, exported, tmp_path, 
     with pytest.raises(UserError, match="is not written"):
         call(onnx_2_oneflow, "--onnx_path", exported, "-of", tmp_path / "back")
     assert not list(tmp_path.iterdir())
+
+
+def test_places_that_cannot_be_written_are_one_line_and_stay(snapshot, tmp_path, call) -> None:
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "folder.onnx").mkdir()
+    below = tmp_path / "file" / "a"
+    for module, arguments in (
+        (oneflow_2_mxnet, ("-of", snapshot.path, "-mx_save_prefix", below)),
+        (oneflow2onnx, ("--model_load_dir", snapshot.path, "--onnx_path", tmp_path / "folder.onnx")),
+        (oneflow_2_torch, ("-of", snapshot.path, "--torch_path", below.with_suffix(".pth"))),
+    ):
+        with pytest.raises(UserError, match="cannot be written"):
+            call(module, *arguments)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder.onnx"]
+
+
+@pytest.mark.parametrize("flag", ["--num_classes", "-mx_load_epoch"])
+def test_numbers_below_zero_are_refused(tmp_path, call, capsys, flag) -> None:
+    with pytest.raises(SystemExit):
+        call(mxnet_2_oneflow, "-mx_load_prefix", tmp_path / "a", "-of", tmp_path / "b", f"{flag}=-5")
+    assert "'-5' is no whole number, 0 or more" in capsys.readouterr().err
 
 
 def pictures(count: int = 3) -> np.ndarray:

@@ -13,7 +13,7 @@ from insightface import model_zoo
 from backbones import build_graph
 from interchange.folding import fold_convolutions
 from sample_config import network as NETWORKS
-from tests.support.conversion import relative_error
+from tests.support.conversion import require_close
 from tests.support.faces import orl_faces
 from tools.model_convert.check import oneflow_embedder
 from tools.model_convert.onnx_writer import write_onnx
@@ -44,7 +44,7 @@ def test_insightface_and_opencv_embed_as_we_do(tmp_path: Path, random_arrays, na
     assert (model.taskname, model.input_size) == ("recognition", (112, 112))
     if OPTIONS[name].get("net_input") != 2:
         assert (model.input_mean, model.input_std) == (0.0, 1.0)
-        assert relative_error(model.get_feat(pictures), expected) < 1e-4
+        require_close(model.get_feat(pictures), expected, 1e-4, f"{name} by get_feat")
 
     network = cv2.dnn.readNetFromONNX(str(path))
     for picture, embedding in zip(pictures, expected, strict=True):
@@ -53,4 +53,4 @@ def test_insightface_and_opencv_embed_as_we_do(tmp_path: Path, random_arrays, na
             embedding = oneflow_embedder(graph, arrays)(
                 picture[None, ..., ::-1].transpose(0, 3, 1, 2).astype(np.float32)
             )
-        assert relative_error(network.forward(), embedding) < 1e-4
+        require_close(network.forward(), embedding, 1e-4, f"{name} in OpenCV")

@@ -16,6 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from common.errors import UserError
+from data.verification_bin import read_bin
 from interchange.mxnet_checkpoint import read_checkpoint
 from interchange.oneflow_folders import read_oneflow_folder
 from interchange.onnx_reader import read_onnx
@@ -24,6 +25,7 @@ from sample_config import network as NETWORKS
 
 SPARE = 256 << 20  # bytes; a length field of 4 GB, or a bomb, needs more
 READERS: dict[str, Callable[[Path], object]] = {
+    ".bin": read_bin,
     ".onnx": read_onnx,
     ".pth": lambda path: read_torch(path, NETWORKS),
     ".safetensors": lambda path: read_torch(path, NETWORKS),

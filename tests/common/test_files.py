@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from common.errors import UserError
+from common.files import atomic_directory, atomic_file, copy_file
+
+
+def write(path: Path) -> None:
+    with atomic_file(path, "w") as file:
+        file.write("new")
+
+
+def make(path: Path) -> None:
+    with atomic_directory(path) as folder:
+        (folder / "a").write_text("new")
+
+
+def copy(path: Path) -> None:
+    copy_file(__file__, path)
+
+
+@pytest.mark.parametrize("put", [write, make, copy])
+def test_what_is_complete_appears_in_folders_that_are_made(tmp_path: Path, put: Callable) -> None:
+    put(tmp_path / "b" / "c")
+    assert os.listdir(tmp_path / "b") == ["c"]
+
+
+@pytest.mark.parametrize("put", [write, make, copy])
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path, put: Callable) -> None:
+    (tmp_path / "file").write_text("old")
+    for path in (tmp_path / "file" / "c", tmp_path / "file" / "b" / "c", Path("/proc/none/c")):
+        with pytest.raises(UserError, match="cannot be written"):
+            put(path)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("put", [write, copy])
+def test_a_folder_is_not_replaced_by_a_file(tmp_path: Path, put: Callable) -> None:
+    (tmp_path / "c").mkdir()
+    with pytest.raises(UserError, match="c cannot be written .*directory"):
+        put(tmp_path / "c")
+    assert os.listdir(tmp_path) == ["c"]
+
+
+def test_a_file_is_replaced_when_the_new_one_is_complete(tmp_path: Path) -> None:
+    (tmp_path / "c").write_text("old")
+    with pytest.raises(ZeroDivisionError), atomic_file(tmp_path / "c") as file:
+        file.write(b"half")
+        _ = 1 / 0
+    assert (tmp_path / "c").read_text() == "old" and os.listdir(tmp_path) == ["c"]
+    write(tmp_path / "c")
+    assert (tmp_path / "c").read_text() == "new" and os.listdir(tmp_path) == ["c"]
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="c cannot be written .No space"), atomic_file(tmp_path / "c"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(FileNotFoundError), atomic_file(tmp_path / "c"):
+        open(tmp_path / "another")  # noqa: SIM115  (not the file that is written)
+    assert not os.listdir(tmp_path)
+
+
+def test_a_folder_is_never_overwritten(tmp_path: Path) -> None:
+    make(tmp_path / "c")
+    with pytest.raises(UserError, match="exists already"):
+        make(tmp_path / "c")
