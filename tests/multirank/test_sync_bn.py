@@ -86,7 +86,7 @@ def test_ranks_agree_in_a_residual_network(tmp_path: Path) -> None:
 
 
 def test_bfloat16_goes_with_it_on_one_rank_only(tmp_path: Path) -> None:
-    config = tiny_config(tmp_path, sync_bn=True, use_bf16=True)
+    config = tiny_config(tmp_path, sync_bn=True, use_bf16=True, image_size=112)
     assert complete_config(config, 1, "cpu").sync_bn
     with pytest.raises(UserError, match="--sync_bn 1 on several ranks computes in float32"):
         complete_config(config, 2, "cpu")
