@@ -48,10 +48,14 @@ class ConvolutionLimit(Contestant):
         raise NotImplementedError
 
     def measure(self, seconds: float) -> list[float]:
-        """Return the sum of the least times of all convolutions, measured for about ``seconds``."""
-        result = subprocess.run(
-            [*self._command, str(seconds)], input=self._shapes, check=True, text=True, stdout=subprocess.PIPE
-        )
+        """Return the sum of the least times of all convolutions, measured for about ``seconds``.
+
+        Raises:
+            RuntimeError: oneDNN cannot compute them here, such as bfloat16 without AVX-512.
+        """
+        result = subprocess.run([*self._command, str(seconds)], input=self._shapes, text=True, capture_output=True)
+        if result.returncode:
+            raise RuntimeError(result.stderr.strip() or f"conv_limit ended with exit code {result.returncode}")
         return [float(result.stdout)]
 
 
