@@ -11,6 +11,8 @@ namespace {
 
 constexpr int64_t kLanes = 8;
 constexpr int64_t kBlock = kLanes * 8;
+// Bytes that one thread has read before another one is awake.
+constexpr int64_t kWorthWaking = 1 << 19;
 constexpr uint64_t kPrime = 0x9e3779b97f4a7c15ULL;
 
 uint64_t Mix(uint64_t hash, uint64_t number) {
@@ -55,12 +57,17 @@ uint64_t Fingerprint(const void* bytes, int64_t count, uint64_t seed) {
   const int64_t blocks = count / kBlock;
   // Not the seed: what is mixed with itself is forgotten.
   std::vector<uint64_t> parts(omp_get_max_threads(), kPrime);
-  ParallelRows(blocks, [&](int64_t begin, int64_t end, int thread) {
+  const auto hash_part = [&](int64_t begin, int64_t end, int thread) {
     uint64_t lanes[kLanes];
     for (int64_t lane = 0; lane < kLanes; ++lane) { lanes[lane] = seed + static_cast<uint64_t>(lane); }
     HashBlocks(start + begin * kBlock, end - begin, lanes);
     for (const uint64_t lane : lanes) { parts[thread] = Mix(parts[thread], lane); }
-  });
+  };
+  if (count < kWorthWaking) {
+    hash_part(0, blocks, 0);
+  } else {
+    ParallelRows(blocks, hash_part);
+  }
   uint64_t hash = seed;
   for (const uint64_t part : parts) { hash = Mix(hash, part); }
   for (int64_t i = blocks * kBlock; i < count; ++i) { hash = Mix(hash, static_cast<unsigned char>(start[i])); }
