@@ -57,6 +57,7 @@ _LOSS_DEFAULTS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 _MANY_CLASSES = 20000  # beyond them its --loss-type 1 holds lambda for a while and lowers it more slowly
 _MXNET_EPOCH = 1  # of --pretrained-epoch
+_MXNET_BATCH = 128  # what --per-batch-size 0 is
 # Images of each rank, and of all of them.
 _BATCHES = {"train_batch_size_per_device": "train_batch_size", "val_batch_size_per_device": "val_batch_size"}
 
@@ -152,6 +153,9 @@ class OldCommand:
         for per_rank, in_all in _BATCHES.items():
             if per_rank in given and in_all not in given:
                 config[in_all] = 0  # that of the file was over all ranks
+        if given.get("train_batch_size_per_device") == 0:
+            config["train_batch_size_per_device"] = _MXNET_BATCH
+            self.notices.append(f"--per_batch_size 0: {_MXNET_BATCH}, as in train.py and train_softmax.py")
         if "lr_steps" in given and "lr_steps_batch" not in given and self.is_train_softmax:
             config["lr_steps_batch"] = 0  # only its own steps go with the batch
         if "lr_steps" in given or "scales" in given:
