@@ -155,7 +155,7 @@ class OldCommand:
                 config[in_all] = 0  # that of the file was over all ranks
         if given.get("train_batch_size_per_device") == 0:
             config["train_batch_size_per_device"] = _MXNET_BATCH
-            self.notices.append(f"--per_batch_size 0: {_MXNET_BATCH}, as in train.py and train_softmax.py")
+            self.notices.append(f"--train_batch_size_per_device 0 (--per_batch_size): {_MXNET_BATCH}, as in train.py")
         if "lr_steps" in given and "lr_steps_batch" not in given and self.is_train_softmax:
             config["lr_steps_batch"] = 0  # only its own steps go with the batch
         if "lr_steps" in given or "scales" in given:

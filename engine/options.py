@@ -148,7 +148,7 @@ TRAIN_OPTIONS = (
     Option("train_data_part_num", int, DATA, "number of parts that must be there; 0: any"),
     Option("use_synthetic_data", parse_bool, DATA, "train on made-up images, without verification"),
     Option("train_batch_size", int, DATA, "images per step over all ranks; 0: train_batch_size_per_device x ranks"),
-    Option("train_batch_size_per_device", int, DATA, "images per step and rank"),
+    Option("train_batch_size_per_device", int, DATA, "images per step and rank; 0 as a flag: 128, MXNet's"),
     Option("num_workers", int, DATA, "decoding processes per rank; 0 decodes in the rank itself"),
     Option("data_rand_mirror", parse_bool, DATA, "mirror half of the images"),
     Option("data_shift", float, DATA, "move each image by up to so many pixels"),
@@ -215,7 +215,7 @@ SHARED_OPTIONS = (
     Option("val_dataset_dir", str, VERIFY, "folder that holds the verification sets"),
     Option("val_data_part_num", int, VERIFY, "number of parts that must be in each set's folder; 0: any"),
     Option("val_batch_size", int, VERIFY, "images per step over all ranks; 0: val_batch_size_per_device x ranks"),
-    Option("val_batch_size_per_device", int, VERIFY, "images per step and rank"),
+    Option("val_batch_size_per_device", int, VERIFY, "images per step and rank; 0 as a flag: 128, MXNet's"),
     Option("nrof_folds", int, VERIFY, "folds of the verification"),
 )
 
