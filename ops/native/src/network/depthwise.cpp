@@ -20,19 +20,29 @@ struct Tap {
   const float* weight;
 };
 
+// dx = the sum over `count` taps, which the compiler has to know for the channels to become vectors.
+template<int count, typename T>
+inline __attribute__((always_inline)) void GatherTaps(const Tap<T>* taps, int64_t channels, T* dx) {
+#pragma omp simd
+  for (int64_t c = 0; c < channels; ++c) {
+    float sum = 0;
+    for (int t = 0; t < count; ++t) { sum += Load(taps[t].dy[c]) * taps[t].weight[c]; }
+    Store(sum, dx + c);
+  }
+}
+
 template<typename T>
 inline __attribute__((always_inline)) void GatherPixelOf(const Tap<T>* taps, int64_t count, int64_t channels, T* dx) {
-  int64_t c = 0;
-  for (; c + kLanes <= channels; c += kLanes) {
-    float sums[kLanes] = {};
-    for (int64_t t = 0; t < count; ++t) {
-      for (int64_t lane = 0; lane < kLanes; ++lane) {
-        sums[lane] += Load(taps[t].dy[c + lane]) * taps[t].weight[c + lane];
-      }
-    }
-    for (int64_t lane = 0; lane < kLanes; ++lane) { Store(sums[lane], dx + c + lane); }
+  switch (count) {  // what filters of 3x3 reach, and of 5x5 with stride 2
+    case 1: return GatherTaps<1>(taps, channels, dx);
+    case 2: return GatherTaps<2>(taps, channels, dx);
+    case 3: return GatherTaps<3>(taps, channels, dx);
+    case 4: return GatherTaps<4>(taps, channels, dx);
+    case 6: return GatherTaps<6>(taps, channels, dx);
+    case 9: return GatherTaps<9>(taps, channels, dx);
+    default: break;
   }
-  for (; c < channels; ++c) {
+  for (int64_t c = 0; c < channels; ++c) {
     float sum = 0;
     for (int64_t t = 0; t < count; ++t) { sum += Load(taps[t].dy[c]) * taps[t].weight[c]; }
     Store(sum, dx + c);
