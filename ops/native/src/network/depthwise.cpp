@@ -42,10 +42,16 @@ inline __attribute__((always_inline)) void GatherPixelOf(const Tap<T>* taps, int
     case 9: return GatherTaps<9>(taps, channels, dx);
     default: break;
   }
-  for (int64_t c = 0; c < channels; ++c) {
-    float sum = 0;
-    for (int64_t t = 0; t < count; ++t) { sum += Load(taps[t].dy[c]) * taps[t].weight[c]; }
-    Store(sum, dx + c);
+  for (int64_t c = 0; c < channels; c += kLanes) {
+    const int64_t lanes = std::min(kLanes, channels - c);
+    float sums[kLanes] = {};
+    for (int64_t t = 0; t < count; ++t) {
+#pragma omp simd
+      for (int64_t lane = 0; lane < lanes; ++lane) {
+        sums[lane] += Load(taps[t].dy[c + lane]) * taps[t].weight[c + lane];
+      }
+    }
+    for (int64_t lane = 0; lane < lanes; ++lane) { Store(sums[lane], dx + c + lane); }
   }
 }
 
