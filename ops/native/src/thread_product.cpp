@@ -13,8 +13,9 @@ memory::desc Describe(int64_t rows, int64_t columns, memory::format_tag layout) 
 
 }  // namespace
 
-ThreadProduct::ThreadProduct(int64_t rows, int64_t inner, int64_t columns, SecondFactor kind, bool adds)
-    : a_(Describe(rows, inner, memory::format_tag::ab)),
+ThreadProduct::ThreadProduct(int64_t rows, int64_t inner, int64_t columns, SecondFactor kind, bool adds,
+                             FirstFactor first)
+    : a_(Describe(rows, inner, first == FirstFactor::kPlain ? memory::format_tag::ab : memory::format_tag::ba)),
       given_b_(Describe(inner, columns,
                         kind == SecondFactor::kFixedTransposed ? memory::format_tag::ba : memory::format_tag::ab)),
       c_(Describe(rows, columns, memory::format_tag::ab)),
@@ -23,7 +24,7 @@ ThreadProduct::ThreadProduct(int64_t rows, int64_t inner, int64_t columns, Secon
       primitive_(MakeThreadMatmul(description_)) {}
 
 AlignedBytes ThreadProduct::Prepare(const float* b) const {
-  const Reorder reorder(given_b_, description_.weights_desc());
+  const Reorder reorder = Preparation();
   AlignedBytes prepared(reorder.Bytes());
   reorder.Run(b, prepared.data());
   return prepared;

@@ -15,11 +15,19 @@ enum class SecondFactor {
   kFixed,            // [inner, columns], prepared once for many runs
 };
 
+// How the first factor lies in memory.
+enum class FirstFactor {
+  kPlain,       // [rows, inner]
+  kTransposed,  // [inner, rows]
+};
+
 // c [rows, columns] = a [rows, inner] b, or c + a b if it `adds`.
 class ThreadProduct {
  public:
-  ThreadProduct(int64_t rows, int64_t inner, int64_t columns, SecondFactor kind, bool adds);
-  // A fixed second factor in the layout that `Run` takes.
+  ThreadProduct(int64_t rows, int64_t inner, int64_t columns, SecondFactor kind, bool adds,
+                FirstFactor first = FirstFactor::kPlain);
+  // Brings a fixed second factor into the layout that `Run` takes.
+  Reorder Preparation() const { return {given_b_, description_.weights_desc()}; }
   AlignedBytes Prepare(const float* b) const;
   void Run(const float* a, const void* b, float* c, void* scratch) const;
   int64_t ScratchBytes() const;

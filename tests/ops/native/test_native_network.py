@@ -114,10 +114,13 @@ def test_whole_networks_are_as_exact_as_node_by_node(network: dict, random_array
     soften_kinks(graph, arrays, 1.0)
     exact = run_in_float64(graph, arrays, 4)
     outcome, nodes = run(graph, arrays, 4), run(graph, arrays, 4, native=False)
-    for part, expected in exact.items():
-        # Rounding grows through so many layers, whoever rounds.
-        allowed = 3 * largest(nodes[part] - expected, expected) + 2e-5
-        assert largest(outcome[part] - expected, expected) < allowed, part
+    ours, theirs = (
+        np.array([largest(result[part] - expected, expected) for part, expected in exact.items()])
+        for result in (outcome, nodes)
+    )
+    # Rounding grows through so many layers, whoever rounds; which array gets the most of it is chance.
+    assert ours.max() < 3 * theirs.max() + 2e-5, list(exact)[ours.argmax()]
+    assert ours.mean() < 2 * theirs.mean() + 2e-6
 
 
 @pytest.mark.parametrize("bfloat16", [False, True])

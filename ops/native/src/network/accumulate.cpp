@@ -17,7 +17,11 @@ inline __attribute__((always_inline)) void ConvertRangeOf(const From* from, To* 
   for (int64_t i = 0; i < count; ++i) { Store(Load(from[i]), to + i); }
 }
 
-INSIGHTFACE_VECTORISED void AddRange(BFloat16* sum, const BFloat16* addend, int64_t count) {
+// Compiled per instruction set only where other files cannot see them: their calls would not find the right one.
+INSIGHTFACE_VECTORISED void AddRangeClone(float* sum, const float* addend, int64_t count) {
+  AddRangeOf(sum, addend, count);
+}
+INSIGHTFACE_VECTORISED void AddRangeClone(BFloat16* sum, const BFloat16* addend, int64_t count) {
   AddRangeOf(sum, addend, count);
 }
 INSIGHTFACE_VECTORISED void ConvertRange(const float* from, BFloat16* to, int64_t count) {
@@ -35,6 +39,9 @@ void ConvertInParallel(const From* from, To* to, int64_t count) {
 }
 
 }  // namespace
+
+void AddRange(float* sum, const float* addend, int64_t count) { AddRangeClone(sum, addend, count); }
+void AddRange(BFloat16* sum, const BFloat16* addend, int64_t count) { AddRangeClone(sum, addend, count); }
 
 void AddInto(BFloat16* sum, const BFloat16* addend, int64_t count) {
   ParallelRows(count, [&](int64_t begin, int64_t end, int) { AddRange(sum + begin, addend + begin, end - begin); });

@@ -1,6 +1,7 @@
 // Sums that every layer with parameters needs, and the hand-over of gradients.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -41,17 +42,27 @@ void Convert(const BFloat16* from, float* to, int64_t count);
 void Convert(const float* from, float* to, int64_t count);
 void Convert(const BFloat16* from, BFloat16* to, int64_t count);
 
-// Gives input number `input` of `layer` the gradient `dy` of the output, as its use demands.
+// The calling thread's share of the above, numbers of one kind.
+void AddRange(float* sum, const float* addend, int64_t count);
+void AddRange(BFloat16* sum, const BFloat16* addend, int64_t count);
+
+// Gives input number `input` of `layer` the numbers from `begin` to `end` of the output's gradient `dy`, as its use
+// demands; the calling thread does it.
+template<typename T>
+void PassGradientRange(const Run& run, const Layer& layer, size_t input, int64_t begin, int64_t end, const T* dy) {
+  const GradientUse& use = layer.uses[input];
+  if (!use.wanted || use.shared || begin == end) { return; }
+  T* const dx = run.GradientAt<T>(layer.inputs[input]);
+  if (use.adds) {
+    AddRange(dx + begin, dy + begin, end - begin);
+  } else {
+    std::copy(dy + begin, dy + end, dx + begin);
+  }
+}
+
 template<typename T>
 void PassGradient(const Run& run, const Layer& layer, size_t input, int64_t count, const T* dy) {
-  const GradientUse& use = layer.uses[input];
-  if (!use.wanted || use.shared) { return; }
-  T* dx = run.GradientAt<T>(layer.inputs[input]);
-  if (use.adds) {
-    AddInto(dx, dy, count);
-  } else {
-    Convert(dy, dx, count);
-  }
+  ParallelRows(count, [&](int64_t begin, int64_t end, int) { PassGradientRange(run, layer, input, begin, end, dy); });
 }
 
 }  // namespace insightface

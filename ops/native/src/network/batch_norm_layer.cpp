@@ -3,15 +3,11 @@
 #include <cmath>
 
 #include "network/accumulate.h"
+#include "network/block_sums.h"
 #include "network/channel_rows.h"
-#include "network/parallel.h"
-#include "runtime.h"
 
 namespace insightface {
 namespace {
-
-// Sums run in float32 over so many rows, then in double.
-constexpr int64_t kRowsPerSum = 256;
 
 template<typename T>
 class BatchNormLayer final : public Layer {
@@ -25,56 +21,62 @@ class BatchNormLayer final : public Layer {
         training_(training),
         channels_(value.shape.channels),
         rows_(batch * value.shape.Pixels()),
-        ones_(channels_, 1.0f) {}
+        ones_(channels_, 1.0f),
+        own_(training ? 0 : 2 * channels_),
+        scale_(channels_),
+        tilt_(channels_),
+        level_(channels_) {}
 
-  void Forward(const Run& run) override {
-    const T* x = run.ValueAt<const T>(inputs[0]);
-    const T* addend = inputs.size() > 1 ? run.ValueAt<const T>(inputs[1]) : nullptr;
-    std::vector<float> own(2 * channels_);
-    float* mean = training_ ? SavedMean(run) : own.data();
-    float* inverse_std = mean + channels_;
-    if (training_) {
-      TakeStatistics(run, x, mean, inverse_std);
-    } else {
-      ReadStatistics(run, mean, inverse_std);
-    }
-    std::vector<float> scale(channels_);
-    const ChannelAffine affine = MakeAffine(run, mean, inverse_std, scale.data());
-    T* y = run.ValueAt<T>(output);
-    ParallelRows(rows_, [&](int64_t begin, int64_t end, int) {
-      const int64_t start = begin * channels_;
-      ApplyAffine(x + start, addend != nullptr ? addend + start : nullptr, end - begin, channels_, affine, y + start);
-    });
+  std::vector<RowStage> ForwardStages() override {
+    RowStage apply{rows_};
+    apply.begin = [this](const Run& run, char*) {
+      if (!training_) { ReadStatistics(run); }
+      affine_ = MakeAffine(run);
+    };
+    apply.work = [this](const Run& run, int64_t first, int64_t last, int) {
+      const int64_t start = first * channels_;
+      const T* const addend = inputs.size() > 1 ? run.ValueAt<const T>(inputs[1]) + start : nullptr;
+      ApplyAffine(run.ValueAt<const T>(inputs[0]) + start, addend, last - first, channels_, affine_,
+                  run.ValueAt<T>(output) + start);
+    };
+    if (!training_) { return {apply}; }
+    RowStage take{rows_};
+    take.reduces = true;
+    take.begin = [this](const Run&, char*) { moments_.Reset(channels_); };
+    take.work = [this](const Run& run, int64_t first, int64_t last, int thread) {
+      moments_.AddBlock(run.ValueAt<const T>(inputs[0]) + first * channels_, last - first, thread);
+    };
+    take.end = [this](const Run& run) { TakeStatistics(run); };
+    return {take, apply};
   }
 
-  void Backward(const Run& run) override {
-    const T* x = run.ValueAt<const T>(inputs[0]);
-    const T* dy = run.GradientAt<const T>(output);
-    const float* mean = SavedMean(run);
-    const float* inverse_std = mean + channels_;
-    std::vector<float> scale(channels_), tilt(channels_), level(channels_);
-    const ChannelAffine affine = MakeAffine(run, mean, inverse_std, scale.data());
-    const std::vector<double> sums = SumGradients(x, dy, affine);
-    for (int64_t c = 0; c < channels_; ++c) {
-      const double beta_gradient = sums[c];
-      const double gamma_gradient = sums[channels_ + c] * inverse_std[c];
-      tilt[c] = static_cast<float>(-gamma_gradient / static_cast<double>(rows_) * inverse_std[c] * scale[c]);
-      level[c] = static_cast<float>(-beta_gradient / static_cast<double>(rows_) * scale[c]);
-      run.parameter_gradients[arrays_.beta][c] = static_cast<float>(beta_gradient);
-      if (arrays_.gamma >= 0) { run.parameter_gradients[arrays_.gamma][c] = static_cast<float>(gamma_gradient); }
-      if (arrays_.slope >= 0) {
-        run.parameter_gradients[arrays_.slope][c] = static_cast<float>(sums[2 * channels_ + c]);
-      }
-    }
-    if (uses[0].wanted) {
-      T* dx = run.GradientAt<T>(inputs[0]);
-      ParallelRows(rows_, [&](int64_t begin, int64_t end, int) {
-        const int64_t start = begin * channels_;
-        ApplyGradient(x + start, dy + start, end - begin, channels_, affine, tilt.data(), level.data(), uses[0].adds,
-                      dx + start);
+  std::vector<RowStage> BackwardStages() override {
+    RowStage sum{rows_};
+    sum.reduces = true;
+    sum.begin = [this](const Run& run, char*) {
+      affine_ = MakeAffine(run);
+      sums_.Reset((affine_.slope != nullptr ? 3 : 2) * channels_);
+    };
+    sum.work = [this](const Run& run, int64_t first, int64_t last, int thread) {
+      const int64_t start = first * channels_;
+      sums_.AddBlock(thread, [&](float* part) {
+        AddGradientSums(run.ValueAt<const T>(inputs[0]) + start, run.GradientAt<const T>(output) + start, last - first,
+                        channels_, affine_,
+                        {part, part + channels_, affine_.slope != nullptr ? part + 2 * channels_ : nullptr});
       });
-    }
-    if (inputs.size() > 1) { PassGradient(run, *this, 1, rows_ * channels_, dy); }
+    };
+    sum.end = [this](const Run& run) { UseSums(run); };
+    RowStage apply{rows_};
+    apply.work = [this](const Run& run, int64_t first, int64_t last, int) {
+      const int64_t start = first * channels_;
+      const T* const dy = run.GradientAt<const T>(output);
+      if (uses[0].wanted) {
+        ApplyGradient(run.ValueAt<const T>(inputs[0]) + start, dy + start, last - first, channels_, affine_,
+                      tilt_.data(), level_.data(), uses[0].adds, run.GradientAt<T>(inputs[0]) + start);
+      }
+      if (inputs.size() > 1) { PassGradientRange(run, *this, 1, start, last * channels_, dy); }
+    };
+    return {sum, apply};
   }
 
   std::vector<int> ReadBackward() const override { return {inputs[0]}; }
@@ -85,48 +87,53 @@ class BatchNormLayer final : public Layer {
  private:
   float* SavedMean(const Run& run) const { return reinterpret_cast<float*>(run.saved + saved_offset); }
 
-  ChannelAffine MakeAffine(const Run& run, const float* mean, const float* inverse_std, float* scale) const {
-    const float* gamma = arrays_.gamma >= 0 ? run.parameters[arrays_.gamma] : ones_.data();
-    for (int64_t c = 0; c < channels_; ++c) { scale[c] = gamma[c] * inverse_std[c]; }
-    const float* slope = arrays_.slope >= 0 ? run.parameters[arrays_.slope] : nullptr;
-    return {mean, scale, run.parameters[arrays_.beta], slope};
+  float* Mean(const Run& run) { return training_ ? SavedMean(run) : own_.data(); }
+
+  ChannelAffine MakeAffine(const Run& run) {
+    const float* const mean = Mean(run);
+    const float* const gamma = arrays_.gamma >= 0 ? run.parameters[arrays_.gamma] : ones_.data();
+    for (int64_t c = 0; c < channels_; ++c) { scale_[c] = gamma[c] * mean[channels_ + c]; }
+    const float* const slope = arrays_.slope >= 0 ? run.parameters[arrays_.slope] : nullptr;
+    return {mean, scale_.data(), run.parameters[arrays_.beta], slope};
   }
 
-  void ReadStatistics(const Run& run, float* mean, float* inverse_std) const {
+  void ReadStatistics(const Run& run) {
     for (int64_t c = 0; c < channels_; ++c) {
-      mean[c] = run.moving[arrays_.moving_mean][c];
-      inverse_std[c] = 1.0f / std::sqrt(run.moving[arrays_.moving_variance][c] + epsilon_);
+      own_[c] = run.moving[arrays_.moving_mean][c];
+      own_[channels_ + c] = 1.0f / std::sqrt(run.moving[arrays_.moving_variance][c] + epsilon_);
     }
   }
 
-  void TakeStatistics(const Run& run, const T* x, float* mean, float* inverse_std) const {
-    // Distances from the first row keep the variance of channels whose mean is far from zero.
-    std::vector<float> origin(channels_);
-    for (int64_t c = 0; c < channels_; ++c) { origin[c] = Load(x[c]); }
-    const std::vector<double> sums =
-        SumRows(rows_, 2 * channels_, kRowsPerSum, [&](int64_t begin, int64_t end, float* part) {
-          AddMoments(x + begin * channels_, end - begin, channels_, origin.data(), part, part + channels_);
-        });
+  void TakeStatistics(const Run& run) const {
+    float* const mean = SavedMean(run);
+    float* const inverse_std = mean + channels_;
     const double count = static_cast<double>(rows_);
     for (int64_t c = 0; c < channels_; ++c) {
-      const double offset = sums[c] / count;
-      const double variance = std::max(0.0, sums[channels_ + c] / count - offset * offset);
-      mean[c] = static_cast<float>(origin[c] + offset);
-      inverse_std[c] = static_cast<float>(1.0 / std::sqrt(variance + epsilon_));
+      const Moments moments = moments_.Find(c);
+      mean[c] = static_cast<float>(moments.mean);
+      inverse_std[c] = static_cast<float>(1.0 / std::sqrt(moments.variance + epsilon_));
       float& moving_mean = run.moving[arrays_.moving_mean][c];
       float& moving_variance = run.moving[arrays_.moving_variance][c];
-      const double unbiased = rows_ > 1 ? variance * count / (count - 1) : variance;
+      const double unbiased = rows_ > 1 ? moments.variance * count / (count - 1) : moments.variance;
       moving_mean = momentum_ * moving_mean + (1 - momentum_) * mean[c];
       moving_variance = momentum_ * moving_variance + (1 - momentum_) * static_cast<float>(unbiased);
     }
   }
 
-  std::vector<double> SumGradients(const T* x, const T* dy, const ChannelAffine& affine) const {
-    const int64_t numbers = (affine.slope != nullptr ? 3 : 2) * channels_;
-    return SumRows(rows_, numbers, kRowsPerSum, [&](int64_t begin, int64_t end, float* part) {
-      const ChannelSums sums{part, part + channels_, affine.slope != nullptr ? part + 2 * channels_ : nullptr};
-      AddGradientSums(x + begin * channels_, dy + begin * channels_, end - begin, channels_, affine, sums);
-    });
+  void UseSums(const Run& run) {
+    const std::vector<double> sums = sums_.Total();
+    const float* const inverse_std = SavedMean(run) + channels_;
+    for (int64_t c = 0; c < channels_; ++c) {
+      const double beta_gradient = sums[c];
+      const double gamma_gradient = sums[channels_ + c] * inverse_std[c];
+      tilt_[c] = static_cast<float>(-gamma_gradient / static_cast<double>(rows_) * inverse_std[c] * scale_[c]);
+      level_[c] = static_cast<float>(-beta_gradient / static_cast<double>(rows_) * scale_[c]);
+      run.parameter_gradients[arrays_.beta][c] = static_cast<float>(beta_gradient);
+      if (arrays_.gamma >= 0) { run.parameter_gradients[arrays_.gamma][c] = static_cast<float>(gamma_gradient); }
+      if (arrays_.slope >= 0) {
+        run.parameter_gradients[arrays_.slope][c] = static_cast<float>(sums[2 * channels_ + c]);
+      }
+    }
   }
 
   const BatchNormArrays arrays_;
@@ -136,6 +143,12 @@ class BatchNormLayer final : public Layer {
   const int64_t channels_;
   const int64_t rows_;
   const std::vector<float> ones_;
+  // Of the execution under way.
+  std::vector<float> own_;  // mean and inverse deviation outside training
+  std::vector<float> scale_, tilt_, level_;
+  ChannelAffine affine_{};
+  BlockMoments moments_;
+  BlockSums sums_;
 };
 
 }  // namespace

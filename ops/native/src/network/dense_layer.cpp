@@ -100,7 +100,7 @@ class DenseLayer final : public Layer {
   std::vector<int> ReadBackward() const override { return {inputs[0]}; }
   bool HasParameters() const override { return true; }
 
-  int64_t ScratchBytes() const override {
+  int64_t ScratchBytes() override {
     int64_t bytes = Size(forward_.scratchpad_desc());
     if (gradients_) {
       const int64_t weight = Room(gradients_->from_weight.Bytes()) +

@@ -60,7 +60,7 @@ class InferenceConv final : public Layer {
 
   void Backward(const Run&) override {}
 
-  int64_t ScratchBytes() const override { return static_cast<int64_t>(description_.scratchpad_desc().get_size()); }
+  int64_t ScratchBytes() override { return static_cast<int64_t>(description_.scratchpad_desc().get_size()); }
 
  private:
   const ConvEpilogue epilogue_;

@@ -7,6 +7,7 @@
 
 #include "network/description.h"
 #include "network/number_types.h"
+#include "network/row_stage.h"
 
 namespace insightface {
 
@@ -61,9 +62,13 @@ class Layer {
   Layer(const Layer&) = delete;
   Layer& operator=(const Layer&) = delete;
 
-  virtual void Forward(const Run& run) = 0;
+  virtual void Forward(const Run& run);
   // Writes (or adds to) the gradients of the inputs that want one and writes those of its parameters.
-  virtual void Backward(const Run& run) = 0;
+  virtual void Backward(const Run& run);
+
+  // The whole of Forward or Backward as stages, one after the other, for a layer that goes row by row.
+  virtual std::vector<RowStage> ForwardStages() { return {}; }
+  virtual std::vector<RowStage> BackwardStages() { return {}; }
 
   // Values that Backward reads.
   virtual std::vector<int> ReadBackward() const { return {}; }
@@ -71,7 +76,7 @@ class Layer {
   virtual bool PassesGradient(size_t) const { return false; }
   virtual bool HasParameters() const { return false; }
   virtual int64_t SavedBytes() const { return 0; }
-  virtual int64_t ScratchBytes() const { return 0; }
+  virtual int64_t ScratchBytes();
 
   const std::vector<int> inputs;
   const int output;

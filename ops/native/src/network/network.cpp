@@ -21,7 +21,6 @@ Network::Network(const std::string& description, int64_t batch, NumberType type,
   wants_gradient_.assign(count, false);
   values_.resize(count);
   gradients_.resize(count);
-  int64_t scratch_bytes = 0;
   for (size_t i = 0; i < assembly_.layers.size(); ++i) {
     Layer& layer = *assembly_.layers[i];
     bool wants = layer.HasParameters();
@@ -34,13 +33,48 @@ Network::Network(const std::string& description, int64_t batch, NumberType type,
       wants_gradient_[layer.output] = wants;
     }
   }
+  PlanSteps();
   PlaceValues();
   if (training_) { PlaceGradients(); }
-  // Asked last: what a layer needs depends on how it meets the gradients of its inputs.
-  for (const auto& layer : assembly_.layers) { scratch_bytes = std::max(scratch_bytes, layer->ScratchBytes()); }
   arena_.Place();
   work_ = std::make_unique<AlignedBytes>(arena_.Bytes());
-  scratch_ = std::make_unique<AlignedBytes>(scratch_bytes);
+  // Asked last: what a layer needs depends on how it meets the gradients of its inputs.
+  scratch_ = std::make_unique<AlignedBytes>(ScratchBytes());
+}
+
+// Puts the stages of neighbouring layers into groups.
+void Network::PlanSteps() {
+  const auto plan = [](std::vector<Step>* steps, Layer* layer, const std::vector<RowStage>& stages) {
+    if (stages.empty()) { steps->push_back({layer, {}}); }
+    for (const RowStage& stage : stages) {
+      if (steps->empty() || steps->back().layer != nullptr || !steps->back().group.Takes(stage)) {
+        steps->emplace_back();
+      }
+      steps->back().group.Add(stage);
+    }
+    return static_cast<int64_t>(steps->size()) - 1;
+  };
+  const size_t count = assembly_.layers.size();
+  for (const auto& layer : assembly_.layers) {
+    forward_times_.push_back(plan(&forward_, layer.get(), layer->ForwardStages()));
+  }
+  if (!training_) { return; }
+  backward_times_.resize(count);
+  for (size_t i = count; i-- > 0;) {
+    Layer* const layer = assembly_.layers[i].get();
+    const int64_t step = plan(&backward_, layer, layer->BackwardStages());
+    backward_times_[i] = static_cast<int64_t>(forward_.size()) + step;
+  }
+}
+
+int64_t Network::ScratchBytes() const {
+  int64_t bytes = 0;
+  for (const std::vector<Step>* steps : {&forward_, &backward_}) {
+    for (const Step& step : *steps) {
+      bytes = std::max(bytes, step.layer != nullptr ? step.layer->ScratchBytes() : step.group.ScratchBytes());
+    }
+  }
+  return bytes;
 }
 
 int64_t Network::Bytes(int value) const {
@@ -54,7 +88,7 @@ void Network::PlaceValues() {
   std::vector<bool> read_backward(count, false);
   for (size_t i = 0; i < assembly_.layers.size(); ++i) {
     Layer& layer = *assembly_.layers[i];
-    for (const int input : layer.inputs) { last_use[input] = static_cast<int64_t>(i); }
+    for (const int input : layer.inputs) { last_use[input] = forward_times_[i]; }
     if (!training_) { continue; }
     for (const int value : layer.ReadBackward()) { read_backward[value] = true; }
     layer.saved_offset = saved_bytes_;
@@ -65,7 +99,7 @@ void Network::PlaceValues() {
       values_[value] = {Place::kSaved, saved_bytes_};
       saved_bytes_ += Room(Bytes(static_cast<int>(value)));
     } else {
-      const int64_t made = static_cast<int64_t>(producers_[value]);
+      const int64_t made = forward_times_[producers_[value]];
       values_[value] = {Place::kWork, arena_.Add(Bytes(static_cast<int>(value)), made, last_use[value])};
     }
   }
@@ -75,7 +109,7 @@ void Network::PlaceValues() {
 void Network::PlaceGradients() {
   for (size_t i = assembly_.layers.size(); i-- > 0;) {
     Layer& layer = *assembly_.layers[i];
-    for (size_t input = 0; input < layer.inputs.size(); ++input) { MeetGradient(&layer, input, BackwardTime(i)); }
+    for (size_t input = 0; input < layer.inputs.size(); ++input) { MeetGradient(&layer, input, backward_times_[i]); }
   }
 }
 
@@ -85,7 +119,7 @@ void Network::MeetGradient(Layer* layer, size_t input, int64_t time) {
   const int value = layer->inputs[input];
   if (!use.wanted) { return; }
   Place& gradient = gradients_[value];
-  const int64_t read = BackwardTime(producers_[value]);
+  const int64_t read = backward_times_[producers_[value]];
   if (gradient.kind != Place::kNowhere) {
     use.adds = true;
     return;
@@ -138,13 +172,13 @@ Run Network::MakeRun(const NetworkMemory& memory) {
 void Network::Forward(const NetworkMemory& memory) {
   const std::lock_guard<std::mutex> lock(running_);
   const Run run = MakeRun(memory);
-  for (const auto& layer : assembly_.layers) { layer->Forward(run); }
+  for (const Step& step : forward_) { step.layer != nullptr ? step.layer->Forward(run) : step.group.Run(run); }
 }
 
 void Network::Backward(const NetworkMemory& memory) {
   const std::lock_guard<std::mutex> lock(running_);
   const Run run = MakeRun(memory);
-  for (auto layer = assembly_.layers.rbegin(); layer != assembly_.layers.rend(); ++layer) { (*layer)->Backward(run); }
+  for (const Step& step : backward_) { step.layer != nullptr ? step.layer->Backward(run) : step.group.Run(run); }
 }
 
 std::shared_ptr<Network> GetNetwork(const std::string& description, int64_t batch, bool bfloat16, bool training) {

@@ -9,6 +9,7 @@
 #include "network/arena.h"
 #include "network/assembly.h"
 #include "network/prepared.h"
+#include "network/row_group.h"
 
 namespace insightface {
 
@@ -43,19 +44,27 @@ class Network {
     int64_t number = 0;  // offset, or the block of the arena
   };
 
+  // What is done at one time: a layer that is no row stages, or a group of stages.
+  struct Step {
+    Layer* layer = nullptr;
+    RowGroup group;
+  };
+
+  void PlanSteps();
   void PlaceValues();
   void PlaceGradients();
   void MeetGradient(Layer* layer, size_t input, int64_t time);
   Run MakeRun(const NetworkMemory& memory);
   void* Resolve(const Place& place, char* saved) const;
   int64_t Bytes(int value) const;
-  int64_t BackwardTime(size_t layer) const {
-    return 2 * static_cast<int64_t>(assembly_.layers.size()) - 1 - static_cast<int64_t>(layer);
-  }
+  int64_t ScratchBytes() const;
 
   const int64_t batch_;
   const bool training_;
   Assembly assembly_;
+  std::vector<Step> forward_, backward_;
+  // When each layer is done, forward and backward: numbers of steps, the backward ones after the forward ones.
+  std::vector<int64_t> forward_times_, backward_times_;
   std::vector<size_t> producers_;  // of each value
   std::vector<bool> wants_gradient_;
   std::vector<Place> values_, gradients_;

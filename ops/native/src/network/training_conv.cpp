@@ -5,6 +5,7 @@
 #include "network/conv_descriptors.h"
 #include "network/conv_layer.h"
 #include "network/depthwise.h"
+#include "network/pointwise_layer.h"
 #include "network/prepared.h"
 #include "network/winograd_layers.h"
 #include "onednn.h"
@@ -67,7 +68,7 @@ class TrainingConv : public Layer {
   std::vector<int> ReadBackward() const override { return {inputs[0]}; }
   bool HasParameters() const override { return true; }
 
-  int64_t ScratchBytes() const override {
+  int64_t ScratchBytes() override {
     const int64_t sum = Room(input_count_ * BytesOf(type_));
     return std::max({Room(to_forward_.Bytes()) + Size(forward_.scratchpad_desc()), WeightGradientScratch(),
                      sum + InputGradientScratch()});
@@ -225,6 +226,8 @@ std::unique_ptr<Layer> MakeTrainingConv(int input, int output, const Value& in, 
     }
     return std::make_unique<DepthwiseConv<BFloat16>>(input, output, in, out, batch, geometry, arrays);
   }
+  std::unique_ptr<Layer> pointwise = MakePointwiseTraining(input, output, in, out, batch, geometry, arrays);
+  if (pointwise != nullptr) { return pointwise; }
   std::unique_ptr<Layer> winograd = MakeWinogradTraining(input, output, in, out, batch, geometry, arrays);
   if (winograd != nullptr) { return winograd; }
   return std::make_unique<DenseConv>(input, output, in, out, batch, geometry, arrays);

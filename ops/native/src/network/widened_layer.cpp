@@ -59,7 +59,7 @@ class WidenedLayer final : public Layer {
   }
   bool HasParameters() const override { return inner_->HasParameters(); }
 
-  int64_t ScratchBytes() const override {
+  int64_t ScratchBytes() override {
     HandOverUses();
     int64_t maps = rounds_output_ ? FloatRoom(output_count_) : 0;
     for (const int64_t count : input_counts_) { maps += FloatRoom(count); }

@@ -39,7 +39,7 @@ class WinogradTraining final : public Layer {
   std::vector<int> ReadBackward() const override { return {inputs[0]}; }
   bool HasParameters() const override { return true; }
 
-  int64_t ScratchBytes() const override {
+  int64_t ScratchBytes() override {
     const int64_t maps = std::max(forward_.ScratchBytes(), input_gradient_.ScratchBytes());
     return std::max(filters_.MatricesBytes() + maps, filter_gradient_.ScratchBytes());
   }
@@ -73,7 +73,7 @@ class WinogradInference final : public Layer {
   }
 
   void Backward(const Run&) override {}
-  int64_t ScratchBytes() const override { return convolution_.ScratchBytes(); }
+  int64_t ScratchBytes() override { return convolution_.ScratchBytes(); }
 
  private:
   static FoldedWeights Fold(const WinogradShape& shape, const ConvArrays& arrays, const ConvEpilogue& epilogue) {
