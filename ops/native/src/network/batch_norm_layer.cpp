@@ -28,7 +28,7 @@ class BatchNormLayer final : public Layer {
         level_(channels_) {}
 
   std::vector<RowStage> ForwardStages() override {
-    RowStage apply{rows_};
+    RowStage apply{rows_, (1 + static_cast<int64_t>(inputs.size())) * channels_};
     apply.begin = [this](const Run& run, char*) {
       if (!training_) { ReadStatistics(run); }
       affine_ = MakeAffine(run);
@@ -40,7 +40,7 @@ class BatchNormLayer final : public Layer {
                   run.ValueAt<T>(output) + start);
     };
     if (!training_) { return {apply}; }
-    RowStage take{rows_};
+    RowStage take{rows_, channels_};
     take.reduces = true;
     take.begin = [this](const Run&, char*) { moments_.Reset(channels_); };
     take.work = [this](const Run& run, int64_t first, int64_t last, int thread) {
@@ -51,7 +51,7 @@ class BatchNormLayer final : public Layer {
   }
 
   std::vector<RowStage> BackwardStages() override {
-    RowStage sum{rows_};
+    RowStage sum{rows_, 2 * channels_};
     sum.reduces = true;
     sum.begin = [this](const Run& run, char*) {
       affine_ = MakeAffine(run);
@@ -66,7 +66,7 @@ class BatchNormLayer final : public Layer {
       });
     };
     sum.end = [this](const Run& run) { UseSums(run); };
-    RowStage apply{rows_};
+    RowStage apply{rows_, (2 + static_cast<int64_t>(inputs.size())) * channels_};
     apply.work = [this](const Run& run, int64_t first, int64_t last, int) {
       const int64_t start = first * channels_;
       const T* const dy = run.GradientAt<const T>(output);

@@ -33,7 +33,7 @@ class PointwiseConv final : public Layer {
         to_added_input_gradient_(added_input_gradient_.Preparation()) {}
 
   std::vector<RowStage> ForwardStages() override {
-    RowStage stage{rows_, block_};
+    RowStage stage{rows_, channels_ + filters_, block_};
     stage.scratch_bytes = Room(to_forward_.Bytes()) + threads_ * Room(forward_.ScratchBytes());
     stage.begin = [this](const Run& run, char* scratch) {
       scratch_ = scratch;
@@ -48,7 +48,7 @@ class PointwiseConv final : public Layer {
   }
 
   std::vector<RowStage> BackwardStages() override {
-    RowStage stage{rows_, block_};
+    RowStage stage{rows_, 2 * channels_ + filters_, block_};
     stage.scratch_bytes = WeightRoom() + threads_ * ThreadRoom();
     stage.begin = [this](const Run& run, char* scratch) {
       scratch_ = scratch;
@@ -119,7 +119,7 @@ std::unique_ptr<Layer> MakePointwiseTraining(int input, int output, const Value&
     return nullptr;
   }
   const int64_t rows = batch * in.shape.Pixels();
-  const int64_t block = ChooseBlock(rows, channels + filters);
+  const int64_t block = ChooseBlock(rows, 2 * (channels + filters));
   if (block == 0) { return nullptr; }
   return std::make_unique<PointwiseConv>(input, output, rows, block, channels, filters, arrays.weight);
 }

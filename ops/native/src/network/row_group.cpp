@@ -8,20 +8,23 @@
 namespace insightface {
 namespace {
 
+// What a thread's second level cache has room for.
+constexpr int64_t kCachedNumbers = 192 * 1024;
+
 // The rows of a block where no stage minds.
-int64_t AnyBlock(int64_t rows) {
-  constexpr int64_t kMost = 256;
+int64_t AnyBlock(int64_t rows, int64_t width) {
+  constexpr int64_t kLeast = 64, kMost = 256;
   const int64_t threads = omp_get_max_threads();
-  return std::min(kMost, (rows + threads - 1) / threads);
+  return std::min(std::clamp(kCachedNumbers / width, kLeast, kMost), (rows + threads - 1) / threads);
 }
 
 }  // namespace
 
 int64_t ChooseBlock(int64_t rows, int64_t width) {
-  constexpr int64_t kNumbers = 48 * 1024, kLeast = 49, kMost = 512;
+  constexpr int64_t kLeast = 49, kMost = 512;
   constexpr double kLeastBusy = 0.8;
   const int64_t threads = omp_get_max_threads();
-  const int64_t wanted = std::clamp(kNumbers / width, kLeast, kMost);
+  const int64_t wanted = std::clamp(kCachedNumbers / width, kLeast, kMost);
   int64_t best = 0;
   for (int64_t block = kLeast; block <= std::min(kMost, rows); ++block) {
     if (rows % block != 0) { continue; }
@@ -46,14 +49,15 @@ void RowGroup::Add(const RowStage& stage) { stages_.push_back(stage); }
 
 void RowGroup::Run(const insightface::Run& run) const {
   char* scratch = run.scratch;
-  int64_t block = 0;
+  int64_t block = 0, width = 0;
   for (const RowStage& stage : stages_) {
     block = std::max(block, stage.block);
+    width += stage.width;
     if (stage.begin) { stage.begin(run, scratch); }
     scratch += Room(stage.scratch_bytes);
   }
   const int64_t rows = stages_.front().rows;
-  if (block == 0) { block = AnyBlock(rows); }
+  if (block == 0) { block = AnyBlock(rows, width); }
   ParallelRows((rows + block - 1) / block, [&](int64_t begin, int64_t end, int thread) {
     for (int64_t i = begin; i < end; ++i) {
       for (const RowStage& stage : stages_) { stage.work(run, i * block, std::min(rows, (i + 1) * block), thread); }
