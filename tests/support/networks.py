@@ -64,6 +64,20 @@ def mobile() -> NetworkGraph:
     return _finish(graph, x)
 
 
+def pointwise() -> NetworkGraph:
+    """1x1 convolutions between BatchNorms, a shortcut, and a value that two of them read."""
+    graph, x = _start(14)
+
+    def block(x: str, name: str, filters: int) -> str:
+        return graph.batch_norm(graph.conv(x, name, filters, 1), f"{name}_bn", 1e-3)
+
+    x = block(x, "stem", 24)
+    y = block(graph.prelu(block(x, "wide", 40), "wide_slope"), "narrow", 24)
+    x = graph.prelu(graph.add(x, y, "shortcut"), "shortcut_slope")
+    x = graph.add(block(x, "left", 17), block(x, "right", 17), "both")
+    return _finish(graph, x)
+
+
 def dense() -> NetworkGraph:
     """Sums of two values that others read too, and a fully connected layer on a map."""
     graph, x = _start(6)
@@ -97,7 +111,10 @@ def shared() -> NetworkGraph:
     return graph
 
 
-SMALL = {"plain": plain, "residual": residual, "mobile": mobile, "dense": dense, "wide": wide, "shared": shared}
+SMALL = {
+    "plain": plain, "residual": residual, "mobile": mobile, "pointwise": pointwise, "dense": dense, "wide": wide,
+    "shared": shared,
+}  # fmt: skip
 
 
 def branching() -> NetworkGraph:

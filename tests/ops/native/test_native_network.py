@@ -123,9 +123,10 @@ def test_whole_networks_are_as_exact_as_node_by_node(network: dict, random_array
     assert ours.mean() < 2 * theirs.mean() + 2e-6
 
 
+@pytest.mark.parametrize("name", ["residual", "mobile", "pointwise"])
 @pytest.mark.parametrize("bfloat16", [False, True])
-def test_runs_repeat_bit_for_bit(bfloat16: bool) -> None:
-    graph = networks.SMALL["residual"]()
+def test_runs_repeat_bit_for_bit(name: str, bfloat16: bool) -> None:
+    graph = networks.SMALL[name]()
     arrays = initial_arrays(graph, 1)
     first, *others = (run(graph, arrays, 6, bfloat16=bfloat16) for _ in range(6))
     for other in others:
