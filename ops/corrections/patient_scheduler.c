@@ -16,9 +16,9 @@
 bool query(const void* policy, const void* stream, const void* status) __asm__(QUERY);
 
 /* About a tenth of a millisecond of asking, then naps, each of them longer than the one before: after a time t they
-   last the square root of 40 microseconds times t. Falling asleep and waking up cost the cores about 40 microseconds,
-   so that this makes the least of what is lost to naps and of the end being noticed late: one percent of 250 ms each. */
-enum { PATIENCE = 300, FIRST_NAP_NANOSECONDS = 50000, LONGER_BY_NANOSECONDS = 20000, LONGEST_NAPS = 1000 };
+   last the square root of 20 microseconds times t. Falling asleep and waking up cost the cores about 40 microseconds:
+   in 250 ms they are a third as many as naps of 50 microseconds were, and the end is noticed a millisecond late. */
+enum { PATIENCE = 300, FIRST_NAP_NANOSECONDS = 50000, LONGER_BY_NANOSECONDS = 10000, LONGEST_NAPS = 2000 };
 
 static long naps;
 

@@ -216,9 +216,30 @@ class InferenceKernel final : public user_op::OpKernel {
   void Compute(user_op::KernelComputeContext* context) const override {
     const KernelScope scope(Kernel::kNetworkInference);
     Guard(context, [&] {
-      const int64_t batch = context->Tensor4ArgNameAndIndex("images", 0)->shape_view().At(0);
-      FindNetwork(context, batch, false)->Forward(Collect(context));
+      const user_op::Tensor* const images = context->Tensor4ArgNameAndIndex("images", 0);
+      const int64_t batch = images->shape_view().At(0), portion = PortionOf(context, batch);
+      const auto network = FindNetwork(context, portion, false);
+      const int64_t image_bytes = images->shape_view().Count(1) * GetSizeOfDataType(images->data_type());
+      NetworkMemory memory = Collect(context);
+      for (int64_t first = 0; first < batch; first += portion) {
+        network->Forward(memory);
+        memory.images = static_cast<const char*>(memory.images) + portion * image_bytes;
+        memory.embeddings += portion * network->EmbeddingSize();
+      }
     });
+  }
+
+  // How many images a network takes at a time: a small one so few that their maps stay in the caches. A large one would
+  // read its weights anew for every portion.
+  static int64_t PortionOf(user_op::KernelComputeContext* context, int64_t batch) {
+    constexpr int64_t kSmall = 4 * 1024 * 1024, kLeast = 4, kMost = 8;
+    int64_t numbers = 0;
+    for (int32_t i = 0; i < context->input_size("parameters"); ++i) {
+      numbers += context->Tensor4ArgNameAndIndex("parameters", i)->shape_view().elem_cnt();
+    }
+    int64_t portion = numbers <= kSmall ? kMost : batch;
+    while (portion >= kLeast && batch % portion != 0) { --portion; }
+    return portion >= kLeast ? portion : batch;
   }
 };
 

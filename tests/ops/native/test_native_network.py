@@ -123,6 +123,16 @@ def test_whole_networks_are_as_exact_as_node_by_node(network: dict, random_array
     assert ours.mean() < 2 * theirs.mean() + 2e-6
 
 
+@pytest.mark.parametrize("batch", [6, 11, 16, 21])
+def test_a_batch_in_portions_gives_each_image_its_embedding(batch: int) -> None:
+    backbone = Backbone(networks.SMALL["pointwise"](), initial_arrays(networks.SMALL["pointwise"](), 1)).eval()
+    images = flow.tensor(np.random.default_rng(3).integers(0, 256, (batch, 3, 14, 14)).astype(np.uint8))
+    with flow.no_grad():
+        together = backbone(images).numpy()
+        alone = np.concatenate([backbone(images[i : i + 1]).numpy() for i in range(batch)])
+    np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["residual", "mobile", "pointwise"])
 @pytest.mark.parametrize("bfloat16", [False, True])
 def test_runs_repeat_bit_for_bit(name: str, bfloat16: bool) -> None:
