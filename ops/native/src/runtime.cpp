@@ -53,7 +53,7 @@ int ReadThreadCount() {
   return wanted > 0 ? static_cast<int>(std::min(wanted, 1024L)) : omp_get_num_procs();
 }
 
-INSIGHTFACE_VECTORISED void AddRange(float* sum, const float* addend, int64_t count) {
+INSIGHTFACE_VECTORISED void AddRangeClone(float* sum, const float* addend, int64_t count) {
 #pragma omp simd
   for (int64_t i = 0; i < count; ++i) { sum[i] += addend[i]; }
 }
@@ -79,11 +79,13 @@ void PrepareThread() {
   if (omp_get_max_threads() != ThreadCount()) { omp_set_num_threads(ThreadCount()); }
 }
 
+void AddRange(float* sum, const float* addend, int64_t count) { AddRangeClone(sum, addend, count); }
+
 void AddInto(float* sum, const float* addend, int64_t count) {
   constexpr int64_t kBlock = 16384;
 #pragma omp parallel for schedule(static)
   for (int64_t start = 0; start < count; start += kBlock) {
-    AddRange(sum + start, addend + start, std::min(kBlock, count - start));
+    AddRangeClone(sum + start, addend + start, std::min(kBlock, count - start));
   }
 }
 

@@ -59,7 +59,8 @@ void PrepareThread();
 // The team size of this process: the first number in OMP_NUM_THREADS, else the processors it may run on.
 int ThreadCount();
 
-// Adds `count` values of `addend` to `sum`.
+// Adds `count` values of `addend` to `sum`; the second on the calling thread alone.
 void AddInto(float* sum, const float* addend, int64_t count);
+void AddRange(float* sum, const float* addend, int64_t count);
 
 }  // namespace insightface

@@ -5,12 +5,6 @@
 namespace insightface {
 namespace {
 
-template<typename T>
-inline __attribute__((always_inline)) void AddRangeOf(T* sum, const T* addend, int64_t count) {
-#pragma omp simd
-  for (int64_t i = 0; i < count; ++i) { Store(Load(sum[i]) + Load(addend[i]), sum + i); }
-}
-
 template<typename From, typename To>
 inline __attribute__((always_inline)) void ConvertRangeOf(const From* from, To* to, int64_t count) {
 #pragma omp simd
@@ -18,11 +12,9 @@ inline __attribute__((always_inline)) void ConvertRangeOf(const From* from, To* 
 }
 
 // Compiled per instruction set only where other files cannot see them: their calls would not find the right one.
-INSIGHTFACE_VECTORISED void AddRangeClone(float* sum, const float* addend, int64_t count) {
-  AddRangeOf(sum, addend, count);
-}
 INSIGHTFACE_VECTORISED void AddRangeClone(BFloat16* sum, const BFloat16* addend, int64_t count) {
-  AddRangeOf(sum, addend, count);
+#pragma omp simd
+  for (int64_t i = 0; i < count; ++i) { Store(Load(sum[i]) + Load(addend[i]), sum + i); }
 }
 INSIGHTFACE_VECTORISED void ConvertRange(const float* from, BFloat16* to, int64_t count) {
   ConvertRangeOf(from, to, count);
@@ -40,7 +32,6 @@ void ConvertInParallel(const From* from, To* to, int64_t count) {
 
 }  // namespace
 
-void AddRange(float* sum, const float* addend, int64_t count) { AddRangeClone(sum, addend, count); }
 void AddRange(BFloat16* sum, const BFloat16* addend, int64_t count) { AddRangeClone(sum, addend, count); }
 
 void AddInto(BFloat16* sum, const BFloat16* addend, int64_t count) {

@@ -42,8 +42,7 @@ void Convert(const BFloat16* from, float* to, int64_t count);
 void Convert(const float* from, float* to, int64_t count);
 void Convert(const BFloat16* from, BFloat16* to, int64_t count);
 
-// The calling thread's share of the above, numbers of one kind.
-void AddRange(float* sum, const float* addend, int64_t count);
+// The same on the calling thread alone.
 void AddRange(BFloat16* sum, const BFloat16* addend, int64_t count);
 
 // Gives input number `input` of `layer` the numbers from `begin` to `end` of the output's gradient `dy`, as its use

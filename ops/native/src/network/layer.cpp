@@ -5,19 +5,28 @@
 #include "network/row_group.h"
 
 namespace insightface {
+namespace {
+
+RowGroup GroupOf(const RowStage& stage) {
+  RowGroup group;
+  group.Add(stage);
+  return group;
+}
+
+}  // namespace
 
 void Layer::Forward(const Run& run) {
-  for (const RowGroup& group : FormGroups(ForwardStages())) { group.Run(run); }
+  for (const RowStage& stage : ForwardStages()) { GroupOf(stage).Run(run); }
 }
 
 void Layer::Backward(const Run& run) {
-  for (const RowGroup& group : FormGroups(BackwardStages())) { group.Run(run); }
+  for (const RowStage& stage : BackwardStages()) { GroupOf(stage).Run(run); }
 }
 
 int64_t Layer::ScratchBytes() {
   int64_t bytes = 0;
   for (const auto& stages : {ForwardStages(), BackwardStages()}) {
-    for (const RowGroup& group : FormGroups(stages)) { bytes = std::max(bytes, group.ScratchBytes()); }
+    for (const RowStage& stage : stages) { bytes = std::max(bytes, GroupOf(stage).ScratchBytes()); }
   }
   return bytes;
 }

@@ -74,13 +74,4 @@ int64_t RowGroup::ScratchBytes() const {
   return bytes;
 }
 
-std::vector<RowGroup> FormGroups(const std::vector<RowStage>& stages) {
-  std::vector<RowGroup> groups;
-  for (const RowStage& stage : stages) {
-    if (groups.empty() || !groups.back().Takes(stage)) { groups.emplace_back(); }
-    groups.back().Add(stage);
-  }
-  return groups;
-}
-
 }  // namespace insightface

@@ -16,7 +16,7 @@ int64_t ChooseBlock(int64_t rows, int64_t width);
 
 class RowGroup {
  public:
-  // Whether the stage may join: it has as many rows, and nothing before it waits for the last one.
+  // Whether the stage may join: it has as many rows, can take as many at a time, and waits for no last row.
   bool Takes(const RowStage& stage) const;
   void Add(const RowStage& stage);
   void Run(const insightface::Run& run) const;
@@ -25,8 +25,5 @@ class RowGroup {
  private:
   std::vector<RowStage> stages_;
 };
-
-// Puts stages into as few groups as possible.
-std::vector<RowGroup> FormGroups(const std::vector<RowStage>& stages);
 
 }  // namespace insightface
