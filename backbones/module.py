@@ -54,6 +54,7 @@ class Backbone(flow.nn.Module):
         """
         super().__init__()
         self.network = network
+        self._channels = next(network.shapes[node.name][0] for node in network.nodes if node.op == "input")
         self._releases = _find_releases(network)
         self.masks = find_masks(network)
         for name, spec in network.parameters().items():
@@ -85,7 +86,9 @@ class Backbone(flow.nn.Module):
         return mask_width(list(self.masks.values()))
 
     def forward(self, images: flow.Tensor, keep: flow.Tensor | None = None) -> flow.Tensor:
-        """Return embeddings [N, E] float32 of RGB ``images`` [N, 3, S, S], float32 or uint8, values 0..255.
+        """Return embeddings [N, E] float32 of RGB ``images``, float32 or uint8, values 0..255.
+
+        They are [N, 3, S, S], or [N, S, S, 3] as the loader hands them over.
 
         Local and global tensors, eager and inside nn.Graph. In training, ``keep`` [N, dropout_width] says with 1 and 0
         which values dropout keeps: the caller draws it, so that a resumed run or another number of ranks repeats it.
@@ -94,6 +97,8 @@ class Backbone(flow.nn.Module):
             raise ValueError("a network with dropout trains only with a keep mask")
         if self._compiled is not None and _is_on_cpu(images):
             return self._run_compiled(images, keep)
+        if images.shape[1] != self._channels:
+            images = images.permute(0, 3, 1, 2)
         images = images.to(self._dtype())
         values: dict[str, flow.Tensor] = {}
         if self.training:

@@ -17,7 +17,7 @@ from data.augmentations.jpeg import Compression
 from data.augmentations.low_resolution import LowResolution
 from data.augmentations.warp import Warp
 
-Change = Callable[[np.ndarray, Sequence[float]], np.ndarray]
+Change = Callable[[np.ndarray, Sequence[float], np.ndarray], np.ndarray]
 
 
 def unchanged(count: int) -> np.ndarray:
@@ -98,14 +98,19 @@ class Augmentation:
         return np.concatenate(draws, axis=1) if len(draws) > 1 else draws[0]
 
     def make_change(self) -> Change:
-        """Return the function that changes an image (uint8 [S, S, 3]) as one row of ``draw`` (as a list) says."""
-        families = self.families()
-        if len(families) == 1:
-            return families[0].apply
-        stops = np.cumsum([family.columns for family in families]).tolist()
-        steps = [(f.apply, slice(stop - f.columns, stop)) for f, stop in zip(families, stops, strict=True)]
+        """Return the function that changes an image (uint8 [S, S, 3]) as one row of ``draw`` (as a list) says.
 
-        def change(image: np.ndarray, draw: Sequence[float]) -> np.ndarray:
+        Its third argument is memory of the same shape that it may use: what comes back is that or the image itself or
+        new memory, whichever took least time.
+        """
+        first, *others = self.families()
+        if not others:
+            return first.apply
+        stops = np.cumsum([family.columns for family in (first, *others)]).tolist()
+        steps = [(f.apply, slice(stop - f.columns, stop)) for f, stop in zip(others, stops[1:], strict=True)]
+
+        def change(image: np.ndarray, draw: Sequence[float], place: np.ndarray) -> np.ndarray:
+            image = first.apply(image, draw[: first.columns], place)
             for apply, own in steps:
                 image = apply(image, draw[own])
             return image

@@ -8,7 +8,7 @@ import numpy as np
 
 from data.augment import Augmentation
 from data.source import ImageSource
-from data.worker import fill_batch, list_planes
+from data.worker import fill_batch, list_places
 from data.worker_team import WorkerTeam
 
 _BATCHES_AHEAD = 2  # per worker: one being decoded, one ready
@@ -23,14 +23,14 @@ class BatchReader:
 
     def __init__(self, source: ImageSource, augmentation: Augmentation, batch_size: int, num_workers: int) -> None:
         self._source = source
-        shape = (num_workers * _BATCHES_AHEAD + _BATCHES_LENT, batch_size, 3, source.image_size, source.image_size)
+        shape = (num_workers * _BATCHES_AHEAD + _BATCHES_LENT, batch_size, source.image_size, source.image_size, 3)
         self._team: WorkerTeam | None = None
         if num_workers > 0:
             self._team = WorkerTeam(source, augmentation, num_workers, shape)
             self._slots = self._team.slots
         else:
             self._slots = np.empty(shape, np.uint8)
-            self._planes = list_planes(self._slots)
+            self._places = list_places(self._slots)
             self._change = augmentation.make_change()
         self._asked = self._collected = 0
         self._own: deque[tuple[np.ndarray, np.ndarray]] = deque()
@@ -44,7 +44,7 @@ class BatchReader:
         """Ask for the images at ``locations`` with the augmentation's ``draws``, both as ``fill_batch`` takes them.
 
         Returns:
-            Where they will be when this batch has been collected, uint8 [B, 3, size, size].
+            Where they will be when this batch has been collected, uint8 [B, size, size, 3].
         """
         number = self._asked
         self._asked += 1
@@ -63,8 +63,8 @@ class BatchReader:
         number = self._collected
         self._collected += 1
         if self._team is None:
-            planes = self._planes[number % len(self._slots)]
-            fill_batch(self._source, *self._own.popleft(), self._change, planes)
+            places = self._places[number % len(self._slots)]
+            fill_batch(self._source, *self._own.popleft(), self._change, places)
         else:
             self._team.collect(number)
 

@@ -18,7 +18,7 @@ class Batch:
         step: number of the global batch, from 0.
         epoch: epoch of the global batch's first image.
         position: place of this part's first image in the sample stream.
-        images: uint8 [B, 3, size, size], RGB. The loader's own memory, which it fills anew in the next but one call of
+        images: uint8 [B, size, size, 3], RGB. The loader's own memory, which it fills anew in the next but one call of
             ``next``: until then the contents stay, afterwards only a copy has them.
         labels: int32 [B].
     """

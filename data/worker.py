@@ -18,13 +18,12 @@ import numpy as np
 
 from common.errors import UserError
 from data.augment import Change
-from data.image import copy_planes
 from data.source import ImageSource
 
-Planes = list[list[np.ndarray]]  # the three colour planes, uint8 [size, size], of each image of a batch
+Places = list[np.ndarray]  # where each image of a batch goes, uint8 [size, size, 3]
 
 
-def fill_batch(source: ImageSource, locations: np.ndarray, draws: np.ndarray, change: Change, planes: Planes) -> None:
+def fill_batch(source: ImageSource, locations: np.ndarray, draws: np.ndarray, change: Change, places: Places) -> None:
     """Read the images of one batch.
 
     Args:
@@ -32,18 +31,20 @@ def fill_batch(source: ImageSource, locations: np.ndarray, draws: np.ndarray, ch
         locations: int64 [B, K], the source's locations of the images.
         draws: float32 [B, columns], what ``change`` does to each; [B, 0] for images as they are.
         change: that of the ``Augmentation`` that drew them.
-        planes: where the B images go.
+        places: where the B images go.
 
     Raises:
         UserError: a record is bad.
     """
-    for image, draw, image_planes in zip(source.fetch(locations), draws.tolist(), planes, strict=True):
-        copy_planes(change(image, draw) if draw else image, image_planes)
+    for image, draw, place in zip(source.fetch(locations), draws.tolist(), places, strict=True):
+        changed = change(image, draw, place) if draw else image
+        if changed is not place:
+            place[...] = changed
 
 
-def list_planes(slots: np.ndarray) -> list[Planes]:
-    """Return the planes of every slot of [slots, B, 3, size, size], made once because making them takes time."""
-    return [[list(image) for image in batch] for batch in slots]
+def list_places(slots: np.ndarray) -> list[Places]:
+    """Return the images of every slot of [slots, B, size, size, 3], made once because making them takes time."""
+    return [list(batch) for batch in slots]
 
 
 def map_images(handle: int, shape: tuple[int, ...]) -> np.ndarray:
@@ -70,7 +71,7 @@ def serve(connection_handle: int, memory_handle: int) -> None:
 
     Args:
         connection_handle: file descriptor of the connection. First come ``sys.path``, then (source, augmentation,
-            shape [slots, B, 3, size, size] of the shared memory), then requests, each answered by no bytes at all or a
+            shape [slots, B, size, size, 3] of the shared memory), then requests, each answered by no bytes at all or a
             pickled (message of a user error or None, traceback of another error or None).
         memory_handle: file descriptor of the shared memory.
     """
@@ -81,7 +82,7 @@ def serve(connection_handle: int, memory_handle: int) -> None:
         sys.path[:] = connection.recv()
         source, augmentation, shape = connection.recv()
         change = augmentation.make_change()
-        slots = list_planes(map_images(memory_handle, shape))
+        slots = list_places(map_images(memory_handle, shape))
         while True:
             slot, locations, draws = unpack_request(connection.recv_bytes(), shape[1])
             failure = b""

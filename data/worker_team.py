@@ -37,7 +37,7 @@ class WorkerTeam:
         source: where the images come from; each worker gets a pickled copy.
         augmentation: what is done to them.
         num_workers: number of processes.
-        shape: [slots, B, 3, size, size] of the memory; batch n goes to slot n modulo ``slots``.
+        shape: [slots, B, size, size, 3] of the memory; batch n goes to slot n modulo ``slots``.
 
     Attributes:
         slots: the shared memory, uint8.

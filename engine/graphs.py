@@ -37,7 +37,7 @@ class TrainGraph(Graph):
         as in ``new_state``.
 
         Args:
-            images: uint8 [B, 3, S, S], split(0).
+            images: uint8 [B, S, S, 3], split(0).
             keep: uint8 [B, D], split(0): which inputs of the dropout layer stay (D may be 0).
             signals: float32 [ranks, 2], split(0): 1 where a rank was asked to stop, and by what the loss is multiplied
                 before it is differentiated, of all ranks the same.
@@ -70,7 +70,7 @@ class TrainGraph(Graph):
 
 
 class EmbedGraph(flow.nn.Graph):
-    """Images [B, 3, S, S] uint8 split(0) to embeddings [B, E] float32 broadcast, in inference mode."""
+    """Images uint8 split(0), as the backbone takes them, to embeddings [B, E] float32 broadcast, in inference mode."""
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""This project's loader: shuffled, mirrored batches of uint8 [B, 3, 112, 112]."""
+"""This project's loader: shuffled, mirrored batches of uint8 [B, 112, 112, 3]."""
 
 from __future__ import annotations
 

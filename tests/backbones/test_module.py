@@ -71,6 +71,15 @@ def test_bytes_and_floats_give_the_same_embedding(backbone, images):
     np.testing.assert_array_equal(backbone(images).numpy(), backbone(images.to(flow.float32)).numpy())
 
 
+@pytest.mark.parametrize("native", [True, False])
+def test_images_with_channels_last_give_the_same_embedding(native, images, random_arrays):
+    graph = tiny_graph()
+    backbone = Backbone(graph, random_arrays(graph, 0), native=native).eval()
+    channels_last = flow.tensor(np.ascontiguousarray(images.numpy().transpose(0, 2, 3, 1)))
+    np.testing.assert_array_equal(backbone(channels_last).numpy(), backbone(images).numpy())
+    np.testing.assert_array_equal(Inference(backbone)(channels_last).numpy(), backbone(images).numpy())
+
+
 @pytest.mark.parametrize("kind", ACTIVATION_TYPES)
 def test_every_activation_runs(kind, images):
     graph = tiny_graph(act=kind)

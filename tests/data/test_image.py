@@ -5,7 +5,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from data.image import DecodeError, copy_planes, decode_image, encode_jpeg, image_shape
+from data.image import DecodeError, decode_image, encode_jpeg, image_shape
 
 
 def smooth_picture(height: int, width: int) -> np.ndarray:
@@ -99,17 +99,3 @@ def test_another_size_is_named() -> None:
         decode_image(encode_jpeg(smooth_picture(112, 96)))
     with pytest.raises(DecodeError, match="expected 112x112"):
         decode_image(encode_jpeg(smooth_picture(224, 112)), resize=True)
-
-
-def test_planes_are_filled_in_place() -> None:
-    image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
-    batch = np.zeros((2, 3, 16, 16), np.uint8)
-    copy_planes(image, list(batch[1]))
-    np.testing.assert_array_equal(batch[1], image.transpose(2, 0, 1))
-    assert not batch[0].any()
-
-
-@pytest.mark.parametrize("image", [np.zeros((15, 16, 3), np.uint8), np.zeros((16, 16, 3), np.float32)])
-def test_images_that_do_not_fit_the_planes_are_refused(image: np.ndarray) -> None:
-    with pytest.raises(ValueError, match=r"expected uint8 of shape \(16, 16, 3\)"):
-        copy_planes(image, list(np.zeros((3, 16, 16), np.uint8)))

@@ -142,8 +142,8 @@ NetworkMemory Collect(user_op::KernelComputeContext* context) {
   NetworkMemory memory;
   const auto read = [&](const char* name, int32_t i) { return context->Tensor4ArgNameAndIndex(name, i); };
   if (context->has_input("images", 0)) {
-    memory.images = read("images", 0)->dptr();
-    memory.images_are_bytes = read("images", 0)->data_type() == DataType::kUInt8;
+    const user_op::Tensor* const images = read("images", 0);
+    memory.images = {images->dptr(), images->data_type() == DataType::kUInt8, images->shape_view().At(1)};
   }
   if (context->has_input("keep", 0)) {
     memory.keep = read("keep", 0)->dptr<uint8_t>();
@@ -223,7 +223,7 @@ class InferenceKernel final : public user_op::OpKernel {
       NetworkMemory memory = Collect(context);
       for (int64_t first = 0; first < batch; first += portion) {
         network->Forward(memory);
-        memory.images = static_cast<const char*>(memory.images) + portion * image_bytes;
+        memory.images.data = static_cast<const char*>(memory.images.data) + portion * image_bytes;
         memory.embeddings += portion * network->EmbeddingSize();
       }
     });

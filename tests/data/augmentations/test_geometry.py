@@ -49,6 +49,15 @@ def test_mirror_comes_first() -> None:
     )
 
 
+@pytest.mark.parametrize("draw", [(1, 0, 0, 1), (0, 3, 1, 1.05), (1, 3, 1, 1.05)])
+def test_the_result_goes_where_it_is_wanted(draw: tuple[float, ...]) -> None:
+    image, place = random_image(), np.zeros((16, 16, 3), np.uint8)
+    before = image.copy()
+    assert Geometry.apply(image, draw, place) is place
+    np.testing.assert_array_equal(place, Geometry.apply(before, draw))
+    np.testing.assert_array_equal(image, before)
+
+
 @pytest.mark.parametrize("zoom", [0.9, 1.1])
 def test_zoom_keeps_the_centre(zoom: float) -> None:
     ramp = np.broadcast_to(np.arange(17, dtype=np.uint8)[None, :, None] * 10, (17, 17, 3))

@@ -177,3 +177,14 @@ def test_float_images_give_what_bytes_give() -> None:
     backbone = Backbone(graph, initial_arrays(graph, 1)).eval()
     images = networks.images(graph, 3)
     np.testing.assert_array_equal(backbone(images).numpy(), backbone(images.to(flow.float32)).numpy())
+
+
+@pytest.mark.parametrize("dtype", [flow.uint8, flow.float32])
+def test_images_with_channels_last_give_what_others_give(dtype: flow.dtype) -> None:
+    graph = networks.SMALL["plain"]()
+    backbone = Backbone(graph, initial_arrays(graph, 1)).train()
+    images = networks.images(graph, 8).to(dtype)
+    channels_last = flow.tensor(np.ascontiguousarray(images.numpy().transpose(0, 2, 3, 1)))
+    np.testing.assert_array_equal(backbone(channels_last).numpy(), backbone(images).numpy())
+    backbone.eval()  # 8 images in portions
+    np.testing.assert_array_equal(backbone(channels_last).numpy(), backbone(images).numpy())

@@ -17,6 +17,13 @@ struct Value {
   NumberType type;
 };
 
+// What comes in: [batch, channels, height, width], or [batch, height, width, channels]; bytes or float32.
+struct Images {
+  const void* data = nullptr;
+  bool are_bytes = false;
+  int64_t outer_axis = 0;  // extent of the axis after the batch: the number of channels, unless they come last
+};
+
 // The memory of one execution.
 struct Run {
   int64_t batch;
@@ -30,8 +37,7 @@ struct Run {
   float* const* moving;
   float* const* parameter_gradients;
   // Outside memory.
-  const void* images;  // [batch, channels, height, width]
-  bool images_are_bytes;
+  Images images;
   const uint8_t* keep;  // [batch, keep_width], which values dropout keeps
   int64_t keep_width;
   float* embeddings;  // [batch, size]

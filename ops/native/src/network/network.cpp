@@ -162,7 +162,6 @@ Run Network::MakeRun(const NetworkMemory& memory) {
           memory.moving.data(),
           memory.parameter_gradients.data(),
           memory.images,
-          memory.images_are_bytes,
           memory.keep,
           memory.keep_width,
           memory.embeddings,

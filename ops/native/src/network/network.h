@@ -15,8 +15,7 @@ namespace insightface {
 
 // The caller's memory. Arrays come in the order of the description.
 struct NetworkMemory {
-  const void* images = nullptr;  // [batch, channels, height, width]
-  bool images_are_bytes = false;
+  Images images;
   const uint8_t* keep = nullptr;  // [batch, keep_width]; null for a network without dropout
   int64_t keep_width = 0;
   std::vector<const float*> parameters;

@@ -23,18 +23,27 @@ class ImageLayer final : public Layer {
 
   void Forward(const Run& run) override {
     T* const y = run.ValueAt<T>(output);
-    if (run.images_are_bytes) {
-      Transpose(static_cast<const uint8_t*>(run.images), y);
+    const bool channels_last = run.images.outer_axis != shape_.channels;
+    if (run.images.are_bytes) {
+      Read(static_cast<const uint8_t*>(run.images.data), channels_last, y);
     } else {
-      Transpose(static_cast<const float*>(run.images), y);
+      Read(static_cast<const float*>(run.images.data), channels_last, y);
     }
   }
   void Backward(const Run&) override {}
 
  private:
   template<typename From>
-  void Transpose(const From* images, T* y) const {
+  void Read(const From* images, bool channels_last, T* y) const {
     const int64_t pixels = shape_.Pixels(), channels = shape_.channels;
+    if (channels_last) {
+      ParallelRows(batch_ * pixels, [&](int64_t begin, int64_t end, int) {
+        for (int64_t i = begin * channels; i < end * channels; ++i) {
+          Store((static_cast<float>(images[i]) - mean_) * scale_, y + i);
+        }
+      });
+      return;
+    }
     ParallelRows(batch_ * pixels, [&](int64_t begin, int64_t end, int) {
       for (int64_t row = begin; row < end; ++row) {
         const From* const pixel = images + row / pixels * channels * pixels + row % pixels;

@@ -9,7 +9,7 @@
 
 namespace insightface {
 
-// (image - mean) * scale from [batch, channels, height, width], bytes or float32, to a value.
+// (image - mean) * scale, to a value.
 std::unique_ptr<Layer> MakeImageLayer(int output, const Value& out, int64_t batch, float mean, float scale);
 
 // The last value, which has one pixel, as float32 embeddings.
