@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT))
 
 from common.errors import UserError, run_command
 from engine.snapshot import find_newest
-from tools.demo import FACES, RUN, run
+from tools.demo import FACES, RECIPE, RUN, run
 
 STEPS = 10
 CONVERT = "tools/model_convert"
@@ -37,7 +37,7 @@ def convert(snapshot: Path, folder: Path, steps: int) -> None:
         "0", "--of_model_dir", str(back), "--dataset", "orl", *check)  # fmt: skip
     run(
         f"fine-tune for {steps} steps, now on one rank", "insightface_train.py", "--dataset", "orl", "--network", "y1",
-        "--loss", "arcface", "--loss_m2", "0.3", "--lr", "0.005", "--train_iter", str(steps), "--device", "cpu",
+        "--loss", "arcface", *RECIPE, "--lr", "0.005", "--train_iter", str(steps), "--device", "cpu",
         "--device_num_per_node", "1", "--model_load_dir", str(back), "--models_root", str(tuned),
         "--validation_interval", str(steps), "--log_dir", str(folder / "log"),
     )  # fmt: skip
