@@ -88,7 +88,7 @@ class Backbone(flow.nn.Module):
     def forward(self, images: flow.Tensor, keep: flow.Tensor | None = None) -> flow.Tensor:
         """Return embeddings [N, E] float32 of RGB ``images``, float32 or uint8, values 0..255.
 
-        They are [N, 3, S, S], or [N, S, S, 3] as the loader hands them over.
+        Images are [N, 3, S, S], or [N, S, S, 3] as the loader hands them over.
 
         Local and global tensors, eager and inside nn.Graph. In training, ``keep`` [N, dropout_width] says with 1 and 0
         which values dropout keeps: the caller draws it, so that a resumed run or another number of ranks repeats it.

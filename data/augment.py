@@ -103,14 +103,14 @@ class Augmentation:
         Its third argument is memory of the same shape that it may use: what comes back is that or the image itself or
         new memory, whichever took least time.
         """
-        first, *others = self.families()
+        _, *others = families = self.families()
         if not others:
-            return first.apply
-        stops = np.cumsum([family.columns for family in (first, *others)]).tolist()
+            return Geometry.apply
+        stops = np.cumsum([family.columns for family in families]).tolist()
         steps = [(f.apply, slice(stop - f.columns, stop)) for f, stop in zip(others, stops[1:], strict=True)]
 
         def change(image: np.ndarray, draw: Sequence[float], place: np.ndarray) -> np.ndarray:
-            image = first.apply(image, draw[: first.columns], place)
+            image = Geometry.apply(image, draw[: Geometry.columns], place)
             for apply, own in steps:
                 image = apply(image, draw[own])
             return image
