@@ -32,7 +32,7 @@ ONNX = Path("demo/y1.onnx")
 LOGS = Path("demo/log")
 RANKS = 2
 STEPS = 150
-# 300 photographs are soon known by heart: strong changes make more of them, and a small scale keeps the loss from zero.
+# 300 photographs are soon known by heart: strong changes make more of them. What was tried: docs/data.md.
 RECIPE = (
     "--loss_s", "12", "--data_shift", "10", "--data_zoom", "0.15", "--data_rotation", "15", "--data_stretch", "0.15",
     "--data_contrast", "0.2", "--data_brightness", "0.15", "--low_res_augmentation_prob", "0.3",
