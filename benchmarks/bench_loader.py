@@ -2,8 +2,8 @@
 
 Our loader, OneFlow's reader and MXNet's read the same 112x112 JPEGs, shuffled and mirrored, each in a process of its
 own that may use as many cores as the table says. They take turns, and every ratio is between turns of one round, in
-images per second of processor time. The decoder is OpenCV's, called in a loop on JPEGs that are in memory already: what
-a loader that cost nothing would reach.
+images per second of processor time. The decoder is the loader's, simplejpeg, called in a loop on JPEGs that are in
+memory already: what a loader that cost nothing would reach.
 """
 
 from __future__ import annotations

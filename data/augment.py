@@ -17,7 +17,7 @@ from data.augmentations.jpeg import Compression
 from data.augmentations.low_resolution import LowResolution
 from data.augmentations.warp import Warp
 
-Change = Callable[[np.ndarray, Sequence[float], np.ndarray], np.ndarray]
+Change = Callable[[np.ndarray, Sequence[float]], np.ndarray]
 
 
 def unchanged(count: int) -> np.ndarray:
@@ -100,17 +100,15 @@ class Augmentation:
     def make_change(self) -> Change:
         """Return the function that changes an image (uint8 [S, S, 3]) as one row of ``draw`` (as a list) says.
 
-        Its third argument is memory of the same shape that it may use: what comes back is that or the image itself or
-        new memory, whichever took least time.
+        What comes back is the image itself, changed where it lies, or new memory.
         """
-        _, *others = families = self.families()
-        if not others:
+        families = self.families()
+        if len(families) == 1:
             return Geometry.apply
         stops = np.cumsum([family.columns for family in families]).tolist()
-        steps = [(f.apply, slice(stop - f.columns, stop)) for f, stop in zip(others, stops[1:], strict=True)]
+        steps = [(f.apply, slice(stop - f.columns, stop)) for f, stop in zip(families, stops, strict=True)]
 
-        def change(image: np.ndarray, draw: Sequence[float], place: np.ndarray) -> np.ndarray:
-            image = Geometry.apply(image, draw[: Geometry.columns], place)
+        def change(image: np.ndarray, draw: Sequence[float]) -> np.ndarray:
             for apply, own in steps:
                 image = apply(image, draw[own])
             return image

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,9 +55,9 @@ class FilteredSource:
         """Return what ``fetch`` needs to find the images ``indices``, int64 [B, K]."""
         return self._source.locate(self._indices()[indices].astype(np.int64))
 
-    def fetch(self, locations: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield uint8 [size, size, 3] RGB for each row of what ``locate`` returned."""
-        return self._source.fetch(locations)
+    def fetch(self, locations: np.ndarray, places: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return uint8 [size, size, 3] RGB for each row of what ``locate`` returned, in ``places`` or new memory."""
+        return self._source.fetch(locations, places)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the list of images, which may be large and which ``fetch`` does not need."""

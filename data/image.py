@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
+import simplejpeg
 
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+# MXNet does not turn images as their Exif header says.
+_RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 
 
 class DecodeError(ValueError):
-    """The bytes are no image, or an image of another size than the caller can use."""
+    """The bytes are no image, or an image of another size than the caller can use.
+
+    Attributes:
+        index: which of several images it was.
+    """
+
+    index = 0
 
 
 def decode_image(encoded: bytes, size: int = 112, resize: bool = False) -> np.ndarray:
@@ -36,6 +47,41 @@ def decode_image(encoded: bytes, size: int = 112, resize: bool = False) -> np.nd
     return image
 
 
+def decode_images(encoded: Sequence[bytes], size: int, places: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return what ``decode_image`` makes of many images, in less time.
+
+    Sound JPEGs, which training sets consist of, are decoded by simplejpeg, faster than by OpenCV and straight to where
+    they are wanted; the pixels are the same. OpenCV gets the rest.
+
+    Args:
+        encoded: the files' bytes.
+        size: height and width wanted, in pixels.
+        places: uint8 [size, size, 3] each, memory for the images.
+
+    Returns:
+        uint8 arrays [size, size, 3], RGB, each its place or new memory.
+
+    Raises:
+        DecodeError: as from ``decode_image``.
+    """
+    images: list[np.ndarray] = []
+    shape, decode_jpeg = (size, size, 3), simplejpeg.decode_jpeg
+    for data, place in zip(encoded, places, strict=True):
+        if data.startswith(_JPEG_START):
+            try:
+                if decode_jpeg(data, buffer=place).shape == shape:
+                    images.append(place)
+                    continue
+            except ValueError:
+                pass
+        try:
+            images.append(decode_image(data, size))
+        except DecodeError as error:
+            error.index = len(images)
+            raise
+    return images
+
+
 def image_shape(encoded: bytes) -> tuple[int, int]:
     """Return (height, width) of an encoded image.
 
@@ -57,10 +103,10 @@ def _decode(encoded: bytes) -> np.ndarray:
     """Return uint8 [H, W, 3], RGB."""
     if not encoded:
         raise DecodeError("the image is empty (0 bytes)")
-    image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB)
+    image = cv2.imdecode(np.frombuffer(encoded, np.uint8), _RGB)
     if image is None and encoded.startswith(_JPEG_START):
         # Some sets hold JPEGs that are cut off. MXNet's older OpenCV takes them; the newer one wants them to end.
-        image = cv2.imdecode(np.frombuffer(encoded + _JPEG_END, np.uint8), cv2.IMREAD_COLOR_RGB)
+        image = cv2.imdecode(np.frombuffer(encoded + _JPEG_END, np.uint8), _RGB)
     if image is None:
         raise DecodeError(f"{len(encoded)} bytes that cannot be decoded as an image")
     return image

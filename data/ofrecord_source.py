@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from common.errors import UserError
-from data.image import DecodeError, decode_image
+from data.image import DecodeError, decode_images
 from data.ofrecord import find_parts
 from data.ofrecord_index import OFRecordIndex
-
-_MAX_OPEN_PARTS = 256
+from data.part_reader import PartReader
 
 
 class OFRecordSource:
@@ -42,7 +40,7 @@ class OFRecordSource:
         self._parts = find_parts(directory, part_num)
         self._index: OFRecordIndex | None = OFRecordIndex.open(self._parts)
         self._index.check_labels(num_classes)
-        self._handles: dict[int, int] = {}
+        self._reader = PartReader(self._parts)
 
     def __len__(self) -> int:
         return len(self._located())
@@ -55,54 +53,39 @@ class OFRecordSource:
         """Return int64 [B, 4]: part number, byte offsets of record and image, and the image's length in bytes."""
         return self._located().locate(indices)
 
-    def fetch(self, locations: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield uint8 [size, size, 3] RGB for each row of what ``locate`` returned.
+    def fetch(self, locations: np.ndarray, places: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return uint8 [size, size, 3] RGB for each row of what ``locate`` returned, in ``places`` or new memory.
 
-        All are read before the first is decoded: the disk gets the requests at once, and the processor does one thing
-        at a time, which is faster.
+        All are read before the first is decoded, because the processor is faster when it does one thing at a time.
 
         Raises:
             UserError: unreadable or undecodable image, or one of another size; names part and byte offset.
         """
         rows = locations.tolist()
-        for part, _, begin, length in rows:
-            os.posix_fadvise(self._handle(part), begin, length, os.POSIX_FADV_WILLNEED)
-        images = [os.pread(self._handle(part), length, begin) for part, _, begin, length in rows]
-        for row, encoded in zip(rows, images, strict=True):
-            try:
-                if len(encoded) < row[3]:
-                    raise DecodeError(f"the part ends after {len(encoded)} of {row[3]} bytes, which were there before")
-                image = decode_image(encoded, self.image_size)
-            except DecodeError as error:
-                raise UserError(f"{self._parts[row[0]]}: record at byte {row[1]}: {error}") from error
-            yield image
+        encoded = self._reader.read([(part, begin, length) for part, _, begin, length in rows])
+        for row, data in zip(rows, encoded, strict=True):
+            if len(data) < row[3]:
+                raise self._error(row, f"the part ends after {len(data)} of {row[3]} bytes, which were there before")
+        try:
+            return decode_images(encoded, self.image_size, places)
+        except DecodeError as error:
+            raise self._error(rows[error.index], str(error)) from error
 
     def read(self, index: int) -> tuple[np.ndarray, int]:
         """Return (uint8 [size, size, 3] RGB, label) of image ``index``."""
         indices = np.array([index])
-        return next(self.fetch(self.locate(indices))), int(self.labels(indices)[0])
-
-    def close(self) -> None:
-        """Close the part files; the next read opens them again."""
-        while self._handles:
-            os.close(self._handles.popitem()[1])
-
-    def __del__(self) -> None:
-        if hasattr(self, "_handles"):
-            self.close()
+        place = np.empty((self.image_size, self.image_size, 3), np.uint8)
+        return self.fetch(self.locate(indices), [place])[0], int(self.labels(indices)[0])
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the index, which may be large and which ``fetch`` does not need."""
-        return {**self.__dict__, "_index": None, "_handles": {}}
+        return {**self.__dict__, "_index": None}
+
+    def _error(self, location: Sequence[int], message: str) -> UserError:
+        """Return the error that names the record."""
+        return UserError(f"{self._parts[location[0]]}: record at byte {location[1]}: {message}")
 
     def _located(self) -> OFRecordIndex:
         if self._index is None:
             raise RuntimeError("this copy of the source was sent to a worker and has no index")
         return self._index
-
-    def _handle(self, part: int) -> int:
-        if part not in self._handles:
-            if len(self._handles) >= _MAX_OPEN_PARTS:
-                os.close(self._handles.pop(next(iter(self._handles))))
-            self._handles[part] = os.open(self._parts[part], os.O_RDONLY)
-        return self._handles[part]

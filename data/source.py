@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -35,8 +35,10 @@ class ImageSource(Protocol):
         """Return int64 [B, K]: all that ``fetch`` needs to find the images ``indices`` (int64 [B])."""
         ...
 
-    def fetch(self, locations: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield uint8 [image_size, image_size, 3], RGB, for each row of what ``locate`` returned.
+    def fetch(self, locations: np.ndarray, places: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return uint8 [image_size, image_size, 3], RGB, for each row of what ``locate`` returned.
+
+        Each is its place, memory of that shape, or new memory where that takes less time; the caller may change it.
 
         Raises:
             UserError: the record is bad; the message names the file and the byte offset.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -27,12 +27,14 @@ class SyntheticSource:
         """Return the image numbers as int64 [B, 1]."""
         return np.asarray(indices, np.int64)[:, None]
 
-    def fetch(self, locations: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield uint8 [size, size, 3] for the image numbers ``locations``, int64 [B, 1]."""
-        for index in locations[:, 0].tolist():
-            generator = np.random.Generator(np.random.Philox(key=[self.seed % (1 << 64), index]))
-            yield generator.integers(0, 256, (self.image_size, self.image_size, 3), np.uint8)
+    def fetch(self, locations: np.ndarray, places: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return uint8 [size, size, 3] for the image numbers ``locations``, int64 [B, 1], all in new memory."""
+        return [self._draw(index) for index in locations[:, 0].tolist()]
 
     def read(self, index: int) -> tuple[np.ndarray, int]:
         """Return (uint8 [size, size, 3], label) of image ``index``."""
-        return next(self.fetch(np.array([[index]]))), index % self.num_classes
+        return self._draw(index), index % self.num_classes
+
+    def _draw(self, index: int) -> np.ndarray:
+        generator = np.random.Generator(np.random.Philox(key=[self.seed % (1 << 64), index]))
+        return generator.integers(0, 256, (self.image_size, self.image_size, 3), np.uint8)

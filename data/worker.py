@@ -36,8 +36,8 @@ def fill_batch(source: ImageSource, locations: np.ndarray, draws: np.ndarray, ch
     Raises:
         UserError: a record is bad.
     """
-    for image, draw, place in zip(source.fetch(locations), draws.tolist(), places, strict=True):
-        changed = change(image, draw, place) if draw else image
+    for image, draw, place in zip(source.fetch(locations, places), draws.tolist(), places, strict=True):
+        changed = change(image, draw) if draw else image
         if changed is not place:
             place[...] = changed
 

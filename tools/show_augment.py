@@ -73,7 +73,7 @@ def list_rows(size: int) -> list[tuple[str, Sequence[Family]]]:
 
 def apply_families(families: Sequence[Family], images: Sequence[np.ndarray], seed: int) -> list[np.ndarray]:
     """Return the images as ``families`` change them, image i with the numbers of image number i."""
-    changed = list(images)
+    changed = [image.copy() for image in images]
     for family in families:
         draws = family.draw(seed, 0, np.arange(len(images))).tolist()
         changed = [family.apply(image, draw) for image, draw in zip(changed, draws, strict=True)]

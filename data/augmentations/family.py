@@ -22,5 +22,5 @@ class Family(Protocol):
         ...
 
     def apply(self, image: np.ndarray, draw: Sequence[float]) -> np.ndarray:
-        """Return uint8 [S, S, 3], ``image`` changed as one row of ``draw`` says; ``image`` itself stays as it is."""
+        """Return uint8 [S, S, 3], ``image`` changed as one row of ``draw`` says, where it lies or in new memory."""
         ...

@@ -39,18 +39,15 @@ class Geometry:
         return draws
 
     @staticmethod
-    def apply(image: np.ndarray, draw: Sequence[float], place: np.ndarray | None = None) -> np.ndarray:
-        """Mirror first, then move and zoom in one bilinear step. Without a change ``image`` itself comes back.
-
-        ``place`` is memory for the result; without it new memory is made.
-        """
+    def apply(image: np.ndarray, draw: Sequence[float]) -> np.ndarray:
+        """Mirror first, where the image lies, then move and zoom in one bilinear step, into new memory."""
         mirror, dx, dy, zoom = draw
-        if dx == 0 == dy and zoom == 1:
-            return cv2.flip(image, 1, place) if mirror else image
         if mirror:
-            image = cv2.flip(image, 1)
+            image = cv2.flip(image, 1, image)
+        if dx == 0 == dy and zoom == 1:
+            return image
         centre = (image.shape[0] - 1) / 2
         offset = centre * (1 - zoom)
         matrix = np.array([[zoom, 0, offset + dx], [0, zoom, offset + dy]])
         size = (image.shape[1], image.shape[0])
-        return cv2.warpAffine(np.ascontiguousarray(image), matrix, size, place, borderMode=cv2.BORDER_REPLICATE)
+        return cv2.warpAffine(image, matrix, size, borderMode=cv2.BORDER_REPLICATE)

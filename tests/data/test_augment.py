@@ -61,18 +61,19 @@ def test_families_are_applied_one_after_another() -> None:
     image = cv2.GaussianBlur(SOURCE.read(3)[0], (0, 0), 2)
     change, families = ALL.make_change(), ALL.families()
     for draw in ALL.draw(1, 0, np.arange(50)).tolist():
-        expected, first = image, 0
+        expected, first = image.copy(), 0
         for family in families:
             expected = family.apply(expected, draw[first : first + family.columns])
             first += family.columns
-        np.testing.assert_array_equal(change(image, draw, np.empty_like(image)), expected)
+        np.testing.assert_array_equal(change(image.copy(), draw), expected)
         assert expected.dtype == np.uint8 and expected.shape == image.shape
 
 
 def test_without_augmentation_the_image_stays() -> None:
     image, plain = SOURCE.read(0)[0], Augmentation(mirror=False)
-    change, place = plain.make_change(), np.empty_like(image)
-    assert all(change(image, draw, place) is image for draw in plain.draw(1, 0, np.arange(100)).tolist())
+    change, before = plain.make_change(), image.copy()
+    assert all(change(image, draw) is image for draw in plain.draw(1, 0, np.arange(100)).tolist())
+    np.testing.assert_array_equal(image, before)
 
 
 def test_runs_without_the_further_changes_get_the_images_they_always_got() -> None:

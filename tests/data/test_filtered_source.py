@@ -23,6 +23,10 @@ class UnevenSource(SyntheticSource):
         return np.random.default_rng(0).permutation(np.repeat(np.arange(6), np.arange(6)))[indices].astype(np.int32)
 
 
+def make_places(images: np.ndarray) -> list[np.ndarray]:
+    return list(np.empty((len(images), 8, 8, 3), np.uint8))
+
+
 SOURCE = UnevenSource()
 LABELS = SOURCE.labels(np.arange(15))
 
@@ -39,7 +43,7 @@ def test_identities_with_few_images_are_left_out(monkeypatch: pytest.MonkeyPatch
     labels = filtered.labels(indices)
     np.testing.assert_array_equal(labels, LABELS[kept][::-1])
     assert labels.dtype == np.int32
-    for image, number in zip(filtered.fetch(filtered.locate(indices)), kept[::-1], strict=True):
+    for image, number in zip(filtered.fetch(filtered.locate(indices), make_places(indices)), kept[::-1], strict=True):
         np.testing.assert_array_equal(image, SOURCE.read(int(number))[0])
 
 
@@ -52,7 +56,8 @@ def test_copies_for_workers_are_small_and_read_the_same() -> None:
     filtered = FilteredSource(SOURCE, 4)
     copy = pickle.loads(pickle.dumps(filtered))
     locations = filtered.locate(np.arange(3))
-    for ours, theirs in zip(filtered.fetch(locations), copy.fetch(locations), strict=True):
+    places = make_places(locations)
+    for ours, theirs in zip(filtered.fetch(locations, places), copy.fetch(locations, places), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     with pytest.raises(RuntimeError, match="sent to a worker"):
         len(copy)

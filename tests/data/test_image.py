@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import io
+
 import cv2
 import mxnet as mx
 import numpy as np
 import pytest
+from PIL import Image
 
-from data.image import DecodeError, decode_image, encode_jpeg, image_shape
+from data.image import DecodeError, decode_image, decode_images, encode_jpeg, image_shape
 
 
 def smooth_picture(height: int, width: int) -> np.ndarray:
@@ -99,3 +102,74 @@ def test_another_size_is_named() -> None:
         decode_image(encode_jpeg(smooth_picture(112, 96)))
     with pytest.raises(DecodeError, match="expected 112x112"):
         decode_image(encode_jpeg(smooth_picture(224, 112)), resize=True)
+
+
+def save(mode: str = "RGB", kind: str = "JPEG", turned: bool = False, **options: object) -> bytes:
+    """Return a picture as PIL writes it; ``turned`` asks for a quarter turn by Exif."""
+    noise = np.random.default_rng(1).integers(0, 60, (112, 112, 3))
+    picture = Image.fromarray((smooth_picture(112, 112) // 2 + noise).astype(np.uint8)).convert(mode)
+    if turned:
+        options["exif"] = picture.getexif()
+        options["exif"][0x0112] = 6
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+SOUND = {
+    "quality 95": save(quality=95),
+    "quality 5": save(quality=5),
+    "4:4:4": save(subsampling=0),
+    "4:2:2": save(subsampling=1),
+    "4:2:0": save(subsampling=2, quality=90),
+    "progressive": save(progressive=True),
+    "own tables": save(optimize=True),
+    "restarts": save(restart_marker_rows=1),
+    "grey": save("L"),
+    "four inks": save("CMYK"),
+    "comment": save(comment=b"a face"),
+    "to be turned": save(turned=True),
+    "OpenCV's": PICTURE_JPEG,
+    "more bytes behind": PICTURE_JPEG + b"\0\0odd",
+}
+OTHERS = {
+    "PNG": save(kind="PNG"),
+    "wrong bits": PICTURE_JPEG[:MIDDLE] + b"\xff\x00" * 4 + PICTURE_JPEG[MIDDLE + 8 :],
+    "stray bytes": PICTURE_JPEG[:-2] + bytes(7) + PICTURE_JPEG[-2:],
+    "no end": PICTURE_JPEG[:-2],
+    "half": PICTURE_JPEG[:MIDDLE],
+}
+
+
+@pytest.mark.parametrize("name", [*SOUND, *OTHERS])
+def test_many_at_once_are_decoded_like_one(name: str) -> None:
+    encoded = {**SOUND, **OTHERS}[name]
+    before, place, behind = places = list(np.zeros((3, 112, 112, 3), np.uint8))
+    first, image, last = decode_images([PICTURE_JPEG, encoded, PICTURE_JPEG], 112, places)
+    assert (image is place) == (name in SOUND)
+    np.testing.assert_array_equal(image, decode_image(encoded))
+    for found, neighbour in ((first, before), (last, behind)):
+        assert found is neighbour
+        np.testing.assert_array_equal(found, decode_image(PICTURE_JPEG))
+
+
+def test_exif_turns_no_image_just_as_with_mxnet() -> None:
+    encoded = save(turned=True)
+    assert np.abs(decode_image(encoded).astype(int) - mx.image.imdecode(encoded).asnumpy()).max() <= 1
+    np.testing.assert_array_equal(decode_image(encoded), decode_image(save()))
+
+
+@pytest.mark.parametrize(
+    ("encoded", "message"),
+    [
+        (b"", "the image is empty"),
+        (b"\xff\xd8 broken", "cannot be decoded"),
+        (encode_jpeg(smooth_picture(96, 112)), "the image is 112x96 pixels, expected 112x112"),
+        (encode_jpeg(smooth_picture(224, 112)), "the image is 112x224 pixels, expected 112x112"),
+    ],
+)
+def test_the_bad_one_of_many_is_counted(encoded: bytes, message: str) -> None:
+    places = list(np.zeros((3, 112, 112, 3), np.uint8))
+    with pytest.raises(DecodeError, match=message) as error:
+        decode_images([PICTURE_JPEG, PICTURE_JPEG, encoded], 112, places)
+    assert error.value.index == 2

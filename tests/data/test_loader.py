@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,7 +70,7 @@ def test_augmentation_follows_the_draws() -> None:
     change = EVERYTHING.make_change()
     for number, draw, image in zip(numbers, draws, images, strict=True):
         pixels = SOURCE.read(int(number))[0]
-        np.testing.assert_array_equal(image, change(pixels, draw, np.empty_like(pixels)))
+        np.testing.assert_array_equal(image, change(pixels, draw))
 
 
 @pytest.mark.parametrize("world_size", [2, 4])
@@ -135,9 +135,9 @@ def test_images_of_a_closed_loader_stay() -> None:
 class SlowSource(SyntheticSource):
     """Takes 0.1 s for a batch."""
 
-    def fetch(self, locations: np.ndarray) -> Iterator[np.ndarray]:
+    def fetch(self, locations: np.ndarray, places: Sequence[np.ndarray]) -> list[np.ndarray]:
         time.sleep(0.1)
-        return super().fetch(locations)
+        return super().fetch(locations, places)
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
@@ -204,12 +204,12 @@ class FaultySource(SyntheticSource):
         super().__init__(23, 5, image_size=16)
         self.deadly = deadly
 
-    def fetch(self, locations: np.ndarray) -> Iterator[np.ndarray]:
+    def fetch(self, locations: np.ndarray, places: Sequence[np.ndarray]) -> list[np.ndarray]:
         if 7 in locations:
             if self.deadly:
                 os.kill(os.getpid(), signal.SIGKILL)
             raise ZeroDivisionError("seven")
-        return super().fetch(locations)
+        return super().fetch(locations, places)
 
 
 def test_other_errors_show_the_workers_traceback() -> None:
@@ -268,9 +268,9 @@ def test_ctrl_c_is_for_the_parent_alone() -> None:
 class CuriousSource(SyntheticSource):
     """Its pixels say how many of the packages that a worker must not import it has imported."""
 
-    def fetch(self, locations: np.ndarray) -> Iterator[np.ndarray]:
+    def fetch(self, locations: np.ndarray, places: Sequence[np.ndarray]) -> list[np.ndarray]:
         foreign = {"oneflow", "mxnet", "ops", "engine"} & set(sys.modules)
-        return (np.full((16, 16, 3), len(foreign), np.uint8) for _ in locations)
+        return [np.full((16, 16, 3), len(foreign), np.uint8) for _ in locations]
 
 
 def test_workers_import_no_framework() -> None:

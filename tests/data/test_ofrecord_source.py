@@ -26,6 +26,29 @@ def write_parts(folder: Path, sizes: list[int]) -> list[tuple[bytes, int]]:
     return records
 
 
+def make_places(count: int) -> list[np.ndarray]:
+    return list(np.empty((count, 112, 112, 3), np.uint8))
+
+
+def test_images_go_straight_to_their_places(tmp_path: Path) -> None:
+    write_parts(tmp_path, [3, 2])
+    source, places = OFRecordSource(tmp_path, num_classes=5), make_places(5)
+    images = source.fetch(source.locate(np.arange(5)[::-1]), places)
+    assert all(image is place for image, place in zip(images, places, strict=True))
+
+
+def test_the_bad_one_of_many_is_named(tmp_path: Path) -> None:
+    write_parts(tmp_path, [2, 2])
+    source = OFRecordSource(tmp_path, num_classes=5)
+    locations = source.locate(np.arange(4))
+    part, offset, begin, _ = locations[2]
+    with open(tmp_path / f"part-{part:05d}", "r+b") as handle:
+        handle.seek(begin)
+        handle.write(b"no JPEG")
+    with pytest.raises(UserError, match=rf"part-00001: record at byte {offset}: .*cannot be decoded"):
+        source.fetch(locations, make_places(4))
+
+
 def test_reads_every_record_over_parts_of_any_size(tmp_path: Path) -> None:
     records = write_parts(tmp_path, [3, 0, 1, 4, 0])
     source = OFRecordSource(tmp_path, num_classes=5)
@@ -41,7 +64,7 @@ def test_a_pickled_source_fetches_but_carries_no_index(tmp_path: Path) -> None:
     source = OFRecordSource(tmp_path, num_classes=5)
     copy = pickle.loads(pickle.dumps(source))
     location = source.locate(np.array([6]))
-    np.testing.assert_array_equal(next(copy.fetch(location)), source.read(6)[0])
+    np.testing.assert_array_equal(copy.fetch(location, make_places(1))[0], source.read(6)[0])
     for ask in (copy.locate, copy.labels):
         with pytest.raises(RuntimeError):
             ask(np.array([6]))
@@ -67,7 +90,7 @@ def test_labels_and_places_of_many_images_at_once(tmp_path: Path) -> None:
     for index, (part, offset, begin, length) in zip(indices, source.locate(indices).tolist(), strict=True):
         data = (tmp_path / f"part-{part:05d}").read_bytes()
         assert data[begin : begin + length] == records[index][0] and 8 < begin - offset < 40
-    for image, index in zip(source.fetch(source.locate(indices)), indices, strict=True):
+    for image, index in zip(source.fetch(source.locate(indices), make_places(5)), indices, strict=True):
         np.testing.assert_array_equal(image, decode_image(records[index][0]))
 
 
