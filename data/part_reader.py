@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from common.errors import UserError
+
 _MAX_OPEN_PARTS = 256
 _SLOW = 20e-6  # seconds a piece; from memory it takes 2 to 4, from a disk 100 and more
 _HINTED_BATCHES = 100  # after a slow one; then it is seen whether the pieces have come to lie in memory
@@ -29,14 +31,20 @@ class PartReader:
 
         A disk is asked for all of them before the first is waited for. What lies in memory needs no such hint, and
         without it takes half the time.
+
+        Raises:
+            UserError: a part cannot be opened or read; names it, or the folder.
         """
         handles = self._handles
-        if self._hinted > 0:
-            self._hinted -= 1
-            for part, begin, length in pieces:
-                os.posix_fadvise(handles[part], begin, length, os.POSIX_FADV_WILLNEED)
-        start = time.perf_counter()
-        found = [os.pread(handles[part], length, begin) for part, begin, length in pieces]
+        try:
+            if self._hinted > 0:
+                self._hinted -= 1
+                for part, begin, length in pieces:
+                    os.posix_fadvise(handles[part], begin, length, os.POSIX_FADV_WILLNEED)
+            start = time.perf_counter()
+            found = [os.pread(handles[part], length, begin) for part, begin, length in pieces]
+        except OSError as error:
+            raise UserError(f"{error.filename or self._parts[0].parent} cannot be read: {error.strerror}") from error
         if time.perf_counter() - start > _SLOW * len(pieces):
             self._hinted = _HINTED_BATCHES
         return found

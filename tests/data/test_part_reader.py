@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from common.errors import UserError
 from data import part_reader
 from data.part_reader import PartReader
 
@@ -24,6 +27,17 @@ def test_pieces_of_several_parts(parts: list[Path]) -> None:
     expected = [bytes(range(32, 36)), bytes(range(10)), bytes(range(32, 36)), bytes([18, 19]), b""]
     assert reader.read(pieces) == expected
     assert pickle.loads(pickle.dumps(reader)).read(pieces) == expected
+
+
+def test_what_cannot_be_read_is_named(parts: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    parts[3].unlink()
+    reader = PartReader(parts)
+    reader.read([(2, 0, 1)])
+    with pytest.raises(UserError, match=f"^{parts[3]} cannot be read: No such file or directory$"):
+        reader.read([(2, 0, 1), (3, 0, 1)])
+    monkeypatch.setattr(os, "pread", Mock(side_effect=OSError(errno.EIO, os.strerror(errno.EIO))))
+    with pytest.raises(UserError, match=f"^{parts[0].parent} cannot be read: Input/output error$"):
+        reader.read([(2, 0, 1)])
 
 
 def open_files(parts: list[Path]) -> int:
