@@ -6,7 +6,7 @@
 
 #include "conv.h"
 #include "oneflow/core/framework/framework.h"
-#include "runtime.h"
+#include "team_kernel.h"
 
 namespace insightface {
 namespace {
@@ -54,8 +54,9 @@ size_t InferWorkspace(ConvPass pass, const OperandNames& names, user_op::InferCo
                                     context->Shape4ArgNameAndIndex(names.filter, 0),
                                     context->Shape4ArgNameAndIndex(names.output, 0));
   if (shape.batch == 0) { return 0; }
-  PrepareThread();
-  return ConvWorkspaceBytes(pass, shape, context->has_input("bias", 0));
+  size_t bytes = 0;
+  OnTeam([&] { bytes = ConvWorkspaceBytes(pass, shape, context->has_input("bias", 0)); });
+  return bytes;
 }
 
 float* Data(user_op::KernelComputeContext* context, const char* name) {
@@ -85,40 +86,22 @@ void AddFused(user_op::KernelComputeContext* context, const char* output) {
           context->Tensor4ArgNameAndIndex(output, 0)->shape_view().elem_cnt());
 }
 
-class ConvKernel final : public user_op::OpKernel {
- public:
-  bool AlwaysComputeWhenAllOutputsEmpty() const override { return false; }
-
- private:
-  using user_op::OpKernel::Compute;
-  void Compute(user_op::KernelComputeContext* context) const override {
-    const KernelScope scope(Kernel::kConv);
+class ConvKernel final : public TeamKernel<Kernel::kConv> {
+  void Run(user_op::KernelComputeContext* context) const override {
     insightface::Compute(ConvPass::kForward, kForwardNames, context);
     AddFused(context, kForwardNames.output);
   }
 };
 
-class ConvDataGradKernel final : public user_op::OpKernel {
- public:
-  bool AlwaysComputeWhenAllOutputsEmpty() const override { return false; }
-
- private:
-  using user_op::OpKernel::Compute;
-  void Compute(user_op::KernelComputeContext* context) const override {
-    const KernelScope scope(Kernel::kConvDataGrad);
+class ConvDataGradKernel final : public TeamKernel<Kernel::kConvDataGrad> {
+  void Run(user_op::KernelComputeContext* context) const override {
     insightface::Compute(ConvPass::kDataGrad, kDataGradNames, context);
     AddFused(context, kDataGradNames.input);
   }
 };
 
-class ConvFilterGradKernel final : public user_op::OpKernel {
- public:
-  bool AlwaysComputeWhenAllOutputsEmpty() const override { return false; }
-
- private:
-  using user_op::OpKernel::Compute;
-  void Compute(user_op::KernelComputeContext* context) const override {
-    const KernelScope scope(Kernel::kConvFilterGrad);
+class ConvFilterGradKernel final : public TeamKernel<Kernel::kConvFilterGrad> {
+  void Run(user_op::KernelComputeContext* context) const override {
     if (context->Tensor4ArgNameAndIndex("x", 0)->shape_view().elem_cnt() == 0) {
       user_op::Tensor* gradient = context->Tensor4ArgNameAndIndex("filter_diff", 0);
       std::fill_n(gradient->mut_dptr<float>(), gradient->shape_view().elem_cnt(), 0.0f);

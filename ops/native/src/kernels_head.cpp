@@ -2,21 +2,15 @@
 #include "matmul.h"
 #include "oneflow/core/framework/framework.h"
 #include "row_norms.h"
-#include "runtime.h"
+#include "team_kernel.h"
 
 namespace insightface {
 namespace {
 
 using namespace oneflow;
 
-class MatmulKernel final : public user_op::OpKernel {
- public:
-  bool AlwaysComputeWhenAllOutputsEmpty() const override { return false; }
-
- private:
-  using user_op::OpKernel::Compute;
-  void Compute(user_op::KernelComputeContext* context) const override {
-    const KernelScope scope(Kernel::kMatmul);
+class MatmulKernel final : public TeamKernel<Kernel::kMatmul> {
+  void Run(user_op::KernelComputeContext* context) const override {
     const user_op::Tensor* const a = context->Tensor4ArgNameAndIndex("a", 0);
     const user_op::Tensor* const b = context->Tensor4ArgNameAndIndex("b", 0);
     user_op::Tensor* const out = context->Tensor4ArgNameAndIndex("out", 0);
@@ -39,28 +33,16 @@ RowsShape ReadRows(user_op::KernelComputeContext* context) {
   return {shape.At(0), shape.At(1)};
 }
 
-class L2NormalizeKernel final : public user_op::OpKernel {
- public:
-  bool AlwaysComputeWhenAllOutputsEmpty() const override { return false; }
-
- private:
-  using user_op::OpKernel::Compute;
-  void Compute(user_op::KernelComputeContext* context) const override {
-    const KernelScope scope(Kernel::kL2Normalize);
+class L2NormalizeKernel final : public TeamKernel<Kernel::kL2Normalize> {
+  void Run(user_op::KernelComputeContext* context) const override {
     NormalizeRows(ReadRows(context), context->Tensor4ArgNameAndIndex("x", 0)->dptr<float>(),
                   context->Attr<float>("epsilon"), context->Tensor4ArgNameAndIndex("y", 0)->mut_dptr<float>(),
                   context->Tensor4ArgNameAndIndex("square_x_sum", 0)->mut_dptr<float>());
   }
 };
 
-class L2NormalizeGradKernel final : public user_op::OpKernel {
- public:
-  bool AlwaysComputeWhenAllOutputsEmpty() const override { return false; }
-
- private:
-  using user_op::OpKernel::Compute;
-  void Compute(user_op::KernelComputeContext* context) const override {
-    const KernelScope scope(Kernel::kL2NormalizeGrad);
+class L2NormalizeGradKernel final : public TeamKernel<Kernel::kL2NormalizeGrad> {
+  void Run(user_op::KernelComputeContext* context) const override {
     const auto read = [&](const char* name) { return context->Tensor4ArgNameAndIndex(name, 0)->dptr<float>(); };
     NormalizeRowsGrad(ReadRows(context), read("y"), read("dy"), read("square_x_sum"), context->Attr<float>("epsilon"),
                       context->Tensor4ArgNameAndIndex("dx", 0)->mut_dptr<float>());

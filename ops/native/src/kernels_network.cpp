@@ -4,7 +4,7 @@
 
 #include "network/network.h"
 #include "oneflow/core/framework/framework.h"
-#include "runtime.h"
+#include "team_kernel.h"
 
 namespace insightface {
 namespace {
@@ -13,9 +13,12 @@ using namespace oneflow;
 
 template<typename Context>
 std::shared_ptr<Network> FindNetwork(const Context& context, int64_t batch, bool training) {
-  PrepareThread();
-  return GetNetwork(context->template Attr<std::string>("description"), batch, context->template Attr<bool>("bfloat16"),
-                    training);
+  std::shared_ptr<Network> network;
+  OnTeam([&] {
+    network = GetNetwork(context->template Attr<std::string>("description"), batch,
+                         context->template Attr<bool>("bfloat16"), training);
+  });
+  return network;
 }
 
 Maybe<void> InferTraining(user_op::InferContext* context, int64_t ranks) {
@@ -172,14 +175,8 @@ void Guard(user_op::KernelComputeContext* context, const Work& work) {
   }
 }
 
-class ForwardKernel final : public user_op::OpKernel {
- public:
-  bool AlwaysComputeWhenAllOutputsEmpty() const override { return false; }
-
- private:
-  using user_op::OpKernel::Compute;
-  void Compute(user_op::KernelComputeContext* context) const override {
-    const KernelScope scope(Kernel::kNetworkForward);
+class ForwardKernel final : public TeamKernel<Kernel::kNetworkForward> {
+  void Run(user_op::KernelComputeContext* context) const override {
     Guard(context, [&] {
       NetworkMemory memory = Collect(context);
       memory.saved = static_cast<char*>(context->Tensor4ArgNameAndIndex("saved", 0)->mut_dptr());
@@ -189,14 +186,8 @@ class ForwardKernel final : public user_op::OpKernel {
   }
 };
 
-class BackwardKernel final : public user_op::OpKernel {
- public:
-  bool AlwaysComputeWhenAllOutputsEmpty() const override { return false; }
-
- private:
-  using user_op::OpKernel::Compute;
-  void Compute(user_op::KernelComputeContext* context) const override {
-    const KernelScope scope(Kernel::kNetworkBackward);
+class BackwardKernel final : public TeamKernel<Kernel::kNetworkBackward> {
+  void Run(user_op::KernelComputeContext* context) const override {
     Guard(context, [&] {
       NetworkMemory memory = Collect(context);
       memory.saved = const_cast<char*>(static_cast<const char*>(context->Tensor4ArgNameAndIndex("saved", 0)->dptr()));
@@ -207,14 +198,8 @@ class BackwardKernel final : public user_op::OpKernel {
   }
 };
 
-class InferenceKernel final : public user_op::OpKernel {
- public:
-  bool AlwaysComputeWhenAllOutputsEmpty() const override { return false; }
-
- private:
-  using user_op::OpKernel::Compute;
-  void Compute(user_op::KernelComputeContext* context) const override {
-    const KernelScope scope(Kernel::kNetworkInference);
+class InferenceKernel final : public TeamKernel<Kernel::kNetworkInference> {
+  void Run(user_op::KernelComputeContext* context) const override {
     Guard(context, [&] {
       const user_op::Tensor* const images = context->Tensor4ArgNameAndIndex("images", 0);
       const int64_t batch = images->shape_view().At(0), portion = PortionOf(context, batch);

@@ -4,7 +4,7 @@
 #include "batch_norm.h"
 #include "oneflow/core/framework/framework.h"
 #include "prelu.h"
-#include "runtime.h"
+#include "team_kernel.h"
 
 namespace insightface {
 namespace {
@@ -31,39 +31,21 @@ PreluShape ReadPreluShape(user_op::KernelComputeContext* context) {
           context->Tensor4ArgNameAndIndex("alpha", 0)->shape_view().elem_cnt()};
 }
 
-class PreluKernel final : public user_op::OpKernel {
- public:
-  bool AlwaysComputeWhenAllOutputsEmpty() const override { return false; }
-
- private:
-  using user_op::OpKernel::Compute;
-  void Compute(user_op::KernelComputeContext* context) const override {
-    const KernelScope scope(Kernel::kPrelu);
+class PreluKernel final : public TeamKernel<Kernel::kPrelu> {
+  void Run(user_op::KernelComputeContext* context) const override {
     Prelu(ReadPreluShape(context), Read(context, "x"), Read(context, "alpha"), Write(context, "y"));
   }
 };
 
-class PreluGradKernel final : public user_op::OpKernel {
- public:
-  bool AlwaysComputeWhenAllOutputsEmpty() const override { return false; }
-
- private:
-  using user_op::OpKernel::Compute;
-  void Compute(user_op::KernelComputeContext* context) const override {
-    const KernelScope scope(Kernel::kPreluGrad);
+class PreluGradKernel final : public TeamKernel<Kernel::kPreluGrad> {
+  void Run(user_op::KernelComputeContext* context) const override {
     PreluGrad(ReadPreluShape(context), Read(context, "x"), Read(context, "alpha"), Read(context, "dy"),
               Write(context, "dx"), context->has_output("alpha_diff", 0) ? Write(context, "alpha_diff") : nullptr);
   }
 };
 
-class NormalizationKernel final : public user_op::OpKernel {
- public:
-  bool AlwaysComputeWhenAllOutputsEmpty() const override { return false; }
-
- private:
-  using user_op::OpKernel::Compute;
-  void Compute(user_op::KernelComputeContext* context) const override {
-    const KernelScope scope(Kernel::kNormalization);
+class NormalizationKernel final : public TeamKernel<Kernel::kNormalization> {
+  void Run(user_op::KernelComputeContext* context) const override {
     const BatchNormShape shape = ReadPlanes(context);
     const float epsilon = context->Attr<float>("epsilon");
     const float* x = Read(context, "x");
@@ -85,14 +67,8 @@ class NormalizationKernel final : public user_op::OpKernel {
   }
 };
 
-class NormalizationGradKernel final : public user_op::OpKernel {
- public:
-  bool AlwaysComputeWhenAllOutputsEmpty() const override { return false; }
-
- private:
-  using user_op::OpKernel::Compute;
-  void Compute(user_op::KernelComputeContext* context) const override {
-    const KernelScope scope(Kernel::kNormalizationGrad);
+class NormalizationGradKernel final : public TeamKernel<Kernel::kNormalizationGrad> {
+  void Run(user_op::KernelComputeContext* context) const override {
     BatchNormGrad(ReadPlanes(context), Read(context, "x"), Read(context, "dy"), Read(context, "mean"),
                   Read(context, "inv_variance"), Read(context, "gamma"), Write(context, "dx"),
                   Write(context, "gamma_diff"), Write(context, "beta_diff"));

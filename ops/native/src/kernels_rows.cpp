@@ -3,7 +3,7 @@
 // other than a whole number, stand for something with a gradient.
 #include "oneflow/core/framework/framework.h"
 #include "row_products.h"
-#include "runtime.h"
+#include "team_kernel.h"
 
 namespace insightface {
 namespace {
@@ -87,27 +87,15 @@ RowVectors ReadVectors(user_op::KernelComputeContext* context) {
   return {vectors->dptr<float>(), vectors->shape_view().At(0)};
 }
 
-class ProductsKernel final : public user_op::OpKernel {
- public:
-  bool AlwaysComputeWhenAllOutputsEmpty() const override { return false; }
-
- private:
-  using user_op::OpKernel::Compute;
-  void Compute(user_op::KernelComputeContext* context) const override {
-    const KernelScope scope(Kernel::kRowProducts);
+class ProductsKernel final : public TeamKernel<Kernel::kRowProducts> {
+  void Run(user_op::KernelComputeContext* context) const override {
     MultiplyRows(FindRows(context), ReadVectors(context), context->Attr<int64_t>("slots"),
                  context->Attr<float>("epsilon"), context->Tensor4ArgNameAndIndex("products", 0)->mut_dptr<float>());
   }
 };
 
-class ProductsGradKernel final : public user_op::OpKernel {
- public:
-  bool AlwaysComputeWhenAllOutputsEmpty() const override { return false; }
-
- private:
-  using user_op::OpKernel::Compute;
-  void Compute(user_op::KernelComputeContext* context) const override {
-    const KernelScope scope(Kernel::kRowProductsGrad);
+class ProductsGradKernel final : public TeamKernel<Kernel::kRowProductsGrad> {
+  void Run(user_op::KernelComputeContext* context) const override {
     MultiplyRowsGrad(FindRows(context), ReadVectors(context), context->Attr<int64_t>("slots"),
                      context->Attr<float>("epsilon"),
                      context->Tensor4ArgNameAndIndex("product_gradients", 0)->dptr<float>(),

@@ -5,6 +5,7 @@
 #include "network/parallel.h"
 #include "oneflow/core/framework/framework.h"
 #include "runtime.h"
+#include "team_kernel.h"
 
 namespace insightface {
 namespace {
@@ -22,14 +23,8 @@ INSIGHTFACE_VECTORISED void Divide(const float* row, int64_t width, float value,
 }
 
 template<Kernel kernel, void (*Combine)(const float*, int64_t, float, float*)>
-class ColumnKernel final : public user_op::OpKernel {
- public:
-  bool AlwaysComputeWhenAllOutputsEmpty() const override { return false; }
-
- private:
-  using user_op::OpKernel::Compute;
-  void Compute(user_op::KernelComputeContext* context) const override {
-    const KernelScope scope(kernel);
+class ColumnKernel final : public TeamKernel<kernel> {
+  void Run(user_op::KernelComputeContext* context) const override {
     const user_op::Tensor* const matrix = context->Tensor4ArgNameAndIndex("x", 0);
     const float* const source = matrix->dptr<float>();
     const float* const column = context->Tensor4ArgNameAndIndex("y", 0)->dptr<float>();
@@ -69,14 +64,8 @@ INSIGHTFACE_VECTORISED int32_t MarkEqual(const float* row, int64_t width, float 
 }
 
 // The largest number of each row, where it is, and how often it is there.
-class RowMaxKernel final : public user_op::OpKernel {
- public:
-  bool AlwaysComputeWhenAllOutputsEmpty() const override { return false; }
-
- private:
-  using user_op::OpKernel::Compute;
-  void Compute(user_op::KernelComputeContext* context) const override {
-    const KernelScope scope(Kernel::kReduceMaxDeviceStage);
+class RowMaxKernel final : public TeamKernel<Kernel::kReduceMaxDeviceStage> {
+  void Run(user_op::KernelComputeContext* context) const override {
     const user_op::Tensor* const matrix = context->Tensor4ArgNameAndIndex("in", 0);
     const float* const source = matrix->dptr<float>();
     float* const largest = context->Tensor4ArgNameAndIndex("out", 0)->mut_dptr<float>();

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <oneapi/dnnl/dnnl.hpp>
 
-#include "runtime.h"
+#include "team.h"
 
 namespace insightface {
 namespace {

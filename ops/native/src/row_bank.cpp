@@ -4,6 +4,7 @@
 
 #include "network/parallel.h"
 #include "runtime.h"
+#include "team.h"
 
 namespace insightface {
 namespace {
@@ -60,14 +61,14 @@ extern "C" {
 
 // For Python, which has checked that all indices are rows of the matrix.
 void insightface_take_rows(const int64_t* indices, int64_t count, int64_t width, const float* matrix, float* target) {
-  insightface::PrepareThread();
-  insightface::TakeRows({indices, count, width}, matrix, target);
+  insightface::OnTeam([&] { insightface::TakeRows({indices, count, width}, matrix, target); });
 }
 
 void insightface_update_rows(const int64_t* indices, int64_t count, int64_t width, const float* gradients, float lr,
                              float momentum, float weight_decay, float* matrix, float* buffers) {
-  insightface::PrepareThread();
-  insightface::UpdateRows({indices, count, width}, gradients, {lr, momentum, weight_decay}, matrix, buffers);
+  insightface::OnTeam([&] {
+    insightface::UpdateRows({indices, count, width}, gradients, {lr, momentum, weight_decay}, matrix, buffers);
+  });
 }
 
 }  // extern "C"

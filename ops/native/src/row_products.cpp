@@ -12,6 +12,7 @@
 #include "network/parallel.h"
 #include "onednn.h"
 #include "runtime.h"
+#include "team.h"
 #include "thread_product.h"
 
 namespace insightface {

@@ -1,12 +1,9 @@
 #include "runtime.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <array>
 #include <chrono>
 #include <condition_variable>
-#include <cstdlib>
 #include <cstring>
 #include <mutex>
 
@@ -47,12 +44,6 @@ size_t FindKernel(const char* name) {
          kNames.begin();
 }
 
-int ReadThreadCount() {
-  const char* text = std::getenv("OMP_NUM_THREADS");
-  const long wanted = text != nullptr ? std::strtol(text, nullptr, 10) : 0;
-  return wanted > 0 ? static_cast<int>(std::min(wanted, 1024L)) : omp_get_num_procs();
-}
-
 INSIGHTFACE_VECTORISED void AddRangeClone(float* sum, const float* addend, int64_t count) {
 #pragma omp simd
   for (int64_t i = 0; i < count; ++i) { sum[i] += addend[i]; }
@@ -60,23 +51,12 @@ INSIGHTFACE_VECTORISED void AddRangeClone(float* sum, const float* addend, int64
 
 }  // namespace
 
-int ThreadCount() {
-  static const int count = ReadThreadCount();
-  return count;
-}
-
-KernelScope::KernelScope(Kernel kernel) : kernel_(kernel) { PrepareThread(); }
-
-KernelScope::~KernelScope() {
+void CountCall(Kernel kernel) {
   {
     const std::lock_guard<std::mutex> lock(calls_mutex);
-    ++calls[static_cast<size_t>(kernel_)];
+    ++calls[static_cast<size_t>(kernel)];
   }
   call_ended.notify_all();
-}
-
-void PrepareThread() {
-  if (omp_get_max_threads() != ThreadCount()) { omp_set_num_threads(ThreadCount()); }
 }
 
 void AddRange(float* sum, const float* addend, int64_t count) { AddRangeClone(sum, addend, count); }

@@ -1,5 +1,5 @@
-// What every kernel needs around its arithmetic: the number of threads, proof that it ran, and vector code that does
-// not depend on the machine that compiled it.
+// What every kernel needs around its arithmetic: proof that it ran, and vector code that does not depend on the machine
+// that compiled it.
 #pragma once
 
 #include <cstdint>
@@ -40,24 +40,8 @@ enum class Kernel {
   kCount,
 };
 
-// Stands first in every kernel: prepares the thread, and counts the call when it ends.
-class KernelScope {
- public:
-  explicit KernelScope(Kernel kernel);
-  ~KernelScope();
-  KernelScope(const KernelScope&) = delete;
-  KernelScope& operator=(const KernelScope&) = delete;
-
- private:
-  const Kernel kernel_;
-};
-
-// Sets the calling thread's OpenMP team to ThreadCount(): OneFlow runs kernels on threads of its own, which know
-// nothing of the size chosen elsewhere.
-void PrepareThread();
-
-// The team size of this process: the first number in OMP_NUM_THREADS, else the processors it may run on.
-int ThreadCount();
+// Counts a call that has ended.
+void CountCall(Kernel kernel);
 
 // Adds `count` values of `addend` to `sum`; the second on the calling thread alone.
 void AddInto(float* sum, const float* addend, int64_t count);
