@@ -9,11 +9,11 @@ from __future__ import annotations
 import sys
 
 from common.errors import run_command
-from engine.config import read_train_command
-from engine.launch import choose_device, is_rank, launch
-from engine.paths import run_directory
-from engine.precision import describe_transfers
 from engine.train import check_run, complete_config, run_rank
+from launch.supervisor import choose_device, is_rank, launch
+from settings.places import run_directory
+from settings.precision import describe_transfers
+from settings.train_command import read_train_command
 
 
 def main() -> int:

@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 from common.errors import UserError, run_command
-from engine.launch import check_bfloat16, choose_device, is_rank, launch
-from engine.models import open_model
-from engine.val_config import read_val_command
-from engine.validation_sets import check_sets
 from engine.verify import run_rank
+from interchange.open_model import open_model
+from launch.supervisor import check_bfloat16, choose_device, is_rank, launch
+from settings.validation_sets import check_sets
+from settings.verify_command import read_val_command
 
 
 def main() -> int:

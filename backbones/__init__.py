@@ -8,20 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from backbones.densenet import build_fdensenet
-from backbones.graph import NetworkGraph
-from backbones.initializer import initial_arrays
-from backbones.iresnet import build_fresnet, build_iresnet
-from backbones.mnasnet import build_fmnasnet
-from backbones.mobilefacenet import build_fmobilefacenet, build_mbf
-from backbones.mobilenet import build_fmobilenet
-from backbones.options import NetworkOptions
-from backbones.vargfacenet import build_vargfacenet
-from backbones.vit import build_vit
+from backbones.graph.initializer import initial_arrays
+from backbones.graph.network_graph import NetworkGraph
+from backbones.networks.densenet import build_fdensenet
+from backbones.networks.iresnet import build_fresnet, build_iresnet
+from backbones.networks.mnasnet import build_fmnasnet
+from backbones.networks.mobilefacenet import build_fmobilefacenet, build_mbf
+from backbones.networks.mobilenet import build_fmobilenet
+from backbones.networks.options import NetworkOptions
+from backbones.networks.vargfacenet import build_vargfacenet
+from backbones.networks.vit import build_vit
 from common.errors import lookup
 
 if TYPE_CHECKING:
-    from backbones.module import Backbone
+    from backbones.execution.backbone import Backbone
 
 NETWORKS: dict[str, Callable[[NetworkOptions], NetworkGraph]] = {
     "fresnet": build_fresnet,
@@ -52,7 +52,7 @@ def build_backbone(config: Mapping[str, Any], seed: int = 0) -> Backbone:
     Raises:
         UserError: the network is unknown, or one of its options (``use_bf16``) is not supported here.
     """
-    from backbones.module import Backbone
+    from backbones.execution.backbone import Backbone
 
     graph = build_graph(config)
     return Backbone(

@@ -22,9 +22,9 @@ from easydict import EasyDict
 from benchmarks.arguments import Parser, name_list, positive_int
 from benchmarks.report import describe_machine, format_machine, format_table, write_json
 from common.errors import run_command
-from engine.config import resolve_train_config
-from engine.launch import is_rank, launch
-from engine.paths import run_directory
+from launch.supervisor import is_rank, launch
+from settings.places import run_directory
+from settings.train_command import resolve_train_config
 
 SEED = 1
 SET = "drawn"
@@ -103,7 +103,7 @@ def main() -> None:
 
         folder, name, ratio = json.loads(args.run)
         run_rank(make_config(args, rest, Path(folder), name, ratio))
-    from benchmarks.synthetic_faces import write_faces
+    from data.drawn_faces import write_faces
 
     results = []
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:

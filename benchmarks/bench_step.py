@@ -23,9 +23,9 @@ from benchmarks.arguments import Parser, positive_int
 from benchmarks.other_load import OtherLoad, describe_load
 from benchmarks.report import describe_machine, format_machine, format_table, write_json
 from common.errors import run_command
-from engine.config import resolve_train_config
-from engine.launch import is_rank, launch
-from engine.reporting import be_rank
+from launch.rank import be_rank
+from launch.supervisor import is_rank, launch
+from settings.train_command import resolve_train_config
 
 PARTS = ("step", "backbone")
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from backbones.module import Backbone
+from backbones.execution.backbone import Backbone
 from ops import flow
-from ops.base_head import Head
-from ops.graph import Graph
+from ops.heads.base import Head
+from ops.runtime.graph import Graph
 
 
 class BackboneTrainGraph(Graph):
-    """Images to the squared distance from fixed targets and the gradients, as in ``engine.graphs.TrainGraph``."""
+    """Images to the squared distance from fixed targets and the gradients, as in ``engine.train_graph.TrainGraph``."""
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class EmbeddingTable(flow.nn.Module):
 
 
 class HeadTrainGraph(Graph):
-    """A head's inputs to the loss and the gradients of embeddings and head, as in ``engine.graphs.TrainGraph``."""
+    """A head's inputs to the loss and the gradients of embeddings and head, as in ``engine.train_graph.TrainGraph``."""
 
     def __init__(self, table: EmbeddingTable, head: Head) -> None:
         super().__init__()

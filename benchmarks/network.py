@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from backbones import build_graph
-from backbones.graph import NetworkGraph
-from backbones.initializer import initial_arrays
+from backbones.graph.initializer import initial_arrays
+from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError, lookup
 from sample_config import default, generate_config, network
 

@@ -12,18 +12,18 @@ import numpy as np
 from easydict import EasyDict
 
 from backbones import build_backbone
+from backbones.graph.mask_draws import draw_keep_masks
 from benchmarks.graphs import BackboneTrainGraph
 from common.files import atomic_file
 from data.batches import Batch
 from data.loader import BatchLoader
-from engine.augment_settings import make_augmentation
-from engine.dropout import draw_keep_masks
-from engine.reporting import RankReporter
 from engine.step import TrainStep
 from engine.train import complete_config, open_source
-from engine.world import World, join_world
+from launch.rank import RankReporter
+from launch.world import World, join_world
 from ops import flow
-from ops.head import build_head
+from ops.heads.build import build_head
+from settings.augment_settings import make_augmentation
 
 WARM_UP_STEPS = 2
 Times = dict[str, list[float]]

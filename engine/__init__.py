@@ -1,1 +1,1 @@
-"""Batches, backbone and head in; snapshots, logs and metrics out."""
+"""The training loop: batch, step, update, log, verify, save."""

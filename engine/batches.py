@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from backbones.module import Backbone
+from backbones.execution.backbone import Backbone
 from data.batches import Batches
 from data.loader import BatchLoader
 from data.source import ImageSource
-from engine.augment_settings import make_augmentation
 from engine.log import RunLog
-from engine.reporting import RankReporter
 from engine.triplet_batches import TripletBatches
-from engine.triplet_settings import TRIPLET_LOSSES
-from engine.world import World
+from launch.rank import RankReporter
+from launch.world import World
+from settings.augment_settings import make_augmentation
+from settings.triplet_settings import TRIPLET_LOSSES
 
 
 def open_batches(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.world import World, local_view
+from launch.world import World, local_view
 from ops import flow
 
 _BLOCK = 1 << 20  # numbers of a gradient that are squared at a time, in float64

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.world import World, local_view
+from launch.world import World, local_view
 from ops import flow
-from ops.base_head import ClassHead
+from ops.heads.base import ClassHead
 
 SAMPLE = 1024  # centres, over all ranks
 

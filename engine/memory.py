@@ -10,10 +10,10 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from backbones.graph import NetworkGraph
+from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
-from engine.moments import MOMENTS
-from engine.triplet_settings import TRIPLET_LOSSES
+from ops.moments import MOMENTS
+from settings.triplet_settings import TRIPLET_LOSSES
 
 _FLOAT = 4
 _PROCESS = 500 << 20  # OneFlow and Python themselves

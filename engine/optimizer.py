@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from backbones.module import Backbone
+from backbones.execution.backbone import Backbone
 from common.errors import lookup
-from engine.moments import MOMENTS
-from engine.world import local_view
+from launch.world import local_view
 from ops import flow
-from ops.base_head import Head
-from ops.row_bank import Where, set_rows
+from ops.heads.base import Head
+from ops.moments import MOMENTS
+from ops.rows.bank import Where, set_rows
 from ops.update_rules import AdamWRule, MomentumRule
 
 Moments = dict[str, dict[str, np.ndarray]]

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from backbones.module import Backbone
+from backbones.execution.backbone import Backbone
+from backbones.graph.mask_draws import draw_keep_masks
 from common.errors import UserError
 from data.batches import Batch
-from engine.dropout import draw_keep_masks
 from engine.gradients import LossScale, add_gradients, find_norm, multiply_gradients
-from engine.graphs import TrainGraph
 from engine.optimizer import Moments, Optimizer
-from engine.world import World, local_view
+from engine.train_graph import TrainGraph
+from launch.world import World, local_view
 from ops import flow
-from ops.base_head import Head
+from ops.heads.base import Head
 
 
 @dataclass(frozen=True)

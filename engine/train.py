@@ -10,23 +10,23 @@ from typing import Any
 from easydict import EasyDict
 
 from backbones import build_graph
-from backbones.flops import count_flops, count_parameters
+from backbones.graph.flops import count_flops, count_parameters
 from common.errors import UserError
 from data.filtered_source import FilteredSource
 from data.ofrecord_source import OFRecordSource
 from data.source import ImageSource
 from data.synthetic import SyntheticSource
-from engine.label_map import LabelMap, read_label_map
-from engine.launch import check_bfloat16
 from engine.memory import check_disk, check_memory, estimate_memory, free_memory
-from engine.models import read_pretrained
-from engine.paths import check_shared, find_storage, run_directory
-from engine.precision import describe_precision, settle_precision, settle_transfers
-from engine.reporting import RankReporter, be_rank
 from engine.schedule import make_plan, place_lr_steps
-from engine.snapshot import Snapshot, find_newest
-from engine.triplet_settings import TRIPLET_LOSSES, check_triplet_batch, open_bags
-from engine.validation_sets import check_sets
+from interchange.open_model import read_pretrained
+from launch.rank import RankReporter, be_rank
+from launch.supervisor import check_bfloat16
+from settings.places import check_shared, find_storage, run_directory
+from settings.precision import describe_precision, settle_precision, settle_transfers
+from settings.triplet_settings import TRIPLET_LOSSES, check_triplet_batch, open_bags
+from settings.validation_sets import check_sets
+from snapshots.label_map import LabelMap, read_label_map
+from snapshots.reader import Snapshot, find_newest
 
 
 def open_source(config: Mapping[str, Any]) -> ImageSource:
@@ -170,15 +170,15 @@ def run_rank(config: EasyDict) -> None:
 def _train(config: EasyDict, reporter: RankReporter) -> None:
     # Imported here, so that the launching process stays free of OneFlow.
     from backbones import build_backbone
-    from engine.graphs import Embedder
-    from engine.state import load_head
+    from engine.saving import load_head
+    from engine.train_graph import Embedder
     from engine.trainer import Trainer
-    from engine.validation import Validator, load_sets
-    from engine.world import join_world
+    from engine.verifier import Validator, load_sets
+    from launch.world import join_world
     from ops import KERNELS, flow
-    from ops.base_head import ClassHead
-    from ops.head import build_head
-    from ops.row_storage import RowStorage
+    from ops.heads.base import ClassHead
+    from ops.heads.build import build_head
+    from ops.rows.storage import RowStorage
 
     world = join_world(config.device)
     config = complete_config(config, world.size, config.device)

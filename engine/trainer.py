@@ -11,29 +11,29 @@ from typing import Any
 
 import numpy as np
 
-from backbones.module import Backbone
+from backbones.execution.backbone import Backbone
 from common.errors import UserError
 from data.batches import Batch, Batches
 from data.source import ImageSource
 from engine.batches import open_batches
 from engine.checkpoints import ALWAYS, BEST, NONE, HighestAccuracy
 from engine.head_stats import head_statistics
-from engine.label_map import LabelMap
 from engine.log import RunLog, StepMeter, format_seconds
 from engine.memory import has_room
-from engine.moments import MOMENTS
-from engine.paths import run_directory
-from engine.reporting import RankReporter
+from engine.saving import average_statistics, load_backbone, load_head, read_head
 from engine.schedule import Plan, find_lr_scale
-from engine.snapshot import Snapshot, describe_network, snapshot_path
-from engine.snapshot_writer import Contents, SnapshotWriter, remove_snapshot
-from engine.state import average_statistics, load_backbone, load_head, read_head
 from engine.step import Computed, TrainStep
-from engine.validation import Validator
-from engine.world import World, local_view
+from engine.verifier import Validator
 from evaluation.verification import highest_line, log_lines
+from launch.rank import RankReporter
+from launch.world import World, local_view
 from ops import flow
-from ops.base_head import Head
+from ops.heads.base import Head
+from ops.moments import MOMENTS
+from settings.places import run_directory
+from snapshots.label_map import LabelMap
+from snapshots.reader import Snapshot, describe_network, snapshot_path
+from snapshots.writer import Contents, SnapshotWriter, remove_snapshot
 
 _DIVERGED = (
     "the snapshots so far are untouched: resume from the last one with a smaller --lr "

@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from backbones.module import Backbone
+from backbones.execution.backbone import Backbone
 from data.augment import Augmentation, unchanged
 from data.batch_reader import BatchReader
 from data.batches import Batch, Batches
 from data.source import ImageSource
 from data.triplets import select_triplets
-from engine.graphs import Embedder
-from engine.state import average_statistics
-from engine.triplet_settings import open_bags
-from engine.world import World
+from engine.saving import average_statistics
+from engine.train_graph import Embedder
+from launch.world import World
+from settings.triplet_settings import open_bags
 
 _BATCHES_AT_LEAST = 2  # from one choice, as in triplet_image_iter.py: bags are added until there are as many
 _FRUITLESS_BAGS = 10

@@ -7,8 +7,8 @@ from typing import Any
 
 from easydict import EasyDict
 
-from engine.models import TrainedModel, open_model
-from engine.reporting import RankReporter, be_rank
+from interchange.open_model import TrainedModel, open_model
+from launch.rank import RankReporter, be_rank
 
 
 def run_rank(config: EasyDict) -> None:
@@ -18,12 +18,12 @@ def run_rank(config: EasyDict) -> None:
 
 def _verify(config: EasyDict, reporter: RankReporter) -> None:
     # Imported here, so that the launching process stays free of OneFlow.
-    from backbones.module import Backbone
-    from engine.graphs import Embedder
-    from engine.validation import Validator, load_sets
-    from engine.world import join_world
+    from backbones.execution.backbone import Backbone
+    from engine.train_graph import Embedder
+    from engine.verifier import Validator, load_sets
     from evaluation.report import format_table, write_report
     from evaluation.verification import log_lines
+    from launch.world import join_world
     from ops import flow
 
     world = join_world(config.device)

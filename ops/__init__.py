@@ -1,13 +1,29 @@
 """Mathematics on tensors, and the only door to OneFlow: ``from ops import flow``.
 
-Importing this package prepares the process (libraries, BLAS kernels, quiet start), loads OneFlow, and puts the faster
-CPU kernels in place of OneFlow's own; ``KERNELS`` is a line that says which ones the process has.
+Asking for ``flow`` or ``KERNELS`` the first time prepares the process (libraries, BLAS kernels, quiet start), loads
+OneFlow, and replaces its CPU kernels by faster ones; ``KERNELS`` is a line that says which ones the process has.
+Modules of this package that need no framework (class shards, class sampling, moments) import without it.
 """
 
-from ops.native import load_native_kernels
-from ops.runtime import import_oneflow
+from __future__ import annotations
 
-flow = import_oneflow()
-KERNELS = load_native_kernels()
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import oneflow as flow
+
+    KERNELS: str
 
 __all__ = ["KERNELS", "flow"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load OneFlow when it is first asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from ops.native import load_native_kernels
+    from ops.runtime.import_oneflow import import_oneflow
+
+    opened = {"flow": import_oneflow(), "KERNELS": load_native_kernels()}
+    globals().update(opened)
+    return opened[name]

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from backbones.graph import NetworkGraph
+from backbones.graph.network_graph import NetworkGraph
 
 
 def pytest_configure() -> None:
@@ -37,3 +39,14 @@ def random_arrays() -> Callable[[NetworkGraph, int], dict[str, np.ndarray]]:
         return arrays
 
     return make
+
+
+@pytest.fixture
+def two_gpus(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine whose nvidia-smi lists two GPUs."""
+    folder: Path = tmp_path_factory.mktemp("bin")
+    program = folder / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 'GPU 0: A (UUID: 1)'\necho 'GPU 1: A (UUID: 2)'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)

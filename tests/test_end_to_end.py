@@ -14,8 +14,8 @@ import pytest
 
 from common.errors import UserError
 from data.verification_set import load_verification_set
-from engine.snapshot import Snapshot
 from evaluation.verification import embed_set, verify_embeddings
+from snapshots.reader import Snapshot
 from tests.support.commands import prepare_orl, run
 
 STEPS = 3

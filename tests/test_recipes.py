@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import UserError
-from engine.config import resolve_train_config
+from settings.train_command import resolve_train_config
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAMS = ("insightface_train.py", "insightface_val.py", "tools", "sample_config.py")

@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from common.errors import UserError, lookup, run_command
-from engine.launch import choose_device
-from engine.options import parse_bool
+from launch.supervisor import choose_device
+from settings.options import parse_bool
 from tools.gpu_checks import CHECKS, compare_training, compare_verification
 
 VERIFICATION = "verification"

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from common.errors import UserError, run_command
-from engine.snapshot import find_newest
+from snapshots.reader import find_newest
 from tools.demo import FACES, RECIPE, RUN, run
 
 STEPS = 10

@@ -19,8 +19,8 @@ sys.path.insert(0, str(ROOT))
 
 from common.errors import UserError, run_command
 from data.verification_set import load_verification_set
-from engine.snapshot import snapshot_path
 from evaluation.baseline import verify_pixels
+from snapshots.reader import snapshot_path
 
 FACES = Path("datasets/faces_orl")
 TRAIN_PARTS = FACES / "ofrecord" / "train"

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from common.errors import UserError, run_command
 from common.files import atomic_file
 from common.progress import progress
-from engine.snapshot import Snapshot
+from snapshots.reader import Snapshot
 
 CHUNK = 65536  # rows
 

@@ -17,9 +17,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from backbones import build_graph
 from common.errors import run_command
 from common.files import atomic_file
-from engine.options import parse_bool
-from engine.snapshot import Snapshot
-from interchange.folding import fold_convolutions
+from interchange.matching.fold_batch_norm import fold_convolutions
+from interchange.onnx.writer import write_onnx
+from settings.options import parse_bool
+from snapshots.reader import Snapshot
 from tools.model_convert.check import (
     HALF_TOLERANCE,
     TOLERANCE,
@@ -29,7 +30,6 @@ from tools.model_convert.check import (
     onnx_embedder,
     require_agreement,
 )
-from tools.model_convert.onnx_writer import write_onnx
 
 
 def describe(snapshot: Snapshot) -> dict[str, str]:

@@ -35,6 +35,6 @@ if [ "$wanted" != "$(cat "$stamp" 2>/dev/null)" ]; then
         pip uninstall --quiet --yes -r requirements-cuda.txt # there only when the choice has changed
     fi
     pip install --no-deps -r requirements-interop.txt
-    .venv/bin/python -c 'import ops' # builds native code, so that the first training does not wait for it
+    .venv/bin/python -c 'from ops import flow' # builds native code, so that the first training does not wait for it
     echo "$wanted" >"$stamp"
 fi

@@ -17,7 +17,6 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.synthetic_faces import draw_face
 from common.errors import UserError, require, run_command
 from common.files import atomic_file
 from data.augment import Augmentation
@@ -30,6 +29,7 @@ from data.augmentations.geometry import Geometry
 from data.augmentations.jpeg import Compression
 from data.augmentations.low_resolution import LowResolution
 from data.augmentations.warp import Warp
+from data.drawn_faces import draw_face
 from data.ofrecord_index import RECORD
 from data.ofrecord_source import OFRecordSource
 

@@ -9,7 +9,7 @@ import onnxruntime
 
 from backbones import build_graph
 from benchmarks.peers.protocol import Contestant, serve
-from tools.model_convert.onnx_writer import write_onnx
+from interchange.onnx.writer import write_onnx
 
 
 class OnnxruntimeContestant(Contestant):

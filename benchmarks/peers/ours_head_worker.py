@@ -18,10 +18,10 @@ class HeadContestant(Contestant):
         # OneFlow reads who it is when it is imported.
         from benchmarks.graphs import EmbeddingTable, HeadTrainGraph
         from engine.optimizer import Optimizer
-        from engine.world import join_world
+        from launch.world import join_world
         from ops import KERNELS
-        from ops.head import build_head
-        from ops.row_storage import RowStorage
+        from ops.heads.build import build_head
+        from ops.rows.storage import RowStorage
 
         self.job, self.rank, self.count = job, rank, 0
         self.world = join_world("cpu")

@@ -10,9 +10,9 @@ from backbones import build_backbone
 from benchmarks.graphs import BackboneTrainGraph
 from benchmarks.network import SEED
 from benchmarks.peers.protocol import Contestant, serve
-from engine.graphs import EmbedGraph
 from engine.optimizer import Optimizer
-from engine.world import join_world
+from engine.train_graph import EmbedGraph
+from launch.world import join_world
 from ops import flow
 
 # No schedule and no head: what the optimiser wants to know beyond the job's lr, momentum and weight_decay.

@@ -27,7 +27,7 @@ class NetworkOps:
     """The three ops for one network.
 
     Attributes:
-        description: one line per node, see ``backbones.compiled``.
+        description: one line per node, see ``backbones.execution.compiled``.
         embedding_size: numbers of one embedding.
         bfloat16: feature maps and matrix products in bfloat16 with float32 sums; arrays stay float32.
     """

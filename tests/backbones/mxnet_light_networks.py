@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import mxnet as mx
 from mxnet.gluon import contrib, nn
-from mxnet_networks import Symbol, act, bn, conv, head, preprocessed, squeeze_excite
+
+from tests.backbones.mxnet_networks import Symbol, act, bn, conv, head, preprocessed, squeeze_excite
 
 
 def mobilenet(multiplier: float, net_input: int, output: str, size: int) -> Symbol:

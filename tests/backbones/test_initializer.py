@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import mxnet as mx
-import mxnet_light_networks as light
-import mxnet_networks
 import numpy as np
 import pytest
 
 from backbones import build_graph
-from backbones.initializer import initial_arrays
+from backbones.graph.initializer import initial_arrays
+from tests.backbones import mxnet_light_networks as light
+from tests.backbones import mxnet_networks
 
 Y1 = build_graph({"net_name": "fmobilefacenet", "emb_size": 128, "net_output": "GDC"})
 R18 = build_graph({"net_name": "fresnet", "num_layers": 18})

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from backbones import build_backbone
-from backbones.graph import ACTIVATION_TYPES, NetworkGraph
-from backbones.iresnet import build_residual_network
-from backbones.module import Backbone
-from backbones.options import NetworkOptions
+from backbones.execution.backbone import Backbone
+from backbones.graph.network_graph import ACTIVATION_TYPES, NetworkGraph
+from backbones.networks.iresnet import build_residual_network
+from backbones.networks.options import NetworkOptions
 from common.errors import UserError
 from ops import flow
 

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 from math import prod
 
-import mxnet_light_networks as light
-import mxnet_networks
 import pytest
 
 from backbones import build_graph
-from backbones.flops import count_parameters
-from backbones.iresnet import UNITS_PER_STAGE, WIDTHS
+from backbones.graph.flops import count_parameters
+from backbones.networks.iresnet import UNITS_PER_STAGE, WIDTHS
+from tests.backbones import mxnet_light_networks as light
+from tests.backbones import mxnet_networks
 
 DEPTHS = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3], 50: [3, 4, 14, 3], 100: [3, 13, 30, 3], 152: [3, 8, 36, 3]}
 CASES = {

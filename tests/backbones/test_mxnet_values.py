@@ -3,15 +3,15 @@ from __future__ import annotations
 from math import prod
 
 import mxnet as mx
-import mxnet_networks
 import numpy as np
 import pytest
 
 from backbones import build_graph
-from backbones.iresnet import build_residual_network
-from backbones.module import Backbone
-from backbones.options import NetworkOptions
+from backbones.execution.backbone import Backbone
+from backbones.networks.iresnet import build_residual_network
+from backbones.networks.options import NetworkOptions
 from ops import flow
+from tests.backbones import mxnet_networks
 
 Y1 = {"net_name": "fmobilefacenet", "emb_size": 128, "net_output": "GDC"}
 WIDTHS = [64, 64, 128, 256, 512]

@@ -6,18 +6,19 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import mxnet as mx
-import mxnet_light_networks as light
-import mxnet_networks
 import numpy as np
 import pytest
 
-from backbones import build_graph, densenet, vargfacenet
-from backbones.graph import NetworkGraph
-from backbones.iresnet import build_residual_network
-from backbones.module import Backbone
-from backbones.options import NetworkOptions
-from backbones.output_layers import OUTPUT_LAYERS
+from backbones import build_graph
+from backbones.execution.backbone import Backbone
+from backbones.graph.network_graph import NetworkGraph
+from backbones.networks import densenet, vargfacenet
+from backbones.networks.iresnet import build_residual_network
+from backbones.networks.options import NetworkOptions
+from backbones.networks.output_layers import OUTPUT_LAYERS
 from ops import flow
+from tests.backbones import mxnet_light_networks as light
+from tests.backbones import mxnet_networks
 
 STEP = 0.04  # by which the loss changes
 

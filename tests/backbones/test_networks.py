@@ -9,11 +9,11 @@ import pytest
 
 import sample_config
 from backbones import build_graph
-from backbones.flops import count_flops, count_parameters
-from backbones.graph import NetworkGraph
-from backbones.initializer import initial_arrays
-from backbones.module import Backbone
-from engine.dropout import draw_keep_masks
+from backbones.execution.backbone import Backbone
+from backbones.graph.flops import count_flops, count_parameters
+from backbones.graph.initializer import initial_arrays
+from backbones.graph.mask_draws import draw_keep_masks
+from backbones.graph.network_graph import NetworkGraph
 from ops import flow
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "networks.md"

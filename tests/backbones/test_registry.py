@@ -4,7 +4,7 @@ import pytest
 from easydict import EasyDict
 
 from backbones import NETWORKS, build_graph
-from backbones.flops import count_flops, count_parameters
+from backbones.graph.flops import count_flops, count_parameters
 from common.errors import UserError
 
 Y1 = EasyDict(net_name="fmobilefacenet", emb_size=128, net_output="GDC", net_blocks=[1, 4, 6, 2])

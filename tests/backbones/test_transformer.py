@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from backbones import build_graph
-from backbones.module import Backbone
+from backbones.execution.backbone import Backbone
 from ops import flow
 
 CONFIG = {"net_name": "vit", "num_layers": 2, "vit_width": 16, "emb_size": 6, "image_size": 30}

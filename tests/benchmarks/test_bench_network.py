@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from backbones import build_graph
-from backbones.flops import count_flops
-from backbones.graph import NetworkGraph
-from backbones.layers import add_image_input
-from backbones.module import Backbone
+from backbones.execution.backbone import Backbone
+from backbones.graph.flops import count_flops
+from backbones.graph.network_graph import NetworkGraph
+from backbones.networks.layers import add_image_input
 from benchmarks.network import describe_network, list_convolutions, network_config, write_network
 from benchmarks.peers.mxnet_worker import build_symbol
 from common.errors import UserError

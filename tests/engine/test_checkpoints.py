@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from engine.checkpoints import HighestAccuracy
-from engine.paths import run_directory
-from engine.reporting import RankReporter
-from engine.snapshot import Snapshot
+from launch.rank import RankReporter
+from settings.places import run_directory
+from snapshots.reader import Snapshot
 from tests.support.tiny import make_trainer, tiny_config, tiny_network
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from engine.gradients import LossScale, add_gradients, find_norm, multiply_gradients
-from engine.world import join_world, local_view
+from launch.world import join_world, local_view
 from ops import flow
 
 SHAPES = [(3, 5), (7,), (1 << 11, 1100)]  # the last is more than a block

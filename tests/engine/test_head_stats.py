@@ -8,7 +8,7 @@ import pytest
 from engine import head_stats as module
 from engine.head_stats import describe_centres, head_statistics
 from ops import flow
-from ops.class_shards import ClassShards
+from ops.heads.class_shards import ClassShards
 
 
 def test_centres_along_the_axes():

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from backbones import build_graph
-from backbones.flops import count_parameters
+from backbones.graph.flops import count_parameters
 from common.errors import UserError
 from engine import memory
 from engine.memory import MemoryEstimate, check_disk, check_memory, estimate_memory, free_memory, has_room

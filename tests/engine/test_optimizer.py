@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backbones.initializer import initial_arrays
-from backbones.module import Backbone
-from engine.moments import MOMENTS
+from backbones.execution.backbone import Backbone
+from backbones.graph.initializer import initial_arrays
 from engine.optimizer import RULES, Optimizer
-from engine.world import join_world, local_view
+from launch.world import join_world, local_view
 from ops import flow
-from ops.base_head import Head
-from ops.head import build_head
+from ops.heads.base import Head
+from ops.heads.build import build_head
+from ops.moments import MOMENTS
 from tests.support.tiny import tiny_config, tiny_network
 from tests.support.update_reference import update_adamw
 

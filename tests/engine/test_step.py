@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from engine.paths import run_directory
-from engine.snapshot import Snapshot, find_newest
+from settings.places import run_directory
+from snapshots.reader import Snapshot, find_newest
 from tests.support.tiny import make_trainer, read_losses, read_metrics, tiny_config, tiny_network, train
 
 NETWORK = tiny_network(batch_norm=True)

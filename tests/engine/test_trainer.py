@@ -10,13 +10,13 @@ import pytest
 
 import sample_config
 from common.errors import UserError
-from engine.paths import run_directory
-from engine.reporting import RankReporter
-from engine.snapshot import Snapshot, find_newest
 from engine.train import find_start
 from engine.trainer import Trainer
-from engine.triplet_settings import TRIPLET_LOSSES
-from ops.class_shards import initial_class_rows
+from launch.rank import RankReporter
+from ops.heads.class_shards import initial_class_rows
+from settings.places import run_directory
+from settings.triplet_settings import TRIPLET_LOSSES
+from snapshots.reader import Snapshot, find_newest
 from tests.support.tiny import make_trainer, read_losses, read_metrics, tiny_config, tiny_network, train
 
 NETWORK = tiny_network(dropout=0.4, batch_norm=True)

@@ -11,10 +11,10 @@ from easydict import EasyDict
 
 from common.errors import UserError
 from data.synthetic import SyntheticSource
-from engine.graphs import Embedder
-from engine.paths import run_directory
-from engine.snapshot import Snapshot, find_newest
 from engine.train import check_run, complete_config
+from engine.train_graph import Embedder
+from settings.places import run_directory
+from snapshots.reader import Snapshot, find_newest
 from tests.support.tiny import make_trainer, read_metrics, tiny_config, tiny_network, train
 from tools.merge_fc7 import merge_fc7
 

@@ -15,14 +15,14 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from backbones.graph import NetworkGraph
-from backbones.initializer import initial_arrays
-from backbones.layers import add_image_input
-from interchange.mxnet_checkpoint import write_checkpoint
-from interchange.torch_archive import write_archive
+from backbones.graph.initializer import initial_arrays
+from backbones.graph.network_graph import NetworkGraph
+from backbones.networks.layers import add_image_input
+from interchange.mxnet.checkpoint import write_checkpoint
+from interchange.onnx.writer import write_onnx
+from interchange.pytorch.archive import write_archive
 from tests.support.conversion import write_variables
 from tests.support.damage import read_all, require_clear
-from tools.model_convert.onnx_writer import write_onnx
 
 HUGE = 1 << 32
 

@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from backbones.initializer import initial_arrays
-from backbones.module import Backbone
+from backbones.execution.backbone import Backbone
+from backbones.graph.initializer import initial_arrays
 from data.synthetic import SyntheticSource
 from data.verification_set import VerificationSet
-from engine.graphs import Embedder
-from engine.reporting import RankReporter
-from engine.state import average_statistics
-from engine.validation import Validator
-from engine.world import join_world
+from engine.saving import average_statistics
+from engine.train_graph import Embedder
+from engine.verifier import Validator
+from launch.rank import RankReporter
+from launch.world import join_world
 from ops import flow
 from tests.support.ranks import serve
 from tests.support.tiny import IMAGE_SIZE, tiny_network

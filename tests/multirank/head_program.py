@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from engine.world import join_world, local_view
+from launch.world import join_world, local_view
 from ops import flow
-from ops.head import MarginSoftmaxHead
-from ops.margins import CombinedMargin
+from ops.heads.build import MarginSoftmaxHead
+from ops.losses.margin import CombinedMargin
 from tests.support.head_cases import CASES, EMB_SIZE, SEED, HeadCase, extreme_embeddings, usual_embeddings
 from tests.support.ranks import serve
 

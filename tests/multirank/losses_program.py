@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.world import join_world, local_view
+from launch.world import join_world, local_view
 from ops import flow
-from ops.base_head import Head
-from ops.head import build_head
+from ops.heads.base import Head
+from ops.heads.build import build_head
 from tests.support.loss_cases import BATCH, CASES, EMB_SIZE, FORMS, RATIO, SEED, STEPS, LossCase
 from tests.support.ranks import serve
 from tests.support.triplet_reference import ALPHAS

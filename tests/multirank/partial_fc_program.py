@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from engine.gradients import find_norm, multiply_gradients
-from engine.world import join_world, local_view
+from launch.world import join_world, local_view
 from ops import flow
-from ops.margins import CombinedMargin
-from ops.partial_fc import PartialFCHead
+from ops.heads.partial_fc import PartialFCHead
+from ops.losses.margin import CombinedMargin
 from ops.update_rules import AdamWRule, MomentumRule, UpdateRule
 from tests.support.partial_fc_cases import (
     ADAMW,

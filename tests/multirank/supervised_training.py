@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from backbones import NETWORKS
-from engine.reporting import RankReporter
 from engine.train import run_rank
+from launch.rank import RankReporter
 from tests.support.supervise import say_pid
 from tests.support.tiny import tiny_config, tiny_network
 

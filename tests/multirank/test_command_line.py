@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.snapshot import Snapshot
+from snapshots.reader import Snapshot
 from tests.support.ranks import ROOT, free_port
 from tests.support.supervise import session_members, wait_until
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backbones.initializer import initial_arrays
+from backbones.graph.initializer import initial_arrays
 from tests.support.ranks import run_ranks
 from tests.support.tiny import EMB_SIZE, tiny_network
 

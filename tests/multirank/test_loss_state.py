@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from engine.paths import run_directory
-from engine.snapshot import Snapshot, snapshot_path
+from settings.places import run_directory
+from snapshots.reader import Snapshot, snapshot_path
 from tests.support.loss_reference import FIRST_STATE
 from tests.support.ranks import run_ranks
 from tests.support.tiny import tiny_config

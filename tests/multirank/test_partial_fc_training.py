@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.paths import run_directory
-from engine.snapshot import Snapshot, snapshot_path
+from settings.places import run_directory
+from snapshots.reader import Snapshot, snapshot_path
 from tests.multirank.test_command_line import RUN, SCRIPT, flags, start
 from tests.support.ranks import run_ranks
 from tests.support.tiny import tiny_config

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.paths import run_directory
-from engine.snapshot import Snapshot, find_newest, snapshot_path
+from settings.places import run_directory
+from snapshots.reader import Snapshot, find_newest, snapshot_path
 from tests.support.ranks import run_ranks
 from tests.support.supervise import assert_nothing_left, start_supervisor, wait_until
 from tests.support.tiny import read_losses, tiny_config

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from engine.paths import run_directory
-from engine.snapshot import Snapshot, snapshot_path
 from engine.train import complete_config
+from settings.places import run_directory
+from snapshots.reader import Snapshot, snapshot_path
 from tests.support.ranks import run_ranks
 from tests.support.tiny import tiny_config
 

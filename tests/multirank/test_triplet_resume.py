@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.paths import run_directory
-from engine.snapshot import snapshot_path
+from settings.places import run_directory
+from snapshots.reader import snapshot_path
 from tests.support.ranks import run_ranks
 from tests.support.tiny import tiny_config
 

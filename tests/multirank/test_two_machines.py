@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.paths import run_directory
-from engine.snapshot import Snapshot, find_newest, snapshot_path
+from settings.places import run_directory
+from snapshots.reader import Snapshot, find_newest, snapshot_path
 from tests.support.nodes import LOOPBACK, Machine, NoNamespacesError, node_folder, start_nodes, two_machines
 from tests.support.ranks import ROOT, free_port, rank_environment
 from tests.support.supervise import assert_nothing_left, start_supervisor, wait_until
@@ -25,7 +25,7 @@ TRAINING = Path(__file__).parent / "supervised_training.py"
 STEPS = 4
 JOIN = """
 import os, time
-from engine.world import join_world
+from launch.world import join_world
 try:
     join_world("cpu")
 except Exception as error:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from backbones.graph import NetworkGraph
-from interchange.adapt import Adaptation, adapt
-from interchange.model import ForeignModel
-from interchange.recognise import AUTO, Recognition, recognise
+from backbones.graph.network_graph import NetworkGraph
+from interchange.foreign_model import ForeignModel
+from interchange.matching.adapt import Adaptation, adapt
+from interchange.matching.recognise import AUTO, Recognition, recognise
 from sample_config import network as NETWORKS
 
 _PARTS = {"prelu_gamma": "alpha", "moving_var": "moving_variance"}

@@ -17,10 +17,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from common.errors import UserError
 from data.verification_bin import read_bin
-from interchange.mxnet_checkpoint import read_checkpoint
-from interchange.oneflow_folders import read_oneflow_folder
-from interchange.onnx_reader import read_onnx
-from interchange.torch_state import read_torch
+from interchange.mxnet.checkpoint import read_checkpoint
+from interchange.oneflow.folders import read_oneflow_folder
+from interchange.onnx.reader import read_onnx
+from interchange.pytorch.state import read_torch
 from sample_config import network as NETWORKS
 
 SPARE = 256 << 20  # bytes; a length field of 4 GB, or a bomb, needs more

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from backbones import build_backbone
-from engine.world import join_world
+from launch.world import join_world
 from tests.support.ranks import serve
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from backbones.graph import NetworkGraph
-from interchange.folding import fold_convolutions
+from backbones.graph.network_graph import NetworkGraph
+from interchange.matching.fold_batch_norm import fold_convolutions
 
 
 def torch_style(

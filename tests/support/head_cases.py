@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ops.class_shards import initial_class_rows
+from ops.heads.class_shards import initial_class_rows
 
 SEED = 5
 EMB_SIZE = 16

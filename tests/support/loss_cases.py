@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 import sample_config
-from ops.class_sampling import ClassSampling
-from ops.class_shards import ClassShards, initial_class_rows
+from ops.heads.class_sampling import ClassSampling
+from ops.heads.class_shards import ClassShards, initial_class_rows
 
 SEED, EMB_SIZE, BATCH, STEPS = 5, 16, 12, 3
 FORMS = ("model_parallel", "replicated", "partial_fc")

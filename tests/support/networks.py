@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from backbones import build_graph
-from backbones.graph import NetworkGraph
-from backbones.module import Backbone
-from backbones.transformer import TransformerGraph
+from backbones.execution.backbone import Backbone
+from backbones.graph.network_graph import NetworkGraph
+from backbones.graph.transformer import TransformerGraph
 from ops import flow
 
 Outcome = dict[str, np.ndarray]

@@ -14,24 +14,24 @@ import numpy as np
 from easydict import EasyDict
 
 from backbones import NETWORKS, build_backbone, build_graph
-from backbones.flops import count_parameters
-from backbones.initializer import initial_arrays
-from backbones.module import Backbone
+from backbones.execution.backbone import Backbone
+from backbones.graph.flops import count_parameters
+from backbones.graph.initializer import initial_arrays
 from common.errors import UserError
-from engine import graphs
 from engine import train as train_module
-from engine.launch import Supervisor
+from engine import train_graph as graphs
 from engine.optimizer import Optimizer
-from engine.paths import find_storage, run_directory
-from engine.precision import settle_transfers
-from engine.reporting import RankReporter
-from engine.snapshot import Snapshot, find_newest
-from engine.world import join_world, local_view
+from launch.rank import RankReporter
+from launch.supervisor import Supervisor
+from launch.world import join_world, local_view
 from ops import flow
-from ops.base_head import Head
-from ops.head import build_head
-from ops.partial_fc import PartialFCHead
-from ops.row_storage import RowStorage
+from ops.heads.base import Head
+from ops.heads.build import build_head
+from ops.heads.partial_fc import PartialFCHead
+from ops.rows.storage import RowStorage
+from settings.places import find_storage, run_directory
+from settings.precision import settle_transfers
+from snapshots.reader import Snapshot, find_newest
 from tests.support.ranks import run_ranks
 from tests.support.supervise import start_supervisor
 from tests.support.tiny import IMAGE_SIZE, read_metrics, tiny_network

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ops.class_sampling import ClassSampling
-from ops.class_shards import ClassShards, initial_class_rows
+from ops.heads.class_sampling import ClassSampling
+from ops.heads.class_shards import ClassShards, initial_class_rows
 from tests.support.head_reference import compute_head
 from tests.support.update_reference import update_adamw
 

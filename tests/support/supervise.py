@@ -81,7 +81,7 @@ def assert_nothing_left(folder: Path, ranks: int, seconds: float = 5) -> None:
 
 if __name__ == "__main__":
     from common.errors import run_command
-    from engine.launch import Supervisor
+    from launch.supervisor import Supervisor
 
     given = json.loads(sys.argv[2])
     run_command(lambda: Supervisor(given["config"], given["ranks"], Path(sys.argv[1])).run(given["command"]))

@@ -9,15 +9,15 @@ from typing import Any
 from easydict import EasyDict
 
 import sample_config
-from backbones.graph import NetworkGraph
-from backbones.initializer import initial_arrays
-from backbones.layers import add_image_input
+from backbones.graph.initializer import initial_arrays
+from backbones.graph.network_graph import NetworkGraph
+from backbones.networks.layers import add_image_input
 from data.synthetic import SyntheticSource
-from engine.config_tables import merge, sample_tables
-from engine.paths import find_storage
-from engine.reporting import RankReporter
 from engine.schedule import make_plan
 from engine.train import find_label_map, find_start, run_directory
+from launch.rank import RankReporter
+from settings.config_file import merge, sample_tables
+from settings.places import find_storage
 
 IMAGE_SIZE = 16
 EMB_SIZE = 16
@@ -57,12 +57,12 @@ def tiny_config(folder: Path, loss: str = "arcface", **changes: Any) -> EasyDict
 
 def make_trainer(config: EasyDict, network: NetworkGraph, reporter: RankReporter | None = None) -> tuple:
     """Return (trainer, source) as ``engine.train`` puts them together, around ``network``."""
-    from backbones.module import Backbone
+    from backbones.execution.backbone import Backbone
     from engine.trainer import Trainer
-    from engine.world import join_world
+    from launch.world import join_world
     from ops import flow
-    from ops.head import build_head
-    from ops.row_storage import RowStorage
+    from ops.heads.build import build_head
+    from ops.rows.storage import RowStorage
 
     world = join_world(config.device)
     source = SyntheticSource(config.total_img_num, config.num_classes, config.image_size, config.seed)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.world import World, local_view
+from launch.world import World, local_view
 from ops import flow
-from ops.head import build_head
+from ops.heads.build import build_head
 from tests.support.triplet_reference import ALPHAS, SEEDS, draw_embeddings
 
 

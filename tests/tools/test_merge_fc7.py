@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from engine.snapshot import HeadShard, Snapshot
-from engine.snapshot_writer import Contents, SnapshotWriter
+from snapshots.reader import HeadShard, Snapshot
+from snapshots.writer import Contents, SnapshotWriter
 from tools import merge_fc7 as module
 from tools.merge_fc7 import merge_fc7
 

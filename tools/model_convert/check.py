@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from backbones.graph import NetworkGraph
+from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
 from data.verification_set import load_verification_set
-from tools.model_convert.onnx_writer import write_onnx
+from interchange.onnx.writer import write_onnx
 
 IMAGES = 16
 TOLERANCE = 1e-4  # of float32; relative to the largest value of the embeddings
@@ -38,7 +38,7 @@ def load_images(network: NetworkGraph, bin_path: str = "") -> np.ndarray:
 
 def oneflow_embedder(network: NetworkGraph, arrays: Mapping[str, np.ndarray]) -> Embed:
     """Return what embeds images as this project does."""
-    from backbones.module import Backbone
+    from backbones.execution.backbone import Backbone
     from ops import flow
 
     backbone = Backbone(network, arrays).eval()

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from common.errors import UserError
-from engine.converted import ConvertedModel, convert_model, write_converted
-from engine.snapshot import checksum
-from interchange.model import ForeignModel
-from interchange.recognise import AUTO
+from interchange.foreign_model import ForeignModel
+from interchange.matching.recognise import AUTO
+from snapshots.reader import checksum
 from tools.model_convert.check import Embed, compare, load_images, oneflow_embedder, require_agreement
+from tools.model_convert.converted_model import ConvertedModel, convert_model, write_converted
 
 # Of a model as it was read: a name for what runs it, and what embeds images so.
 Runner = Callable[[ForeignModel], tuple[str, Embed]]

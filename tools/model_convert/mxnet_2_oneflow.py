@@ -13,9 +13,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from common.errors import UserError, run_command
-from engine.options import parse_count
-from interchange.model import ForeignModel
-from interchange.mxnet_checkpoint import checkpoint_paths, read_checkpoint
+from interchange.foreign_model import ForeignModel
+from interchange.mxnet.checkpoint import checkpoint_paths, read_checkpoint
+from settings.options import parse_count
 from tools.model_convert.check import Embed, graph_embedder, has_mxnet, mxnet_embedder
 from tools.model_convert.into_snapshot import make_parser, make_snapshot, require_free
 

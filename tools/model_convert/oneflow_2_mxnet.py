@@ -19,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from backbones import build_graph
 from common.errors import UserError, run_command
 from common.files import copy_file
-from engine.options import parse_bool, parse_count
-from engine.snapshot import Snapshot
-from interchange.mxnet_checkpoint import checkpoint_paths, read_checkpoint, write_checkpoint
+from interchange.mxnet.checkpoint import checkpoint_paths, read_checkpoint, write_checkpoint
+from settings.options import parse_bool, parse_count
+from snapshots.reader import Snapshot
 from tools.model_convert.check import (
     compare,
     graph_embedder,

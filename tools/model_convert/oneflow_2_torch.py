@@ -16,9 +16,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from backbones import build_graph
 from common.errors import UserError, run_command
 from common.files import copy_file
-from engine.config_tables import load_tables
-from engine.snapshot import Snapshot
-from interchange.torch_state import SUFFIXES, read_torch, write_torch
+from interchange.pytorch.state import SUFFIXES, read_torch, write_torch
+from settings.config_file import load_tables
+from snapshots.reader import Snapshot
 from tools.model_convert.check import compare, graph_embedder, load_images, oneflow_embedder, require_agreement
 
 

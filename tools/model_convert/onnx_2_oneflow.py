@@ -13,8 +13,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from common.errors import run_command
-from interchange.model import ForeignModel
-from interchange.onnx_reader import OUTSIDE, read_onnx
+from interchange.foreign_model import ForeignModel
+from interchange.onnx.reader import OUTSIDE, read_onnx
 from tools.model_convert.check import Embed, onnx_embedder
 from tools.model_convert.into_snapshot import make_parser, make_snapshot, require_free
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from backbones import initial_arrays
-from backbones.module import Backbone
+from backbones.execution.backbone import Backbone
 from tests.support import networks
 
 

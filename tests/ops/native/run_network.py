@@ -12,11 +12,11 @@ import sys
 import numpy as np
 
 from backbones import build_graph
-from backbones.graph import NetworkGraph
-from backbones.initializer import initial_arrays
-from backbones.iresnet import build_residual_network
-from backbones.module import Backbone
-from backbones.options import NetworkOptions
+from backbones.execution.backbone import Backbone
+from backbones.graph.initializer import initial_arrays
+from backbones.graph.network_graph import NetworkGraph
+from backbones.networks.iresnet import build_residual_network
+from backbones.networks.options import NetworkOptions
 from ops import flow
 from ops.native import load_native_kernels, native_calls
 

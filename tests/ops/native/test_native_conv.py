@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from references import ConvCase, conv, conv_gradients
 
 from ops import flow
+from tests.ops.native.references import ConvCase, conv, conv_gradients
 
 CASES = {
     "3x3": ConvCase(2, 8, 16, (9, 10)),

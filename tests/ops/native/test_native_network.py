@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from backbones import build_graph, initial_arrays
-from backbones.graph import NetworkGraph
-from backbones.module import Backbone
+from backbones.execution.backbone import Backbone
+from backbones.graph.network_graph import NetworkGraph
 from ops import flow
 from ops.native import native_calls
 from tests.support import networks

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from references import batch_norm_gradients, per_channel, prelu, prelu_gradients
 
 from ops import flow
+from tests.ops.native.references import batch_norm_gradients, per_channel, prelu, prelu_gradients
 
 SHAPES = [(2, 5, 7, 6), (1, 3, 1, 1), (4, 6), (3, 16, 14, 14), (1, 2, 33, 31), (2, 3, 70)]
 EPS = 1e-3

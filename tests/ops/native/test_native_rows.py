@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from ops import flow
-from ops.graph import Graph
 from ops.native.rows import NativeRows
-from ops.row_bank import RowsInPlace
-from ops.row_storage import RowStorage
+from ops.rows.bank import RowsInPlace
+from ops.rows.storage import RowStorage
+from ops.runtime.graph import Graph
 
 EPSILON = 1e-10
 

@@ -14,10 +14,9 @@ from insightface import model_zoo
 
 from backbones import build_graph
 from common.errors import UserError
-from engine.converted import ConvertedModel, write_converted
-from engine.models import open_model, read_pretrained
-from engine.snapshot import Snapshot
+from interchange.open_model import open_model, read_pretrained
 from sample_config import generate_config
+from snapshots.reader import Snapshot
 from tests.support.conversion import relative_error, write_variables
 from tools import oneflow2onnx
 from tools.model_convert import (
@@ -30,6 +29,7 @@ from tools.model_convert import (
     torch_2_oneflow,
 )
 from tools.model_convert.check import oneflow_embedder
+from tools.model_convert.converted_model import ConvertedModel, write_converted
 
 ROWS = np.random.default_rng(3).normal(size=(11, 128)).astype(np.float32)
 

@@ -1,0 +1,191 @@
+"""The OneFlow module that executes a network description."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from backbones.execution.compiled import CompiledNetwork
+from backbones.execution.operators import OPERATORS
+from backbones.graph.arrays import check_arrays
+from backbones.graph.masks import find_masks, mask_width
+from backbones.graph.network_graph import NetworkGraph
+from common.errors import UserError
+from ops import flow
+
+
+class Backbone(flow.nn.Module):
+    """Images to embeddings, node by node, or on the CPU by one op where that is available.
+
+    Parameters and moving statistics are registered flat under their MXNet names, so ``state_dict``, optimiser state
+    and files share one set of names. Gammas pinned by fix_gamma are buffers: no optimiser moves or decays them.
+
+    Attributes:
+        network: the description.
+        executor: a few words on how CPU tensors are computed.
+        masks: what the keep mask of a training step decides about, by node.
+        statistics_of_all: whether BatchNorm in training is over the batch of all ranks.
+        new_statistics: with BatchNorm over all ranks, the moving statistics that the last forward pass in training
+            computed, by name; whoever compiles a graph returns them from it and hands them to ``set_statistics``.
+            Otherwise empty: the statistics are each rank's own and change in place.
+    """
+
+    def __init__(
+        self,
+        network: NetworkGraph,
+        arrays: Mapping[str, np.ndarray],
+        native: bool = True,
+        bfloat16: bool = False,
+        sync_bn: bool = False,
+    ) -> None:
+        """Take the description and its first values (see ``load_arrays`` for what is checked).
+
+        Args:
+            network: what to execute.
+            arrays: parameters and moving statistics by MXNet name.
+            native: execute CPU tensors by the network op of ``backbones.execution.compiled`` where it is available.
+            bfloat16: feature maps and matrix products in bfloat16; by the network op only.
+            sync_bn: BatchNorm over the global batch in training, of global tensors, where there is more than one rank.
+
+        Raises:
+            UserError: an array does not fit, or bfloat16 is not available here.
+        """
+        super().__init__()
+        self.network = network
+        self._channels = next(network.shapes[node.name][0] for node in network.nodes if node.op == "input")
+        self._releases = _find_releases(network)
+        self.masks = find_masks(network)
+        for name, spec in network.parameters().items():
+            tensor = flow.zeros(*spec.shape, dtype=flow.float32)
+            if spec.trainable:
+                self.register_parameter(name, flow.nn.Parameter(tensor))
+            else:
+                self.register_buffer(name, tensor)
+        self.new_statistics: dict[str, flow.Tensor] = {}
+        self.statistics_of_all = (
+            sync_bn and flow.env.get_world_size() > 1 and any(node.op == "batch_norm" for node in network.nodes)
+        )
+        self._compiled, refusal = self._compile(bfloat16) if native else (None, "it is switched off")
+        if bfloat16 and refusal:
+            raise UserError(f"bfloat16 feature maps need the CPU's network op: {refusal}")
+        self.executor = f"one op per node ({refusal})" if refusal else f"one op on the CPU{', bfloat16' * bfloat16}"
+        self.load_arrays(arrays)
+
+    def _compile(self, bfloat16: bool) -> tuple[CompiledNetwork | None, str | None]:
+        if self.statistics_of_all:
+            return None, "BatchNorm is over all ranks"
+        compiled = CompiledNetwork(self.network, self.masks, bfloat16)
+        refusal = compiled.ops.refusal()
+        return (compiled, None) if refusal is None else (None, refusal)
+
+    @property
+    def dropout_width(self) -> int:
+        """Values per image that dropout decides about in training; 0 for a network without dropout."""
+        return mask_width(list(self.masks.values()))
+
+    def forward(self, images: flow.Tensor, keep: flow.Tensor | None = None) -> flow.Tensor:
+        """Return embeddings [N, E] float32 of RGB ``images``, float32 or uint8, values 0..255.
+
+        Images are [N, 3, S, S], or [N, S, S, 3] as the loader hands them over.
+
+        Local and global tensors, eager and inside nn.Graph. In training, ``keep`` [N, dropout_width] says with 1 and 0
+        which values dropout keeps: the caller draws it, so that a resumed run or another number of ranks repeats it.
+        """
+        if self.training and keep is None and self.dropout_width:
+            raise ValueError("a network with dropout trains only with a keep mask")
+        if self._compiled is not None and _is_on_cpu(images):
+            return self._run_compiled(images, keep)
+        if images.shape[1] != self._channels:
+            images = images.permute(0, 3, 1, 2)
+        images = images.to(self._dtype())
+        values: dict[str, flow.Tensor] = {}
+        if self.training:
+            self.new_statistics.clear()
+        for node in self.network.nodes:
+            inputs = [values[name] for name in node.inputs]
+            if node.op == "input":
+                values[node.name] = images
+            else:
+                if node.name in self.masks:
+                    inputs.append(self._kept(node.name, keep))
+                values[node.name] = OPERATORS[node.op](self, node, *inputs)
+            for name in self._releases[node.name]:
+                del values[name]
+        return values[self.network.output]
+
+    def _dtype(self) -> flow.dtype:
+        """Return the type of the arrays: float32 unless somebody converted the module."""
+        return next((getattr(self, name).dtype for name in self.network.parameters()), flow.float32)
+
+    def _run_compiled(self, images: flow.Tensor, keep: flow.Tensor | None) -> flow.Tensor:
+        compiled = self._compiled
+        parameters = compiled.take_parameters(self)
+        moving = [getattr(self, name) for name in compiled.moving]
+        if self.training:
+            return compiled.train(images, keep if self.dropout_width else None, parameters, moving)
+        return compiled.infer(images, parameters, moving)
+
+    def _kept(self, name: str, keep: flow.Tensor | None) -> flow.Tensor | None:
+        """Return the columns of ``keep`` that are of the node ``name``; None outside of training."""
+        mask = self.masks[name]
+        return keep[:, mask.start : mask.stop].to(self._dtype()) if self.training else None
+
+    def run_graph(self, graph: flow.nn.Graph, *inputs: flow.Tensor) -> Any:
+        """Call a graph of this backbone; a graph that trains it includes the backward pass.
+
+        Where the network op runs, the calling thread sleeps meanwhile: OneFlow's own waiting keeps a core busy.
+        """
+        if self._compiled is None or not _is_on_cpu(inputs[0]):
+            return graph(*inputs)
+        return self._compiled.ops.sleep_through(lambda: graph(*inputs), "backward" if self.training else "inference")
+
+    def set_statistics(self, values: Sequence[flow.Tensor]) -> None:
+        """Make ``values``, in the order of ``new_statistics`` and broadcast, the moving statistics."""
+        for name, value in zip(self.new_statistics, values, strict=True):
+            _local(getattr(self, name)).copy_(_local(value))
+
+    def named_tensors(self) -> dict[str, flow.Tensor]:
+        """Return the live parameter or buffer behind each MXNet name; the description says which are trainable."""
+        return {name: getattr(self, name) for name in self.network.parameters()}
+
+    def named_arrays(self) -> dict[str, np.ndarray]:
+        """Return a float32 copy of every array by MXNet name.
+
+        A global tensor must be broadcast; each rank then copies its own part without talking to the others.
+        """
+        return {name: _local(tensor).numpy().copy() for name, tensor in self.named_tensors().items()}
+
+    def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Copy ``arrays`` into the module in place, so that graphs compiled from it see them in their next call.
+
+        Gammas pinned by fix_gamma become 1 whatever ``arrays`` holds. Nothing is written unless everything fits.
+
+        Raises:
+            UserError: an array is missing, unknown or of another shape; the message names the first one.
+        """
+        check_arrays(self.network, arrays)
+        for name, spec in self.network.parameters().items():
+            values = np.ones(spec.shape) if spec.fixed else arrays[name]
+            target = _local(getattr(self, name))
+            source = flow.tensor(np.asarray(values, dtype=np.float32), device=target.device)
+            target.copy_(source)
+
+
+def _is_on_cpu(tensor: flow.Tensor) -> bool:
+    return (tensor.placement if tensor.is_global else tensor.device).type == "cpu"
+
+
+def _local(tensor: flow.Tensor) -> flow.Tensor:
+    """Return a view without gradient on this rank's part of ``tensor``."""
+    return (tensor.to_local() if tensor.is_global else tensor).detach()
+
+
+def _find_releases(network: NetworkGraph) -> dict[str, list[str]]:
+    """Return for each node the values that nobody needs after it, so that inference keeps few feature maps alive."""
+    last_use = {name: node.name for node in network.nodes for name in node.inputs}
+    releases: dict[str, list[str]] = {node.name: [] for node in network.nodes}
+    for name, user in last_use.items():
+        releases[user].append(name)
+    return releases

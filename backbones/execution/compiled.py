@@ -1,0 +1,103 @@
+"""A network as one op on the CPU, instead of one op per node.
+
+The op keeps feature maps channels last, fuses what can be computed together, and does not change the network: names,
+shapes and arrays are those of the description, and the numbers agree but for rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from backbones.graph.masks import Mask
+from backbones.graph.network_graph import NetworkGraph, Node
+from ops import flow
+from ops.native.network import NetworkOps
+
+
+class CompiledNetwork:
+    """Runs a network with all its arrays in order: ``parameters`` what an optimiser moves, ``moving`` the statistics.
+
+    The op knows one slope per channel and a bias in every fully connected layer; where a network has one slope for all
+    channels, or no bias, it is given as many equal ones, or zeros.
+
+    Attributes:
+        moving: MXNet names of the moving statistics.
+    """
+
+    def __init__(self, network: NetworkGraph, masks: Mapping[str, Mask], bfloat16: bool = False) -> None:
+        """``masks`` holds the columns of the keep mask that each dropout node has."""
+        specs = network.parameters()
+        self._trainable = [name for name, spec in specs.items() if spec.trainable]
+        self.moving = [name for name, spec in specs.items() if spec.auxiliary]
+        self._shared = {
+            node.arrays["slope"]: network.shapes[node.name][0]
+            for node in network.nodes
+            if node.op == "prelu" and node.attrs["shared"]
+        }
+        self._biasless = [node for node in network.nodes if node.op == "fully_connected" and not node.attrs["bias"]]
+        self.ops = NetworkOps(self._describe(network, masks), network.embedding_size, bfloat16)
+
+    def take_parameters(self, module: flow.nn.Module) -> list[flow.Tensor]:
+        """Return the trainable arrays of ``module`` in the order and the form in which the op takes them."""
+        tensors = []
+        for name in self._trainable:
+            tensor = getattr(module, name)
+            tensors.append(tensor.expand(self._shared[name]) if name in self._shared else tensor)
+        weights = (getattr(module, node.arrays["weight"]) for node in self._biasless)
+        return tensors + [weight.detach().sum(dim=1) * 0 for weight in weights]
+
+    def train(
+        self,
+        images: flow.Tensor,
+        keep: flow.Tensor | None,
+        parameters: Sequence[flow.Tensor],
+        moving: Sequence[flow.Tensor],
+    ) -> flow.Tensor:
+        """Return embeddings [N, E] that autograd can follow back to ``parameters``."""
+        ops, masked = self.ops, keep is not None
+
+        class Training(flow.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, *_: flow.Tensor) -> flow.Tensor:
+                embeddings, saved = ops.forward(images, keep, parameters, moving)
+                ctx.save_for_backward(saved, *parameters, *([keep] if masked else []))
+                return embeddings
+
+            @staticmethod
+            def backward(ctx: Any, gradients: flow.Tensor) -> tuple[flow.Tensor, ...]:
+                saved, *tensors = ctx.saved_tensors
+                arrays = tensors[: len(parameters)]
+                return ops.backward(saved, gradients, tensors[-1] if masked else None, arrays)
+
+        return Training.apply(*parameters)
+
+    def infer(
+        self, images: flow.Tensor, parameters: Sequence[flow.Tensor], moving: Sequence[flow.Tensor]
+    ) -> flow.Tensor:
+        """Return embeddings [N, E] of a network that is not trained."""
+        with flow.no_grad():
+            return self.ops.inference(images, parameters, moving)
+
+    def _describe(self, network: NetworkGraph, masks: Mapping[str, Mask]) -> str:
+        numbers = {node.name: i for i, node in enumerate(network.nodes)}
+        zeros = [f"{node.name}_bias" for node in self._biasless]
+        places = {name: i for names in (self._trainable + zeros, self.moving) for i, name in enumerate(names)}
+
+        def line(node: Node) -> str:
+            shape = (*network.shapes[node.name], 1, 1)[:3]
+            # Not the flags: what an array is there for, is said by its number.
+            values = {
+                k: float(v) for k, v in node.attrs.items() if isinstance(v, int | float) and not isinstance(v, bool)
+            }
+            values |= {kind: places[name] for kind, name in node.arrays.items() if name in places}
+            if node.op == "fully_connected":
+                values["bias"] = places[f"{node.name}_bias"]
+            elif node.op == "dropout":
+                values["first"] = masks[node.name].start
+            inputs = ",".join(str(numbers[name]) for name in node.inputs) or "-"
+            return " ".join(
+                [node.layer, inputs, *map(str, shape), *(f"{key}={value!r}" for key, value in values.items())]
+            )
+
+        return "\n".join(map(line, network.nodes))

@@ -1,0 +1,88 @@
+"""The configuration keys that describe a network, read once from a config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+from backbones.graph.nodes import ACTIVATION_TYPES
+from common.errors import UserError
+
+T = TypeVar("T")
+_SHARES = ("densenet_dropout", "vit_drop_path", "vit_mask_ratio")
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """What the network builders need to know; the defaults are those of InsightFace's MXNet training.
+
+    ``bn_mom`` is MXNet's momentum (share of the old statistics). Keys that a family does not know are not read by it.
+    """
+
+    net_name: str
+    num_layers: int | None = None
+    emb_size: int = 512
+    net_output: str = "E"
+    net_unit: int = 3
+    net_input: int = 1
+    net_se: int = 0
+    net_act: str = "prelu"
+    net_blocks: tuple[int, ...] = (1, 4, 6, 2)
+    net_multiplier: float = 1.0
+    densenet_dropout: float = 0.0
+    vit_width: int = 256
+    vit_drop_path: float = 0.0
+    vit_mask_ratio: float = 0.0
+    bn_mom: float = 0.9
+    image_size: int = 112
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> NetworkOptions:
+        """Take the known keys of ``config``; a missing key means its default.
+
+        Raises:
+            UserError: ``net_name`` is missing, or a size, factor or share is out of its range.
+        """
+        if "net_name" not in config:
+            raise UserError("the config has no 'net_name'; it names the network, for example net_name='fresnet'")
+        known = {key.name: config[key.name] for key in fields(cls) if key.name in config}
+        if "net_blocks" in known:
+            known["net_blocks"] = tuple(known["net_blocks"])
+        options = cls(**known)
+        for key in ("emb_size", "image_size", "vit_width"):
+            size = getattr(options, key)
+            if not isinstance(size, int) or size < 1:
+                raise UserError(f"{key}={size!r} is not a positive whole number")
+        activations = ("prelu", *ACTIVATION_TYPES)
+        if options.net_act not in activations:
+            raise UserError(f"unknown activation '{options.net_act}' of net_act; known: {', '.join(activations)}")
+        if not options.net_multiplier > 0:
+            raise UserError(f"net_multiplier={options.net_multiplier!r} is not positive; 1 is the plain network")
+        for key in _SHARES:
+            if not 0 <= getattr(options, key) < 1:
+                raise UserError(f"{key}={getattr(options, key)!r} is no share: it must be at least 0 and below 1")
+        return options
+
+    def widen(self, filters: int) -> int:
+        """Return ``filters`` times ``net_multiplier``, rounded down.
+
+        Raises:
+            UserError: nothing is left.
+        """
+        widened = int(filters * self.net_multiplier)
+        if widened < 1:
+            raise UserError(f"net_multiplier={self.net_multiplier} leaves none of {filters} filters; take a larger one")
+        return widened
+
+
+def choose(table: Mapping[Any, T], key: str, value: Any, network: str) -> T:
+    """Return ``table[value]``, the meaning of config ``key`` = ``value`` for ``network``.
+
+    Raises:
+        UserError: the value has no entry; the message lists those that have one.
+    """
+    if value not in table:
+        supported = ", ".join(str(known) for known in table)
+        raise UserError(f"{key}={value} is not supported for {network}; supported: {supported}")
+    return table[value]

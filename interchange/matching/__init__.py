@@ -1,0 +1,1 @@
+"""Recognising which of our networks a foreign one is, and bringing its arrays into ours."""

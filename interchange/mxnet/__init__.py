@@ -1,0 +1,1 @@
+"""MXNet checkpoints (symbol.json and params): read and written."""

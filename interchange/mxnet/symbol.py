@@ -1,0 +1,212 @@
+"""MXNet's ``-symbol.json`` with its arrays, read into a description, without MXNet."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from backbones.graph.network_graph import AUXILIARY_KINDS, NetworkGraph
+from common.errors import UserError
+from interchange.graph_builder import ForeignBuilder
+
+EMBEDDING = "fc1"
+_MAX_ATTRIBUTE = 200  # characters of a number or tuple
+MAX_BYTES = 1 << 24  # the symbol of the deepest network known has less than 1 MB
+
+
+@dataclass(frozen=True)
+class SymbolNode:
+    """One node of the file: operator (``null`` for a variable), name, texts of its attributes, names of its inputs."""
+
+    op: str
+    name: str
+    attrs: Mapping[str, str] = field(default_factory=dict)
+    inputs: Sequence[str] = ()
+
+    def get(self, key: str, default: Any) -> Any:
+        """Return an attribute as a Python value; MXNet writes numbers, truths and tuples as text."""
+        if key not in self.attrs:
+            return default
+        text = self.attrs[key]
+        if len(text) > _MAX_ATTRIBUTE:
+            return f"{text[:_MAX_ATTRIBUTE]}..."
+        try:
+            return ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            return text
+
+
+def read_symbol(path: Path) -> list[SymbolNode]:
+    """Return the nodes that ``fc1`` (or the only output, where no node has that name) needs, inputs first.
+
+    Raises:
+        UserError: the file is missing or is no symbol.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UserError(f"{path} is larger than {MAX_BYTES >> 20} MB; an MXNet symbol is small")
+        content = json.loads(path.read_bytes())
+        nodes = [_read_node(entry, content["nodes"]) for entry in content["nodes"]]
+        heads = [content["nodes"][head[0]]["name"] for head in content["heads"]]
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}); expected an MXNet symbol beside the .params"
+        ) from error
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
+        raise UserError(f"{path} is no MXNet symbol ({type(error).__name__}: {error})") from error
+    by_name = {node.name: node for node in nodes}
+    if EMBEDDING not in by_name and len(heads) != 1:
+        raise UserError(f"{path} has no node '{EMBEDDING}' and {len(heads)} outputs; which is the embedding?")
+    needed, stack = set(), [EMBEDDING if EMBEDDING in by_name else heads[0]]
+    while stack:
+        name = stack.pop()
+        if name not in needed:
+            needed.add(name)
+            stack.extend(by_name[name].inputs)
+    return [node for node in nodes if node.name in needed]
+
+
+def _read_node(entry: dict[str, Any], nodes: list[dict[str, Any]]) -> SymbolNode:
+    # The key has changed its name twice; "attr" of old files mixes in attributes of variables, which nobody asks for.
+    attrs = {**entry.get("attr", {}), **entry.get("param", {}), **entry.get("attrs", {})}
+    if any(item[1] for item in entry["inputs"]):
+        raise ValueError(f"{entry['name']} takes a second output of another node")
+    texts = {str(key): str(value) for key, value in attrs.items()}
+    return SymbolNode(
+        str(entry["op"]), str(entry["name"]), texts, [str(nodes[item[0]]["name"]) for item in entry["inputs"]]
+    )
+
+
+def build_network(
+    nodes: Sequence[SymbolNode], arrays: Mapping[str, np.ndarray], image_size: int, source: str
+) -> tuple[NetworkGraph, dict[str, np.ndarray]]:
+    """Return the description of a symbol for images of ``image_size``, and its arrays by the description's names.
+
+    Raises:
+        UserError: an operator or one of its settings is unknown, or an array is missing or of another shape.
+    """
+    builder = ForeignBuilder(source, arrays)
+    for node in nodes:
+        if node.op == "null":
+            if node.name == "data":
+                builder.input("data", image_size)
+            continue
+        if node.op not in OPERATORS:
+            raise UserError(f"{source}: {node.name} is a {node.op}; known operators: {', '.join(sorted(OPERATORS))}")
+        try:
+            OPERATORS[node.op](builder, node)
+        except (ValueError, TypeError, KeyError, IndexError, ZeroDivisionError, OverflowError) as error:
+            raise UserError(f"{source}: {node.name} is a {node.op} that does not fit its inputs ({error})") from error
+    return builder.finish()
+
+
+def _square(builder: ForeignBuilder, node: SymbolNode, key: str, default: int) -> int:
+    value = node.get(key, default)
+    return builder.same(node.name, key, value if isinstance(value, (tuple, list)) else [value])
+
+
+def _conv(builder: ForeignBuilder, node: SymbolNode) -> None:
+    if _square(builder, node, "dilate", 1) != 1:
+        raise UserError(f"{builder.source}: {node.name} is a dilated convolution, which no known network has")
+    x, weight, *bias = node.inputs
+    builder.conv(
+        x, node.name, weight, bias[0] if bias else None,
+        stride=_square(builder, node, "stride", 1), pad=_square(builder, node, "pad", 0),
+        groups=node.get("num_group", 1),
+    )  # fmt: skip
+
+
+def _batch_norm(builder: ForeignBuilder, node: SymbolNode) -> None:
+    x, *arrays = node.inputs
+    if len(arrays) == 2:  # symbols of old versions leave the moving statistics to be guessed
+        arrays += [f"{node.name}_{kind}" for kind in AUXILIARY_KINDS]
+    builder.batch_norm(
+        x, node.name, arrays, eps=float(node.get("eps", 1e-3)), momentum=float(node.get("momentum", 0.9)),
+        fix_gamma=bool(node.get("fix_gamma", True)),
+    )  # fmt: skip
+
+
+def _leaky_relu(builder: ForeignBuilder, node: SymbolNode) -> None:
+    kind = node.get("act_type", "leaky")
+    if kind != "prelu":
+        raise UserError(f"{builder.source}: {node.name} is a LeakyReLU of type {kind}; only prelu is known")
+    builder.prelu(node.inputs[0], node.name, node.inputs[1] if len(node.inputs) > 1 else f"{node.name}_gamma")
+
+
+def _fully_connected(builder: ForeignBuilder, node: SymbolNode) -> None:
+    x, weight, *bias = node.inputs
+    builder.fully_connected(builder.flatten(x, f"{node.name}_flat"), node.name, weight, bias[0] if bias else None)
+
+
+def _scalar(method: str) -> Callable[[ForeignBuilder, SymbolNode], None]:
+    def add(builder: ForeignBuilder, node: SymbolNode) -> None:
+        getattr(builder, method)(node.inputs[0], node.name, float(node.get("scalar", 0)))
+
+    return add
+
+
+def _sum(builder: ForeignBuilder, node: SymbolNode) -> None:
+    builder.add(*node.inputs, node.name)
+
+
+def _alias(builder: ForeignBuilder, node: SymbolNode) -> None:
+    builder.alias(node.inputs[0], node.name)
+
+
+def _pooling(builder: ForeignBuilder, node: SymbolNode) -> None:
+    kind = node.get("pool_type", "max")
+    if node.get("global_pool", False):
+        if kind != "avg":
+            raise UserError(f"{builder.source}: {node.name} is a global {kind} pooling; only averages are known")
+        builder.global_pool(node.inputs[0], node.name)
+        return
+    if node.get("pooling_convention", "valid") != "valid" or not node.get("count_include_pad", True):
+        raise UserError(f"{builder.source}: {node.name} pools in a way that no known network does")
+    builder.pool(
+        node.inputs[0], node.name, kind, _square(builder, node, "kernel", 1), _square(builder, node, "stride", 1),
+        _square(builder, node, "pad", 0),
+    )  # fmt: skip
+
+
+def _clip(builder: ForeignBuilder, node: SymbolNode) -> None:
+    if (float(node.get("a_min", 0)), float(node.get("a_max", 0))) != (0, 6):
+        raise UserError(f"{builder.source}: {node.name} clips to other bounds than 0 and 6")
+    builder.activation(node.inputs[0], node.name, "relu6")
+
+
+def _norm_step(what: str) -> Callable[[ForeignBuilder, SymbolNode], None]:
+    return lambda builder, node: builder.norm_step(node.name, what, *node.inputs)
+
+
+def _product(builder: ForeignBuilder, node: SymbolNode) -> None:
+    builder.product(*node.inputs, node.name)
+
+
+OPERATORS: dict[str, Callable[[ForeignBuilder, SymbolNode], None]] = {
+    "Convolution": _conv,
+    "BatchNorm": _batch_norm,
+    "BatchNorm_v1": _batch_norm,
+    "LeakyReLU": _leaky_relu,
+    "Activation": lambda builder, node: builder.activation(node.inputs[0], node.name, node.get("act_type", "")),
+    "FullyConnected": _fully_connected,
+    "Flatten": lambda builder, node: builder.flatten(node.inputs[0], node.name),
+    "Dropout": lambda builder, node: builder.dropout(node.inputs[0], node.name, float(node.get("p", 0.5))),
+    **dict.fromkeys(("elemwise_add", "broadcast_add", "_plus", "_Plus", "_add", "ElementWiseSum", "add_n"), _sum),
+    **dict.fromkeys(("broadcast_mul", "elemwise_mul", "_mul", "_Mul"), _product),
+    "Concat": lambda builder, node: builder.concat(node.inputs, node.name),
+    "Pooling": _pooling,
+    "clip": _clip,
+    "sum": _norm_step("sums"),
+    "sqrt": _norm_step("norms"),
+    "mean": _norm_step("mean"),
+    "broadcast_div": _norm_step("ratio"),
+    **dict.fromkeys(("_minus_scalar", "_MinusScalar"), _scalar("subtract")),
+    **dict.fromkeys(("_mul_scalar", "_MulScalar"), _scalar("multiply")),
+    **dict.fromkeys(("identity", "_copy", "BlockGrad", "stop_gradient"), _alias),
+}  # fmt: skip

@@ -1,0 +1,1 @@
+"""Checkpoint folders of older OneFlow ports."""

@@ -1,0 +1,1 @@
+"""ONNX files: read into a network description, and written from one."""

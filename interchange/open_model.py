@@ -1,0 +1,159 @@
+"""Trained networks in any format, opened through one door: ours, ONNX, MXNet, PyTorch, older OneFlow ports."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import sample_config
+from backbones import build_graph
+from backbones.graph.arrays import check_arrays
+from backbones.graph.network_graph import NetworkGraph
+from common.errors import UserError
+from interchange.foreign_model import ForeignModel
+from interchange.matching.adapt import adapt
+from interchange.matching.recognise import AUTO, explain_difference, recognise
+from interchange.matching.steps import pair_steps
+from interchange.mxnet.checkpoint import checkpoint_paths, read_checkpoint
+from interchange.oneflow.folders import is_oneflow_folder, read_oneflow_folder
+from interchange.onnx.reader import read_onnx
+from interchange.pytorch.state import SUFFIXES, read_torch
+from snapshots.reader import Snapshot, checksum
+
+_CHECKPOINT = re.compile(r"(.+),\s*(\d+)$")
+FORMATS = "a snapshot's folder, FILE.onnx, PREFIX,EPOCH of an MXNet checkpoint, or a PyTorch FILE.pth"
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """A network ready to run.
+
+    Attributes:
+        path: what was asked for.
+        network: its description, as the file has it.
+        arrays: its arrays.
+        about: what is known of its training: ``step``, ``network``, ``loss``, ``dataset``, ``checksum``.
+        config: all settings of its training, as far as the file knows them.
+    """
+
+    path: str
+    network: NetworkGraph
+    arrays: Mapping[str, np.ndarray]
+    about: Mapping[str, Any]
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_foreign(name: str) -> ForeignModel | None:
+    """Return the model that ``name`` names, None if it can only be a snapshot.
+
+    Raises:
+        UserError: its file is damaged, or has something unknown in it.
+    """
+    checkpoint = _CHECKPOINT.match(name)
+    if checkpoint and not Path(name).exists():
+        return read_checkpoint(checkpoint[1], int(checkpoint[2]))
+    if name.endswith(".onnx"):
+        return read_onnx(name)
+    if name.endswith(SUFFIXES):
+        return read_torch(name, sample_config.network)
+    if is_oneflow_folder(name):
+        return read_oneflow_folder(name, sample_config.network)
+    return None
+
+
+def describe_model(name: str) -> dict[str, Any]:
+    """Return the settings of the training behind a model: all of a snapshot, a network's name and options of others.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    foreign = read_foreign(name)
+    if foreign is None:
+        return Snapshot.open(name).about["config"]
+    return _foreign_config(foreign)
+
+
+def _foreign_config(foreign: ForeignModel) -> dict[str, Any]:
+    known = known_settings(foreign.config)
+    size = next(foreign.network.shapes[node.name][1] for node in foreign.network.nodes if node.op == "input")
+    try:
+        found = recognise(foreign.network, sample_config.network, AUTO, foreign.source, foreign.config)
+    except UserError:  # it runs as the file has it all the same
+        sizes = {"image_size": size, "emb_size": foreign.network.embedding_size}
+        return {"network": "unknown", "loss": "", "dataset": "", **known, **sizes}
+    return {"loss": "", "dataset": "", **known, **found.options, "network": found.name}
+
+
+def known_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those settings that a file carries which this project has, with values of the same type."""
+    ours = {"network": "", "loss": "", "dataset": "", **sample_config.default, **sample_config.config}
+    return {key: value for key, value in config.items() if key in ours and type(value) is type(ours[key])}
+
+
+def open_model(name: str) -> TrainedModel:
+    """Open a model for verification.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    foreign = read_foreign(name)
+    if foreign is None:
+        snapshot = Snapshot.open(name)
+        about = snapshot.about
+        config = about["config"]
+        facts = {key: config[key] for key in ("network", "loss", "dataset")}
+        facts |= {"step": about["step"], "checksum": about["files"]["backbone.safetensors"]["sha256"]}
+        network, arrays = build_graph(config), snapshot.backbone()
+        _check_fit(network, arrays, name, config["network"])
+        return TrainedModel(name, network, arrays, facts, config)
+    config = _foreign_config(foreign)
+    facts = {key: config[key] for key in ("network", "loss", "dataset")}
+    facts |= {"step": _step(name), "checksum": checksum(model_file(name))}
+    return TrainedModel(name, foreign.network, foreign.arrays, facts, config)
+
+
+def _step(name: str) -> int:
+    """Return what log lines call the step: an MXNet checkpoint's epoch."""
+    checkpoint = _CHECKPOINT.match(name)
+    return int(checkpoint[2]) if checkpoint else 0
+
+
+def model_file(name: str) -> Path:
+    """Return the file, or one of the files, that hold the arrays of a foreign model."""
+    checkpoint = _CHECKPOINT.match(name)
+    if checkpoint and not Path(name).exists():
+        return checkpoint_paths(checkpoint[1], int(checkpoint[2]))[1]
+    return Path(name) if Path(name).is_file() else next(Path(name).glob("*/out"))
+
+
+def read_pretrained(name: str, network: NetworkGraph) -> dict[str, np.ndarray]:
+    """Return the arrays of a model for a run of ``network``, from whatever format.
+
+    Raises:
+        UserError: it cannot be read, or is of another network.
+    """
+    foreign = read_foreign(name)
+    if foreign is None:
+        snapshot = Snapshot.open(name)
+        arrays = snapshot.backbone()
+        _check_fit(network, arrays, name, snapshot.about["config"]["network"])
+        return arrays
+    pairs = pair_steps(network, foreign.network)
+    if pairs is None:
+        raise UserError(f"{name} is of another network: {explain_difference(network, foreign.network)}")
+    try:
+        return adapt(network, pairs, foreign.network, foreign.arrays, foreign.training_arrays).arrays
+    except UserError as error:
+        raise UserError(f"{name} does not fit: {error}") from error
+
+
+def _check_fit(network: NetworkGraph, arrays: Mapping[str, np.ndarray], name: str, of: str) -> None:
+    try:
+        check_arrays(network, arrays)
+    except UserError as error:
+        raise UserError(f"{name} (network {of}) does not fit: {error}") from error

@@ -1,0 +1,1 @@
+"""PyTorch state dicts: read without PyTorch, and written."""

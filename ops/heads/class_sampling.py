@@ -1,0 +1,85 @@
+"""Which class rows take part in one step of Partial FC (An et al., arXiv:2010.05222, arXiv:2203.15565).
+
+Each shard takes all classes of the batch that live on it and fills up with others, drawn uniformly, to its share of
+rows. Draws are a function of (seed, step, shard): a resumed run repeats them, and the shards need not talk.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ops.heads.class_shards import ClassShards
+
+_PURPOSE = 0x70666320  # keeps these draws apart from others of the same seed
+ABSENT = -1
+
+
+@dataclass(frozen=True)
+class ClassSampling:
+    """The sampling of class rows at ``ratio`` in (0, 1] with at most ``batch_size`` images a step, over all ranks."""
+
+    shards: ClassShards
+    ratio: float
+    batch_size: int
+    seed: int
+
+    @property
+    def slots(self) -> int:
+        """Places for sampled rows on each shard: enough for its share and for a batch of its classes alone."""
+        rows = self.shards.rows
+        return max(math.ceil(self.ratio * rows), min(self.batch_size, rows))
+
+    @property
+    def is_everybody(self) -> bool:
+        """Whether all rows take part in each step; a class's slot is then its number."""
+        return self.ratio == 1
+
+    def draw(self, shard: int, labels: np.ndarray, step: int) -> np.ndarray:
+        """Return the rows of ``shard`` that take part in ``step``, counted from its first, int64, ascending.
+
+        Args:
+            shard: whose rows.
+            labels: classes of the whole batch, int [B].
+            step: number of the step.
+
+        The classes of the batch are among them. With them there are ceil(ratio * real rows of the shard), or more if
+        the batch alone has more; never a padding row.
+        """
+        start, stop = self.shards.real_rows(shard)
+        chosen = np.zeros(stop - start, bool)
+        chosen[labels[(labels >= start) & (labels < stop)] - start] = True
+        positives = np.count_nonzero(chosen)
+        generator = np.random.Generator(np.random.Philox(key=[self.seed, step], counter=[0, 0, shard, _PURPOSE]))
+        wanted = max(positives, math.ceil(self.ratio * len(chosen)))
+        if wanted - positives <= len(chosen) - wanted:
+            _mark(chosen, wanted - positives, generator)
+        else:  # fewer rows stay out than come in
+            out = chosen.copy()
+            _mark(out, len(chosen) - wanted, generator)
+            chosen |= ~out
+        return np.flatnonzero(chosen)
+
+    def find_slots(self, shard: int, sampled: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Return where each label of the batch is among the slots of all shards, int32 [B].
+
+        The slots of shard i are ``slots * i`` and up, in the order of ``sampled``, what ``draw`` returned for
+        ``shard``. Labels of other shards are ABSENT.
+        """
+        start, stop = self.shards.real_rows(shard)
+        places = shard * self.slots + np.searchsorted(sampled, labels - start)
+        return np.where((labels >= start) & (labels < stop), places, ABSENT).astype(np.int32)
+
+
+def _mark(marks: np.ndarray, count: int, generator: np.random.Generator) -> None:
+    """Set ``count`` of the False entries of ``marks``, uniformly drawn.
+
+    Numbers are drawn until so many different ones have hit: what was hit before or set at first does not count. That
+    is quick while half of the entries or more stay as they are, which is for the caller to see to.
+    """
+    target = np.count_nonzero(marks) + count
+    while count:
+        marks[generator.integers(0, len(marks), count, np.int32)] = True
+        count = target - np.count_nonzero(marks)

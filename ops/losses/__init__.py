@@ -1,0 +1,1 @@
+"""Margins: what a loss does to the cosines before the softmax, one file each."""

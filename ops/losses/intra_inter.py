@@ -1,0 +1,41 @@
+"""Intra-loss and inter-loss: ArcFace with a second term about angles (arXiv:1801.07698, section on other losses).
+
+They are the loss types 6 and 7 of InsightFace's older MXNet scripts (train_softmax.py and its like); ``loss_b`` is
+their ``--margin-b``, ``loss_m2`` their ``--margin-m``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ops import flow
+from ops.losses.margin import COSINE_LIMIT, CombinedMargin, Target
+
+
+@dataclass(frozen=True)
+class IntraLoss(CombinedMargin):
+    """The margin, and ``weight`` times the mean angle between embedding and own centre, as a share of pi."""
+
+    weight: float = 1.0
+
+    def find_addition(self, target: Target) -> flow.Tensor | None:
+        """See ``Margin``; the derivative is finite on [-1, 1]."""
+        angle = flow.acos(target.cosine.clamp(-COSINE_LIMIT, COSINE_LIMIT))
+        return angle.mean() * (self.weight / math.pi)
+
+
+@dataclass(frozen=True)
+class InterLoss(CombinedMargin):
+    """The margin, and ``weight`` times the mean cosine of the images' own centres with all centres.
+
+    The paper has the mean angle with the other centres, negative; the scripts have the cosine, and each centre is among
+    its own others, which has no gradient.
+    """
+
+    weight: float = 1.0
+    uses_centres = True
+
+    def find_addition(self, target: Target) -> flow.Tensor | None:
+        """See ``Margin``."""
+        return target.between.mean() * self.weight

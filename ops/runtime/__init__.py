@@ -1,0 +1,1 @@
+"""Preparing a process for OneFlow, importing it, and patches to its run time."""

@@ -1,0 +1,132 @@
+"""Prepares a process for OneFlow 0.9 and imports it.
+
+OneFlow's wheel is linked against libcudnn 8 and libcublas 11 even where no GPU exists, does not search for them
+itself, and carries an OpenBLAS that takes recent CPUs for old ones.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+from common.compiling import NativeUnavailableError
+from common.cuda import SWITCH, reason_for_cuda
+from common.errors import UserError
+from ops.runtime.cuda_stand_ins import install_stand_ins
+from ops.runtime.patches import load_corrections
+
+# In the order of their dependencies; the folder is the one inside the nvidia wheels.
+CUDA_LIBRARIES = (
+    ("cublas", "libcublasLt.so.11"),
+    ("cublas", "libcublas.so.11"),
+    ("cudnn", "libcudnn_ops_infer.so.8"),
+    ("cudnn", "libcudnn_cnn_infer.so.8"),
+    ("cudnn", "libcudnn_ops_train.so.8"),
+    ("cudnn", "libcudnn_cnn_train.so.8"),
+)
+
+
+def import_oneflow() -> ModuleType:
+    """Import OneFlow in a prepared process and return the module.
+
+    Raises:
+        UserError: a library that OneFlow needs is neither on the system nor in the nvidia wheels, and nothing may or
+            can stand in for it.
+    """
+    if "oneflow" not in sys.modules:
+        _load_cuda_libraries()
+        load_corrections()
+        _choose_blas_kernels()
+        # Keeps the notes about missing CUDA drivers and RDMA devices out of sight; fatal messages still show.
+        os.environ.setdefault("GLOG_minloglevel", "3")
+        # Threads that wait for work leave the core to OneFlow's own, but not between one layer and the next: they look
+        # for it 10000 times, some 250 microseconds, before they sleep.
+        os.environ.setdefault("OMP_WAIT_POLICY", "active")
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+        with _quiet_stderr(), _keep_interrupt_handler():
+            importlib.import_module("oneflow")
+    return sys.modules["oneflow"]
+
+
+def _load_cuda_libraries() -> None:
+    for package, soname in CUDA_LIBRARIES:
+        try:
+            ctypes.CDLL(soname, mode=ctypes.RTLD_GLOBAL)
+        except OSError:
+            ctypes.CDLL(str(_find_library(package, soname)), mode=ctypes.RTLD_GLOBAL)
+
+
+def _find_library(package: str, soname: str) -> Path:
+    """Return the library of the nvidia wheel, or else, where no GPU can be in use, a stand-in for it."""
+    try:
+        return _find_in_wheels(package, soname)
+    except UserError as missing:
+        reason = reason_for_cuda()
+        if reason:
+            raise UserError(f"{missing}; {reason}, so nothing stands in for it unless {SWITCH}=0") from None
+        try:
+            return install_stand_ins([name for _, name in CUDA_LIBRARIES]) / soname
+        except NativeUnavailableError as error:
+            raise UserError(f"{missing}; nothing can stand in for it: {error}") from None
+
+
+def _find_in_wheels(package: str, soname: str) -> Path:
+    for folder in sys.path:
+        candidate = Path(folder) / "nvidia" / package / "lib" / soname
+        if candidate.is_file():
+            return candidate
+    raise UserError(
+        f"OneFlow needs {soname}: the system has none and the nvidia-{package}-cu11 wheel is not installed; "
+        "run `make setup` and use .venv/bin/python"
+    )
+
+
+def _choose_blas_kernels() -> None:
+    """Name the CPU to OpenBLAS, which otherwise falls back to SSE kernels on CPUs newer than itself."""
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text().split("flags", 1)[1].splitlines()[0].split())
+    except (OSError, IndexError):
+        return
+    if {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= flags:
+        os.environ.setdefault("OPENBLAS_CORETYPE", "SkylakeX")
+    elif {"avx2", "fma"} <= flags:
+        os.environ.setdefault("OPENBLAS_CORETYPE", "Haswell")
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Point file descriptor 2 at the null device: libibverbs writes there without asking anybody."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)
+
+
+@contextmanager
+def _keep_interrupt_handler() -> Iterator[None]:
+    """Put this process's handler of SIGINT back: OneFlow replaces it by one that ends the process with code 255."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python sets handlers in the main thread only
+        return
+    handler = signal.getsignal(signal.SIGINT)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        if handler is not None:  # None: set by other code than Python's
+            signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,1 @@
+"""Command lines and config.py files of older programs, translated into ours."""

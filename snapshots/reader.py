@@ -1,0 +1,202 @@
+"""Snapshots: a folder that is complete or absent, with everything a run needs to go on.
+
+``backbone.safetensors`` holds weights and moving statistics under their MXNet names, ``momentum.safetensors`` (and with
+AdamW ``variance.safetensors``) the optimiser's moments, ``fc7-00000-of-00002.safetensors`` one shard of class rows each
+(weight, bias, their moments; none with a triplet loss, which has the triplets to come in ``data.safetensors``), and
+``snapshot.json`` the rest: step, position in the data, config, preprocessing, versions, size and checksum of each file.
+``snapshots.writer`` writes them. A backbone-only snapshot is the same with less in it. Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from backbones.graph.network_graph import NetworkGraph
+from common.errors import UserError, lookup
+from ops.moments import MOMENTS
+
+MANIFEST = "snapshot.json"
+DATA = "data.safetensors"
+FORMAT = "insightface-oneflow-snapshot"
+VERSION = 1
+_NAME = re.compile(r"snapshot_(\d+)$")
+_BLOCK = 1 << 14  # class rows that are read at a time where all of them may not fit the memory
+_NEEDED = ("config", "files")
+_NEEDED_TO_RESUME = ("step", "position", "highest_accuracy", "fc7")
+
+
+@dataclass(frozen=True)
+class HeadShard:
+    """This rank's class rows: arrays whose first axis is the rows ``start``..``stop``-1, padding left out."""
+
+    index: int
+    count: int
+    start: int
+    stop: int
+    arrays: Mapping[str, np.ndarray]
+
+    @property
+    def file(self) -> str:
+        """Name of the shard's file."""
+        return f"fc7-{self.index:05d}-of-{self.count:05d}.safetensors"
+
+
+def describe_network(network: NetworkGraph) -> dict[str, Any]:
+    """Return what a reader needs to feed images to the weights: the preprocessing inside the network, and sizes."""
+    # A network without it, such as fresnet with net_input 2, takes the images as they are.
+    shift = next((node.attrs for node in network.nodes if node.op == "scale_shift"), {"mean": 0.0, "scale": 1.0})
+    channels, height, width = next(network.shapes[node.name] for node in network.nodes if node.op == "input")
+    return {
+        "preprocessing": {"mean": shift["mean"], "scale": shift["scale"], "inside_network": True},
+        "input": {"channels": channels, "height": height, "width": width, "order": "RGB", "range": [0, 255]},
+        "emb_size": network.embedding_size,
+    }
+
+
+def snapshot_path(root: Path, step: int) -> Path:
+    """Return the folder of the snapshot after ``step`` steps."""
+    return root / f"snapshot_{step}"
+
+
+def find_newest(root: Path) -> Path | None:
+    """Return the snapshot with the most steps below ``root``, None if there is none."""
+    found = [path for path in root.glob("snapshot_*") if _NAME.search(path.name)]
+    return max(found, key=lambda path: int(_NAME.search(path.name)[1]), default=None)
+
+
+def checksum(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as handle:
+        for block in iter(lambda: handle.read(1 << 22), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A snapshot on disk whose files are all there with the sizes that its manifest says."""
+
+    path: Path
+    about: dict[str, Any]
+    _checked: set[str] = field(default_factory=set, compare=False, repr=False)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Snapshot:
+        """Read the manifest.
+
+        Raises:
+            UserError: this is no snapshot, of an unknown version, or a file is missing or of another size.
+        """
+        path = Path(path)
+        manifest = path / MANIFEST
+        if not manifest.is_file():
+            raise UserError(f"{path} is no snapshot: it has no {MANIFEST}; snapshots are folders like snapshot_5000")
+        try:
+            about = json.loads(manifest.read_text())
+        except ValueError as error:
+            raise UserError(f"{manifest} is damaged ({error}); use another snapshot") from error
+        if not isinstance(about, dict) or about.get("format") != FORMAT or about.get("version") != VERSION:
+            raise UserError(f"{manifest} is not of format {FORMAT}, version {VERSION}")
+        needed = _NEEDED + (_NEEDED_TO_RESUME if "fc7" in about else ())
+        lacking = [key for key in needed if key not in about]
+        if lacking:
+            raise UserError(f"{manifest} is damaged: it lacks {', '.join(lacking)}; use another snapshot")
+        for name, facts in about["files"].items():
+            size = (path / name).stat().st_size if (path / name).is_file() else None
+            if size != facts["bytes"]:
+                found = "missing" if size is None else f"of {size} bytes"
+                raise UserError(f"{path / name} is {found}, expected {facts['bytes']} bytes; use another snapshot")
+        return cls(path, about)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether training can go on from here: momentum and fc7 are in it."""
+        return "fc7" in self.about
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether there are class rows: in full snapshots, but for those of triplet losses."""
+        return self.is_full and self.about["fc7"]["num_classes"] > 0
+
+    def backbone(self) -> dict[str, np.ndarray]:
+        """Return weights and moving statistics by MXNet name."""
+        return self._load("backbone.safetensors")
+
+    @property
+    def optimizer(self) -> dict[str, Any]:
+        """What the manifest says of the optimiser: ``name`` and ``updates``, and its ``loss_scale``.
+
+        Snapshots that say nothing are of SGD, which made an update in every step.
+        """
+        return {
+            "name": "sgd",
+            "updates": self.about.get("step", 0),
+            "loss_scale": {},
+            **self.about.get("optimizer", {}),
+        }
+
+    def moments(self) -> dict[str, dict[str, np.ndarray]]:
+        """Return the backbone's moments by kind and MXNet name."""
+        kinds = lookup(MOMENTS, self.optimizer["name"], f"optimizer of {self.path}")
+        return {kind: self._load(f"{kind}.safetensors") for kind in kinds}
+
+    def data(self) -> dict[str, np.ndarray]:
+        """Return what the snapshot keeps of the training data to come; empty but for triplet losses."""
+        return self._load(DATA) if DATA in self.about["files"] else {}
+
+    def head_rows(self, start: int, stop: int) -> dict[str, np.ndarray]:
+        """Return the class rows ``start``..``stop``-1 of every array of the head, from however many shards.
+
+        All of them may not fit the memory: ``head_pieces`` reads them in turn.
+        """
+        shards = self.about["fc7"]["shards"]
+        # An empty range (a rank with padding only) still has names and widths: those of the first shard.
+        wanted = [s for s in shards if max(start, s["rows"][0]) < min(stop, s["rows"][1])] or shards[:1]
+        pieces: dict[str, list[np.ndarray]] = {}
+        for shard in wanted:
+            first, last = shard["rows"]
+            low, high = (max(start, first), min(stop, last)) if start < stop else (first, first)
+            self._verify(shard["file"])
+            with safe_open(self.path / shard["file"], framework="numpy") as file:
+                for name in file.keys():  # noqa: SIM118 (not a dict)
+                    pieces.setdefault(name, []).append(file.get_slice(name)[low - first : high - first])
+        return {name: rows[0] if len(rows) == 1 else np.concatenate(rows) for name, rows in pieces.items()}
+
+    def head_pieces(self, classes: np.ndarray) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        """Yield the rows of ``classes`` of every array of the head, a part of them at a time.
+
+        With each part comes where its rows stand in ``classes`` (int64 [N], in any order): int64.
+        """
+        order = np.argsort(classes, kind="stable")
+        edges = np.arange(0, self.about["fc7"]["num_classes"] + _BLOCK, _BLOCK)
+        for places in np.split(order, np.searchsorted(classes[order], edges)):
+            if len(places):
+                wanted = classes[places]
+                rows = self.head_rows(int(wanted[0]), int(wanted[-1]) + 1)
+                is_whole = wanted[-1] - wanted[0] + 1 == len(wanted)
+                yield places, rows if is_whole else {n: array[wanted - wanted[0]] for n, array in rows.items()}
+
+    def _load(self, name: str) -> dict[str, np.ndarray]:
+        if name not in self.about["files"]:
+            raise UserError(f"{self.path} holds no {name}: it is a backbone-only snapshot and cannot resume a run")
+        self._verify(name)
+        try:
+            with safe_open(self.path / name, framework="numpy") as file:
+                return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+        except SafetensorError as error:
+            raise UserError(f"{self.path / name} is damaged ({error}); use another snapshot") from error
+
+    def _verify(self, name: str) -> None:
+        if name not in self._checked and checksum(self.path / name) != self.about["files"][name]["sha256"]:
+            raise UserError(f"{self.path / name} does not match its checksum in {MANIFEST}; use another snapshot")
+        self._checked.add(name)

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from backbones import build_graph
+from backbones.execution.backbone import Backbone
+from backbones.graph.initializer import initial_arrays
+from backbones.graph.network_graph import NetworkGraph
+from common.errors import UserError
+from interchange.onnx.writer import write_onnx
+from ops import flow
+
+Y1 = {"net_name": "fmobilefacenet", "emb_size": 128, "net_output": "GDC"}
+CONFIGS = {
+    "y1": Y1,
+    "r18": {"net_name": "fresnet", "num_layers": 18},
+    "relu": {"net_name": "fmobilefacenet", "net_output": "FC", "net_blocks": [2, 1, 1, 1], "net_act": "relu"},
+    "r50": {"net_name": "fresnet", "num_layers": 50},
+    "r100": {"net_name": "fresnet", "num_layers": 100},
+}
+SLOW = {"r50", "r100"}
+LIGHT = {"emb_size": 16, "image_size": 32, "net_output": "J", "net_multiplier": 0.25}
+UNITS = {"net_name": "fresnet", "num_layers": 18, "image_size": 32, "emb_size": 32, "net_output": "J"}
+SMALL = {
+    "mobilenet": LIGHT | {"net_name": "fmobilenet"},
+    "mnasnet": LIGHT | {"net_name": "fmnasnet"},
+    "vargfacenet": LIGHT | {"net_name": "vargfacenet", "net_se": 1, "image_size": 112},
+    "densenet": {"net_name": "fdensenet", "num_layers": 121, "emb_size": 16, "image_size": 32, "densenet_dropout": 0.1},
+    "iresnet": UNITS | {"net_name": "iresnet"},
+    "mbf": LIGHT | {"net_name": "mbf", "net_multiplier": 1.0},
+    "vit": {
+        "net_name": "vit", "num_layers": 2, "vit_width": 32, "image_size": 30, "emb_size": 16, "vit_drop_path": 0.1,
+        "vit_mask_ratio": 0.3,
+    },
+    "unit 1 se": UNITS | {"net_unit": 1, "net_se": 1},
+    "unit 2 input 2": UNITS | {"net_unit": 2, "net_input": 2},
+    "unit 4 input 0": UNITS | {"net_unit": 4, "net_input": 0},
+    "GNAP": UNITS | {"net_output": "GNAP"},
+    "GNAP, wider": UNITS | {"net_output": "GNAP", "emb_size": 600},
+    "GAP": UNITS | {"net_output": "GAP", "net_act": "softsign"},
+    "SFC": UNITS | {"net_output": "SFC", "net_act": "softrelu"},
+    "Z": UNITS | {"net_output": "Z", "emb_size": 2048},
+    "F": UNITS | {"net_output": "F"},
+}  # fmt: skip
+
+
+def run(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(["fc1"], {"data": images})[0]
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).integers(0, 256, (7, 3, 112, 112)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[pytest.mark.slow] if case in SLOW else []) for case in CONFIGS]
+)
+def test_onnxruntime_agrees_at_any_batch_size(case, images, random_arrays):
+    graph = build_graph(CONFIGS[case])
+    arrays = random_arrays(graph, 3)
+    expected = Backbone(graph, arrays).eval()(flow.tensor(images)).numpy()
+    model = write_onnx(graph, arrays, {})
+    scale = np.abs(expected).max()
+    assert np.abs(run(model, images) - expected).max() < 1e-4 * scale
+    assert np.abs(run(model, images[:1]) - expected[:1]).max() < 1e-4 * scale
+
+
+@pytest.mark.parametrize("case", SMALL)
+def test_onnxruntime_agrees_on_every_family_and_variant(case, random_arrays):
+    graph = build_graph(SMALL[case])
+    arrays = random_arrays(graph, 3)
+    size = graph.shapes["data"][-1]
+    images = np.random.default_rng(0).integers(0, 256, (3, 3, size, size)).astype(np.float32)
+    expected = Backbone(graph, arrays).eval()(flow.tensor(images)).numpy()
+    model = write_onnx(graph, arrays, {})
+    onnx.checker.check_model(model, full_check=True)
+    actual = run(model, images)
+    assert actual.shape == (3, graph.embedding_size)
+    assert np.abs(expected[0] - expected[1]).max() > 0.01 * np.abs(expected).max()  # the images matter
+    assert np.abs(actual - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_the_file_describes_itself():
+    graph = build_graph(Y1)
+    model = write_onnx(graph, initial_arrays(graph, 0), {"network": "y1", "colour": "RGB"})
+    onnx.checker.check_model(model, full_check=True)
+    assert {entry.key: entry.value for entry in model.metadata_props} == {"network": "y1", "colour": "RGB"}
+    assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 17)]
+    assert model.ir_version == 8
+
+    def shape(value):
+        return [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
+
+    assert [(value.name, shape(value)) for value in model.graph.input] == [("data", ["N", 3, 112, 112])]
+    assert [(value.name, shape(value)) for value in model.graph.output] == [("fc1", ["N", 128])]
+
+
+def test_names_are_those_of_the_description():
+    graph = build_graph(CONFIGS["r18"])
+    model = write_onnx(graph, initial_arrays(graph, 0), {})
+    initializers = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    assert set(initializers) - {"preprocess_mean", "preprocess_scale"} == set(graph.parameters())
+    assert initializers["relu0_gamma"] == (64, 1, 1)
+    names = [node.name for node in model.graph.node]
+    assert names[:3] == ["_minusscalar0", "_mulscalar0", "conv0"]
+    assert [node.op_type for node in model.graph.node][:3] == ["Sub", "Mul", "Conv"]
+    assert set(names[2:]) == {node.name for node in graph.nodes if node.op not in ("input", "scale_shift", "dropout")}
+
+
+def test_a_pinned_gamma_is_written_as_one(random_arrays):
+    graph = build_graph(Y1)
+    arrays = random_arrays(graph, 3)
+    assert not (arrays["fc1_gamma"] == 1).any()
+    model = write_onnx(graph, arrays, {})
+    (gamma,) = (tensor for tensor in model.graph.initializer if tensor.name == "fc1_gamma")
+    assert (onnx.numpy_helper.to_array(gamma) == 1).all()
+
+
+def test_convolution_bias_and_activations_are_written():
+    graph = NetworkGraph()
+    x = graph.conv(graph.input("data", (2, 3, 3)), "conv", 2, kernel=1, bias=True)
+    x = graph.activation(graph.activation(x, "squash", "sigmoid"), "bend", "tanh")
+    graph.fully_connected(graph.flatten(x, "flat"), "fc1", 1)
+    arrays = {
+        "conv_weight": np.array([[[[1.0]], [[2.0]]], [[[-1.0]], [[0.5]]]]),
+        "conv_bias": np.array([0.25, -0.5]),
+        "fc1_weight": np.linspace(-1, 1, 18).reshape(1, 18),
+        "fc1_bias": np.array([0.1]),
+    }
+    data = np.random.default_rng(2).normal(size=(2, 2, 3, 3))
+    mixed = np.einsum("oc,nchw->nohw", arrays["conv_weight"][:, :, 0, 0], data) + arrays["conv_bias"][:, None, None]
+    expected = np.tanh(1 / (1 + np.exp(-mixed))).reshape(2, 18) @ arrays["fc1_weight"].T + arrays["fc1_bias"]
+    actual = run(write_onnx(graph, arrays, {}), data.astype(np.float32))
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
+    module = Backbone(graph, arrays).eval()(flow.tensor(data.astype(np.float32)))
+    np.testing.assert_allclose(module.numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_weights_of_another_network_are_refused():
+    graph, other = build_graph(Y1), build_graph(Y1 | {"emb_size": 256})
+    with pytest.raises(UserError, match=r"'pre_fc1_weight' of shape \(256, 512\), the network expects \(128, 512\)"):
+        write_onnx(graph, initial_arrays(other, 0), {})

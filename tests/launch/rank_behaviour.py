@@ -1,0 +1,111 @@
+"""Rank program without OneFlow: behaves as its first argument says."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from common.errors import UserError
+from launch.rank import RankReporter
+from tests.support.supervise import rank_pids, say_pid, wait_until
+
+FOLDER = Path(sys.argv[2])
+RANK = int(os.environ["RANK"])
+
+
+def work(reporter: RankReporter, until: Callable[[], bool] = lambda: False) -> None:
+    while not until():
+        reporter.beat()
+        time.sleep(0.05)
+
+
+def be_good(reporter: RankReporter) -> None:
+    print(f"rank {RANK} of {os.environ['WORLD_SIZE']} works")
+
+
+def die_after_the_end(reporter: RankReporter) -> None:
+    """End like a rank whose peers are gone when it leaves OneFlow."""
+    reporter._send({"finished": True})
+    if RANK == 0:
+        os.abort()
+
+
+def raise_in_one(reporter: RankReporter) -> None:
+    if RANK == 1:
+        raise ValueError("broken on purpose")
+    work(reporter)
+
+
+def raise_user_error(reporter: RankReporter) -> None:
+    if RANK == 1:
+        raise UserError("part-00000: record at byte 7 is bad; convert it again")
+    work(reporter)
+
+
+def raise_then_abort(reporter: RankReporter) -> None:
+    """Rank 0 dies of what happened to rank 1 before rank 1 has said it."""
+    if RANK == 0:
+        os.abort()
+    time.sleep(1)
+    raise ValueError("the real reason")
+
+
+def be_killed(reporter: RankReporter) -> None:
+    if RANK == 1:
+        print("last words", file=sys.stderr, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    work(reporter)
+
+
+def be_killed_and_abort(reporter: RankReporter) -> None:
+    """Rank 3 is killed and all ranks of the first node die of it, as OneFlow's do."""
+    if RANK == 3:
+        print("last words", file=sys.stderr, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    if RANK < 2:
+        os.abort()
+    work(reporter)
+
+
+def fall_silent(reporter: RankReporter) -> None:
+    if RANK == 1:
+        time.sleep(600)
+    work(reporter)
+
+
+def stop_when_asked(reporter: RankReporter) -> None:
+    work(reporter, lambda: reporter.stop_requested)
+    time.sleep(0.3)
+    (FOLDER / f"stopped-{RANK}").touch()
+
+
+def never_stop(reporter: RankReporter) -> None:
+    subprocess.Popen(["sleep", "600"])
+    work(reporter)
+
+
+def hang(reporter: RankReporter) -> None:
+    time.sleep(600)
+
+
+if __name__ == "__main__":
+    own = RankReporter()
+    if sys.argv[1] == "start_slowly":
+        say_pid(FOLDER)
+        try:
+            time.sleep(600)
+        except KeyboardInterrupt:
+            sys.exit(130)
+    own.install()
+    say_pid(FOLDER)
+    wait_until(lambda: len(rank_pids(FOLDER)) == 2, 60, "start of the others")
+    try:
+        globals()[sys.argv[1]](own)
+    except BaseException as error:
+        own.fail(error)
+    own.finish()

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import pytest
+
+import sample_config
+from common.errors import UserError
+from ops.heads.triplet import DISTANCES
+from ops.losses.registry import LOSSES, build_margin
+from settings import train_command as config
+from settings.triplet_settings import TRIPLET_LOSSES
+
+
+def test_the_losses_are_those_that_settings_may_name() -> None:
+    known = set(LOSSES) | set(DISTANCES)
+    assert set(config.LOSSES) == known == {entry["loss_name"] for entry in sample_config.loss.values()}
+    assert set(TRIPLET_LOSSES) == set(DISTANCES)
+
+
+def test_an_unknown_loss_is_an_error_that_lists_the_known() -> None:
+    with pytest.raises(UserError, match="unknown loss_name 'circle'; known: adaface, .*softmax"):
+        build_margin({"loss_name": "circle"})

@@ -1,0 +1,110 @@
+"""Snapshots made of other programs' models: what a run of this project would have written, with nothing trained yet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from easydict import EasyDict
+
+from backbones.graph.network_graph import NetworkGraph
+from common.errors import UserError
+from interchange.foreign_model import ForeignModel
+from interchange.matching.adapt import adapt
+from interchange.matching.recognise import recognise
+from interchange.open_model import known_settings
+from settings.config_file import load_tables, merge
+from snapshots.reader import HeadShard, describe_network
+from snapshots.writer import Contents, SnapshotWriter
+
+
+@dataclass(frozen=True, eq=False)
+class ConvertedModel:
+    """A foreign model as one of our networks: settings, description, arrays, and what had to be recomputed."""
+
+    config: EasyDict
+    network: NetworkGraph
+    arrays: Mapping[str, np.ndarray]
+    head: Mapping[str, np.ndarray]
+    notes: list[str]
+
+
+class OneProcess:
+    """A world of one rank, for writing outside a training."""
+
+    rank = 0
+    size = 1
+
+    def barrier(self) -> None:
+        """Wait for nobody."""
+
+
+def convert_model(foreign: ForeignModel, wanted: str, dataset: str = "") -> ConvertedModel:
+    """Recognise a foreign model and bring its arrays into our network.
+
+    Args:
+        foreign: the model.
+        wanted: a network of the config, or ``auto``.
+        dataset: the dataset of the config to train on later, the default one if empty.
+
+    Raises:
+        UserError: the network is not known, or not the one wanted.
+    """
+    tables = load_tables()
+    found = recognise(foreign.network, tables.network, wanted, foreign.source, hint=foreign.config)
+    adaptation = adapt(found.network, found.pairs, foreign.network, foreign.arrays, foreign.training_arrays)
+    loss = "softmax" if "fc7_bias" in foreign.head else tables.default.loss
+    base = found.name if found.name in tables.network else tables.default.network
+    config = merge(tables, base, dataset or tables.default.dataset, loss)
+    if not dataset:  # a file of this project carries all settings of its training
+        config.update(known_settings(foreign.config))
+    config.update(found.options, network=found.name)
+    if foreign.head:
+        config.num_classes = len(foreign.head["fc7_weight"])
+    return ConvertedModel(config, found.network, adaptation.arrays, foreign.head, adaptation.notes)
+
+
+def write_converted(path: Path, model: ConvertedModel, source: Mapping[str, Any]) -> None:
+    """Write the snapshot ``path``: complete with class rows, from which training goes on, or the backbone alone.
+
+    Args:
+        path: the folder, which must not be there yet.
+        model: what to write. Momentum starts at zero, step and position too.
+        source: what the manifest says of where it comes from.
+
+    Raises:
+        UserError: ``path`` is there, or cannot be written, or the class rows do not fit the embedding.
+    """
+    if path.exists():
+        raise UserError(f"{path} exists already; remove it or choose another name")
+    about = {
+        "step": 0, "position": 0, "epoch": 0, "seed": model.config.seed, "ranks": 1, "highest_accuracy": 0.0,
+        "config": dict(sorted(model.config.items())), **describe_network(model.network), "source": dict(source),
+        "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }  # fmt: skip
+    contents, shard = Contents(about, model.arrays), None
+    if model.head:
+        shard, about["fc7"] = _make_shard(model)
+        trainable = [name for name, spec in model.network.parameters().items() if spec.trainable]
+        momentum = {name: np.zeros_like(model.arrays[name]) for name in trainable}
+        contents = Contents(about, model.arrays, {"momentum": momentum})
+    writer = SnapshotWriter(OneProcess())
+    writer.start(path, contents, shard)
+    writer.finish()
+
+
+def _make_shard(model: ConvertedModel) -> tuple[HeadShard, dict[str, Any]]:
+    classes, size = model.head["fc7_weight"].shape
+    if size != model.network.embedding_size:
+        raise UserError(f"fc7_weight has {size} columns, the embedding {model.network.embedding_size}")
+    arrays = {}
+    for name, array in model.head.items():
+        arrays[name], arrays[f"{name}_momentum"] = array, np.zeros_like(array)
+    shard = HeadShard(0, 1, 0, classes, arrays)
+    listed = [{"file": shard.file, "rows": [0, classes]}]
+    about = {"num_classes": classes, "emb_size": size, "shards": listed, "num_subcenters": 1, "loss_state": {}}
+    return shard, about
