@@ -81,9 +81,15 @@ def parse_arguments() -> argparse.Namespace:
 def make_job(classes: int, ratio: float, ranks: int, args: argparse.Namespace) -> dict[str, Any]:
     """Return what the workers are told."""
     return {
-        "pass": "train", "num_classes": classes, "sample_ratio": ratio, "ranks": ranks, "size": args.batch,
-        "emb_size": args.emb_size, "threads": max(1, args.threads // ranks), "storage": "memory",
-    }  # fmt: skip
+        "pass": "train",
+        "num_classes": classes,
+        "sample_ratio": ratio,
+        "ranks": ranks,
+        "size": args.batch,
+        "emb_size": args.emb_size,
+        "threads": max(1, args.threads // ranks),
+        "storage": "memory",
+    }
 
 
 def bench(classes: int, ratio: float, ranks: int, args: argparse.Namespace) -> dict[str, Any]:

@@ -53,15 +53,40 @@ def parse_arguments(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
 def make_config(args: argparse.Namespace, rest: list[str], folder: Path, name: str, ratio: str) -> EasyDict:
     """Return the settings of one training on the faces in ``folder``."""
     given = {
-        "network": "y1", "dataset": "orl", "loss": "cosface", "net_output": "FC", "image_size": args.size,
-        "num_classes": args.people, "dataset_dir": folder / "train", "val_dataset_dir": folder, "val_targets": SET,
-        "device": "cpu", "net_blocks": "1,1,1,1", "loss_s": 16, "loss_m3": 0.1, "optimizer": "adamw", "lr": 0.004,
-        "weight_decay": 0.05, "train_iter": args.steps, "validation_interval": args.steps, "train_batch_size": 64,
-        "clip_gradient": 5, "lr_schedule": "poly", "warmup_steps": args.steps // 10, "data_shift": 2, "data_zoom": 0,
-        "iter_num_in_snapshot": 0, "save_last_snapshot": 0, "loss_print_frequency": 20, "val_batch_size": 100,
-        "partial_fc": int(float(ratio) < 1), "sample_ratio": ratio, "seed": SEED,
-        "models_root": folder / name / "models", "log_dir": folder / name / "log",
-    }  # fmt: skip
+        "network": "y1",
+        "dataset": "orl",
+        "loss": "cosface",
+        "net_output": "FC",
+        "image_size": args.size,
+        "num_classes": args.people,
+        "dataset_dir": folder / "train",
+        "val_dataset_dir": folder,
+        "val_targets": SET,
+        "device": "cpu",
+        "net_blocks": "1,1,1,1",
+        "loss_s": 16,
+        "loss_m3": 0.1,
+        "optimizer": "adamw",
+        "lr": 0.004,
+        "weight_decay": 0.05,
+        "train_iter": args.steps,
+        "validation_interval": args.steps,
+        "train_batch_size": 64,
+        "clip_gradient": 5,
+        "lr_schedule": "poly",
+        "warmup_steps": args.steps // 10,
+        "data_shift": 2,
+        "data_zoom": 0,
+        "iter_num_in_snapshot": 0,
+        "save_last_snapshot": 0,
+        "loss_print_frequency": 20,
+        "val_batch_size": 100,
+        "partial_fc": int(float(ratio) < 1),
+        "sample_ratio": ratio,
+        "seed": SEED,
+        "models_root": folder / name / "models",
+        "log_dir": folder / name / "log",
+    }
     flags = [word for key, value in given.items() for word in (f"--{key}", str(value))]
     return resolve_train_config([*flags, *rest])
 
@@ -77,9 +102,13 @@ def train(args: argparse.Namespace, config: EasyDict, ranks: int, argv: list[str
     losses = [line["loss"] for line in lines if line["kind"] == "train"]
     verified = [line for line in lines if line["kind"] == SET][-1]
     return {
-        "ranks": ranks, "ratio": float(run[2]), "accuracy": verified["accuracy"], "std": verified["accuracy_std"],
-        "losses": losses, "seconds": time.perf_counter() - start,
-    }  # fmt: skip
+        "ranks": ranks,
+        "ratio": float(run[2]),
+        "accuracy": verified["accuracy"],
+        "std": verified["accuracy_std"],
+        "losses": losses,
+        "seconds": time.perf_counter() - start,
+    }
 
 
 def make_rows(results: list[dict[str, Any]]) -> list[list[str]]:
@@ -114,8 +143,10 @@ def main() -> None:
                 config = make_config(args, rest, *(Path(folder), *run[1:]))
                 results.append(train(args, config, ranks, argv, run))
     print(format_machine(describe_machine()))
-    print(f"{args.people} people, {args.images} images of each, {args.size}x{args.size}, {args.steps} steps; "
-          f"{args.pairs} pairs of {args.others} others")  # fmt: skip
+    print(
+        f"{args.people} people, {args.images} images of each, {args.size}x{args.size}, {args.steps} steps; "
+        f"{args.pairs} pairs of {args.others} others"
+    )
     print(format_table(("", "ranks", "accuracy %", "to full head", "last loss", "s"), make_rows(results)), flush=True)
     if args.json:
         write_json(args.json, {"settings": vars(args), "training": rest, "results": results})

@@ -90,12 +90,16 @@ def make_rows(measured: Sequence[Measured]) -> list[Row]:
         own, limit = seconds.get(OURS), seconds.get(LIMIT)
         rows.append(
             Row(
-                name, entry.label, seconds[name], tuple(np.percentile(entry.times, [25, 75])),
+                name,
+                entry.label,
+                seconds[name],
+                tuple(np.percentile(entry.times, [25, 75])),
                 seconds[name] / own if own and name != OURS else None,
                 seconds[name] / limit if limit and name != LIMIT else None,
-                entry.peak_bytes, entry.results[0] if entry.results else None,
+                entry.peak_bytes,
+                entry.results[0] if entry.results else None,
             )
-        )  # fmt: skip
+        )
     return rows
 
 
@@ -103,7 +107,11 @@ def row_cells(row: Row) -> list[str]:
     """Return a row as text, in the order of ``HEADER``."""
     low, high = row.quartiles
     return [
-        row.label, f"{row.seconds * 1e3:.0f}", f"{low * 1e3:.0f}-{high * 1e3:.0f}",
-        "-" if row.ratio is None else f"{row.ratio:.2f}", "-" if row.to_limit is None else f"{row.to_limit:.2f}",
-        f"{row.peak_bytes / 1e9:.2f}", "-" if row.loss is None else f"{row.loss:.3f}",
-    ]  # fmt: skip
+        row.label,
+        f"{row.seconds * 1e3:.0f}",
+        f"{low * 1e3:.0f}-{high * 1e3:.0f}",
+        "-" if row.ratio is None else f"{row.ratio:.2f}",
+        "-" if row.to_limit is None else f"{row.to_limit:.2f}",
+        f"{row.peak_bytes / 1e9:.2f}",
+        "-" if row.loss is None else f"{row.loss:.3f}",
+    ]

@@ -42,9 +42,14 @@ class _Parts:
         """Return the training's batches."""
         config = self.config
         return BatchLoader(
-            open_source(config), config.train_batch_size, self.world.rank, self.world.size, config.seed,
-            make_augmentation(config), num_workers=config.num_workers,
-        )  # fmt: skip
+            open_source(config),
+            config.train_batch_size,
+            self.world.rank,
+            self.world.size,
+            config.seed,
+            make_augmentation(config),
+            num_workers=config.num_workers,
+        )
 
     def spread(self, batch: Batch, *others: np.ndarray) -> list[flow.Tensor]:
         """Return the images, ``others`` and the dropout mask as global tensors."""

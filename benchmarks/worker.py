@@ -34,9 +34,15 @@ class Worker:
         with open(log, "ab") as errors:
             try:
                 self._process = subprocess.Popen(
-                    command, env={**os.environ, **environment}, cwd=ROOT, text=True, start_new_session=True,
-                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
-                )  # fmt: skip
+                    command,
+                    env={**os.environ, **environment},
+                    cwd=ROOT,
+                    text=True,
+                    start_new_session=True,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                )
             except OSError as error:
                 raise WorkerError(f"{command[0]}: {error.strerror}") from error
         self.peak_bytes = 0

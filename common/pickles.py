@@ -14,9 +14,14 @@ import struct
 from typing import Any
 
 _REFUSED = (
-    pickle.NEXT_BUFFER, pickle.READONLY_BUFFER,  # lie outside
-    pickle.EXT1, pickle.EXT2, pickle.EXT4, pickle.INST, pickle.OBJ,  # other ways to a class
-)  # fmt: skip
+    pickle.NEXT_BUFFER,
+    pickle.READONLY_BUFFER,  # lie outside
+    pickle.EXT1,
+    pickle.EXT2,
+    pickle.EXT4,
+    pickle.INST,
+    pickle.OBJ,  # other ways to a class
+)
 
 
 _MOST = 200  # characters of a message, which may quote the file
@@ -74,6 +79,7 @@ class RestrictedUnpickler(pickle._Unpickler):
         if take is not None:
             take(self.stack[-1], state)
 
-    dispatch = {
-        code: load for code, load in pickle._Unpickler.dispatch.items() if bytes([code]) not in _REFUSED
-    } | {pickle.BYTEARRAY8[0]: _load_bytearray, pickle.BUILD[0]: _load_state}  # fmt: skip
+    dispatch = {code: load for code, load in pickle._Unpickler.dispatch.items() if bytes([code]) not in _REFUSED} | {
+        pickle.BYTEARRAY8[0]: _load_bytearray,
+        pickle.BUILD[0]: _load_state,
+    }

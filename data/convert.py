@@ -15,12 +15,7 @@ from common.files import atomic_directory
 from common.progress import progress
 from data.convert_parts import PartTask, write_parts
 from data.image import DecodeError, image_shape
-from data.ofrecord import (
-    SUCCESS_FILE,
-    encode_verification_record,
-    write_dataset_info,
-    write_record,
-)
+from data.ofrecord import SUCCESS_FILE, encode_verification_record, write_dataset_info, write_record
 from data.recordio_dataset import RecordIOImages, open_recordio
 from data.verification_bin import read_bin
 
@@ -28,11 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 def convert_recordio(
-    data_dir: str | Path,
-    output: str | Path,
-    num_parts: int = 1,
-    shuffle_seed: int | None = None,
-    num_workers: int = 1,
+    data_dir: str | Path, output: str | Path, num_parts: int = 1, shuffle_seed: int | None = None, num_workers: int = 1
 ) -> dict[str, Any]:
     """Convert ``data_dir/train.rec`` to parts ``output/part-00000``, ..., with ``dataset.json`` and ``_SUCCESS``.
 

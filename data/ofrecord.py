@@ -51,9 +51,13 @@ def ofrecord_class() -> type[message.Message]:
         if kind != _FIELD.TYPE_BYTES:
             value.options.packed = True
         feature.field.add(
-            name=field, number=number, label=_FIELD.LABEL_OPTIONAL, type=_FIELD.TYPE_MESSAGE, oneof_index=0,
+            name=field,
+            number=number,
+            label=_FIELD.LABEL_OPTIONAL,
+            type=_FIELD.TYPE_MESSAGE,
+            oneof_index=0,
             type_name=f".ofrecord.{name}",
-        )  # fmt: skip
+        )
     file.message_type.append(feature)
     record = file.message_type.add(name="OFRecord")
     entry = record.nested_type.add(name="FeatureEntry")
@@ -63,9 +67,12 @@ def ofrecord_class() -> type[message.Message]:
         name="value", number=2, label=_FIELD.LABEL_OPTIONAL, type=_FIELD.TYPE_MESSAGE, type_name=".ofrecord.Feature"
     )
     record.field.add(
-        name="feature", number=1, label=_FIELD.LABEL_REPEATED, type=_FIELD.TYPE_MESSAGE,
+        name="feature",
+        number=1,
+        label=_FIELD.LABEL_REPEATED,
+        type=_FIELD.TYPE_MESSAGE,
         type_name=".ofrecord.OFRecord.FeatureEntry",
-    )  # fmt: skip
+    )
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.MessageFactory(pool).GetPrototype(pool.FindMessageTypeByName("ofrecord.OFRecord"))

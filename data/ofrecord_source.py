@@ -28,13 +28,7 @@ class OFRecordSource:
         UserError: no such folder, no parts, another number of parts, a damaged part or a label out of range.
     """
 
-    def __init__(
-        self,
-        directory: str | Path,
-        num_classes: int,
-        image_size: int = 112,
-        part_num: int = 0,
-    ) -> None:
+    def __init__(self, directory: str | Path, num_classes: int, image_size: int = 112, part_num: int = 0) -> None:
         self.num_classes = num_classes
         self.image_size = image_size
         self._parts = find_parts(directory, part_num)

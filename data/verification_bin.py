@@ -164,9 +164,7 @@ def _copy_images(path: Path, items: list[bytes | bytearray | np.ndarray], size: 
     total = sum(memoryview(item).nbytes for item in distinct.values())
     if total > size:
         raise UserError(f"{path}: its images claim {total} bytes, and the whole file has {size}")
-    copies = {
-        key: item.tobytes() if isinstance(item, np.ndarray) else bytes(item) for key, item in distinct.items()
-    }  # fmt: skip
+    copies = {key: item.tobytes() if isinstance(item, np.ndarray) else bytes(item) for key, item in distinct.items()}
     return [copies[id(item)] for item in items]
 
 

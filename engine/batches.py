@@ -40,10 +40,25 @@ def open_batches(
     step, position = start
     if config["loss_name"] in TRIPLET_LOSSES:
         return TripletBatches(
-            config, source, world, backbone, augmentation, start_step=step, start_position=position, state=state,
-            say=log.say, beat=reporter.beat,
-        )  # fmt: skip
+            config,
+            source,
+            world,
+            backbone,
+            augmentation,
+            start_step=step,
+            start_position=position,
+            state=state,
+            say=log.say,
+            beat=reporter.beat,
+        )
     return BatchLoader(
-        source, config["train_batch_size"], world.rank, world.size, config["seed"], augmentation,
-        num_workers=config["num_workers"], start_step=step, start_position=position,
-    )  # fmt: skip
+        source,
+        config["train_batch_size"],
+        world.rank,
+        world.size,
+        config["seed"],
+        augmentation,
+        num_workers=config["num_workers"],
+        start_step=step,
+        start_position=position,
+    )

@@ -23,9 +23,18 @@ _SAMPLE_COPIES = 11  # sampled rows: fetched, in the graph, of unit length, thei
 _IN_PLACE_COPIES = 1  # either of them on a CPU with the kernels: their gradient
 _LOGIT_COPIES = 5
 _OPS_KEPT = (
-    "conv", "batch_norm", "prelu", "activation", "fully_connected", "pool", "scale_channels", "even_out", "layer_norm",
-    "attention", "drop_path",
-)  # fmt: skip
+    "conv",
+    "batch_norm",
+    "prelu",
+    "activation",
+    "fully_connected",
+    "pool",
+    "scale_channels",
+    "even_out",
+    "layer_norm",
+    "attention",
+    "drop_path",
+)
 
 
 @dataclass(frozen=True)

@@ -127,8 +127,10 @@ class TrainStep:
     def describe(self) -> dict[str, Any]:
         """Return what a snapshot says of the optimiser, besides its moments."""
         return {
-            "name": self._optimizer_name, "updates": self.optimizer.updates, "loss_scale": self.loss_scale.read_state(),
-        }  # fmt: skip
+            "name": self._optimizer_name,
+            "updates": self.optimizer.updates,
+            "loss_scale": self.loss_scale.read_state(),
+        }
 
     def load_state(self, about: Mapping[str, Any], moments: Moments) -> None:
         """Go on from what ``describe`` and the optimiser's ``read_moments`` returned.

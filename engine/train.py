@@ -156,10 +156,15 @@ def check_run(config: EasyDict, ranks: int) -> None:
         if warning:
             print(warning, file=sys.stderr)
     if isinstance(source, FilteredSource):
-        print(f"data_images_filter {config.data_images_filter}: {source.num_left_out} identities are left out, "
-              f"{source.num_identities} stay")  # fmt: skip
-    print(f"{len(source)} images of {config.num_classes} classes, {plan.steps_per_epoch} steps an epoch, "
-          f"{plan.total_steps} steps in all on {ranks} rank(s)", flush=True)  # fmt: skip
+        print(
+            f"data_images_filter {config.data_images_filter}: {source.num_left_out} identities are left out, "
+            f"{source.num_identities} stay"
+        )
+    print(
+        f"{len(source)} images of {config.num_classes} classes, {plan.steps_per_epoch} steps an epoch, "
+        f"{plan.total_steps} steps in all on {ranks} rank(s)",
+        flush=True,
+    )
 
 
 def run_rank(config: EasyDict) -> None:

@@ -97,9 +97,15 @@ class Trainer:
         """
         config = self.config
         self._batches = open_batches(
-            config, source, self.world, self.backbone, (self.step, self.position), self._data_state, self.log,
+            config,
+            source,
+            self.world,
+            self.backbone,
+            (self.step, self.position),
+            self._data_state,
+            self.log,
             self._reporter,
-        )  # fmt: skip
+        )
         with self._batches as loader:
             meter = StepMeter(config["train_batch_size"])
             stopping = False

@@ -17,10 +17,7 @@ from evaluation.verification import FAR_TARGET, VerificationResult
 
 
 def write_report(
-    directory: str | Path,
-    results: Sequence[VerificationResult],
-    speed: Mapping[str, float],
-    about: Mapping[str, Any],
+    directory: str | Path, results: Sequence[VerificationResult], speed: Mapping[str, float], about: Mapping[str, Any]
 ) -> None:
     """Write ``report.json`` and ``roc.png`` into ``directory``, which is made if need be; older ones are replaced.
 

@@ -164,10 +164,7 @@ def verify_distances(
 def log_lines(result: VerificationResult, step: int) -> list[str]:
     """Return the lines that InsightFace prints for one set: ``[lfw][168000]XNorm: ...``, ``...Accuracy-Flip: ...``."""
     head = f"[{result.name}][{step}]"
-    return [
-        f"{head}XNorm: {result.xnorm:f}",
-        f"{head}Accuracy-Flip: {result.accuracy:.5f}+-{result.accuracy_std:.5f}",
-    ]
+    return [f"{head}XNorm: {result.xnorm:f}", f"{head}Accuracy-Flip: {result.accuracy:.5f}+-{result.accuracy_std:.5f}"]
 
 
 def highest_line(accuracy: float, step: int) -> str:

@@ -146,9 +146,14 @@ class Supervisor:
             log = self._log_dir / f"rank-{first + local}.log"
             with open(log, "wb") as errors:
                 process = subprocess.Popen(
-                    command, env=environment, pass_fds=(write_end,), start_new_session=True,
-                    stdin=subprocess.DEVNULL, stdout=None if local == 0 else errors, stderr=errors,
-                )  # fmt: skip
+                    command,
+                    env=environment,
+                    pass_fds=(write_end,),
+                    start_new_session=True,
+                    stdin=subprocess.DEVNULL,
+                    stdout=None if local == 0 else errors,
+                    stderr=errors,
+                )
             os.close(write_end)
             os.set_blocking(read_end, False)
             rank = _Rank(first + local, process, read_end, log)

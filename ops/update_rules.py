@@ -29,9 +29,13 @@ class MomentumRule:
         flow._C.dispatch_momentum_update(
             _build_op("momentum_update", ("model", "model_diff", "momentum")),
             (weight, gradient, *moments),
-            learning_rate=self.lr, l2=self.weight_decay, beta=self.momentum,
-            dampening=0.0, nesterov=False, maximize=False,
-        )  # fmt: skip
+            learning_rate=self.lr,
+            l2=self.weight_decay,
+            beta=self.momentum,
+            dampening=0.0,
+            nesterov=False,
+            maximize=False,
+        )
 
 
 @dataclass(frozen=True)
@@ -54,10 +58,16 @@ class AdamWRule:
         flow._C.dispatch_adam_update(
             _build_op("adam_update", ("model", "model_diff", "m", "v")),
             (weight, gradient, *moments),
-            learning_rate=self.lr, weight_decay=self.weight_decay, beta1=self.betas[0], beta2=self.betas[1],
-            bias_correction1=corrections[0], bias_correction2=corrections[1], epsilon=self.eps,
-            do_bias_correction=True, amsgrad=False,
-        )  # fmt: skip
+            learning_rate=self.lr,
+            weight_decay=self.weight_decay,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            bias_correction1=corrections[0],
+            bias_correction2=corrections[1],
+            epsilon=self.eps,
+            do_bias_correction=True,
+            amsgrad=False,
+        )
 
 
 @cache

@@ -92,7 +92,7 @@ RUN_OPTIONS = (
     Option("rank_timeout", int, RUN, "seconds without a sign of life after which a rank counts as hung"),
     Option("native_ops", parse_bool, RUN, "compute on the CPU by the kernels of ops/native, if they can be had"),
     Option("use_bf16", parse_bool, RUN, "backbone on the CPU in bfloat16, with float32 sums, weights and head"),
-)  # fmt: skip
+)
 
 MODEL_OPTIONS = (
     Option("model_parallel", parse_bool, STRUCTURE, "split the fc7 weight over the ranks"),
@@ -171,10 +171,19 @@ TRAIN_OPTIONS = (
     Option("lr", float, SCHEDULE, "learning rate at the start"),
     Option("lr_steps", int_list, SCHEDULE, "batches at which the learning rate changes"),
     Option("scales", float_list, SCHEDULE, "learning rate / lr after each of lr_steps"),
-    Option("lr_steps_batch", int, SCHEDULE,
-           "images per batch that lr_steps are meant for: they move with the batch; 0: they stay"),
-    Option("lr_schedule", str, SCHEDULE, "step takes lr_steps and scales, the others fall to 0 at the end",
-           choices=("step", "poly", "cosine")),
+    Option(
+        "lr_steps_batch",
+        int,
+        SCHEDULE,
+        "images per batch that lr_steps are meant for: they move with the batch; 0: they stay",
+    ),
+    Option(
+        "lr_schedule",
+        str,
+        SCHEDULE,
+        "step takes lr_steps and scales, the others fall to 0 at the end",
+        choices=("step", "poly", "cosine"),
+    ),
     Option("lr_power", float, SCHEDULE, "power of the schedule poly"),
     Option("warmup_steps", int, SCHEDULE, "batches in which the learning rate rises evenly to lr", ("--warmup_step",)),
     Option("warmup_epochs", float, SCHEDULE, "the same in epochs", ("--warmup_epoch",)),
@@ -184,12 +193,21 @@ TRAIN_OPTIONS = (
     Option("adam_betas", float_list, SCHEDULE, "AdamW's share of the old mean and of the old variance, two numbers"),
     Option("adam_eps", float, SCHEDULE, "AdamW: added to the root of the variance"),
     Option("clip_gradient", float, SCHEDULE, "largest L2 norm of the gradient, longer ones are shortened; 0: any"),
-    Option("gradient_accumulation", int, SCHEDULE, "pieces in which each rank computes its part of the batch",
-           ("--gradient_acc",)),
+    Option(
+        "gradient_accumulation",
+        int,
+        SCHEDULE,
+        "pieces in which each rank computes its part of the batch",
+        ("--gradient_acc",),
+    ),
     Option("use_fp16", parse_bool, SCHEDULE, "mixed precision on GPUs with a loss scale; on a CPU this is use_bf16"),
     Option("fp16_scale", float, SCHEDULE, "factor on the loss, divided out of the gradients again; a power of 2"),
-    Option("fp16_scale_window", int, SCHEDULE,
-           "double fp16_scale after so many good batches and halve it at overflows; 0: it stays"),
+    Option(
+        "fp16_scale_window",
+        int,
+        SCHEDULE,
+        "double fp16_scale after so many good batches and halve it at overflows; 0: it stays",
+    ),
     Option("models_root", str, OUTPUT, "snapshots go to models_root/network-loss-dataset"),
     Option("extra_model_name", str, OUTPUT, "added to the name of the run's folder"),
     Option("ckpt", int, OUTPUT, "snapshots: 0 none, 1 at verifications that are better, 2 all, 3 the best one alone"),
@@ -202,11 +220,9 @@ TRAIN_OPTIONS = (
     Option("head_stats", int, OUTPUT, "batches between statistics of the class centres in the metrics; 0: none"),
     Option("ce_loss", parse_bool, OUTPUT, "lossvalue in the log: the cross entropy, of triplet losses the loss"),
     Option("loss_print_frequency", int, OUTPUT, "batches between two lines of the log"),
-    Option(
-        "do_validation_while_train", parse_bool, VERIFY, "verify while training"
-    ),
+    Option("do_validation_while_train", parse_bool, VERIFY, "verify while training"),
     Option("validation_interval", int, VERIFY, "train units between verifications"),
-)  # fmt: skip
+)
 
 SHARED_OPTIONS = (
     Option("model_load_dir", str, OUTPUT, "the snapshot to load; to verify, any model that --pretrained takes"),

@@ -43,9 +43,16 @@ def add_options(parser: argparse.ArgumentParser, options: Sequence[Option], defa
         shown = f"{option.help} (default: {defaults[option.key]})"
         extra = {"nargs": "?", "const": True} if option.parse is parse_bool else {}
         group.add_argument(
-            *option.flags(), dest=option.key, type=option.parse, choices=option.choices, help=shown.replace("%", "%%"),
-            default=argparse.SUPPRESS, metavar=None if option.choices else option.key.upper(), action=_Store, **extra,
-        )  # fmt: skip
+            *option.flags(),
+            dest=option.key,
+            type=option.parse,
+            choices=option.choices,
+            help=shown.replace("%", "%%"),
+            default=argparse.SUPPRESS,
+            metavar=None if option.choices else option.key.upper(),
+            action=_Store,
+            **extra,
+        )
 
 
 def find_translated(options: Sequence[Option], parsers: Sequence[str] = PARSERS) -> list[OldFlag]:
@@ -60,10 +67,15 @@ def add_old_flags(parser: argparse.ArgumentParser, rows: Sequence[OldFlag]) -> N
     group = parser.add_argument_group("flags of older programs, see docs/options.md")
     for row in rows:
         group.add_argument(
-            *row.spellings(), dest=row.destination, type=row.parse, default=argparse.SUPPRESS, action=_Store,
-            metavar=row.name.upper(), help=row.describe().replace("`", "").replace("%", "%%"),
+            *row.spellings(),
+            dest=row.destination,
+            type=row.parse,
+            default=argparse.SUPPRESS,
+            action=_Store,
+            metavar=row.name.upper(),
+            help=row.describe().replace("`", "").replace("%", "%%"),
             **({} if row.meaning else {"nargs": "?"}),
-        )  # fmt: skip
+        )
 
 
 def add_set_options(parser: argparse.ArgumentParser, targets: Sequence[str]) -> None:
@@ -73,6 +85,10 @@ def add_set_options(parser: argparse.ArgumentParser, targets: Sequence[str]) -> 
         key = f"{target}_dataset_dir"
         flags = [f"--{key}", f"--{key.replace('_', '-')}", *find_spellings(key)]
         group.add_argument(
-            *flags, dest=key, default=argparse.SUPPRESS, metavar="DIR", action=_Store,
+            *flags,
+            dest=key,
+            default=argparse.SUPPRESS,
+            metavar="DIR",
+            action=_Store,
             help=f"OFRecord folder or .bin file of {target}",
-        )  # fmt: skip
+        )

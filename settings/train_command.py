@@ -23,9 +23,16 @@ from settings.parser import Parser, add_old_flags, add_options, add_set_options,
 from settings.triplet_settings import TRIPLET_LOSSES, check_triplets
 
 LOSSES = (
-    "softmax", "margin_softmax", "arc_loss", "sphereface", "curricularface", "adaface", "intra", "inter",
+    "softmax",
+    "margin_softmax",
+    "arc_loss",
+    "sphereface",
+    "curricularface",
+    "adaface",
+    "intra",
+    "inter",
     *TRIPLET_LOSSES,
-)  # fmt: skip
+)
 
 
 def read_names(argv: Sequence[str], options: Sequence[Option], defaults: dict[str, Any]) -> dict[str, Any]:

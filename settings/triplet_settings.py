@@ -14,8 +14,13 @@ from data.triplets import TripletBags
 
 TRIPLET_LOSSES = ("triplet", "atriplet")
 # What a loss without class centres cannot have: key and the value that leaves it away.
-_FOR_CENTRES = {"partial_fc": False, "head_stats": 0, "label_map": "", "num_subcenters": 1,
-                "interclass_filtering_threshold": 0.0}  # fmt: skip
+_FOR_CENTRES = {
+    "partial_fc": False,
+    "head_stats": 0,
+    "label_map": "",
+    "num_subcenters": 1,
+    "interclass_filtering_threshold": 0.0,
+}
 
 
 def check_triplets(config: EasyDict) -> None:

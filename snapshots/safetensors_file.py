@@ -24,9 +24,7 @@ def save_file(arrays: Mapping[str, np.ndarray], path: Path) -> str:
     header, end = {}, 0
     for name, array in arrays.items():
         begin, end = end, end + array.nbytes
-        header[name] = {
-            "dtype": _DTYPES[array.dtype.name], "shape": list(array.shape), "data_offsets": [begin, end],
-        }  # fmt: skip
+        header[name] = {"dtype": _DTYPES[array.dtype.name], "shape": list(array.shape), "data_offsets": [begin, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % _ALIGNMENT)
     digest = hashlib.sha256()

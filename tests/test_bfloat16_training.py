@@ -22,8 +22,16 @@ FLAGS = (
 def train(folder: Path, bfloat16: int) -> np.ndarray:
     """Return the loss of every step."""
     log = folder / f"log{bfloat16}"
-    run("insightface_train.py", *FLAGS.split(), "--use_bf16", str(bfloat16), "--log_dir", str(log), folder=folder,
-        timeout=3000)  # fmt: skip
+    run(
+        "insightface_train.py",
+        *FLAGS.split(),
+        "--use_bf16",
+        str(bfloat16),
+        "--log_dir",
+        str(log),
+        folder=folder,
+        timeout=3000,
+    )
     (metrics,) = log.glob("*/metrics.jsonl")
     lines = map(json.loads, metrics.read_text().splitlines())
     return np.array([line["loss"] for line in lines if line["kind"] == "train"])

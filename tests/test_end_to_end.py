@@ -27,10 +27,29 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("job")
     prepare_orl(folder)
     trained = run(
-        "insightface_train.py", "--dataset", "orl", "--network", "y1", "--loss", "arcface", "--device", "cpu",
-        "--device_num_per_node", "2", "--train_batch_size", "8", "--train_iter", str(STEPS), "--bn_mom", "0.5",
-        "--validation_interval", str(STEPS), "--loss_print_frequency", "1", folder=folder,
-    )  # fmt: skip
+        "insightface_train.py",
+        "--dataset",
+        "orl",
+        "--network",
+        "y1",
+        "--loss",
+        "arcface",
+        "--device",
+        "cpu",
+        "--device_num_per_node",
+        "2",
+        "--train_batch_size",
+        "8",
+        "--train_iter",
+        str(STEPS),
+        "--bn_mom",
+        "0.5",
+        "--validation_interval",
+        str(STEPS),
+        "--loss_print_frequency",
+        "1",
+        folder=folder,
+    )
     return folder, trained.stdout
 
 
@@ -90,8 +109,16 @@ def test_onnx_gives_the_same_verification(job: tuple[Path, str], exported: Path)
 def test_every_format_verifies_to_the_same_digits(job: tuple[Path, str], exported: Path) -> None:
     folder, printed = job
     snapshot = f"models/y1-arcface-orl/snapshot_{STEPS}"
-    run("tools/model_convert/oneflow_2_mxnet.py", "-of", snapshot, "-mx_save_prefix", "mx/y1", "--check_bin",
-        "datasets/faces_orl/orl.bin", folder=folder)  # fmt: skip
+    run(
+        "tools/model_convert/oneflow_2_mxnet.py",
+        "-of",
+        snapshot,
+        "-mx_save_prefix",
+        "mx/y1",
+        "--check_bin",
+        "datasets/faces_orl/orl.bin",
+        folder=folder,
+    )
     for model in (exported.name, "mx/y1,0"):
         command = ("insightface_val.py", "--model_load_dir", model, "--network", "y1", "--dataset", "orl")
         verified = run(*command, "--device", "cpu", folder=folder).stdout
@@ -101,10 +128,27 @@ def test_every_format_verifies_to_the_same_digits(job: tuple[Path, str], exporte
 def test_a_run_starts_from_an_onnx_file(job: tuple[Path, str], exported: Path) -> None:
     folder, _ = job
     run(
-        "insightface_train.py", "--dataset", "orl", "--network", "y1", "--device", "cpu", "--train_batch_size", "4",
-        "--train_iter", "1", "--lr", "0", "--pretrained", exported.name, "--models_root", "tuned",
-        "--do_validation_while_train", "0", folder=folder,
-    )  # fmt: skip
+        "insightface_train.py",
+        "--dataset",
+        "orl",
+        "--network",
+        "y1",
+        "--device",
+        "cpu",
+        "--train_batch_size",
+        "4",
+        "--train_iter",
+        "1",
+        "--lr",
+        "0",
+        "--pretrained",
+        exported.name,
+        "--models_root",
+        "tuned",
+        "--do_validation_while_train",
+        "0",
+        folder=folder,
+    )
     before = Snapshot.open(folder / f"models/y1-arcface-orl/snapshot_{STEPS}").backbone()
     after = Snapshot.open(folder / "tuned/y1-arcface-orl/snapshot_1").backbone()
     assert all(np.array_equal(before[name], after[name]) for name in before if "moving" not in name)
@@ -114,11 +158,31 @@ def test_a_run_starts_from_an_onnx_file(job: tuple[Path, str], exported: Path) -
 def test_triplets_tune_the_trained_network(job: tuple[Path, str]) -> None:
     folder, _ = job
     tuned = run(
-        "insightface_train.py", "--dataset", "orl", "--network", "y1", "--loss", "triplet", "--device", "cpu",
-        "--pretrained", f"models/y1-arcface-orl/snapshot_{STEPS}", "--images_per_identity", "2", "--triplet_bag_size",
-        "24", "--train_batch_size", "6", "--train_iter", "2", "--loss_print_frequency", "1",
-        "--do_validation_while_train", "0", folder=folder,
-    )  # fmt: skip
+        "insightface_train.py",
+        "--dataset",
+        "orl",
+        "--network",
+        "y1",
+        "--loss",
+        "triplet",
+        "--device",
+        "cpu",
+        "--pretrained",
+        f"models/y1-arcface-orl/snapshot_{STEPS}",
+        "--images_per_identity",
+        "2",
+        "--triplet_bag_size",
+        "24",
+        "--train_batch_size",
+        "6",
+        "--train_iter",
+        "2",
+        "--loss_print_frequency",
+        "1",
+        "--do_validation_while_train",
+        "0",
+        folder=folder,
+    )
     assert re.search(r"^bag 0: eval 24 images\.\.  found triplets [1-9]", tuned.stdout, re.MULTILINE)
     assert len(re.findall(r"lossvalue=\d\.\d+\tlr=", tuned.stdout)) == 2
     tuned_snapshot = Snapshot.open(folder / "models/y1-triplet-orl/snapshot_2")

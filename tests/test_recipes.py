@@ -93,8 +93,12 @@ def run_block(block: str, folder: Path) -> str:
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     result = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", block],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=7200,
-    )  # fmt: skip
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=7200,
+    )
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr
     return result.stdout
 

@@ -31,16 +31,59 @@ def convert(snapshot: Path, folder: Path, steps: int) -> None:
         raise UserError(f"{folder} exists already; remove it or choose another --output_dir")
     mxnet, back, tuned, onnx = folder / "mxnet" / "y1", folder / "from_mxnet", folder / "tuned", folder / "y1.onnx"
     check = ("--check_bin", str(FACES / "orl.bin"))
-    run("OneFlow -> MXNet, class centres included", f"{CONVERT}/oneflow_2_mxnet.py", "--of_model_dir", str(snapshot),
-        "--mxnet_save_prefix", str(mxnet), "--mxnet_save_epoch", "0", "--fc7", "1", *check)  # fmt: skip
-    run("MXNet -> OneFlow", f"{CONVERT}/mxnet_2_oneflow.py", "--mxnet_load_prefix", str(mxnet), "--mxnet_load_epoch",
-        "0", "--of_model_dir", str(back), "--dataset", "orl", *check)  # fmt: skip
     run(
-        f"fine-tune for {steps} steps, now on one rank", "insightface_train.py", "--dataset", "orl", "--network", "y1",
-        "--loss", "arcface", *RECIPE, "--lr", "0.005", "--train_iter", str(steps), "--device", "cpu",
-        "--device_num_per_node", "1", "--model_load_dir", str(back), "--models_root", str(tuned),
-        "--validation_interval", str(steps), "--log_dir", str(folder / "log"),
-    )  # fmt: skip
+        "OneFlow -> MXNet, class centres included",
+        f"{CONVERT}/oneflow_2_mxnet.py",
+        "--of_model_dir",
+        str(snapshot),
+        "--mxnet_save_prefix",
+        str(mxnet),
+        "--mxnet_save_epoch",
+        "0",
+        "--fc7",
+        "1",
+        *check,
+    )
+    run(
+        "MXNet -> OneFlow",
+        f"{CONVERT}/mxnet_2_oneflow.py",
+        "--mxnet_load_prefix",
+        str(mxnet),
+        "--mxnet_load_epoch",
+        "0",
+        "--of_model_dir",
+        str(back),
+        "--dataset",
+        "orl",
+        *check,
+    )
+    run(
+        f"fine-tune for {steps} steps, now on one rank",
+        "insightface_train.py",
+        "--dataset",
+        "orl",
+        "--network",
+        "y1",
+        "--loss",
+        "arcface",
+        *RECIPE,
+        "--lr",
+        "0.005",
+        "--train_iter",
+        str(steps),
+        "--device",
+        "cpu",
+        "--device_num_per_node",
+        "1",
+        "--model_load_dir",
+        str(back),
+        "--models_root",
+        str(tuned),
+        "--validation_interval",
+        str(steps),
+        "--log_dir",
+        str(folder / "log"),
+    )
     newest = find_newest(ROOT / tuned / RUN.name)
     if newest is None:
         raise UserError(f"training left no snapshot in {tuned}")
@@ -54,8 +97,20 @@ def convert(snapshot: Path, folder: Path, steps: int) -> None:
         *check,
     )
     for title, model in (("the MXNet checkpoint", f"{mxnet},0"), ("the fine-tuned ONNX file", str(onnx))):
-        run(f"verify {title}", "insightface_val.py", "--model_load_dir", model, "--network", "y1", "--dataset", "orl",
-            "--device", "cpu", "--log_dir", str(folder / "log"))  # fmt: skip
+        run(
+            f"verify {title}",
+            "insightface_val.py",
+            "--model_load_dir",
+            model,
+            "--network",
+            "y1",
+            "--dataset",
+            "orl",
+            "--device",
+            "cpu",
+            "--log_dir",
+            str(folder / "log"),
+        )
 
 
 def main() -> None:

@@ -34,9 +34,23 @@ RANKS = 2
 STEPS = 150
 # 300 photographs are soon known by heart: strong changes make more of them. What was tried: docs/data.md.
 RECIPE = (
-    "--loss_s", "12", "--data_shift", "10", "--data_zoom", "0.15", "--data_rotation", "15", "--data_stretch", "0.15",
-    "--data_contrast", "0.2", "--data_brightness", "0.15", "--low_res_augmentation_prob", "0.3",
-)  # fmt: skip
+    "--loss_s",
+    "12",
+    "--data_shift",
+    "10",
+    "--data_zoom",
+    "0.15",
+    "--data_rotation",
+    "15",
+    "--data_stretch",
+    "0.15",
+    "--data_contrast",
+    "0.2",
+    "--data_brightness",
+    "0.15",
+    "--low_res_augmentation_prob",
+    "0.3",
+)
 
 
 def run(title: str, *command: str) -> None:
@@ -59,14 +73,26 @@ def prepare() -> None:
         run("prepare the faces", "tools/dataset_convert/orl_2_recordio.py", "--output_dir", str(FACES))
     if not (ROOT / TRAIN_PARTS / "_SUCCESS").is_file():
         run(
-            "convert the training set", "tools/dataset_convert/mx_recordio_2_ofrecord_shuffled_npart.py",
-            "--data_dir", str(FACES), "--output_filepath", str(TRAIN_PARTS), "--num_part", "4",
-        )  # fmt: skip
+            "convert the training set",
+            "tools/dataset_convert/mx_recordio_2_ofrecord_shuffled_npart.py",
+            "--data_dir",
+            str(FACES),
+            "--output_filepath",
+            str(TRAIN_PARTS),
+            "--num_part",
+            "4",
+        )
     if not (ROOT / VERIFY_PARTS / "_SUCCESS").is_file():
         run(
-            "convert the verification set", "tools/dataset_convert/bin_2_ofrecord.py",
-            "--data_dir", str(FACES), "--output_filepath", str(VERIFY_PARTS), "--dataset_name", "orl",
-        )  # fmt: skip
+            "convert the verification set",
+            "tools/dataset_convert/bin_2_ofrecord.py",
+            "--data_dir",
+            str(FACES),
+            "--output_filepath",
+            str(VERIFY_PARTS),
+            "--dataset_name",
+            "orl",
+        )
 
 
 def train() -> Path:
@@ -74,11 +100,34 @@ def train() -> Path:
     last = snapshot_path(RUN, STEPS)
     if not (ROOT / last).is_dir():
         run(
-            f"train y1 with arcface on {RANKS} ranks", "insightface_train.py",
-            "--dataset", "orl", "--network", "y1", "--loss", "arcface", *RECIPE, "--train_iter", str(STEPS),
-            "--lr_steps", "130", "--scales", "0.1", "--device", "cpu", "--device_num_per_node", str(RANKS),
-            "--model_parallel", "1", "--models_root", str(MODELS), "--log_dir", str(LOGS), "--resume", "1",
-        )  # fmt: skip
+            f"train y1 with arcface on {RANKS} ranks",
+            "insightface_train.py",
+            "--dataset",
+            "orl",
+            "--network",
+            "y1",
+            "--loss",
+            "arcface",
+            *RECIPE,
+            "--train_iter",
+            str(STEPS),
+            "--lr_steps",
+            "130",
+            "--scales",
+            "0.1",
+            "--device",
+            "cpu",
+            "--device_num_per_node",
+            str(RANKS),
+            "--model_parallel",
+            "1",
+            "--models_root",
+            str(MODELS),
+            "--log_dir",
+            str(LOGS),
+            "--resume",
+            "1",
+        )
     return last
 
 
@@ -87,9 +136,19 @@ def verify_and_export(snapshot: Path) -> None:
     made = (ROOT / snapshot).stat().st_mtime
     if not _is_newer(REPORT, made):
         run(
-            "verify", "insightface_val.py", "--model_load_dir", str(snapshot), "--network", "y1", "--device", "cpu",
-            "--report", str(REPORT.parent), "--log_dir", str(LOGS),
-        )  # fmt: skip
+            "verify",
+            "insightface_val.py",
+            "--model_load_dir",
+            str(snapshot),
+            "--network",
+            "y1",
+            "--device",
+            "cpu",
+            "--report",
+            str(REPORT.parent),
+            "--log_dir",
+            str(LOGS),
+        )
     if not _is_newer(ONNX, made):
         run("export", "tools/oneflow2onnx.py", "--model_load_dir", str(snapshot), "--onnx_path", str(ONNX))
 

@@ -87,10 +87,21 @@ def compare_verification(device: Sequence[str], folder: Path) -> float:
     for name, where in (("cpu", ("--device", "cpu")), ("tested", tuple(device))):
         report = folder / name
         _run(
-            "insightface_val.py", "--model_load_dir", str(snapshot), "--val_targets", "made_up",
-            "--made_up_dataset_dir", str(folder / "made_up.bin"), "--log_dir", str(folder / "log"),
-            "--report", str(report), "--device_num_per_node", "1", *where,
-        )  # fmt: skip
+            "insightface_val.py",
+            "--model_load_dir",
+            str(snapshot),
+            "--val_targets",
+            "made_up",
+            "--made_up_dataset_dir",
+            str(folder / "made_up.bin"),
+            "--log_dir",
+            str(folder / "log"),
+            "--report",
+            str(report),
+            "--device_num_per_node",
+            "1",
+            *where,
+        )
         norms.append(json.loads((report / "report.json").read_text())["sets"]["made_up"]["xnorm"])
     return abs(norms[1] - norms[0]) / norms[0]
 

@@ -81,13 +81,7 @@ class NetworkGraph:
         return self._append("conv", name, (x,), (filters, *size), arrays, **attrs)
 
     def batch_norm(
-        self,
-        x: str,
-        name: str,
-        eps: float,
-        momentum: float = 0.9,
-        fix_gamma: bool = False,
-        statistics: str = "moving",
+        self, x: str, name: str, eps: float, momentum: float = 0.9, fix_gamma: bool = False, statistics: str = "moving"
     ) -> str:
         """Add a batch normalisation over axis 1; ``momentum`` is MXNet's, the share of the old statistics.
 

@@ -13,9 +13,19 @@ POOL_TYPES = ("max", "avg")
 AUXILIARY_KINDS = ("moving_mean", "moving_var")
 # What the CPU's network op (ops/native) has layers for: operators, and kinds of activations.
 COMPILED_OPS = (
-    "input", "scale_shift", "conv", "batch_norm", "prelu", "add", "dropout", "flatten", "fully_connected", "relu",
-    "sigmoid", "tanh",
-)  # fmt: skip
+    "input",
+    "scale_shift",
+    "conv",
+    "batch_norm",
+    "prelu",
+    "add",
+    "dropout",
+    "flatten",
+    "fully_connected",
+    "relu",
+    "sigmoid",
+    "tanh",
+)
 DEFAULT_RULE = "xavier_gaussian"  # of the first values of weights
 
 

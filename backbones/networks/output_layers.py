@@ -123,11 +123,7 @@ OUTPUT_LAYERS: dict[str, Callable[[_Output, str], str]] = {
 
 
 def add_output(
-    graph: NetworkGraph,
-    x: str,
-    options: NetworkOptions,
-    groups: int = GDC_GROUPS,
-    style: OutputStyle | None = None,
+    graph: NetworkGraph, x: str, options: NetworkOptions, groups: int = GDC_GROUPS, style: OutputStyle | None = None
 ) -> str:
     """Add the output layers from feature map ``x`` (C, H, W) to the embedding ``fc1`` (emb_size,).
 

@@ -17,8 +17,14 @@ import numpy as np
 from benchmarks.peers.protocol import Contestant, serve
 
 SCALE, MARGIN = 64.0, 0.5  # ArcFace
-UPDATE = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.0005, "fc7_lr_mult": 1.0, "fc7_wd_mult": 1.0,
-          "optimizer": "sgd"}  # fmt: skip
+UPDATE = {
+    "lr": 0.1,
+    "momentum": 0.9,
+    "weight_decay": 0.0005,
+    "fc7_lr_mult": 1.0,
+    "fc7_wd_mult": 1.0,
+    "optimizer": "sgd",
+}
 SEED = 7
 _PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 

@@ -21,10 +21,15 @@ class MXNetReader(Delivery):
         super().__init__(job)
         records = Path(job["records"])
         self._iterator = mx.io.ImageRecordIter(
-            path_imgrec=str(records), path_imgidx=str(records.with_suffix(".idx")), data_shape=(3, 112, 112),
-            batch_size=job["size"], shuffle=True, rand_mirror=True, dtype="uint8",
+            path_imgrec=str(records),
+            path_imgidx=str(records.with_suffix(".idx")),
+            data_shape=(3, 112, 112),
+            batch_size=job["size"],
+            shuffle=True,
+            rand_mirror=True,
+            dtype="uint8",
             preprocess_threads=job["preprocess_threads"],
-        )  # fmt: skip
+        )
         self.label = f"MXNet {mx.__version__} ImageRecordIter, {job['preprocess_threads']} threads"
 
     def deliver(self) -> mx.nd.NDArray:

@@ -18,16 +18,27 @@ class OneFlowReader(Delivery):
         super().__init__(job)
         size = job["size"]
         self._read = flow.nn.OFRecordReader(
-            job["parts"], batch_size=size, data_part_num=job["num_parts"], part_name_suffix_length=5,
-            random_shuffle=True, shuffle_after_epoch=True,
-        )  # fmt: skip
+            job["parts"],
+            batch_size=size,
+            data_part_num=job["num_parts"],
+            part_name_suffix_length=5,
+            random_shuffle=True,
+            shuffle_after_epoch=True,
+        )
         self._decode_label = flow.nn.OFRecordRawDecoder("label", shape=(), dtype=flow.int32)
         self._decode_image = flow.nn.OFRecordImageDecoder("encoded", color_space="RGB")
         self._draw_mirror = flow.nn.CoinFlip(size)
         self._normalise = flow.nn.CropMirrorNormalize(
-            color_space="RGB", output_layout="NCHW", crop_h=112, crop_w=112, crop_pos_y=0.5, crop_pos_x=0.5,
-            mean=[0.0, 0.0, 0.0], std=[1.0, 1.0, 1.0], output_dtype=flow.float,
-        )  # fmt: skip
+            color_space="RGB",
+            output_layout="NCHW",
+            crop_h=112,
+            crop_w=112,
+            crop_pos_y=0.5,
+            crop_pos_x=0.5,
+            mean=[0.0, 0.0, 0.0],
+            std=[1.0, 1.0, 1.0],
+            output_dtype=flow.float,
+        )
         self.label = f"OneFlow {flow.__version__} OFRecordReader"
 
     def deliver(self) -> flow.Tensor:

@@ -26,12 +26,22 @@ class HeadContestant(Contestant):
         self.job, self.rank, self.count = job, rank, 0
         self.world = join_world("cpu")
         config = {
-            "num_classes": job["num_classes"], "emb_size": job["emb_size"], "train_batch_size": job["size"],
-            "loss_name": "margin_softmax", "loss_m1": 1.0, "loss_m2": MARGIN, "loss_m3": 0.0, "loss_s": SCALE,
-            "easy_margin": False, "interclass_filtering_threshold": 0.0, "num_subcenters": 1,
-            "seed": SEED, "model_parallel": True, "partial_fc": job["sample_ratio"] < 1,
+            "num_classes": job["num_classes"],
+            "emb_size": job["emb_size"],
+            "train_batch_size": job["size"],
+            "loss_name": "margin_softmax",
+            "loss_m1": 1.0,
+            "loss_m2": MARGIN,
+            "loss_m3": 0.0,
+            "loss_s": SCALE,
+            "easy_margin": False,
+            "interclass_filtering_threshold": 0.0,
+            "num_subcenters": 1,
+            "seed": SEED,
+            "model_parallel": True,
+            "partial_fc": job["sample_ratio"] < 1,
             "sample_ratio": job["sample_ratio"],
-        }  # fmt: skip
+        }
         self.table = EmbeddingTable(self.world.split(embeddings_of(job, rank)))
         folder = Path(tempfile.gettempdir()) if job["storage"] == "mmap" else None
         self.head = build_head(config, self.world.placement, rank, RowStorage(folder))

@@ -116,10 +116,14 @@ def _conv(builder: ForeignBuilder, node: SymbolNode) -> None:
         raise UserError(f"{builder.source}: {node.name} is a dilated convolution, which no known network has")
     x, weight, *bias = node.inputs
     builder.conv(
-        x, node.name, weight, bias[0] if bias else None,
-        stride=_square(builder, node, "stride", 1), pad=_square(builder, node, "pad", 0),
+        x,
+        node.name,
+        weight,
+        bias[0] if bias else None,
+        stride=_square(builder, node, "stride", 1),
+        pad=_square(builder, node, "pad", 0),
         groups=node.get("num_group", 1),
-    )  # fmt: skip
+    )
 
 
 def _batch_norm(builder: ForeignBuilder, node: SymbolNode) -> None:
@@ -127,9 +131,13 @@ def _batch_norm(builder: ForeignBuilder, node: SymbolNode) -> None:
     if len(arrays) == 2:  # symbols of old versions leave the moving statistics to be guessed
         arrays += [f"{node.name}_{kind}" for kind in AUXILIARY_KINDS]
     builder.batch_norm(
-        x, node.name, arrays, eps=float(node.get("eps", 1e-3)), momentum=float(node.get("momentum", 0.9)),
+        x,
+        node.name,
+        arrays,
+        eps=float(node.get("eps", 1e-3)),
+        momentum=float(node.get("momentum", 0.9)),
         fix_gamma=bool(node.get("fix_gamma", True)),
-    )  # fmt: skip
+    )
 
 
 def _leaky_relu(builder: ForeignBuilder, node: SymbolNode) -> None:
@@ -169,9 +177,13 @@ def _pooling(builder: ForeignBuilder, node: SymbolNode) -> None:
     if node.get("pooling_convention", "valid") != "valid" or not node.get("count_include_pad", True):
         raise UserError(f"{builder.source}: {node.name} pools in a way that no known network does")
     builder.pool(
-        node.inputs[0], node.name, kind, _square(builder, node, "kernel", 1), _square(builder, node, "stride", 1),
+        node.inputs[0],
+        node.name,
+        kind,
+        _square(builder, node, "kernel", 1),
+        _square(builder, node, "stride", 1),
         _square(builder, node, "pad", 0),
-    )  # fmt: skip
+    )
 
 
 def _clip(builder: ForeignBuilder, node: SymbolNode) -> None:
@@ -209,4 +221,4 @@ OPERATORS: dict[str, Callable[[ForeignBuilder, SymbolNode], None]] = {
     **dict.fromkeys(("_minus_scalar", "_MinusScalar"), _scalar("subtract")),
     **dict.fromkeys(("_mul_scalar", "_MulScalar"), _scalar("multiply")),
     **dict.fromkeys(("identity", "_copy", "BlockGrad", "stop_gradient"), _alias),
-}  # fmt: skip
+}

@@ -77,10 +77,16 @@ def _scale_shift(symbol: _Symbol, node: Node, x: int) -> int:
 def _conv(symbol: _Symbol, node: Node, x: int) -> int:
     attrs = node.attrs
     return symbol.add(
-        "Convolution", node.name, [x, *symbol.arrays(node, "weight", "bias")],
-        kernel=(attrs["kernel"],) * 2, stride=(attrs["stride"],) * 2, pad=(attrs["pad"],) * 2,
-        num_filter=attrs["filters"], num_group=attrs["groups"], no_bias=not attrs["bias"],
-    )  # fmt: skip
+        "Convolution",
+        node.name,
+        [x, *symbol.arrays(node, "weight", "bias")],
+        kernel=(attrs["kernel"],) * 2,
+        stride=(attrs["stride"],) * 2,
+        pad=(attrs["pad"],) * 2,
+        num_filter=attrs["filters"],
+        num_group=attrs["groups"],
+        no_bias=not attrs["bias"],
+    )
 
 
 def _batch_norm(symbol: _Symbol, node: Node, x: int) -> int:
@@ -95,7 +101,7 @@ def _fully_connected(symbol: _Symbol, node: Node, x: int) -> int:
     inputs = [x, *symbol.arrays(node, "weight", "bias")]
     return symbol.add(
         "FullyConnected", node.name, inputs, num_hidden=node.attrs["units"], no_bias=len(inputs) < 3, flatten=True
-    )  # fmt: skip
+    )
 
 
 def _flatten(symbol: _Symbol, node: Node, x: int) -> int:

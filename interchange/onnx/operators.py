@@ -50,11 +50,14 @@ def _conv(reader: GraphReader, node: Operation) -> None:
             f"{node.output} is a convolution with automatic padding or dilation, which no known network has"
         )
     build.conv(
-        node.inputs[0], node.output, node.inputs[1], node.optional(2),
+        node.inputs[0],
+        node.output,
+        node.inputs[1],
+        node.optional(2),
         stride=build.same(node.output, "strides", attrs.get("strides", [1, 1])),
         pad=build.same(node.output, "pads", attrs.get("pads", [0] * 4)),
         groups=attrs.get("group", 1),
-    )  # fmt: skip
+    )
 
 
 def _batch_norm(reader: GraphReader, node: Operation) -> None:

@@ -45,9 +45,13 @@ def read_onnx(path: str | Path) -> ForeignModel:
     reader = GraphReader(str(path), model.graph)
     network, arrays = reader.read()
     return ForeignModel(
-        str(path), network, arrays, config=_read_json(path, metadata, "config"), preprocesses=reader.preprocesses,
+        str(path),
+        network,
+        arrays,
+        config=_read_json(path, metadata, "config"),
+        preprocesses=reader.preprocesses,
         training_arrays=_read_training_arrays(path, metadata),
-    )  # fmt: skip
+    )
 
 
 def _read_json(path: Path, metadata: dict[str, str], key: str) -> dict[str, Any]:
@@ -176,8 +180,11 @@ class GraphReader:
 
     def _changes(self, image: str) -> bool:
         """Tell whether the image is changed by numbers before the first layer."""
-        return any(node.op_type in ("Sub", "Mul", "Add", "Div", "BatchNormalization")
-                   for node in self._graph.node if image in node.input)  # fmt: skip
+        return any(
+            node.op_type in ("Sub", "Mul", "Add", "Div", "BatchNormalization")
+            for node in self._graph.node
+            if image in node.input
+        )
 
     def _translate(self, node: onnx.NodeProto) -> None:
         if node.op_type not in OPERATORS:

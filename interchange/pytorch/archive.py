@@ -23,9 +23,17 @@ from common.files import atomic_file
 from common.pickles import DamagedError, ForbiddenError, RestrictedUnpickler
 
 _STORAGES = {
-    "FloatStorage": "<f4", "HalfStorage": "<f2", "DoubleStorage": "<f8", "LongStorage": "<i8", "IntStorage": "<i4",
-    "ShortStorage": "<i2", "CharStorage": "i1", "ByteStorage": "u1", "BoolStorage": "?", "BFloat16Storage": "<u2",
-}  # fmt: skip
+    "FloatStorage": "<f4",
+    "HalfStorage": "<f2",
+    "DoubleStorage": "<f8",
+    "LongStorage": "<i8",
+    "IntStorage": "<i4",
+    "ShortStorage": "<i2",
+    "CharStorage": "i1",
+    "ByteStorage": "u1",
+    "BoolStorage": "?",
+    "BFloat16Storage": "<u2",
+}
 MAX_BYTES = 1 << 22  # of an index; that of the deepest network known, with its optimiser, has a tenth
 
 
@@ -141,9 +149,12 @@ def _pickle_index(arrays: Mapping[str, np.ndarray]) -> bytes:
     for number, (name, array) in enumerate(arrays.items()):
         steps = [size // array.itemsize for size in np.ascontiguousarray(array).strides] if array.ndim else []
         storage = _tuple(
-            _text("storage"), f"ctorch\n{storages[array.dtype]}\n".encode(), _text(str(number)), _text("cpu"),
+            _text("storage"),
+            f"ctorch\n{storages[array.dtype]}\n".encode(),
+            _text(str(number)),
+            _text("cpu"),
             _integer(array.size),
-        )  # fmt: skip
+        )
         shape = _tuple(*map(_integer, array.shape))
         tensor = _tuple(storage + b"Q", _integer(0), shape, _tuple(*map(_integer, steps)), b"\x89", ordered)
         parts += [_text(name), b"ctorch._utils\n_rebuild_tensor_v2\n", tensor, b"R"]

@@ -8,20 +8,31 @@ from collections.abc import Callable
 from backbones.graph.network_graph import NetworkGraph, Node
 
 PARTS = {
-    "weight": "weight", "bias": "bias", "gamma": "weight", "beta": "bias", "slope": "weight",
-    "moving_mean": "running_mean", "moving_var": "running_var",
-}  # fmt: skip
+    "weight": "weight",
+    "bias": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "slope": "weight",
+    "moving_mean": "running_mean",
+    "moving_var": "running_var",
+}
 COUNTER = "num_batches_tracked"
 
-_IRESNET = {
-    "conv0": "conv1", "bn0": "bn1", "relu0": "prelu", "bn1": "bn2", "pre_fc1": "fc", "fc1": "features",
-}  # fmt: skip
+_IRESNET = {"conv0": "conv1", "bn0": "bn1", "relu0": "prelu", "bn1": "bn2", "pre_fc1": "fc", "fc1": "features"}
 _UNIT = {"relu1": "prelu", "conv1sc": "downsample.0", "sc": "downsample.1"}
 _MBF_PLACES = {
-    "conv_1": "layers.0", "conv_2_dw": "layers.1", "res_2": "layers.1", "dconv_23": "layers.2", "res_3": "layers.3",
-    "dconv_34": "layers.4", "res_4": "layers.5", "dconv_45": "layers.6", "res_5": "layers.7", "conv_6sep": "conv_sep",
+    "conv_1": "layers.0",
+    "conv_2_dw": "layers.1",
+    "res_2": "layers.1",
+    "dconv_23": "layers.2",
+    "res_3": "layers.3",
+    "dconv_34": "layers.4",
+    "res_4": "layers.5",
+    "dconv_45": "layers.6",
+    "res_5": "layers.7",
+    "conv_6sep": "conv_sep",
     "conv_6dw7_7": "features.layers.0",
-}  # fmt: skip
+}
 _MBF_TOP = {"pre_fc1": "features.layers.2", "fc1": "features.layers.3"}
 _MBF_STAGES = {"conv_sep": 0, "conv_dw": 1, "conv_proj": 2}
 _MBF_KINDS = {"conv2d": 0, "batchnorm": 1, "relu": 2}

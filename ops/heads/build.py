@@ -50,9 +50,15 @@ class MarginSoftmaxHead(ClassHead):
             num_classes, emb_size, placement, rank, model_parallel=model_parallel, bias=bias, seed=seed, centres=centres
         )
         self.loss = MarginSoftmax(
-            self.shards.shards, self.shards.rows, self.shard, placement,
-            margin=margin, scale=scale, model_parallel=model_parallel, centres=centres,
-        )  # fmt: skip
+            self.shards.shards,
+            self.shards.rows,
+            self.shard,
+            placement,
+            margin=margin,
+            scale=scale,
+            model_parallel=model_parallel,
+            centres=centres,
+        )
         padding = None
         if self.shards.padded > num_classes:
             start, stop = self.shards.real_rows(self.shard)
@@ -85,9 +91,12 @@ def build_head(
     margin = build_margin(config)
     bias = margin is None and not config["fc7_no_bias"]
     common = {
-        "margin": margin, "scale": config["loss_s"], "bias": bias, "seed": config["seed"],
+        "margin": margin,
+        "scale": config["loss_s"],
+        "bias": bias,
+        "seed": config["seed"],
         "centres": config["num_subcenters"],
-    }  # fmt: skip
+    }
     sizes = (config["num_classes"], config["emb_size"], placement, rank)
     # On a CPU with the kernels a graph computes with rows where they are, also if the sample is everybody.
     in_place = config["model_parallel"] and placement.type == "cpu" and NativeRows.available()

@@ -62,9 +62,16 @@ class PartialFCHead(ClassHead):
             storage: where the CPU keeps rows and momentum; in memory unless it is given.
         """
         super().__init__(
-            num_classes, emb_size, placement, rank,
-            model_parallel=True, bias=bias, seed=seed, centres=centres, storage=storage,
-        )  # fmt: skip
+            num_classes,
+            emb_size,
+            placement,
+            rank,
+            model_parallel=True,
+            bias=bias,
+            seed=seed,
+            centres=centres,
+            storage=storage,
+        )
         self.sampling = ClassSampling(self.shards, sample_ratio, batch_size, seed)
         in_place = margin is None or not margin.uses_centres
         self.banks = {
@@ -74,9 +81,15 @@ class PartialFCHead(ClassHead):
         self._rows_in_step = self.sampling.slots * centres
         self._placement = placement
         self.loss = MarginSoftmax(
-            self.shards.shards, self.sampling.slots, self.shard, placement,
-            margin=margin, scale=scale, model_parallel=True, centres=centres,
-        )  # fmt: skip
+            self.shards.shards,
+            self.sampling.slots,
+            self.shard,
+            placement,
+            margin=margin,
+            scale=scale,
+            model_parallel=True,
+            centres=centres,
+        )
 
     def inputs(self, labels: np.ndarray, step: int, ranks: Ranks) -> list[flow.Tensor]:
         """See ``Head``: labels that count in slots, the mask of the slots, and the sampled rows of each parameter."""

@@ -77,9 +77,7 @@ class NetworkOps:
         return result
 
     def _dispatch(self, op: str, inputs: dict[str, Sequence[Tensor]], outputs: dict[str, int]) -> tuple[Tensor, ...]:
-        attributes = {
-            "description": self.description, "bfloat16": self.bfloat16, "embedding_size": self.embedding_size,
-        }  # fmt: skip
+        attributes = {"description": self.description, "bfloat16": self.bfloat16, "embedding_size": self.embedding_size}
         return dispatch(_PREFIX + op, attributes, inputs, outputs)
 
 

@@ -41,9 +41,7 @@ static void stop(const char *function) {{
 {stand_ins}
 """
 # Before its first graph OneFlow notes the version of cuDNN in its log, GPU or not: 0.0.0.
-ANSWERS = {
-    "cudnnGetProperty": "int cudnnGetProperty(int part, int *value) { (void)part; *value = 0; return 0; }",
-}
+ANSWERS = {"cudnnGetProperty": "int cudnnGetProperty(int part, int *value) { (void)part; *value = 0; return 0; }"}
 
 
 def default_cache() -> Path:

@@ -18,9 +18,18 @@ from settings.legacy.values import fit_scales
 
 # Of train_softmax.py by number, of the OneFlow port's first versions by name.
 LOSS_TYPES = {
-    "0": "softmax", "1": "sphereface", "2": "cosface", "4": "arc_loss", "5": "combined", "6": "intra", "7": "inter",
-    "softmax": "softmax", "margin_softmax": "arcface", "arc_loss": "arc_loss", "arc_loss_ms": "arcface",
-}  # fmt: skip
+    "0": "softmax",
+    "1": "sphereface",
+    "2": "cosface",
+    "4": "arc_loss",
+    "5": "combined",
+    "6": "intra",
+    "7": "inter",
+    "softmax": "softmax",
+    "margin_softmax": "arcface",
+    "arc_loss": "arc_loss",
+    "arc_loss_ms": "arcface",
+}
 NETWORKS = {"resnet100": "r100", "resnet50": "r50", "mobilefacenet": "y1"}  # the port's first names
 _ANGLE = {"margin_m": "loss_m2"}
 _WITH_WEIGHT = {**_ANGLE, "margin_b": "loss_b"}
@@ -35,26 +44,57 @@ LOSS_KEYS = {
     "adaface": {"margin_m": "loss_m3"},
     "combined": {"margin_a": "loss_m1", "margin_m": "loss_m2", "margin_b": "loss_m3"},
     "sphereface": {
-        "margin": "loss_m1", "beta": "loss_lambda_base", "beta_min": "loss_lambda_min", "gamma": "loss_lambda_gamma",
+        "margin": "loss_m1",
+        "beta": "loss_lambda_base",
+        "beta_min": "loss_lambda_min",
+        "gamma": "loss_lambda_gamma",
         "power": "loss_lambda_power",
     },
-}  # fmt: skip
+}
 _LOSS_FLAGS = ("margin_m", "margin_a", "margin_b", "margin", "beta", "beta_min", "gamma", "power")
 # What train_softmax.py takes where nothing is given; margins are its --margin-m 0.5 and so on.
 SOFTMAX_DEFAULTS: dict[str, Any] = {
-    "emb_size": 512, "image_size": 112, "net_se": 0, "net_input": 1, "net_output": "E", "net_unit": 3,
-    "net_multiplier": 1.0, "net_act": "prelu", "bn_mom": 0.9, "fc7_wd_mult": 1.0, "fc7_lr_mult": 1.0,
-    "fc7_no_bias": False, "easy_margin": False, "loss_s": 64.0, "lr": 0.1, "weight_decay": 0.0005, "momentum": 0.9,
-    "train_batch_size": 0, "train_batch_size_per_device": 128, "data_rand_mirror": True, "data_cutoff": 0,
-    "data_color": 0, "data_images_filter": 0, "ce_loss": False, "val_targets": ["lfw", "cfp_fp", "agedb_30"],
-    "ckpt": 1, "validation_interval": 2000, "iter_num_in_snapshot": 2000, "train_unit": "batch", "train_iter": 0,
-    "max_steps": 0, "end_epoch": 100000, "lr_steps": [100000, 140000, 160000], "scales": [0.1, 0.01, 0.001],
+    "emb_size": 512,
+    "image_size": 112,
+    "net_se": 0,
+    "net_input": 1,
+    "net_output": "E",
+    "net_unit": 3,
+    "net_multiplier": 1.0,
+    "net_act": "prelu",
+    "bn_mom": 0.9,
+    "fc7_wd_mult": 1.0,
+    "fc7_lr_mult": 1.0,
+    "fc7_no_bias": False,
+    "easy_margin": False,
+    "loss_s": 64.0,
+    "lr": 0.1,
+    "weight_decay": 0.0005,
+    "momentum": 0.9,
+    "train_batch_size": 0,
+    "train_batch_size_per_device": 128,
+    "data_rand_mirror": True,
+    "data_cutoff": 0,
+    "data_color": 0,
+    "data_images_filter": 0,
+    "ce_loss": False,
+    "val_targets": ["lfw", "cfp_fp", "agedb_30"],
+    "ckpt": 1,
+    "validation_interval": 2000,
+    "iter_num_in_snapshot": 2000,
+    "train_unit": "batch",
+    "train_iter": 0,
+    "max_steps": 0,
+    "end_epoch": 100000,
+    "lr_steps": [100000, 140000, 160000],
+    "scales": [0.1, 0.01, 0.001],
     "lr_steps_batch": 512,
-}  # fmt: skip
+}
 _LOSS_DEFAULTS: dict[str, dict[str, Any]] = {
-    "softmax": {"lr_steps": [40000, 60000, 80000]}, "cosface": {"loss_m3": 0.5},
+    "softmax": {"lr_steps": [40000, 60000, 80000]},
+    "cosface": {"loss_m3": 0.5},
     "combined": {"loss_m1": 1.0, "loss_m2": 0.5, "loss_m3": 0.0},
-}  # fmt: skip
+}
 _MANY_CLASSES = 20000  # beyond them its --loss-type 1 holds lambda for a while and lowers it more slowly
 _MXNET_EPOCH = 1  # of --pretrained-epoch
 _MXNET_BATCH = 128  # what --per-batch-size 0 is

@@ -101,8 +101,13 @@ OLD_FLAGS: tuple[OldFlag, ...] = (
     *_ineffective((MXNET,), "it did nothing there either; --gradient_accumulation saves memory", "memonger"),
     # ------------------------------------------------------------------ network and head
     *_renamed(
-        (SOFTMAX,), version_se="net_se", version_input="net_input", version_output="net_output",
-        version_unit="net_unit", version_multiplier="net_multiplier", version_act="net_act",
+        (SOFTMAX,),
+        version_se="net_se",
+        version_input="net_input",
+        version_output="net_output",
+        version_unit="net_unit",
+        version_multiplier="net_multiplier",
+        version_act="net_act",
     ),
     *_same((MXNET,), "net_se", "net_act", "net_unit", "net_input", "net_output", "net_multiplier", "densenet_dropout"),
     *_same((MXNET, PORT), "net_blocks", "count_flops", "num_classes"),
@@ -114,10 +119,15 @@ OLD_FLAGS: tuple[OldFlag, ...] = (
     *_ineffective((SOFTMAX,), "no deformable convolutions here; few networks ever had them", "use_deformable"),
     *_ineffective((PORT,), "training and verification switch BatchNorm by themselves", "bn_is_training"),
     *_ineffective((PORT,), "the width follows from the network", "input_channel"),
-    *_ineffective((PORT,), _OWN_KERNELS, "channel_last", "pad_output", "data_format",
-                  "cudnn_conv_heuristic_search_algo"),
-    *_ineffective((PORT,), "the update is computed outside of the compiled graph", "enable_fuse_model_update_ops",
-                  "enable_fuse_add_to_output"),
+    *_ineffective(
+        (PORT,), _OWN_KERNELS, "channel_last", "pad_output", "data_format", "cudnn_conv_heuristic_search_algo"
+    ),
+    *_ineffective(
+        (PORT,),
+        "the update is computed outside of the compiled graph",
+        "enable_fuse_model_update_ops",
+        "enable_fuse_add_to_output",
+    ),
     # ------------------------------------------------------------------ loss
     OldFlag("--loss_type", (SOFTMAX, PORT), meaning="`--loss`, by number or name"),
     *_renamed((SOFTMAX, PORT), margin_s="loss_s"),
@@ -125,8 +135,9 @@ OLD_FLAGS: tuple[OldFlag, ...] = (
     *_same((SOFTMAX, PORT), "easy_margin"),
     OldFlag("--margin_m", (SOFTMAX,), meaning="`--loss_m2`; of `cosface` and `adaface` `--loss_m3`", parse=float),
     OldFlag("--margin_a", (SOFTMAX,), meaning="`--loss_m1` of `combined`", parse=float),
-    OldFlag("--margin_b", (SOFTMAX,), meaning="`--loss_m3` of `combined`, `--loss_b` of `intra` and `inter`",
-            parse=float),
+    OldFlag(
+        "--margin_b", (SOFTMAX,), meaning="`--loss_m3` of `combined`, `--loss_b` of `intra` and `inter`", parse=float
+    ),
     OldFlag("--margin", (SOFTMAX, PORT), meaning="`--loss_m1` of `sphereface`, `--loss_m2` of `arc_loss`", parse=float),
     OldFlag("--beta", (SOFTMAX,), meaning="`--loss_lambda_base` of `sphereface`", parse=float),
     OldFlag("--beta_min", (SOFTMAX,), meaning="`--loss_lambda_min` of `sphereface`", parse=float),
@@ -138,14 +149,21 @@ OLD_FLAGS: tuple[OldFlag, ...] = (
     *_renamed((MXNET,), loss_K="num_subcenters"),
     *_same((MXNET,), "images_per_identity", "triplet_alpha", "triplet_bag_size", "triplet_max_ap"),
     # ------------------------------------------------------------------ training data
-    OldFlag("--data_dir", (SOFTMAX,),
-            meaning="`--dataset_dir`, `--val_dataset_dir`, `--num_classes` of its `property`"),
+    OldFlag(
+        "--data_dir", (SOFTMAX,), meaning="`--dataset_dir`, `--val_dataset_dir`, `--num_classes` of its `property`"
+    ),
     *_same((PORT,), "dataset_dir", "total_img_num", "train_data_part_num"),
-    OldFlag("--dataset_path", (MXNET,),
-            meaning="`--dataset_dir`, itself or its `ofrecord/train`; `--val_dataset_dir`, where its sets are"),
+    OldFlag(
+        "--dataset_path",
+        (MXNET,),
+        meaning="`--dataset_dir`, itself or its `ofrecord/train`; `--val_dataset_dir`, where its sets are",
+    ),
     *_renamed((PORT,), train_data_dir="dataset_dir"),
-    *_ineffective((MXNET,), "the parts are in the order they were written in; every epoch has an order of its own",
-                  "is_shuffled_rec"),
+    *_ineffective(
+        (MXNET,),
+        "the parts are in the order they were written in; every epoch has an order of its own",
+        "is_shuffled_rec",
+    ),
     *_ineffective((MXNET,), "images are trained on with the identities they have", "flip_noise_prob"),
     *_ineffective((PORT,), _LAYOUT, "part_name_prefix", "part_name_suffix_length"),
     *_ineffective((PORT,), "every epoch has an order of its own, which depends on --seed", "shuffle"),
@@ -153,7 +171,10 @@ OLD_FLAGS: tuple[OldFlag, ...] = (
     *_renamed((MXNET, SOFTMAX), per_batch_size="train_batch_size_per_device"),
     *_same((MXNET,), "data_rand_mirror", "data_cutoff", "data_color", "data_images_filter"),
     *_renamed(
-        (SOFTMAX,), rand_mirror="data_rand_mirror", cutoff="data_cutoff", color="data_color",
+        (SOFTMAX,),
+        rand_mirror="data_rand_mirror",
+        cutoff="data_cutoff",
+        color="data_color",
         images_filter="data_images_filter",
     ),
     # ------------------------------------------------------------------ schedule and optimiser
@@ -176,8 +197,12 @@ OLD_FLAGS: tuple[OldFlag, ...] = (
     OldFlag("--pretrained_epoch", (MXNET,), meaning="the EPOCH of `--pretrained PREFIX,EPOCH`", parse=int),
     *_same(_BOTH, "model_load_dir", "log_dir"),
     *_same((PORT,), "iter_num_in_snapshot", "save_last_snapshot"),
-    *_renamed((PORT,), batch_num_in_snapshot="iter_num_in_snapshot", num_of_batches_in_snapshot="iter_num_in_snapshot",
-              batches_num_in_snapshot="iter_num_in_snapshot"),
+    *_renamed(
+        (PORT,),
+        batch_num_in_snapshot="iter_num_in_snapshot",
+        num_of_batches_in_snapshot="iter_num_in_snapshot",
+        batches_num_in_snapshot="iter_num_in_snapshot",
+    ),
     *_same(_ALL, "ckpt"),
     *_same((PORT,), "loss_print_frequency"),
     *_renamed((MXNET,), frequent="loss_print_frequency"),
@@ -189,8 +214,9 @@ OLD_FLAGS: tuple[OldFlag, ...] = (
     *_same((MXNET, PORT), "val_targets"),
     *_same((PORT,), "do_validation_while_train", "validation_interval", "val_dataset_dir", "val_batch_size"),
     *_same(_BOTH, "val_data_part_num", "val_batch_size_per_device", "nrof_folds"),
-    *_renamed((PORT,), do_validataion_while_train="do_validation_while_train",
-              validataion_interval="validation_interval"),
+    *_renamed(
+        (PORT,), do_validataion_while_train="do_validation_while_train", validataion_interval="validation_interval"
+    ),
     *_renamed(_BOTH, lfw_batch_size="val_batch_size"),
     *_renamed((VAL,), nfolds="nrof_folds"),
     *_ineffective((VAL,), "nothing read it there either", "max", "mode"),
@@ -200,7 +226,7 @@ OLD_FLAGS: tuple[OldFlag, ...] = (
     *_ineffective(_BOTH, _COUNTED, *(f"{name}_total_images_num" for name in SETS)),
     *_ineffective(_BOTH, _ONE_NUMBER, "lfw_data_part_num"),
     *_ineffective((PORT,), _ONE_NUMBER, *(f"{name}_data_part_num" for name in SETS[1:])),
-)  # fmt: skip
+)
 
 
 def find_spellings(key: str) -> list[str]:

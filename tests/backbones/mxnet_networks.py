@@ -118,13 +118,7 @@ def residual_unit(x: Symbol, name: str, width: int, first: bool, version: int, s
 
 
 def fresnet(
-    units: list[int],
-    widths: list[int],
-    output: str,
-    size: int,
-    version: int = 3,
-    se: bool = False,
-    net_input: int = 1,
+    units: list[int], widths: list[int], output: str, size: int, version: int = 3, se: bool = False, net_input: int = 1
 ) -> Symbol:
     x = bn(mx.sym.Variable("data"), "bn_data", eps=2e-5, fix_gamma=True) if net_input == 2 else preprocessed()
     x = conv(x, "conv0", widths[0], 7, 2, 3) if net_input == 0 else conv(x, "conv0", widths[0], 3, 1, 1)

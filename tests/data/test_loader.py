@@ -260,8 +260,12 @@ def test_ctrl_c_is_for_the_parent_alone() -> None:
     end = "os.killpg(0, signal.SIGINT)\ntime.sleep(0.2)"
     result = subprocess.run(
         [sys.executable, "-c", PARENT.format(end=end)],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, start_new_session=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        start_new_session=True,
+    )
     assert result.stderr.count("Traceback") == 1 and result.stderr.rstrip().endswith("KeyboardInterrupt")
 
 

@@ -59,12 +59,16 @@ def test_every_image_has_its_turn() -> None:
 @pytest.mark.parametrize(
     ("labels", "size", "message"),
     [
-        (LABELS, IN_ROUND + 1, f"--triplet_bag_size {IN_ROUND + 1} is more than the {IN_ROUND} images that 40 people "
-                               "have with up to --images_per_identity 3 of each"),
+        (
+            LABELS,
+            IN_ROUND + 1,
+            f"--triplet_bag_size {IN_ROUND + 1} is more than the {IN_ROUND} images that 40 people "
+            "have with up to --images_per_identity 3 of each",
+        ),
         (np.arange(9), 4, "the 9 training images show 9 people, of whom none has more than 1"),
         (np.zeros(9, int), 4, "the 9 training images show 1 people, of whom none has more than 9"),
     ],
-)  # fmt: skip
+)
 def test_data_that_fill_no_bag_are_an_error(labels: np.ndarray, size: int, message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         TripletBags(labels, PER_IDENTITY, size, 1)

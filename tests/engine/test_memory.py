@@ -11,11 +11,21 @@ from engine import memory
 from engine.memory import MemoryEstimate, check_disk, check_memory, estimate_memory, free_memory, has_room
 
 CONFIG = {
-    "num_classes": 1001, "emb_size": 64, "train_batch_size": 8, "model_parallel": True, "partial_fc": False,
-    "sample_ratio": 0.1, "use_bf16": False, "num_subcenters": 1, "device": "cuda", "native_ops": True,
-    "fc7_storage": "memory", "optimizer": "sgd", "gradient_accumulation": 1,
+    "num_classes": 1001,
+    "emb_size": 64,
+    "train_batch_size": 8,
+    "model_parallel": True,
+    "partial_fc": False,
+    "sample_ratio": 0.1,
+    "use_bf16": False,
+    "num_subcenters": 1,
+    "device": "cuda",
+    "native_ops": True,
+    "fc7_storage": "memory",
+    "optimizer": "sgd",
+    "gradient_accumulation": 1,
     "loss_name": "margin_softmax",
-}  # fmt: skip
+}
 NETWORK = {"net_name": "fresnet", "num_layers": 18, "emb_size": 64}
 
 

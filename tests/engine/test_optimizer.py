@@ -76,8 +76,15 @@ def test_steps_equal_numpy(momentum: float) -> None:
 
 @pytest.mark.parametrize("partial", [False, True])
 def test_adamw_equals_numpy(partial: bool) -> None:
-    settings = {"optimizer": "adamw", "adam_betas": [0.8, 0.95], "adam_eps": 1e-6, "lr": 0.02, "weight_decay": 0.1,
-                "fc7_lr_mult": 3.0, "fc7_wd_mult": 10.0}  # fmt: skip
+    settings = {
+        "optimizer": "adamw",
+        "adam_betas": [0.8, 0.95],
+        "adam_eps": 1e-6,
+        "lr": 0.02,
+        "weight_decay": 0.1,
+        "fc7_lr_mult": 3.0,
+        "fc7_wd_mult": 10.0,
+    }
     adamw, tensors, head = make_parts(**{**(PARTIAL if partial else {}), **settings})
     values = {name: array.astype(np.float64) for name, array in read(tensors).items()}
     moments = [{name: np.zeros_like(array) for name, array in values.items()} for _ in range(2)]
@@ -91,10 +98,16 @@ def test_adamw_equals_numpy(partial: bool) -> None:
             which = gradients["rows"] if partial and name.startswith("fc7_") else slice(None)
             gradient = gradients[name][: len(which)] if isinstance(which, np.ndarray) else gradients[name]
             values[name][which], moments[0][name][which], moments[1][name][which] = update_adamw(
-                values[name][which], moments[0][name][which], moments[1][name][which], gradient,
-                lr=0.02 * scale * {"fc7_weight": 3, "fc7_bias": 2}.get(name, 1), betas=(0.8, 0.95), eps=1e-6,
-                weight_decay=0.1 * (10 if name == "fc7_weight" else name in DECAYING), step=step + 1,
-            )  # fmt: skip
+                values[name][which],
+                moments[0][name][which],
+                moments[1][name][which],
+                gradient,
+                lr=0.02 * scale * {"fc7_weight": 3, "fc7_bias": 2}.get(name, 1),
+                betas=(0.8, 0.95),
+                eps=1e-6,
+                weight_decay=0.1 * (10 if name == "fc7_weight" else name in DECAYING),
+                step=step + 1,
+            )
     assert adamw.updates == 4
     for name, array in read(tensors).items():
         np.testing.assert_allclose(array, values[name], rtol=1e-5, atol=1e-6, err_msg=name)
@@ -132,8 +145,14 @@ def test_moments_are_copies() -> None:
         np.testing.assert_array_equal(before[name], kept[name])
 
 
-PARTIAL = {"partial_fc": True, "sample_ratio": 0.5, "lr": 0.1, "weight_decay": 0.01, "fc7_lr_mult": 3.0,
-           "fc7_wd_mult": 10.0}  # fmt: skip
+PARTIAL = {
+    "partial_fc": True,
+    "sample_ratio": 0.5,
+    "lr": 0.1,
+    "weight_decay": 0.01,
+    "fc7_lr_mult": 3.0,
+    "fc7_wd_mult": 10.0,
+}
 LABELS = np.array([3, 30, 0, 17, 7, 3, 24, 11], np.int32)
 
 
@@ -143,8 +162,10 @@ def step_partially(
     """Sample for ``step`` and update by drawn gradients; return the rows, and the gradients as they were passed."""
     head.inputs(LABELS, step, join_world("cpu"))
     rows, slots = head.sampling.draw(0, LABELS, step), head.sampling.slots
-    shapes = {name: np.zeros((slots, *t.shape[1:]) if name.startswith("fc7_") else tuple(t.shape))
-              for name, t in tensors.items()}  # fmt: skip
+    shapes = {
+        name: np.zeros((slots, *t.shape[1:]) if name.startswith("fc7_") else tuple(t.shape))
+        for name, t in tensors.items()
+    }
     gradients = draw_gradients(shapes, step)
     sgd.step(to_tensors(gradients, tensors), scale)
     return {"rows": rows, **gradients}

@@ -43,9 +43,15 @@ def test_rows_are_loaded_a_part_at_a_time(tmp_path: Path) -> None:
     writer.start(tmp_path / "snapshot_1", Contents(about, {}), shard, background=False)
     snapshot = Snapshot.open(tmp_path / "snapshot_1")
     head = PartialFCHead(
-        classes + 5, width, flow.placement("cpu", ranks=[0]), 0,
-        margin=CombinedMargin(1.0, 0.5, 0.0), scale=16.0, sample_ratio=0.001, batch_size=8,
-    )  # fmt: skip
+        classes + 5,
+        width,
+        flow.placement("cpu", ranks=[0]),
+        0,
+        margin=CombinedMargin(1.0, 0.5, 0.0),
+        scale=16.0,
+        sample_ratio=0.001,
+        batch_size=8,
+    )
     bank, new = head.banks["weight"], local_view(head.weight).numpy()[classes:].copy()
     bank.load_momentum(np.ones((5, width), np.float32), slice(classes, classes + 5))
 

@@ -9,10 +9,20 @@ from engine.schedule import find_lr_scale, make_plan, place_lr_steps
 
 def config(**changes: object) -> dict:
     return {
-        "train_batch_size": 8, "train_unit": "batch", "train_iter": 7, "iter_num_in_snapshot": 3, "max_steps": 0,
-        "end_epoch": 0, "validation_interval": 2, "lr_schedule": "step", "lr_steps": [], "scales": [],
-        "warmup_steps": 0, "warmup_epochs": 0.0, **changes,
-    }  # fmt: skip
+        "train_batch_size": 8,
+        "train_unit": "batch",
+        "train_iter": 7,
+        "iter_num_in_snapshot": 3,
+        "max_steps": 0,
+        "end_epoch": 0,
+        "validation_interval": 2,
+        "lr_schedule": "step",
+        "lr_steps": [],
+        "scales": [],
+        "warmup_steps": 0,
+        "warmup_epochs": 0.0,
+        **changes,
+    }
 
 
 def scales(**changes: object) -> list[float]:
@@ -48,11 +58,15 @@ def test_intervals() -> None:
 @pytest.mark.parametrize(
     ("changes", "steps"),
     [
-        ({"max_steps": 5}, 5), ({"max_steps": 9}, 7), ({"end_epoch": 3}, 6), ({"end_epoch": 4}, 7),
-        ({"train_iter": 0, "end_epoch": 9}, 18), ({"train_iter": 0, "end_epoch": 9, "max_steps": 11}, 11),
+        ({"max_steps": 5}, 5),
+        ({"max_steps": 9}, 7),
+        ({"end_epoch": 3}, 6),
+        ({"end_epoch": 4}, 7),
+        ({"train_iter": 0, "end_epoch": 9}, 18),
+        ({"train_iter": 0, "end_epoch": 9, "max_steps": 11}, 11),
         ({"train_unit": "epoch", "max_steps": 5}, 5),
     ],
-)  # fmt: skip
+)
 def test_the_first_end_counts(changes: dict, steps: int) -> None:
     assert make_plan(config(**changes), 16).total_steps == steps
 

@@ -192,8 +192,11 @@ def test_log_lines(tmp_path: Path) -> None:
     )
     found = [pattern.fullmatch(line).groups() for line in text.splitlines()]
     assert [(epoch, batch, lr, step) for epoch, batch, _, lr, step in found] == [
-        ("0", "4", "0.02", "4"), ("0", "8", "0.02", "8"), ("0", "12", "0.002", "12"), ("1", "2", "0.002", "14"),
-    ]  # fmt: skip
+        ("0", "4", "0.02", "4"),
+        ("0", "8", "0.02", "8"),
+        ("0", "12", "0.002", "12"),
+        ("1", "2", "0.002", "14"),
+    ]
     metrics = read_metrics(config)
     assert [f"{line['loss']:.6f}" for line in metrics] == [loss for _, _, loss, _, _ in found]
     assert [line["step"] for line in metrics] == [4, 8, 12, 14]

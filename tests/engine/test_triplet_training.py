@@ -127,7 +127,7 @@ def test_a_run_ends_when_no_triplets_are_left(tmp_path: Path) -> None:
         ({"train_batch_size": 10}, "--train_batch_size 10 over 2 .* is 5 images for each: --loss triplet needs a mul"),
         ({"gradient_accumulation": 3}, "is 6 images for each, 2 for each of --gradient_accumulation 3: --loss triplet"),
     ],
-)  # fmt: skip
+)
 def test_a_batch_that_cuts_triplets_is_an_error(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         complete_config(triplet_config(tmp_path, **changes), 2, "cpu")

@@ -57,10 +57,14 @@ def make_params(folder: Path, whole: Path) -> None:
     good = (whole / "good-0000.params").read_bytes()
     first = 24  # where the first array starts
     lies = {
-        "count": (16, "<Q", HUGE), "axes": (first + 8, "<I", 0xFFFFFFFF), "length": (first + 12, "<q", HUGE),
-        "empty": (first + 12, "<4q", 0, 1 << 62, 1 << 62, 1), "overflow": (first + 12, "<4q", *[1 << 62] * 4),
-        "magic": (0, "<Q", 0x113), "arrays": (16, "<Q", 1),
-    }  # fmt: skip
+        "count": (16, "<Q", HUGE),
+        "axes": (first + 8, "<I", 0xFFFFFFFF),
+        "length": (first + 12, "<q", HUGE),
+        "empty": (first + 12, "<4q", 0, 1 << 62, 1 << 62, 1),
+        "overflow": (first + 12, "<4q", *[1 << 62] * 4),
+        "magic": (0, "<Q", 0x113),
+        "arrays": (16, "<Q", 1),
+    }
     for name, (offset, layout, *values) in lies.items():
         piece = struct.pack(layout, *values)
         save_params(folder, name, good[:offset] + piece + good[offset + len(piece) :], whole)
@@ -111,8 +115,7 @@ def make_onnx(folder: Path, whole: Path) -> None:
     change("negative", lambda model: lie(model, -1, 3, 9, 9))
     change("pads", lambda model: attribute(model, "pads", [HUGE] * 4))
     change("strides", lambda model: attribute(model, "strides", [0, 0]))
-    change("input", lambda model: setattr(
-        model.graph.input[0].type.tensor_type.shape.dim[2], "dim_value", HUGE))  # fmt: skip
+    change("input", lambda model: setattr(model.graph.input[0].type.tensor_type.shape.dim[2], "dim_value", HUGE))
     change("kind", lambda model: setattr(model.graph.initializer[2], "data_type", TensorProto.STRING))
     change("config", lambda model: model.metadata_props.add(key="config", value="[" * 100_000))
     change("extra", lambda model: model.metadata_props.add(key="training_arrays", value='{"x": "*"}'))

@@ -18,10 +18,16 @@ WORLD = join_world("cpu")
 
 def make_head(case: HeadCase, model_parallel: bool) -> MarginSoftmaxHead:
     head = MarginSoftmaxHead(
-        case.num_classes, EMB_SIZE, WORLD.placement, WORLD.rank,
+        case.num_classes,
+        EMB_SIZE,
+        WORLD.placement,
+        WORLD.rank,
         margin=None if case.margin is None else CombinedMargin(*case.margin),
-        scale=case.scale, model_parallel=model_parallel, bias=case.bias, seed=SEED,
-    )  # fmt: skip
+        scale=case.scale,
+        model_parallel=model_parallel,
+        bias=case.bias,
+        seed=SEED,
+    )
     if case.bias:
         start, stop = head.shards.real_rows(head.shard)
         local = np.full(head.shards.rows, 50, np.float32)  # a padding row with a large bias must still be nobody

@@ -37,10 +37,17 @@ def make_rule(case: PartialCase, step: int) -> UpdateRule:
 
 def make_head(case: PartialCase) -> PartialFCHead:
     return PartialFCHead(
-        case.num_classes, EMB_SIZE, WORLD.placement, WORLD.rank,
+        case.num_classes,
+        EMB_SIZE,
+        WORLD.placement,
+        WORLD.rank,
         margin=None if case.margin is None else CombinedMargin(*case.margin),
-        scale=case.scale, sample_ratio=case.ratio, batch_size=BATCH, bias=case.bias, seed=SEED,
-    )  # fmt: skip
+        scale=case.scale,
+        sample_ratio=case.ratio,
+        batch_size=BATCH,
+        bias=case.bias,
+        seed=SEED,
+    )
 
 
 class HeadsGraph(flow.nn.Graph):
@@ -104,9 +111,11 @@ def main(names: list[str]) -> dict[str, Any]:
     for case, head, address in zip(cases, heads, addresses, strict=True):
         own = local_view(head.weight).numpy()
         result[case.name] |= {
-            "sbp": str(head.weight.sbp[0]), "shape": tuple(head.weight.shape), "own_shape": own.shape,
+            "sbp": str(head.weight.sbp[0]),
+            "shape": tuple(head.weight.shape),
+            "own_shape": own.shape,
             "same_memory": own.ctypes.data == address,
-        }  # fmt: skip
+        }
     return result
 
 

@@ -23,11 +23,25 @@ RUN = "y1-arcface-orl"
 
 def flags(folder: Path, **changes: object) -> list[str]:
     settings = {
-        "network": "y1", "dataset": "orl", "loss": "arcface", "device": "cpu", "use_synthetic_data": 1,
-        "num_classes": 31, "total_img_num": 40, "train_batch_size": 4, "train_iter": 6, "iter_num_in_snapshot": 2,
-        "loss_print_frequency": 1, "num_workers": 1, "save_last_snapshot": 1, "lr_steps": "3", "scales": "0.1",
-        "models_root": folder / "models", "log_dir": folder / "log", **changes,
-    }  # fmt: skip
+        "network": "y1",
+        "dataset": "orl",
+        "loss": "arcface",
+        "device": "cpu",
+        "use_synthetic_data": 1,
+        "num_classes": 31,
+        "total_img_num": 40,
+        "train_batch_size": 4,
+        "train_iter": 6,
+        "iter_num_in_snapshot": 2,
+        "loss_print_frequency": 1,
+        "num_workers": 1,
+        "save_last_snapshot": 1,
+        "lr_steps": "3",
+        "scales": "0.1",
+        "models_root": folder / "models",
+        "log_dir": folder / "log",
+        **changes,
+    }
     return [word for key, value in settings.items() for word in (f"--{key}", str(value))]
 
 
@@ -36,9 +50,14 @@ def start(command: list[str]) -> Iterator[subprocess.Popen]:
     """Start a command in a session of its own and end whatever is left of that session."""
     environment = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
     process = subprocess.Popen(
-        [sys.executable, *command], cwd=ROOT, env={**environment, "PYTHONPATH": str(ROOT)}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
+        [sys.executable, *command],
+        cwd=ROOT,
+        env={**environment, "PYTHONPATH": str(ROOT)},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
     try:
         yield process
     finally:

@@ -78,8 +78,16 @@ def read_moments(kind: str) -> Callable[[Snapshot], dict[str, np.ndarray]]:
 
 @pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_an_interrupted_run_of_adamw_repeats_the_losses(tmp_path: Path, ranks: int) -> None:
-    settings = {**PARTIAL, **ADAMW, "gradient_accumulation": 2, "fp16_scale": 4096.0, "fp16_scale_window": 2,
-                "lr_schedule": "cosine", "warmup_steps": 2, "train_iter": STEPS}  # fmt: skip
+    settings = {
+        **PARTIAL,
+        **ADAMW,
+        "gradient_accumulation": 2,
+        "fp16_scale": 4096.0,
+        "fp16_scale_window": 2,
+        "lr_schedule": "cosine",
+        "warmup_steps": 2,
+        "train_iter": STEPS,
+    }
     runs = {
         "straight": {"iter_num_in_snapshot": SAVED},
         "again": {"save_last_snapshot": True, "model_load_dir": str(saved_path(tmp_path / "straight", SAVED))},

@@ -58,9 +58,15 @@ def test_an_interrupted_run_repeats_the_losses(tmp_path: Path, ranks: int, loss:
     runs = {
         "straight": run(tmp_path / "straight", loss=loss, save_last_snapshot=True, **PARTIAL),
         "short": run(tmp_path / "short", loss=loss, save_last_snapshot=True, **{**PARTIAL, "train_iter": SAVED}),
-        "again": run(tmp_path / "again", loss=loss, save_last_snapshot=True, **PARTIAL,
-                     model_load_dir=str(saved(tmp_path / "short", loss, SAVED)), fc7_storage="mmap"),
-    }  # fmt: skip
+        "again": run(
+            tmp_path / "again",
+            loss=loss,
+            save_last_snapshot=True,
+            **PARTIAL,
+            model_load_dir=str(saved(tmp_path / "short", loss, SAVED)),
+            fc7_storage="mmap",
+        ),
+    }
     losses = run_ranks(PROGRAM, ranks, runs)[0]
     assert len({value for _, value in losses["straight"]}) == STEPS
     assert losses["short"] + losses["again"] == losses["straight"]
@@ -78,8 +84,12 @@ def test_rows_and_momentum_arrive_on_other_numbers_of_ranks(tmp_path: Path) -> N
     before = Snapshot.open(given).head_rows(0, CLASSES)
     for ranks in (1, 4):
         folder = tmp_path / f"{ranks}"
-        again = run(folder, save_last_snapshot=True, **{**PARTIAL, "train_iter": SAVED + 1, "lr": 0.0},
-                    model_load_dir=str(given))  # fmt: skip
+        again = run(
+            folder,
+            save_last_snapshot=True,
+            **{**PARTIAL, "train_iter": SAVED + 1, "lr": 0.0},
+            model_load_dir=str(given),
+        )
         run_ranks(PROGRAM, ranks, {"again": again})
         snapshot = Snapshot.open(saved(folder, "arcface", SAVED + 1))
         assert len(snapshot.about["fc7"]["shards"]) == ranks
@@ -100,9 +110,14 @@ def test_a_run_goes_on_with_another_form_or_ratio(tmp_path: Path, first: dict[st
     given = saved(tmp_path / "short", "softmax", SAVED)
     runs = {
         "short": run(tmp_path / "short", loss="softmax", save_last_snapshot=True, **{**first, "train_iter": SAVED}),
-        "again": run(tmp_path / "again", loss="softmax", save_last_snapshot=True,
-                     **{**then, "train_iter": SAVED + 1, "lr": 0.0}, model_load_dir=str(given)),
-    }  # fmt: skip
+        "again": run(
+            tmp_path / "again",
+            loss="softmax",
+            save_last_snapshot=True,
+            **{**then, "train_iter": SAVED + 1, "lr": 0.0},
+            model_load_dir=str(given),
+        ),
+    }
     assert [step for step, _ in run_ranks(PROGRAM, 1, runs)[0]["again"]] == [SAVED + 1]
     before, after = (
         Snapshot.open(path).head_rows(0, CLASSES) for path in (given, saved(tmp_path / "again", "softmax", SAVED + 1))

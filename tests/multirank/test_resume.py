@@ -22,11 +22,16 @@ PROGRAM = Path(__file__).parent / "train_program.py"
 STEPS, SAVED = 12, 5
 RUN = {
     "config": {
-        "loss": "softmax", "train_iter": STEPS, "iter_num_in_snapshot": SAVED, "lr_steps": [7], "scales": [0.1],
-        "lr": 0.05, "num_workers": 1,
+        "loss": "softmax",
+        "train_iter": STEPS,
+        "iter_num_in_snapshot": SAVED,
+        "lr_steps": [7],
+        "scales": [0.1],
+        "lr": 0.05,
+        "num_workers": 1,
     },
     "network": {"dropout": 0.4, "batch_norm": True},
-}  # fmt: skip
+}
 
 
 def command(folder: Path, run: dict[str, Any]) -> list[str]:
@@ -106,9 +111,17 @@ def test_a_run_goes_on_on_other_numbers_of_ranks(tmp_path: Path) -> None:
         again = {
             "on": {**run, "config": {**run["config"], "model_load_dir": saved, "iter_num_in_snapshot": 0}},
             # A learning rate of 0 shows what was loaded: it is what is saved one step later.
-            "still": {**run, "config": {**run["config"], "model_load_dir": saved, "lr": 0.0, "train_iter": SAVED + 1,
-                                        "save_last_snapshot": True}},
-        }  # fmt: skip
+            "still": {
+                **run,
+                "config": {
+                    **run["config"],
+                    "model_load_dir": saved,
+                    "lr": 0.0,
+                    "train_iter": SAVED + 1,
+                    "save_last_snapshot": True,
+                },
+            },
+        }
         folders = {name: tmp_path / f"{name}{ranks}" for name in again}
         continued = run_ranks(PROGRAM, ranks, {n: {**each, "folder": str(folders[n])} for n, each in again.items()})[0]
         steps, values = zip(*continued["on"], strict=True)

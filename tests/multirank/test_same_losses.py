@@ -23,9 +23,11 @@ RUNS = {
     "workers": {"config": {"loss": "nsoftmax", "num_workers": 1}},
 }
 TWINS = {
-    "replicated": "arcface", "replicated_softmax": "softmax", "workers": "nsoftmax",
+    "replicated": "arcface",
+    "replicated_softmax": "softmax",
+    "workers": "nsoftmax",
     "arc_loss": "arcface",  # they differ beyond theta = pi - m2, where random embeddings never are
-}  # fmt: skip
+}
 # Compiling takes longest on 4 ranks, so the rest of them is in the slow suite.
 QUICK = {1: list(RUNS), 2: [*sample_config.loss, "dropout", "replicated"], 4: ["softmax", "arcface"]}
 

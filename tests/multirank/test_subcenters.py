@@ -55,8 +55,9 @@ def test_runs_resume_and_all_rows_arrive_on_other_numbers_of_ranks(tmp_path: Pat
         assert moved.all() == (form != "partial")
     assert losses["all_rows straight"] == losses["full straight"] != losses["partial straight"]
 
-    again = run(tmp_path / "one", model_load_dir=str(saved(tmp_path / "full" / "short", SAVED)), lr=0.0,
-                train_iter=SAVED + 1)  # fmt: skip
+    again = run(
+        tmp_path / "one", model_load_dir=str(saved(tmp_path / "full" / "short", SAVED)), lr=0.0, train_iter=SAVED + 1
+    )
     run_ranks(PROGRAM, 1, {"again": again})
     before, after = rows(tmp_path / "full" / "short", SAVED), rows(tmp_path / "one", SAVED + 1)
     np.testing.assert_array_equal(before["fc7_weight"], after["fc7_weight"])

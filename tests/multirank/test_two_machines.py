@@ -113,8 +113,9 @@ def test_two_machines_of_two_ranks(tmp_path: Path, machines: tuple[Machine, Mach
 
 def test_two_nodes_of_one_address(tmp_path: Path) -> None:
     losses = train_on_nodes(tmp_path, LOOPBACK, 1)
-    np.testing.assert_allclose([loss for _, loss in losses], [loss for _, loss in train_on_one(tmp_path / "one", 1)],
-                               rtol=1e-4)  # fmt: skip
+    np.testing.assert_allclose(
+        [loss for _, loss in losses], [loss for _, loss in train_on_one(tmp_path / "one", 1)], rtol=1e-4
+    )
 
 
 @pytest.mark.parametrize("node", [pytest.param(0, marks=pytest.mark.slow), 1])
@@ -156,11 +157,15 @@ def test_a_wrong_number_is_an_error_and_no_hang() -> None:
     port = free_port()
     ranks = [
         subprocess.Popen(
-            [sys.executable, "-c", JOIN], env={**os.environ, **rank_environment(rank, 2, port), "LOCAL_RANK": "0"},
-            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            [sys.executable, "-c", JOIN],
+            env={**os.environ, **rank_environment(rank, 2, port), "LOCAL_RANK": "0"},
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         for rank in (0, 1)
-    ]  # fmt: skip
+    ]
     out = [rank.communicate(timeout=120)[0] for rank in ranks]
     assert out[0] == "" and ranks[1].returncode == 3
     assert "rank 1 of 2 has LOCAL_RANK 0" in out[1] and "expects 1" in out[1]

@@ -14,11 +14,32 @@ from tests.settings.legacy.old_config_files import GENERATE, change, read, write
 # Whole files, with the tables and keys that theirs have together.
 WHOLE_MXNET = {
     "config": {
-        "bn_mom": 0.8, "workspace": 256, "emb_size": 256, "ckpt_embedding": True, "net_se": 1, "net_act": "relu",
-        "net_unit": 1, "net_input": 2, "net_blocks": [2, 8, 16, 4], "net_output": "FC", "net_multiplier": 0.75,
-        "val_targets": ["calfw"], "ce_loss": False, "fc7_lr_mult": 10.0, "fc7_wd_mult": 10.0, "fc7_no_bias": True,
-        "max_steps": 0, "data_rand_mirror": False, "data_cutoff": False, "data_color": 1, "data_images_filter": 3,
-        "count_flops": False, "memonger": False, "is_shuffled_rec": False, "fp16": True, "loss_K": 1,
+        "bn_mom": 0.8,
+        "workspace": 256,
+        "emb_size": 256,
+        "ckpt_embedding": True,
+        "net_se": 1,
+        "net_act": "relu",
+        "net_unit": 1,
+        "net_input": 2,
+        "net_blocks": [2, 8, 16, 4],
+        "net_output": "FC",
+        "net_multiplier": 0.75,
+        "val_targets": ["calfw"],
+        "ce_loss": False,
+        "fc7_lr_mult": 10.0,
+        "fc7_wd_mult": 10.0,
+        "fc7_no_bias": True,
+        "max_steps": 0,
+        "data_rand_mirror": False,
+        "data_cutoff": False,
+        "data_color": 1,
+        "data_images_filter": 3,
+        "count_flops": False,
+        "memonger": False,
+        "is_shuffled_rec": False,
+        "fp16": True,
+        "loss_K": 1,
         "flip_noise_prob": 0.0,
     },
     "network.r100": {"net_name": "fresnet", "num_layers": 100},
@@ -27,48 +48,110 @@ WHOLE_MXNET = {
     "network.y1": {"net_name": "fmobilefacenet", "emb_size": 128, "net_output": "GDC"},
     "network.vargfacenet": {"net_name": "vargfacenet", "net_multiplier": 1.5, "emb_size": 512, "net_output": "J"},
     "dataset.emore": {
-        "dataset": "emore", "dataset_path": "../datasets/faces", "num_classes": 85000, "image_shape": (112, 112, 3),
+        "dataset": "emore",
+        "dataset_path": "../datasets/faces",
+        "num_classes": 85000,
+        "image_shape": (112, 112, 3),
         "val_targets": ["lfw"],
     },
     "loss.arcface": {"loss_name": "margin_softmax", "loss_s": 64.0, "loss_m1": 1.0, "loss_m2": 0.4, "loss_m3": 0.0},
     "loss.triplet": {
-        "loss_name": "triplet", "images_per_identity": 4, "triplet_alpha": 0.2, "triplet_bag_size": 3600,
-        "triplet_max_ap": 0.0, "per_batch_size": 30, "lr": 0.01,
+        "loss_name": "triplet",
+        "images_per_identity": 4,
+        "triplet_alpha": 0.2,
+        "triplet_bag_size": 3600,
+        "triplet_max_ap": 0.0,
+        "per_batch_size": 30,
+        "lr": 0.01,
     },
     "default": {
-        "network": "r100", "dataset": "emore", "loss": "arcface", "pretrained": "", "pretrained_epoch": 1,
-        "frequent": 10, "verbose": 1000, "kvstore": "device", "end_epoch": 100, "lr": 0.2, "wd": 0.001, "mom": 0.8,
-        "per_batch_size": 96, "ckpt": 3, "lr_steps": "10,20", "models_root": "there",
+        "network": "r100",
+        "dataset": "emore",
+        "loss": "arcface",
+        "pretrained": "",
+        "pretrained_epoch": 1,
+        "frequent": 10,
+        "verbose": 1000,
+        "kvstore": "device",
+        "end_epoch": 100,
+        "lr": 0.2,
+        "wd": 0.001,
+        "mom": 0.8,
+        "per_batch_size": 96,
+        "ckpt": 3,
+        "lr_steps": "10,20",
+        "models_root": "there",
     },
-}  # fmt: skip
+}
 WHOLE_PORT = {
     "config": {
-        "emb_size": 256, "net_blocks": [2, 8, 16, 4], "data_format": "NCHW", "bn_is_training": True,
-        "val_targets": ["lfw"], "lfw_total_images_num": 12000, "cfp_fp_total_images_num": 14000,
-        "agedb_30_total_images_num": 12000, "cudnn_conv_heuristic_search_algo": False,
-        "enable_fuse_model_update_ops": False, "enable_fuse_add_to_output": False,
+        "emb_size": 256,
+        "net_blocks": [2, 8, 16, 4],
+        "data_format": "NCHW",
+        "bn_is_training": True,
+        "val_targets": ["lfw"],
+        "lfw_total_images_num": 12000,
+        "cfp_fp_total_images_num": 14000,
+        "agedb_30_total_images_num": 12000,
+        "cudnn_conv_heuristic_search_algo": False,
+        "enable_fuse_model_update_ops": False,
+        "enable_fuse_add_to_output": False,
     },
     "network.r100": {"net_name": "fresnet100", "emb_size": 512, "fc_type": "FC"},
     "network.y1": {
-        "net_name": "fmobilefacenet", "emb_size": 128, "fc_type": "GDC", "bn_is_training": True, "input_channel": 512,
+        "net_name": "fmobilefacenet",
+        "emb_size": 128,
+        "fc_type": "GDC",
+        "bn_is_training": True,
+        "input_channel": 512,
     },
     "dataset.emore": {
-        "dataset": "emore", "dataset_dir": "parts", "num_classes": 85744, "total_img_num": 5000,
-        "part_name_prefix": "part-", "part_name_suffix_length": 5, "train_data_part_num": 16, "shuffle": True,
+        "dataset": "emore",
+        "dataset_dir": "parts",
+        "num_classes": 85744,
+        "total_img_num": 5000,
+        "part_name_prefix": "part-",
+        "part_name_suffix_length": 5,
+        "train_data_part_num": 16,
+        "shuffle": True,
     },
     "loss.cosface": {"loss_name": "margin_softmax", "loss_s": 64.0, "loss_m1": 1.0, "loss_m2": 0.0, "loss_m3": 0.4},
     "default": {
-        "dataset": "emore", "network": "r100", "loss": "cosface", "node_ips": ["a"], "num_nodes": 1,
-        "device_num_per_node": 8, "model_parallel": 0, "partial_fc": 0, "train_batch_size_per_device": 64,
-        "train_batch_size": 512, "use_synthetic_data": False, "do_validation_while_train": True,
-        "train_unit": "batch", "train_iter": 170586, "lr": 0.1, "lr_steps": [10, 20, 30],
-        "scales": [1.0, 0.1, 0.01, 0.001], "wd": 0.0005, "mom": 0.9, "model_load_dir": "", "models_root": "there",
-        "log_dir": "there", "loss_print_frequency": 1, "iter_num_in_snapshot": 50, "use_fp16": False,
-        "nccl_fusion_threshold_mb": 16, "nccl_fusion_max_ops": 64, "val_batch_size_per_device": 20,
-        "validation_interval": 50, "val_data_part_num": 1, "val_dataset_dir": "sets", "nrof_folds": 10,
+        "dataset": "emore",
+        "network": "r100",
+        "loss": "cosface",
+        "node_ips": ["a"],
+        "num_nodes": 1,
+        "device_num_per_node": 8,
+        "model_parallel": 0,
+        "partial_fc": 0,
+        "train_batch_size_per_device": 64,
+        "train_batch_size": 512,
+        "use_synthetic_data": False,
+        "do_validation_while_train": True,
+        "train_unit": "batch",
+        "train_iter": 170586,
+        "lr": 0.1,
+        "lr_steps": [10, 20, 30],
+        "scales": [1.0, 0.1, 0.01, 0.001],
+        "wd": 0.0005,
+        "mom": 0.9,
+        "model_load_dir": "",
+        "models_root": "there",
+        "log_dir": "there",
+        "loss_print_frequency": 1,
+        "iter_num_in_snapshot": 50,
+        "use_fp16": False,
+        "nccl_fusion_threshold_mb": 16,
+        "nccl_fusion_max_ops": 64,
+        "val_batch_size_per_device": 20,
+        "validation_interval": 50,
+        "val_data_part_num": 1,
+        "val_dataset_dir": "sets",
+        "nrof_folds": 10,
         "sample_ratio": 0.1,
     },
-}  # fmt: skip
+}
 
 
 def pick(config: dict[str, Any], *keys: str) -> tuple:
@@ -83,9 +166,10 @@ def test_a_whole_file_of_mxnet(tmp_path: Path) -> None:
     assert pick(config, "dataset_dir", "val_targets", "image_size") == ("../datasets/faces", ["lfw"], 112)
     assert config.keys() == read(tmp_path / "none").config.keys()
     reasons = [line.split(" no effect: ")[0] for line in command.notices]
-    assert reasons == [f"config.py: {keys}" for keys in (
-        "kvstore has", "workspace has", "memonger has", "is_shuffled_rec has", "flip_noise_prob has"
-    )]  # fmt: skip
+    assert reasons == [
+        f"config.py: {keys}"
+        for keys in ("kvstore has", "workspace has", "memonger has", "is_shuffled_rec has", "flip_noise_prob has")
+    ]
     config = read(tmp_path, "--network d169 --loss triplet --emb_size 512 --net_output E").config
     assert pick(config, "train_batch_size_per_device", "lr", "triplet_alpha", "densenet_dropout") == (
         48,
@@ -110,12 +194,17 @@ def test_a_whole_file_of_the_port(tmp_path: Path) -> None:
     assert pick(config, "lr_steps", "scales") == ([10, 20, 30], [0.1, 0.01, 0.001])
     assert config.keys() == read(tmp_path / "none").config.keys()
     reasons = [line.split(" no effect: ")[0] for line in command.notices]
-    assert reasons == [f"config.py: {keys}" for keys in (
-        "bn_is_training has", "data_format, cudnn_conv_heuristic_search_algo have",
-        "enable_fuse_model_update_ops, enable_fuse_add_to_output have",
-        "part_name_prefix, part_name_suffix_length have", "shuffle has",
-        "lfw_total_images_num, cfp_fp_total_images_num, agedb_30_total_images_num have",
-    )]  # fmt: skip
+    assert reasons == [
+        f"config.py: {keys}"
+        for keys in (
+            "bn_is_training has",
+            "data_format, cudnn_conv_heuristic_search_algo have",
+            "enable_fuse_model_update_ops, enable_fuse_add_to_output have",
+            "part_name_prefix, part_name_suffix_length have",
+            "shuffle has",
+            "lfw_total_images_num, cfp_fp_total_images_num, agedb_30_total_images_num have",
+        )
+    ]
     config = read(tmp_path, "--network y1 --train_batch_size_per_device 8").config
     assert pick(config, "emb_size", "net_output", "train_batch_size") == (128, "GDC", 0)
 
@@ -229,7 +318,7 @@ def test_older_keys_in_a_file_of_ours(tmp_path: Path) -> None:
         (change(), "def generate_config(*names):\n    default.nothing", "generate_config: AttributeError: "),
         (change(), GENERATE + "    default['speed'] = 3", "generate_config has the unknown key 'speed'"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_file_is_one_clear_line(tmp_path: Path, tables: dict, generate: str, message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         read(write(tmp_path, tables, generate))

@@ -138,11 +138,7 @@ EFFECTS: dict[str, Effect] = {
         f"{HEAD} --partial_fc 1 --fc7_storage mmap",
     ),
     "sync_bn": Effect(
-        "1",
-        observe.executor_of_two_ranks,
-        ONE_OP,
-        "one op per node (BatchNorm is over all ranks)",
-        "--network y1",
+        "1", observe.executor_of_two_ranks, ONE_OP, "one op per node (BatchNorm is over all ranks)", "--network y1"
     ),
     "count_flops": Effect(
         "0",

@@ -21,9 +21,14 @@ from tests.support.tiny import make_trainer, tiny_config, tiny_network
 
 BACKBONE = merge(sample_tables(), "y1", "orl", "arcface")
 SETTINGS = {
-    "device": "cuda", "use_fp16": True, "use_bf16": False, "fp16_scale": 1.0, "fp16_scale_window": 0,
-    "native_ops": True, "sync_bn": False,
-}  # fmt: skip
+    "device": "cuda",
+    "use_fp16": True,
+    "use_bf16": False,
+    "fp16_scale": 1.0,
+    "fp16_scale_window": 0,
+    "native_ops": True,
+    "sync_bn": False,
+}
 
 
 def settle(ranks: int = 1, **changes: Any) -> tuple[dict[str, Any], list[str]]:

@@ -81,7 +81,7 @@ def test_an_older_config_py_gets_the_keys_it_lacks(folder: Path) -> None:
         ("network.r100.net_name = 'resnet'", "unknown network 'resnet'; known: .*fmobilefacenet, fmobilenet, fresnet"),
         ("default.network = 'r97'", "unknown network 'r97'; known: .*r100"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_config_py_is_one_clear_line(folder: Path, text: str, message: str) -> None:
     add(folder, text)
     with pytest.raises(UserError, match=message) as caught:
@@ -196,7 +196,7 @@ def test_a_wrong_config_py_is_one_clear_line(folder: Path, text: str, message: s
         ("--pretrained a --model_load_dir b", "--model_load_dir and --pretrained contradict each other"),
         ("--use_synthetic_data 1 --total_img_num 0", "--total_img_num 0 must be at least 1 with --use_synthetic_data"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_command_line_is_one_clear_line(tmp_path: Path, argv: str, message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         resolve(*argv.split(), folder=tmp_path)
@@ -250,13 +250,23 @@ def test_every_spelling_of_a_flag_sets_its_key(tmp_path: Path, option: object) -
 
 
 OLD_SPELLINGS = {
-    "--gpu_num_per_node": "device_num_per_node", "--do_validataion_while_train": "do_validation_while_train",
-    "--validataion_interval": "validation_interval", "-wd": "weight_decay", "--wd": "weight_decay", "-mom": "momentum",
-    "--mom": "momentum", "--frequent": "loss_print_frequency", "--per-batch-size": "train_batch_size_per_device",
-    "--margin-s": "loss_s", "--gradient_acc": "gradient_accumulation", "--warmup_epoch": "warmup_epochs",
-    "--warmup-step": "warmup_steps", "--fp16-scale": "fp16_scale",
-    "--models-root": "models_root", "--lr-steps": "lr_steps",
-}  # fmt: skip
+    "--gpu_num_per_node": "device_num_per_node",
+    "--do_validataion_while_train": "do_validation_while_train",
+    "--validataion_interval": "validation_interval",
+    "-wd": "weight_decay",
+    "--wd": "weight_decay",
+    "-mom": "momentum",
+    "--mom": "momentum",
+    "--frequent": "loss_print_frequency",
+    "--per-batch-size": "train_batch_size_per_device",
+    "--margin-s": "loss_s",
+    "--gradient_acc": "gradient_accumulation",
+    "--warmup_epoch": "warmup_epochs",
+    "--warmup-step": "warmup_steps",
+    "--fp16-scale": "fp16_scale",
+    "--models-root": "models_root",
+    "--lr-steps": "lr_steps",
+}
 
 
 @pytest.mark.parametrize(("flag", "key"), OLD_SPELLINGS.items())
@@ -299,9 +309,12 @@ def test_every_set_of_val_targets_has_a_flag(tmp_path: Path) -> None:
 def test_the_command_ends_with_one_line_and_code_1(argv: str, start: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "RANK"}
     done = subprocess.run(
-        [sys.executable, str(ROOT / "insightface_train.py"), *argv.split()], capture_output=True, text=True, timeout=60,
+        [sys.executable, str(ROOT / "insightface_train.py"), *argv.split()],
+        capture_output=True,
+        text=True,
+        timeout=60,
         env=environment,
-    )  # fmt: skip
+    )
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.startswith(start) and len(done.stderr.splitlines()) == 1
 

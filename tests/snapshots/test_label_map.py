@@ -86,8 +86,11 @@ def newest(folder: Path) -> Snapshot:
     return Snapshot.open(find_newest(run_directory(config, config.models_root)))
 
 
-@pytest.mark.parametrize("changes", [{}, {"partial_fc": True, "sample_ratio": 0.5}, {"num_subcenters": 2}],
-                         ids=["full", "partial", "subcenters"])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"partial_fc": True, "sample_ratio": 0.5}, {"num_subcenters": 2}],
+    ids=["full", "partial", "subcenters"],
+)
 def test_classes_change_places(tmp_path: Path, changes: dict[str, Any]) -> None:
     train(tiny_config(tmp_path, train_iter=3, save_last_snapshot=True, **changes), tiny_network())
     given = newest(tmp_path)

@@ -23,7 +23,21 @@ def prepare_orl(folder: Path) -> None:
     """Write the ORL faces below ``folder`` as ``make demo`` does: recordio, and OFRecord parts."""
     faces, converters = "datasets/faces_orl", "tools/dataset_convert"
     run(f"{converters}/orl_2_recordio.py", "--output_dir", faces, folder=folder)
-    run(f"{converters}/mx_recordio_2_ofrecord.py", "--data_dir", faces, "--output_filepath", f"{faces}/ofrecord/train",
-        folder=folder)  # fmt: skip
-    run(f"{converters}/bin_2_ofrecord.py", "--data_dir", faces, "--output_filepath", f"{faces}/ofrecord/orl",
-        "--dataset_name", "orl", folder=folder)  # fmt: skip
+    run(
+        f"{converters}/mx_recordio_2_ofrecord.py",
+        "--data_dir",
+        faces,
+        "--output_filepath",
+        f"{faces}/ofrecord/train",
+        folder=folder,
+    )
+    run(
+        f"{converters}/bin_2_ofrecord.py",
+        "--data_dir",
+        faces,
+        "--output_filepath",
+        f"{faces}/ofrecord/orl",
+        "--dataset_name",
+        "orl",
+        folder=folder,
+    )

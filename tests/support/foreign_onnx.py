@@ -45,10 +45,14 @@ def torch_style(
             value = x[0]
         elif node.op == "conv":
             value = add(
-                "Conv", [*x, *(constant(own[part]) for part in ("weight", "bias") if part in own)],
-                kernel_shape=[attrs["kernel"]] * 2, strides=[attrs["stride"]] * 2, pads=[attrs["pad"]] * 4,
-                dilations=[1, 1], group=attrs["groups"],
-            )  # fmt: skip
+                "Conv",
+                [*x, *(constant(own[part]) for part in ("weight", "bias") if part in own)],
+                kernel_shape=[attrs["kernel"]] * 2,
+                strides=[attrs["stride"]] * 2,
+                pads=[attrs["pad"]] * 4,
+                dilations=[1, 1],
+                group=attrs["groups"],
+            )
         elif node.op == "batch_norm":
             parts = ("gamma", "beta", "moving_mean", "moving_var")
             if attrs["fix_gamma"]:

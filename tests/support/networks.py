@@ -112,9 +112,14 @@ def shared() -> NetworkGraph:
 
 
 SMALL = {
-    "plain": plain, "residual": residual, "mobile": mobile, "pointwise": pointwise, "dense": dense, "wide": wide,
+    "plain": plain,
+    "residual": residual,
+    "mobile": mobile,
+    "pointwise": pointwise,
+    "dense": dense,
+    "wide": wide,
     "shared": shared,
-}  # fmt: skip
+}
 
 
 def branching() -> NetworkGraph:

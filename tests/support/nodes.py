@@ -83,9 +83,12 @@ def start_nodes(
             own = node_folder(folder, node)
             own.mkdir(parents=True)
             settings = {
-                "num_nodes": len(machines), "node_rank": node, "node_ips": [each.address for each in machines],
-                "master_port": port, **(changes or {}).get(node, {}),
-            }  # fmt: skip
+                "num_nodes": len(machines),
+                "node_rank": node,
+                "node_ips": [each.address for each in machines],
+                "master_port": port,
+                **(changes or {}).get(node, {}),
+            }
             processes.append(
                 stack.enter_context(
                     start_supervisor(own, ranks, command(own), rank_timeout, machine.prefix, **settings)

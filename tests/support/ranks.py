@@ -55,9 +55,13 @@ def run_ranks(script: Path, ranks: int, arguments: Any = None, timeout: float = 
 def _start(script: Path, rank: int, ranks: int, port: int, place: Path) -> subprocess.Popen:
     with open(place.with_suffix(".log"), "wb") as log:
         return subprocess.Popen(
-            [sys.executable, str(script), str(place)], env=rank_environment(rank, ranks, port),
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
+            [sys.executable, str(script), str(place)],
+            env=rank_environment(rank, ranks, port),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
 
 
 def _wait(processes: list[subprocess.Popen], places: list[Path], timeout: float) -> None:

@@ -17,12 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @contextlib.contextmanager
 def start_supervisor(
-    folder: Path,
-    ranks: int,
-    command: list[str],
-    rank_timeout: float = 60,
-    prefix: Sequence[str] = (),
-    **config: object,
+    folder: Path, ranks: int, command: list[str], rank_timeout: float = 60, prefix: Sequence[str] = (), **config: object
 ) -> Iterator[subprocess.Popen]:
     """Supervise ``command`` on ``ranks`` ranks; nothing of it is left when the block ends.
 
@@ -32,9 +27,14 @@ def start_supervisor(
     arguments = {"config": {**settings, "rank_timeout": rank_timeout}, "ranks": ranks, "command": command}
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
-        [*prefix, sys.executable, __file__, str(folder / "log"), json.dumps(arguments)], env=environment,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
+        [*prefix, sys.executable, __file__, str(folder / "log"), json.dumps(arguments)],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     try:
         yield process
     finally:

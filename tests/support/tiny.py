@@ -43,14 +43,31 @@ def tiny_config(folder: Path, loss: str = "arcface", **changes: Any) -> EasyDict
     config = merge(sample_tables(), "y1", "orl", loss)
     config.update({key: sample_config.default[key] for key in ("train_unit", "weight_decay", "momentum", "optimizer")})
     config.update(
-        data_shift=0.0, data_zoom=0.0,
-        device="cpu", use_synthetic_data=True, num_classes=31, total_img_num=93, image_size=IMAGE_SIZE,
-        emb_size=EMB_SIZE, train_batch_size=8, num_workers=0, train_iter=20, lr=0.02, lr_steps=[], scales=[],
-        images_per_identity=3, triplet_bag_size=60,
-        loss_s=16.0, loss_print_frequency=1, iter_num_in_snapshot=0, save_last_snapshot=False,
-        do_validation_while_train=False, models_root=str(folder / "models"), log_dir=str(folder / "log"),
+        data_shift=0.0,
+        data_zoom=0.0,
+        device="cpu",
+        use_synthetic_data=True,
+        num_classes=31,
+        total_img_num=93,
+        image_size=IMAGE_SIZE,
+        emb_size=EMB_SIZE,
+        train_batch_size=8,
+        num_workers=0,
+        train_iter=20,
+        lr=0.02,
+        lr_steps=[],
+        scales=[],
+        images_per_identity=3,
+        triplet_bag_size=60,
+        loss_s=16.0,
+        loss_print_frequency=1,
+        iter_num_in_snapshot=0,
+        save_last_snapshot=False,
+        do_validation_while_train=False,
+        models_root=str(folder / "models"),
+        log_dir=str(folder / "log"),
         val_targets=[],
-    )  # fmt: skip
+    )
     config.update(changes)
     return config
 

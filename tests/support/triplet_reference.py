@@ -28,9 +28,7 @@ def compute_triplets(name: str, embeddings: np.ndarray) -> tuple[float, int, np.
     positive, negative = (_distance(name, unit[:, 0], unit[:, i]) for i in (1, 2))
     excess = positive[0] - negative[0] + ALPHAS[name]
     share = (excess > 0) / len(x)
-    d_unit = np.stack(
-        [positive[1] - negative[1], positive[2], -negative[2]], axis=1
-    ) * share[:, None, None]  # fmt: skip
+    d_unit = np.stack([positive[1] - negative[1], positive[2], -negative[2]], axis=1) * share[:, None, None]
     d_x = (d_unit - unit * (d_unit * unit).sum(axis=2, keepdims=True)) / norm
     correct = 3 * int((negative[0] > positive[0]).sum())
     return float(np.maximum(excess, 0).mean()), correct, d_x.reshape(embeddings.shape)

@@ -17,9 +17,13 @@ ROOT = Path(__file__).resolve().parents[2]
 def run(*argv: str, timeout: float = 60) -> subprocess.CompletedProcess:
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.run(
-        [sys.executable, "tools/check_gpu.py", *argv], cwd=ROOT, env=environment, capture_output=True, text=True,
+        [sys.executable, "tools/check_gpu.py", *argv],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
         timeout=timeout,
-    )  # fmt: skip
+    )
 
 
 def test_without_a_gpu_it_says_that_nothing_was_checked() -> None:

@@ -82,10 +82,17 @@ def write_converted(path: Path, model: ConvertedModel, source: Mapping[str, Any]
     if path.exists():
         raise UserError(f"{path} exists already; remove it or choose another name")
     about = {
-        "step": 0, "position": 0, "epoch": 0, "seed": model.config.seed, "ranks": 1, "highest_accuracy": 0.0,
-        "config": dict(sorted(model.config.items())), **describe_network(model.network), "source": dict(source),
+        "step": 0,
+        "position": 0,
+        "epoch": 0,
+        "seed": model.config.seed,
+        "ranks": 1,
+        "highest_accuracy": 0.0,
+        "config": dict(sorted(model.config.items())),
+        **describe_network(model.network),
+        "source": dict(source),
         "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }  # fmt: skip
+    }
     contents, shard = Contents(about, model.arrays), None
     if model.head:
         shard, about["fc7"] = _make_shard(model)

@@ -29,9 +29,12 @@ def main() -> None:
         raise UserError(f"--legacy_dir {args.legacy_dir} has neither pickled_data nor folders like conv0-weight")
     foreign = read_oneflow_folder(args.legacy_dir, load_tables().network)
     make_snapshot(
-        args, foreign, lambda model: ("onnxruntime", graph_embedder(model.network, model.arrays)),
-        "oneflow folder", model_file(args.legacy_dir),
-    )  # fmt: skip
+        args,
+        foreign,
+        lambda model: ("onnxruntime", graph_embedder(model.network, model.arrays)),
+        "oneflow folder",
+        model_file(args.legacy_dir),
+    )
 
 
 if __name__ == "__main__":

@@ -40,9 +40,7 @@ def main() -> None:
             print(f"  {note}")
         written = read_torch(trial, load_tables().network)
         images = load_images(network, args.check_bin)
-        agreement = compare(
-            images, oneflow_embedder(network, arrays), graph_embedder(written.network, written.arrays)
-        )  # fmt: skip
+        agreement = compare(images, oneflow_embedder(network, arrays), graph_embedder(written.network, written.arrays))
         require_agreement(str(target), agreement, "OneFlow and the state dict")
         copy_file(trial, target)
     print(f"{target}: state dict for arcface_torch, preprocessing (x - 127.5) / 127.5 outside")

@@ -26,9 +26,12 @@ def main() -> None:
     require_free(args)
     foreign = read_torch(args.torch_path, load_tables().network)
     make_snapshot(
-        args, foreign, lambda model: ("onnxruntime", graph_embedder(model.network, model.arrays)),
-        "torch", Path(args.torch_path),
-    )  # fmt: skip
+        args,
+        foreign,
+        lambda model: ("onnxruntime", graph_embedder(model.network, model.arrays)),
+        "torch",
+        Path(args.torch_path),
+    )
 
 
 if __name__ == "__main__":

@@ -66,8 +66,9 @@ def test_strong_changes_are_pillows() -> None:
     """What torchvision does to the images of PIL that AdaFace reads; PIL cuts off where we round."""
     factors = [1.4, 0.6, 1.3]
     picture = Image.fromarray(IMAGE)
-    for enhancer, factor in zip((ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color), factors,
-                                strict=True):  # fmt: skip
+    for enhancer, factor in zip(
+        (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color), factors, strict=True
+    ):
         picture = enhancer(picture).enhance(factor)
     np.testing.assert_allclose(Photometric.apply(IMAGE, [*factors, 0]), np.asarray(picture).astype(float), atol=4)
 

@@ -36,8 +36,9 @@ def test_rectangles_are_distributed_as_torchvisions() -> None:
     assert (width / height).min() > 0.75 - 1e-6 and (width / height).max() < 4 / 3 + 1e-6
     reference = torchvision_rectangles(5000)
     for ours, theirs in ((height, reference[:, 0]), (width, reference[:, 1]), (height * width, reference.prod(axis=1))):
-        np.testing.assert_allclose(np.quantile(ours, np.arange(1, 10) / 10),
-                                   np.quantile(theirs, np.arange(1, 10) / 10), atol=0.03)  # fmt: skip
+        np.testing.assert_allclose(
+            np.quantile(ours, np.arange(1, 10) / 10), np.quantile(theirs, np.arange(1, 10) / 10), atol=0.03
+        )
 
 
 def test_the_rectangle_stays_and_the_rest_is_black() -> None:

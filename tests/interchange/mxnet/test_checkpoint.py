@@ -165,17 +165,20 @@ def named(nodes: list, name: str) -> dict:
 DAMAGES = {
     "an unknown operator": (lambda nodes: named(nodes, "conv_1_relu").update(op="Erf"), "conv_1_relu is a Erf; known"),
     "another kernel": (
-        lambda nodes: named(nodes, "conv_1_conv2d")["attrs"].update(dilate="(2, 2)"), "is a dilated convolution",
+        lambda nodes: named(nodes, "conv_1_conv2d")["attrs"].update(dilate="(2, 2)"),
+        "is a dilated convolution",
     ),
     "two strides": (
-        lambda nodes: named(nodes, "conv_1_conv2d")["attrs"].update(stride="(2, 1)"), r"1_conv2d has stride \(2, 1\)",
+        lambda nodes: named(nodes, "conv_1_conv2d")["attrs"].update(stride="(2, 1)"),
+        r"1_conv2d has stride \(2, 1\)",
     ),
     "another stride": (
-        lambda nodes: named(nodes, "conv_1_conv2d")["attrs"].update(stride="(1, 1)"), "weight has shape|does not fit",
+        lambda nodes: named(nodes, "conv_1_conv2d")["attrs"].update(stride="(1, 1)"),
+        "weight has shape|does not fit",
     ),
     "no node": (lambda nodes: nodes.pop(), "is no MXNet symbol"),
     "a lost array": (lambda nodes: named(nodes, "fc1_beta").update(name="fc1_b"), "the array 'fc1_b' is missing"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", DAMAGES)
@@ -190,9 +193,14 @@ def test_damage_is_one_clear_line(tmp_path: Path, y1, name: str) -> None:
 
 def test_another_network_names_the_nearest_and_the_first_difference(tmp_path: Path, y1) -> None:
     symbol, _ = write_checkpoint(tmp_path / "model", 0, *y1)
-    edit(symbol, lambda nodes: named(nodes, "res_4_block0_conv_dw_relu").update(
-        op="Activation", attrs={"act_type": "sigmoid"}, inputs=named(nodes, "res_4_block0_conv_dw_relu")["inputs"][:1]
-    ))  # fmt: skip
+    edit(
+        symbol,
+        lambda nodes: named(nodes, "res_4_block0_conv_dw_relu").update(
+            op="Activation",
+            attrs={"act_type": "sigmoid"},
+            inputs=named(nodes, "res_4_block0_conv_dw_relu")["inputs"][:1],
+        ),
+    )
     with pytest.raises(UserError, match="nearest is y1: where that has prelu .*, the file has activation") as caught:
         bring_in(read_checkpoint(tmp_path / "model", 0))
     assert "res_4_block0_conv_dw_relu" in str(caught.value) and "\n" not in str(caught.value)

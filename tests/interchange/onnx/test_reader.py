@@ -196,7 +196,12 @@ def test_settings_that_make_no_sense_are_not_followed(trained, hint: dict) -> No
 VARIANTS = {
     "r50-net_se1": {**NETWORKS.r50, "net_se": 1},
     "r100-net_actrelu-net_input2-net_outputGDC-net_se1-net_unit1": {
-        **NETWORKS.r100, "net_unit": 1, "net_input": 2, "net_act": "relu", "net_output": "GDC", "net_se": 1,
+        **NETWORKS.r100,
+        "net_unit": 1,
+        "net_input": 2,
+        "net_act": "relu",
+        "net_output": "GDC",
+        "net_se": 1,
     },
     "r152-net_outputGAP-net_unit2": {**NETWORKS.r152, "net_unit": 2, "net_output": "GAP"},
     "y2-net_actrelu-net_outputGNAP": {**NETWORKS.y2, "net_act": "relu", "net_output": "GNAP"},
@@ -204,7 +209,7 @@ VARIANTS = {
     "vargfacenet-net_multiplier1.0": {**NETWORKS.vargfacenet, "net_multiplier": 1.0},
     "d201-net_outputGAP": {**NETWORKS.d201, "net_output": "GAP"},
     "vit_t-num_layers3-vit_width64": {**NETWORKS.vit_t, "num_layers": 3, "vit_width": 64},
-}  # fmt: skip
+}
 BUDGET = 600  # descriptions built, about ten milliseconds each
 FIRST = "r50-net_se1"
 

@@ -32,7 +32,12 @@ SMALL = {
     "iresnet": UNITS | {"net_name": "iresnet"},
     "mbf": LIGHT | {"net_name": "mbf", "net_multiplier": 1.0},
     "vit": {
-        "net_name": "vit", "num_layers": 2, "vit_width": 32, "image_size": 30, "emb_size": 16, "vit_drop_path": 0.1,
+        "net_name": "vit",
+        "num_layers": 2,
+        "vit_width": 32,
+        "image_size": 30,
+        "emb_size": 16,
+        "vit_drop_path": 0.1,
         "vit_mask_ratio": 0.3,
     },
     "unit 1 se": UNITS | {"net_unit": 1, "net_se": 1},
@@ -44,7 +49,7 @@ SMALL = {
     "SFC": UNITS | {"net_output": "SFC", "net_act": "softrelu"},
     "Z": UNITS | {"net_output": "Z", "emb_size": 2048},
     "F": UNITS | {"net_output": "F"},
-}  # fmt: skip
+}
 
 
 def run(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:

@@ -88,14 +88,15 @@ DAMAGES = {
     "code": (lambda p: rewrite(p, pickle.dumps({"x": Evil()}, 2)), "refused to load '__builtin__.print'"),
     "a zip bomb": (lambda p: rewrite(p, b"\x80\x02" + b"0" * 100_000, zipfile.ZIP_DEFLATED), "is compressed"),
     "a tensor beyond its storage": (
-        lambda p: rewrite(p, index_of(p).replace(b"J\x02\0\0\0J\x03", b"J\x02\0\0\x40J\x03")), "beyond its storage",
+        lambda p: rewrite(p, index_of(p).replace(b"J\x02\0\0\0J\x03", b"J\x02\0\0\x40J\x03")),
+        "beyond its storage",
     ),
     "a cut file": (lambda p: p.write_bytes(p.read_bytes()[:-30]), "no file of torch 1.6 or newer"),
     "no zip": (lambda p: p.write_bytes(pickle.dumps(1)), "no file of torch 1.6 or newer"),
     "half an index": (lambda p: rewrite(p, index_of(p)[:-20]), "is damaged"),
     "a number": (lambda p: rewrite(p, pickle.dumps(7, 2)), "holds no state dict"),
     "another network": (lambda p: None, "are those of no iresnet or MobileFaceNet"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", DAMAGES)

@@ -96,13 +96,18 @@ class MobileFaceNet(nn.Module):
             return Layers(*(Bottleneck(channels, channels, groups, 1) for _ in range(count)))
 
         one = blocks[0] == 1
-        self.layers = nn.ModuleList([
-            convolution(3, narrow, 3, 2, 1),
-            convolution(narrow, narrow, 3, 1, 1, groups=64) if one else residual(narrow, blocks[0], 128),
-            Bottleneck(narrow, narrow, 128, 2), residual(narrow, blocks[1], 128),
-            Bottleneck(narrow, wide, 256, 2), residual(wide, blocks[2], 256),
-            Bottleneck(wide, wide, 512, 2), residual(wide, blocks[3], 256),
-        ])  # fmt: skip
+        self.layers = nn.ModuleList(
+            [
+                convolution(3, narrow, 3, 2, 1),
+                convolution(narrow, narrow, 3, 1, 1, groups=64) if one else residual(narrow, blocks[0], 128),
+                Bottleneck(narrow, narrow, 128, 2),
+                residual(narrow, blocks[1], 128),
+                Bottleneck(narrow, wide, 256, 2),
+                residual(wide, blocks[2], 256),
+                Bottleneck(wide, wide, 512, 2),
+                residual(wide, blocks[3], 256),
+            ]
+        )
         self.conv_sep = convolution(wide, 512, 1, 1, 0)
         last = convolution(512, 512, 7, 1, 0, groups=512, act=False)
         linear = nn.Linear(512, EMBEDDING, bias=False)

@@ -163,8 +163,7 @@ def test_every_function_that_oneflow_asks_for_is_there(stand_ins):
 
 
 @pytest.mark.parametrize(
-    ("soname", "function"),
-    [("libcudnn_ops_infer.so.8", "cudnnCreate"), ("libcublas.so.11", "cublasCreate_v2")],
+    ("soname", "function"), [("libcudnn_ops_infer.so.8", "cudnnCreate"), ("libcublas.so.11", "cublasCreate_v2")]
 )
 def test_a_call_ends_the_process_with_one_line(stand_ins, soname, function):
     code = (

@@ -43,9 +43,11 @@ def test_a_command_line_of_train_softmax(data: Path, tmp_path: Path) -> None:
     )
     done = subprocess.run(
         [sys.executable, str(ROOT / "insightface_train.py"), *flags.split(), "--log_dir", str(tmp_path / "log")],
-        capture_output=True, text=True, timeout=600,
+        capture_output=True,
+        text=True,
+        timeout=600,
         env={name: value for name, value in os.environ.items() if name != "RANK"} | {"CUDA_VISIBLE_DEVICES": ""},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     notes = [line for line in done.stdout.splitlines() if line.startswith("note: ")]
     assert [line.split()[1] for line in notes] == ["a", "no", "--use_deformable"]

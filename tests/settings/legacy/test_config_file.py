@@ -212,7 +212,7 @@ PORT = {
         "num_sample": Sets(900, {"sample_ratio": 0.1}),
         "sample_ratio": same("sample_ratio", 0.1),
     },
-}  # fmt: skip
+}
 STYLES = {"mxnet": MXNET, "port": PORT}
 CASES = [(style, table, key) for style, tables in STYLES.items() for table, entry in tables.items() for key in entry]
 

@@ -190,17 +190,71 @@ PORT_FLAGS = {
     "--loss_m3": Sets("0.2", {"loss_m3": 0.2}),
 }
 # Keys of their sample_config.py, which users set by hand.
-MXNET_KEYS = ("bn_mom", "workspace", "emb_size", "ckpt_embedding", "net_se", "net_act", "net_unit", "net_input",
-              "net_blocks", "net_output", "net_multiplier", "val_targets", "ce_loss", "fc7_lr_mult", "fc7_wd_mult",
-              "fc7_no_bias", "max_steps", "data_rand_mirror", "data_cutoff", "data_color", "data_images_filter",
-              "count_flops", "memonger", "densenet_dropout", "dataset_path", "num_classes", "loss_s", "loss_m1",
-              "loss_m2", "loss_m3", "images_per_identity", "triplet_alpha", "triplet_bag_size", "triplet_max_ap",
-              "end_epoch", "fp16", "image_shape", "is_shuffled_rec", "loss_K", "flip_noise_prob")  # fmt: skip
-PORT_KEYS = ("emb_size", "net_blocks", "data_format", "bn_is_training", "fc_type", "input_channel", "dataset_dir",
-             "num_classes", "total_img_num", "part_name_prefix", "part_name_suffix_length", "train_data_part_num",
-             "shuffle", "loss_s", "cudnn_conv_heuristic_search_algo", "enable_fuse_model_update_ops",
-             "enable_fuse_add_to_output", "val_targets", "count_flops", "val_dataset",
-             "batches_num_in_snapshot")  # fmt: skip
+MXNET_KEYS = (
+    "bn_mom",
+    "workspace",
+    "emb_size",
+    "ckpt_embedding",
+    "net_se",
+    "net_act",
+    "net_unit",
+    "net_input",
+    "net_blocks",
+    "net_output",
+    "net_multiplier",
+    "val_targets",
+    "ce_loss",
+    "fc7_lr_mult",
+    "fc7_wd_mult",
+    "fc7_no_bias",
+    "max_steps",
+    "data_rand_mirror",
+    "data_cutoff",
+    "data_color",
+    "data_images_filter",
+    "count_flops",
+    "memonger",
+    "densenet_dropout",
+    "dataset_path",
+    "num_classes",
+    "loss_s",
+    "loss_m1",
+    "loss_m2",
+    "loss_m3",
+    "images_per_identity",
+    "triplet_alpha",
+    "triplet_bag_size",
+    "triplet_max_ap",
+    "end_epoch",
+    "fp16",
+    "image_shape",
+    "is_shuffled_rec",
+    "loss_K",
+    "flip_noise_prob",
+)
+PORT_KEYS = (
+    "emb_size",
+    "net_blocks",
+    "data_format",
+    "bn_is_training",
+    "fc_type",
+    "input_channel",
+    "dataset_dir",
+    "num_classes",
+    "total_img_num",
+    "part_name_prefix",
+    "part_name_suffix_length",
+    "train_data_part_num",
+    "shuffle",
+    "loss_s",
+    "cudnn_conv_heuristic_search_algo",
+    "enable_fuse_model_update_ops",
+    "enable_fuse_add_to_output",
+    "val_targets",
+    "count_flops",
+    "val_dataset",
+    "batches_num_in_snapshot",
+)
 LISTS = {MXNET: MXNET_FLAGS, SOFTMAX: SOFTMAX_FLAGS, PORT: PORT_FLAGS}
 CASES = [(parser, flag) for parser, flags in LISTS.items() for flag in flags]
 KNOWN = {option.key for option in TRAIN_TABLE}
@@ -310,7 +364,7 @@ def test_the_documentation_has_the_table() -> None:
         ("--lr 0.1 --base_lr 0.2", "--lr 0.1 and --base_lr 0.2 contradict each other; give one"),
         ("--margin-m high", "argument --margin_m: invalid float value: 'high'"),
     ],
-)  # fmt: skip
+)
 def test_contradictions_are_one_clear_line(data: Path, tmp_path: Path, argv: str, message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         read_train_command(argv.format(data=data).split(), tmp_path)
@@ -327,11 +381,13 @@ def test_the_same_twice_is_no_contradiction(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("argv", "flag"),
     [
-        ("--loss softmax --margin-m 0.2", "--margin_m"), ("--loss-type 4 --margin-a 2", "--margin_a"),
-        ("--loss-type 0 --beta 9", "--beta"), ("--loss-type 4 --margin 3 --loss arcface", ""),
+        ("--loss softmax --margin-m 0.2", "--margin_m"),
+        ("--loss-type 4 --margin-a 2", "--margin_a"),
+        ("--loss-type 0 --beta 9", "--beta"),
+        ("--loss-type 4 --margin 3 --loss arcface", ""),
         ("--pretrained-epoch 3", "--pretrained_epoch"),
     ],
-)  # fmt: skip
+)
 def test_what_a_loss_does_without_is_announced(tmp_path: Path, argv: str, flag: str) -> None:
     if not flag:
         with pytest.raises(UserError, match="are two losses"):
@@ -343,10 +399,13 @@ def test_what_a_loss_does_without_is_announced(tmp_path: Path, argv: str, flag: 
 @pytest.mark.parametrize(
     ("kind", "loss", "margins"),
     [
-        (0, "softmax", (1.0, 0.0, 0.0)), (1, "sphereface", (4.0, 0.0, 0.0)), (2, "cosface", (1.0, 0.0, 0.5)),
-        (4, "arc_loss", (1.0, 0.5, 0.0)), (5, "combined", (1.0, 0.5, 0.0)),
+        (0, "softmax", (1.0, 0.0, 0.0)),
+        (1, "sphereface", (4.0, 0.0, 0.0)),
+        (2, "cosface", (1.0, 0.0, 0.5)),
+        (4, "arc_loss", (1.0, 0.5, 0.0)),
+        (5, "combined", (1.0, 0.5, 0.0)),
     ],
-)  # fmt: skip
+)
 def test_loss_types_with_their_defaults(data: Path, tmp_path: Path, kind: int, loss: str, margins: tuple) -> None:
     config = read_train_command(["--data-dir", str(data), "--loss-type", str(kind)], tmp_path).config
     assert (config.loss, (config.loss_m1, config.loss_m2, config.loss_m3)) == (loss, margins)

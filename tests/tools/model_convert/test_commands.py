@@ -43,9 +43,11 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
     rng = np.random.default_rng(1)
     arrays = {}
     for name, spec in graph.parameters().items():
-        values = rng.normal(0, np.sqrt(2 / max(1, np.prod(spec.shape[1:]))), spec.shape) if spec.kind == "weight" else (
-            rng.uniform(0.5, 1, spec.shape)
-        )  # fmt: skip
+        values = (
+            rng.normal(0, np.sqrt(2 / max(1, np.prod(spec.shape[1:]))), spec.shape)
+            if spec.kind == "weight"
+            else (rng.uniform(0.5, 1, spec.shape))
+        )
         arrays[name] = np.ones(spec.shape, np.float32) if spec.fixed else values.astype(np.float32)
     path = tmp_path_factory.mktemp("y1") / "snapshot_5"
     write_converted(path, ConvertedModel(config, graph, arrays, {"fc7_weight": ROWS}, []), {})
@@ -120,9 +122,10 @@ def test_a_transformer_there_and_back(tmp_path: Path, call: Callable, random_arr
         assert back.backbone()[name].tobytes() == read[name].tobytes() == array.tobytes()
     images = check.load_images(graph)
     model = open_model(str(tmp_path / "vit.onnx"))
-    assert relative_error(
-        oneflow_embedder(model.network, model.arrays)(images), oneflow_embedder(graph, arrays)(images)
-    ) < 1e-6  # fmt: skip
+    assert (
+        relative_error(oneflow_embedder(model.network, model.arrays)(images), oneflow_embedder(graph, arrays)(images))
+        < 1e-6
+    )
     with pytest.raises(UserError, match="MXNet has no tokens, as patch_tokens is; write this network as ONNX"):
         call(oneflow_2_mxnet, "-of", tmp_path / "vit", "-mx_save_prefix", tmp_path / "mx" / "vit")
     assert not (tmp_path / "mx").exists()
