@@ -17,7 +17,7 @@ case "$*" in
 *) echo "$*" | sed 's/.*disable-pip-version-check //' >> log; [ "$BROKEN" != 1 ] ;;
 esac
 """
-LAST = ["install --no-deps -r requirements-interop.txt", "-c import ops"]
+LAST = ["install --no-deps -r requirements-interop.txt", "-c from ops import flow"]
 LIGHT = ["install -r requirements.txt", "uninstall --quiet --yes -r requirements-cuda.txt", *LAST]
 CUDA = ["install -r requirements.txt -r requirements-cuda.txt", *LAST]
 
