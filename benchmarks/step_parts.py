@@ -17,13 +17,13 @@ from benchmarks.graphs import BackboneTrainGraph
 from common.files import atomic_file
 from data.batches import Batch
 from data.loader import BatchLoader
+from data.options import DataOptions
 from engine.step import TrainStep
 from engine.train import complete_config, open_source
 from launch.rank import RankReporter
 from launch.world import World, join_world
 from ops import flow
 from ops.heads.build import build_head
-from settings.augment_settings import make_augmentation
 
 WARM_UP_STEPS = 2
 Times = dict[str, list[float]]
@@ -40,16 +40,8 @@ class _Parts:
 
     def open_loader(self) -> BatchLoader:
         """Return the training's batches."""
-        config = self.config
-        return BatchLoader(
-            open_source(config),
-            config.train_batch_size,
-            self.world.rank,
-            self.world.size,
-            config.seed,
-            make_augmentation(config),
-            num_workers=config.num_workers,
-        )
+        options = DataOptions.from_config(self.config)
+        return BatchLoader(open_source(self.config), options, self.world.rank, self.world.size)
 
     def spread(self, batch: Batch, *others: np.ndarray) -> list[flow.Tensor]:
         """Return the images, ``others`` and the dropout mask as global tensors."""

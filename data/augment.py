@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -59,6 +60,24 @@ class Augmentation:
     photometric: float = 0.0
     color: int = 0
     cutoff: int = 0
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Augmentation:
+        """Return the augmentation of a run; the keys are those of InsightFace and of AdaFace."""
+        return cls(
+            mirror=config["data_rand_mirror"],
+            shift=config["data_shift"],
+            zoom=config["data_zoom"],
+            rotation=config["data_rotation"],
+            stretch=config["data_stretch"],
+            contrast=config["data_contrast"],
+            brightness=config["data_brightness"],
+            crop=config["crop_augmentation_prob"],
+            low_res=config["low_res_augmentation_prob"],
+            photometric=config["photometric_augmentation_prob"],
+            color=config["data_color"],
+            cutoff=config["data_cutoff"],
+        )
 
     def families(self) -> list[Family]:
         """Return what changes an image, in order. The geometry is always there; what is off costs nothing."""

@@ -1,4 +1,4 @@
-"""Batches of images in the order in which they are asked for, decoded ahead of their use by worker processes."""
+"""Prefetch batches of images: worker processes decode them ahead of use, in the order of the requests."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from data.worker import fill_batch, list_places
 from data.worker_team import WorkerTeam
 
 _BATCHES_AHEAD = 2  # per worker: one being decoded, one ready
-_BATCHES_LENT = 2  # a step may still be running when its loss is known, but not when the loss of the next one is
+_BATCHES_LENT = 2  # a step may still be running when its loss is known, but not when the next loss is known
 
 
 class BatchReader:
-    """Memory for some batches, and who fills it: workers, or without any this process, with the same result.
+    """A ring of batch buffers, filled by worker processes or, without workers, by this process: the same images.
 
-    The memory of a batch is filled anew after the next but one has been collected. ``close`` it in the end.
+    A buffer is reused only after two further batches have been collected. Call ``close`` when done.
     """
 
     def __init__(self, source: ImageSource, augmentation: Augmentation, batch_size: int, num_workers: int) -> None:
@@ -32,39 +32,39 @@ class BatchReader:
             self._slots = np.empty(shape, np.uint8)
             self._places = list_places(self._slots)
             self._change = augmentation.make_change()
-        self._asked = self._collected = 0
-        self._own: deque[tuple[np.ndarray, np.ndarray]] = deque()
+        self._requested = self._collected = 0
+        self._waiting: deque[tuple[np.ndarray, np.ndarray]] = deque()
 
     @property
-    def room(self) -> int:
-        """How many more batches can be asked for now."""
-        return len(self._slots) - (_BATCHES_LENT - 1) - (self._asked - self._collected)
+    def free_slots(self) -> int:
+        """How many more batches can be requested now."""
+        return len(self._slots) - (_BATCHES_LENT - 1) - (self._requested - self._collected)
 
-    def ask(self, locations: np.ndarray, draws: np.ndarray) -> np.ndarray:
-        """Ask for the images at ``locations`` with the augmentation's ``draws``, both as ``fill_batch`` takes them.
+    def request(self, locations: np.ndarray, draws: np.ndarray) -> np.ndarray:
+        """Queue a batch: the images at ``locations`` with the augmentation's ``draws``, as for ``fill_batch``.
 
         Returns:
-            Where they will be when this batch has been collected, uint8 [B, size, size, 3].
+            The buffer, uint8 [B, size, size, 3], which holds the images once this batch has been collected.
         """
-        number = self._asked
-        self._asked += 1
+        number = self._requested
+        self._requested += 1
         if self._team is None:
-            self._own.append((locations, draws))
+            self._waiting.append((locations, draws))
         else:
             self._team.submit(number, locations, draws)
         return self._slots[number % len(self._slots)]
 
     def collect(self) -> None:
-        """Wait until the oldest batch that was asked for and not yet collected is where it should be.
+        """Wait until the oldest batch not yet collected is in its buffer.
 
         Raises:
-            UserError: a bad record, or a worker was killed.
+            UserError: a record is bad, or a worker was killed.
         """
         number = self._collected
         self._collected += 1
         if self._team is None:
             places = self._places[number % len(self._slots)]
-            fill_batch(self._source, *self._own.popleft(), self._change, places)
+            fill_batch(self._source, *self._waiting.popleft(), self._change, places)
         else:
             self._team.collect(number)
 

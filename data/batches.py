@@ -1,4 +1,4 @@
-"""What all iterators of training batches have in common."""
+"""The base class of all iterators of training batches."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Batch:
     Attributes:
         step: number of the global batch, from 0.
         epoch: epoch of the global batch's first image.
-        position: place of this part's first image in the sample stream.
-        images: uint8 [B, size, size, 3], RGB. The loader's own memory, which it fills anew in the next but one call of
-            ``next``: until then the contents stay, afterwards only a copy has them.
+        position: position of this part's first image in the sample stream.
+        images: uint8 [B, size, size, 3], RGB. A view of the loader's buffer, valid until ``next`` has been called twice
+            more; copy it to keep it longer.
         labels: int32 [B].
     """
 
@@ -34,11 +34,11 @@ class Batches:
     """Iterator of ``Batch``; use it as a context manager, or call ``close``.
 
     Attributes:
-        wait_seconds: time so far spent in ``next``, which is what training waited for its batches.
+        wait_seconds: total time spent in ``next``: how long training has waited for data.
     """
 
     def __init__(self, reader: BatchReader) -> None:
-        """Take what reads the images; it is closed with this."""
+        """Take ownership of ``reader``: ``close`` closes it too."""
         self.wait_seconds = 0.0
         self._reader = reader
 
@@ -48,7 +48,7 @@ class Batches:
     def __next__(self) -> Batch:
         start = time.perf_counter()
         try:
-            batch = self._take()
+            batch = self._next_batch()
         except BaseException:
             self.close()
             raise
@@ -66,9 +66,9 @@ class Batches:
         self._reader.close()
 
     def read_state(self) -> dict[str, np.ndarray]:
-        """Return what a snapshot keeps of the batches besides step and position."""
+        """Return the state that a snapshot keeps besides step and position."""
         return {}
 
-    def _take(self) -> Batch:
+    def _next_batch(self) -> Batch:
         """Return the next batch, or raise StopIteration."""
         raise NotImplementedError

@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 
 from backbones.execution.backbone import Backbone
+from data.augment import Augmentation
 from data.batches import Batches
 from data.loader import BatchLoader
+from data.options import DataOptions
 from data.source import ImageSource
 from engine.log import RunLog
 from engine.triplet_batches import TripletBatches
 from launch.rank import RankReporter
 from launch.world import World
-from settings.augment_settings import make_augmentation
 from settings.triplet_settings import TRIPLET_LOSSES
 
 
@@ -36,7 +37,6 @@ def open_batches(
     Raises:
         UserError: sizes do not fit.
     """
-    augmentation = make_augmentation(config)
     step, position = start
     if config["loss_name"] in TRIPLET_LOSSES:
         return TripletBatches(
@@ -44,21 +44,11 @@ def open_batches(
             source,
             world,
             backbone,
-            augmentation,
+            Augmentation.from_config(config),
             start_step=step,
             start_position=position,
             state=state,
             say=log.say,
             beat=reporter.beat,
         )
-    return BatchLoader(
-        source,
-        config["train_batch_size"],
-        world.rank,
-        world.size,
-        config["seed"],
-        augmentation,
-        num_workers=config["num_workers"],
-        start_step=step,
-        start_position=position,
-    )
+    return BatchLoader(source, DataOptions.from_config(config), world.rank, world.size, step, position)

@@ -30,7 +30,7 @@ _OPS_KEPT = (
     "fully_connected",
     "pool",
     "scale_channels",
-    "even_out",
+    "equalize_pixel_norms",
     "layer_norm",
     "attention",
     "drop_path",

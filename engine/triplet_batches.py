@@ -83,7 +83,7 @@ class TripletBatches(Batches):
         self._asked: deque[Batch] = deque()
         super().__init__(BatchReader(source, augmentation, self._own, config["num_workers"]))
 
-    def _take(self) -> Batch:
+    def _next_batch(self) -> Batch:
         if 3 * len(self._left) < self._size:
             self._left = self._choose()
             if 3 * len(self._left) < self._size:
@@ -122,8 +122,8 @@ class TripletBatches(Batches):
         own = filled.reshape(-1, self._world.size, self._own)[:, self._world.rank]
         embeddings, waiting, rest = [], deque(), iter(own)
         for _ in own:
-            while self._reader.room > 0 and (part := next(rest, None)) is not None:
-                waiting.append(self._reader.ask(self._source.locate(part), unchanged(len(part))))
+            while self._reader.free_slots > 0 and (part := next(rest, None)) is not None:
+                waiting.append(self._reader.request(self._source.locate(part), unchanged(len(part))))
             self._reader.collect()
             embeddings.append(self._embed.embed_parts(waiting.popleft()))
             self._beat()
@@ -131,7 +131,7 @@ class TripletBatches(Batches):
 
     def _ask(self) -> None:
         """Ask for the images of as many of the next batches as there is room for."""
-        while self._reader.room > 0:
+        while self._reader.free_slots > 0:
             ahead = len(self._asked)
             triplets = self._left.reshape(-1)[ahead * self._size : (ahead + 1) * self._size]
             if len(triplets) < self._size:
@@ -140,6 +140,6 @@ class TripletBatches(Batches):
             images = triplets[first : first + self._own]
             step, position = self._step + ahead, self._position + ahead * self._size
             draws = self._augmentation.draw(self._seed, step, images)
-            memory = self._reader.ask(self._source.locate(images), draws)
+            memory = self._reader.request(self._source.locate(images), draws)
             epoch = position // len(self._source)
             self._asked.append(Batch(step, epoch, position + first, memory, self._source.labels(images)))

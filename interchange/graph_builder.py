@@ -26,7 +26,9 @@ class ForeignBuilder:
         self._arrays: dict[str, np.ndarray] = {}
         self._values: dict[str, str] = {}  # the file's names to ours: some nodes leave no trace
         self._taken: set[str] = set()
-        self._norms: dict[str, tuple[str, str]] = {}  # steps of even_out: what has been computed, of which value
+        self._norms: dict[
+            str, tuple[str, str]
+        ] = {}  # steps of equalize_pixel_norms: what has been computed, of which value
         self._centred: dict[str, tuple[str, float]] = {}  # subtractions that wait for their multiplication
 
     def refuse(self, what: str) -> UserError:
@@ -176,10 +178,10 @@ class ForeignBuilder:
         return self.graph.shapes[self._value(name)]
 
     def product(self, a: str, b: str, name: str) -> None:
-        """Add the product of a map with one factor per channel, in any order, or the last step of ``even_out``."""
+        """Add the product of a map with one factor per channel, in any order, or the last step of ``equalize_pixel_norms``."""
         for x, factors in ((a, b), (b, a)):
             if self._norms.get(factors) == ("ratio", self._values.get(x)):
-                self._values[name] = self.graph.even_out(self._value(x), self._name(name))
+                self._values[name] = self.graph.equalize_pixel_norms(self._value(x), self._name(name))
                 return
         if a == b:
             self.norm_step(name, "squares", a)
@@ -192,7 +194,7 @@ class ForeignBuilder:
         self._values[name] = self.graph.scale_channels(first, second, self._name(name))
 
     def norm_step(self, name: str, what: str, *inputs: str) -> None:
-        """Note a step towards ``even_out``: squares, their sums, norms, the mean norm, its ratio to each norm.
+        """Note a step towards ``equalize_pixel_norms``: squares, their sums, norms, the mean norm, its ratio to each norm.
 
         Raises:
             UserError: the steps before it are not those.

@@ -1,4 +1,4 @@
-"""From the settings of a run to its ``Augmentation``: the keys are those of InsightFace and of AdaFace."""
+"""Check the settings of the augmentation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.errors import require
-from data.augment import Augmentation
 
 _SHARES = ("crop_augmentation_prob", "low_res_augmentation_prob", "photometric_augmentation_prob")
 
@@ -35,21 +34,3 @@ def check_augmentation(config: Mapping[str, Any]) -> None:
     )
     for key in _SHARES:
         require(0 <= config[key] <= 1, f"--{key} {config[key]} is a share of the images and must be in [0, 1]")
-
-
-def make_augmentation(config: Mapping[str, Any]) -> Augmentation:
-    """Return what a run does to its images."""
-    return Augmentation(
-        mirror=config["data_rand_mirror"],
-        shift=config["data_shift"],
-        zoom=config["data_zoom"],
-        rotation=config["data_rotation"],
-        stretch=config["data_stretch"],
-        contrast=config["data_contrast"],
-        brightness=config["data_brightness"],
-        crop=config["crop_augmentation_prob"],
-        low_res=config["low_res_augmentation_prob"],
-        photometric=config["photometric_augmentation_prob"],
-        color=config["data_color"],
-        cutoff=config["data_cutoff"],
-    )

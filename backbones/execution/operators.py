@@ -90,7 +90,7 @@ def _global_pool(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
     return x.mean(dim=[2, 3], keepdim=True)
 
 
-def _even_out(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
+def _equalize_pixel_norms(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
     norms = x.square().sum(dim=1, keepdim=True).sqrt()
     return x * (norms.mean() / norms)
 
@@ -129,7 +129,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "concat": _concat,
     "pool": _pool,
     "global_pool": _global_pool,
-    "even_out": _even_out,
+    "equalize_pixel_norms": _equalize_pixel_norms,
     "dropout": _dropout,
     "flatten": _flatten,
     "fully_connected": _fully_connected,

@@ -143,9 +143,9 @@ class NetworkGraph:
         """Add the average over all pixels: (C, H, W) -> (C, 1, 1)."""
         return self._append("global_pool", name, (x,), (self.shapes[x][0], 1, 1))
 
-    def even_out(self, x: str, name: str) -> str:
+    def equalize_pixel_norms(self, x: str, name: str) -> str:
         """Add the division of each pixel's numbers by their L2 norm, times the mean norm of all pixels of the batch."""
-        return self._append("even_out", name, (x,), self.shapes[x])
+        return self._append("equalize_pixel_norms", name, (x,), self.shapes[x])
 
     def dropout(self, x: str, name: str, p: float) -> str:
         """Add a dropout that zeroes a share ``p`` in training and scales the rest by 1 / (1 - p)."""

@@ -83,7 +83,7 @@ class _Output:
         if size > self.graph.shapes[x][0]:
             x = self.norm(self.graph.conv(x, "convx", size, kernel=1), "convx_bn")
             x = self.act(x, "convx_relu")
-        x = self.graph.even_out(self.norm(x, "bn6f", fix_gamma=True), "spatial_norm")
+        x = self.graph.equalize_pixel_norms(self.norm(x, "bn6f", fix_gamma=True), "spatial_norm")
         x = self.graph.global_pool(x, "pool6")
         if size < self.graph.shapes[x][0]:
             return self.project(self.norm(x, "bn6w", fix_gamma=True))

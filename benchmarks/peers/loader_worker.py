@@ -12,6 +12,7 @@ from benchmarks.peers.protocol import serve
 from data.batches import Batch
 from data.loader import BatchLoader
 from data.ofrecord_source import OFRecordSource
+from data.options import DataOptions
 
 
 class OurLoader(Delivery):
@@ -21,7 +22,7 @@ class OurLoader(Delivery):
         super().__init__(job)
         cv2.setNumThreads(1)  # one core is one core
         source = OFRecordSource(job["parts"], job["num_classes"])
-        self._loader = BatchLoader(source, job["size"], num_workers=job["workers"])
+        self._loader = BatchLoader(source, DataOptions(job["size"], job["workers"]))
         self.ahead = 2 * job["workers"] + 2
         self.label = f"ours, {job['workers']} workers"
 

@@ -131,7 +131,7 @@ def _pool(symbol: _Symbol, node: Node, x: int) -> int:
     return symbol.add("Pooling", node.name, [x], pool_type=attrs["kind"], pooling_convention="valid", **window)
 
 
-def _even_out(symbol: _Symbol, node: Node, x: int) -> int:
+def _equalize_pixel_norms(symbol: _Symbol, node: Node, x: int) -> int:
     name = node.name
     squares = symbol.add("elemwise_mul", f"{name}_squares", [x, x])
     sums = symbol.add("sum", f"{name}_sums", [squares], axis=1, keepdims=True)
@@ -152,7 +152,7 @@ OPERATORS: dict[str, Callable[..., int]] = {
     "global_pool": lambda symbol, node, x: symbol.add(
         "Pooling", node.name, [x], global_pool=True, kernel=(1, 1), pool_type="avg"
     ),
-    "even_out": _even_out,
+    "equalize_pixel_norms": _equalize_pixel_norms,
     "add": lambda symbol, node, a, b: symbol.add("elemwise_add", node.name, [a, b]),
     "dropout": lambda symbol, node, x: symbol.add("Dropout", node.name, [x], p=node.attrs["p"]),
     "flatten": _flatten,

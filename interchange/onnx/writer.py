@@ -157,7 +157,7 @@ def _write_global_pool(writer: Writer, node: Node, x: str) -> None:
     writer.add_node("GlobalAveragePool", [x], node.name)
 
 
-def _write_even_out(writer: Writer, node: Node, x: str) -> None:
+def _write_equalize_pixel_norms(writer: Writer, node: Node, x: str) -> None:
     # Not ReduceL2: with a Div after it OpenCV takes both for a normalisation of something else.
     writer.add_node("ReduceSumSquare", [x], f"{node.name}_sums", axes=[1])
     writer.add_node("Sqrt", [f"{node.name}_sums"], f"{node.name}_norms")
@@ -178,7 +178,7 @@ OPERATORS: dict[str, Callable[..., None]] = {
     "concat": _write_concat,
     "pool": _write_pool,
     "global_pool": _write_global_pool,
-    "even_out": _write_even_out,
+    "equalize_pixel_norms": _write_equalize_pixel_norms,
     "dropout": _skip_dropout,
     "flatten": _write_flatten,
     "fully_connected": _write_fully_connected,

@@ -8,6 +8,7 @@ import pytest
 
 from data.augment import Augmentation
 from data.loader import BatchLoader
+from data.options import DataOptions
 from data.synthetic import SyntheticSource
 
 ALL = Augmentation(shift=2, zoom=0.1, crop=0.5, low_res=0.5, photometric=0.5, color=2, cutoff=6)
@@ -79,7 +80,7 @@ def test_without_augmentation_the_image_stays() -> None:
 def test_runs_without_the_further_changes_get_the_images_they_always_got() -> None:
     """The digests were taken before there were any, when an image had four numbers drawn for it."""
     batches = hashlib.sha256()
-    with BatchLoader(SOURCE, 4, seed=3) as loader:
+    with BatchLoader(SOURCE, DataOptions(4, seed=3)) as loader:
         for _ in range(9):
             batch = next(loader)
             batches.update(batch.images.transpose(0, 3, 1, 2).tobytes() + batch.labels.tobytes())

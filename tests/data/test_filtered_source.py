@@ -10,6 +10,7 @@ from data import filtered_source
 from data.augment import Augmentation
 from data.filtered_source import FilteredSource
 from data.loader import BatchLoader
+from data.options import DataOptions
 from data.synthetic import SyntheticSource
 
 
@@ -66,9 +67,8 @@ def test_copies_for_workers_are_small_and_read_the_same() -> None:
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_the_loader_reads_it(num_workers: int) -> None:
     kept = np.flatnonzero(LABELS >= 4)
-    with BatchLoader(
-        FilteredSource(SOURCE, 4), 3, augmentation=Augmentation(mirror=False), num_workers=num_workers
-    ) as loader:
+    options = DataOptions(3, num_workers, augmentation=Augmentation(mirror=False))
+    with BatchLoader(FilteredSource(SOURCE, 4), options) as loader:
         batches = [next(loader) for _ in range(loader.steps_per_epoch)]
         images = np.concatenate([batch.images.copy() for batch in batches])
     known = {SOURCE.read(int(i))[0].tobytes() for i in kept}

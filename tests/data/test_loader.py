@@ -20,6 +20,7 @@ from data.image import encode_jpeg
 from data.loader import BatchLoader
 from data.ofrecord import encode_train_record, write_record
 from data.ofrecord_source import OFRecordSource
+from data.options import DataOptions
 from data.synthetic import SyntheticSource
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,8 +29,15 @@ EVERYTHING = Augmentation(shift=2, zoom=0.1, crop=0.5, low_res=0.5, photometric=
 SOURCE = SyntheticSource(23, 5, image_size=16, seed=1)
 
 
-def take(count: int, source: object = SOURCE, batch_size: int = 4, **options: object) -> list[Batch]:
-    with BatchLoader(source, batch_size, **options) as loader:
+def take(
+    count: int,
+    source: object = SOURCE,
+    batch_size: int = 4,
+    ranks: tuple[int, int] = (0, 1),
+    start_step: int = 0,
+    **options: object,
+) -> list[Batch]:
+    with BatchLoader(source, DataOptions(batch_size, **options), *ranks, start_step) as loader:
         return [keep(next(loader)) for _ in range(count)]
 
 
@@ -76,7 +84,7 @@ def test_augmentation_follows_the_draws() -> None:
 @pytest.mark.parametrize("world_size", [2, 4])
 def test_ranks_share_the_same_global_batch(world_size: int) -> None:
     whole = take(8, batch_size=8)
-    shares = [take(8, batch_size=8, rank=rank, world_size=world_size) for rank in range(world_size)]
+    shares = [take(8, batch_size=8, ranks=(rank, world_size)) for rank in range(world_size)]
     for step, batch in enumerate(whole):
         np.testing.assert_array_equal(np.concatenate([share[step].images for share in shares]), batch.images)
         np.testing.assert_array_equal(np.concatenate([share[step].labels for share in shares]), batch.labels)
@@ -92,19 +100,19 @@ def test_workers_change_nothing(num_workers: int) -> None:
 def test_ranks_and_the_start_change_no_augmentation() -> None:
     whole = take(6, batch_size=8, augmentation=EVERYTHING)
     for rank in range(2):
-        late = take(4, batch_size=8, rank=rank, world_size=2, start_step=2, augmentation=EVERYTHING)
+        late = take(4, batch_size=8, ranks=(rank, 2), start_step=2, augmentation=EVERYTHING)
         for share, batch in zip(late, whole[2:], strict=True):
             np.testing.assert_array_equal(share.images, batch.images[4 * rank : 4 * rank + 4])
 
 
 @pytest.mark.parametrize(("start", "num_workers"), [(1, 0), (6, 0), (7, 2)])
-def test_resuming_goes_on_as_if_never_stopped(start: int, num_workers: int) -> None:
+def test_a_resumed_run_gets_the_batches_of_an_uninterrupted_one(start: int, num_workers: int) -> None:
     assert_same(take(14 - start, start_step=start, num_workers=num_workers), take(14)[start:])
 
 
 @pytest.mark.parametrize("num_workers", [0, 1, 2])
-def test_images_stay_until_the_next_but_one_batch_is_asked_for(num_workers: int) -> None:
-    with BatchLoader(SOURCE, 4, num_workers=num_workers) as loader:
+def test_images_stay_until_two_more_batches_are_taken(num_workers: int) -> None:
+    with BatchLoader(SOURCE, DataOptions(4, num_workers)) as loader:
         last = kept = None
         for _ in range(12):
             batch = next(loader)
@@ -117,7 +125,7 @@ def test_images_stay_until_the_next_but_one_batch_is_asked_for(num_workers: int)
 
 @pytest.mark.parametrize("num_workers", [0, 1, 2])
 def test_batches_are_handed_over_without_a_copy(num_workers: int) -> None:
-    with BatchLoader(SOURCE, 4, num_workers=num_workers) as loader:
+    with BatchLoader(SOURCE, DataOptions(4, num_workers)) as loader:
         batches = [next(loader) for _ in range(2 * num_workers + 4)]
     addresses = [batch.images.ctypes.data for batch in batches]
     assert len(set(addresses)) == 2 * num_workers + 2 and addresses[0] == addresses[2 * num_workers + 2]
@@ -125,7 +133,7 @@ def test_batches_are_handed_over_without_a_copy(num_workers: int) -> None:
 
 
 def test_images_of_a_closed_loader_stay() -> None:
-    with BatchLoader(SOURCE, 4, num_workers=1) as loader:
+    with BatchLoader(SOURCE, DataOptions(4, 1)) as loader:
         batch = next(loader)
         kept = keep(batch)
     del loader
@@ -142,7 +150,7 @@ class SlowSource(SyntheticSource):
 
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_waiting_is_what_next_takes(num_workers: int) -> None:
-    with BatchLoader(SlowSource(23, 5, 16), 4, num_workers=num_workers) as loader:
+    with BatchLoader(SlowSource(23, 5, 16), DataOptions(4, num_workers)) as loader:
         assert loader.wait_seconds == 0
         for _ in range(6):  # more than can be ready, so that the worker sets the pace
             next(loader)
@@ -158,10 +166,10 @@ def test_waiting_is_what_next_takes(num_workers: int) -> None:
 
 
 def test_numbers_of_steps() -> None:
-    with BatchLoader(SOURCE, 4) as loader:
+    with BatchLoader(SOURCE, DataOptions(4)) as loader:
         assert loader.steps_per_epoch == 6
     with pytest.raises(UserError, match="6 must be a multiple of the 4 ranks"):
-        BatchLoader(SOURCE, 6, world_size=4)
+        BatchLoader(SOURCE, DataOptions(6), world_size=4)
 
 
 def test_a_global_batch_may_exceed_the_dataset() -> None:
@@ -191,7 +199,7 @@ def test_a_corrupt_image_names_part_and_offset(tmp_path: Path, num_workers: int)
         offset = handle.tell()
         write_record(handle, encode_train_record(b"\xff\xd8 broken", 0))
     with (
-        BatchLoader(OFRecordSource(tmp_path, 1), 2, num_workers=num_workers) as loader,
+        BatchLoader(OFRecordSource(tmp_path, 1), DataOptions(2, num_workers)) as loader,
         pytest.raises(UserError, match=rf"part-00000: record at byte {offset}: .*cannot be decoded"),
     ):
         next(loader)
@@ -225,8 +233,9 @@ def test_a_killed_worker_is_noticed() -> None:
 PARENT = """
 import os, signal, sys, time
 from data.loader import BatchLoader
+from data.options import DataOptions
 from data.synthetic import SyntheticSource
-loader = BatchLoader(SyntheticSource(23, 5, 16), 4, num_workers=2)
+loader = BatchLoader(SyntheticSource(23, 5, 16), DataOptions(4, 2))
 next(loader)
 print(*(process.pid for process in loader._reader._team._processes), flush=True)
 {end}

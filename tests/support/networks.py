@@ -131,7 +131,7 @@ def branching() -> NetworkGraph:
     x = graph.pool(x, "avg", "avg", 2, 2)
     factors = graph.conv(graph.global_pool(x, "means"), "factors", 10, 1, bias=True)
     x = graph.scale_channels(x, graph.activation(factors, "gate", "sigmoid"), "scaled")
-    return _finish(graph, graph.even_out(graph.batch_norm(x, "bn", 1e-5), "even"))
+    return _finish(graph, graph.equalize_pixel_norms(graph.batch_norm(x, "bn", 1e-5), "even"))
 
 
 def tokens() -> TransformerGraph:
