@@ -178,7 +178,7 @@ class ForeignBuilder:
         return self.graph.shapes[self._value(name)]
 
     def product(self, a: str, b: str, name: str) -> None:
-        """Add the product of a map with one factor per channel, in any order, or the last step of ``equalize_pixel_norms``."""
+        """Add a map times one factor per channel, in any order, or the last step of ``equalize_pixel_norms``."""
         for x, factors in ((a, b), (b, a)):
             if self._norms.get(factors) == ("ratio", self._values.get(x)):
                 self._values[name] = self.graph.equalize_pixel_norms(self._value(x), self._name(name))
@@ -194,7 +194,7 @@ class ForeignBuilder:
         self._values[name] = self.graph.scale_channels(first, second, self._name(name))
 
     def norm_step(self, name: str, what: str, *inputs: str) -> None:
-        """Note a step towards ``equalize_pixel_norms``: squares, their sums, norms, the mean norm, its ratio to each norm.
+        """Record a step of ``equalize_pixel_norms``: squares, their sums, norms, the mean norm, its ratio to each norm.
 
         Raises:
             UserError: the steps before it are not those.
