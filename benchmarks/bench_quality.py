@@ -132,11 +132,12 @@ def main() -> None:
 
         folder, name, ratio = json.loads(args.run)
         run_rank(make_config(args, rest, Path(folder), name, ratio))
-    from data.drawn_faces import write_faces
+    from data.drawn_faces import FaceOptions, write_faces
 
     results = []
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-        write_faces(Path(folder), SEED, args.people, args.images, args.others, args.pairs, args.size)
+        options = FaceOptions(args.people, args.images, args.others, args.pairs, args.size)
+        write_faces(Path(folder), SEED, options)
         for ranks in map(int, args.ranks):
             for ratio in args.ratios:
                 run = [folder, f"{ranks}-{ratio}", ratio]

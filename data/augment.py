@@ -1,4 +1,4 @@
-"""Augmentation that depends only on (seed, epoch, image), never on ranks, workers or the order of reading."""
+"""Random changes of training images that depend only on (seed, epoch, image), not on ranks, workers or read order."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ Change = Callable[[np.ndarray, Sequence[float]], np.ndarray]
 
 
 def unchanged(count: int) -> np.ndarray:
-    """Return what stands in the place of the draws, float32 [count, 0], of images that are to stay as they are."""
+    """Return empty draws, float32 [count, 0]: the images stay unchanged."""
     return np.zeros((count, 0), np.float32)
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to the training images, drawn anew for each image and epoch. The order is that of the attributes.
+    """Random changes of the training images, drawn for each image and epoch and applied in the order of the attributes.
 
-    Within the changes of InsightFace (mirror, color, cutoff) and within those of AdaFace (crop, low_res, photometric)
-    it is the originals' order.
+    The changes of InsightFace (mirror, color, cutoff) and those of AdaFace (crop, low_res, photometric) keep the order
+    of the original programs.
 
     Attributes:
         mirror: mirror left to right with probability one half.
-        shift: move by up to so many pixels in each direction, edges repeated.
+        shift: move by up to this many pixels in each direction, edges repeated.
         zoom: enlarge or shrink about the centre by up to this share (0.1: 0.9 to 1.1 times).
-        rotation: turn by up to so many degrees.
+        rotation: turn by up to this many degrees.
         stretch: widen or narrow against the height by up to this share.
         contrast: move pixels away from the image's mean, or towards it, by up to this share.
         brightness: make all pixels brighter or darker by up to this share of the image's mean.
-        crop: probability that all but a rectangle becomes black.
+        crop: probability of blackening all but a rectangle.
         low_res: probability of a loss of resolution.
         photometric: probability of strong changes of brightness, contrast and saturation.
-        color: 1 changes brightness, contrast and saturation a little, 2 compresses half of the images before that.
-        cutoff: side of the square that becomes grey in half of the images, in pixels.
+        color: 1 changes brightness, contrast and saturation slightly, 2 also compresses half of the images first.
+        cutoff: side in pixels of the grey square that covers part of half of the images; 0 turns it off.
     """
 
     mirror: bool = True
@@ -80,7 +80,7 @@ class Augmentation:
         )
 
     def families(self) -> list[Family]:
-        """Return what changes an image, in order. The geometry is always there; what is off costs nothing."""
+        """Return the changes that are turned on, in order of application. Geometry always comes first."""
         families: list[Family] = [Geometry(self.mirror, self.shift, self.zoom)]
         if self.rotation or self.stretch:
             families.append(Warp(self.rotation, self.stretch))
@@ -102,11 +102,11 @@ class Augmentation:
 
     @property
     def columns(self) -> int:
-        """How many numbers are drawn for an image."""
+        """Random numbers drawn per image."""
         return sum(family.columns for family in self.families())
 
     def draw(self, seed: int, epochs: int | np.ndarray, indices: np.ndarray) -> np.ndarray:
-        """Return float32 [B, columns], the numbers of all families side by side.
+        """Draw the random numbers of all families, side by side: float32 [B, columns].
 
         Args:
             seed: seed of the run.
@@ -117,9 +117,9 @@ class Augmentation:
         return np.concatenate(draws, axis=1) if len(draws) > 1 else draws[0]
 
     def make_change(self) -> Change:
-        """Return the function that changes an image (uint8 [S, S, 3]) as one row of ``draw`` (as a list) says.
+        """Return a function that applies one row of ``draw`` (as a list) to an image, uint8 [S, S, 3].
 
-        What comes back is the image itself, changed where it lies, or new memory.
+        The function returns the image itself, changed in place, or a new array.
         """
         families = self.families()
         if len(families) == 1:

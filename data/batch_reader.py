@@ -69,6 +69,6 @@ class BatchReader:
             self._team.collect(number)
 
     def close(self) -> None:
-        """Stop the workers. Closing twice does no harm."""
+        """Stop the workers. May be called twice."""
         if self._team is not None:
             self._team.close()

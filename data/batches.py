@@ -62,7 +62,7 @@ class Batches:
         self.close()
 
     def close(self) -> None:
-        """Stop the workers. Closing twice does no harm."""
+        """Stop the workers. May be called twice."""
         self._reader.close()
 
     def read_state(self) -> dict[str, np.ndarray]:

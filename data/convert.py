@@ -1,4 +1,4 @@
-"""RecordIO and ``.bin`` files to folders of OFRecord parts."""
+"""Convert RecordIO and ``.bin`` files to folders of OFRecord parts."""
 
 from __future__ import annotations
 
@@ -28,17 +28,18 @@ def convert_recordio(
     """Convert ``data_dir/train.rec`` to parts ``output/part-00000``, ..., with ``dataset.json`` and ``_SUCCESS``.
 
     Args:
-        data_dir: folder with train.rec and, if there are any, train.idx and property.
-        output: folder to make; it appears when everything is written.
-        num_parts: number of parts; their sizes differ by one image at most.
+        data_dir: folder with train.rec and, optionally, train.idx and property.
+        output: folder to create; it appears only once everything is written.
+        num_parts: number of parts; their sizes differ by at most one image.
         shuffle_seed: shuffle all images over all parts with this seed; None keeps the order of train.rec.
         num_workers: processes that write parts side by side.
 
     Returns:
-        What ``dataset.json`` says: num_images, num_classes, image_size, num_parts, shuffle_seed.
+        The contents of ``dataset.json``: num_images, num_classes, image_size, num_parts, shuffle_seed.
 
     Raises:
-        UserError: the output exists, a record is bad, or a label is not below the number of classes in ``property``.
+        UserError: the output exists and is not empty, a record is bad, or a label is not below the number of classes
+            in ``property``.
     """
     if num_parts < 1:
         raise UserError(f"the number of parts is {num_parts}, expected 1 or more")
@@ -69,13 +70,13 @@ def convert_recordio(
 
 
 def convert_bin(path: str | Path, output: str | Path) -> dict[str, Any]:
-    """Convert a verification ``.bin`` to ``output/part-0``: one record an image, each with the ``issame`` of its pair.
+    """Convert a verification ``.bin`` to ``output/part-0``: one record per image, with the ``issame`` of its pair.
 
     Returns:
-        What ``dataset.json`` says: num_images, num_pairs, num_same, num_parts.
+        The contents of ``dataset.json``: num_images, num_pairs, num_same, num_parts.
 
     Raises:
-        UserError: the output exists, or the ``.bin`` is missing or damaged.
+        UserError: the output exists and is not empty, or the ``.bin`` is missing or damaged.
     """
     _refuse_existing(output)
     bins, issame = read_bin(path)
@@ -89,7 +90,7 @@ def convert_bin(path: str | Path, output: str | Path) -> dict[str, Any]:
 
 
 def _num_classes(images: RecordIOImages, classes: set[int]) -> int:
-    """Return the number of classes by ``property``, or else by the labels; say where the two differ."""
+    """Return the number of classes in ``property``, else in the labels; warn if the two differ."""
     if images.property is None:
         return max(classes) + 1
     if len(classes) < images.property.num_classes:
@@ -103,7 +104,7 @@ def _num_classes(images: RecordIOImages, classes: set[int]) -> int:
 
 
 def _image_size(images: RecordIOImages) -> int:
-    """Return height and width by ``property``, or else of the first image."""
+    """Return height and width from ``property``, else from the first image."""
     if images.property is not None:
         height, width = images.property.height, images.property.width
     else:

@@ -1,4 +1,4 @@
-"""Write OFRecord parts from the records of a ``.rec`` file, several at a time."""
+"""Write OFRecord parts from the records of a ``.rec`` file, in parallel."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class PartTask:
     Attributes:
         path: the part file.
         records: the ``.rec`` file.
-        keys: int64 [N], keys of the image records, for messages.
+        keys: int64 [N], keys of the image records, for error messages.
         offsets: int64 [N], their byte offsets.
         num_classes: labels must be below this; None for any.
     """
@@ -41,10 +41,10 @@ class PartTask:
 
 
 def write_parts(tasks: Sequence[PartTask], num_workers: int) -> set[int]:
-    """Write all parts, in ``num_workers`` processes if there are several, and return the classes found.
+    """Write all parts, with ``num_workers`` processes if more than one, and return the set of classes found.
 
     Raises:
-        UserError: a record is bad (names file, key and byte offset), or a process was killed.
+        UserError: a record is bad (the message names file, key and byte offset), or a process was killed.
     """
     if min(num_workers, len(tasks)) <= 1:
         return set().union(*(_write_part(task, show=True) for task in tasks))
@@ -87,7 +87,7 @@ def _write_part(task: PartTask, show: bool = False) -> set[int]:
 
 
 def _start(task: PartTask) -> tuple[Connection, BaseProcess]:
-    """Start a fresh process (not a fork, so that the caller may have threads) that writes one part."""
+    """Start a process that writes one part; spawned, not forked, so that the caller may have threads."""
     ours, theirs = Pipe(duplex=False)
     process = get_context("spawn").Process(target=_work, args=(task, theirs), daemon=True)
     process.start()
@@ -110,7 +110,11 @@ def _work(task: PartTask, connection: Connection) -> None:
 
 
 def _result(connection: Connection, process: BaseProcess) -> set[int]:
-    """Return the classes a finished process found, or raise what ended it."""
+    """Return the classes that a finished process found.
+
+    Raises:
+        UserError: the process hit a bad record or was killed.
+    """
     try:
         answer = connection.recv()
     except EOFError:

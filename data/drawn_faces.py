@@ -1,7 +1,7 @@
-"""Faces drawn by formula: people who differ in some thirty numbers, seen in any pose, light and noise.
+"""Draw synthetic faces: each person is some thirty random numbers, each picture a random pose, light and noise.
 
-Good for comparing ways of training where no real set is at hand: the people of the verification pairs are others than
-those of the training, and the pairs are hard enough to tell good training from bad.
+Use them to compare ways of training without a real dataset: training and verification show different people, and the
+pairs are hard enough to tell good training from bad.
 """
 
 from __future__ import annotations
@@ -20,14 +20,33 @@ from data.verification_bin import write_bin
 
 _CANVAS = 128  # faces are drawn on this and scaled down
 _SHIFT = 4  # cv2 draws at 1/16 of a pixel
-_GROUND = 110  # colour of what is no face
+_GROUND = 110  # colour of the background
 _TRAITS = 32
 _PERSON, _VIEW = 1, 2  # keep the draws apart
 
 
 @dataclass(frozen=True)
+class FaceOptions:
+    """The size of a set of drawn faces.
+
+    Attributes:
+        people: people in the training set.
+        images: images of each of them.
+        others: other people, in the verification set.
+        pairs: verification pairs, half of them of one person.
+        size: height and width of the images in pixels.
+    """
+
+    people: int
+    images: int
+    others: int
+    pairs: int
+    size: int
+
+
+@dataclass(frozen=True)
 class FaceSet:
-    """Where a set of drawn faces is: a folder of OFRecord parts, and verification pairs as .bin."""
+    """The files of a set of drawn faces: a folder of OFRecord parts, and verification pairs as .bin."""
 
     parts: Path
     pairs: Path
@@ -36,33 +55,34 @@ class FaceSet:
 
 
 def draw_face(seed: int, person: int, view: int, size: int) -> np.ndarray:
-    """Return uint8 [size, size, 3] RGB: a function of the arguments alone."""
+    """Draw one picture of a person, uint8 [size, size, 3] RGB; a function of the arguments alone."""
     return _take_picture(_draw_person(seed, person), seed, person, view, size)
 
 
-def write_faces(folder: Path, seed: int, people: int, images: int, others: int, pairs: int, size: int) -> FaceSet:
-    """Write ``images`` of each of ``people``, and ``pairs`` of ``others``, half of them of one person each."""
+def write_faces(folder: Path, seed: int, options: FaceOptions) -> FaceSet:
+    """Write a training set, and verification pairs of other people, half of them showing one person."""
+    people, size = options.people, options.size
     (folder / "train").mkdir(parents=True)
     with open(folder / "train" / "part-00000", "wb") as part:
         for person in progress(range(people), desc="faces", unit="person"):
             face = _draw_person(seed, person)
-            for view in range(images):
+            for view in range(options.images):
                 picture = _take_picture(face, seed, person, view, size)
                 write_record(part, encode_train_record(encode_jpeg(picture), person))
     rng = np.random.default_rng([seed, people])
     faces, same = [], []
-    for number in progress(range(pairs), desc="pairs"):
+    for number in progress(range(options.pairs), desc="pairs"):
         is_same = number % 2 == 0
-        first, second = people + rng.choice(others, 2, replace=False)
+        first, second = people + rng.choice(options.others, 2, replace=False)
         for view, person in ((2 * number, first), (2 * number + 1, first if is_same else second)):
             faces.append(encode_jpeg(draw_face(seed, int(person), view, size)))
         same.append(is_same)
     write_bin(folder / "drawn.bin", faces, same)
-    return FaceSet(folder / "train", folder / "drawn.bin", people, people * images)
+    return FaceSet(folder / "train", folder / "drawn.bin", people, people * options.images)
 
 
 def _draw_person(seed: int, person: int) -> np.ndarray:
-    """Return a frontal picture without noise on a grey ground, uint8 [_CANVAS, _CANVAS, 3]."""
+    """Draw the frontal face without noise on a grey background, uint8 [_CANVAS, _CANVAS, 3]."""
     t = iter(np.random.default_rng([seed, _PERSON, person]).normal(0, 1, _TRAITS).clip(-2, 2).tolist())
     skin = np.array([175, 140, 115]) + 24 * next(t) + np.array([10, 0, -8]) * next(t)
     hair = np.array([85, 65, 50]) + 26 * next(t) + np.array([22, 2, -14]) * next(t)
@@ -103,7 +123,7 @@ def _ellipse(
 
 
 def _take_picture(face: np.ndarray, seed: int, person: int, view: int, size: int) -> np.ndarray:
-    """Return the face in a pose, a light, partly hidden, blurred and with noise, uint8 [size, size, 3]."""
+    """Vary pose and light, occlude, blur and add noise; return uint8 [size, size, 3]."""
     rng = np.random.default_rng([seed, _VIEW, person, view])
     middle, scale = _CANVAS / 2, size / _CANVAS
     turn, zoom = np.radians(rng.normal(0, 5)), rng.normal(1, 0.04)
@@ -117,7 +137,7 @@ def _take_picture(face: np.ndarray, seed: int, person: int, view: int, size: int
         face, np.column_stack([matrix, shift]), (size, size), flags=cv2.INTER_AREA, borderValue=background
     )
     if rng.random() < 0.3:
-        _hide(image, rng)
+        _occlude(image, rng)
     image = image.astype(np.float32)
     across = np.linspace(-1, 1, size, dtype=np.float32)
     angle = rng.uniform(0, 2 * np.pi)
@@ -130,8 +150,8 @@ def _take_picture(face: np.ndarray, seed: int, person: int, view: int, size: int
     return image.clip(0, 255).astype(np.uint8)
 
 
-def _hide(image: np.ndarray, rng: np.random.Generator) -> None:
-    """Cover a piece of the image, in place."""
+def _occlude(image: np.ndarray, rng: np.random.Generator) -> None:
+    """Cover a rectangle of the image with one colour, in place."""
     size = len(image)
     height, width = (rng.uniform(0.12, 0.35, 2) * size).astype(int)
     top, left = rng.integers(0, size - height), rng.integers(0, size - width)
@@ -139,6 +159,6 @@ def _hide(image: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def show_people(seed: int, people: Sequence[int], views: int, size: int) -> np.ndarray:
-    """Return one picture with a row for each of ``people``, to look at."""
+    """Return one picture with a row of views for each of ``people``, for inspection."""
     rows = [np.concatenate([draw_face(seed, person, view, size) for view in range(views)], axis=1) for person in people]
     return np.concatenate(rows)

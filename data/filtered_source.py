@@ -1,4 +1,4 @@
-"""Leaving out the identities with few images: ``images_filter`` of InsightFace's image_iter.py."""
+"""Omit the identities with few images, as ``images_filter`` of InsightFace's image_iter.py does."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import numpy as np
 from common.errors import UserError
 from data.source import ImageSource
 
-_BLOCK = 1 << 20  # labels looked at in one go
+_BLOCK = 1 << 20  # labels read at once
 
 
 class FilteredSource:
-    """The images of ``source`` whose class has at least ``minimum``, in the same order; an ``ImageSource``.
+    """An ``ImageSource``: the images of ``source`` whose class has at least ``minimum`` images, in the same order.
 
-    Classes keep their numbers, and those left out their rows in the head, as in InsightFace.
+    Classes keep their numbers, and omitted classes keep their rows in the head, as in InsightFace.
 
     Attributes:
-        num_identities: classes that have images and were kept.
-        num_left_out: classes that have images and were left out.
+        num_identities: number of kept classes (with at least one image).
+        num_left_out: number of omitted classes (with at least one image).
 
     Raises:
-        UserError: no class has so many images.
+        UserError: no class has ``minimum`` images.
     """
 
     def __init__(self, source: ImageSource, minimum: int) -> None:
@@ -52,19 +52,19 @@ class FilteredSource:
         return self._source.labels(self._indices()[indices].astype(np.int64))
 
     def locate(self, indices: np.ndarray) -> np.ndarray:
-        """Return what ``fetch`` needs to find the images ``indices``, int64 [B, K]."""
+        """Return the locations of the images ``indices`` for ``fetch``, int64 [B, K]."""
         return self._source.locate(self._indices()[indices].astype(np.int64))
 
     def fetch(self, locations: np.ndarray, places: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return uint8 [size, size, 3] RGB for each row of what ``locate`` returned, in ``places`` or new memory."""
+        """Return uint8 [size, size, 3] RGB for each row of ``locations``, in ``places`` or new memory."""
         return self._source.fetch(locations, places)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the list of images, which may be large and which ``fetch`` does not need."""
+        """Omit the list of images, which may be large and which ``fetch`` does not need."""
         return {**self.__dict__, "_kept": None}
 
     def _blocks(self) -> Iterator[np.ndarray]:
-        """Yield the numbers of all images of the source, some at a time."""
+        """Yield the numbers of all images of the source, in blocks."""
         for start in range(0, len(self._source), _BLOCK):
             yield np.arange(start, min(start + _BLOCK, len(self._source)))
 

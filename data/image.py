@@ -1,4 +1,4 @@
-"""Encoded images to RGB arrays and back."""
+"""Decode images to RGB arrays, and encode them."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ import numpy as np
 import simplejpeg
 
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
-# MXNet does not turn images as their Exif header says.
+# MXNet ignores the orientation in the Exif header.
 _RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 
 
 class DecodeError(ValueError):
-    """The bytes are no image, or an image of another size than the caller can use.
+    """The bytes are not an image, or the image has the wrong size.
 
     Attributes:
-        index: which of several images it was.
+        index: position of the bad image among those decoded together.
     """
 
     index = 0
 
 
 def decode_image(encoded: bytes, size: int = 112, resize: bool = False) -> np.ndarray:
-    """Decode a JPEG, PNG or other still image. Slightly broken JPEGs are taken, as MXNet takes them.
+    """Decode a JPEG, PNG or other still image. Slightly broken JPEGs are accepted, as by MXNet.
 
     Args:
         encoded: the file's bytes.
-        size: height and width wanted, in pixels.
+        size: required height and width in pixels.
         resize: scale an image of another size so that its short side is ``size`` (bicubic), as ``load_bin`` of
-            InsightFace does for verification sets; otherwise another size is an error.
+            InsightFace does for verification sets; without it, another size is an error.
 
     Returns:
         uint8 array [size, size, 3], RGB.
 
     Raises:
-        DecodeError: undecodable bytes, or not ``size`` x ``size`` (after scaling, if asked for).
+        DecodeError: the bytes cannot be decoded, or the image (scaled if ``resize``) is not ``size`` x ``size``.
     """
     image = _decode(encoded)
     if resize and min(image.shape[:2]) != size:
@@ -48,21 +48,21 @@ def decode_image(encoded: bytes, size: int = 112, resize: bool = False) -> np.nd
 
 
 def decode_images(encoded: Sequence[bytes], size: int, places: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Return what ``decode_image`` makes of many images, in less time.
+    """Decode many images to the same pixels as ``decode_image``, in less time.
 
-    Sound JPEGs, which training sets consist of, are decoded by simplejpeg, faster than by OpenCV and straight to where
-    they are wanted; the pixels are the same. OpenCV gets the rest.
+    Intact JPEGs, the content of training sets, are decoded by simplejpeg, which is faster than OpenCV and writes
+    directly into the given memory. OpenCV decodes the others.
 
     Args:
         encoded: the files' bytes.
-        size: height and width wanted, in pixels.
-        places: uint8 [size, size, 3] each, memory for the images.
+        size: required height and width in pixels.
+        places: memory for the images, uint8 [size, size, 3] each.
 
     Returns:
-        uint8 arrays [size, size, 3], RGB, each its place or new memory.
+        uint8 arrays [size, size, 3], RGB: each its place, or new memory.
 
     Raises:
-        DecodeError: as from ``decode_image``.
+        DecodeError: the bytes cannot be decoded, or an image is not ``size`` x ``size``; ``index`` says which.
     """
     images: list[np.ndarray] = []
     shape, decode_jpeg = (size, size, 3), simplejpeg.decode_jpeg
@@ -86,7 +86,7 @@ def image_shape(encoded: bytes) -> tuple[int, int]:
     """Return (height, width) of an encoded image.
 
     Raises:
-        DecodeError: undecodable bytes.
+        DecodeError: the bytes cannot be decoded.
     """
     return _decode(encoded).shape[:2]
 
@@ -105,7 +105,7 @@ def _decode(encoded: bytes) -> np.ndarray:
         raise DecodeError("the image is empty (0 bytes)")
     image = cv2.imdecode(np.frombuffer(encoded, np.uint8), _RGB)
     if image is None and encoded.startswith(_JPEG_START):
-        # Some sets hold JPEGs that are cut off. MXNet's older OpenCV takes them; the newer one wants them to end.
+        # Some sets hold truncated JPEGs. MXNet's older OpenCV accepts them; the newer one requires the end marker.
         image = cv2.imdecode(np.frombuffer(encoded + _JPEG_END, np.uint8), _RGB)
     if image is None:
         raise DecodeError(f"{len(encoded)} bytes that cannot be decoded as an image")

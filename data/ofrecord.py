@@ -1,7 +1,7 @@
-"""OFRecord part files: int64 little-endian length and a serialized ``OFRecord`` message, again and again.
+"""Read and write OFRecord part files: records of an int64 little-endian length and a serialized ``OFRecord`` message.
 
-The message is built here, in a descriptor pool of its own, so that reading needs no OneFlow and never clashes with
-OneFlow's registration of the same message in the same process.
+The message class is built here, in a separate descriptor pool, so that reading does not need OneFlow and cannot clash
+with OneFlow's registration of the same message in the same process.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PART_NAME = re.compile(r"part-(\d+)")
 LENGTH = struct.Struct("<q")
 
 _FIELD = descriptor_pb2.FieldDescriptorProto
-# In the order of the field numbers 1 to 5 of oneflow/core/record/record.proto.
+# Ordered by the field numbers 1 to 5 of oneflow/core/record/record.proto.
 _LISTS = {
     "bytes_list": ("BytesList", _FIELD.TYPE_BYTES),
     "float_list": ("FloatList", _FIELD.TYPE_FLOAT),
@@ -36,7 +36,7 @@ _LISTS = {
 
 
 class RecordError(ValueError):
-    """The bytes are no OFRecord, or one without the features asked for."""
+    """The bytes are not an OFRecord, or the record lacks a required feature."""
 
 
 @cache
@@ -92,20 +92,20 @@ def decode_train_record(payload: bytes) -> tuple[bytes, int]:
     """Return (encoded image, label).
 
     Raises:
-        RecordError: not an OFRecord, or a feature is missing.
+        RecordError: the payload is not an OFRecord, or a feature is missing.
     """
     return _decode(payload, "label")
 
 
-def find_train_image(payload: bytes) -> tuple[int, int, int]:
-    """Return where the encoded image of a training record begins in the payload, its length in bytes, and the label.
+def locate_train_image(payload: bytes) -> tuple[int, int, int]:
+    """Return the byte offset and the length of the encoded image within a training record, and the label.
 
     Raises:
-        RecordError: not an OFRecord, a feature is missing, or the label is no class number.
+        RecordError: the payload is not an OFRecord, a feature is missing, or the label is not a class number.
     """
     encoded, label = decode_train_record(payload)
     if not 0 <= label < 1 << 31:
-        raise RecordError(f"label {label} is no class number (0, 1, 2, ...)")
+        raise RecordError(f"label {label} is not a class number (0, 1, 2, ...)")
     return payload.find(encoded), len(encoded), label
 
 
@@ -113,7 +113,7 @@ def decode_verification_record(payload: bytes) -> tuple[bytes, bool]:
     """Return (encoded image, issame).
 
     Raises:
-        RecordError: not an OFRecord, or a feature is missing.
+        RecordError: the payload is not an OFRecord, or a feature is missing.
     """
     encoded, issame = _decode(payload, "issame")
     return encoded, bool(issame)
@@ -129,7 +129,7 @@ def read_part(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield (byte offset, payload) of every record of a part.
 
     Raises:
-        UserError: an impossible length or a truncated part.
+        UserError: a record's length is impossible, or the part is truncated.
     """
     with open(path, "rb", buffering=1 << 20) as handle:
         size, offset = os.fstat(handle.fileno()).st_size, 0
@@ -139,15 +139,15 @@ def read_part(path: Path) -> Iterator[tuple[int, bytes]]:
             offset += LENGTH.size + length
 
 
-def find_parts(directory: str | Path, part_num: int = 0) -> list[Path]:
-    """List the part files of a folder, ``part-0`` or ``part-00000`` and so on, in the order of their numbers.
+def list_parts(directory: str | Path, part_num: int = 0) -> list[Path]:
+    """List the part files of a folder (``part-0`` or ``part-00000``, ...) by number.
 
     Args:
         directory: the folder.
-        part_num: how many there must be; 0 for any number but none.
+        part_num: required number of parts; 0 accepts any number above 0.
 
     Raises:
-        UserError: the folder is missing, holds no parts, or another number of them.
+        UserError: the folder is missing, holds no parts, or does not hold ``part_num`` parts.
     """
     directory = Path(directory)
     hint = (
@@ -163,21 +163,21 @@ def find_parts(directory: str | Path, part_num: int = 0) -> list[Path]:
     if part_num and len(parts) != part_num:
         raise UserError(
             f"{directory} has {len(parts)} part files, but the config expects {part_num}; "
-            "correct the part number (0 takes all) or convert again"
+            "correct the number of parts (0 accepts any) or convert the dataset again"
         )
     return [directory / path for path in sorted(parts, key=lambda path: (parts[path], path))]
 
 
 def write_dataset_info(directory: str | Path, info: dict[str, Any]) -> None:
-    """Write ``dataset.json`` beside the parts: what they hold, as counted by the converter."""
+    """Write ``dataset.json`` beside the parts: their contents as counted by the converter."""
     (Path(directory) / INFO_FILE).write_text(json.dumps(info, indent=2) + "\n")
 
 
 def read_dataset_info(directory: str | Path) -> dict[str, Any] | None:
-    """Return the contents of ``dataset.json``, or None for parts that were made by other tools.
+    """Return the contents of ``dataset.json``, or None if there is none, as for parts written by other tools.
 
     Raises:
-        UserError: the file is damaged.
+        UserError: the file is not a JSON object.
     """
     path = Path(directory) / INFO_FILE
     if not path.exists():
@@ -195,7 +195,7 @@ def _encode(encoded: bytes, name: str, number: int) -> bytes:
     record = ofrecord_class()()
     record.feature["encoded"].bytes_list.value.append(encoded)
     record.feature[name].int32_list.value.append(number)
-    # Map entries sorted, so that the same images always give the same file.
+    # With sorted map entries the same images always give the same file.
     return record.SerializeToString(deterministic=True)
 
 
@@ -203,7 +203,7 @@ def _decode(payload: bytes, name: str) -> tuple[bytes, int]:
     try:
         feature = ofrecord_class().FromString(payload).feature
     except message.DecodeError as error:
-        raise RecordError(f"{len(payload)} bytes that are no OFRecord") from error
+        raise RecordError(f"{len(payload)} bytes that are not an OFRecord") from error
     images = feature["encoded"].bytes_list.value if "encoded" in feature else ()
     numbers = (feature[name].int32_list.value or feature[name].int64_list.value) if name in feature else ()
     if not images or not numbers:
@@ -217,6 +217,6 @@ def _check_length(path: Path, offset: int, field: bytes, size: int) -> int:
         found = "an incomplete length field" if length is None else f"the length {length}"
         raise UserError(
             f"{path}: byte {offset} holds {found}, but the file has {size} bytes; "
-            "the part is truncated or damaged: copy or convert it again"
+            "the part is truncated or damaged; copy or convert it again"
         )
     return length

@@ -1,7 +1,7 @@
-"""What every record of a folder of OFRecord parts holds and where: read once, kept in a file beside the parts.
+"""Index the records of a folder of OFRecord parts: built once, then kept in a file beside the parts.
 
 Layout of the file: one line of JSON (version, and name, size, modification time and record count of every part), then a
-``RECORD`` for each record. It is mapped into memory, so the ranks of a machine share one copy.
+``RECORD`` for each record. The file is mapped into memory, so the ranks of a machine share one copy.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import numpy as np
 from common.errors import UserError
 from common.files import atomic_file
 from common.progress import progress
-from data.ofrecord import LENGTH, RecordError, find_train_image, read_part
+from data.ofrecord import LENGTH, RecordError, locate_train_image, read_part
 
 INDEX_FILE = ".part-index"
-# Byte offset of the record in its part, byte offset of the encoded image counted from there, the image's length in
-# bytes, its class.
+# Byte offset of the record in its part, byte offset of the encoded image from there, the image's length in bytes, its
+# class.
 RECORD = np.dtype([("offset", "<i8"), ("image", "<i4"), ("length", "<i4"), ("label", "<i4")])
 _VERSION = 2
 _log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class OFRecordIndex:
     def __init__(self, parts: Sequence[Path], counts: Sequence[int], records: np.ndarray) -> None:
         self.parts = list(parts)
         self.starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        self.records = np.asarray(records)  # a plain view of a np.memmap, which would be slow to index
+        self.records = np.asarray(records)  # a plain view, because indexing a np.memmap is slow
 
     def __len__(self) -> int:
         return len(self.records)
@@ -60,7 +60,7 @@ class OFRecordIndex:
         """Check that all labels are below ``num_classes``.
 
         Raises:
-            UserError: one is not; names the part and the byte offset.
+            UserError: a label is not; the message names the part and the byte offset.
         """
         if self.records["label"].max() < num_classes:
             return
@@ -73,12 +73,12 @@ class OFRecordIndex:
 
     @classmethod
     def open(cls, parts: Sequence[Path]) -> OFRecordIndex:
-        """Load the index of ``parts`` (all in one folder), or build it where it is missing or out of date.
+        """Load the index of ``parts`` (all in one folder), or build it if it is missing or out of date.
 
-        A folder that cannot be written to is no error: the index is then built anew each time.
+        A read-only folder is not an error: the index is then rebuilt each time.
 
         Raises:
-            UserError: a part is damaged, or there is not a single record.
+            UserError: a part is damaged, or all parts are empty.
         """
         path = parts[0].parent / INDEX_FILE
         stamps = [[part.name, part.stat().st_size, part.stat().st_mtime_ns] for part in parts]
@@ -94,12 +94,12 @@ class OFRecordIndex:
 
     @classmethod
     def _build(cls, parts: Sequence[Path]) -> OFRecordIndex:
-        records = [np.fromiter(_find_records(part), RECORD) for part in progress(parts, desc="indexing", unit="part")]
+        records = [np.fromiter(_scan_records(part), RECORD) for part in progress(parts, desc="indexing", unit="part")]
         return cls(parts, [len(part) for part in records], np.concatenate(records))
 
     @classmethod
     def _load(cls, path: Path, parts: Sequence[Path], stamps: list[list]) -> OFRecordIndex | None:
-        """Return the stored index if it belongs to these very files, else None."""
+        """Return the stored index if names, sizes and times of the parts match, else None."""
         try:
             with open(path, "rb") as handle:
                 line = handle.readline()
@@ -119,21 +119,21 @@ class OFRecordIndex:
         try:
             with atomic_file(path) as handle:
                 line = json.dumps(header).encode()
-                handle.write(line + b" " * (-(len(line) + 1) % 8) + b"\n")  # keeps the numbers aligned in memory
+                handle.write(line + b" " * (-(len(line) + 1) % 8) + b"\n")  # aligns the numbers in memory
                 handle.write(self.records.tobytes())
         except (OSError, UserError) as error:
-            _log.info("the index of %s is not kept: %s", path.parent, error)
+            _log.info("the index of %s is not saved: %s", path.parent, error)
 
 
-def _find_records(part: Path) -> Iterator[tuple[int, int, int, int]]:
+def _scan_records(part: Path) -> Iterator[tuple[int, int, int, int]]:
     """Yield the ``RECORD`` of every record of a part.
 
     Raises:
-        UserError: the part is damaged; names it and the byte offset.
+        UserError: the part is damaged; the message names it and the byte offset.
     """
     for offset, payload in read_part(part):
         try:
-            begin, length, label = find_train_image(payload)
+            begin, length, label = locate_train_image(payload)
         except RecordError as error:
             raise UserError(f"{part}: record at byte {offset}: {error}") from error
         yield offset, LENGTH.size + begin, length, label

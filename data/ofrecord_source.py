@@ -1,4 +1,4 @@
-"""Training images from a folder of OFRecord parts."""
+"""Read training images from a folder of OFRecord parts."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ import numpy as np
 
 from common.errors import UserError
 from data.image import DecodeError, decode_images
-from data.ofrecord import find_parts
+from data.ofrecord import list_parts
 from data.ofrecord_index import OFRecordIndex
 from data.part_reader import PartReader
 
 
 class OFRecordSource:
-    """The records of a folder of parts; an ``ImageSource``.
+    """An ``ImageSource``: the records of a folder of parts.
 
     Args:
         directory: folder of the parts.
         num_classes: labels must be below this.
-        image_size: height and width the images must have, in pixels.
-        part_num: how many parts there must be; 0 for any number.
+        image_size: required height and width of the images in pixels.
+        part_num: required number of parts; 0 accepts any.
 
     Raises:
-        UserError: no such folder, no parts, another number of parts, a damaged part or a label out of range.
+        UserError: the folder is missing, it does not hold ``part_num`` parts (or any), a part is damaged, or a label is
+            not below ``num_classes``.
     """
 
     def __init__(self, directory: str | Path, num_classes: int, image_size: int = 112, part_num: int = 0) -> None:
         self.num_classes = num_classes
         self.image_size = image_size
-        self._parts = find_parts(directory, part_num)
+        self._parts = list_parts(directory, part_num)
         self._index: OFRecordIndex | None = OFRecordIndex.open(self._parts)
         self._index.check_labels(num_classes)
         self._reader = PartReader(self._parts)
@@ -48,18 +49,18 @@ class OFRecordSource:
         return self._located().locate(indices)
 
     def fetch(self, locations: np.ndarray, places: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return uint8 [size, size, 3] RGB for each row of what ``locate`` returned, in ``places`` or new memory.
+        """Return uint8 [size, size, 3] RGB for each row of ``locations``, in ``places`` or new memory.
 
-        All are read before the first is decoded, because the processor is faster when it does one thing at a time.
+        All images are read before the first is decoded: alternating between the two is slower.
 
         Raises:
-            UserError: unreadable or undecodable image, or one of another size; names part and byte offset.
+            UserError: an image cannot be read or decoded, or has another size; the message names part and byte offset.
         """
         rows = locations.tolist()
         encoded = self._reader.read([(part, begin, length) for part, _, begin, length in rows])
         for row, data in zip(rows, encoded, strict=True):
             if len(data) < row[3]:
-                raise self._error(row, f"the part ends after {len(data)} of {row[3]} bytes, which were there before")
+                raise self._error(row, f"the part was cut since it was indexed: {len(data)} of {row[3]} bytes are left")
         try:
             return decode_images(encoded, self.image_size, places)
         except DecodeError as error:
@@ -72,11 +73,11 @@ class OFRecordSource:
         return self.fetch(self.locate(indices), [place])[0], int(self.labels(indices)[0])
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the index, which may be large and which ``fetch`` does not need."""
+        """Omit the index, which may be large and which ``fetch`` does not need."""
         return {**self.__dict__, "_index": None}
 
     def _error(self, location: Sequence[int], message: str) -> UserError:
-        """Return the error that names the record."""
+        """Return an error that names the record."""
         return UserError(f"{self._parts[location[0]]}: record at byte {location[1]}: {message}")
 
     def _located(self) -> OFRecordIndex:

@@ -1,4 +1,4 @@
-"""Reading pieces of OFRecord parts, one batch of them at a time."""
+"""Read byte ranges of OFRecord parts, one batch of them at a time."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 from common.errors import UserError
 
 _MAX_OPEN_PARTS = 256
-_SLOW = 20e-6  # seconds a piece; from memory it takes 2 to 4, from a disk 100 and more
-_HINTED_BATCHES = 100  # after a slow one; then it is seen whether the pieces have come to lie in memory
+_SLOW = 20e-6  # seconds per piece; the page cache takes 2 to 4 us, a disk 100 us and more
+_HINTED_BATCHES = 100  # after a slow batch; then try without hints again
 
 
 class PartReader:
-    """The part files, opened when they are first read from; a pickled copy opens them for itself.
+    """The part files, opened on first use; a pickled copy opens them again.
 
     Args:
         parts: the files.
@@ -27,13 +27,13 @@ class PartReader:
         self._hinted = _HINTED_BATCHES
 
     def read(self, pieces: Sequence[tuple[int, int, int]]) -> list[bytes]:
-        """Return the bytes of each piece (part number, first byte, length), fewer where the part ends before.
+        """Return the bytes of each piece (part number, first byte, length), fewer if the part ends before.
 
-        A disk is asked for all of them before the first is waited for. What lies in memory needs no such hint, and
-        without it takes half the time.
+        While reads are slow, the kernel is told of the whole batch first (``posix_fadvise``), so that a disk reads
+        ahead. For parts in the page cache the hints would double the time, so they are omitted.
 
         Raises:
-            UserError: a part cannot be opened or read; names it, or the folder.
+            UserError: a part cannot be opened or read; the message names it or its folder.
         """
         handles = self._handles
         try:
@@ -58,7 +58,7 @@ class PartReader:
 
 
 class _Handles(dict[int, int]):
-    """File descriptors by part number; as a dictionary because looking up costs least there."""
+    """File descriptors by part number; a dictionary, for the cheapest look-up."""
 
     def __init__(self, parts: Sequence[Path]) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
-"""RecordIO, the record format of MXNet: framing, image headers and the ``.idx`` file.
+"""Read and write RecordIO, the record format of MXNet: framing, image headers and the ``.idx`` file.
 
 Frame: uint32 magic, uint32 (3 bits cflag, 29 bits length), payload, zeros up to a multiple of 4 bytes. A payload that
-holds the magic at a multiple of 4 bytes is cut there: cflag 0 is a whole record, 1, 2 and 3 are a first, middle and
-last piece, and the reader puts the magic back between the pieces (dmlc-core ``recordio.h``).
+contains the magic at a multiple of 4 bytes is split there: cflag 0 is a whole record, 1, 2 and 3 are a first, middle
+and last piece, and the reader puts the magic back between the pieces (dmlc-core ``recordio.h``).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class ImageHeader(NamedTuple):
 
 
 def pack_record(header: ImageHeader, image: bytes = b"") -> bytes:
-    """Return header and image as one payload; a single label goes into the header, several follow it."""
+    """Return header and image as one payload; a single label is stored in the header, several follow it."""
     if len(header.labels) == 1:
         return _HEADER.pack(0, header.labels[0], header.id, header.id2) + image
     labels = np.asarray(header.labels, "<f4").tobytes()
@@ -90,7 +90,7 @@ class RecordWriter:
 
 
 class RecordReader:
-    """Read records of one file by byte offset or one after the other. Use it as a context manager."""
+    """Read records of one file, by byte offset or in sequence. Use it as a context manager."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -114,7 +114,7 @@ class RecordReader:
         """Return the payload of the record at ``offset``.
 
         Raises:
-            UserError: no record starts there, or the file ends within it; names the file and the byte offset.
+            UserError: no record starts there, or the file ends within it; the message names file and byte offset.
         """
         return self._read_from(offset)[0]
 
@@ -127,7 +127,7 @@ class RecordReader:
             offset = following
 
     def scan_images(self) -> Iterator[int]:
-        """Yield the offset of every record that holds an image; only headers are read, so this is quick."""
+        """Yield the offset of every record that holds an image; reads only the headers."""
         offset = 0
         while offset < self.size:
             start, cflag, length = offset, *self._frame(offset)
@@ -182,11 +182,11 @@ def read_index(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
         keys and byte offsets, int64 [N] each, in the order of the file.
 
     Raises:
-        UserError: the file is empty or holds anything but pairs of whole numbers.
+        UserError: the file is empty, or its contents are not pairs of whole numbers.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # numpy only warns where the text stops being numbers
+            warnings.simplefilter("error")  # numpy only warns about text that is not a number
             numbers = np.fromstring(Path(path).read_text("ascii"), np.int64, sep=" ")
     except (ValueError, DeprecationWarning) as error:
         raise UserError(f"{path}: not an .idx file, expected lines of 'key<TAB>offset' ({error})") from error

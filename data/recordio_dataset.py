@@ -1,12 +1,12 @@
-"""Training sets in RecordIO: ``train.rec``, ``train.idx`` and ``property`` in the layouts found in the wild.
+"""Read and write training sets in RecordIO: ``train.rec``, ``train.idx`` and ``property`` in three common layouts.
 
 - InsightFace: image records under the keys 1..N, then one record per identity (labels [first, last + 1) of its image
   keys, no image), and key 0 written last, with (first identity key, last identity key + 1).
 - im2rec: image records only, keys from 0.
 - shuffled: image records only, neither key 0 nor ``.idx``.
 
-Image records are told from the others by holding an image. The ranges are float32, exact only up to 2^24, so they are
-compared but never relied on: the ``.idx`` says which images there are, each image's own label says whose they are.
+Only records that contain an image are image records. The ranges are float32, exact only up to 2^24, so they are checked
+but not used: the ``.idx`` lists the images, and the label of each image gives its class.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Property:
 
 
 def read_property(directory: str | Path) -> Property:
-    """Read ``property``; shuffled variants append further lines, which do not matter here.
+    """Read ``property``; the further lines of shuffled variants are ignored.
 
     Raises:
         UserError: the file is missing or its first line is not ``num_classes,height,width``.
@@ -72,9 +72,9 @@ class RecordIOImages:
 
     Attributes:
         path: the ``.rec`` file.
-        keys: int64 [N], the key of each image (its running number where there is no ``.idx``).
+        keys: int64 [N], the key of each image (its running number without an ``.idx``).
         offsets: int64 [N], the byte offset of each image record.
-        property: what the ``property`` file says, or None where there is none.
+        property: the contents of the ``property`` file, or None without one.
     """
 
     path: Path
@@ -86,7 +86,7 @@ class RecordIOImages:
         return len(self.keys)
 
     def read(self) -> Iterator[tuple[bytes, int]]:
-        """Yield (encoded image, class) of every image, in the order of the file."""
+        """Yield (encoded image, class) of every image, in file order."""
         with RecordReader(self.path) as reader:
             for key, offset in zip(self.keys.tolist(), self.offsets.tolist(), strict=True):
                 yield read_image(reader, key, offset)
@@ -96,25 +96,28 @@ def read_image(reader: RecordReader, key: int, offset: int) -> tuple[bytes, int]
     """Return (encoded image, class) of the image record at ``offset``; the class is the first of its labels.
 
     Raises:
-        UserError: the record is damaged, holds no image, or its label is no class number; names file, key and offset.
+        UserError: the record is damaged, contains no image, or its label is not a class number; the message names file,
+            key and offset.
     """
     try:
         header, encoded = unpack_record(reader.read(offset))
     except ValueError as error:
         raise UserError(f"{reader.path}: key {key} at byte {offset}: {error}") from error
     if not encoded:
-        raise UserError(f"{reader.path}: key {key} at byte {offset} holds no image")
+        raise UserError(f"{reader.path}: key {key} at byte {offset} contains no image")
     label = header.labels[0]
     if not (label >= 0 and label.is_integer()):
-        raise UserError(f"{reader.path}: key {key} at byte {offset}: label {label} is no class number (0, 1, 2, ...)")
+        raise UserError(
+            f"{reader.path}: key {key} at byte {offset}: label {label} is not a class number (0, 1, 2, ...)"
+        )
     return encoded, int(label)
 
 
 def open_recordio(data_dir: str | Path) -> RecordIOImages:
-    """Find the image records of ``data_dir/train.rec``, whatever the layout; only headers are read.
+    """List the image records of ``data_dir/train.rec`` in any of the layouts; reads only the headers.
 
     Raises:
-        UserError: no ``train.rec``, no image in it, or a damaged file.
+        UserError: ``train.rec`` does not exist, contains no image, or is damaged.
     """
     directory = Path(data_dir)
     path = directory / "train.rec"
@@ -127,7 +130,7 @@ def open_recordio(data_dir: str | Path) -> RecordIOImages:
     with RecordReader(path) as reader:
         keys, offsets = _indexed_images(reader, *read_index(index)) if index.exists() else _scanned_images(reader)
     if len(keys) == 0:
-        raise UserError(f"{path} holds no image records")
+        raise UserError(f"{path} contains no image records")
     return RecordIOImages(path, keys, offsets, prop)
 
 
@@ -137,16 +140,16 @@ def write_insightface_recordio(
     """Write ``train.rec``, ``train.idx`` and ``property`` in the InsightFace layout; ``property`` appears last.
 
     Args:
-        directory: where to write; made if missing.
-        images: (encoded image, class), ordered by class, because an identity record holds one range of keys.
-        num_classes: number of identities; each needs an image.
+        directory: folder to write to; created if missing.
+        images: (encoded image, class), sorted by class, because an identity record stores one range of keys.
+        num_classes: number of identities, each with at least one image.
         image_size: height and width in pixels, for ``property``.
 
     Returns:
         The number of images written.
 
     Raises:
-        UserError: files exist already, or the classes are not 0, 1, ..., num_classes - 1 in this order.
+        UserError: ``train.rec`` exists already, or the classes are not 0, 1, ..., num_classes - 1 in this order.
     """
     directory = Path(directory)
     if (directory / "train.rec").exists():
@@ -185,7 +188,7 @@ def _scanned_images(reader: RecordReader) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _indexed_images(reader: RecordReader, keys: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Drop the records without an image: their frames are as long as one header and two labels."""
+    """Omit the records without an image, whose frames are exactly as long as one header and two labels."""
     order = np.argsort(offsets, kind="stable")
     keys, offsets = keys[order], offsets[order]
     if offsets[0] < 0 or offsets[-1] >= reader.size:
@@ -215,7 +218,7 @@ def _label_pair(payload: bytes) -> tuple[int, int] | None:
 
 
 def _warn_about_ranges(path: Path, ranges: dict[int, tuple[int, int]], num_images: int) -> None:
-    """Say in one line where the ranges of the InsightFace layout disagree with the ``.idx``."""
+    """Warn in one line if the ranges of the InsightFace layout disagree with the ``.idx``."""
     claimed = ranges.pop(0, None)
     if claimed is None:
         return
@@ -226,7 +229,7 @@ def _warn_about_ranges(path: Path, ranges: dict[int, tuple[int, int]], num_image
     starts = [*(start for start, _ in in_order), num_images + 1]
     wrong = sum(start != end for start, end in zip(starts, ends, strict=True))
     if wrong:
-        disagreements.append(f"{wrong} identity ranges do not follow on one another")
+        disagreements.append(f"{wrong} identity ranges are not contiguous")
     if disagreements:
         _log.warning(
             "%s: %s (ranges are float32, exact only up to 16777216); the .idx and each image's own label are used",

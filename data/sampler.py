@@ -1,4 +1,4 @@
-"""The order of the training images: an endless stream of epochs, each a permutation of its own."""
+"""The epoch order: an endless stream of training images, a new permutation for each epoch."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ class SampleStream:
     """Image numbers in training order; a function of (num_images, seed) alone.
 
     Epoch e is a permutation drawn from a Philox generator with the key (seed, e). A global batch is a run of the
-    stream, so it may begin in one epoch and end in the next: every image occurs exactly once an epoch, all batches are
-    of one size, and the step number alone says where to go on.
+    stream and may span two epochs: every image occurs exactly once per epoch, all batches have the same size, and a
+    run resumes from its position alone.
     """
 
     def __init__(self, num_images: int, seed: int) -> None:
@@ -28,7 +28,7 @@ class SampleStream:
         return self._orders[epoch]
 
     def take(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return image numbers and epochs, int64 [stop - start] each, of the stream positions start..stop-1."""
+        """Return the image numbers and epochs at stream positions start..stop-1, int64 [stop - start] each."""
         indices, epochs = [], []
         while start < stop:
             epoch, first = divmod(start, self.num_images)

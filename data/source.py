@@ -1,4 +1,4 @@
-"""What the loader reads from: anything with numbered images."""
+"""The interface of everything the loader reads images from."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ import numpy as np
 
 
 class ImageSource(Protocol):
-    """Numbered images with a class each.
+    """Numbered images, each with a class.
 
-    Reading has two halves, so that the parent process alone holds what grows with the dataset: ``locate`` and
-    ``labels`` run there, ``fetch`` in the workers, which receive a pickled copy of the source and need not hold the
-    index.
+    Reading is split in two, so that only the parent process holds data that grows with the dataset: ``locate`` and
+    ``labels`` run there, ``fetch`` runs in the workers, which receive a pickled copy of the source without its index.
 
     Attributes:
         image_size: height and width of the images in pixels.
@@ -32,13 +31,14 @@ class ImageSource(Protocol):
         ...
 
     def locate(self, indices: np.ndarray) -> np.ndarray:
-        """Return int64 [B, K]: all that ``fetch`` needs to find the images ``indices`` (int64 [B])."""
+        """Return the locations of the images ``indices`` (int64 [B]) for ``fetch``, int64 [B, K]."""
         ...
 
     def fetch(self, locations: np.ndarray, places: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return uint8 [image_size, image_size, 3], RGB, for each row of what ``locate`` returned.
+        """Read the images at ``locations``, rows returned by ``locate``: uint8 [image_size, image_size, 3] each, RGB.
 
-        Each is its place, memory of that shape, or new memory where that takes less time; the caller may change it.
+        Each result is its place (given memory of that shape) or new memory, whichever is faster; the caller may modify
+        it.
 
         Raises:
             UserError: the record is bad; the message names the file and the byte offset.

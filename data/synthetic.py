@@ -1,4 +1,4 @@
-"""Random images for tests and speed measurements: no files needed."""
+"""Random images for tests and speed measurements; needs no files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class SyntheticSource:
-    """Noise images, each a function of (seed, index) alone; image i has class i mod num_classes. An ``ImageSource``."""
+    """An ``ImageSource`` of noise: image i is a function of (seed, i) alone and has class i mod num_classes."""
 
     def __init__(self, num_images: int, num_classes: int, image_size: int = 112, seed: int = 0) -> None:
         self.num_images = num_images

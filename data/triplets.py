@@ -1,7 +1,7 @@
-"""Triplets for training without class centres: bags of images, and which triplets of a bag to take.
+"""Triplets for training without class centres: draw bags of images, and select triplets from a bag.
 
-Both follow triplet_image_iter.py of InsightFace's MXNet trainer. What it draws depends on the seed and on the number of
-the bag alone here, so that any rank can repeat it.
+Both follow triplet_image_iter.py of InsightFace's MXNet trainer. Here the random draws depend only on the seed and the
+number of the bag, so that every rank can repeat them.
 """
 
 from __future__ import annotations
@@ -10,31 +10,30 @@ import numpy as np
 
 from common.errors import UserError
 
-# Second words of the generators' keys; the orders of ``SampleStream`` have the epoch there.
+# Second words of the generators' keys, where ``SampleStream`` has the epoch.
 _ROUND, _CHOICE = 1 << 61, 1 << 62
 
 
 class TripletBags:
-    """The bags of a training set, endlessly: bag b is a function of the labels, the sizes, the seed and b.
+    """An endless sequence of bags of images: bag b is a function of the labels, the sizes, the seed and b.
 
-    In a round every identity comes once, in a new order, with up to ``images_per_identity`` of its images one after the
-    other, chosen anew. A round is cut into as many bags as are full; the rest of it is left out. Identities with fewer
-    images come with all of theirs.
+    A round contains every identity once, in random order, with up to ``images_per_identity`` of its images, randomly
+    chosen and adjacent (all images of an identity that has fewer). A round is cut into full bags; the rest is omitted.
 
     Attributes:
-        per_round: bags in a round.
+        per_round: number of bags per round.
     """
 
     def __init__(self, labels: np.ndarray, images_per_identity: int, bag_size: int, seed: int) -> None:
-        """Take the class of every image, int32 [N].
+        """Prepare the bags from the class of every image, int32 [N].
 
         Raises:
-            UserError: no bag can be filled, or nobody has two images.
+            UserError: there are fewer than two identities, none has two images, or a round does not fill a bag.
         """
         self._labels = labels
         self._images_per_identity = images_per_identity
         self._bag_size = bag_size
-        self._seed = seed % (1 << 63)  # a list of larger ones would become floats
+        self._seed = seed % (1 << 63)  # numpy would turn a list of larger numbers into floats
         self._round: tuple[int, np.ndarray] = (-1, np.zeros(0, np.int64))
         counts = np.bincount(labels)
         counts = counts[counts > 0]
@@ -43,16 +42,16 @@ class TripletBags:
         if counts.max() < 2 or len(counts) < 2:
             raise UserError(
                 f"triplets need two people and two images of one of them; the {len(labels)} training images show "
-                f"{len(counts)} people, of whom none has more than {counts.max()}"
+                f"{len(counts)} people, none with more than {counts.max()}"
             )
         if not self.per_round:
             raise UserError(
                 f"--triplet_bag_size {bag_size} is more than the {images} images that {len(counts)} people have with "
-                f"up to --images_per_identity {images_per_identity} of each; make it smaller, or that larger"
+                f"up to --images_per_identity {images_per_identity} of each; use a smaller bag or more images of each"
             )
 
-    def take(self, bag: int) -> np.ndarray:
-        """Return the images of a bag, int64 [bag_size]; those of an identity are neighbours."""
+    def images(self, bag: int) -> np.ndarray:
+        """Return the image numbers of a bag, int64 [bag_size]; images of an identity are adjacent."""
         number, place = divmod(bag, self.per_round)
         if self._round[0] != number:
             self._round = number, self._draw_round(number)
@@ -68,25 +67,25 @@ class TripletBags:
         return order[place < self._images_per_identity]
 
     def generator(self, bag: int) -> np.random.Generator:
-        """Return what ``select_triplets`` is to draw from in a bag."""
+        """Return the random generator of a bag for ``select_triplets``."""
         return np.random.Generator(np.random.Philox(key=[self._seed, _CHOICE + bag]))
 
 
 def select_triplets(
     embeddings: np.ndarray, labels: np.ndarray, alpha: float, max_ap: float, generator: np.random.Generator
 ) -> np.ndarray:
-    """Return (anchor, positive, negative), int64 [T, 3], rows of a bag, in random order.
+    """Select triplets from a bag: (anchor, positive, negative), int64 [T, 3], row numbers in random order.
 
-    For every pair of images of an identity, the first one the anchor, one negative is drawn from those that are farther
-    from the anchor than the positive but by less than ``alpha`` (FaceNet's semi-hard ones); a pair without any gives no
-    triplet. Distances are squared, between embeddings of length 1.
+    For every pair of images of an identity, with the first as the anchor, one semi-hard negative (FaceNet) is drawn: it
+    is farther from the anchor than the positive, but by less than ``alpha``. Pairs without such a negative are skipped.
+    Distances are squared L2 distances of the normalised embeddings.
 
     Args:
-        embeddings: float32 [N, E], of any length.
-        labels: [N]; images of an identity are neighbours.
+        embeddings: float32 [N, E], not normalised.
+        labels: [N]; images of an identity are adjacent.
         alpha: the margin.
-        max_ap: leave out pairs whose distance is larger; 0 takes all.
-        generator: decides.
+        max_ap: largest distance of anchor and positive; 0 accepts any.
+        generator: draws the negatives and the order.
     """
     unit = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
     triplets = []

@@ -1,8 +1,8 @@
-"""Verification ``.bin`` files: a pickle of ``(bins, issame_list)`` with 2N encoded images and N booleans.
+"""Read and write verification ``.bin`` files, pickles of ``(bins, issame_list)``: 2N encoded images and N booleans.
 
-Pair i is the images 2i and 2i + 1. The files were written by Python 2 or 3, with bytes or uint8 arrays. A pickle can
-run any code, so reading admits nothing but containers, bytes, numbers and numpy arrays, and numpy itself sees no more
-than their bytes.
+Pair i consists of the images 2i and 2i + 1. The files were written by Python 2 or 3, with bytes or uint8 arrays. A
+pickle can run any code, so the reader accepts only containers, bytes, numbers and numpy arrays, and passes only raw
+bytes to numpy.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from common.errors import UserError
 from common.files import atomic_file
 from common.pickles import DamagedError, ForbiddenError, RestrictedUnpickler
 
-_PROTOCOL = 4  # the first one that holds more than 4 GB
+_PROTOCOL = 4  # the first that supports more than 4 GB
 _KIND = "a verification .bin (a pickle of images and booleans)"
 
 
@@ -31,7 +31,8 @@ def read_bin(path: str | Path) -> tuple[list[bytes], list[bool]]:
         2N encoded images and N booleans (True: the pair shows one person).
 
     Raises:
-        UserError: missing file, damaged pickle, forbidden content, or not of the form (2N images, N booleans).
+        UserError: the file cannot be read, is not a pickle, holds anything else than images and booleans, or does not
+            have the form (2N images, N booleans).
     """
     path = Path(path)
     try:
@@ -64,7 +65,7 @@ def write_bin(path: str | Path, bins: Sequence[bytes], issame: Sequence[bool]) -
 
 
 class _Dtype:
-    """Stands in for numpy's, whose state could make it anything."""
+    """Replaces numpy's dtype, which a pickled state could turn into any type."""
 
     _KNOWN = {kind + size: kind + size for kind in "iu" for size in "1248"} | {"b1": "?", "f4": "f4", "f8": "f8"}
 
@@ -80,7 +81,7 @@ class _Dtype:
 
 
 class _Array:
-    """Stands in for numpy's, which is made empty and told later what it holds."""
+    """Replaces numpy's array, which pickle creates empty and fills later."""
 
     values: np.ndarray | None = None
 
@@ -117,7 +118,7 @@ _BYTES = {("_codecs", "encode")} | {
 
 class _Unpickler(RestrictedUnpickler):
     def __init__(self, content: mmap.mmap) -> None:
-        # "bytes" leaves the strings of Python 2 as they are and changes nothing for Python 3.
+        # "bytes" keeps the strings of Python 2 as bytes; pickles of Python 3 are not affected.
         super().__init__(content, encoding="bytes")
         self._encoded: dict[str, bytes] = {}
 
@@ -155,15 +156,15 @@ def _to_buffer(path: Path, item: object, number: int) -> bytes | bytearray | np.
 
 
 def _copy_images(path: Path, items: list[bytes | bytearray | np.ndarray], size: int) -> list[bytes]:
-    """Return the images as bytes, each copied once however often it comes.
+    """Return the images as bytes; an image that occurs several times is copied once.
 
     Raises:
-        UserError: arrays that share their memory would be more than the file has, ``size`` bytes.
+        UserError: the images are larger than the file (``size`` bytes), because arrays share memory.
     """
     distinct = {id(item): item for item in items}
     total = sum(memoryview(item).nbytes for item in distinct.values())
     if total > size:
-        raise UserError(f"{path}: its images claim {total} bytes, and the whole file has {size}")
+        raise UserError(f"{path}: its images claim {total} bytes, but the whole file has {size}")
     copies = {key: item.tobytes() if isinstance(item, np.ndarray) else bytes(item) for key, item in distinct.items()}
     return [copies[id(item)] for item in items]
 

@@ -1,4 +1,4 @@
-"""A verification set in memory, from a ``.bin`` file or from OFRecord parts."""
+"""Load a verification set into memory, from a ``.bin`` file or from OFRecord parts."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 
 from common.errors import UserError
 from data.image import DecodeError, decode_image
-from data.ofrecord import RecordError, decode_verification_record, find_parts, read_part
+from data.ofrecord import RecordError, decode_verification_record, list_parts, read_part
 from data.verification_bin import read_bin
 
 
 @dataclass(frozen=True)
 class VerificationSet:
-    """Pairs of face images; equal images are held, and need to be embedded, only once.
+    """Pairs of face images. Equal images are stored, and embedded, only once.
 
     Attributes:
-        name: "lfw" and the like.
+        name: the name of the set, such as "lfw".
         images: uint8 [M, 3, H, W], RGB, the M distinct images.
-        index: int64 [2N] into ``images``; pair i shows images index[2i] and index[2i + 1].
-        issame: bool [N], True where a pair shows one person.
+        index: int64 [2N] into ``images``; pair i consists of images index[2i] and index[2i + 1].
+        issame: bool [N], True if the pair shows one person.
     """
 
     name: str
@@ -32,16 +32,16 @@ class VerificationSet:
 
 
 def load_verification_set(path: str | Path, name: str, image_size: int = 112, part_num: int = 0) -> VerificationSet:
-    """Load the set ``name``.
+    """Load the verification set ``name``.
 
     Args:
         path: a ``.bin`` file, a folder with ``{name}.bin``, or a folder with OFRecord parts (in it or in ``{name}/``).
         name: name of the set.
-        image_size: height and width in pixels; other sizes are scaled as InsightFace does.
-        part_num: how many parts there must be; 0 for any number.
+        image_size: height and width in pixels; images of another size are scaled as in InsightFace.
+        part_num: required number of parts; 0 accepts any.
 
     Raises:
-        UserError: nothing found, or something in it is damaged.
+        UserError: the set is not found, or it is damaged.
     """
     path = Path(path)
     if path.is_file():
@@ -50,7 +50,7 @@ def load_verification_set(path: str | Path, name: str, image_size: int = 112, pa
         return _from_bin(path / f"{name}.bin", name, image_size)
     for folder in (path / name, path):
         if folder.is_dir() and any(folder.glob("part-*")):
-            return _from_parts(find_parts(folder, part_num), name, image_size)
+            return _from_parts(list_parts(folder, part_num), name, image_size)
     raise UserError(
         f"verification set '{name}': looked for {path / name}.bin, {path / name}/part-0 and {path}/part-0; "
         f"give the .bin file, or convert with: python tools/dataset_convert/bin_2_ofrecord.py "
@@ -77,17 +77,17 @@ def _from_parts(parts: Sequence[Path], name: str, image_size: int) -> Verificati
             flags.append(same)
     if len(bins) % 2:
         raise UserError(
-            f"{parts[0].parent} holds {len(bins)} images, expected an even number (two a pair); convert it again"
+            f"{parts[0].parent} holds {len(bins)} images, expected an even number (two per pair); convert it again"
         )
     for i in range(0, len(bins), 2):
         if flags[i] != flags[i + 1]:
-            raise UserError(f"{places[i]} and the one after it are a pair, but their 'issame' differ; convert it again")
+            raise UserError(f"{places[i]} and the next record are a pair, but their 'issame' differ; convert it again")
     return _build(name, bins, places, flags[::2], image_size)
 
 
 def _build(name: str, bins: list[bytes], places: list[str], issame: list[bool], image_size: int) -> VerificationSet:
     if not bins:
-        raise UserError(f"verification set '{name}' holds no pairs; convert it again")
+        raise UserError(f"verification set '{name}' contains no pairs; convert it again")
     numbers: dict[bytes, int] = {}
     index = np.array([numbers.setdefault(encoded, len(numbers)) for encoded in bins], np.int64)
     images = np.empty((len(numbers), 3, image_size, image_size), np.uint8)

@@ -1,7 +1,7 @@
-"""The worker process of the loader: receives which images to read, puts them decoded into shared memory.
+"""The worker process of the loader: decodes the requested images into shared memory.
 
-A worker is a fresh interpreter (never a fork, which would copy a running OneFlow) that imports this package only. It
-ends as soon as the parent's end of its connection is gone, however the parent ended.
+A worker is a new interpreter (not a fork, which would copy a running OneFlow) that imports only this package. It exits
+when the parent's end of the connection closes, however the parent ended.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from common.errors import UserError
 from data.augment import Change
 from data.source import ImageSource
 
-Places = list[np.ndarray]  # where each image of a batch goes, uint8 [size, size, 3]
+Places = list[np.ndarray]  # the memory of each image of a batch, uint8 [size, size, 3]
 
 
 def fill_batch(source: ImageSource, locations: np.ndarray, draws: np.ndarray, change: Change, places: Places) -> None:
-    """Read the images of one batch.
+    """Read and augment the images of one batch.
 
     Args:
-        source: where the images come from.
-        locations: int64 [B, K], the source's locations of the images.
-        draws: float32 [B, columns], what ``change`` does to each; [B, 0] for images as they are.
-        change: that of the ``Augmentation`` that drew them.
-        places: where the B images go.
+        source: the images.
+        locations: int64 [B, K], as returned by ``source.locate``.
+        draws: float32 [B, columns], the random numbers of each image for ``change``; [B, 0] leaves images unchanged.
+        change: the augmentation, from ``Augmentation.make_change``.
+        places: the memory of the B images.
 
     Raises:
         UserError: a record is bad.
@@ -43,7 +43,7 @@ def fill_batch(source: ImageSource, locations: np.ndarray, draws: np.ndarray, ch
 
 
 def list_places(slots: np.ndarray) -> list[Places]:
-    """Return the images of every slot of [slots, B, size, size, 3], made once because making them takes time."""
+    """Return views of the images of every slot of [slots, B, size, size, 3]; made once, because making them is slow."""
     return [list(batch) for batch in slots]
 
 
@@ -53,12 +53,12 @@ def map_images(handle: int, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def pack_request(slot: int, locations: np.ndarray, draws: np.ndarray) -> bytes:
-    """Return a request for ``serve``: plain bytes, because pickling small arrays takes longer than sending them."""
+    """Encode a request for ``serve`` as plain bytes, because pickling small arrays takes longer than sending them."""
     return b"".join((np.array([slot, draws.shape[1]], np.int64).tobytes(), draws.tobytes(), locations.tobytes()))
 
 
 def unpack_request(request: bytes, batch_size: int) -> tuple[int, np.ndarray, np.ndarray]:
-    """Return the slot, the locations and the draws of a request."""
+    """Decode a request: slot, locations, draws."""
     slot, columns = np.frombuffer(request[:16], np.int64).tolist()
     split = 16 + 4 * columns * batch_size
     draws = np.frombuffer(request[16:split], np.float32).reshape(batch_size, columns)
@@ -67,15 +67,15 @@ def unpack_request(request: bytes, batch_size: int) -> tuple[int, np.ndarray, np
 
 
 def serve(connection_handle: int, memory_handle: int) -> None:
-    """Answer the parent's requests until it is gone.
+    """Answer the parent's requests until the connection closes.
 
     Args:
-        connection_handle: file descriptor of the connection. First come ``sys.path``, then (source, augmentation,
-            shape [slots, B, size, size, 3] of the shared memory), then requests, each answered by no bytes at all or a
-            pickled (message of a user error or None, traceback of another error or None).
+        connection_handle: file descriptor of the connection. It carries ``sys.path``, then (source, augmentation, shape
+            [slots, B, size, size, 3] of the shared memory), then requests. The answer to a request is empty, or a
+            pickled (message of a UserError or None, traceback of another error or None).
         memory_handle: file descriptor of the shared memory.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the connection
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and then closes the connection
     cv2.setNumThreads(1)
     connection = Connection(connection_handle)
     try:

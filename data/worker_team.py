@@ -1,4 +1,4 @@
-"""The loader's worker processes, seen from the parent: they decode whole batches into memory shared with it."""
+"""Start and drive the loader's worker processes, which decode whole batches into memory shared with the parent."""
 
 from __future__ import annotations
 
@@ -27,21 +27,20 @@ _WORKER_CODE = (
 
 
 class WorkerTeam:
-    """Worker processes and the memory they share with this one.
+    """Worker processes, and the memory they share with this process.
 
-    Batches are numbered. They go to the workers in turn, and each worker answers in order, so they come back in order.
-    The memory is an anonymous file handed over by descriptor: it vanishes with the last process that holds it, whatever
-    ends them.
+    Batches are numbered and assigned to the workers in turn; each worker answers in order, so batches arrive in order.
+    The memory is an anonymous file, inherited as a descriptor: the kernel frees it when the last process exits.
 
     Args:
-        source: where the images come from; each worker gets a pickled copy.
-        augmentation: what is done to them.
+        source: the images; each worker gets a pickled copy.
+        augmentation: random changes of the images.
         num_workers: number of processes.
         shape: [slots, B, size, size, 3] of the memory; batch n goes to slot n modulo ``slots``.
 
     Attributes:
         slots: the shared memory, uint8.
-        close: stops the workers; calling it twice does no harm.
+        close: stops the workers; may be called twice.
     """
 
     def __init__(
@@ -62,16 +61,16 @@ class WorkerTeam:
             connection.send((source, augmentation, shape))
 
     def submit(self, number: int, locations: np.ndarray, draws: np.ndarray) -> None:
-        """Hand batch ``number`` to the worker whose turn it is; the arrays are those of ``data.worker.fill_batch``."""
-        with contextlib.suppress(ConnectionError):  # the worker is gone; collect says so when it comes to this batch
+        """Send batch ``number`` to the next worker in turn; the arrays are those of ``data.worker.fill_batch``."""
+        with contextlib.suppress(ConnectionError):  # the worker has exited; collect reports it
             self._worker(number)[1].send_bytes(pack_request(number % len(self.slots), locations, draws))
 
     def collect(self, number: int) -> None:
         """Wait until batch ``number``, the oldest one submitted, is in its slot.
 
         Raises:
-            UserError: a bad record, or the worker was killed.
-            RuntimeError: another error in the worker; shows its traceback.
+            UserError: a record is bad, or the worker was killed.
+            RuntimeError: another error occurred in the worker; the message holds its traceback.
         """
         process, connection = self._worker(number)
         try:
@@ -92,12 +91,12 @@ class WorkerTeam:
 
 
 def _start_worker(memory: int) -> tuple[subprocess.Popen, Connection]:
-    """Start a fresh interpreter that runs ``data.worker.serve``.
+    """Start a new interpreter that runs ``data.worker.serve``.
 
-    Not ``multiprocessing.Process``: its spawn method would import the parent's main script, and OneFlow with it.
+    Not by ``multiprocessing.Process``: its spawn method would import the parent's main script, and OneFlow with it.
     """
     ours, theirs = Pipe()
-    # A worker inherits the blocked signals, so that Ctrl-C during its start does not end it with a traceback.
+    # A worker inherits the signal mask, so that Ctrl-C during its start does not cause a traceback.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         command = [sys.executable, "-c", _WORKER_CODE, str(_ROOT), str(theirs.fileno()), str(memory)]
@@ -112,5 +111,5 @@ def _stop_workers(processes: list[subprocess.Popen], connections: list[Connectio
     for connection in connections:
         connection.close()
     for process in processes:
-        process.kill()  # they hold nothing that needs saving
+        process.kill()  # they hold no unsaved data
         process.wait()

@@ -105,7 +105,7 @@ class TripletBatches(Batches):
         found: list[np.ndarray] = []
         wanted, bags = _BATCHES_AT_LEAST * self._size // 3, max(_FRUITLESS_BAGS, self._bags.per_round)
         while sum(map(len, found)) < wanted and len(found) < bags:
-            number, images = self._next_bag, self._bags.take(self._next_bag)
+            number, images = self._next_bag, self._bags.images(self._next_bag)
             self._next_bag += 1
             embeddings, rows = self._embed_bag(images), np.zeros((0, 3), np.int64)
             if self._world.rank == 0:  # on machines of another kind rounding might choose otherwise

@@ -26,9 +26,7 @@ class ForeignBuilder:
         self._arrays: dict[str, np.ndarray] = {}
         self._values: dict[str, str] = {}  # the file's names to ours: some nodes leave no trace
         self._taken: set[str] = set()
-        self._norms: dict[
-            str, tuple[str, str]
-        ] = {}  # steps of equalize_pixel_norms: what has been computed, of which value
+        self._norms: dict[str, tuple[str, str]] = {}  # partial equalize_pixel_norms: step, and of which value
         self._centred: dict[str, tuple[str, float]] = {}  # subtractions that wait for their multiplication
 
     def refuse(self, what: str) -> UserError:

@@ -13,7 +13,7 @@ import numpy as np
 import simplejpeg
 
 from benchmarks.peers.protocol import Contestant, serve
-from data.ofrecord import decode_train_record, find_parts, read_part
+from data.ofrecord import decode_train_record, list_parts, read_part
 
 
 def decode_for(seconds: float, images: Iterator[bytes]) -> tuple[float, float]:
@@ -34,7 +34,7 @@ class Decoder(Contestant):
     """All images of the set, again and again; on several cores as many processes, each on its own."""
 
     def __init__(self, job: dict[str, Any]) -> None:
-        parts = find_parts(job["parts"])
+        parts = list_parts(job["parts"])
         self._encoded = [decode_train_record(payload)[0] for part in parts for _, payload in read_part(part)]
         self._images = itertools.cycle(self._encoded)
         self._batch, self._processes = job["size"], job["threads"]

@@ -1,1 +1,1 @@
-"""The families of changes to a training image, one file each; ``data.augment`` puts them together."""
+"""The families of random changes of training images, one per file; ``data.augment`` combines them."""

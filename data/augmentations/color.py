@@ -25,13 +25,13 @@ _ORDERS = tuple(permutations(range(3)))
 def _draw_jitter(
     strength: float, purpose: int, seed: int, epochs: int | np.ndarray, indices: np.ndarray
 ) -> list[np.ndarray]:
-    """Return the factors of the three, in 1 - strength to 1 + strength, and the number of their order: [B] each."""
+    """Draw the factors of the three maps, in 1 - strength to 1 + strength, and the number of their order: [B] each."""
     factors = [1 + strength * random_signed(seed, purpose + i, epochs, indices) for i in range(3)]
     return [*factors, np.floor(len(_ORDERS) * random_share(seed, purpose + 3, epochs, indices))]
 
 
 def _adjustment(kind: int, factor: float, mean: np.ndarray) -> np.ndarray:
-    """Return the map [4, 4] of one of the three for an image of the mean colour ``mean`` (red, green, blue, 1)."""
+    """Return one of the three maps, [4, 4], for an image with the mean colour ``mean`` (red, green, blue, 1)."""
     matrix = np.diag([factor, factor, factor, 1.0])
     if kind == _CONTRAST:
         matrix[:3, 3] = (1 - factor) * (_LUMA @ mean)
@@ -48,7 +48,7 @@ def _mean_color(image: np.ndarray) -> np.ndarray:
 class ColorJitter:
     """A ``Family``: ``ColorJitterAug(0.125, 0.125, 0.125)`` of MXNet, which image_iter.py applies to every image.
 
-    As there, nothing is rounded or clipped between the three. The end is: the batches are uint8, MXNet's are floats.
+    As in MXNet, nothing is rounded or clipped between the three. The result is, because these batches are uint8.
 
     Its numbers are the factors of brightness, contrast and saturation, and their order.
     """
@@ -73,9 +73,9 @@ class ColorJitter:
 class Photometric:
     """A ``Family``: torchvision's ``ColorJitter(0.5, 0.5, 0.5)`` in AdaFace's data.py.
 
-    As there, the pixels are rounded and clipped after each of the three.
+    As in torchvision, the pixels are rounded and clipped after each of the three.
 
-    Its numbers are the factors of brightness, contrast and saturation, and their order (-1: nothing is done).
+    Its numbers are the factors of brightness, contrast and saturation, and their order (-1: unchanged).
 
     Attributes:
         probability: of a change.
@@ -97,6 +97,6 @@ class Photometric:
         if draw[3] < 0:
             return image
         for kind in _ORDERS[int(draw[3])]:
-            mean = _mean_color(image) if kind == _CONTRAST else _NO_COLOR  # it takes as long as the rest together
+            mean = _mean_color(image) if kind == _CONTRAST else _NO_COLOR  # the mean takes as long as everything else
             image = cv2.transform(image, _adjustment(kind, draw[kind], mean)[:3])
         return image

@@ -17,10 +17,10 @@ _ATTEMPTS = 10  # as torchvision's RandomResizedCrop: then the whole image is ke
 
 @dataclass(frozen=True)
 class Crop:
-    """A ``Family``: a rectangle of the image stays where it is, the rest becomes black.
+    """A ``Family``: keep a rectangle of the image in place and blacken the rest.
 
-    Its numbers are the rectangle's height and width as shares of the image's (0: nothing is done), and where it lies
-    among the places that it fits in, from top and left, in [0, 1).
+    Its numbers are the height and width of the rectangle as shares of the image (0: unchanged), and its position from
+    the top and the left as shares of the possible positions, in [0, 1).
 
     Attributes:
         probability: of a change.
@@ -30,7 +30,7 @@ class Crop:
     probability: float
 
     def draw(self, seed: int, epochs: int | np.ndarray, indices: np.ndarray) -> np.ndarray:
-        """Return float32 [B, 4]: area and shape are drawn until the rectangle fits, ten times at most."""
+        """Draw float32 [B, 4]: area and aspect ratio are redrawn until the rectangle fits, at most ten times."""
         epochs = np.broadcast_to(epochs, len(indices))
         draws = np.zeros((len(indices), 4), np.float32)
         chosen = random_share(seed, Purpose.CROP, epochs, indices) < self.probability

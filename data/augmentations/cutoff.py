@@ -15,13 +15,13 @@ _GREY = 128
 
 @dataclass(frozen=True)
 class Cutoff:
-    """A ``Family``: a square about a random pixel becomes grey (128), what lies outside the image is left out.
+    """A ``Family``: fill a square around a random pixel with grey (128), clipped to the image.
 
-    Its numbers are: change it (0 or 1), and the centre's row and column as shares of the image, in [0, 1).
+    Its numbers are 1 or 0 (unchanged), and the centre's row and column as shares of the image, in [0, 1).
 
     Attributes:
-        size: side of the square in pixels; an odd one counts as one pixel less, as in InsightFace.
-        probability: of a change; InsightFace's is one half.
+        size: side of the square in pixels; an odd size counts as one pixel less, as in InsightFace.
+        probability: of a change; one half in InsightFace.
     """
 
     columns: ClassVar[int] = 3

@@ -1,4 +1,4 @@
-"""Contrast and brightness as exposure and light change them, for small datasets."""
+"""Contrast and brightness, as exposure and light change them; they help with small datasets."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from data.random_numbers import Purpose, random_signed
 
 @dataclass(frozen=True)
 class Exposure:
-    """A ``Family``: all pixels move away from the image's mean by a factor, then by a share of the mean.
+    """A ``Family``: scale the difference of all pixels from the image's mean, then add a share of the mean.
 
-    Unlike the brightness of ``color`` the share is added: dark places change as much as bright ones. Its numbers
-    are the factor and the share.
+    Unlike the brightness of ``color``, the share is added: dark pixels change as much as bright ones. Its numbers are
+    the factor and the share.
 
     Attributes:
         contrast: the factor is 1 - contrast to 1 + contrast.
@@ -36,7 +36,7 @@ class Exposure:
 
     @staticmethod
     def apply(image: np.ndarray, draw: Sequence[float]) -> np.ndarray:
-        """Move the pixels; what leaves 0 to 255 is cut off."""
+        """Apply factor and share; clip to 0..255."""
         factor, share = draw
         mean = sum(cv2.mean(image)[:3]) / 3
         table = np.arange(256) * factor + mean * (1 - factor + share)

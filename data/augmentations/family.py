@@ -1,4 +1,4 @@
-"""What a family of changes is."""
+"""The interface of a family of random changes."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 
 
 class Family(Protocol):
-    """Changes of one kind. What is random is drawn for many images at once, then applied to each where it is decoded.
+    """One kind of change. Random numbers are drawn for many images at once, then applied to each image after decoding.
 
     Attributes:
-        columns: how many numbers are drawn for an image.
+        columns: random numbers drawn per image.
     """
 
     columns: int
 
     def draw(self, seed: int, epochs: int | np.ndarray, indices: np.ndarray) -> np.ndarray:
-        """Return float32 [B, columns] for the images ``indices`` [B] in their ``epochs`` (a scalar or [B])."""
+        """Draw float32 [B, columns] for the images ``indices`` [B] in ``epochs`` (a scalar or [B])."""
         ...
 
     def apply(self, image: np.ndarray, draw: Sequence[float]) -> np.ndarray:
-        """Return uint8 [S, S, 3], ``image`` changed as one row of ``draw`` says, where it lies or in new memory."""
+        """Apply one row of ``draw`` to ``image``, uint8 [S, S, 3], in place or into new memory; return the result."""
         ...

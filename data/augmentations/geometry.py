@@ -1,4 +1,4 @@
-"""Mirror, shift and zoom: the mirror is InsightFace's ``rand_mirror``, the others are for small datasets."""
+"""Mirror, shift and zoom: the mirror is InsightFace's ``rand_mirror``, the other two help with small datasets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Geometry:
 
     Attributes:
         mirror: mirror left to right with probability one half.
-        shift: move by up to so many pixels in each direction, edges repeated.
+        shift: move by up to this many pixels in each direction, edges repeated.
         zoom: enlarge or shrink about the centre by up to this share (0.1: 0.9 to 1.1 times).
     """
 
@@ -40,7 +40,7 @@ class Geometry:
 
     @staticmethod
     def apply(image: np.ndarray, draw: Sequence[float]) -> np.ndarray:
-        """Mirror first, where the image lies, then move and zoom in one bilinear step, into new memory."""
+        """Mirror in place, then move and zoom in one bilinear step into new memory."""
         mirror, dx, dy, zoom = draw
         if mirror:
             image = cv2.flip(image, 1, image)

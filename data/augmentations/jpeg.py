@@ -16,10 +16,10 @@ _QUALITY = (2, 20)
 
 @dataclass(frozen=True)
 class Compression:
-    """A ``Family``: written as JPEG of quality 2 to 20 and read again; its number is the quality (0: nothing is done).
+    """A ``Family``: encode as JPEG of quality 2 to 20 and decode; its number is the quality (0: unchanged).
 
     Attributes:
-        probability: of a change; InsightFace's is one half.
+        probability: of a change; one half in InsightFace.
     """
 
     columns: ClassVar[int] = 1

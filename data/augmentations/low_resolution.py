@@ -17,9 +17,9 @@ _INTERPOLATIONS = (cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_AREA, cv2.INTE
 
 @dataclass(frozen=True)
 class LowResolution:
-    """A ``Family``: the image is made smaller and then as large again, each time by one of five interpolations.
+    """A ``Family``: scale the image down and up again, each with one of five interpolations.
 
-    Its numbers are the small side's share (0: nothing is done), and the interpolations down and up, 0 to 4.
+    Its numbers are the relative side of the small image (0: unchanged), and the interpolations down and up, 0 to 4.
 
     Attributes:
         probability: of a change.

@@ -1,4 +1,4 @@
-"""Rotation and stretching, for small datasets."""
+"""Rotation and stretching; they help with small datasets."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from data.random_numbers import Purpose, random_signed
 
 @dataclass(frozen=True)
 class Warp:
-    """A ``Family``: turned and stretched about the centre, edges repeated.
+    """A ``Family``: rotate and stretch about the centre, repeating the edges.
 
     Its numbers are the angle in degrees, counter-clockwise, and the factor by which the width grows and the height
     shrinks.
 
     Attributes:
-        rotation: turn by up to so many degrees in each direction.
+        rotation: turn by up to this many degrees in each direction.
         stretch: widen or narrow against the height by up to this share (0.1: 0.9 to 1.1 times).
     """
 
@@ -36,7 +36,7 @@ class Warp:
 
     @staticmethod
     def apply(image: np.ndarray, draw: Sequence[float]) -> np.ndarray:
-        """Do both in one bilinear step."""
+        """Rotate and stretch in one bilinear step."""
         angle, factor = draw
         height, width = image.shape[:2]
         centre = ((width - 1) / 2, (height - 1) / 2)

@@ -20,13 +20,13 @@ from benchmarks.sample_images import CLASSES, write_samples
 from benchmarks.worker import ROOT, WorkerError
 from common.errors import UserError
 from data.image import decode_image
-from data.ofrecord import decode_train_record, find_parts, read_part
+from data.ofrecord import decode_train_record, list_parts, read_part
 from data.recordio import RecordReader, read_index, unpack_record
 
 
 def test_both_formats_hold_the_same_images(tmp_path: Path) -> None:
     files = write_samples(tmp_path, 90)
-    parts = find_parts(files.parts, 4)
+    parts = list_parts(files.parts, 4)
     converted = [decode_train_record(payload) for part in parts for _, payload in read_part(part)]
     keys, offsets = read_index(tmp_path / "train.idx")
     with RecordReader(files.records) as reader:
@@ -102,7 +102,7 @@ def test_the_decoder_decodes_on_as_many_cores_as_it_may(tmp_path: Path) -> None:
     for decoder in (alone, both):
         clock, cpu = decoder.measure(0.1)
         assert 64 / 50_000 < cpu < 1 and clock > 64 / 100_000
-    decoded = [decode_train_record(payload)[0] for part in find_parts(files.parts) for _, payload in read_part(part)]
+    decoded = [decode_train_record(payload)[0] for part in list_parts(files.parts) for _, payload in read_part(part)]
     mean = np.mean([cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR).mean() for encoded in decoded])
     assert alone.check(1) == [pytest.approx(mean)]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.drawn_faces import draw_face, show_people, write_faces
+from data.drawn_faces import FaceOptions, draw_face, show_people, write_faces
 from data.ofrecord_source import OFRecordSource
 from data.verification_set import load_verification_set
 from evaluation.baseline import verify_pixels
@@ -22,7 +22,7 @@ def test_a_face_is_a_function_of_its_arguments() -> None:
 
 
 def test_training_set_and_pairs_are_read_as_any_other(tmp_path: Path) -> None:
-    written = write_faces(tmp_path, 1, people=5, images=3, others=40, pairs=200, size=SIZE)
+    written = write_faces(tmp_path, 1, FaceOptions(people=5, images=3, others=40, pairs=200, size=SIZE))
     source = OFRecordSource(written.parts, 5, SIZE)
     assert len(source) == written.images == 15
     assert np.bincount(source.labels(np.arange(15))).tolist() == [3] * 5

@@ -12,8 +12,8 @@ from data.ofrecord import (
     decode_verification_record,
     encode_train_record,
     encode_verification_record,
-    find_parts,
-    find_train_image,
+    list_parts,
+    locate_train_image,
     ofrecord_class,
     read_dataset_info,
     read_part,
@@ -53,7 +53,7 @@ def test_oneflow_parses_our_records_and_we_parse_theirs() -> None:
 def test_records_without_the_features_are_refused() -> None:
     with pytest.raises(RecordError, match="'encoded' and 'label'"):
         decode_train_record(encode_verification_record(b"jpeg", True))
-    with pytest.raises(RecordError, match="no OFRecord"):
+    with pytest.raises(RecordError, match="not an OFRecord"):
         decode_train_record(b"\xff\xff\xff")
 
 
@@ -70,7 +70,7 @@ def test_the_image_is_found_wherever_it_lies(size: int, kind: str, names: tuple[
         else:
             getattr(record.feature[name], kind).value.append(300)
         payload += record.SerializeToString()
-    begin, length, label = find_train_image(payload)
+    begin, length, label = locate_train_image(payload)
     assert payload[begin : begin + length] == image and label == 300
 
 
@@ -79,8 +79,8 @@ def test_labels_that_are_no_class_numbers_are_refused(label: int) -> None:
     record = record_pb2.OFRecord()
     record.feature["encoded"].bytes_list.value.append(b"jpeg")
     record.feature["label"].int64_list.value.append(label)
-    with pytest.raises(RecordError, match=f"label {label} is no class number"):
-        find_train_image(record.SerializeToString())
+    with pytest.raises(RecordError, match=f"label {label} is not a class number"):
+        locate_train_image(record.SerializeToString())
 
 
 def write_part(path: Path, payloads: list[bytes]) -> None:
@@ -112,24 +112,24 @@ def test_damaged_parts_name_file_and_offset(tmp_path: Path, change: object, mess
         list(read_part(part))
 
 
-def test_find_parts_sorts_by_number_and_skips_the_rest(tmp_path: Path) -> None:
+def test_list_parts_sorts_by_number_and_skips_the_rest(tmp_path: Path) -> None:
     for name in ("part-10", "part-2", "part-0", "_SUCCESS", ".part-3.tmp-1", "part-4.tmp", "dataset.json", "part-x"):
         (tmp_path / name).touch()
     (tmp_path / "part-7").mkdir()
-    assert [part.name for part in find_parts(tmp_path)] == ["part-0", "part-2", "part-10"]
-    assert [part.name for part in find_parts(tmp_path, 3)] == ["part-0", "part-2", "part-10"]
+    assert [part.name for part in list_parts(tmp_path)] == ["part-0", "part-2", "part-10"]
+    assert [part.name for part in list_parts(tmp_path, 3)] == ["part-0", "part-2", "part-10"]
 
 
-def test_find_parts_says_what_is_missing(tmp_path: Path) -> None:
+def test_list_parts_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"looked for .*nowhere.*mx_recordio_2_ofrecord\.py"):
-        find_parts(tmp_path / "nowhere")
+        list_parts(tmp_path / "nowhere")
     with pytest.raises(
         UserError, match=r"expected part-00000, \.\.\.; get the set .* convert it: python tools/dataset_convert"
     ):
-        find_parts(tmp_path)
+        list_parts(tmp_path)
     (tmp_path / "part-0").touch()
     with pytest.raises(UserError, match="has 1 part files, but the config expects 2"):
-        find_parts(tmp_path, 2)
+        list_parts(tmp_path, 2)
 
 
 def test_dataset_info(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from common.errors import UserError
 from data.image import decode_image, encode_jpeg
-from data.ofrecord import encode_train_record, encode_verification_record, find_parts, write_record
+from data.ofrecord import encode_train_record, encode_verification_record, list_parts, write_record
 from data.ofrecord_index import INDEX_FILE, OFRecordIndex
 from data.ofrecord_source import OFRecordSource
 from data.synthetic import SyntheticSource
@@ -76,7 +76,7 @@ def test_a_part_cut_short_after_it_was_indexed_is_noticed(tmp_path: Path) -> Non
     part = tmp_path / "part-00000"
     os.truncate(part, part.stat().st_size - 100)
     offset = source.locate(np.array([2]))[0, 1]
-    with pytest.raises(UserError, match=rf"part-00000: record at byte {offset}: the part ends after \d+ of \d+ bytes"):
+    with pytest.raises(UserError, match=rf"part-00000: record at byte {offset}: the part was cut since .*: \d+ of \d+"):
         source.read(2)
     source.read(1)
 
@@ -96,7 +96,7 @@ def test_labels_and_places_of_many_images_at_once(tmp_path: Path) -> None:
 
 def test_index_is_kept_and_rebuilt_when_a_part_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_parts(tmp_path, [2, 3])
-    parts = find_parts(tmp_path)
+    parts = list_parts(tmp_path)
     built = OFRecordIndex.open(parts)
     with monkeypatch.context() as patch:
         patch.setattr(OFRecordIndex, "_build", lambda *_: pytest.fail("the stored index was not used"))
@@ -111,7 +111,7 @@ def test_index_is_kept_and_rebuilt_when_a_part_changes(tmp_path: Path, monkeypat
 @pytest.mark.parametrize("damage", [lambda data: data[:-8], lambda data: b"nonsense", lambda data: b"[]\n" + data])
 def test_a_damaged_index_is_rebuilt(tmp_path: Path, damage: object) -> None:
     write_parts(tmp_path, [2, 3])
-    parts = find_parts(tmp_path)
+    parts = list_parts(tmp_path)
     records = np.array(OFRecordIndex.open(parts).records)
     (tmp_path / INDEX_FILE).write_bytes(damage((tmp_path / INDEX_FILE).read_bytes()))
     np.testing.assert_array_equal(OFRecordIndex.open(parts).records, records)
@@ -141,7 +141,7 @@ def test_empty_parts_and_truncated_parts(tmp_path: Path) -> None:
         (encode_train_record(b"no jpeg", 1), "cannot be decoded"),
         (encode_train_record(encode_jpeg(np.zeros((64, 64, 3), np.uint8)), 1), "64x64 pixels, expected 112x112"),
         (encode_verification_record(b"", True), "expected 'encoded' and 'label'"),
-        (b"\xff\xff", "no OFRecord"),
+        (b"\xff\xff", "not an OFRecord"),
         (encode_train_record(encode_jpeg(np.zeros((112, 112, 3), np.uint8)), 5), "label 5, .* num_classes 5"),
         (encode_train_record(encode_jpeg(np.zeros((112, 112, 3), np.uint8)), -1), "label -1"),
     ],

@@ -106,7 +106,7 @@ def test_property_may_have_more_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize("label", [-1.0, 2.5, np.nan, np.inf])
 def test_labels_that_are_no_class_numbers(tmp_path: Path, label: float) -> None:
     write_with_mxnet(tmp_path, [(0, 1.0, b"image"), (1, label, b"image")])
-    with pytest.raises(UserError, match=r"train\.rec: key 1 at byte \d+: label .* is no class number"):
+    with pytest.raises(UserError, match=r"train\.rec: key 1 at byte \d+: label .* is not a class number"):
         list(open_recordio(tmp_path).read())
 
 

@@ -19,13 +19,13 @@ def make_bags(size: int = 30, seed: int = 5) -> TripletBags:
 
 
 def draw_round(bags: TripletBags, number: int) -> np.ndarray:
-    return np.concatenate([bags.take(number * bags.per_round + i) for i in range(bags.per_round)])
+    return np.concatenate([bags.images(number * bags.per_round + i) for i in range(bags.per_round)])
 
 
 def test_a_round_has_everybody_once_with_images_side_by_side() -> None:
     bags = TripletBags(LABELS, PER_IDENTITY, IN_ROUND, 5)
     assert bags.per_round == 1
-    images = bags.take(0)
+    images = bags.images(0)
     people = [label for label, _ in itertools.groupby(LABELS[images])]
     assert sorted(people) == list(range(40)) and people != sorted(people)
     assert len(set(images.tolist())) == len(images) == IN_ROUND
@@ -37,23 +37,23 @@ def test_rounds_are_cut_into_full_bags() -> None:
     assert bags.per_round == IN_ROUND // 30
     first = draw_round(bags, 0)
     assert len(set(first.tolist())) == 30 * bags.per_round
-    assert {len(bags.take(i)) for i in range(2 * bags.per_round)} == {30}
+    assert {len(bags.images(i)) for i in range(2 * bags.per_round)} == {30}
     assert set(first.tolist()) != set(draw_round(bags, 1).tolist())
 
 
 def test_bags_depend_on_seed_and_number_alone() -> None:
     forwards, backwards = make_bags(), make_bags()
-    there = [forwards.take(i).tolist() for i in range(7)]
-    assert [backwards.take(i).tolist() for i in reversed(range(7))] == there[::-1]
+    there = [forwards.images(i).tolist() for i in range(7)]
+    assert [backwards.images(i).tolist() for i in reversed(range(7))] == there[::-1]
     assert len(set(map(tuple, there))) == 7
-    assert make_bags(seed=6).take(0).tolist() != there[0]
+    assert make_bags(seed=6).images(0).tolist() != there[0]
     draws = [make_bags().generator(i).random() for i in (0, 0, 1)]
     assert draws[0] == draws[1] != draws[2]
 
 
 def test_every_image_has_its_turn() -> None:
     bags = TripletBags(LABELS, PER_IDENTITY, IN_ROUND, 5)
-    assert len(np.unique(np.concatenate([bags.take(i) for i in range(30)]))) == len(LABELS)
+    assert len(np.unique(np.concatenate([bags.images(i) for i in range(30)]))) == len(LABELS)
 
 
 @pytest.mark.parametrize(
@@ -65,8 +65,8 @@ def test_every_image_has_its_turn() -> None:
             f"--triplet_bag_size {IN_ROUND + 1} is more than the {IN_ROUND} images that 40 people "
             "have with up to --images_per_identity 3 of each",
         ),
-        (np.arange(9), 4, "the 9 training images show 9 people, of whom none has more than 1"),
-        (np.zeros(9, int), 4, "the 9 training images show 1 people, of whom none has more than 9"),
+        (np.arange(9), 4, "the 9 training images show 9 people, none with more than 1"),
+        (np.zeros(9, int), 4, "the 9 training images show 1 people, none with more than 9"),
     ],
 )
 def test_data_that_fill_no_bag_are_an_error(labels: np.ndarray, size: int, message: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from data.ofrecord import decode_train_record, find_parts, read_part
+from data.ofrecord import decode_train_record, list_parts, read_part
 from data.recordio_dataset import Property, write_property
 
 PLAIN = "mx_recordio_2_ofrecord"
@@ -15,7 +15,7 @@ Faces = list[tuple[bytes, int]]
 
 
 def read_all(folder: Path) -> Faces:
-    return [decode_train_record(payload) for part in find_parts(folder) for _, payload in read_part(part)]
+    return [decode_train_record(payload) for part in list_parts(folder) for _, payload in read_part(part)]
 
 
 def test_plain(run_tool: Callable, recordio_dir: Path, faces: Faces, tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_shuffled(run_tool: Callable, recordio_dir: Path, faces: Faces, tmp_path
         flags = {"data_dir": recordio_dir, "output_filepath": tmp_path / name, flag: 4, "num_workers": workers}
         result = run_tool(SHUFFLED, **flags)
         assert (result.returncode, result.stderr) == (0, "")
-    parts = find_parts(tmp_path / "out", 4)
+    parts = list_parts(tmp_path / "out", 4)
     assert [part.name for part in parts] == [f"part-{number:05d}" for number in range(4)]
     assert [sum(1 for _ in read_part(part)) for part in parts] == [3, 2, 2, 2]
     found = read_all(tmp_path / "out")
