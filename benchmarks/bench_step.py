@@ -23,7 +23,7 @@ from benchmarks.arguments import Parser, positive_int
 from benchmarks.other_load import OtherLoad, describe_load
 from benchmarks.report import describe_machine, format_machine, format_table, write_json
 from common.errors import run_command
-from launch.rank import be_rank
+from launch.rank import run_as_rank
 from launch.supervisor import is_rank, launch
 from settings.train_command import resolve_train_config
 
@@ -90,7 +90,7 @@ def main() -> None:
     if is_rank():
         from benchmarks.step_parts import measure_part
 
-        be_rank(partial(measure_part, args.part, args.steps, Path(args.result)), config)
+        run_as_rank(partial(measure_part, args.part, args.steps, Path(args.result)), config)
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         load = OtherLoad()
         measured = {part: run_part(part, args, config, argv, Path(folder)) for part in PARTS}

@@ -110,7 +110,7 @@ def measure_part(name: str, steps: int, result: Path, config: EasyDict, reporter
     """
     world = join_world(config.device)
     parts = _Parts(complete_config(config, world.size, config.device), world)
-    times = MEASUREMENTS[name](parts, steps, reporter.beat)
+    times = MEASUREMENTS[name](parts, steps, reporter.heartbeat)
     if world.rank == 0:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         with atomic_file(result, "w") as file:

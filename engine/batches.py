@@ -49,6 +49,6 @@ def open_batches(
             start_position=position,
             state=state,
             say=log.say,
-            beat=reporter.beat,
+            beat=reporter.heartbeat,
         )
     return BatchLoader(source, DataOptions.from_config(config), world.rank, world.size, step, position)

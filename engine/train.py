@@ -19,7 +19,7 @@ from data.synthetic import SyntheticSource
 from engine.memory import check_disk, check_memory, estimate_memory, free_memory
 from engine.schedule import make_plan, place_lr_steps
 from interchange.open_model import read_pretrained
-from launch.rank import RankReporter, be_rank
+from launch.rank import RankReporter, run_as_rank
 from launch.supervisor import check_bfloat16
 from settings.places import check_shared, find_storage, run_directory
 from settings.precision import describe_precision, settle_precision, settle_transfers
@@ -169,7 +169,7 @@ def check_run(config: EasyDict, ranks: int) -> None:
 
 def run_rank(config: EasyDict) -> None:
     """Be one rank of a training run. Never returns; the process ends here."""
-    be_rank(_train, config)
+    run_as_rank(_train, config)
 
 
 def _train(config: EasyDict, reporter: RankReporter) -> None:

@@ -154,7 +154,7 @@ class Trainer:
             scale = self._train_step.loss_scale.value
             self.log.say(f"step {self.step} changed nothing, its gradients overflowed: fp16_scale is {scale:g} now")
         self._norm = None if update.skipped else update.norm  # JSON knows no infinity
-        self._reporter.beat()
+        self._reporter.heartbeat()
         return computed
 
     def _log_step(self, values: dict[str, float]) -> None:
@@ -223,7 +223,7 @@ class Trainer:
         Raises:
             UserError: it cannot be written, or its weights are no numbers.
         """
-        self._say_saved(self._writer.finish(self._reporter.beat))
+        self._say_saved(self._writer.finish(self._reporter.heartbeat))
 
     def _say_saved(self, path: Path | None) -> None:
         if path is not None:

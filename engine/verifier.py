@@ -40,7 +40,7 @@ class Validator:
     def _verify(self, each: VerificationSet) -> VerificationResult:
         start = time.perf_counter()
         plain, flipped = embed_set(
-            self._embedder, each.images, each.index, self._embedder.batch_size, on_batch=self._reporter.beat
+            self._embedder, each.images, each.index, self._embedder.batch_size, on_batch=self._reporter.heartbeat
         )
         self.images_per_second[each.name] = 2 * len(each.images) / (time.perf_counter() - start)
         return verify_embeddings(each.name, plain, flipped, each.issame, self._folds)

@@ -8,12 +8,12 @@ from typing import Any
 from easydict import EasyDict
 
 from interchange.open_model import TrainedModel, open_model
-from launch.rank import RankReporter, be_rank
+from launch.rank import RankReporter, run_as_rank
 
 
 def run_rank(config: EasyDict) -> None:
     """Be one rank of a verification run. Never returns; the process ends here."""
-    be_rank(_verify, config)
+    run_as_rank(_verify, config)
 
 
 def _verify(config: EasyDict, reporter: RankReporter) -> None:

@@ -1,7 +1,7 @@
-"""The line between a rank and its supervisor: signs of life, and the reason of a failure.
+"""What a rank reports to its supervisor: heartbeats, its end, and the reason for a failure.
 
-The supervisor hands every rank the write end of a pipe. Ranks started by another launcher have none; their reports
-then go to stderr only.
+The supervisor hands each rank the write end of a pipe. Ranks started by another launcher have no pipe; they report
+failures on stderr only.
 """
 
 from __future__ import annotations
@@ -28,10 +28,13 @@ _PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 
 class RankReporter:
-    """A rank's end of the line; also keeps the wish to stop that a signal has brought.
+    """Reports from a rank to its supervisor, and remembers a request to stop.
 
-    An exception in one rank leaves the others waiting in a collective call for ever, and OneFlow's own shutdown waits
-    for them too: hence every failure ends the process at once, after its reason has been reported.
+    An exception in one rank leaves the others waiting in a collective call forever, and OneFlow's shutdown waits for
+    them too. So every failure is reported and then ends the process immediately.
+
+    Attributes:
+        stop_requested: whether SIGINT or SIGTERM asked this rank to stop.
     """
 
     def __init__(self) -> None:
@@ -41,40 +44,40 @@ class RankReporter:
         self.stop_requested = False
 
     def install(self) -> None:
-        """Route the fatal signals and the stop signals of this process, and let it end with its supervisor."""
+        """Handle fatal and stop signals of this process, and tie its life to the supervisor's."""
         faulthandler.enable()
         if self._pipe is not None:
-            # A rank that waits in a collective call would not notice that nobody watches it any more.
+            # A rank that waits in a collective call would not notice the end of its supervisor.
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
-            self._send({"alive": True})  # ends the process if the supervisor was gone before
+            self._send({"alive": True})  # ends the process if the supervisor ended earlier
         signal.signal(signal.SIGINT, self._request_stop)
         signal.signal(signal.SIGTERM, self._request_stop)
 
-    def beat(self) -> None:
-        """Tell the supervisor that this rank is alive; cheap enough for every step."""
+    def heartbeat(self) -> None:
+        """Tell the supervisor that this rank is alive; cheap enough to call in every step."""
         now = time.monotonic()
         if now - self._last_beat > _BEAT_SECONDS:
             self._last_beat = now
             self._send({"alive": True})
 
     def finish(self) -> None:
-        """End the process as a success, without OneFlow's shutdown, which can hang or abort.
+        """End the process successfully, skipping OneFlow's shutdown, which can hang or abort.
 
-        A rank may still be on its way out of the last barrier, which rank 0 serves, and aborts when it finds another
-        one gone: so all wait a little and leave together, unless the supervisor knows sooner that all are done.
+        A rank that is still leaving the last barrier aborts if another rank is gone already. So each rank lingers, and
+        the supervisor ends them as soon as all have finished.
         """
+        sys.stdout.flush()
         self._send({"finished": True})
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             time.sleep(_LINGER_SECONDS)
         self._exit(0)
 
     def fail(self, error: BaseException) -> None:
-        """Report why this rank fails and end the process."""
+        """Report the reason for a failure on stderr and to the supervisor, then end the process."""
         text = (
             f"error: {error}" if isinstance(error, UserError) else "".join(traceback.format_exception(error)).rstrip()
         )
-        if self._pipe is None:
-            print(text, file=sys.stderr)
+        print(text, file=sys.stderr)  # which the supervisor keeps in the rank's log
         self._send({"failed": text})
         self._exit(1)
 
@@ -92,12 +95,12 @@ class RankReporter:
         try:
             os.write(self._pipe, (json.dumps(message) + "\n").encode())
         except BrokenPipeError:
-            # The supervisor is gone, so nobody would ever stop this rank.
+            # Without its supervisor nothing would ever stop this rank.
             os._exit(1)
 
 
-def be_rank(work: Callable[[EasyDict, RankReporter], None], config: EasyDict) -> NoReturn:
-    """Do a rank's ``work`` and end the process; whatever goes wrong is reported."""
+def run_as_rank(work: Callable[[EasyDict, RankReporter], None], config: EasyDict) -> NoReturn:
+    """Do a rank's ``work``, report any failure, and end the process."""
     reporter = RankReporter()
     reporter.install()
     if not config.native_ops:

@@ -1,7 +1,8 @@
-"""How the launching commands of several machines find each other, compare settings and end together.
+"""Connects the launching commands of several machines: they compare settings, share news and end together.
 
-Node 0 listens at ``--master_port`` of its address in ``--node_ips``; the others connect to it, and it passes on what
-one node has to say to all. OneFlow's own connections between ranks are another matter: they use ports chosen freely.
+A node is one launching command with its ranks, usually one per machine. Node 0 listens at ``--master_port`` of its
+address in ``--node_ips``, the others connect to it, and it relays each node's messages to all others. OneFlow opens
+separate connections between the ranks, on ports of its choice.
 """
 
 from __future__ import annotations
@@ -12,37 +13,42 @@ import select
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from common.errors import UserError
 
-_SAY_AFTER = 3.0  # seconds of waiting for others before a line says so
+_NOTICE_SECONDS = 3.0  # of waiting for other nodes before a line says so
 _HELLO_SECONDS = 10.0
 _FAREWELL_SECONDS = 1.0
 _LONGEST_MESSAGE = 1 << 20
-# A machine that loses its power or its network says no goodbye; the kernel then asks after it this often.
+# A machine that loses power or network closes no connection; TCP keepalive finds out.
 _KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}
-# What may differ: a machine's own number, and where it finds and puts things.
-_OF_ONE_NODE = ("node_rank", "log_dir", "models_root", "model_load_dir", "pretrained", "num_workers", "report")
+# Settings that may differ between nodes: the node's number, and its folders.
+_PER_NODE = ("node_rank", "log_dir", "models_root", "model_load_dir", "pretrained", "num_workers", "report")
 
 
 @dataclass(frozen=True)
-class Place:
-    """What a node needs to know to start its ranks: OneFlow's port on node 0, and its first rank's LOCAL_RANK."""
+class Assignment:
+    """What a node needs to start its ranks.
+
+    Attributes:
+        port: OneFlow's port on node 0.
+        first_local_rank: LOCAL_RANK of the node's first rank.
+    """
 
     port: int
     first_local_rank: int = 0
 
 
 class _LostError(Exception):
-    """The other end of a connection is gone."""
+    """The peer closed the connection or cannot be reached."""
 
 
 @dataclass
 class _Connection:
-    """Messages, one JSON object a line, over a socket."""
+    """Sends and receives messages over a socket, one JSON object per line."""
 
     socket: socket.socket
     _pending: bytes = b""
@@ -54,11 +60,11 @@ class _Connection:
             self.socket.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
     def send(self, **message: Any) -> None:
-        with contextlib.suppress(OSError):  # reading tells that it is gone
+        with contextlib.suppress(OSError):  # the next read raises _LostError
             self.socket.sendall((json.dumps(message) + "\n").encode())
 
     def read(self, seconds: float = 0) -> list[dict[str, Any]]:
-        """Return what has come, after at most ``seconds``; raises _LostError when nothing more can come."""
+        """Return the messages received within ``seconds``; raises _LostError when the connection is lost."""
         if self._ready:
             ready, self._ready = self._ready, []
             return ready
@@ -75,7 +81,7 @@ class _Connection:
         return messages
 
     def wait(self, deadline: float) -> dict[str, Any]:
-        """Return the first message; raises _LostError when none came before ``deadline``."""
+        """Return the first message; raises _LostError when none arrives before ``deadline``."""
         while time.monotonic() < deadline:
             messages = self.read(deadline - time.monotonic())
             if messages:
@@ -84,7 +90,7 @@ class _Connection:
         raise _LostError
 
     def close(self) -> None:
-        """Close once the other end has read everything, or soon."""
+        """Close after the peer has read everything, or after a second."""
         with contextlib.suppress(OSError, _LostError):
             self.socket.shutdown(socket.SHUT_WR)
             deadline = time.monotonic() + _FAREWELL_SECONDS
@@ -93,26 +99,26 @@ class _Connection:
         self.socket.close()
 
 
-class NodeLine:
-    """A node's line to the others; without others nothing comes and nothing goes.
+class MachineLink:
+    """Exchanges messages with the other nodes; does nothing where there are none.
 
     Attributes:
-        place: what ``meet`` has settled for this node.
+        assignment: what ``rendezvous`` decided for this node.
     """
 
-    def __init__(self, node: int, place: Place, peers: Mapping[int, _Connection]) -> None:
-        self.place = place
+    def __init__(self, node: int, assignment: Assignment, peers: Mapping[int, _Connection]) -> None:
+        self.assignment = assignment
         self._node = node
         self._peers = dict(peers)
 
-    def tell(self, kind: str, **details: Any) -> None:
+    def send(self, kind: str, **details: Any) -> None:
         """Send a message of ``kind`` to all other nodes."""
         for peer in self._peers.values():
             peer.send(node=self._node, kind=kind, **details)
 
-    def listen(self) -> list[dict[str, Any]]:
-        """Return the messages that have come: ``node``, ``kind``, details; kind "lost" when a node is gone."""
-        news = []
+    def receive(self) -> list[dict[str, Any]]:
+        """Return new messages with ``node``, ``kind`` and details; kind "lost" means that the node is unreachable."""
+        received = []
         for number, peer in list(self._peers.items()):
             try:
                 messages = peer.read()
@@ -124,42 +130,42 @@ class NodeLine:
                 for other in self._peers.values() if self._node == 0 else ():
                     if other is not peer:
                         other.send(**message)
-            news += messages
-        return news
+            received += messages
+        return received
 
     def close(self) -> None:
-        """Leave, after what was told has arrived."""
+        """Close all connections after the sent messages have arrived."""
         while self._peers:
             self._peers.popitem()[1].close()
 
 
-def meet(config: Mapping[str, Any], ranks: int) -> NodeLine:
-    """Wait for the other nodes of ``config``, each with ``ranks`` ranks, and return the line to them.
+def rendezvous(config: Mapping[str, Any], ranks: int) -> MachineLink:
+    """Wait for the other nodes of ``config``, each with ``ranks`` ranks, and return the link to them.
 
     Raises:
-        UserError: a node did not come in ``rank_timeout`` seconds, has other settings, or shares its machine with some
-            of the others only.
+        UserError: a node does not connect within ``rank_timeout`` seconds, its settings differ, or the machines hold
+            different numbers of nodes.
     """
     if config["num_nodes"] == 1:
-        return NodeLine(0, Place(config["master_port"] or free_port()), {})
-    settings = json.loads(json.dumps({"ranks per node": ranks, **_settings_of_all(config)}))
+        return MachineLink(0, Assignment(config["master_port"] or free_port()), {})
+    settings = json.loads(json.dumps({"ranks per node": ranks, **_shared_settings(config)}))
     deadline = time.monotonic() + config["rank_timeout"]
-    return (_receive if config["node_rank"] == 0 else _join)(config, settings, deadline)
+    return (_accept_nodes if config["node_rank"] == 0 else _join)(config, settings, deadline)
 
 
-def _settings_of_all(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in config.items() if k not in _OF_ONE_NODE and not k.endswith("dataset_dir")}
+def _shared_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in config.items() if k not in _PER_NODE and not k.endswith("dataset_dir")}
 
 
-def _receive(config: Mapping[str, Any], settings: dict[str, Any], deadline: float) -> NodeLine:
+def _accept_nodes(config: Mapping[str, Any], settings: dict[str, Any], deadline: float) -> MachineLink:
     address = (config["node_ips"][0], config["master_port"])
     try:
         family = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0][0]
         server = socket.create_server(address, family=family)
     except OSError as error:
         raise UserError(
-            f"node 0 cannot listen at {_text(config)} ({error.strerror}); the first of --node_ips must be an address "
-            "of the machine with --node_rank 0, and --master_port free there"
+            f"node 0 cannot listen at {_format_address(config)} ({error.strerror}); make the first of --node_ips an "
+            "address of the machine with --node_rank 0, and --master_port a free port there"
         ) from error
     peers: dict[int, _Connection] = {}
     addresses = {0: _own_address(family, address)}
@@ -170,7 +176,7 @@ def _receive(config: Mapping[str, Any], settings: dict[str, Any], deadline: floa
                 _wait_for(
                     lambda: select.select([server], [], [], 0.5)[0],
                     deadline,
-                    f"node(s) {', '.join(map(str, sorted(missing)))} to come to {_text(config)}",
+                    f"{_format_nodes(missing)} to connect to {_format_address(config)}",
                 )
                 connection, source = server.accept()
                 number = _greet(_Connection(connection), peers, settings)
@@ -185,12 +191,12 @@ def _receive(config: Mapping[str, Any], settings: dict[str, Any], deadline: floa
         raise
     port = free_port()
     for number, peer in peers.items():
-        peer.send(place=asdict(Place(port, firsts[number])))
-    return NodeLine(0, Place(port, firsts[0]), peers)
+        peer.send(assignment=asdict(Assignment(port, firsts[number])))
+    return MachineLink(0, Assignment(port, firsts[0]), peers)
 
 
 def _greet(connection: _Connection, peers: dict[int, _Connection], settings: dict[str, Any]) -> int | None:
-    """Take a newcomer into ``peers`` and return its number; None for somebody who is no node of this kind."""
+    """Add a new connection to ``peers`` and return its node; None where the peer is not a node or is refused."""
     try:
         hello = connection.wait(time.monotonic() + _HELLO_SECONDS)
         number, theirs = hello["node"], dict(hello["settings"])
@@ -198,7 +204,7 @@ def _greet(connection: _Connection, peers: dict[int, _Connection], settings: dic
         connection.close()
         return None
     if number in peers:
-        connection.send(refused=f"there is a node {number} already; every machine needs its own --node_rank")
+        connection.send(refused=f"node {number} is connected already; give each machine a different --node_rank")
         connection.close()
         return None
     peers[number] = connection
@@ -206,12 +212,12 @@ def _greet(connection: _Connection, peers: dict[int, _Connection], settings: dic
         if settings.get(key) != theirs.get(key):
             raise UserError(
                 f"node {number} has {key}={theirs.get(key)!r}, node 0 {key}={settings.get(key)!r}; "
-                "all nodes need the same settings"
+                "give all nodes the same settings"
             )
     return number
 
 
-def _join(config: Mapping[str, Any], settings: dict[str, Any], deadline: float) -> NodeLine:
+def _join(config: Mapping[str, Any], settings: dict[str, Any], deadline: float) -> MachineLink:
     address = (config["node_ips"][0], config["master_port"])
 
     def connect() -> socket.socket | None:
@@ -222,20 +228,20 @@ def _join(config: Mapping[str, Any], settings: dict[str, Any], deadline: float) 
             return None
 
     node = config["node_rank"]
-    connection = _Connection(_wait_for(connect, deadline, f"node 0 to listen at {_text(config)}"))
+    connection = _Connection(_wait_for(connect, deadline, f"node 0 to listen at {_format_address(config)}"))
     connection.socket.settimeout(None)
     connection.send(node=node, settings=settings)
     try:
         answer = connection.wait(deadline + _HELLO_SECONDS)
     except _LostError:
-        raise UserError(f"node 0 at {_text(config)} has ended; its own output says why") from None
+        raise UserError(f"node 0 at {_format_address(config)} has ended; see its output for the reason") from None
     if "refused" in answer:
         raise UserError(answer["refused"])
-    return NodeLine(node, Place(**answer["place"]), {0: connection})
+    return MachineLink(node, Assignment(**answer["assignment"]), {0: connection})
 
 
 def _wait_for(attempt: Callable[[], Any], deadline: float, what: str) -> Any:
-    """Return the first true result of ``attempt``; a line tells users who wait."""
+    """Return the first true result of ``attempt``; after some seconds, print what is being waited for."""
     start, said = time.monotonic(), False
     while True:
         result = attempt()
@@ -243,8 +249,10 @@ def _wait_for(attempt: Callable[[], Any], deadline: float, what: str) -> Any:
             return result
         now = time.monotonic()
         if now > deadline:
-            raise UserError(f"waited in vain for {what} (--rank_timeout); were all nodes started, is the port open?")
-        if not said and now > start + _SAY_AFTER:
+            raise UserError(
+                f"timed out waiting for {what} (--rank_timeout); start the command on every node and open the port"
+            )
+        if not said and now > start + _NOTICE_SECONDS:
             print(f"waiting for {what}", file=sys.stderr, flush=True)
             said = True
 
@@ -252,15 +260,15 @@ def _wait_for(attempt: Callable[[], Any], deadline: float, what: str) -> Any:
 def _first_local_ranks(addresses: Mapping[int, str], ranks: int) -> list[int]:
     """Return each node's first LOCAL_RANK.
 
-    To OneFlow a machine is an address, as node 0 sees it: it counts the ranks of one address from 0, whichever node
-    they are of, and a rank that is told another number hangs at its first tensor.
+    OneFlow identifies a machine by its address as node 0 sees it and numbers the ranks of one address from 0, across
+    nodes. A rank with any other LOCAL_RANK hangs at its first tensor.
     """
     ordered = [addresses[node] for node in range(len(addresses))]
     nodes_each, rest = divmod(len(ordered), len(set(ordered)))
     if rest or any(address != ordered[i - i % nodes_each] for i, address in enumerate(ordered)):
         raise UserError(
-            f"the nodes came from {', '.join(ordered)}: every machine must have the same number of them, one after "
-            "the other; give each machine one node and more --device_num_per_node"
+            f"the nodes connected from {', '.join(ordered)}: every machine must run the same number of nodes, with "
+            "consecutive numbers; start one node per machine with more --device_num_per_node"
         )
     return [i % nodes_each * ranks for i in range(len(ordered))]
 
@@ -272,12 +280,16 @@ def _own_address(family: int, address: tuple[str, int]) -> str:
         return probe.getsockname()[0]
 
 
-def _text(config: Mapping[str, Any]) -> str:
+def _format_nodes(nodes: Collection[int]) -> str:
+    return f"node{'s' if len(nodes) > 1 else ''} {', '.join(map(str, sorted(nodes)))}"
+
+
+def _format_address(config: Mapping[str, Any]) -> str:
     return f"{config['node_ips'][0]}:{config['master_port']}"
 
 
 def free_port() -> int:
-    """Return a port that nobody uses now."""
+    """Return a port that is free now."""
     with socket.socket() as probe:
         probe.bind(("", 0))
         return probe.getsockname()[1]

@@ -1,7 +1,7 @@
-"""Starts the ranks of this node and watches over them.
+"""Starts the ranks of this node and watches them.
 
-Whoever dies first, raises or falls silent ends all: the others are stopped within seconds, on all nodes, the culprit's
-own message is what the user sees, and every rank's full output stays in ``log_dir``.
+If a rank exits, raises or stops responding, the supervisor stops every rank on every machine within seconds and prints
+that rank's message. Each rank's full output is kept in ``log_dir``/rank-N.log; rank 0's is on the console too.
 """
 
 from __future__ import annotations
@@ -13,22 +13,24 @@ import selectors
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
 from launch.rank import PIPE_VARIABLE
-from launch.rendezvous import NodeLine, meet
+from launch.rendezvous import MachineLink, rendezvous
 from settings.precision import find_float_layers
 
-_GRACE_SECONDS = 2.0  # between the first death and the look at who reported what
-_ABORT_GRACE_SECONDS = 6.0  # the same for an abort with several nodes: OneFlow's answer to a death elsewhere
+_GRACE_SECONDS = 2.0  # after the first failure, for the rank that caused it to report
+_ABORT_GRACE_SECONDS = 6.0  # the same where several nodes run: OneFlow aborts when a rank elsewhere is gone
+_DRAIN_SECONDS = 5.0  # for the output of an ended rank to reach console and log
 _TAIL_LINES = 15
-_INTERRUPTED = 130  # what shells expect after Ctrl-C
+_INTERRUPTED = 130  # the exit code that shells expect after Ctrl-C
 
 
 def is_rank() -> bool:
@@ -86,19 +88,19 @@ class _Rank:
     process: subprocess.Popen
     pipe: int
     log: Path
-    last_sign: float = field(default_factory=time.monotonic)
+    last_heartbeat: float = field(default_factory=time.monotonic)
     failure: str | None = None
     finished: bool = False
     pending: bytes = b""
     code: int | None = None
 
-    def is_consequence(self) -> bool:
-        """Tell whether it died as OneFlow does when another rank is gone."""
+    def was_torn_down(self) -> bool:
+        """Return whether it aborted the way OneFlow does when another rank is gone."""
         return self.failure is None and self.code == -signal.SIGABRT
 
 
 class Supervisor:
-    """The ranks of one node, from start to end."""
+    """Runs the ranks of one node from start to end."""
 
     def __init__(self, config: Mapping[str, Any], ranks: int, log_dir: Path) -> None:
         self._config = config
@@ -106,26 +108,27 @@ class Supervisor:
         self._log_dir = log_dir
         self._ranks: list[_Rank] = []
         self._selector = selectors.DefaultSelector()
-        self._line: NodeLine | None = None
+        self._console: threading.Thread | None = None
+        self._link: MachineLink | None = None
         self._stops = 0
-        self._told_stops = 0
+        self._sent_stops = 0
         self._stopped_elsewhere = False
         self._finished_nodes: set[int] = set()
         self._end_elsewhere: dict[str, Any] | None = None
 
     def run(self, command: Sequence[str]) -> int:
-        """Start ``command`` once per rank, wait for all, return the exit code: 0, 1 after a failure, 130 after Ctrl-C.
+        """Run ``command`` once per rank and return the exit code: 0, 1 after a failure, 130 after Ctrl-C.
 
-        A first Ctrl-C lets the ranks end the step and write a snapshot, a second one ends them at once.
+        On the first Ctrl-C the ranks finish the step and write a snapshot; the second one stops them immediately.
         """
-        self._line = meet(self._config, self._count)
+        self._link = rendezvous(self._config, self._count)
         previous = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             self._start(command)
             return self._watch()
         finally:
             self._kill()
-            self._line.close()
+            self._link.close()
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
@@ -134,26 +137,31 @@ class Supervisor:
         first = self._config["node_rank"] * self._count
         shared = {
             "MASTER_ADDR": self._config["node_ips"][0],
-            "MASTER_PORT": str(self._line.place.port),
+            "MASTER_PORT": str(self._link.assignment.port),
             "WORLD_SIZE": str(self._count * self._config["num_nodes"]),
         }
         threads = str(max(1, (os.cpu_count() or 1) // self._count))
         for local in range(self._count):
             read_end, write_end = os.pipe()
             environment = {"OMP_NUM_THREADS": threads, **os.environ, **shared}
-            number = self._line.place.first_local_rank + local
+            number = self._link.assignment.first_local_rank + local
             environment |= {"RANK": str(first + local), "LOCAL_RANK": str(number), PIPE_VARIABLE: str(write_end)}
             log = self._log_dir / f"rank-{first + local}.log"
-            with open(log, "wb") as errors:
+            log.unlink(missing_ok=True)
+            with open(log, "ab") as output:
                 process = subprocess.Popen(
                     command,
                     env=environment,
                     pass_fds=(write_end,),
                     start_new_session=True,
                     stdin=subprocess.DEVNULL,
-                    stdout=None if local == 0 else errors,
-                    stderr=errors,
+                    stdout=subprocess.PIPE if local == 0 else output,
+                    stderr=output,
                 )
+            if local == 0:
+                sys.stdout.flush()
+                self._console = threading.Thread(target=_tee, args=(process.stdout, log), daemon=True)
+                self._console.start()
             os.close(write_end)
             os.set_blocking(read_end, False)
             rank = _Rank(first + local, process, read_end, log)
@@ -162,27 +170,27 @@ class Supervisor:
 
     def _watch(self) -> int:
         while any(rank.code is None for rank in self._ranks):
-            self._listen(0.1)
+            self._read_reports(0.1)
             if all(rank.finished for rank in self._ranks) and self._config["num_nodes"] == 1:
-                break  # they would linger for ranks of other nodes
+                break  # without waiting for the ranks to stop lingering
             culprit = next((rank for rank in self._ranks if rank.code not in (None, 0)), None)
             if culprit is None:
-                culprit = self._find_silent()
+                culprit = self._unresponsive_rank()
             if culprit is not None:
                 if self._was_interrupted(culprit):
-                    self._line.tell("interrupted")
+                    self._link.send("interrupted")
                     return _INTERRUPTED
                 return self._report(culprit)
             if self._end_elsewhere is not None:
                 return self._report_elsewhere(self._end_elsewhere)
-        self._line.tell("finished")
+        self._link.send("finished")
         return _INTERRUPTED if self._stops or self._stopped_elsewhere else 0
 
     def _was_interrupted(self, rank: _Rank) -> bool:
-        """Tell whether a rank's end is what Ctrl-C asked for: its second time, or before the rank had started."""
+        """Return whether Ctrl-C ended a rank: the second one, or the first one before the rank handled signals."""
         return self._stops > 1 or (self._stops == 1 and rank.code in (_INTERRUPTED, -signal.SIGINT))
 
-    def _listen(self, seconds: float) -> None:
+    def _read_reports(self, seconds: float) -> None:
         for key, _ in self._selector.select(seconds):
             rank: _Rank = key.data
             with contextlib.suppress(BlockingIOError):
@@ -190,19 +198,19 @@ class Supervisor:
                 if not data:
                     self._selector.unregister(rank.pipe)
                     continue
-                self._digest(rank, data)
+                self._take_report(rank, data)
         for rank in self._ranks:
             if rank.code is None:
                 rank.code = rank.process.poll()
             if rank.finished and rank.code is not None:
-                rank.code = 0  # what OneFlow does to a process after its work is of no interest
-        self._listen_to_nodes()
+                rank.code = 0  # OneFlow may crash on shutdown; a finished rank counts as success
+        self._read_messages()
 
-    def _listen_to_nodes(self) -> None:
-        if self._stops and not self._told_stops:
-            self._told_stops = self._stops
-            self._line.tell("stopping")
-        for message in self._line.listen():
+    def _read_messages(self) -> None:
+        if self._stops and not self._sent_stops:
+            self._sent_stops = self._stops
+            self._link.send("stopping")
+        for message in self._link.receive():
             if message["kind"] == "stopping":
                 self._stopped_elsewhere = True
                 print(f"node {message['node']} was asked to stop; stopping after this step", file=sys.stderr)
@@ -211,35 +219,36 @@ class Supervisor:
             elif message["node"] not in self._finished_nodes:
                 self._end_elsewhere = self._end_elsewhere or message
 
-    def _digest(self, rank: _Rank, data: bytes) -> None:
-        rank.last_sign = time.monotonic()
+    def _take_report(self, rank: _Rank, data: bytes) -> None:
+        rank.last_heartbeat = time.monotonic()
         *lines, rank.pending = (rank.pending + data).split(b"\n")
         for line in lines:
             message = json.loads(line)
             rank.failure = message.get("failed", rank.failure)
             rank.finished = message.get("finished", rank.finished)
 
-    def _find_silent(self) -> _Rank | None:
-        silent = min((rank for rank in self._ranks if rank.code is None), key=lambda rank: rank.last_sign, default=None)
+    def _unresponsive_rank(self) -> _Rank | None:
+        running = (rank for rank in self._ranks if rank.code is None)
+        oldest = min(running, key=lambda rank: rank.last_heartbeat, default=None)
         limit = self._config["rank_timeout"]
-        if silent is None or time.monotonic() - silent.last_sign < limit:
+        if oldest is None or time.monotonic() - oldest.last_heartbeat < limit:
             return None
-        silent.failure = f"error: rank {silent.number} gave no sign of life for {limit} s (--rank_timeout)"
-        return silent
+        oldest.failure = f"error: rank {oldest.number} has not responded for {limit} s (--rank_timeout)"
+        return oldest
 
     def _report(self, culprit: _Rank) -> int:
-        """Print the failing rank's message; a rank that reported a reason goes before one that was only torn down."""
+        """Print the failing rank's message, preferring a rank that reported a reason to one that was torn down."""
         alone = self._config["num_nodes"] == 1
         start = time.monotonic()
         while culprit.failure is None and self._end_elsewhere is None:
-            grace = _GRACE_SECONDS if alone or not culprit.is_consequence() else _ABORT_GRACE_SECONDS
+            grace = _GRACE_SECONDS if alone or not culprit.was_torn_down() else _ABORT_GRACE_SECONDS
             if time.monotonic() > start + grace:
                 break
-            self._listen(0.1)
+            self._read_reports(0.1)
             dead = [rank for rank in self._ranks if rank.failure or rank.code not in (None, 0)]
-            culprit = min(dead, key=lambda rank: (rank.failure is None, rank.is_consequence()), default=culprit)
-        self._listen(0)
-        if self._end_elsewhere is not None and culprit.is_consequence():
+            culprit = min(dead, key=lambda rank: (rank.failure is None, rank.was_torn_down()), default=culprit)
+        self._read_reports(0)
+        if self._end_elsewhere is not None and culprit.was_torn_down():
             return self._report_elsewhere(self._end_elsewhere)
         self._kill()
         head = f"rank {culprit.number} of {self._count * self._config['num_nodes']} failed"
@@ -251,13 +260,13 @@ class Supervisor:
             reason = culprit.failure
         else:
             reason = f"{head}:\n{culprit.failure}"
-        self._line.tell("failed", reason=reason)
+        self._link.send("failed", reason=reason)
         print(reason, file=sys.stderr)
-        self._say_where()
+        self._print_log_files()
         return 1
 
     def _report_elsewhere(self, message: Mapping[str, Any]) -> int:
-        """Print how another node ended, which ends this one too."""
+        """Print how another node ended, and end this one."""
         self._kill()
         node = message["node"]
         if message["kind"] == "interrupted":
@@ -265,19 +274,21 @@ class Supervisor:
             return _INTERRUPTED
         if message["kind"] == "lost":
             ip = self._config["node_ips"][node]
-            print(f"error: node {node} ({ip}) is gone: its command ended or it cannot be reached", file=sys.stderr)
+            print(f"error: lost node {node} ({ip}): its command ended or the network failed", file=sys.stderr)
         else:
             print(f"node {node}: {message['reason']}", file=sys.stderr)
-        self._say_where()
+        self._print_log_files()
         return 1
 
-    def _say_where(self) -> None:
-        print(f"all ranks were stopped; their full output is in {self._log_dir}", file=sys.stderr)
+    def _print_log_files(self) -> None:
+        written = [rank.log.name for rank in self._ranks if rank.log.stat().st_size]
+        where = f"; their full output is in {self._log_dir}: {', '.join(written)}" if written else ""
+        print(f"all ranks were stopped{where}", file=sys.stderr)
 
     def _on_signal(self, number: int, frame: object) -> None:
         self._stops += 1
         if self._stops == 1:
-            print("stopping after this step; once more ends at once", file=sys.stderr)
+            print("stopping after this step; press Ctrl-C again to stop immediately", file=sys.stderr)
             for rank in self._ranks:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(rank.process.pid, signal.SIGINT)
@@ -291,8 +302,24 @@ class Supervisor:
                     os.killpg(rank.process.pid, signal.SIGKILL)
         for rank in self._ranks:
             rank.process.wait()
+        if self._console is not None:
+            self._console.join(_DRAIN_SECONDS)
+
+
+def _tee(output: BinaryIO, log: Path) -> None:
+    """Copy a rank's ``output`` to this process' stdout and to the end of ``log``, until the rank closes it."""
+    console = True
+    with output, open(log, "ab", buffering=0) as file:
+        while data := os.read(output.fileno(), 1 << 16):
+            file.write(data)
+            try:
+                if console:
+                    sys.stdout.buffer.write(data)
+                    sys.stdout.buffer.flush()
+            except (OSError, ValueError):  # closed, as by `| head`; the log is still written
+                console = False
 
 
 def launch(config: Mapping[str, Any], ranks: int, log_dir: Path, argv: Sequence[str]) -> int:
-    """Run this program's own command line as ``ranks`` supervised ranks and return the exit code."""
+    """Run this program's command line as ``ranks`` supervised ranks and return the exit code."""
     return Supervisor(config, ranks, log_dir).run([sys.executable, "-u", sys.argv[0], *argv])

@@ -88,7 +88,7 @@ class Impatient(RankReporter):
         super().__init__()
         self._left = steps
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         self._left -= 1
         self.stop_requested = self._left <= 0
 

@@ -168,7 +168,7 @@ class StoppingReporter(RankReporter):
         self._beats = 0
         self._step = step
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         self._beats += 1
         self.stop_requested = self._beats >= self._step
 

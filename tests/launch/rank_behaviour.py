@@ -20,7 +20,7 @@ RANK = int(os.environ["RANK"])
 
 def work(reporter: RankReporter, until: Callable[[], bool] = lambda: False) -> None:
     while not until():
-        reporter.beat()
+        reporter.heartbeat()
         time.sleep(0.05)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from common.errors import UserError
-from launch.rendezvous import meet
+from launch.rendezvous import rendezvous
 from tests.support.nodes import LOOPBACK, Machine, node_folder, start_nodes
 from tests.support.ranks import free_port
 from tests.support.supervise import assert_nothing_left, rank_pids, wait_until
@@ -49,8 +49,11 @@ def communicate(node: subprocess.Popen) -> End:
     return node.returncode, out, err
 
 
-def where(folder: Path, node: int) -> str:
-    return f"all ranks were stopped; their full output is in {node_folder(folder, node) / 'log'}"
+def where(folder: Path, node: int, *ranks: int) -> str:
+    files = ", ".join(f"rank-{rank}.log" for rank in ranks)
+    return "all ranks were stopped" + (
+        f"; their full output is in {node_folder(folder, node) / 'log'}: {files}" if ranks else ""
+    )
 
 
 def test_ranks_are_numbered_over_all_nodes(tmp_path: Path) -> None:
@@ -73,7 +76,7 @@ def test_nodes_of_one_address_number_their_ranks_as_one_machine(tmp_path: Path) 
 def test_a_failure_is_told_to_all_nodes(tmp_path: Path) -> None:
     (code, _, err), (other_code, _, other) = run_nodes(tmp_path, "raise_in_one")
     assert (code, other_code) == (1, 1)
-    assert err.splitlines()[0] == "rank 1 of 4 failed:" and err.splitlines()[-1] == where(tmp_path, 0)
+    assert err.splitlines()[0] == "rank 1 of 4 failed:" and err.splitlines()[-1] == where(tmp_path, 0, 1)
     assert other.splitlines()[0] == "node 0: rank 1 of 4 failed:"
     assert "ValueError: broken on purpose" in other.splitlines() and other.splitlines()[-1] == where(tmp_path, 1)
 
@@ -87,7 +90,7 @@ def test_a_death_goes_before_the_aborts_that_it_causes_elsewhere(tmp_path: Path)
 
 def test_a_silent_rank_ends_all_nodes(tmp_path: Path) -> None:
     ends = run_nodes(tmp_path, "fall_silent", rank_timeout=3)
-    said = "error: rank 1 gave no sign of life for 3 s (--rank_timeout)"
+    said = "error: rank 1 has not responded for 3 s (--rank_timeout)"
     assert [code for code, _, _ in ends] == [1, 1]
     assert [err.splitlines()[0] for _, _, err in ends] == [said, f"node 0: {said}"]
 
@@ -96,7 +99,7 @@ def test_a_silent_rank_ends_all_nodes(tmp_path: Path) -> None:
 def test_a_lost_node_ends_the_other(tmp_path: Path, node: int) -> None:
     code, _, err = run_nodes(tmp_path, "hang", {node: signal.SIGKILL})[1 - node]
     assert code == 1
-    expected = f"error: node {node} (127.0.0.1) is gone: its command ended or it cannot be reached"
+    expected = f"error: lost node {node} (127.0.0.1): its command ended or the network failed"
     assert err.splitlines() == [expected, where(tmp_path, 1 - node)]
 
 
@@ -106,7 +109,7 @@ def test_interrupt_of_one_node_is_known_to_all(tmp_path: Path) -> None:
     ends = run_nodes(tmp_path, "stop_when_asked", both)
     assert [code for code, _, _ in ends] == [130, 130]
     for i, (_, _, err) in enumerate(ends):
-        assert err.splitlines()[0] == "stopping after this step; once more ends at once"
+        assert err.splitlines()[0] == "stopping after this step; press Ctrl-C again to stop immediately"
         assert err.splitlines()[1:] in ([], [f"node {1 - i} was asked to stop; stopping after this step"])
 
 
@@ -125,7 +128,7 @@ def test_second_interrupt_of_one_node_ends_the_other(tmp_path: Path) -> None:
 
 def test_other_settings_are_named_by_both_nodes(tmp_path: Path) -> None:
     ends = run_nodes(tmp_path, "be_good", changes={0: {"lr": 0.1}, 1: {"lr": 0.2, "models_root": "/mnt/models"}})
-    said = "error: node 1 has lr=0.2, node 0 lr=0.1; all nodes need the same settings\n"
+    said = "error: node 1 has lr=0.2, node 0 lr=0.1; give all nodes the same settings\n"
     assert ends == [(1, "", said), (1, "", said)]
     assert not list(tmp_path.rglob("rank-*"))
 
@@ -136,17 +139,17 @@ def test_two_nodes_of_one_number(tmp_path: Path) -> None:
     with start_nodes(tmp_path, machines, 1, lambda _: ["true"], changes=changes, rank_timeout=5) as nodes:
         ends = [communicate(node) for node in nodes]
     assert sorted(code for code, _, _ in ends) == [1, 1, 1]
-    refused = [err for _, _, err in ends[1:] if "there is a node 1 already" in err]
-    assert len(refused) == 1 and "every machine needs its own --node_rank" in refused[0]
+    refused = [err for _, _, err in ends[1:] if "node 1 is connected already" in err]
+    assert len(refused) == 1 and "give each machine a different --node_rank" in refused[0]
     for _, _, err in (ends[0], next(end for end in ends[1:] if end[2] not in refused)):
-        assert "waited in vain for node(s) 2 to come" in err
+        assert "timed out waiting for node 2 to connect" in err
 
 
 @pytest.mark.parametrize("node", [0, 1])
-def test_a_node_that_waits_in_vain_says_so(tmp_path: Path, node: int) -> None:
+def test_waiting_for_a_node_times_out(tmp_path: Path, node: int) -> None:
     settings = settings_of(node, rank_timeout=1)
-    with pytest.raises(UserError, match=r"waited in vain for .*(--rank_timeout)"):
-        meet(settings, 1)
+    with pytest.raises(UserError, match=r"timed out waiting for node . .*\(--rank_timeout\)"):
+        rendezvous(settings, 1)
 
 
 def settings_of(node: int, **changes: Any) -> dict[str, Any]:
@@ -156,11 +159,11 @@ def settings_of(node: int, **changes: Any) -> dict[str, Any]:
 
 def test_node_0_needs_its_address_and_port() -> None:
     with pytest.raises(UserError, match=r"node 0 cannot listen at 192\.0\.2\.77:"):
-        meet(settings_of(0, node_ips=["192.0.2.77", "192.0.2.78"]), 1)
+        rendezvous(settings_of(0, node_ips=["192.0.2.77", "192.0.2.78"]), 1)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"node 0 cannot listen at 127.0.0.1:{port}"):
-            meet(settings_of(0, master_port=port), 1)
+            rendezvous(settings_of(0, master_port=port), 1)
 
 
 def test_machines_must_hold_as_many_nodes_each() -> None:
@@ -189,8 +192,10 @@ def test_machines_must_hold_as_many_nodes_each() -> None:
 
         guests = threading.Thread(target=come)
         guests.start()
-        with pytest.raises(UserError, match=r"came from 127\.0\.0\.1, 127\.0\.0\.1, 127\.0\.0\.2: every machine must"):
-            meet(settings, 1)
+        with pytest.raises(
+            UserError, match=r"connected from 127\.0\.0\.1, 127\.0\.0\.1, 127\.0\.0\.2: every machine must"
+        ):
+            rendezvous(settings, 1)
         guests.join()
         assert all("refused" in json.loads(end.recv(4096)) for end in answers)
 
@@ -212,16 +217,16 @@ def test_strangers_are_ignored(tmp_path: Path) -> None:
         with stranger:
             stranger.sendall(b"GET / HTTP/1.0\r\n\r\n")
             assert stranger.recv(100) == b""
-        lines[1] = meet({**settings, "node_rank": 1}, 1)
+        lines[1] = rendezvous({**settings, "node_rank": 1}, 1)
 
     guest = threading.Thread(target=come)
     guest.start()
-    lines[0] = meet(settings, 1)
+    lines[0] = rendezvous(settings, 1)
     guest.join()
-    assert [lines[i].place.first_local_rank for i in (0, 1)] == [0, 1]
-    assert lines[0].place.port == lines[1].place.port
-    lines[0].tell("hello", word="x")
-    wait_until(lambda: lines[1].listen() == [{"node": 0, "kind": "hello", "word": "x"}], 5, "message")
+    assert [lines[i].assignment.first_local_rank for i in (0, 1)] == [0, 1]
+    assert lines[0].assignment.port == lines[1].assignment.port
+    lines[0].send("hello", word="x")
+    wait_until(lambda: lines[1].receive() == [{"node": 0, "kind": "hello", "word": "x"}], 5, "message")
     threads = [threading.Thread(target=line.close) for line in lines.values()]
     for thread in threads:
         thread.start()

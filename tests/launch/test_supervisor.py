@@ -37,7 +37,8 @@ def supervise(folder: Path, behaviour: str, **options: object) -> tuple[int, str
 def test_success_is_exit_code_0_and_the_first_rank_speaks(tmp_path: Path) -> None:
     code, out, err = supervise(tmp_path, "be_good")
     assert (code, out, err) == (0, "rank 0 of 2 works\n", "")
-    assert (tmp_path / "log" / "rank-1.log").read_text() == "rank 1 of 2 works\n"
+    for rank in (0, 1):
+        assert (tmp_path / "log" / f"rank-{rank}.log").read_text() == f"rank {rank} of 2 works\n"
 
 
 def test_success_does_not_wait_for_the_lingering_ranks(tmp_path: Path) -> None:
@@ -59,7 +60,7 @@ def test_exception_of_one_rank_is_printed_and_ends_all(tmp_path: Path) -> None:
     assert code == 1
     assert lines[0] == "rank 1 of 2 failed:"
     assert lines[1].startswith("Traceback") and "ValueError: broken on purpose" in lines
-    assert lines[-1] == f"all ranks were stopped; their full output is in {tmp_path / 'log'}"
+    assert lines[-1] == f"all ranks were stopped; their full output is in {tmp_path / 'log'}: rank-1.log"
 
 
 def test_the_reason_goes_before_its_consequences(tmp_path: Path) -> None:
@@ -73,6 +74,8 @@ def test_user_error_of_a_rank_is_one_line(tmp_path: Path) -> None:
     assert code == 1
     assert err.splitlines()[0] == "error: part-00000: record at byte 7 is bad; convert it again"
     assert "Traceback" not in err and len(err.splitlines()) == 2
+    assert err.splitlines()[1].endswith("log: rank-1.log")
+    assert (tmp_path / "log" / "rank-1.log").read_text() == err.splitlines()[0] + "\n"
 
 
 def test_killed_rank_is_named_with_its_last_words(tmp_path: Path) -> None:
@@ -84,7 +87,7 @@ def test_killed_rank_is_named_with_its_last_words(tmp_path: Path) -> None:
 def test_silent_rank_is_found(tmp_path: Path) -> None:
     code, _, err = supervise(tmp_path, "fall_silent", rank_timeout=2)
     assert code == 1
-    assert err.splitlines()[0] == "error: rank 1 gave no sign of life for 2 s (--rank_timeout)"
+    assert err.splitlines()[0] == "error: rank 1 has not responded for 2 s (--rank_timeout)"
 
 
 def interrupt(process: subprocess.Popen, folder: Path) -> None:
@@ -100,14 +103,14 @@ def test_first_interrupt_lets_the_ranks_end_their_work(tmp_path: Path, number: s
         _, err = process.communicate(timeout=20)
         assert_nothing_left(tmp_path, 2)
     assert process.returncode == 130
-    assert err == "stopping after this step; once more ends at once\n"
+    assert err == "stopping after this step; press Ctrl-C again to stop immediately\n"
     assert sorted(path.name for path in tmp_path.glob("stopped-*")) == ["stopped-0", "stopped-1"]
 
 
 def test_second_interrupt_ends_at_once_with_all_children(tmp_path: Path) -> None:
     with start_supervisor(tmp_path, 2, command("never_stop", tmp_path)) as process:
         interrupt(process, tmp_path)
-        assert process.stderr.readline() == "stopping after this step; once more ends at once\n"
+        assert process.stderr.readline() == "stopping after this step; press Ctrl-C again to stop immediately\n"
         time.sleep(0.5)
         assert process.poll() is None
         process.send_signal(signal.SIGINT)

@@ -45,7 +45,7 @@ def main(_: Any) -> dict[str, Any]:
     faces_set = VerificationSet("made_up", faces, np.arange(12), np.tile([True, False], 3))
     beats = []
     reporter = RankReporter()
-    reporter.beat = lambda: beats.append(1)
+    reporter.heartbeat = lambda: beats.append(1)
     (numbers,) = Validator([faces_set], embed, 2, reporter).run()
     result["verification"] = (numbers.name, numbers.pairs, numbers.accuracy, numbers.xnorm)
     result["beats"] = len(beats)

@@ -16,17 +16,17 @@ from tests.support.tiny import tiny_config, tiny_network
 
 
 def die_at(step: int, rank: int) -> None:
-    """Kill this process at the sign of life after ``step``; every step gives one."""
+    """Kill this process at the heartbeat after ``step``; every step gives one."""
     if int(os.environ["RANK"]) != rank:
         return
-    beats, beat = iter(range(1, 1 << 30)), RankReporter.beat
+    beats, heartbeat = iter(range(1, 1 << 30)), RankReporter.heartbeat
 
     def beat_and_die(self: RankReporter) -> None:
-        beat(self)
+        heartbeat(self)
         if next(beats) == step:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    RankReporter.beat = beat_and_die
+    RankReporter.heartbeat = beat_and_die
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def test_interrupt_saves_and_the_run_goes_on(tmp_path: Path) -> None:
         out, err = process.communicate(timeout=60)
         assert_nothing_left(tmp_path, 2)
     assert process.returncode == 130
-    assert err == "stopping after this step; once more ends at once\n"
+    assert err == "stopping after this step; press Ctrl-C again to stop immediately\n"
     step = read_losses(config)[-1][0]
     assert f"stopped after step {step}; --resume" in out
     assert Snapshot.open(find_newest(snapshot_root(tmp_path))).about["step"] == step

@@ -146,7 +146,7 @@ def test_interrupt_on_one_machine_stops_and_saves_on_both(tmp_path: Path, machin
             assert_nothing_left(node_folder(tmp_path, i), 1)
     assert ends == [
         (130, "node 1 was asked to stop; stopping after this step\n"),
-        (130, "stopping after this step; once more ends at once\n"),
+        (130, "stopping after this step; press Ctrl-C again to stop immediately\n"),
     ]
     step = read_losses(config)[-1][0]
     assert newest(tmp_path / "models") == snapshot_path(run_directory(config, str(tmp_path / "models")), step)

@@ -291,7 +291,7 @@ def data_workers(config: EasyDict) -> int:
     counts = []
 
     class Counting(RankReporter):
-        def beat(self) -> None:
+        def heartbeat(self) -> None:
             counts.append(sum(_is_worker(path) for path in Path("/proc").glob("[0-9]*")))
 
     run(config, Counting())
