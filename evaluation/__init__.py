@@ -1,1 +1,1 @@
-"""Embeddings in, numbers and pictures out: face verification, baselines and reports. Knows no framework."""
+"""Embeddings to numbers and pictures: similarity, face verification, baselines, reports. Independent of frameworks."""

@@ -1,8 +1,8 @@
-"""Numbers over the distances of N pairs in F folds: accuracy, VAL at a FAR, ROC curve, AUC, EER.
+"""Score the distances of N pairs over F folds: accuracy, VAL at a FAR, ROC curve, AUC, EER.
 
 The definitions are those of InsightFace's ``verification.py`` (itself after FaceNet, arXiv 1503.03832). A pair is
-called "same" when its distance is strictly below a threshold. Thresholds are chosen on the training folds and scored on
-the test fold; folds are contiguous, in file order, as ``sklearn.model_selection.KFold(F)`` without shuffling cuts them.
+accepted as "same" if its distance is strictly below a threshold. Thresholds are chosen on the training folds and scored
+on the test fold; folds are contiguous, in file order, as in ``sklearn.model_selection.KFold(F)`` without shuffling.
 
 All distances are float64 ``[N]``, ``issame`` is bool ``[N]``.
 """
@@ -12,50 +12,36 @@ from __future__ import annotations
 import numpy as np
 from sklearn.metrics import auc, roc_curve
 
-MAX_DISTANCE = 4.0  # the squared distance of two opposite unit vectors: thresholds run from 0 up to, without, this
+MAX_DISTANCE = 4.0  # squared distance of two opposite unit vectors; thresholds cover [0, this)
 ACCURACY_STEP = 0.01
 VAL_STEP = 0.001
 
 
-def normalize_rows(vectors: np.ndarray) -> np.ndarray:
-    """Return ``vectors [M,E]`` as float64 rows of L2 norm 1; a zero row stays zero (as sklearn's ``normalize``)."""
-    vectors = np.asarray(vectors, dtype=np.float64)
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(norms == 0, 1.0, norms)
-
-
-def pair_distances(vectors: np.ndarray) -> np.ndarray:
-    """Return the squared L2 distance, float64 ``[N]``, of rows 2i and 2i+1 of ``vectors [2N,E]``."""
-    vectors = np.asarray(vectors, dtype=np.float64)
-    difference = vectors[0::2] - vectors[1::2]
-    return np.einsum("ne,ne->n", difference, difference)
-
-
 def fold_slices(pairs: int, folds: int) -> list[slice]:
-    """Cut ``pairs`` into ``folds`` contiguous slices in order; the first ``pairs % folds`` hold one pair more."""
+    """Cut ``pairs`` into ``folds`` contiguous slices; the first ``pairs % folds`` slices hold one pair more."""
     size, longer = divmod(pairs, folds)
     bounds = [fold * size + min(fold, longer) for fold in range(folds + 1)]
     return [slice(start, stop) for start, stop in zip(bounds, bounds[1:], strict=False)]
 
 
 def _count_below(distances: np.ndarray, threshold: np.ndarray | float) -> np.ndarray:
-    """Return how many distances lie strictly below each threshold."""
+    """Count the distances strictly below each threshold."""
     return np.searchsorted(np.sort(distances), threshold, side="left")
 
 
 def _count_by_fold(
     distances: np.ndarray, chosen: np.ndarray, folds: list[slice], thresholds: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return how many chosen pairs each fold holds ``[F]`` and how many of them lie below each threshold ``[F,T]``."""
+    """Count the chosen pairs of each fold, ``[F]``, and those among them below each threshold, ``[F,T]``."""
     held = [distances[fold][chosen[fold]] for fold in folds]
     return np.array([len(part) for part in held]), np.array([_count_below(part, thresholds) for part in held])
 
 
 def fold_accuracies(distances: np.ndarray, issame: np.ndarray, folds: list[slice]) -> tuple[np.ndarray, np.ndarray]:
-    """Return accuracy ``[F]`` of each test fold at the threshold ``[F]`` that was best on its training folds.
+    """Return the accuracy ``[F]`` of each test fold at the threshold ``[F]`` that is best on its training folds.
 
-    Thresholds are 0, 0.01, ... below 4; of several equally good ones the first is taken. Folds that hold only same or
-    only different pairs need no special case.
+    Thresholds are 0, 0.01, ... below 4; the first of several equally good thresholds is chosen. Folds with only same
+    or only different pairs need no special case.
     """
     thresholds = np.arange(0, MAX_DISTANCE, ACCURACY_STEP)
     same_count, same_below = _count_by_fold(distances, issame, folds, thresholds)
@@ -66,10 +52,10 @@ def fold_accuracies(distances: np.ndarray, issame: np.ndarray, folds: list[slice
 
 
 def far_threshold(false_accept_rates: np.ndarray, thresholds: np.ndarray, far_target: float) -> float:
-    """Return the threshold at which the rising ``false_accept_rates [T]`` meet ``far_target``, linearly interpolated.
+    """Interpolate the threshold at which the rising ``false_accept_rates [T]`` reach ``far_target``; 0 if they do not.
 
-    Where a rate repeats, the last of its thresholds counts: so did scipy's ``interp1d(rates, thresholds, 'slinear')``,
-    which the original uses, as long as it accepted repeated rates (up to scipy 1.8). 0 if the target is never reached.
+    If a rate repeats, its last threshold counts, as in scipy's ``interp1d(rates, thresholds, 'slinear')`` of the
+    original, which accepted repeated rates up to scipy 1.8.
     """
     if false_accept_rates[-1] < far_target:
         return 0.0
@@ -79,11 +65,11 @@ def far_threshold(false_accept_rates: np.ndarray, thresholds: np.ndarray, far_ta
 def fold_validation_rates(
     distances: np.ndarray, issame: np.ndarray, folds: list[slice], far_target: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return VAL ``[F]`` (share of same pairs accepted) and the FAR ``[F]`` reached on each test fold.
+    """Return VAL ``[F]`` (share of same pairs accepted) and FAR ``[F]`` of each test fold.
 
-    The threshold of a fold is the one that gives ``far_target`` on its training folds (step 0.001, interpolated).
-    What cannot be measured is NaN: VAL of a fold without same pairs, FAR of a fold without different pairs, and both
-    where the training folds hold no different pair.
+    The threshold of a fold gives ``far_target`` on its training folds (step 0.001, interpolated). VAL is NaN for a
+    fold without same pairs, FAR for a fold without different pairs, and both if the training folds contain no
+    different pair.
     """
     thresholds = np.arange(0, MAX_DISTANCE, VAL_STEP)
     count, below = _count_by_fold(distances, ~issame, folds, thresholds)
@@ -102,15 +88,15 @@ def fold_validation_rates(
 
 
 def mean_and_std(values: np.ndarray) -> tuple[float, float]:
-    """Return mean and population standard deviation of the values that are not NaN; (NaN, NaN) if there are none."""
+    """Return mean and population standard deviation of the values that are not NaN; (NaN, NaN) if all are."""
     measured = values[~np.isnan(values)]
     return (float(measured.mean()), float(measured.std())) if len(measured) else (float("nan"), float("nan"))
 
 
 def roc(distances: np.ndarray, issame: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, float]:
-    """Return (fpr, tpr, auc, eer) over all pairs, every distinct distance being one point of the curve from (0,0).
+    """Return (fpr, tpr, auc, eer) over all pairs; the curve starts at (0,0) and has one point per distinct distance.
 
-    ``eer`` is where the false accept rate equals the false reject rate, interpolated along the curve. Without same or
+    ``eer`` is the rate at which false accepts equal false rejects, interpolated along the curve. Without same or
     without different pairs the curve is empty and both numbers are NaN.
     """
     if issame.all() or not issame.any():

@@ -1,4 +1,4 @@
-"""Verification results as files and text: ``report.json``, a picture of the ROC curves, a table for the console."""
+"""Write verification results: ``report.json``, a picture of the ROC curves, and a table for the console."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from evaluation.verification import FAR_TARGET, VerificationResult
 def write_report(
     directory: str | Path, results: Sequence[VerificationResult], speed: Mapping[str, float], about: Mapping[str, Any]
 ) -> None:
-    """Write ``report.json`` and ``roc.png`` into ``directory``, which is made if need be; older ones are replaced.
+    """Write ``report.json`` and ``roc.png`` into ``directory``, created if missing; existing files are replaced.
 
-    ``report.json`` holds three keys; numbers that could not be measured are null::
+    ``report.json`` has three keys; numbers that could not be measured are null::
 
-        about        what the caller says of the model and the run, as given
+        about        the caller's description of the model and the run
         far_target   the FAR that the VAL threshold aims at, 0.001
         sets         {set name: {
             pairs              number of pairs
@@ -34,10 +34,10 @@ def write_report(
             xnorm              mean L2 norm of the raw embeddings, plain and mirrored
             val                share of same pairs accepted at the threshold aimed at far_target, mean over test folds
             val_std            its population standard deviation
-            far                the false accept rate really reached at that threshold, mean over the test folds
+            far                the false accept rate measured at that threshold, mean over the test folds
             auc                area under the ROC curve of all pairs
             eer                equal error rate of all pairs, 0 to 1
-            images_per_second  speed[set name], null where not given
+            images_per_second  speed[set name], null if not given
         }}, in the order of ``results``
 
     Raises:
@@ -55,9 +55,9 @@ def write_report(
 
 
 def format_table(results: Sequence[VerificationResult]) -> str:
-    """Return the results as an aligned table, one line a set under one line of headings, no final newline.
+    """Return the results as an aligned table: one line of headings, one line per set, no final newline.
 
-    Rates are in percent; a number that could not be measured is ``-``.
+    Rates are in percent; a number that could not be measured is shown as ``-``.
     """
     val_heading = f"VAL % (at FAR {100 * FAR_TARGET:g} %)"
     rows = [("set", "pairs", "accuracy %", "XNorm", val_heading, "FAR %", "threshold", "AUC", "EER %")]
@@ -87,10 +87,10 @@ def format_table(results: Sequence[VerificationResult]) -> str:
 def _check_names(results: Sequence[VerificationResult]) -> None:
     names = [result.name for result in results]
     if not names:
-        raise UserError("there is no verification result to report; give at least one set")
+        raise UserError("no verification result to report; give at least one set")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise UserError(f"verification sets {', '.join(twice)} come more than once; give each set its own name")
+        raise UserError(f"verification sets {', '.join(twice)} occur more than once; give each set a unique name")
 
 
 def _numbers(result: VerificationResult) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The ROC curves of verification sets as one PNG, drawn with matplotlib's objects alone (no pyplot, no display)."""
+"""Draw the ROC curves of verification sets as one PNG, with matplotlib but without pyplot or a display."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from matplotlib.ticker import FuncFormatter
 
 from evaluation.verification import FAR_TARGET, VerificationResult
 
-LEFT_EDGE = 1e-4  # a set of 6000 pairs resolves 1/3000; nothing common resolves less than this
+LEFT_EDGE = 1e-4  # a set of 6000 pairs resolves 1/3000; no common set resolves less than this
 LINE_STYLES = ("-", "--", ":", "-.")
 MAX_LEGEND_INSIDE = 8
 
 
 def draw_roc(handle: IO[bytes], results: Sequence[VerificationResult]) -> None:
-    """Write a PNG of true over false accept rate, the latter logarithmic, to ``handle``.
+    """Write a PNG of the true accept rate over the false accept rate (logarithmic) to ``handle``.
 
-    It is 1200 x 825 pixels, and 1650 wide for more than 8 sets, whose legend stands beside the curves.
+    The picture has 1200 x 825 pixels; with more than 8 sets it is 1650 wide and the legend stands beside the curves.
 
-    Curves are steps: what a set reaches without exceeding a false accept rate, never a line between two of its points.
-    A set without a curve (no same or no different pairs) appears in the legend only.
+    Curves are steps: the rate a set reaches without exceeding a false accept rate, not interpolated between points. A
+    set without a curve (no same or no different pairs) appears only in the legend.
     """
     many = len(results) > MAX_LEGEND_INSIDE
     figure = Figure(figsize=(11 if many else 8, 5.5), dpi=150, layout="constrained")
@@ -72,7 +72,7 @@ def draw_roc(handle: IO[bytes], results: Sequence[VerificationResult]) -> None:
 
 
 def _visible_steps(result: VerificationResult) -> tuple[np.ndarray, np.ndarray]:
-    """Return the curve's points from the left edge on, beginning with the height it has reached there."""
+    """Return the points of the curve from the left edge on, starting at its height there."""
     if not len(result.fpr):
         return np.empty(0), np.empty(0)
     start = np.searchsorted(result.fpr, LEFT_EDGE, side="right")

@@ -1,4 +1,4 @@
-"""Face verification as InsightFace reports it: embed the images of a set, compare its pairs, score them over folds."""
+"""Verify faces as InsightFace does: embed the images of a set, compare its pairs, score them over folds."""
 
 from __future__ import annotations
 
@@ -8,26 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.errors import UserError
-from evaluation.pair_metrics import (
-    fold_accuracies,
-    fold_slices,
-    fold_validation_rates,
-    mean_and_std,
-    normalize_rows,
-    pair_distances,
-    roc,
-)
+from evaluation.pair_metrics import fold_accuracies, fold_slices, fold_validation_rates, mean_and_std, roc
+from evaluation.similarity import pair_distances
 
 FAR_TARGET = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
 class VerificationResult:
-    """The numbers of one verification set. Rates are fractions, distances are squared L2 of unit vectors (0 to 4).
+    """The results of one verification set. Rates are fractions, distances squared L2 of unit vectors (0 to 4).
 
-    ``val`` is the share of same pairs accepted at the threshold meant to give ``FAR_TARGET``, ``far`` the false accept
-    rate that this threshold really gave, both averaged over the test folds. Numbers that the set cannot give (no same
-    or no different pairs) are NaN, and the curve is then empty.
+    ``val`` is the share of same pairs accepted at the threshold that aims at ``FAR_TARGET``, ``far`` the false accept
+    rate measured at this threshold, both averaged over the test folds. Without same or without different pairs the
+    numbers that need them are NaN and the curve is empty.
     """
 
     name: str
@@ -53,22 +46,24 @@ def embed_set(
     batch_size: int,
     on_batch: Callable[[], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Embed every distinct image once as it is and once mirrored left to right, and spread the rows by ``index``.
+    """Embed every distinct image once plain and once mirrored left to right, and expand the rows by ``index``.
 
     Every call of ``embed`` gets the same number of images, min(batch_size, M), so that a network of fixed shape is
-    built once: the last batch reaches back over images that were embedded already.
+    built once: the last batch overlaps with the one before.
 
-    Arguments:
-        embed: uint8 ``[B,3,H,W]`` (contiguous) -> float32 ``[B,E]``
-        images: uint8 ``[M,3,H,W]``, the distinct images
-        index: int ``[2N]``, the image of each side of each pair
-        on_batch: called after each of the ceil(M / batch_size) batches (plain and mirrored together)
+    Args:
+        embed: embeds uint8 ``[B,3,H,W]`` (contiguous) to float32 ``[B,E]``.
+        images: the distinct images, uint8 ``[M,3,H,W]``.
+        index: the image of each side of each pair, int ``[2N]``.
+        batch_size: images per call of ``embed``.
+        on_batch: called after each of the ceil(M / batch_size) batches (plain and mirrored together).
 
     Returns:
         plain and mirrored embeddings, float32 ``[2N,E]`` each.
 
     Raises:
-        UserError: the arrays do not have these shapes and types, or ``index`` points outside ``images``.
+        UserError: the arrays do not have these shapes and types, ``index`` points outside ``images``, or
+            ``batch_size`` is below 1.
     """
     _check_images(images, index)
     if batch_size < 1:
@@ -93,12 +88,12 @@ def embed_set(
 def verify_embeddings(
     name: str, plain: np.ndarray, flipped: np.ndarray, issame: Sequence[bool] | np.ndarray, nrof_folds: int = 10
 ) -> VerificationResult:
-    """Score a set from the raw embeddings ``[2N,E]`` of its plain and mirrored images; pair i is rows 2i and 2i+1.
+    """Score a set from the embeddings ``[2N,E]`` of its plain and mirrored images; pair i is rows 2i and 2i+1.
 
-    The two are added and L2-normalised; XNorm is the mean norm of the raw rows of both.
+    Plain and mirrored rows are added, then L2-normalised; XNorm is the mean norm of the rows before that.
 
     Raises:
-        UserError: shapes disagree, values are not finite, or there are fewer pairs than folds.
+        UserError: the shapes do not fit, values are not finite, or there are fewer pairs than folds.
     """
     plain, flipped = np.asarray(plain), np.asarray(flipped)
     if plain.ndim != 2 or plain.shape != flipped.shape or len(plain) != 2 * len(issame):
@@ -113,10 +108,11 @@ def verify_embeddings(
                 f"{name}: {broken} of {len(rows)} {kind}embeddings hold NaN or Inf; "
                 "the model has diverged or its images are not preprocessed as it expects"
             )
-    # float64 as in the original, which gathers the network's float32 rows in a float64 array
+    # float64 as in the original, which collects the network's float32 rows in a float64 array
     plain, flipped = plain.astype(np.float64), flipped.astype(np.float64)
     xnorm = np.linalg.norm(np.concatenate([plain, flipped]), axis=1).mean()
-    return verify_distances(name, pair_distances(normalize_rows(plain + flipped)), issame, nrof_folds, xnorm)
+    rows = plain + flipped
+    return verify_distances(name, pair_distances(rows[0::2], rows[1::2]), issame, nrof_folds, xnorm)
 
 
 def verify_distances(
@@ -125,7 +121,7 @@ def verify_distances(
     """Score a set from the squared distances ``[N]`` of its pairs.
 
     Raises:
-        UserError: the number of pairs and labels disagree, or there are fewer pairs than folds or fewer than two folds.
+        UserError: the numbers of pairs and labels differ, there are fewer pairs than folds, or fewer than two folds.
     """
     issame = np.asarray(issame, dtype=bool)
     if issame.shape != distances.shape or issame.ndim != 1:
@@ -176,7 +172,7 @@ def _check_images(images: np.ndarray, index: np.ndarray) -> None:
     if images.ndim != 4 or images.shape[1] != 3 or images.dtype != np.uint8 or not len(images):
         raise UserError(f"verification images are {images.dtype} {images.shape}; expected uint8 [M,3,H,W] with M > 0")
     if index.ndim != 1 or not np.issubdtype(index.dtype, np.integer):
-        raise UserError(f"the image index is {index.dtype} {index.shape}; expected whole numbers in one dimension")
+        raise UserError(f"the image index is {index.dtype} {index.shape}; expected a one-dimensional array of integers")
     if len(index) and not 0 <= index.min() <= index.max() < len(images):
         raise UserError(f"the image index runs from {index.min()} to {index.max()}, but there are {len(images)} images")
 

@@ -49,7 +49,7 @@ def test_user_errors():
     images = np.zeros((4, 3, 2, 2), np.uint8)
     with pytest.raises(UserError, match="orl: 3 images for 2 pairs"):
         verify_pixels("orl", images, np.arange(3), [True, False], 2)
-    with pytest.raises(UserError, match="orl: the set holds no pairs"):
+    with pytest.raises(UserError, match="orl: the set contains no pairs"):
         verify_pixels("orl", images, np.arange(0), [], 2)
     with pytest.raises(UserError, match="orl: only 2 pairs for 10 folds"):
         verify_pixels("orl", images, np.arange(4), [True, False], 10)

@@ -9,7 +9,6 @@ from scipy.interpolate import BSpline, interp1d
 from scipy.optimize import brentq
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import KFold
-from sklearn.preprocessing import normalize
 
 from evaluation.pair_metrics import (
     far_threshold,
@@ -17,8 +16,6 @@ from evaluation.pair_metrics import (
     fold_slices,
     fold_validation_rates,
     mean_and_std,
-    normalize_rows,
-    pair_distances,
     roc,
 )
 
@@ -204,14 +201,3 @@ def test_roc_of_one_kind_of_pairs_is_empty(label):
     fpr, tpr, auc, eer = roc(np.arange(5.0), np.full(5, label))
     assert fpr.size == tpr.size == 0
     assert np.isnan([auc, eer]).all()
-
-
-def test_normalize_rows_is_sklearns_with_zero_rows():
-    rows = np.random.default_rng(1).normal(size=(20, 7))
-    rows[3] = 0
-    assert_allclose(normalize_rows(rows), normalize(rows), rtol=1e-14)
-    assert_array_equal(normalize_rows(rows)[3], np.zeros(7))
-
-
-def test_pair_distances():
-    assert_array_equal(pair_distances(np.array([[1, 0], [0, 1], [1, 0], [-1, 0]], np.float32)), [2, 4])

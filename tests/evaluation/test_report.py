@@ -101,7 +101,7 @@ def test_the_picture_has_steps_and_not_slopes(tmp_path):
 
 def test_an_older_report_survives_a_failure(tmp_path, results):
     write_report(tmp_path, results, {}, {"run": 1})
-    with pytest.raises(UserError, match="hard come more than once"):
+    with pytest.raises(UserError, match="hard occur more than once"):
         write_report(tmp_path, [results[0], results[0]], {}, {"run": 2})
     with pytest.raises(UserError, match="no verification result"):
         write_report(tmp_path, [], {}, {"run": 2})

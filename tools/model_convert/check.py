@@ -13,6 +13,7 @@ import numpy as np
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
 from data.verification_set import load_verification_set
+from evaluation.similarity import cosine_similarity
 from interchange.onnx.writer import write_onnx
 
 IMAGES = 16
@@ -109,9 +110,8 @@ def compare(images: np.ndarray, first: Embed, second: Embed) -> Agreement:
     a, b = (embed(images).astype(np.float64) for embed in (first, second))
     if a.shape != b.shape or not np.isfinite(a).all() or not np.isfinite(b).all():
         return Agreement(len(images), float("inf"), -1.0)
-    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    cosine = float((np.sum(a * b, axis=1) / norms).min())
-    return Agreement(len(images), float(np.abs(a - b).max() / np.abs(a).max()), cosine)
+    difference = float(np.abs(a - b).max() / np.abs(a).max())
+    return Agreement(len(images), difference, float(cosine_similarity(a, b).min()))
 
 
 def require_agreement(target: str, agreement: Agreement, sides: str, tolerance: float = TOLERANCE) -> None:
