@@ -1,13 +1,19 @@
-"""What building native code on first use has in common: finding tools, running them, doing it in one process only."""
+"""Building native code on first use: finding tools, running them, and building once for all processes."""
 
 from __future__ import annotations
 
 import fcntl
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
+
+from common.errors import UserError
+from common.files import atomic_directory
+
+Tools = TypeVar("Tools")
 
 
 class NativeUnavailableError(Exception):
@@ -18,7 +24,7 @@ def find_program(names: Sequence[str], kind: str) -> str:
     """Return the path of the first of ``names`` that is in PATH.
 
     Raises:
-        NativeUnavailableError: none is; ``kind`` is what they are called in the message ("C compiler (gcc)").
+        NativeUnavailableError: none of them is in PATH; the message calls them ``kind``, say "C compiler (gcc)".
     """
     for name in names:
         path = shutil.which(name)
@@ -28,10 +34,10 @@ def find_program(names: Sequence[str], kind: str) -> str:
 
 
 def run_tool(command: Sequence[str]) -> str:
-    """Run a compiler or a tool like it and return what it printed.
+    """Run a compiler or a similar tool and return its output.
 
     Raises:
-        NativeUnavailableError: it failed; the message holds its first error.
+        NativeUnavailableError: the tool failed; the message holds its first error.
     """
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode != 0:
@@ -40,9 +46,40 @@ def run_tool(command: Sequence[str]) -> str:
     return result.stdout
 
 
+def build_once(key: str, cache: Path, find_tools: Callable[[], Tools], build: Callable[[Tools, Path], None]) -> Path:
+    """Return the folder ``cache/key``, which ``build`` has filled, now or in an earlier run.
+
+    Processes that start together wait for the first; the folder is complete or absent.
+
+    Args:
+        key: names everything that the contents depend on.
+        cache: folder of built code; created if needed.
+        find_tools: looks for the compiler; called before anything is written, and not at all for an existing folder.
+        build: writes the files, given the tools and an empty folder that becomes ``cache/key``.
+
+    Raises:
+        NativeUnavailableError: ``find_tools`` or ``build`` raised it, or ``cache`` cannot be written.
+    """
+    folder = cache / key
+    if folder.is_dir():
+        return folder
+    tools = find_tools()
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with locked(cache / "lock"):
+            if not folder.is_dir():
+                with atomic_directory(folder) as temporary:
+                    build(tools, temporary)
+    except OSError as error:
+        raise NativeUnavailableError(f"cannot write {cache}: {error.strerror or error}") from error
+    except UserError as error:
+        raise NativeUnavailableError(str(error)) from error
+    return folder
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on the file ``path``; it also ends with the process."""
+    """Hold an exclusive lock on the file ``path``; the end of the process releases it too."""
     with open(path, "w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""Compiles the kernels into a cache inside the environment, once for all processes."""
+"""Compiles the C++ kernels into a cache inside the Python environment, once for all processes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from common.compiling import NativeUnavailableError, locked, run_tool
-from ops.native.requirements import OneDnnFiles, OneFlowFiles, find_compiler
+from common.compiling import build_once, run_tool
+from ops.native.requirements import OneDnnFiles, OneFlowFiles, locate_compiler
 
 SOURCES = Path(__file__).parent / "src"
 LIBRARY_NAME = "libinsightface_kernels.so"
@@ -41,26 +41,17 @@ def default_cache() -> Path:
 
 
 def build_library(oneflow: OneFlowFiles, onednn: OneDnnFiles, cache: Path) -> Path:
-    """Return the library for these OneFlow and oneDNN files, building it if ``cache`` does not hold it yet.
-
-    Processes that start together wait for the first; a library is complete or absent.
+    """Return the library for these OneFlow and oneDNN files, built unless ``cache`` holds it already.
 
     Raises:
-        NativeUnavailableError: no compiler, a failed compilation, or a cache that cannot be written.
+        NativeUnavailableError: no compiler is in PATH, the compilation failed, or ``cache`` cannot be written.
     """
-    library = cache / _key(oneflow, onednn) / LIBRARY_NAME
-    if library.is_file():
-        return library
-    compiler = find_compiler()
-    try:
-        library.parent.mkdir(parents=True, exist_ok=True)
-        with locked(library.parent / "lock"):
-            if not library.is_file():
-                print("building the CPU kernels, once for this environment (about a minute) ...", file=sys.stderr)
-                _build(compiler, oneflow, onednn, library)
-    except OSError as error:
-        raise NativeUnavailableError(f"cannot write {library.parent}: {error.strerror or error}") from error
-    return library
+
+    def build(compiler: str, folder: Path) -> None:
+        print("building the CPU kernels, once for this environment (about a minute) ...", file=sys.stderr)
+        _build(compiler, oneflow, onednn, folder / LIBRARY_NAME)
+
+    return build_once(_key(oneflow, onednn), cache, locate_compiler, build) / LIBRARY_NAME
 
 
 def _source_files() -> list[Path]:
@@ -68,7 +59,7 @@ def _source_files() -> list[Path]:
 
 
 def _key(oneflow: OneFlowFiles, onednn: OneDnnFiles) -> str:
-    """Hash of everything the library's contents depend on but the compiler: a built one needs no compiler any more."""
+    """Hash everything that the library depends on except the compiler: a built library needs no compiler."""
     digest = hashlib.sha256()
     facts = [oneflow.version, *(path.name for path in oneflow.libraries), onednn.version, *COMPILE_FLAGS]
     digest.update("\n".join(facts).encode())
@@ -91,15 +82,19 @@ def _build(compiler: str, oneflow: OneFlowFiles, onednn: OneDnnFiles, library: P
     ]
     with tempfile.TemporaryDirectory(dir=library.parent, prefix="build-") as folder:
         sources = [path for path in _source_files() if path.suffix == ".cpp"]
-        objects = [str(Path(folder) / f"{path.stem}.o") for path in sources]
+        objects = [_object_path(Path(folder), source) for source in sources]
         commands = [
             [compiler, *COMPILE_FLAGS, *headers, "-c", str(source), "-o", target]
             for source, target in zip(sources, objects, strict=True)
         ]
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             list(pool.map(run_tool, commands))
-        linked = str(Path(folder) / LIBRARY_NAME)
         libraries = [str(path) for path in (onednn.library, *oneflow.libraries)]
         options = ["-Wl,--allow-shlib-undefined", f"-Wl,--version-script={SOURCES / 'exports.map'}"]
-        run_tool([compiler, "-shared", "-fopenmp", *objects, *libraries, *options, "-o", linked])
-        os.replace(linked, library)
+        run_tool([compiler, "-shared", "-fopenmp", *objects, *libraries, *options, "-o", str(library)])
+
+
+def _object_path(folder: Path, source: Path) -> str:
+    """Name an object after the whole path of its source: two folders may hold files of one name."""
+    name = source.relative_to(SOURCES).with_suffix(".o").as_posix()
+    return str(folder / name.replace("/", "-"))

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from ops.native.build import LIBRARY_NAME, build_library, default_cache
-from ops.native.requirements import NativeUnavailableError, find_onednn, find_oneflow
+from ops.native.requirements import NativeUnavailableError, locate_onednn, locate_oneflow
 
 SWITCH = "INSIGHTFACE_NATIVE"
 _WAIT_MILLISECONDS = 500  # short enough for Ctrl-C
@@ -50,11 +50,11 @@ def load_native_kernels(cache: Path | None = None) -> str:
     if "oneflow" not in sys.modules:
         raise RuntimeError("the kernels are loaded into OneFlow: import it first")
     try:
-        onednn = find_onednn()
+        onednn = locate_onednn()
         if find_loaded_library() is not None:
             # A second copy would register every kernel twice, which OneFlow refuses.
             return f"CPU kernels: oneDNN {onednn.version}"
-        library = build_library(find_oneflow(), onednn, cache or default_cache())
+        library = build_library(locate_oneflow(), onednn, cache or default_cache())
         # By its full path first, so that the kernels find it wherever its wheel put it.
         ctypes.CDLL(str(onednn.library))
         ctypes.CDLL(str(library))

@@ -1,4 +1,4 @@
-"""Finds what the kernels are built from: OneFlow's and oneDNN's headers and libraries, and a C++ compiler."""
+"""Locates what the kernels are built from: OneFlow's and oneDNN's headers and libraries, and a C++ compiler."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class OneDnnFiles:
     library: Path
 
 
-def find_oneflow() -> OneFlowFiles:
+def locate_oneflow() -> OneFlowFiles:
     """Return the files of the installed OneFlow wheel.
 
     Raises:
@@ -45,13 +45,13 @@ def find_oneflow() -> OneFlowFiles:
     if wheel.version.split("+")[0] != ONEFLOW_VERSION:
         raise NativeUnavailableError(f"they are written for OneFlow {ONEFLOW_VERSION}, found {wheel.version}")
     include = Path(wheel.locate_file("oneflow/include")).resolve()
-    libraries = tuple(find_oneflow_library(prefix) for prefix in ONEFLOW_LIBRARIES)
+    libraries = tuple(locate_oneflow_library(prefix) for prefix in ONEFLOW_LIBRARIES)
     if not (include / "oneflow/core/framework/framework.h").is_file():
         raise NativeUnavailableError(f"OneFlow's headers are not in {include}")
     return OneFlowFiles(wheel.version, include, libraries)
 
 
-def find_oneflow_library(prefix: str) -> Path:
+def locate_oneflow_library(prefix: str) -> Path:
     """Return the one library of the installed OneFlow wheel whose file name begins with ``prefix``.
 
     Raises:
@@ -64,8 +64,8 @@ def find_oneflow_library(prefix: str) -> Path:
     return found[0]
 
 
-def find_onednn() -> OneDnnFiles:
-    """Return the files of the installed oneDNN wheels, which place them outside site-packages.
+def locate_onednn() -> OneDnnFiles:
+    """Return the files of the installed oneDNN wheels, which install them outside site-packages.
 
     Raises:
         NativeUnavailableError: one of the two wheels is not installed, or their versions differ.
@@ -73,17 +73,17 @@ def find_onednn() -> OneDnnFiles:
     library, headers = _distribution(ONEDNN_PACKAGE), _distribution(ONEDNN_HEADERS_PACKAGE)
     if library.version != headers.version:
         raise NativeUnavailableError(
-            f"{ONEDNN_PACKAGE} {library.version} and {ONEDNN_HEADERS_PACKAGE} {headers.version} must be of one version"
+            f"{ONEDNN_PACKAGE} {library.version} and {ONEDNN_HEADERS_PACKAGE} {headers.version} must have one version"
         )
     header = _wheel_file(headers, ("oneapi", "dnnl", "dnnl.hpp"))
     return OneDnnFiles(library.version, header.parents[2], _wheel_file(library, ("libdnnl.so.3",)))
 
 
-def find_compiler() -> str:
+def locate_compiler() -> str:
     """Return the path of a C++ compiler.
 
     Raises:
-        NativeUnavailableError: there is none in PATH.
+        NativeUnavailableError: no C++ compiler is in PATH.
     """
     return find_program(COMPILERS, "C++ compiler (g++)")
 

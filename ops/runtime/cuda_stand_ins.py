@@ -13,10 +13,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.compiling import NativeUnavailableError, locked, run_tool
+from common.compiling import NativeUnavailableError, build_once, run_tool
 from common.cuda import find_stand_in_tools
-from common.files import atomic_directory
-from ops.native.requirements import find_oneflow_library
+from ops.native.requirements import locate_oneflow_library
 
 COMPILE_FLAGS = ("-shared", "-fPIC", "-O1")
 SOURCE = """\
@@ -59,7 +58,7 @@ def install_stand_ins(sonames: Sequence[str]) -> Path:
         NativeUnavailableError: as ``build_stand_ins``.
     """
     folder = build_stand_ins(sonames, default_cache())
-    libraries = find_oneflow_library("liboneflow-").parent
+    libraries = locate_oneflow_library("liboneflow-").parent
     try:
         for soname in sonames:
             _link(libraries / soname, folder / soname)
@@ -77,24 +76,18 @@ def build_stand_ins(sonames: Sequence[str], cache: Path) -> Path:
     Raises:
         NativeUnavailableError: no OneFlow, no C compiler or ``nm``, one of them fails, or ``cache`` cannot be written.
     """
-    oneflow = find_oneflow_library("liboneflow-")
+    oneflow = locate_oneflow_library("liboneflow-")
     # The name of a library in a wheel holds a hash of its contents.
     facts = [oneflow.name, SOURCE, *ANSWERS.values(), *COMPILE_FLAGS, *sonames]
-    folder = cache / hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
-    if folder.is_dir():
-        return folder
-    compiler, nm = find_stand_in_tools()
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with locked(cache / "lock"):
-            if not folder.is_dir():
-                functions = read_functions(oneflow, sonames, nm)
-                with atomic_directory(folder) as temporary:
-                    for soname in sonames:
-                        _build(temporary, soname, functions[soname], compiler)
-    except OSError as error:
-        raise NativeUnavailableError(f"cannot write {cache}: {error.strerror or error}") from error
-    return folder
+    key = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
+
+    def build(tools: tuple[str, str], folder: Path) -> None:
+        compiler, nm = tools
+        functions = read_functions(oneflow, sonames, nm)
+        for soname in sonames:
+            _build(folder, soname, functions[soname], compiler)
+
+    return build_once(key, cache, find_stand_in_tools, build)
 
 
 def read_functions(library: Path, sonames: Sequence[str], nm: str) -> dict[str, list[str]]:

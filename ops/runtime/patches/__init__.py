@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import os
 import sys
 from pathlib import Path
 
-from common.compiling import NativeUnavailableError, find_program, locked, run_tool
+from common.compiling import NativeUnavailableError, build_once, find_program, run_tool
 
 SOURCES = Path(__file__).parent
+LIBRARY_NAME = "libcorrections.so"
 COMPILERS = ("cc", "gcc", "g++", "c++")
 COMPILE_FLAGS = ("-x", "c", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-pthread")
 
@@ -38,24 +38,19 @@ def load_corrections(cache: Path | None = None) -> bool:
 
 
 def build_library(cache: Path) -> Path:
-    """Return the compiled library, building it if ``cache`` does not hold it yet.
+    """Return the compiled library, built unless ``cache`` holds it already.
 
     Raises:
-        NativeUnavailableError: no compiler, or it failed.
-        OSError: the cache cannot be written.
+        NativeUnavailableError: no C compiler is in PATH, it failed, or ``cache`` cannot be written.
     """
     files = sorted(path for path in SOURCES.iterdir() if path.suffix in {".c", ".h"})
     digest = hashlib.sha256("\n".join(COMPILE_FLAGS).encode())
     for path in files:
         digest.update(path.read_bytes())
-    library = cache / digest.hexdigest()[:16] / "libcorrections.so"
-    if not library.is_file():
-        compiler = find_program(COMPILERS, "C compiler")
-        library.parent.mkdir(parents=True, exist_ok=True)
-        with locked(library.parent / "lock"):
-            if not library.is_file():
-                partial = library.with_suffix(".partial")
-                sources = [str(path) for path in files if path.suffix == ".c"]
-                run_tool([compiler, *COMPILE_FLAGS, *sources, "-o", str(partial), "-ldl"])
-                os.replace(partial, library)
-    return library
+
+    def build(compiler: str, folder: Path) -> None:
+        sources = [str(path) for path in files if path.suffix == ".c"]
+        run_tool([compiler, *COMPILE_FLAGS, *sources, "-o", str(folder / LIBRARY_NAME), "-ldl"])
+
+    key = digest.hexdigest()[:16]
+    return build_once(key, cache, lambda: find_program(COMPILERS, "C compiler"), build) / LIBRARY_NAME

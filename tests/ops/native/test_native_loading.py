@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ops.native import build, load_native_kernels
-from ops.native.requirements import NativeUnavailableError, find_compiler, find_onednn, find_oneflow
+from ops.native.requirements import NativeUnavailableError, locate_compiler, locate_onednn, locate_oneflow
 
 ROOT = Path(__file__).resolve().parents[3]
 # Whatever the import of ops loads by itself is switched off: the call under test is the script's own.
@@ -50,7 +50,7 @@ def test_the_switch_leaves_oneflows_kernels(tmp_path):
 def test_without_a_compiler_one_line_says_so(native, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(NativeUnavailableError, match=r"no C\+\+ compiler \(g\+\+\) in PATH"):
-        build.build_library(find_oneflow(), find_onednn(), tmp_path / "cache")
+        build.build_library(locate_oneflow(), locate_onednn(), tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
     (status, _), err = finish(start(tmp_path / "cache"))
     assert status.endswith("the faster ones are not available: no C++ compiler (g++) in PATH")
@@ -64,7 +64,7 @@ def test_a_failed_compilation_names_the_first_error(native, tmp_path, monkeypatc
     (sources / "exports.map").write_text("{ global: *; };\n")
     monkeypatch.setattr(build, "SOURCES", sources)
     with pytest.raises(NativeUnavailableError, match="failed: .*missing"):
-        build.build_library(find_oneflow(), find_onednn(), tmp_path / "cache")
+        build.build_library(locate_oneflow(), locate_onednn(), tmp_path / "cache")
     left = [path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()]
     assert left == ["lock"]
 
@@ -72,11 +72,11 @@ def test_a_failed_compilation_names_the_first_error(native, tmp_path, monkeypatc
 def test_an_unwritable_cache_is_named(native, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(NativeUnavailableError, match="cannot write .*file"):
-        build.build_library(find_oneflow(), find_onednn(), tmp_path / "file" / "cache")
+        build.build_library(locate_oneflow(), locate_onednn(), tmp_path / "file" / "cache")
 
 
 def test_the_key_follows_the_sources(native, tmp_path, monkeypatch):
-    oneflow, onednn = find_oneflow(), find_onednn()
+    oneflow, onednn = locate_oneflow(), locate_onednn()
     before = build._key(oneflow, onednn)
     (tmp_path / "other.cpp").write_text("int other;\n")
     monkeypatch.setattr(build, "SOURCES", tmp_path)
@@ -85,7 +85,7 @@ def test_the_key_follows_the_sources(native, tmp_path, monkeypatch):
 
 def test_processes_that_start_together_build_once(native, tmp_path, monkeypatch):
     """A compiler that counts its calls stands in for the real one and hands out a library built before."""
-    oneflow, onednn = find_oneflow(), find_onednn()
+    oneflow, onednn = locate_oneflow(), locate_onednn()
     built = build.build_library(oneflow, onednn, build.default_cache())
     tools, log = tmp_path / "bin", tmp_path / "log"
     tools.mkdir()
@@ -97,7 +97,7 @@ def test_processes_that_start_together_build_once(native, tmp_path, monkeypatch)
     )
     compiler.chmod(0o755)
     path = f"{tools}{os.pathsep}{os.environ['PATH']}"
-    assert find_compiler() != str(compiler)
+    assert locate_compiler() != str(compiler)
     processes = [start(tmp_path / "cache", PATH=path) for _ in range(3)]
     for process in processes:
         (status, calls), _ = finish(process)
@@ -128,4 +128,4 @@ def test_two_processes_build_from_nothing(native, tmp_path):
 @pytest.mark.slow
 def test_our_own_code_compiles_without_warnings(native, tmp_path, monkeypatch):
     monkeypatch.setattr(build, "COMPILE_FLAGS", (*build.COMPILE_FLAGS, "-Werror"))
-    assert build.build_library(find_oneflow(), find_onednn(), tmp_path).is_file()
+    assert build.build_library(locate_oneflow(), locate_onednn(), tmp_path).is_file()

@@ -134,7 +134,7 @@ def test_processes_that_start_together_build_once_and_compute(environment):
 def test_oneflow_s_own_commands_find_them(environment):
     python = environment / "bin" / "python"
     cache = environment / "var" / "insightface-stand-ins"
-    assert finish(start(python, "import ops"))[0] == 0
+    assert finish(start(python, "from ops import flow"))[0] == 0
     assert finish(start(python, f"import oneflow\n{LOADED}"))[:2] == (0, f"{cache}\n")
 
 
@@ -152,7 +152,7 @@ def test_links_follow_the_cache_and_spare_files(tmp_path):
 
 def test_every_function_that_oneflow_asks_for_is_there(stand_ins):
     nm = find_program(("nm",), "nm")
-    names = cuda_stand_ins.read_functions(cuda_stand_ins.find_oneflow_library("liboneflow-"), SONAMES, nm)
+    names = cuda_stand_ins.read_functions(cuda_stand_ins.locate_oneflow_library("liboneflow-"), SONAMES, nm)
     assert sum(map(len, names.values())) == 90
     for soname in SONAMES:
         listing = subprocess.run(
@@ -197,17 +197,17 @@ def test_with_a_driver_they_are_refused(environment, tmp_path):
     subprocess.run([compiler, "-shared", "-x", "c", os.devnull, "-o", str(tmp_path / cuda.DRIVER_LIBRARY)], check=True)
     variables = {"LD_LIBRARY_PATH": str(tmp_path), cuda.SWITCH: ""}
     python = environment / "bin" / "python"
-    code, out, err = finish(start(python, "import ops", **variables))
+    code, out, err = finish(start(python, "from ops import flow", **variables))
     assert (code, out) == (1, "")
     assert "UserError: OneFlow needs libcublasLt.so.11: the system has none and the nvidia-cublas-cu11 wheel is" in err
     assert "run `make setup` and use .venv/bin/python; NVIDIA driver found (" in err.splitlines()[-1]
     assert err.endswith("), so nothing stands in for it unless INSIGHTFACE_CUDA=0\n")
     variables[cuda.SWITCH] = "0"
-    assert finish(start(python, "import ops", **variables)) == (0, "", "")
+    assert finish(start(python, "from ops import flow", **variables)) == (0, "", "")
 
 
 def test_when_cuda_was_asked_for_they_are_refused(environment):
-    code, _, err = finish(start(environment / "bin" / "python", "import ops", INSIGHTFACE_CUDA="1"))
+    code, _, err = finish(start(environment / "bin" / "python", "from ops import flow", INSIGHTFACE_CUDA="1"))
     assert code == 1
     assert "; INSIGHTFACE_CUDA=1, so nothing stands in for it" in err.splitlines()[-1]
 
@@ -224,7 +224,7 @@ def test_without_a_compiler_one_line_says_so(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(cuda_stand_ins, "default_cache", lambda: tmp_path / "cache")
     monkeypatch.setattr(runtime.sys, "path", [path for path in sys.path if not Path(path, "nvidia").exists()])
-    monkeypatch.setattr(cuda_stand_ins, "find_oneflow_library", lambda prefix: tmp_path / "liboneflow.so")
+    monkeypatch.setattr(cuda_stand_ins, "locate_oneflow_library", lambda prefix: tmp_path / "liboneflow.so")
     with pytest.raises(runtime.UserError, match=r"nothing can stand in for it: no C compiler \(gcc\) in PATH"):
         runtime._find_library("cudnn", "libcudnn_ops_infer.so.8")
     assert not (tmp_path / "cache").exists()

@@ -1,0 +1,81 @@
+// Convolutions of 3x3 filters, stride 1, on channels-last maps by Winograd's F(4x4, 3x3): maps and filters are
+// transformed into 36 matrices each, oneDNN multiplies them, and the products are transformed back. Tiles are taken in
+// blocks that stay in the caches.
+#pragma once
+
+#include <cstdint>
+
+#include "base/prepared.h"
+#include "network/arithmetic/matrix_products.h"
+#include "network/arithmetic/value.h"
+#include "network/arithmetic/winograd_tiles.h"
+
+namespace insightface {
+
+// A batch of maps [height, width, channels] becomes one of filters channels.
+struct WinogradShape {
+  int64_t batch;
+  ValueShape in, out;
+  int64_t pad;
+
+  // That of the convolution which leads from the gradient of the output to that of the input.
+  WinogradShape Reversed() const { return {batch, out, in, 2 - pad}; }
+  int64_t TileRows() const { return (out.height + kWinogradTile - 1) / kWinogradTile; }
+  int64_t TileColumns() const { return (out.width + kWinogradTile - 1) / kWinogradTile; }
+  int64_t Tiles() const { return batch * TileRows() * TileColumns(); }
+};
+
+// Whether this way of computing wins: channels that fill the vectors, and work for many tiles per filter.
+bool SuitsWinograd(const WinogradShape& shape);
+
+// The transformed filters of a convolution, [36, in channels, out channels].
+class WinogradFilters {
+ public:
+  // Reversed: for the convolution that leads back to the input.
+  WinogradFilters(int64_t filters, int64_t channels, bool reversed)
+      : filters_(filters), channels_(channels), reversed_(reversed) {}
+  // `weights` is [filters, channels, 3, 3].
+  void Transform(const float* weights, float* matrices) const;
+  int64_t MatricesBytes() const;
+
+ private:
+  const int64_t filters_, channels_;
+  const bool reversed_;
+};
+
+// What a convolution does to its result; null pointers stand for nothing.
+struct WinogradEpilogue {
+  const float* bias;
+  const float* slope;
+  const float* addend;  // a batch of maps like the result; may be the result's memory
+};
+
+class WinogradConvolution {
+ public:
+  explicit WinogradConvolution(const WinogradShape& shape);
+  void Run(const float* x, const float* filters, const WinogradEpilogue& epilogue, float* y, char* scratch) const;
+  int64_t ScratchBytes() const;
+
+ private:
+  const WinogradShape shape_;
+  const int64_t block_;
+  const MatrixProducts products_;
+};
+
+// On float32 or bfloat16 maps. Rounding the matrices to bfloat16 leaves an error of about 1% of the gradient's norm,
+// independent from step to step and layer to layer, as nothing else is computed from a filter's gradient.
+template<typename T>
+class WinogradFilterGradient {
+ public:
+  explicit WinogradFilterGradient(const WinogradShape& shape);
+  // `gradient` is [filters, channels, 3, 3].
+  void Run(const T* x, const T* dy, float* gradient, char* scratch) const;
+  int64_t ScratchBytes() const;
+
+ private:
+  const WinogradShape shape_;
+  const int64_t block_;
+  const MatrixProducts first_, further_;
+};
+
+}  // namespace insightface

@@ -1,0 +1,62 @@
+#include "network/layers/dropout_layer.h"
+
+#include "base/parallel.h"
+#include "network/layers/accumulate.h"
+#include "network/layers/of_type.h"
+
+namespace insightface {
+namespace {
+
+template<typename T>
+class DropoutLayer final : public Layer {
+ public:
+  DropoutLayer(int input, int output, const ValueShape& shape, int64_t batch, int64_t first, float drop, bool training)
+      : Layer({input}, output),
+        shape_(shape),
+        rows_(batch * shape.Pixels()),
+        first_(first),
+        scale_(1 / (1 - drop)),
+        training_(training) {}
+
+  void Forward(const Run& run) override {
+    const T* const x = run.ValueAt<const T>(inputs[0]);
+    if (training_) {
+      Mask(run, x, false, run.ValueAt<T>(output));
+    } else {
+      Convert(x, run.ValueAt<T>(output), rows_ * shape_.channels);
+    }
+  }
+  void Backward(const Run& run) override {
+    if (!uses[0].wanted) { return; }
+    Mask(run, run.GradientAt<const T>(output), uses[0].adds, run.GradientAt<T>(inputs[0]));
+  }
+
+ private:
+  void Mask(const Run& run, const T* from, bool adds, T* to) const {
+    const int64_t channels = shape_.channels, pixels = shape_.Pixels();
+    ParallelRows(rows_, [&](int64_t begin, int64_t end, int) {
+      for (int64_t row = begin; row < end; ++row) {
+        const uint8_t* const keep = run.keep + row / pixels * run.keep_width + first_ + row % pixels;
+        for (int64_t c = 0; c < channels; ++c) {
+          const int64_t at = row * channels + c;
+          const float value = keep[c * pixels] != 0 ? Load(from[at]) * scale_ : 0.0f;
+          Store(adds ? Load(to[at]) + value : value, to + at);
+        }
+      }
+    });
+  }
+
+  const ValueShape shape_;
+  const int64_t rows_, first_;
+  const float scale_;
+  const bool training_;
+};
+
+}  // namespace
+
+std::unique_ptr<Layer> MakeDropoutLayer(int input, int output, const Value& value, int64_t batch, int64_t first,
+                                        float drop, bool training) {
+  return MakeOfType<DropoutLayer>(value.type, input, output, value.shape, batch, first, drop, training);
+}
+
+}  // namespace insightface

@@ -1,0 +1,42 @@
+// Weights with a batch normalisation folded into them, kept in the layout that is computed with until one of the arrays
+// changes.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "base/prepared.h"
+#include "network/layers/conv_layer.h"
+
+namespace insightface {
+
+class FoldedWeights {
+ public:
+  // Leads from plain weights to the layout that is computed with.
+  using ToInner = std::function<void(const float* plain, char* inner)>;
+
+  // `weight` has `filters` rows of `row` numbers.
+  FoldedWeights(const ConvArrays& arrays, const ConvEpilogue& epilogue, int64_t filters, int64_t row,
+                int64_t inner_bytes, ToInner to_inner);
+  FoldedWeights(const ConvArrays& arrays, const ConvEpilogue& epilogue, int64_t filters, int64_t row,
+                const Reorder& to_inner);
+
+  // Brings weight() and bias() up to date.
+  void Prepare(const Run& run);
+  char* weight() const { return weight_.data(); }
+  float* bias() const { return const_cast<float*>(bias_.data()); }
+
+ private:
+  uint64_t FingerprintArrays(const Run& run) const;
+
+  const ConvArrays arrays_;
+  const ConvEpilogue epilogue_;
+  const int64_t filters_, row_;
+  const ToInner to_inner_;
+  AlignedBytes weight_;
+  std::vector<float> bias_;
+  uint64_t fingerprint_ = 0;
+  bool prepared_ = false;
+};
+
+}  // namespace insightface

@@ -1,0 +1,75 @@
+#include "network/layers/image_layer.h"
+
+#include "base/parallel.h"
+#include "network/layers/accumulate.h"
+#include "network/layers/of_type.h"
+
+namespace insightface {
+namespace {
+
+template<typename T>
+class ImageLayer final : public Layer {
+ public:
+  ImageLayer(int output, const ValueShape& shape, int64_t batch, float mean, float scale)
+      : Layer({}, output), shape_(shape), batch_(batch), mean_(mean), scale_(scale) {}
+
+  void Forward(const Run& run) override {
+    T* const y = run.ValueAt<T>(output);
+    const bool channels_last = run.images.outer_axis != shape_.channels;
+    if (run.images.are_bytes) {
+      Read(static_cast<const uint8_t*>(run.images.data), channels_last, y);
+    } else {
+      Read(static_cast<const float*>(run.images.data), channels_last, y);
+    }
+  }
+  void Backward(const Run&) override {}
+
+ private:
+  template<typename From>
+  void Read(const From* images, bool channels_last, T* y) const {
+    const int64_t pixels = shape_.Pixels(), channels = shape_.channels;
+    if (channels_last) {
+      ParallelRows(batch_ * pixels, [&](int64_t begin, int64_t end, int) {
+        for (int64_t i = begin * channels; i < end * channels; ++i) {
+          Store((static_cast<float>(images[i]) - mean_) * scale_, y + i);
+        }
+      });
+      return;
+    }
+    ParallelRows(batch_ * pixels, [&](int64_t begin, int64_t end, int) {
+      for (int64_t row = begin; row < end; ++row) {
+        const From* const pixel = images + row / pixels * channels * pixels + row % pixels;
+        for (int64_t c = 0; c < channels; ++c) {
+          Store((static_cast<float>(pixel[c * pixels]) - mean_) * scale_, y + row * channels + c);
+        }
+      }
+    });
+  }
+
+  const ValueShape shape_;
+  const int64_t batch_;
+  const float mean_, scale_;
+};
+
+template<typename T>
+class EmbeddingLayer final : public Layer {
+ public:
+  EmbeddingLayer(int input, int64_t count) : Layer({input}, -1), count_(count) {}
+  void Forward(const Run& run) override { Convert(run.ValueAt<const T>(inputs[0]), run.embeddings, count_); }
+  void Backward(const Run& run) override { Convert(run.embedding_gradients, run.GradientAt<T>(inputs[0]), count_); }
+
+ private:
+  const int64_t count_;
+};
+
+}  // namespace
+
+std::unique_ptr<Layer> MakeImageLayer(int output, const Value& out, int64_t batch, float mean, float scale) {
+  return MakeOfType<ImageLayer>(out.type, output, out.shape, batch, mean, scale);
+}
+
+std::unique_ptr<Layer> MakeEmbeddingLayer(int input, const Value& in, int64_t batch) {
+  return MakeOfType<EmbeddingLayer>(in.type, input, batch * in.shape.Count());
+}
+
+}  // namespace insightface

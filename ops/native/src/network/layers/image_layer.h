@@ -1,0 +1,16 @@
+// The two ends of a network: images come in, embeddings go out.
+#pragma once
+
+#include <memory>
+
+#include "network/layers/layer.h"
+
+namespace insightface {
+
+// (image - mean) * scale, to a value.
+std::unique_ptr<Layer> MakeImageLayer(int output, const Value& out, int64_t batch, float mean, float scale);
+
+// The last value, which has one pixel, as float32 embeddings.
+std::unique_ptr<Layer> MakeEmbeddingLayer(int input, const Value& in, int64_t batch);
+
+}  // namespace insightface

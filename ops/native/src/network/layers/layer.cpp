@@ -1,0 +1,34 @@
+#include "network/layers/layer.h"
+
+#include <algorithm>
+
+#include "network/layers/row_group.h"
+
+namespace insightface {
+namespace {
+
+RowGroup GroupOf(const RowStage& stage) {
+  RowGroup group;
+  group.Add(stage);
+  return group;
+}
+
+}  // namespace
+
+void Layer::Forward(const Run& run) {
+  for (const RowStage& stage : ForwardStages()) { GroupOf(stage).Run(run); }
+}
+
+void Layer::Backward(const Run& run) {
+  for (const RowStage& stage : BackwardStages()) { GroupOf(stage).Run(run); }
+}
+
+int64_t Layer::ScratchBytes() {
+  int64_t bytes = 0;
+  for (const auto& stages : {ForwardStages(), BackwardStages()}) {
+    for (const RowStage& stage : stages) { bytes = std::max(bytes, GroupOf(stage).ScratchBytes()); }
+  }
+  return bytes;
+}
+
+}  // namespace insightface

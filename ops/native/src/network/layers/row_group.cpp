@@ -1,0 +1,77 @@
+#include "network/layers/row_group.h"
+
+#include <algorithm>
+
+#include "base/parallel.h"
+#include "base/prepared.h"
+
+namespace insightface {
+namespace {
+
+// What a thread's second level cache has room for.
+constexpr int64_t kCachedNumbers = 192 * 1024;
+
+// The rows of a block where no stage minds.
+int64_t AnyBlock(int64_t rows, int64_t width) {
+  constexpr int64_t kLeast = 64, kMost = 256;
+  const int64_t threads = omp_get_max_threads();
+  return std::min(std::clamp(kCachedNumbers / width, kLeast, kMost), (rows + threads - 1) / threads);
+}
+
+}  // namespace
+
+int64_t ChooseBlock(int64_t rows, int64_t width) {
+  constexpr int64_t kLeast = 49, kMost = 512;
+  constexpr double kLeastBusy = 0.8;
+  const int64_t threads = omp_get_max_threads();
+  const int64_t wanted = std::clamp(kCachedNumbers / width, kLeast, kMost);
+  int64_t best = 0;
+  for (int64_t block = kLeast; block <= std::min(kMost, rows); ++block) {
+    if (rows % block != 0) { continue; }
+    const int64_t blocks = rows / block, turns = (blocks + threads - 1) / threads;
+    const bool busy = static_cast<double>(blocks) >= kLeastBusy * static_cast<double>(turns * threads);
+    const auto distance = [&](int64_t other) { return std::max(other, wanted) * 100 / std::min(other, wanted); };
+    if (busy && (best == 0 || distance(block) < distance(best))) { best = block; }
+  }
+  return best;
+}
+
+bool RowGroup::Takes(const RowStage& stage) const {
+  if (stages_.empty()) { return true; }
+  const RowStage& last = stages_.back();
+  if (last.reduces || last.rows != stage.rows) { return false; }
+  return std::all_of(stages_.begin(), stages_.end(), [&](const RowStage& other) {
+    return other.block == 0 || stage.block == 0 || other.block == stage.block;
+  });
+}
+
+void RowGroup::Add(const RowStage& stage) { stages_.push_back(stage); }
+
+void RowGroup::Run(const insightface::Run& run) const {
+  char* scratch = run.scratch;
+  int64_t block = 0, width = 0;
+  for (const RowStage& stage : stages_) {
+    block = std::max(block, stage.block);
+    width += stage.width;
+    if (stage.begin) { stage.begin(run, scratch); }
+    scratch += Room(stage.scratch_bytes);
+  }
+  const int64_t rows = stages_.front().rows;
+  if (block == 0) { block = AnyBlock(rows, width); }
+  ParallelRows((rows + block - 1) / block, [&](int64_t begin, int64_t end, int thread) {
+    for (int64_t i = begin; i < end; ++i) {
+      for (const RowStage& stage : stages_) { stage.work(run, i * block, std::min(rows, (i + 1) * block), thread); }
+    }
+  });
+  for (const RowStage& stage : stages_) {
+    if (stage.end) { stage.end(run); }
+  }
+}
+
+int64_t RowGroup::ScratchBytes() const {
+  int64_t bytes = 0;
+  for (const RowStage& stage : stages_) { bytes += Room(stage.scratch_bytes); }
+  return bytes;
+}
+
+}  // namespace insightface

@@ -1,0 +1,236 @@
+#include <algorithm>
+#include <optional>
+
+#include "base/onednn.h"
+#include "base/prepared.h"
+#include "network/layers/accumulate.h"
+#include "network/layers/conv_descriptors.h"
+#include "network/layers/conv_layer.h"
+#include "network/layers/depthwise.h"
+#include "network/layers/pointwise_layer.h"
+#include "network/layers/winograd_layers.h"
+
+namespace insightface {
+namespace {
+
+using dnnl::algorithm;
+using dnnl::memory;
+
+// Forward and both gradients. The weights change at every step, so they are brought into oneDNN's layouts each time.
+class TrainingConv : public Layer {
+ public:
+  TrainingConv(int input, int output, const Value& in, const Value& out, int64_t batch, const ConvGeometry& geometry,
+               const ConvArrays& arrays)
+      : Layer({input}, output),
+        arrays_(arrays),
+        type_(in.type),
+        input_count_(batch * in.shape.Count()),
+        descriptors_(DescribeConv(in, out, batch, geometry, arrays.bias >= 0)),
+        forward_(OneDnnEngine(), dnnl::prop_kind::forward_training, algorithm::convolution_direct, descriptors_.input,
+                 descriptors_.weight, descriptors_.bias, descriptors_.output, descriptors_.strides,
+                 descriptors_.pad_begin, descriptors_.pad_end, CallersScratchpad()),
+        to_forward_(descriptors_.plain_weight, forward_.weights_desc()),
+        forward_primitive_(forward_) {}
+
+  void Forward(const Run& run) override {
+    const void* weight = run.parameters[arrays_.weight];
+    char* scratchpad = run.scratch;
+    if (to_forward_.Needed()) {
+      to_forward_.Run(weight, run.scratch);
+      weight = run.scratch;
+      scratchpad += Room(to_forward_.Bytes());
+    }
+    std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, At(descriptors_.input, run.ValueAt<void>(inputs[0]))},
+                                              {DNNL_ARG_WEIGHTS, At(forward_.weights_desc(), weight)},
+                                              {DNNL_ARG_DST, At(descriptors_.output, run.ValueAt<void>(output))},
+                                              {DNNL_ARG_SCRATCHPAD, At(forward_.scratchpad_desc(), scratchpad)}};
+    if (arrays_.bias >= 0) { arguments[DNNL_ARG_BIAS] = At(descriptors_.bias, run.parameters[arrays_.bias]); }
+    forward_primitive_.execute(OneDnnStream(), arguments);
+  }
+
+  void Backward(const Run& run) override {
+    WeightGradient(run);
+    if (!uses[0].wanted) { return; }
+    void* gradient = run.GradientAt<void>(inputs[0]);
+    if (!uses[0].adds) {
+      InputGradient(run, gradient, run.scratch);
+      return;
+    }
+    const int64_t bytes = input_count_ * BytesOf(type_);
+    InputGradient(run, run.scratch, run.scratch + Room(bytes));
+    if (type_ == NumberType::kFloat32) {
+      AddInto(static_cast<float*>(gradient), reinterpret_cast<float*>(run.scratch), input_count_);
+    } else {
+      AddInto(static_cast<BFloat16*>(gradient), reinterpret_cast<BFloat16*>(run.scratch), input_count_);
+    }
+  }
+
+  std::vector<int> ReadBackward() const override { return {inputs[0]}; }
+  bool HasParameters() const override { return true; }
+
+  int64_t ScratchBytes() override {
+    const int64_t sum = Room(input_count_ * BytesOf(type_));
+    return std::max({Room(to_forward_.Bytes()) + Size(forward_.scratchpad_desc()), WeightGradientScratch(),
+                     sum + InputGradientScratch()});
+  }
+
+ protected:
+  static int64_t Size(const memory::desc& description) { return static_cast<int64_t>(description.get_size()); }
+
+  // Write the gradient of the weights (and of the bias) and of the input from that of the output.
+  virtual void WeightGradient(const Run& run) = 0;
+  virtual void InputGradient(const Run& run, void* gradient, char* scratch) = 0;
+  virtual int64_t WeightGradientScratch() const = 0;
+  virtual int64_t InputGradientScratch() const = 0;
+
+  const ConvArrays arrays_;
+  const NumberType type_;
+  const int64_t input_count_;
+  const ConvDescriptors descriptors_;
+  const dnnl::convolution_forward::primitive_desc forward_;
+  const Reorder to_forward_;
+  const dnnl::convolution_forward forward_primitive_;
+};
+
+// The gradient of the weights (and of the bias) by oneDNN.
+class OneDnnFilterGradient {
+ public:
+  OneDnnFilterGradient(const ConvDescriptors& descriptors, const dnnl::convolution_forward::primitive_desc& forward)
+      : descriptors_(descriptors),
+        description_(AvoidFaulty({OneDnnEngine(), algorithm::convolution_direct, descriptors.input,
+                                  descriptors.weight_gradient, descriptors.bias, descriptors.output,
+                                  descriptors.strides, descriptors.pad_begin, descriptors.pad_end, forward,
+                                  CallersScratchpad()})),
+        to_plain_(description_.diff_weights_desc(), descriptors.plain_weight),
+        primitive_(description_) {}
+
+  void Run(const void* x, const void* dy, float* gradient, float* bias_gradient, char* scratch) const {
+    char* const scratchpad = scratch + (to_plain_.Needed() ? InnerRoom() : 0);
+    void* const inner = to_plain_.Needed() ? static_cast<void*>(scratch) : gradient;
+    std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, At(descriptors_.input, x)},
+                                              {DNNL_ARG_DIFF_DST, At(descriptors_.output, dy)},
+                                              {DNNL_ARG_DIFF_WEIGHTS, At(description_.diff_weights_desc(), inner)},
+                                              {DNNL_ARG_SCRATCHPAD, At(description_.scratchpad_desc(), scratchpad)}};
+    if (bias_gradient != nullptr) { arguments[DNNL_ARG_DIFF_BIAS] = At(descriptors_.bias, bias_gradient); }
+    primitive_.execute(OneDnnStream(), arguments);
+    if (to_plain_.Needed()) { to_plain_.Run(inner, gradient); }
+  }
+
+  int64_t ScratchBytes() const {
+    return InnerRoom() + static_cast<int64_t>(description_.scratchpad_desc().get_size());
+  }
+
+ private:
+  int64_t InnerRoom() const { return Room(static_cast<int64_t>(description_.diff_weights_desc().get_size())); }
+
+  const ConvDescriptors descriptors_;
+  const dnnl::convolution_backward_weights::primitive_desc description_;
+  const Reorder to_plain_;
+  const dnnl::convolution_backward_weights primitive_;
+};
+
+// The input's gradient by oneDNN; that of the weights by Winograd's filtering where the convolution has such a shape.
+class DenseConv final : public TrainingConv {
+ public:
+  DenseConv(int input, int output, const Value& in, const Value& out, int64_t batch, const ConvGeometry& geometry,
+            const ConvArrays& arrays)
+      : TrainingConv(input, output, in, out, batch, geometry, arrays),
+        input_gradient_(OneDnnEngine(), algorithm::convolution_direct, descriptors_.input, descriptors_.weight,
+                        descriptors_.output, descriptors_.strides, descriptors_.pad_begin, descriptors_.pad_end,
+                        forward_, CallersScratchpad()),
+        to_input_gradient_(descriptors_.plain_weight, input_gradient_.weights_desc()),
+        input_primitive_(input_gradient_) {
+    const std::optional<WinogradShape> winograd = FindWinogradShape(in, out, batch, geometry);
+    if (winograd && type_ == NumberType::kBFloat16 && arrays.bias < 0) {
+      winograd_gradient_.emplace(*winograd);
+    } else {
+      filter_gradient_.emplace(descriptors_, forward_);
+    }
+  }
+
+ private:
+  void WeightGradient(const Run& run) override {
+    float* const gradient = run.parameter_gradients[arrays_.weight];
+    if (winograd_gradient_) {
+      winograd_gradient_->Run(run.ValueAt<const BFloat16>(inputs[0]), run.GradientAt<const BFloat16>(output), gradient,
+                              run.scratch);
+      return;
+    }
+    float* const bias_gradient = arrays_.bias >= 0 ? run.parameter_gradients[arrays_.bias] : nullptr;
+    filter_gradient_->Run(run.ValueAt<void>(inputs[0]), run.GradientAt<void>(output), gradient, bias_gradient,
+                          run.scratch);
+  }
+
+  void InputGradient(const Run& run, void* gradient, char* scratch) override {
+    const void* weight = run.parameters[arrays_.weight];
+    char* scratchpad = scratch;
+    if (to_input_gradient_.Needed()) {
+      to_input_gradient_.Run(weight, scratch);
+      weight = scratch;
+      scratchpad += Room(to_input_gradient_.Bytes());
+    }
+    input_primitive_.execute(OneDnnStream(),
+                             {{DNNL_ARG_DIFF_SRC, At(descriptors_.input, gradient)},
+                              {DNNL_ARG_WEIGHTS, At(input_gradient_.weights_desc(), weight)},
+                              {DNNL_ARG_DIFF_DST, At(descriptors_.output, run.GradientAt<void>(output))},
+                              {DNNL_ARG_SCRATCHPAD, At(input_gradient_.scratchpad_desc(), scratchpad)}});
+  }
+
+  int64_t WeightGradientScratch() const override {
+    return winograd_gradient_ ? winograd_gradient_->ScratchBytes() : filter_gradient_->ScratchBytes();
+  }
+  int64_t InputGradientScratch() const override {
+    return Room(to_input_gradient_.Bytes()) + Size(input_gradient_.scratchpad_desc());
+  }
+
+  const dnnl::convolution_backward_data::primitive_desc input_gradient_;
+  const Reorder to_input_gradient_;
+  const dnnl::convolution_backward_data input_primitive_;
+  // One of the two.
+  std::optional<WinogradFilterGradient<BFloat16>> winograd_gradient_;
+  std::optional<OneDnnFilterGradient> filter_gradient_;
+};
+
+// One filter per channel: oneDNN's gradients are slow here (some in bfloat16 thirty times), so they are our own.
+template<typename T>
+class DepthwiseConv final : public TrainingConv {
+ public:
+  DepthwiseConv(int input, int output, const Value& in, const Value& out, int64_t batch, const ConvGeometry& geometry,
+                const ConvArrays& arrays)
+      : TrainingConv(input, output, in, out, batch, geometry, arrays),
+        shape_{batch, in.shape, out.shape, geometry.kernel, geometry.stride, geometry.pad} {}
+
+ private:
+  void WeightGradient(const Run& run) override {
+    float* const bias = arrays_.bias >= 0 ? run.parameter_gradients[arrays_.bias] : nullptr;
+    DepthwiseWeightGradient(shape_, run.ValueAt<const T>(inputs[0]), run.GradientAt<const T>(output),
+                            run.parameter_gradients[arrays_.weight], bias);
+  }
+  void InputGradient(const Run& run, void* gradient, char*) override {
+    DepthwiseInputGradient(shape_, run.GradientAt<const T>(output), run.parameters[arrays_.weight],
+                           static_cast<T*>(gradient));
+  }
+  int64_t WeightGradientScratch() const override { return 0; }
+  int64_t InputGradientScratch() const override { return 0; }
+
+  const DepthwiseShape shape_;
+};
+
+}  // namespace
+
+std::unique_ptr<Layer> MakeTrainingConv(int input, int output, const Value& in, const Value& out, int64_t batch,
+                                        const ConvGeometry& geometry, const ConvArrays& arrays) {
+  if (geometry.groups > 1 && geometry.groups == in.shape.channels && geometry.groups == out.shape.channels) {
+    if (in.type == NumberType::kFloat32) {
+      return std::make_unique<DepthwiseConv<float>>(input, output, in, out, batch, geometry, arrays);
+    }
+    return std::make_unique<DepthwiseConv<BFloat16>>(input, output, in, out, batch, geometry, arrays);
+  }
+  std::unique_ptr<Layer> pointwise = MakePointwiseTraining(input, output, in, out, batch, geometry, arrays);
+  if (pointwise != nullptr) { return pointwise; }
+  std::unique_ptr<Layer> winograd = MakeWinogradTraining(input, output, in, out, batch, geometry, arrays);
+  if (winograd != nullptr) { return winograd; }
+  return std::make_unique<DenseConv>(input, output, in, out, batch, geometry, arrays);
+}
+
+}  // namespace insightface

@@ -1,0 +1,263 @@
+// Registers whole networks with OneFlow as three ops of its own: training forward, its backward, and inference.
+#include <exception>
+#include <string>
+
+#include "network/plan/network.h"
+#include "oneflow/core/framework/framework.h"
+#include "register/team_kernel.h"
+
+namespace insightface {
+namespace {
+
+using namespace oneflow;
+
+template<typename Context>
+std::shared_ptr<Network> FindNetwork(const Context& context, int64_t batch, bool training) {
+  std::shared_ptr<Network> network;
+  OnTeam([&] {
+    network = GetNetwork(context->template Attr<std::string>("description"), batch,
+                         context->template Attr<bool>("bfloat16"), training);
+  });
+  return network;
+}
+
+Maybe<void> InferTraining(user_op::InferContext* context, int64_t ranks) {
+  const int64_t batch = context->InputShape("images", 0).At(0);
+  CHECK_EQ_OR_RETURN(batch % ranks, 0) << "the batch must divide over the ranks";
+  const auto network = FindNetwork(context, batch / ranks, true);
+  context->SetOutputShape("embeddings", 0, Shape({batch, network->EmbeddingSize()}));
+  context->SetOutputShape("saved", 0, Shape({ranks * network->SavedBytes()}));
+  context->SetOutputDType("saved", 0, DataType::kInt8);
+  return Maybe<void>::Ok();
+}
+
+Maybe<void> InferTrainingLogical(user_op::InferContext* context) {
+  return InferTraining(context, context->parallel_num());
+}
+
+Maybe<void> InferTrainingPhysical(user_op::InferContext* context) { return InferTraining(context, 1); }
+
+Maybe<void> InferTrainingType(user_op::InferContext* context) {
+  context->SetOutputDType("embeddings", 0, DataType::kFloat);
+  context->SetOutputDType("saved", 0, DataType::kInt8);
+  return Maybe<void>::Ok();
+}
+
+Maybe<void> InferInference(user_op::InferContext* context) {
+  const int64_t batch = context->InputShape("images", 0).At(0);
+  const int64_t size = context->Attr<int64_t>("embedding_size");
+  context->SetOutputShape("embeddings", 0, Shape({batch, size}));
+  return Maybe<void>::Ok();
+}
+
+Maybe<void> InferInferenceType(user_op::InferContext* context) {
+  context->SetOutputDType("embeddings", 0, DataType::kFloat);
+  return Maybe<void>::Ok();
+}
+
+Maybe<void> InferBackward(user_op::InferContext* context) {
+  for (int32_t i = 0; i < context->input_size("parameters"); ++i) {
+    context->SetOutputShape("parameter_gradients", i, context->InputShape("parameters", i));
+  }
+  return Maybe<void>::Ok();
+}
+
+Maybe<void> InferBackwardType(user_op::InferContext* context) {
+  for (int32_t i = 0; i < context->input_size("parameters"); ++i) {
+    context->SetOutputDType("parameter_gradients", i, DataType::kFloat);
+  }
+  return Maybe<void>::Ok();
+}
+
+bool IsArray(const std::string& name) { return name == "parameters" || name == "moving"; }
+
+// Images and what is made of them are split over the ranks, every rank has all arrays.
+Maybe<void> SplitBatch(user_op::SbpContext* context) {
+  auto signature = context->NewBuilder();
+  for (const auto& input : context->inputs()) {
+    const user_op::OpArg argument(std::string(input.first), input.second);
+    if (IsArray(input.first)) {
+      signature.Broadcast(argument);
+    } else {
+      signature.Split(argument, 0);
+    }
+  }
+  for (const auto& output : context->outputs()) {
+    const user_op::OpArg argument(std::string(output.first), output.second);
+    if (output.first == "parameter_gradients") {
+      signature.PartialSum(argument);
+    } else {
+      signature.Split(argument, 0);
+    }
+  }
+  signature.Build();
+  return Maybe<void>::Ok();
+}
+
+Maybe<void> UpdateMoving(const user_op::GetInputArgModifier& modifier, const user_op::UserOpConfWrapper& conf) {
+  for (int32_t i = 0; i < conf.input_size("moving"); ++i) { modifier("moving", i)->set_is_mutable(true); }
+  return Maybe<void>::Ok();
+}
+
+REGISTER_USER_OP("insightface_network_forward")
+    .Input("images")
+    .OptionalInput("keep")
+    .Input("parameters")
+    .OptionalInput("moving")
+    .Output("embeddings")
+    .Output("saved")
+    .Attr<std::string>("description")
+    .Attr<bool>("bfloat16", false)
+    .Attr<int64_t>("embedding_size", 0)
+    .SetLogicalTensorDescInferFn(InferTrainingLogical)
+    .SetPhysicalTensorDescInferFn(InferTrainingPhysical)
+    .SetDataTypeInferFn(InferTrainingType)
+    .SetGetSbpFn(SplitBatch)
+    .SetInputArgModifyFn(UpdateMoving);
+
+REGISTER_USER_OP("insightface_network_backward")
+    .Input("saved")
+    .Input("embedding_gradients")
+    .OptionalInput("keep")
+    .Input("parameters")
+    .Output("parameter_gradients")
+    .Attr<std::string>("description")
+    .Attr<bool>("bfloat16", false)
+    .Attr<int64_t>("embedding_size", 0)
+    .SetTensorDescInferFn(InferBackward)
+    .SetDataTypeInferFn(InferBackwardType)
+    .SetGetSbpFn(SplitBatch);
+
+REGISTER_USER_OP("insightface_network_inference")
+    .Input("images")
+    .Input("parameters")
+    .OptionalInput("moving")
+    .Output("embeddings")
+    .Attr<std::string>("description")
+    .Attr<bool>("bfloat16", false)
+    .Attr<int64_t>("embedding_size", 0)
+    .SetTensorDescInferFn(InferInference)
+    .SetDataTypeInferFn(InferInferenceType)
+    .SetGetSbpFn(SplitBatch);
+
+// The tensors that all three ops have in common, with pointers to be written where an op has the tensor.
+NetworkMemory Collect(user_op::KernelComputeContext* context) {
+  NetworkMemory memory;
+  const auto read = [&](const char* name, int32_t i) { return context->Tensor4ArgNameAndIndex(name, i); };
+  if (context->has_input("images", 0)) {
+    const user_op::Tensor* const images = read("images", 0);
+    memory.images = {images->dptr(), images->data_type() == DataType::kUInt8, images->shape_view().At(1)};
+  }
+  if (context->has_input("keep", 0)) {
+    memory.keep = read("keep", 0)->dptr<uint8_t>();
+    memory.keep_width = read("keep", 0)->shape_view().At(1);
+  }
+  for (int32_t i = 0; i < context->input_size("parameters"); ++i) {
+    memory.parameters.push_back(read("parameters", i)->dptr<float>());
+  }
+  for (int32_t i = 0; i < context->input_size("moving"); ++i) {
+    // Inference reads them only, but shares the type with training.
+    memory.moving.push_back(const_cast<float*>(read("moving", i)->dptr<float>()));
+  }
+  for (int32_t i = 0; i < context->output_size("parameter_gradients"); ++i) {
+    memory.parameter_gradients.push_back(read("parameter_gradients", i)->mut_dptr<float>());
+  }
+  if (context->has_output("embeddings", 0)) { memory.embeddings = read("embeddings", 0)->mut_dptr<float>(); }
+  return memory;
+}
+
+template<typename Work>
+void Guard(user_op::KernelComputeContext* context, const Work& work) {
+  try {
+    work();
+  } catch (const std::exception& error) {
+    LOG(FATAL) << "the network cannot be computed in " << context->op_name() << ": " << error.what();
+  }
+}
+
+class ForwardKernel final : public TeamKernel<Kernel::kNetworkForward> {
+  void Run(user_op::KernelComputeContext* context) const override {
+    Guard(context, [&] {
+      NetworkMemory memory = Collect(context);
+      memory.saved = static_cast<char*>(context->Tensor4ArgNameAndIndex("saved", 0)->mut_dptr());
+      const int64_t batch = context->Tensor4ArgNameAndIndex("images", 0)->shape_view().At(0);
+      FindNetwork(context, batch, true)->Forward(memory);
+    });
+  }
+};
+
+class BackwardKernel final : public TeamKernel<Kernel::kNetworkBackward> {
+  void Run(user_op::KernelComputeContext* context) const override {
+    Guard(context, [&] {
+      NetworkMemory memory = Collect(context);
+      memory.saved = const_cast<char*>(static_cast<const char*>(context->Tensor4ArgNameAndIndex("saved", 0)->dptr()));
+      const user_op::Tensor* gradients = context->Tensor4ArgNameAndIndex("embedding_gradients", 0);
+      memory.embedding_gradients = gradients->dptr<float>();
+      FindNetwork(context, gradients->shape_view().At(0), true)->Backward(memory);
+    });
+  }
+};
+
+class InferenceKernel final : public TeamKernel<Kernel::kNetworkInference> {
+  void Run(user_op::KernelComputeContext* context) const override {
+    Guard(context, [&] {
+      const user_op::Tensor* const images = context->Tensor4ArgNameAndIndex("images", 0);
+      const int64_t batch = images->shape_view().At(0), portion = PortionOf(context, batch);
+      const auto network = FindNetwork(context, portion, false);
+      const int64_t image_bytes = images->shape_view().Count(1) * GetSizeOfDataType(images->data_type());
+      NetworkMemory memory = Collect(context);
+      for (int64_t first = 0; first < batch; first += portion) {
+        network->Forward(memory);
+        memory.images.data = static_cast<const char*>(memory.images.data) + portion * image_bytes;
+        memory.embeddings += portion * network->EmbeddingSize();
+      }
+    });
+  }
+
+  // How many images a network takes at a time: a small one so few that their maps stay in the caches. A large one would
+  // read its weights anew for every portion.
+  static int64_t PortionOf(user_op::KernelComputeContext* context, int64_t batch) {
+    constexpr int64_t kSmall = 4 * 1024 * 1024, kLeast = 4, kMost = 8;
+    int64_t numbers = 0;
+    for (int32_t i = 0; i < context->input_size("parameters"); ++i) {
+      numbers += context->Tensor4ArgNameAndIndex("parameters", i)->shape_view().elem_cnt();
+    }
+    int64_t portion = numbers <= kSmall ? kMost : batch;
+    while (portion >= kLeast && batch % portion != 0) { --portion; }
+    return portion >= kLeast ? portion : batch;
+  }
+};
+
+REGISTER_USER_KERNEL("insightface_network_forward")
+    .SetCreateFn<ForwardKernel>()
+    .SetIsMatchedHob(user_op::HobDeviceType() == DeviceType::kCPU);
+
+REGISTER_USER_KERNEL("insightface_network_backward")
+    .SetCreateFn<BackwardKernel>()
+    .SetIsMatchedHob(user_op::HobDeviceType() == DeviceType::kCPU);
+
+REGISTER_USER_KERNEL("insightface_network_inference")
+    .SetCreateFn<InferenceKernel>()
+    .SetIsMatchedHob(user_op::HobDeviceType() == DeviceType::kCPU);
+
+}  // namespace
+}  // namespace insightface
+
+extern "C" {
+
+// Returns null when the network can be executed here, else why not (valid until the thread's next call).
+const char* insightface_check_network(const char* description, int32_t bfloat16) {
+  using namespace insightface;
+  static thread_local std::string reason;
+  const NumberType type = bfloat16 != 0 ? NumberType::kBFloat16 : NumberType::kFloat32;
+  try {
+    Assemble(description, 1, type, true);
+    Assemble(description, 1, type, false);
+  } catch (const std::exception& error) {
+    reason = error.what();
+    return reason.c_str();
+  }
+  return nullptr;
+}
+
+}  // extern "C"
