@@ -1,6 +1,6 @@
 """Networks: image [N, 3, S, S] -> embedding [N, E]. The one registry of ``config.net_name``.
 
-Describing a network (``build_graph``) needs no framework; only ``build_backbone`` imports OneFlow.
+Describing a network (``build_network``) needs no framework; only ``build_backbone`` imports OneFlow.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NETWORKS: dict[str, Callable[[NetworkOptions], NetworkGraph]] = {
 }
 
 
-def build_graph(config: Mapping[str, Any]) -> NetworkGraph:
+def build_network(config: Mapping[str, Any]) -> NetworkGraph:
     """Return the description of the network that ``config`` asks for.
 
     Raises:
@@ -54,7 +54,7 @@ def build_backbone(config: Mapping[str, Any], seed: int = 0) -> Backbone:
     """
     from backbones.execution.backbone import Backbone
 
-    graph = build_graph(config)
+    graph = build_network(config)
     return Backbone(
         graph,
         initial_arrays(graph, seed),

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from backbones import build_graph
+from backbones import build_network
 from backbones.graph.initializer import initial_arrays
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError, lookup
@@ -90,7 +90,7 @@ def write_network(name: str, batch: int, folder: Path) -> dict[str, str]:
     """
     if batch < 2:
         raise UserError(f"--batch {batch} must be at least 2: the last layer normalises over the batch")
-    graph = build_graph(network_config(name))
+    graph = build_network(network_config(name))
     paths = {"graph": folder / f"{name}.json", "arrays": folder / f"{name}.npz", "batch": folder / f"{name}-batch.npz"}
     paths["graph"].write_text(json.dumps(describe_network(graph)))
     np.savez(paths["arrays"], **initial_arrays(graph, SEED))

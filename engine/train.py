@@ -9,7 +9,7 @@ from typing import Any
 
 from easydict import EasyDict
 
-from backbones import build_graph
+from backbones import build_network
 from backbones.graph.flops import count_flops, count_parameters
 from common.errors import UserError
 from data.filtered_source import FilteredSource
@@ -71,7 +71,7 @@ def complete_config(config: EasyDict, ranks: int, device: str) -> EasyDict:
         )
     check_triplet_batch(completed, ranks)
     completed.lr_steps = place_lr_steps(completed)
-    settle_precision(completed, ranks, build_graph(completed))
+    settle_precision(completed, ranks, build_network(completed))
     return completed
 
 
@@ -131,14 +131,14 @@ def check_run(config: EasyDict, ranks: int) -> None:
     if label_map is not None:
         _check_label_map(label_map, config.pretrained or config.model_load_dir, config.num_classes)
     if config.pretrained:
-        read_pretrained(config.pretrained, build_graph(config))
+        read_pretrained(config.pretrained, build_network(config))
     source = open_source(config)
     if config.loss_name in TRIPLET_LOSSES:
         open_bags(config, source)
     if config.do_validation_while_train and config.val_targets:
         check_sets(config)
     plan = make_plan(config, len(source))
-    network = build_graph(config)
+    network = build_network(config)
     check_bfloat16(config, network)
     print("Called with argument:", dict(sorted(config.items())))
     for line in describe_precision(config, ranks, network):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import sample_config
-from backbones import build_graph
+from backbones import build_network
 from backbones.graph.arrays import check_arrays
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
@@ -108,7 +108,7 @@ def open_model(name: str) -> TrainedModel:
         config = about["config"]
         facts = {key: config[key] for key in ("network", "loss", "dataset")}
         facts |= {"step": about["step"], "checksum": about["files"]["backbone.safetensors"]["sha256"]}
-        network, arrays = build_graph(config), snapshot.backbone()
+        network, arrays = build_network(config), snapshot.backbone()
         _check_fit(network, arrays, name, config["network"])
         return TrainedModel(name, network, arrays, facts, config)
     config = _foreign_config(foreign)

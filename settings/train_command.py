@@ -9,7 +9,7 @@ from typing import Any
 
 from easydict import EasyDict
 
-from backbones import build_graph
+from backbones import build_network
 from common.errors import lookup
 from common.errors import require as _require
 from engine.checkpoints import settle_checkpoints
@@ -182,7 +182,7 @@ def _check_train(config: EasyDict) -> None:
     check_optimizer(config)
     check_triplets(config)
     check_augmentation(config)
-    build_graph(config)
+    build_network(config)
     for key in ("num_classes", "train_batch_size_per_device", "loss_print_frequency"):
         _require(config[key] > 0, f"--{key} {config[key]} must be at least 1")
     for key in ("train_batch_size", "num_workers", "iter_num_in_snapshot", "seed", "train_data_part_num"):

@@ -196,7 +196,7 @@ def test_onnx_that_differs_is_not_kept(job: tuple[Path, str], monkeypatch: pytes
     snapshot = Snapshot.open(folder / f"models/y1-arcface-orl/snapshot_{STEPS}")
     arrays = snapshot.backbone()
     arrays["conv_1_conv2d_weight"] = arrays["conv_1_conv2d_weight"] * 1.01
-    graph = oneflow2onnx.build_graph(snapshot.about["config"])
+    graph = oneflow2onnx.build_network(snapshot.about["config"])
     wrong = oneflow2onnx.write_onnx(graph, arrays, {})
     monkeypatch.setattr(oneflow2onnx, "write_onnx", lambda *_, **__: wrong)
     monkeypatch.setattr(

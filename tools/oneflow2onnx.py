@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from backbones import build_graph
+from backbones import build_network
 from common.errors import run_command
 from common.files import atomic_file
 from interchange.matching.fold_batch_norm import fold_convolutions
@@ -61,7 +61,7 @@ def main() -> None:
     args = parser.parse_args()
 
     snapshot = Snapshot.open(args.model_load_dir)
-    graph, arrays = build_graph(snapshot.about["config"]), snapshot.backbone()
+    graph, arrays = build_network(snapshot.about["config"]), snapshot.backbone()
     written = fold_convolutions(graph, arrays) if args.fuse_bn else (graph, arrays)
     model = write_onnx(*written, describe(snapshot), half=args.fp16).SerializeToString()
     images = load_images(graph, args.check_bin)

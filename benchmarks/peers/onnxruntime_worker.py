@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from backbones import build_graph
+from backbones import build_network
 from benchmarks.peers.protocol import Contestant, serve
 from interchange.onnx.writer import write_onnx
 
@@ -16,7 +16,7 @@ class OnnxruntimeContestant(Contestant):
     """An inference session and one batch."""
 
     def __init__(self, job: dict[str, Any]) -> None:
-        graph = build_graph(job["config"])
+        graph = build_network(job["config"])
         with np.load(job["arrays"]) as arrays:
             model = write_onnx(graph, dict(arrays), {}).SerializeToString()
         with np.load(job["batch"]) as batch:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from itertools import product
 from typing import Any
 
-from backbones import build_graph
+from backbones import build_network
 from backbones.graph.network_graph import NetworkGraph
 from backbones.networks.iresnet import STEMS, UNITS, UNITS_PER_STAGE
 from backbones.networks.options import NetworkOptions
@@ -79,7 +79,7 @@ def recognise(
         found = search.find([starts[name] for name in names], vary=wanted == AUTO)
         if found is not None:
             options, pairs = found
-            return Recognition(_name(options, starts), options, build_graph(options), pairs)
+            return Recognition(_name(options, starts), options, build_network(options), pairs)
     if wanted != AUTO:
         raise UserError(f"{source} is not {wanted}: {search.explain(starts[wanted])}")
     best = search.descend(starts[order[0]])
@@ -103,7 +103,7 @@ def _follow(hint: Mapping[str, Any], foreign: NetworkGraph) -> Recognition | Non
     if any(isinstance(depth, int) and depth > _DEEPEST for depth in depths):
         return None
     try:
-        network = build_graph(options)
+        network = build_network(options)
     except (UserError, ValueError, TypeError, ArithmeticError):  # another program's settings, or damaged ones
         return None
     pairs = pair_steps(network, foreign)
@@ -171,7 +171,7 @@ class _Search:
         for start in starts:
             options = self.descend(start) if vary else start
             distance = self.distance(options)
-            pairs = pair_steps(build_graph(options), self._foreign) if distance < least else None
+            pairs = pair_steps(build_network(options), self._foreign) if distance < least else None
             if pairs is not None:
                 best, least = (options, pairs), distance
             if not least:  # equal in everything
@@ -182,11 +182,11 @@ class _Search:
         """Say where the candidate and the foreign network first differ."""
         if self.distance(options) == _FAR:
             return "that cannot have the file's sizes of image and embedding"
-        return explain_difference(build_graph(options), self._foreign)
+        return explain_difference(build_network(options), self._foreign)
 
     def _measure(self, options: Options) -> float:
         try:
-            network = build_graph(options)
+            network = build_network(options)
         except (UserError, ValueError):  # options that do not go together
             return _FAR
         labels, details = self._count(network)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from backbones import build_graph
+from backbones import build_network
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
 from common.pickles import DamagedError, ForbiddenError, RestrictedUnpickler
@@ -150,7 +150,7 @@ def _read_variables(path: Path, networks: Mapping[str, Options]) -> ForeignModel
     alike = {name: options for name, options in networks.items() if _starts_alike(options, sizes)}
     for options in option_variants(alike, _OPTIONS):
         for wanted in _sized(options, sizes):
-            network = build_graph(wanted)
+            network = build_network(wanted)
             folders = _folders(network)
             if all(sizes.get(name) == 4 * prod(network.parameters()[a].shape) for a, name in folders.items()):
                 specs = network.parameters()
@@ -162,7 +162,7 @@ def _read_variables(path: Path, networks: Mapping[str, Options]) -> ForeignModel
 
 def _starts_alike(options: Options, sizes: Mapping[str, int]) -> bool:
     """Tell whether the first layer of the network has the name of a folder, which all variants of it then share."""
-    network = build_graph(options)
+    network = build_network(options)
     first = next(node for node in network.nodes if node.arrays)
     return any(f"{first.name}-{_PARTS.get(part, part)}" in sizes for part in first.arrays)
 
@@ -172,7 +172,7 @@ def _sized(options: Options, sizes: Mapping[str, int]) -> list[dict[str, Any]]:
     length = sizes.get("fc1-beta", sizes.get("pre_fc1-bias", 0)) // 4
     wanted = {**options, "emb_size": length}
     try:
-        build_graph(wanted)
+        build_network(wanted)
     except (UserError, ValueError):
         return []
     return [wanted]

@@ -14,7 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from backbones import build_graph
+from backbones import build_network
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
 from common.files import atomic_file
@@ -127,7 +127,7 @@ def _candidates(
     for options in option_variants(networks, ("num_layers", "net_output", "net_blocks")):
         for size in IMAGE_SIZES:
             try:
-                network = build_graph({**options, "emb_size": len(last), "image_size": size})
+                network = build_network({**options, "emb_size": len(last), "image_size": size})
             except (UserError, ValueError):
                 break
             names = torch_names(network)

@@ -86,7 +86,7 @@ def test_contradictions_are_refused(graph):
 def test_describing_a_network_imports_no_framework():
     code = (
         "import sys, backbones, backbones.graph.flops, interchange.onnx.writer\n"
-        "graph = backbones.build_graph({'net_name': 'fresnet', 'num_layers': 18})\n"
+        "graph = backbones.build_network({'net_name': 'fresnet', 'num_layers': 18})\n"
         "assert not {'oneflow', 'mxnet', 'ops'} & set(sys.modules), 'a framework was imported'\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -4,15 +4,15 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from backbones import build_graph
+from backbones import build_network
 from backbones.graph.initializer import initial_arrays
 from tests.backbones import mxnet_light_networks as light
 from tests.backbones import mxnet_networks
 
-Y1 = build_graph({"net_name": "fmobilefacenet", "emb_size": 128, "net_output": "GDC"})
-R18 = build_graph({"net_name": "fresnet", "num_layers": 18})
-M05 = build_graph({"net_name": "fmobilenet", "net_output": "GDC", "net_multiplier": 0.5, "emb_size": 256})
-MNAS025 = build_graph({"net_name": "fmnasnet", "net_output": "GDC", "net_multiplier": 0.25, "emb_size": 256})
+Y1 = build_network({"net_name": "fmobilefacenet", "emb_size": 128, "net_output": "GDC"})
+R18 = build_network({"net_name": "fresnet", "num_layers": 18})
+M05 = build_network({"net_name": "fmobilenet", "net_output": "GDC", "net_multiplier": 0.5, "emb_size": 256})
+MNAS025 = build_network({"net_name": "fmnasnet", "net_output": "GDC", "net_multiplier": 0.25, "emb_size": 256})
 GAUSSIAN = {"rnd_type": "gaussian", "factor_type": "out", "magnitude": 2}
 UNIFORM = {"rnd_type": "uniform", "factor_type": "in", "magnitude": 2}
 
@@ -51,11 +51,11 @@ def test_distribution_is_that_of_mxnet(graph, symbol, xavier):
 
 
 def test_first_weights_of_the_pytorch_networks():
-    arrays = initial_arrays(build_graph({"net_name": "iresnet", "num_layers": 18, "net_output": "FC"}), 1)
+    arrays = initial_arrays(build_network({"net_name": "iresnet", "num_layers": 18, "net_output": "FC"}), 1)
     assert arrays["stage1_unit1_conv1_weight"].std() == pytest.approx(0.1, rel=0.02)
     limit = 1 / np.sqrt(25088)
     assert np.abs(arrays["pre_fc1_weight"]).max() == pytest.approx(limit, rel=0.01)
-    arrays = initial_arrays(build_graph({"net_name": "vit", "num_layers": 1, "vit_mask_ratio": 0.1}), 1)
+    arrays = initial_arrays(build_network({"net_name": "vit", "num_layers": 1, "vit_mask_ratio": 0.1}), 1)
     for name in ("block0_attn_qkv_weight", "pos_embed_weight", "pre_fc1_weight"):
         assert arrays[name].std() == pytest.approx(0.02, rel=0.02)
     assert np.abs(arrays["patch_embed_weight"]).max() == pytest.approx(1 / np.sqrt(243), rel=0.01)
@@ -64,7 +64,7 @@ def test_first_weights_of_the_pytorch_networks():
 def test_values_depend_on_seed_and_name_alone():
     first, again, other = initial_arrays(Y1, 1), initial_arrays(Y1, 1), initial_arrays(Y1, 2)
     wider = initial_arrays(
-        build_graph({"net_name": "fmobilefacenet", "net_output": "GDC", "net_blocks": [2, 8, 16, 4]}), 1
+        build_network({"net_name": "fmobilefacenet", "net_output": "GDC", "net_blocks": [2, 8, 16, 4]}), 1
     )
     name, twin = "res_3_block0_conv_sep_conv2d_weight", "res_3_block1_conv_sep_conv2d_weight"
     np.testing.assert_array_equal(first[name], again[name])

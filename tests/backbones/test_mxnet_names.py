@@ -4,7 +4,7 @@ from math import prod
 
 import pytest
 
-from backbones import build_graph
+from backbones import build_network
 from backbones.graph.flops import count_parameters
 from backbones.networks.iresnet import UNITS_PER_STAGE, WIDTHS
 from tests.backbones import mxnet_light_networks as light
@@ -80,7 +80,7 @@ def test_names_shapes_and_order_are_those_of_the_symbol(case):
     del arguments["data"]
     states = dict(zip(symbol.list_auxiliary_states(), aux_shapes, strict=True))
 
-    graph = build_graph(config)
+    graph = build_network(config)
     parameters = graph.parameters()
 
     ours = {name: spec.shape for name, spec in parameters.items() if not spec.auxiliary}

@@ -6,7 +6,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from backbones import build_graph
+from backbones import build_network
 from backbones.execution.backbone import Backbone
 from backbones.networks.iresnet import build_residual_network
 from backbones.networks.options import NetworkOptions
@@ -49,7 +49,7 @@ def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:
 )
 def test_inference_equals_mxnet(case, random_arrays):
     config, make_symbol = INFERENCE[case]
-    graph = build_graph(config)
+    graph = build_network(config)
     arrays, images = random_arrays(graph, 1), random_images(2, 112)
     expected = mxnet_networks.bind(make_symbol(), arrays, images).forward(is_train=False)[0].asnumpy()
     assert np.linalg.norm(expected[0] - expected[1]) > 0.01 * np.linalg.norm(expected[0])  # the images matter
@@ -112,7 +112,7 @@ def test_moving_statistics_of_a_training_step(tiny, random_arrays):
 
 
 def test_training_forward_of_y1_equals_mxnet(random_arrays):
-    graph = build_graph(Y1)
+    graph = build_network(Y1)
     arrays, images = random_arrays(graph, 4), random_images(4, 112)
     symbol = mxnet_networks.mobilefacenet([1, 4, 6, 2], "GDC", 128)
     expected = mxnet_networks.bind(symbol, arrays, images).forward(is_train=True)[0].asnumpy()

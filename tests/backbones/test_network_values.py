@@ -9,7 +9,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from backbones import build_graph
+from backbones import build_network
 from backbones.execution.backbone import Backbone
 from backbones.graph.network_graph import NetworkGraph
 from backbones.networks import densenet, vargfacenet
@@ -43,7 +43,7 @@ def residual(output: str = "J", size: int = 8, unit: int = 3, se: int = 0, net_i
 
 
 def small(name: str, **options: Any) -> NetworkGraph:
-    return build_graph({"net_name": name, "emb_size": 8, "net_output": "J", "image_size": 32} | options)
+    return build_network({"net_name": name, "emb_size": 8, "net_output": "J", "image_size": 32} | options)
 
 
 def small_densenet(patch: pytest.MonkeyPatch) -> Case:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import sample_config
-from backbones import build_graph
+from backbones import build_network
 from backbones.execution.backbone import Backbone
 from backbones.graph.flops import count_flops, count_parameters
 from backbones.graph.initializer import initial_arrays
@@ -62,7 +62,7 @@ def documented() -> dict[str, tuple[str, ...]]:
 @pytest.mark.parametrize("name", sample_config.network)
 def test_sizes_are_the_documented_ones(name):
     config = config_of(name)
-    graph = build_graph(config)
+    graph = build_network(config)
     assert (graph.output, graph.embedding_size) == ("fc1", config["emb_size"])
     assert graph.shapes["data"] == (3, 112, 112)
     parameters, flops = count_parameters(graph) / 1e6, count_flops(graph) / 1e9
@@ -79,7 +79,7 @@ def test_the_table_has_every_network():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sample_config.network)
 def test_every_network_trains_and_embeds(name):
-    graph = build_graph(config_of(name))
+    graph = build_network(config_of(name))
     backbone = Backbone(graph, first_values(graph))
     images = flow.tensor(np.random.default_rng(2).integers(0, 256, (2, 3, 112, 112)).astype(np.uint8))
     embeddings = backbone.eval()(images)

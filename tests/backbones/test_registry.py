@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from easydict import EasyDict
 
-from backbones import NETWORKS, build_graph
+from backbones import NETWORKS, build_network
 from backbones.graph.flops import count_flops, count_parameters
 from common.errors import UserError
 
@@ -22,7 +22,7 @@ R50 = EasyDict(net_name="fresnet", num_layers=50, emb_size=512, net_output="E", 
     ],
 )
 def test_sizes_are_the_published_ones(config, millions, giga_multiply_adds):
-    graph = build_graph(config)
+    graph = build_network(config)
     assert count_parameters(graph) / 1e6 == pytest.approx(millions, abs=0.005)
     assert count_flops(graph) / 1e9 == pytest.approx(giga_multiply_adds, abs=0.005)
     assert graph.output == "fc1"
@@ -30,12 +30,12 @@ def test_sizes_are_the_published_ones(config, millions, giga_multiply_adds):
 
 
 def test_missing_keys_mean_the_original_defaults():
-    minimal = build_graph({"net_name": "fresnet", "num_layers": 50})
-    assert minimal.nodes == build_graph(R50).nodes
+    minimal = build_network({"net_name": "fresnet", "num_layers": 50})
+    assert minimal.nodes == build_network(R50).nodes
 
 
 def test_options_reach_the_nodes():
-    graph = build_graph(R50 | {"net_act": "relu", "bn_mom": 0.95, "image_size": 96, "emb_size": 64})
+    graph = build_network(R50 | {"net_act": "relu", "bn_mom": 0.95, "image_size": 96, "emb_size": 64})
     kinds = {node.op for node in graph.nodes}
     assert "prelu" not in kinds
     assert "activation" in kinds
@@ -46,7 +46,7 @@ def test_options_reach_the_nodes():
 
 def test_batch_norm_constants_of_both_families():
     def eps(config):
-        return {node.name: node.attrs["eps"] for node in build_graph(config).nodes if node.op == "batch_norm"}
+        return {node.name: node.attrs["eps"] for node in build_network(config).nodes if node.op == "batch_norm"}
 
     assert set(eps(R50).values()) == {2e-5}
     of_y1 = eps(Y1)
@@ -56,7 +56,7 @@ def test_batch_norm_constants_of_both_families():
 
 def test_output_types():
     def head(kind):
-        nodes = build_graph(R50 | {"net_output": kind}).nodes
+        nodes = build_network(R50 | {"net_output": kind}).nodes
         return [node.op for node in nodes[[node.name for node in nodes].index("stage4_unit3_plus") + 1 :]]
 
     assert head("E") == ["batch_norm", "dropout", "flatten", "fully_connected", "batch_norm"]
@@ -94,9 +94,9 @@ def test_output_types():
 )
 def test_mistakes_are_named(change, message):
     with pytest.raises(UserError, match=message):
-        build_graph(R50 | change)
+        build_network(R50 | change)
 
 
 def test_a_config_without_network_is_refused():
     with pytest.raises(UserError, match="net_name"):
-        build_graph({"num_layers": 50})
+        build_network({"num_layers": 50})

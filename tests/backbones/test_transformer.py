@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backbones import build_graph
+from backbones import build_network
 from backbones.execution.backbone import Backbone
 from ops import flow
 
@@ -66,7 +66,7 @@ def images() -> np.ndarray:
 
 
 def test_inference_equals_numpy(images, random_arrays):
-    graph = build_graph(CONFIG)
+    graph = build_network(CONFIG)
     arrays = random_arrays(graph, 2)
     expected = reference({k: v.astype(np.float64) for k, v in arrays.items()}, images, None)
     actual = Backbone(graph, arrays).eval()(flow.tensor(images)).numpy()
@@ -83,7 +83,7 @@ def draw_keep() -> np.ndarray:
 
 
 def test_training_equals_numpy_and_its_finite_differences(images, random_arrays):
-    graph = build_graph(TRAINING)
+    graph = build_network(TRAINING)
     arrays, keep = random_arrays(graph, 2), draw_keep()
     backbone = Backbone(graph, arrays).train()
     assert backbone.dropout_width == 11

@@ -8,7 +8,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from backbones import build_graph
+from backbones import build_network
 from backbones.execution.backbone import Backbone
 from backbones.graph.flops import count_flops
 from backbones.graph.network_graph import NetworkGraph
@@ -21,7 +21,7 @@ from ops import flow
 
 @pytest.mark.parametrize("name", ["y1", "r50"])
 def test_convolutions_hold_all_multiplications_but_the_last_layers(name):
-    graph = build_graph(network_config(name))
+    graph = build_network(network_config(name))
     description = json.loads(json.dumps(describe_network(graph)))
     flops = 0
     for c in list_convolutions(description):
@@ -31,14 +31,14 @@ def test_convolutions_hold_all_multiplications_but_the_last_layers(name):
 
 
 def test_only_the_stem_needs_no_gradient_of_its_input():
-    convolutions = list_convolutions(describe_network(build_graph(network_config("r18"))))
+    convolutions = list_convolutions(describe_network(build_network(network_config("r18"))))
     assert [(c["channels"], c["size"]) for c in convolutions if c["first"]] == [(3, 112)]
     assert sum(c["times"] for c in convolutions) == 1 + 4 * (2 + 2 + 1)
 
 
 def test_networks_have_no_dropout():
     for name in ("y1", "r18", "r100"):
-        assert "dropout" not in {node.op for node in build_graph(network_config(name)).nodes}
+        assert "dropout" not in {node.op for node in build_network(network_config(name)).nodes}
 
 
 def test_written_files_are_of_the_network(tmp_path: Path):

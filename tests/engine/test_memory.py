@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from backbones import build_graph
+from backbones import build_network
 from backbones.graph.flops import count_parameters
 from common.errors import UserError
 from engine import memory
@@ -30,7 +30,7 @@ NETWORK = {"net_name": "fresnet", "num_layers": 18, "emb_size": 64}
 
 
 def estimate(ranks: int = 1, **changes: object) -> MemoryEstimate:
-    return estimate_memory({**CONFIG, **changes}, build_graph(NETWORK), ranks)
+    return estimate_memory({**CONFIG, **changes}, build_network(NETWORK), ranks)
 
 
 def test_class_rows_are_shared_by_the_ranks_of_a_split_head_only():
@@ -76,7 +76,7 @@ def test_mapped_files_take_no_memory_but_the_disk(tmp_path: Path):
 
 
 def test_the_backbone_counts_with_momentum_and_gradient():
-    parameters = count_parameters(build_graph(NETWORK))
+    parameters = count_parameters(build_network(NETWORK))
     assert 3 * 4 * parameters * 0.99 < estimate().backbone < 3 * 4 * parameters * 1.02
     assert estimate(use_bf16=True).activations * 2 == estimate().activations
     assert estimate(2).activations * 2 == estimate().activations
@@ -104,7 +104,7 @@ def test_a_container_s_limit_counts(tmp_path: Path):
 
 def test_adamw_keeps_two_moments_and_pieces_are_smaller():
     sgd, adamw, pieces = estimate(), estimate(optimizer="adamw"), estimate(gradient_accumulation=4)
-    parameters = 4 * count_parameters(build_graph(NETWORK))
+    parameters = 4 * count_parameters(build_network(NETWORK))
     assert (adamw.fc7, adamw.momentum) == (sgd.fc7, 2 * sgd.momentum)
     assert adamw.backbone - sgd.backbone == pieces.backbone - sgd.backbone == pytest.approx(parameters, rel=0.01)
     assert adamw.snapshot - sgd.snapshot == pytest.approx(sgd.fc7 + parameters, rel=0.01)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from backbones import build_graph
+from backbones import build_network
 from engine.saving import load_head
 from launch.world import local_view
 from ops import flow
@@ -26,7 +26,7 @@ from snapshots.writer import Contents, SnapshotWriter
     ],
 )
 def test_the_preprocessing_is_that_of_the_network(network, mean, scale):
-    graph = build_graph({"net_output": "GAP", "image_size": 32, "emb_size": 16} | network)
+    graph = build_network({"net_output": "GAP", "image_size": 32, "emb_size": 16} | network)
     about = describe_network(graph)
     assert about["preprocessing"] == {"mean": mean, "scale": scale, "inside_network": True}
     assert (about["input"]["height"], about["emb_size"]) == (32, 16)

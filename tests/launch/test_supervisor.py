@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import sample_config
-from backbones import build_graph
+from backbones import build_network
 from backbones.execution.compiled import CompiledNetwork
 from backbones.graph.masks import find_masks
 from common.errors import UserError
@@ -200,7 +200,7 @@ def test_bfloat16_is_for_the_kernels_of_the_cpu() -> None:
 def test_bfloat16_is_refused_before_any_rank_starts_for_networks_without_kernels(name: str) -> None:
     base, *change = name.split()
     options = {"se": {"net_se": 1}, "GAP": {"net_output": "GAP"}}
-    network = build_graph(
+    network = build_network(
         {**sample_config.network[base], **(options.get(change[0], {"net_act": change[0]}) if change else {})}
     )
     config = {"use_bf16": True, "network": name}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import sample_config
-from backbones import build_graph
+from backbones import build_network
 from common.errors import UserError
 from engine.gradients import LossScale
 from engine.step import TrainStep
@@ -33,7 +33,7 @@ SETTINGS = {
 
 def settle(ranks: int = 1, **changes: Any) -> tuple[dict[str, Any], list[str]]:
     config = {**SETTINGS, **changes}
-    network = build_graph({**BACKBONE, "network": "y1", **changes})
+    network = build_network({**BACKBONE, "network": "y1", **changes})
     settle_precision(config, ranks, network)
     return config, describe_precision(config, ranks, network)
 
@@ -80,7 +80,7 @@ def test_bfloat16_by_its_own_name_is_refused(tmp_path: Path) -> None:
     for flags, refused in (("--use_fp16 1", False), ("--use_bf16 1", True), ("--use_fp16 1 --use_bf16 1", True)):
         argv = f"--network vit_t --use_synthetic_data 1 --device cpu {flags}".split()
         config = complete_config(resolve_train_config(argv, tmp_path), 1, "cpu")
-        network = build_graph(config)
+        network = build_network(config)
         if not refused:
             check_bfloat16(config, network)
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from backbones import build_graph
+from backbones import build_network
 from backbones.execution.backbone import Backbone
 from backbones.graph.network_graph import NetworkGraph
 from backbones.graph.transformer import TransformerGraph
@@ -137,7 +137,7 @@ def branching() -> NetworkGraph:
 def tokens() -> TransformerGraph:
     """A transformer that hides patches and skips blocks."""
     config = {"net_name": "vit", "num_layers": 2, "vit_width": 16, "emb_size": 5, "image_size": 18}
-    return build_graph(config | {"vit_drop_path": 0.3, "vit_mask_ratio": 0.25})
+    return build_network(config | {"vit_drop_path": 0.3, "vit_mask_ratio": 0.25})
 
 
 BY_NODES = {"branching": branching, "tokens": tokens}

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from easydict import EasyDict
 
-from backbones import NETWORKS, build_backbone, build_graph
+from backbones import NETWORKS, build_backbone, build_network
 from backbones.execution.backbone import Backbone
 from backbones.graph.flops import count_parameters
 from backbones.graph.initializer import initial_arrays
@@ -58,7 +58,7 @@ def structure(key: str) -> Observer:
     """Return the observer of one fact of the network that would be built."""
 
     def observe(config: EasyDict) -> Any:
-        graph = build_graph(config)
+        graph = build_network(config)
         facts = {
             "emb_size": graph.embedding_size,
             "dropout": any(node.op == "dropout" for node in graph.nodes),

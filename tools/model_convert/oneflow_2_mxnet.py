@@ -16,7 +16,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from backbones import build_graph
+from backbones import build_network
 from common.errors import UserError, run_command
 from common.files import copy_file
 from interchange.mxnet.checkpoint import checkpoint_paths, read_checkpoint, write_checkpoint
@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--check_bin", default="", help="verification .bin whose images the check takes, else noise")
     args = parser.parse_args()
     snapshot = Snapshot.open(args.of_model_dir)
-    network, arrays = build_graph(snapshot.about["config"]), snapshot.backbone()
+    network, arrays = build_network(snapshot.about["config"]), snapshot.backbone()
     head = read_head(snapshot) if args.fc7 else {}
     targets = checkpoint_paths(args.mxnet_save_prefix, args.mxnet_save_epoch)
     images = load_images(network, args.check_bin)

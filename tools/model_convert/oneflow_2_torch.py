@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from backbones import build_graph
+from backbones import build_network
 from common.errors import UserError, run_command
 from common.files import copy_file
 from interchange.pytorch.state import SUFFIXES, read_torch, write_torch
@@ -33,7 +33,7 @@ def main() -> None:
     if target.suffix not in SUFFIXES:
         raise UserError(f"--torch_path {target}: the name ends in one of {', '.join(SUFFIXES)}")
     snapshot = Snapshot.open(args.of_model_dir)
-    network, arrays = build_graph(snapshot.about["config"]), snapshot.backbone()
+    network, arrays = build_network(snapshot.about["config"]), snapshot.backbone()
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / target.name
         for note in write_torch(trial, network, arrays):

@@ -9,7 +9,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from backbones import build_graph
+from backbones import build_network
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
 from interchange.mxnet.checkpoint import read_checkpoint, write_checkpoint
@@ -40,7 +40,7 @@ def save(prefix: Path, symbol: mx.sym.Symbol, graph: NetworkGraph, arrays: dict,
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in SYMBOLS])
 def test_what_mxnet_saved_is_recognised_and_agrees(tmp_path: Path, name: str, random_arrays) -> None:
-    graph = build_graph(NETWORKS[name])
+    graph = build_network(NETWORKS[name])
     arrays = random_arrays(graph, 3)
     save(tmp_path / "model", SYMBOLS[name](), graph, arrays)
     foreign = read_checkpoint(tmp_path / "model", 3)
@@ -57,7 +57,7 @@ def test_what_mxnet_saved_is_recognised_and_agrees(tmp_path: Path, name: str, ra
 
 @pytest.fixture
 def y1(random_arrays) -> tuple[NetworkGraph, dict[str, np.ndarray]]:
-    graph = build_graph(NETWORKS.y1)
+    graph = build_network(NETWORKS.y1)
     arrays = random_arrays(graph, 1)
     return graph, {n: np.ones_like(a) if graph.parameters()[n].fixed else a for n, a in arrays.items()}
 
@@ -99,7 +99,7 @@ def test_half_precision_and_a_training_symbol_with_fc7_in_shards(tmp_path: Path,
     ],
 )
 def test_mxnet_runs_what_is_written_of_every_family(tmp_path: Path, random_arrays, options: dict) -> None:
-    graph = build_graph(options)
+    graph = build_network(options)
     arrays = random_arrays(graph, 1)
     write_checkpoint(tmp_path / "model", 0, graph, arrays)
     images = np.random.default_rng(0).integers(0, 256, (16, 3, 112, 112)).astype(np.float32)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backbones import build_graph
+from backbones import build_network
 from common.errors import UserError
 from interchange.oneflow.folders import is_oneflow_folder, read_oneflow_folder
 from interchange.pytorch.names import torch_names
@@ -18,7 +18,7 @@ from tests.support.conversion import bring_in, write_variables
 
 @pytest.fixture
 def y1(random_arrays):
-    graph = build_graph(NETWORKS.y1)
+    graph = build_network(NETWORKS.y1)
     arrays = random_arrays(graph, 1)
     return graph, {n: np.ones_like(a) if graph.parameters()[n].fixed else a for n, a in arrays.items()}
 

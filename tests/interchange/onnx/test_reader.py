@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
-from backbones import build_graph
+from backbones import build_network
 from backbones.networks.output_layers import OUTPUT_LAYERS
 from common.errors import UserError
 from interchange.matching.fold_batch_norm import fold_convolutions
@@ -40,7 +40,7 @@ def trained(random_arrays):
     """The network of some options with arrays as a training would leave them."""
 
     def make(options):
-        graph = build_graph(options)
+        graph = build_network(options)
         arrays = random_arrays(graph, 2)
         return graph, {n: np.ones_like(a) if graph.parameters()[n].fixed else a for n, a in arrays.items()}
 
@@ -56,7 +56,7 @@ def test_both_formats_give_the_weights_back_bit_by_bit(tmp_path: Path, trained, 
     for foreign in (read_checkpoint(tmp_path / "model", 0), read_onnx(tmp_path / "model.onnx")):
         found, adaptation = bring_in(foreign)
         assert not adaptation.notes
-        assert [n.name for n in build_graph(found.options).nodes] == [n.name for n in graph.nodes]
+        assert [n.name for n in build_network(found.options).nodes] == [n.name for n in graph.nodes]
         for key, array in arrays.items():
             assert adaptation.arrays[key].tobytes() == array.tobytes(), key
 
@@ -216,9 +216,9 @@ FIRST = "r50-net_se1"
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n != FIRST)) for n in VARIANTS])
 def test_variants_without_a_name_are_found_soon(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    graph, built = build_graph(VARIANTS[name]), []
+    graph, built = build_network(VARIANTS[name]), []
     monkeypatch.setattr(
-        "interchange.matching.recognise.build_graph", lambda options: built.append(1) or build_graph(options)
+        "interchange.matching.recognise.build_network", lambda options: built.append(1) or build_network(options)
     )
     assert recognise(graph, NETWORKS, AUTO, "model").name == name
     assert len(built) < BUDGET

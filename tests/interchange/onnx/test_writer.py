@@ -5,7 +5,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from backbones import build_graph
+from backbones import build_network
 from backbones.execution.backbone import Backbone
 from backbones.graph.initializer import initial_arrays
 from backbones.graph.network_graph import NetworkGraph
@@ -66,7 +66,7 @@ def images():
     "case", [pytest.param(case, marks=[pytest.mark.slow] if case in SLOW else []) for case in CONFIGS]
 )
 def test_onnxruntime_agrees_at_any_batch_size(case, images, random_arrays):
-    graph = build_graph(CONFIGS[case])
+    graph = build_network(CONFIGS[case])
     arrays = random_arrays(graph, 3)
     expected = Backbone(graph, arrays).eval()(flow.tensor(images)).numpy()
     model = write_onnx(graph, arrays, {})
@@ -77,7 +77,7 @@ def test_onnxruntime_agrees_at_any_batch_size(case, images, random_arrays):
 
 @pytest.mark.parametrize("case", SMALL)
 def test_onnxruntime_agrees_on_every_family_and_variant(case, random_arrays):
-    graph = build_graph(SMALL[case])
+    graph = build_network(SMALL[case])
     arrays = random_arrays(graph, 3)
     size = graph.shapes["data"][-1]
     images = np.random.default_rng(0).integers(0, 256, (3, 3, size, size)).astype(np.float32)
@@ -91,7 +91,7 @@ def test_onnxruntime_agrees_on_every_family_and_variant(case, random_arrays):
 
 
 def test_the_file_describes_itself():
-    graph = build_graph(Y1)
+    graph = build_network(Y1)
     model = write_onnx(graph, initial_arrays(graph, 0), {"network": "y1", "colour": "RGB"})
     onnx.checker.check_model(model, full_check=True)
     assert {entry.key: entry.value for entry in model.metadata_props} == {"network": "y1", "colour": "RGB"}
@@ -106,7 +106,7 @@ def test_the_file_describes_itself():
 
 
 def test_names_are_those_of_the_description():
-    graph = build_graph(CONFIGS["r18"])
+    graph = build_network(CONFIGS["r18"])
     model = write_onnx(graph, initial_arrays(graph, 0), {})
     initializers = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     assert set(initializers) - {"preprocess_mean", "preprocess_scale"} == set(graph.parameters())
@@ -118,7 +118,7 @@ def test_names_are_those_of_the_description():
 
 
 def test_a_pinned_gamma_is_written_as_one(random_arrays):
-    graph = build_graph(Y1)
+    graph = build_network(Y1)
     arrays = random_arrays(graph, 3)
     assert not (arrays["fc1_gamma"] == 1).any()
     model = write_onnx(graph, arrays, {})
@@ -147,6 +147,6 @@ def test_convolution_bias_and_activations_are_written():
 
 
 def test_weights_of_another_network_are_refused():
-    graph, other = build_graph(Y1), build_graph(Y1 | {"emb_size": 256})
+    graph, other = build_network(Y1), build_network(Y1 | {"emb_size": 256})
     with pytest.raises(UserError, match=r"'pre_fc1_weight' of shape \(256, 512\), the network expects \(128, 512\)"):
         write_onnx(graph, initial_arrays(other, 0), {})

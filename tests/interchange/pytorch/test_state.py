@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backbones import build_graph
+from backbones import build_network
 from common.errors import UserError
 from interchange.matching.adapt import adapt
 from interchange.matching.steps import pair_steps
@@ -41,7 +41,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])
 @pytest.mark.parametrize("name", ["y1", pytest.param("r18", marks=pytest.mark.slow)])
 def test_names_and_values_are_those_of_pytorchs_network(tmp_path: Path, random_arrays, name: str, suffix: str) -> None:
-    graph = build_graph(OPTIONS[name])
+    graph = build_network(OPTIONS[name])
     arrays = random_arrays(graph, 1)
     arrays = {n: np.ones_like(a) if graph.parameters()[n].fixed else a for n, a in arrays.items()}
     path = tmp_path / f"backbone.{suffix}"
@@ -60,7 +60,7 @@ def test_names_and_values_are_those_of_pytorchs_network(tmp_path: Path, random_a
 
 
 def test_the_names_of_iresnet(tmp_path: Path) -> None:
-    graph = build_graph(OPTIONS["r18"])
+    graph = build_network(OPTIONS["r18"])
     write_torch(tmp_path / "b.pth", graph, {n: np.ones(s.shape, np.float32) for n, s in graph.parameters().items()})
     names = read_archive(tmp_path / "b.pth")
     assert {"conv1.weight", "bn1.running_var", "prelu.weight", "layer1.0.downsample.0.weight", "fc.bias"} <= set(names)
@@ -112,7 +112,7 @@ def test_damage_is_one_clear_line_and_nothing_runs(tmp_path: Path, capsys, name:
 
 
 def test_a_network_that_pytorch_lacks_is_an_error(tmp_path: Path) -> None:
-    graph = build_graph({**NETWORKS.r18, "net_output": "GDC"})
+    graph = build_network({**NETWORKS.r18, "net_output": "GDC"})
     arrays = {n: np.ones(s.shape, np.float32) for n, s in graph.parameters().items()}
     with pytest.raises(UserError, match="has no such network"):
         write_torch(tmp_path / "a.pth", graph, arrays)

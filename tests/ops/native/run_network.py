@@ -11,7 +11,7 @@ import sys
 
 import numpy as np
 
-from backbones import build_graph
+from backbones import build_network
 from backbones.execution.backbone import Backbone
 from backbones.graph.initializer import initial_arrays
 from backbones.graph.network_graph import NetworkGraph
@@ -23,7 +23,7 @@ from ops.native import load_native_kernels, native_calls
 
 def describe(name: str) -> NetworkGraph:
     if name == "y1":
-        return build_graph({"net_name": "fmobilefacenet", "emb_size": 128, "net_output": "GDC"})
+        return build_network({"net_name": "fmobilefacenet", "emb_size": 128, "net_output": "GDC"})
     options = NetworkOptions("fresnet", emb_size=32, net_output="FC", image_size=32)
     return build_residual_network([1, 2], [16, 24, 32], options)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backbones import build_graph, initial_arrays
+from backbones import build_network, initial_arrays
 from backbones.execution.backbone import Backbone
 from backbones.graph.network_graph import NetworkGraph
 from ops import flow
@@ -109,7 +109,7 @@ def test_winograd_filter_gradients_in_bfloat16(size: int, filters: int, random_a
 
 @pytest.mark.parametrize("network", [{"net_name": "fmobilefacenet", "net_output": "GDC"}, {"image_size": 64}])
 def test_whole_networks_are_as_exact_as_node_by_node(network: dict, random_arrays) -> None:
-    graph = build_graph({"net_name": "fresnet", "num_layers": 18, "emb_size": 64, **network})
+    graph = build_network({"net_name": "fresnet", "num_layers": 18, "emb_size": 64, **network})
     arrays = random_arrays(graph, 1)
     soften_kinks(graph, arrays, 1.0)
     exact = run_in_float64(graph, arrays, 4)

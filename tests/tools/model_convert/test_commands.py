@@ -12,7 +12,7 @@ import onnx
 import pytest
 from insightface import model_zoo
 
-from backbones import build_graph
+from backbones import build_network
 from common.errors import UserError
 from interchange.open_model import open_model, read_pretrained
 from sample_config import generate_config
@@ -39,7 +39,7 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
     """A complete snapshot of y1 as a training would leave it."""
     config = generate_config("y1", "orl", "arcface")
     config.num_classes = len(ROWS)
-    graph = build_graph(config)
+    graph = build_network(config)
     rng = np.random.default_rng(1)
     arrays = {}
     for name, spec in graph.parameters().items():
@@ -77,7 +77,7 @@ def test_there_and_back_through_mxnet(snapshot: Snapshot, tmp_path: Path, call: 
     assert back.about["source"]["file"] == "y1-0016.params"
     call(mxnet_2_oneflow, "-mx_load_prefix", prefix, "-mx_load_epoch", 16, "-of", tmp_path / "cut", "--num_classes", 9)
     assert Snapshot.open(tmp_path / "cut").head_rows(0, 9)["fc7_weight"].tobytes() == ROWS[:9].tobytes()
-    trained = build_graph(snapshot.about["config"])
+    trained = build_network(snapshot.about["config"])
     for name, array in read_pretrained(f"{prefix},16", trained).items():
         assert array.tobytes() == expected[name].tobytes()
     assert open_model(f"{prefix},16").about["step"] == 16
@@ -110,13 +110,13 @@ def test_there_and_back_through_onnx(snapshot: Snapshot, exported: Path, tmp_pat
 def test_a_transformer_there_and_back(tmp_path: Path, call: Callable, random_arrays) -> None:
     config = generate_config("vit_t", "orl", "arcface")
     config.update(num_layers=2, vit_width=64, emb_size=32, num_classes=11)
-    graph = build_graph(config)
+    graph = build_network(config)
     arrays = random_arrays(graph, 4)
     write_converted(tmp_path / "vit", ConvertedModel(config, graph, arrays, {}, []), {})
     call(oneflow2onnx, "--model_load_dir", tmp_path / "vit", "--onnx_path", tmp_path / "vit.onnx")
     call(onnx_2_oneflow, "--onnx_path", tmp_path / "vit.onnx", "-of", tmp_path / "back")
     back = Snapshot.open(tmp_path / "back")
-    assert build_graph(back.about["config"]).nodes == graph.nodes
+    assert build_network(back.about["config"]).nodes == graph.nodes
     read = read_pretrained(str(tmp_path / "vit.onnx"), graph)
     for name, array in arrays.items():
         assert back.backbone()[name].tobytes() == read[name].tobytes() == array.tobytes()
@@ -136,7 +136,7 @@ def test_smaller_files_come_back_near(snapshot, exported, tmp_path, call, flag, 
     call(oneflow2onnx, "--model_load_dir", snapshot.path, "--onnx_path", tmp_path / "y1.onnx", flag)
     assert (tmp_path / "y1.onnx").stat().st_size < exported.stat().st_size
     call(onnx_2_oneflow, "--onnx_path", tmp_path / "y1.onnx", "-of", tmp_path / "back")
-    images = check.load_images(build_graph(snapshot.about["config"]))
+    images = check.load_images(build_network(snapshot.about["config"]))
     models = [open_model(str(path)) for path in (snapshot.path, tmp_path / "back")]
     whole, small = (oneflow_embedder(model.network, model.arrays)(images) for model in models)
     assert relative_error(small, whole) < tolerance
@@ -151,7 +151,7 @@ def test_there_and_back_through_pytorch(snapshot: Snapshot, tmp_path: Path, call
 
 
 def test_an_old_folder_becomes_a_snapshot(snapshot: Snapshot, tmp_path: Path, call: Callable) -> None:
-    write_variables(tmp_path / "old", build_graph(snapshot.about["config"]), snapshot.backbone())
+    write_variables(tmp_path / "old", build_network(snapshot.about["config"]), snapshot.backbone())
     call(legacy_2_oneflow, "--legacy_dir", tmp_path / "old", "-of", tmp_path / "new")
     for name, array in snapshot.backbone().items():
         assert Snapshot.open(tmp_path / "new").backbone()[name].tobytes() == array.tobytes()

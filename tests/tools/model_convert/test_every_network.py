@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import pytest
 
-from backbones import build_graph
+from backbones import build_network
 from backbones.graph.network_graph import NetworkGraph
 from backbones.networks.output_layers import OUTPUT_LAYERS
 from common.errors import UserError
@@ -62,7 +62,7 @@ def require_equal(foreign: ForeignModel, graph: NetworkGraph, arrays: Mapping[st
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in QUICK)) for n in CASES])
 def test_weights_and_embeddings_survive(tmp_path: Path, random_arrays, name: str) -> None:
-    graph = build_graph(CASES[name])
+    graph = build_network(CASES[name])
     arrays = random_arrays(graph, 2)
     arrays |= {n: np.ones_like(arrays[n]) for n, spec in graph.parameters().items() if spec.fixed}
     faces = orl_faces(3)

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from insightface import model_zoo
 
-from backbones import build_graph
+from backbones import build_network
 from interchange.matching.fold_batch_norm import fold_convolutions
 from interchange.onnx.writer import write_onnx
 from sample_config import network as NETWORKS
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize("fused", [False, True], ids=["plain", "fused"])
 @pytest.mark.parametrize("name", OPTIONS)
 def test_insightface_and_opencv_embed_as_we_do(tmp_path: Path, random_arrays, name: str, fused: bool) -> None:
-    graph = build_graph(OPTIONS[name])
+    graph = build_network(OPTIONS[name])
     arrays = random_arrays(graph, 2)
     faces = orl_faces(3)
     expected = oneflow_embedder(graph, arrays)(faces)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from backbones import build_graph
+from backbones import build_network
 from sample_config import generate_config
 from tests.support.commands import run
 from tools.model_convert.converted_model import ConvertedModel, write_converted
@@ -18,7 +18,7 @@ STEP = 7
 @pytest.mark.parametrize("network", ["y1", "mnas025"])
 def test_verification_prints_the_same_of_every_format(tmp_path: Path, random_arrays, network: str) -> None:
     config = generate_config(network, "orl", "arcface")
-    graph = build_graph(config)
+    graph = build_network(config)
     write_converted(tmp_path / "snapshot", ConvertedModel(config, graph, random_arrays(graph, 4), {}, []), {})
     run("tools/dataset_convert/orl_2_recordio.py", "--output_dir", "faces", folder=tmp_path)
     run(
