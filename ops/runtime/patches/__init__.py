@@ -1,7 +1,8 @@
 """Corrections of OneFlow 0.9 itself: functions in C that stand in front of its own.
 
 ``launch_order.c`` keeps it from crashing when a graph ends before its start was noted, ``patient_scheduler.c`` from
-keeping a core busy while a graph runs; each file says how.
+keeping a core busy while a graph runs, ``first_connection.c`` from sleeping ten seconds when several ranks start; each
+file says how.
 """
 
 from __future__ import annotations
