@@ -12,7 +12,7 @@ import numpy as np
 from easydict import EasyDict
 
 from backbones import build_backbone
-from backbones.graph.mask_draws import draw_keep_masks
+from backbones.graph.masks import draw_keep_masks
 from benchmarks.graphs import BackboneTrainGraph
 from common.files import atomic_file
 from data.batches import Batch

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from backbones.execution.backbone import Backbone
-from backbones.graph.mask_draws import draw_keep_masks
+from backbones.graph.masks import draw_keep_masks
 from common.errors import UserError
 from data.batches import Batch
 from engine.gradients import LossScale, add_gradients, find_norm, multiply_gradients

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from backbones.execution.compiled import CompiledNetwork
+from backbones.execution.context import OperatorContext
 from backbones.execution.operators import OPERATORS
 from backbones.graph.arrays import check_arrays
 from backbones.graph.masks import find_masks, mask_width
@@ -25,11 +26,11 @@ class Backbone(flow.nn.Module):
     Attributes:
         network: the description.
         executor: a few words on how CPU tensors are computed.
-        masks: what the keep mask of a training step decides about, by node.
+        masks: the columns of a training step's keep mask, by node.
         statistics_of_all: whether BatchNorm in training is over the batch of all ranks.
         new_statistics: with BatchNorm over all ranks, the moving statistics that the last forward pass in training
-            computed, by name; whoever compiles a graph returns them from it and hands them to ``set_statistics``.
-            Otherwise empty: the statistics are each rank's own and change in place.
+            computed, by name; a graph returns them, and its caller hands them to ``set_statistics``.
+            Otherwise empty: each rank's statistics change in place.
     """
 
     def __init__(
@@ -67,10 +68,10 @@ class Backbone(flow.nn.Module):
         self.statistics_of_all = (
             sync_bn and flow.env.get_world_size() > 1 and any(node.op == "batch_norm" for node in network.nodes)
         )
-        self._compiled, refusal = self._compile(bfloat16) if native else (None, "it is switched off")
-        if bfloat16 and refusal:
-            raise UserError(f"bfloat16 feature maps need the CPU's network op: {refusal}")
-        self.executor = f"one op per node ({refusal})" if refusal else f"one op on the CPU{', bfloat16' * bfloat16}"
+        self._compiled, reason = self._compile(bfloat16) if native else (None, "it is switched off")
+        if bfloat16 and reason:
+            raise UserError(f"bfloat16 feature maps need the CPU's network op: {reason}")
+        self.executor = f"one op per node ({reason})" if reason else f"one op on the CPU{', bfloat16' * bfloat16}"
         self.load_arrays(arrays)
 
     def _compile(self, bfloat16: bool) -> tuple[CompiledNetwork | None, str | None]:
@@ -92,6 +93,9 @@ class Backbone(flow.nn.Module):
 
         Local and global tensors, eager and inside nn.Graph. In training, ``keep`` [N, dropout_width] says with 1 and 0
         which values dropout keeps: the caller draws it, so that a resumed run or another number of ranks repeats it.
+
+        Raises:
+            ValueError: a network with dropout trains without ``keep``.
         """
         if self.training and keep is None and self.dropout_width:
             raise ValueError("a network with dropout trains only with a keep mask")
@@ -103,6 +107,7 @@ class Backbone(flow.nn.Module):
         values: dict[str, flow.Tensor] = {}
         if self.training:
             self.new_statistics.clear()
+        context = OperatorContext(self, self.training, self.new_statistics if self.statistics_of_all else None)
         for node in self.network.nodes:
             inputs = [values[name] for name in node.inputs]
             if node.op == "input":
@@ -110,13 +115,13 @@ class Backbone(flow.nn.Module):
             else:
                 if node.name in self.masks:
                     inputs.append(self._kept(node.name, keep))
-                values[node.name] = OPERATORS[node.op](self, node, *inputs)
+                values[node.name] = OPERATORS[node.op](context, node, *inputs)
             for name in self._releases[node.name]:
                 del values[name]
         return values[self.network.output]
 
     def _dtype(self) -> flow.dtype:
-        """Return the type of the arrays: float32 unless somebody converted the module."""
+        """Return the type of the arrays: float32 unless the module was converted."""
         return next((getattr(self, name).dtype for name in self.network.parameters()), flow.float32)
 
     def _run_compiled(self, images: flow.Tensor, keep: flow.Tensor | None) -> flow.Tensor:
@@ -128,7 +133,7 @@ class Backbone(flow.nn.Module):
         return compiled.infer(images, parameters, moving)
 
     def _kept(self, name: str, keep: flow.Tensor | None) -> flow.Tensor | None:
-        """Return the columns of ``keep`` that are of the node ``name``; None outside of training."""
+        """Return the columns of ``keep`` that belong to the node ``name``; None outside of training."""
         mask = self.masks[name]
         return keep[:, mask.start : mask.stop].to(self._dtype()) if self.training else None
 
@@ -153,7 +158,7 @@ class Backbone(flow.nn.Module):
     def named_arrays(self) -> dict[str, np.ndarray]:
         """Return a float32 copy of every array by MXNet name.
 
-        A global tensor must be broadcast; each rank then copies its own part without talking to the others.
+        A global tensor must be broadcast; each rank then copies its own part, without a collective.
         """
         return {name: _local(tensor).numpy().copy() for name, tensor in self.named_tensors().items()}
 
@@ -183,7 +188,7 @@ def _local(tensor: flow.Tensor) -> flow.Tensor:
 
 
 def _find_releases(network: NetworkGraph) -> dict[str, list[str]]:
-    """Return for each node the values that nobody needs after it, so that inference keeps few feature maps alive."""
+    """Return for each node the values that no later node reads, so that inference keeps few feature maps alive."""
     last_use = {name: node.name for node in network.nodes for name in node.inputs}
     releases: dict[str, list[str]] = {node.name: [] for node in network.nodes}
     for name, user in last_use.items():

@@ -1,36 +1,30 @@
 """The operators of a network description in OneFlow: one small function each, by name in ``OPERATORS``.
 
-Each takes the module that holds the arrays, the node, and the node's inputs with their batch axis in front.
+Each takes the context, the node, and the node's inputs with their batch axis in front.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from backbones.execution.sync_batch_norm import normalise
+from backbones.execution.context import OperatorContext
+from backbones.execution.sync_batch_norm import normalize
 from backbones.execution.token_operators import TOKEN_OPERATORS
 from backbones.graph.network_graph import AUXILIARY_KINDS, Node
 from ops import flow
 
-if TYPE_CHECKING:
-    from backbones.execution.backbone import Backbone
 
-
-def _array(module: Backbone, node: Node, kind: str) -> flow.Tensor:
-    return getattr(module, node.arrays[kind])
-
-
-def _scale_shift(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
+def _scale_shift(context: OperatorContext, node: Node, x: flow.Tensor) -> flow.Tensor:
     return (x - node.attrs["mean"]) * node.attrs["scale"]
 
 
-def _conv(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
+def _conv(context: OperatorContext, node: Node, x: flow.Tensor) -> flow.Tensor:
     attrs = node.attrs
     return flow._C.conv2d(
         x,
-        _array(module, node, "weight"),
-        _array(module, node, "bias") if attrs["bias"] else None,
+        context.array(node, "weight"),
+        context.array(node, "bias") if attrs["bias"] else None,
         stride=[attrs["stride"]] * 2,
         padding=[attrs["pad"]] * 2,
         dilation=[1, 1],
@@ -38,13 +32,13 @@ def _conv(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
     )
 
 
-def _batch_norm(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
-    arrays = {kind: _array(module, node, kind) for kind in ("moving_mean", "moving_var", "gamma", "beta")}
-    if module.training and module.statistics_of_all:
-        y, *moments = normalise(x, arrays["gamma"], arrays["beta"], node.attrs["eps"])
+def _batch_norm(context: OperatorContext, node: Node, x: flow.Tensor) -> flow.Tensor:
+    arrays = {kind: context.array(node, kind) for kind in ("moving_mean", "moving_var", "gamma", "beta")}
+    if context.training and context.new_statistics is not None:
+        y, *moments = normalize(x, arrays["gamma"], arrays["beta"], node.attrs["eps"])
         keep = node.attrs["momentum"]
         for kind, moment in zip(AUXILIARY_KINDS, moments, strict=True):
-            module.new_statistics[node.arrays[kind]] = arrays[kind] * keep + moment * (1 - keep)
+            context.new_statistics[node.arrays[kind]] = arrays[kind] * keep + moment * (1 - keep)
         return y
     # The functional form: nn.BatchNorm would add a num_batches_tracked buffer that no format has a place for.
     return flow._C.normalization(
@@ -53,32 +47,32 @@ def _batch_norm(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
         axis=1,
         epsilon=node.attrs["eps"],
         momentum=1 - node.attrs["momentum"],
-        is_training=module.training,
+        is_training=context.training,
     )
 
 
-def _prelu(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
-    slope = _array(module, node, "slope")
+def _prelu(context: OperatorContext, node: Node, x: flow.Tensor) -> flow.Tensor:
+    slope = context.array(node, "slope")
     return flow._C.prelu(x, slope.expand(x.shape[1]) if node.attrs["shared"] else slope)
 
 
-def _activation(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
+def _activation(context: OperatorContext, node: Node, x: flow.Tensor) -> flow.Tensor:
     return ACTIVATIONS[node.attrs["kind"]](x)
 
 
-def _add(module: Backbone, node: Node, a: flow.Tensor, b: flow.Tensor) -> flow.Tensor:
+def _add(context: OperatorContext, node: Node, a: flow.Tensor, b: flow.Tensor) -> flow.Tensor:
     return a + b
 
 
-def _scale_channels(module: Backbone, node: Node, x: flow.Tensor, factors: flow.Tensor) -> flow.Tensor:
+def _scale_channels(context: OperatorContext, node: Node, x: flow.Tensor, factors: flow.Tensor) -> flow.Tensor:
     return x * factors
 
 
-def _concat(module: Backbone, node: Node, *values: flow.Tensor) -> flow.Tensor:
+def _concat(context: OperatorContext, node: Node, *values: flow.Tensor) -> flow.Tensor:
     return flow.cat(values, dim=1)
 
 
-def _pool(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
+def _pool(context: OperatorContext, node: Node, x: flow.Tensor) -> flow.Tensor:
     attrs = node.attrs
     window = {"kernel_size": [attrs["kernel"]] * 2, "stride": [attrs["stride"]] * 2, "padding": [attrs["pad"]] * 2}
     if attrs["kind"] == "max":
@@ -86,28 +80,28 @@ def _pool(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
     return flow._C.avg_pool2d(x, **window)
 
 
-def _global_pool(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
+def _global_pool(context: OperatorContext, node: Node, x: flow.Tensor) -> flow.Tensor:
     return x.mean(dim=[2, 3], keepdim=True)
 
 
-def _equalize_pixel_norms(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
+def _equalize_pixel_norms(context: OperatorContext, node: Node, x: flow.Tensor) -> flow.Tensor:
     norms = x.square().sum(dim=1, keepdim=True).sqrt()
     return x * (norms.mean() / norms)
 
 
-def _dropout(module: Backbone, node: Node, x: flow.Tensor, keep: flow.Tensor | None) -> flow.Tensor:
+def _dropout(context: OperatorContext, node: Node, x: flow.Tensor, keep: flow.Tensor | None) -> flow.Tensor:
     if keep is None:
         return x
     return x * keep.reshape(*x.shape) * (1 / (1 - node.attrs["p"]))
 
 
-def _flatten(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
+def _flatten(context: OperatorContext, node: Node, x: flow.Tensor) -> flow.Tensor:
     return flow.flatten(x, 1)
 
 
-def _fully_connected(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
-    y = flow._C.matmul(x, _array(module, node, "weight"), transpose_a=False, transpose_b=True)
-    return y + _array(module, node, "bias") if node.attrs["bias"] else y
+def _fully_connected(context: OperatorContext, node: Node, x: flow.Tensor) -> flow.Tensor:
+    y = flow._C.matmul(x, context.array(node, "weight"), transpose_a=False, transpose_b=True)
+    return y + context.array(node, "bias") if node.attrs["bias"] else y
 
 
 ACTIVATIONS: dict[str, Callable[[flow.Tensor], flow.Tensor]] = {

@@ -1,7 +1,7 @@
-"""BatchNorm over the batch of all ranks: what OneFlow 0.9 has for GPUs only, and outside of graphs only.
+"""BatchNorm over the batch of all ranks, which OneFlow 0.9 has for GPUs only, and outside of graphs only.
 
 Written with plain ops on global tensors, so that it is the same on any device: each rank sums over its own images, and
-the sums, a few numbers per channel, are added up over the ranks. The variance is taken around the mean of all.
+the sums, a few numbers per channel, are added up over the ranks. The variance is taken around the mean of all ranks.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def batch_moments(x: flow.Tensor) -> tuple[flow.Tensor, flow.Tensor]:
     return mean, _sum((x - _like(mean, x)).square()) / count
 
 
-class _Normalisation(flow.autograd.Function):
+class _Normalization(flow.autograd.Function):
     """``(x - mean) * rate * gamma + beta`` with mean and rate (1 / deviation) being those of x itself."""
 
     @staticmethod
@@ -38,15 +38,15 @@ class _Normalisation(flow.autograd.Function):
         return inner * _like(rate * gamma, x), gamma_gradient, beta_gradient, None, None
 
 
-def normalise(
+def normalize(
     x: flow.Tensor, gamma: flow.Tensor, beta: flow.Tensor, eps: float
 ) -> tuple[flow.Tensor, flow.Tensor, flow.Tensor]:
-    """Return the normalised ``x``, the batch's mean, and its unbiased variance, as moving statistics take it.
+    """Return the normalized ``x``, the batch's mean, and its unbiased variance, as moving statistics take it.
 
     Gradients of ``x``, ``gamma`` and ``beta`` [C], broadcast, are exact: they go through mean and variance.
     """
     mean, variance = batch_moments(x.detach())
-    y = _Normalisation.apply(x, gamma, beta, mean, (variance + eps).rsqrt())
+    y = _Normalization.apply(x, gamma, beta, mean, (variance + eps).rsqrt())
     count = _count(x)
     return y, mean, variance * (count / max(count - 1, 1))
 
@@ -57,7 +57,7 @@ def _count(x: flow.Tensor) -> int:
 
 
 def _sum(x: flow.Tensor) -> flow.Tensor:
-    """Return the sum per channel over all ranks; of short sums, which are rounded less than a long one."""
+    """Return the sum per channel over all ranks; by short sums, which round less than one long sum."""
     for axis in range(x.ndim - 1, 1, -1):
         x = x.sum(dim=axis)
     return x.sum(dim=0).to_global(sbp=flow.sbp.broadcast)

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from backbones.execution.context import OperatorContext
 from backbones.graph.network_graph import Node
 from ops import flow
 
-if TYPE_CHECKING:
-    from backbones.execution.backbone import Backbone
-
-_HIDDEN = -1e9  # a logit of which softmax makes exactly 0
+_HIDDEN = -1e9  # a logit that softmax turns into exactly 0
 
 
-def _tokens(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
+def _tokens(context: OperatorContext, node: Node, x: flow.Tensor) -> flow.Tensor:
     return flow.flatten(x, 2).transpose(1, 2)
 
 
-def _position(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
-    return x + getattr(module, node.arrays["weight"])
+def _position(context: OperatorContext, node: Node, x: flow.Tensor) -> flow.Tensor:
+    return x + context.array(node, "weight")
 
 
-def _layer_norm(module: Backbone, node: Node, x: flow.Tensor) -> flow.Tensor:
-    gamma, beta = (getattr(module, node.arrays[kind]) for kind in ("gamma", "beta"))
+def _layer_norm(context: OperatorContext, node: Node, x: flow.Tensor) -> flow.Tensor:
+    gamma, beta = (context.array(node, kind) for kind in ("gamma", "beta"))
     return flow.nn.functional.layer_norm(x, [x.shape[-1]], gamma, beta, node.attrs["eps"])
 
 
-def _attention(module: Backbone, node: Node, qkv: flow.Tensor, keep: flow.Tensor | None = None) -> flow.Tensor:
+def _attention(context: OperatorContext, node: Node, qkv: flow.Tensor, keep: flow.Tensor | None = None) -> flow.Tensor:
     batch, tokens, width = qkv.shape
     heads = node.attrs["heads"]
     size = width // 3 // heads
@@ -39,21 +37,21 @@ def _attention(module: Backbone, node: Node, qkv: flow.Tensor, keep: flow.Tensor
     return y.transpose(1, 2).reshape(batch, tokens, width // 3)
 
 
-def _drop_path(module: Backbone, node: Node, x: flow.Tensor, keep: flow.Tensor | None) -> flow.Tensor:
+def _drop_path(context: OperatorContext, node: Node, x: flow.Tensor, keep: flow.Tensor | None) -> flow.Tensor:
     if keep is None:
         return x
     return x * keep.reshape(-1, 1, 1) * (1 / (1 - node.attrs["p"]))
 
 
-def _token_mask(module: Backbone, node: Node, x: flow.Tensor, keep: flow.Tensor | None) -> flow.Tensor | None:
+def _token_mask(context: OperatorContext, node: Node, x: flow.Tensor, keep: flow.Tensor | None) -> flow.Tensor | None:
     return keep
 
 
-def _fill_masked(module: Backbone, node: Node, x: flow.Tensor, keep: flow.Tensor | None) -> flow.Tensor:
+def _fill_masked(context: OperatorContext, node: Node, x: flow.Tensor, keep: flow.Tensor | None) -> flow.Tensor:
     if keep is None:
         return x
     keep = keep.reshape(*x.shape[:2], 1)
-    return x * keep + getattr(module, node.arrays["weight"]) * (1 - keep)
+    return x * keep + context.array(node, "weight") * (1 - keep)
 
 
 TOKEN_OPERATORS: dict[str, Callable[..., Any]] = {

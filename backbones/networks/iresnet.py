@@ -75,7 +75,7 @@ def _stem_3x3(layers: Layers, filters: int, style: ResidualStyle) -> str:
     return _stem(layers, x, filters, kernel=3, stride=1)
 
 
-def _stem_normalised(layers: Layers, filters: int, style: ResidualStyle) -> str:
+def _stem_normalized(layers: Layers, filters: int, style: ResidualStyle) -> str:
     """A BatchNorm in place of the preprocessing, and a 3x3 convolution that keeps the resolution."""
     graph, options = layers.graph, layers.options
     data = graph.input("data", (3, options.image_size, options.image_size))
@@ -83,7 +83,7 @@ def _stem_normalised(layers: Layers, filters: int, style: ResidualStyle) -> str:
     return _stem(layers, x, filters, kernel=3, stride=1)
 
 
-STEMS: dict[int, Callable[[Layers, int, ResidualStyle], str]] = {0: _stem_7x7, 1: _stem_3x3, 2: _stem_normalised}
+STEMS: dict[int, Callable[[Layers, int, ResidualStyle], str]] = {0: _stem_7x7, 1: _stem_3x3, 2: _stem_normalized}
 SQUEEZE_EXCITATION = {0: "none", 1: "in every unit"}
 
 

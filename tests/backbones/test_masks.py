@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from backbones.graph.mask_draws import draw_keep_masks
-from backbones.graph.masks import Mask
+from backbones.graph.masks import Mask, draw_keep_masks
 
 
 def test_rows_depend_on_their_position_alone() -> None:

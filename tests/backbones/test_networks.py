@@ -12,7 +12,7 @@ from backbones import build_network
 from backbones.execution.backbone import Backbone
 from backbones.graph.flops import count_flops, count_parameters
 from backbones.graph.initializer import initial_arrays
-from backbones.graph.mask_draws import draw_keep_masks
+from backbones.graph.masks import draw_keep_masks
 from backbones.graph.network_graph import NetworkGraph
 from ops import flow
 

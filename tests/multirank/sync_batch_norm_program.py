@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from backbones.execution.sync_batch_norm import normalise
+from backbones.execution.sync_batch_norm import normalize
 from launch.world import join_world
 from ops import flow
 from tests.support.ranks import serve
@@ -24,7 +24,7 @@ class NormaliseGraph(flow.nn.Graph):
         inputs = [x, gamma, beta]
         for tensor in inputs:
             tensor.requires_grad_()
-        y, mean, variance = normalise(x, gamma, beta, EPS)
+        y, mean, variance = normalize(x, gamma, beta, EPS)
         loss = (y * y_gradient).sum()
         flow._oneflow_internal.nn.graph.AddTensorAsGraphLoss(loss)
         outputs = [y, mean, variance, *flow.autograd.grad([loss], inputs)]
