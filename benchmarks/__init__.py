@@ -1,1 +1,1 @@
-"""Speed against peers, as ratios measured in one run."""
+"""Measure speed against other frameworks, as ratios within one run."""

@@ -9,15 +9,23 @@ from common.errors import UserError
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse that reports mistakes as UserError: one line, exit code 1."""
+    """An argparse parser that reports mistakes as UserError: one line, exit code 1."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise the message."""
+        """Report a mistake on the command line.
+
+        Raises:
+            UserError: always.
+        """
         raise UserError(f"{message}; --help lists the flags")
 
 
 def positive_int(text: str) -> int:
-    """Return a whole number of at least 1."""
+    """Parse a whole number of at least 1.
+
+    Raises:
+        ValueError: ``text`` is not one; argparse turns this into its message.
+    """
     value = int(text)
     if value < 1:
         raise ValueError
@@ -25,7 +33,11 @@ def positive_int(text: str) -> int:
 
 
 def positive_float(text: str) -> float:
-    """Return a number above 0."""
+    """Parse a finite number above 0.
+
+    Raises:
+        ValueError: ``text`` is not one; argparse turns this into its message.
+    """
     value = float(text)
     if not 0 < value < float("inf"):
         raise ValueError
@@ -33,10 +45,10 @@ def positive_float(text: str) -> float:
 
 
 def name_list(text: str) -> list[str]:
-    """Return the names in ``a,b,c``; an empty text is no name."""
+    """Split ``a,b,c`` into names, without empty ones."""
     return [name for name in text.split(",") if name]
 
 
-positive_int.__name__ = "positive whole number"  # argparse puts it into its message
+positive_int.__name__ = "positive whole number"  # argparse shows it in its message
 positive_float.__name__ = "positive number"
 name_list.__name__ = "list"

@@ -1,8 +1,8 @@
-"""Speed of the backbones against PyTorch, MXNet and onnxruntime, in one run: ``python benchmarks/bench_backbone.py``.
+"""Compare the backbones with PyTorch, MXNet and onnxruntime: ``python benchmarks/bench_backbone.py``.
 
-Every contestant gets the same network, first values, images and threads, and must come to the same results. They take
-turns, and every ratio is between numbers of this run. ``forward`` is inference; ``train`` is forward, backward and the
-update, with the squared distance from fixed targets as the loss. See docs/benchmarks.md.
+Every contestant gets the same network, initial weights, images and threads, and must compute the same results. The
+contestants take turns, and every ratio is between numbers of this run. ``forward`` is inference; ``train`` is forward,
+backward and update, with the squared distance from fixed targets as the loss. See docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -28,21 +28,23 @@ from common.errors import UserError, run_command
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Return the flags, and as ``contestants`` who takes part.
+    """Return the flags, and as ``contestants`` the contestants to run.
 
     Raises:
         UserError: a flag or value is unknown.
     """
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", type=name_list, default=["y1", "r18", "r50", "r100"], help="of sample_config.py")
+    parser.add_argument(
+        "--networks", type=name_list, default=["y1", "r18", "r50", "r100"], help="networks of sample_config.py"
+    )
     parser.add_argument("--passes", type=name_list, default=list(PASSES), help="forward, train")
-    parser.add_argument("--batch", type=positive_int, default=16, help="images in a step")
-    parser.add_argument("--rounds", type=positive_int, default=5, help="turns of every contestant")
-    parser.add_argument("--seconds", type=positive_float, default=5.0, help="length of a turn; at least one step")
+    parser.add_argument("--batch", type=positive_int, default=16, help="images per step")
+    parser.add_argument("--rounds", type=positive_int, default=5, help="turns per contestant")
+    parser.add_argument("--seconds", type=positive_float, default=5.0, help="length of a turn (at least one step)")
     parser.add_argument("--threads", type=positive_int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--ours", type=name_list, default=names(OURS), help=f"some of {','.join(names(OURS))}")
     parser.add_argument("--peers", type=name_list, default=names(PEERS), help=f"some of {','.join(names(PEERS))}")
-    parser.add_argument("--limit", type=int, choices=(0, 1), default=1, help="measure the convolutions alone, too")
+    parser.add_argument("--limit", type=int, choices=(0, 1), default=1, help="1: also measure the convolutions alone")
     parser.add_argument("--json", default="", help="file for all numbers")
     args = parser.parse_args()
     for name in args.passes:
@@ -56,7 +58,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def bench(network: str, kind: str, args: argparse.Namespace) -> dict[str, Any]:
-    """Measure one table, print it, and return its content."""
+    """Measure one table, print it, and return its contents."""
     contestants = [contestant for contestant in args.contestants if kind in contestant.passes]
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         paths = write_network(network, args.batch, Path(folder))
@@ -86,7 +88,7 @@ def main() -> None:
     args = parse_arguments()
     print(format_machine(describe_machine()))
     if not PEERS_PYTHON.is_file() and any(name.startswith("torch") for name in args.peers):
-        print("PyTorch is not there to compare with: `bash benchmarks/setup_peers.sh` (or `make bench`) installs it")
+        print("PyTorch is not installed: `bash benchmarks/setup_peers.sh` (or `make bench`) installs it")
     tables = [bench(network, kind, args) for network in args.networks for kind in args.passes]
     if args.json:
         settings = {key: value for key, value in vars(args).items() if key not in ("contestants", "json")}

@@ -1,7 +1,8 @@
-"""Time and memory of the classification head against PyTorch and the arithmetic: ``python benchmarks/bench_head.py``.
+"""Compare the classification head with PyTorch and with bare arithmetic: ``python benchmarks/bench_head.py``.
 
-A step: labels to samples, loss, gradients, update, with the embeddings as parameters in place of a backbone. The limit
-is numpy's matrix products of the same shapes and copies of the same bytes. See docs/benchmarks.md.
+Measures time and memory of a step: sampling, loss, gradients and update, with the embeddings as parameters instead of
+a backbone. The limit is numpy's matrix products of the same shapes and copies of the same bytes. See
+docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -26,7 +27,11 @@ from common.errors import UserError, run_command
 
 
 def whole_numbers(text: str) -> list[int]:
-    """Read a comma-separated list of whole numbers above 0; 10k and 5M are such numbers."""
+    """Parse a comma-separated list of whole numbers above 0, such as ``1,10k,5M``.
+
+    Raises:
+        ValueError: an entry is not one; argparse turns this into its message.
+    """
     units = {"k": 1000, "M": 1_000_000}
     numbers = [int(word[:-1]) * units[word[-1]] if word[-1:] in units else int(word) for word in text.split(",")]
     if min(numbers) < 1:
@@ -35,7 +40,11 @@ def whole_numbers(text: str) -> list[int]:
 
 
 def ratios(text: str) -> list[float]:
-    """Read a comma-separated list of shares in (0, 1]."""
+    """Parse a comma-separated list of shares in (0, 1].
+
+    Raises:
+        ValueError: an entry is not one; argparse turns this into its message.
+    """
     numbers = [float(word) for word in text.split(",")]
     if not all(0 < number <= 1 for number in numbers):
         raise ValueError
@@ -54,17 +63,17 @@ def parse_arguments() -> argparse.Namespace:
         "--classes", type=whole_numbers, default=[10_000, 100_000, 1_000_000, 5_000_000], help="10k,1M,..."
     )
     parser.add_argument("--ratios", type=ratios, default=[1.0, 0.1], help="1: all classes; below: Partial FC")
-    parser.add_argument("--ranks", type=whole_numbers, default=[1, 2], help="which share the threads")
+    parser.add_argument("--ranks", type=whole_numbers, default=[1, 2], help="numbers of ranks, which share the threads")
     parser.add_argument(
         "--fixed_sample",
         type=whole_numbers,
         default=[],
-        help="rows in a step, whatever the classes: a table of us alone",
+        help="rows per step for any number of classes; measures only our head",
     )
     parser.add_argument("--emb_size", type=positive_int, default=512)
-    parser.add_argument("--batch", type=positive_int, default=64, help="embeddings in a step, over all ranks")
-    parser.add_argument("--rounds", type=positive_int, default=3, help="turns of every contestant")
-    parser.add_argument("--seconds", type=positive_float, default=3.0, help="length of a turn; at least one step")
+    parser.add_argument("--batch", type=positive_int, default=64, help="embeddings per step over all ranks")
+    parser.add_argument("--rounds", type=positive_int, default=3, help="turns per contestant")
+    parser.add_argument("--seconds", type=positive_float, default=3.0, help="length of a turn (at least one step)")
     parser.add_argument("--threads", type=positive_int, default=len(os.sched_getaffinity(0)), help="over all ranks")
     parser.add_argument("--contestants", type=name_list, default=names, help=f"some of {','.join(names)}")
     parser.add_argument("--json", default="", help="file for all numbers")
@@ -74,12 +83,12 @@ def parse_arguments() -> argparse.Namespace:
             raise UserError(f"--contestants: unknown name '{name}'; known: {', '.join(names)}")
     for ranks in args.ranks:
         if args.batch % ranks:
-            raise UserError(f"--batch {args.batch} is no multiple of {ranks} ranks")
+            raise UserError(f"--batch {args.batch} is not a multiple of {ranks} ranks")
     return args
 
 
 def make_job(classes: int, ratio: float, ranks: int, args: argparse.Namespace) -> dict[str, Any]:
-    """Return what the workers are told."""
+    """Return the job of the workers."""
     return {
         "pass": "train",
         "num_classes": classes,
@@ -93,7 +102,7 @@ def make_job(classes: int, ratio: float, ranks: int, args: argparse.Namespace) -
 
 
 def bench(classes: int, ratio: float, ranks: int, args: argparse.Namespace) -> dict[str, Any]:
-    """Measure one table, print it, and return its content."""
+    """Measure one table, print it, and return its contents."""
     job = make_job(classes, ratio, ranks, args)
     chosen = [contestant for contestant in CONTESTANTS if contestant.name in args.contestants]
     contestants, remarks = fit_memory(chosen, job, available_bytes())
@@ -105,7 +114,7 @@ def bench(classes: int, ratio: float, ranks: int, args: argparse.Namespace) -> d
     form = "all classes" if ratio == 1 else f"Partial FC {ratio:g}"
     print(
         f"\n{classes} classes, {form}, {ranks} rank(s) of {job['threads']} thread(s), batch {args.batch}, "
-        f"{received / 1e3:.0f} kB received a step"
+        f"{received / 1e3:.0f} kB received per step"
     )
     for remark in remarks:
         print(remark)
@@ -114,13 +123,13 @@ def bench(classes: int, ratio: float, ranks: int, args: argparse.Namespace) -> d
     absent = [{"name": m.contestant.name, "reason": m.failure} for m in measured if m.failure]
     for absence in absent:
         print(f"not measured: {absence['name']}: {absence['reason']}")
-    if ranks == 1:  # of several, the others are nobody's children when they end, and count as strangers
+    if ranks == 1:  # with several ranks, the others are re-parented when they end and would count as other load
         print(describe_load(other), flush=True)
     return {**job, "received_bytes": received, "rows": [asdict(row) for row in rows], "absent": absent}
 
 
 def bench_fixed(sample: int, ranks: int, args: argparse.Namespace) -> dict[str, Any]:
-    """Measure our step with ``sample`` rows for each number of classes that has as many, print and return it."""
+    """Measure our step with ``sample`` rows for each number of classes of at least ``sample``; print and return it."""
     cells, steps = [], []
     for classes in sorted(c for c in args.classes if c >= sample):
         job = make_job(classes, sample / classes, ranks, args)
@@ -133,13 +142,13 @@ def bench_fixed(sample: int, ranks: int, args: argparse.Namespace) -> dict[str, 
         seconds = steps[-1]["seconds"]
         growth = seconds / steps[0]["seconds"]
         cells.append([str(classes), job["storage"], f"{seconds * 1e3:.0f}", f"{growth:.2f}"])
-    print(f"\nabout {sample} rows in a step, {ranks} rank(s), {args.threads} thread(s), batch {args.batch}")
-    print(format_table(("classes", "rows are in", "ms/step", "of the first"), cells), flush=True)
+    print(f"\nabout {sample} rows per step, {ranks} rank(s), {args.threads} thread(s), batch {args.batch}")
+    print(format_table(("classes", "rows are in", "ms/step", "to first"), cells), flush=True)
     return {"fixed_sample": sample, "ranks": ranks, "steps": steps}
 
 
 def main() -> None:
-    """Measure everything that was asked for."""
+    """Measure and print all tables."""
     args = parse_arguments()
     print(format_machine(describe_machine()), flush=True)
     tables = [bench(c, ratio, ranks, args) for ranks in args.ranks for c in args.classes for ratio in args.ratios]

@@ -1,9 +1,9 @@
-"""Speed of the data loader against the bare decoder and two peers: ``python benchmarks/bench_loader.py``.
+"""Compare the data loader with the bare decoder and two other readers: ``python benchmarks/bench_loader.py``.
 
-Our loader, OneFlow's reader and MXNet's read the same 112x112 JPEGs, shuffled and mirrored, each in a process of its
-own that may use as many cores as the table says. They take turns, and every ratio is between turns of one round, in
-images per second of processor time. The decoder is the loader's, simplejpeg, called in a loop on JPEGs that are in
-memory already: what a loader that cost nothing would reach.
+Our loader, OneFlow's reader and MXNet's read the same 112x112 JPEGs, shuffled and mirrored, each in a separate process
+that may use as many cores as the table says. They take turns, and every ratio is between turns of one round, in images
+per second of processor time. The decoder is that of our loader, simplejpeg, called in a loop on JPEGs in memory: the
+speed of a loader without any overhead.
 """
 
 from __future__ import annotations
@@ -26,14 +26,18 @@ from common.errors import UserError, run_command
 
 
 def worker_counts(text: str) -> list[int]:
-    """Return the numbers in ``0,1,2``."""
+    """Parse the numbers of workers in ``0,1,2``.
+
+    Raises:
+        ValueError: an entry is not a whole number of at least 0; argparse turns this into its message.
+    """
     counts = [int(number) for number in text.split(",")]
     if min(counts) < 0:
         raise ValueError
     return sorted(set(counts))
 
 
-worker_counts.__name__ = "list of whole numbers"  # argparse puts it into its message
+worker_counts.__name__ = "list of whole numbers"  # argparse shows it in its message
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -43,11 +47,13 @@ def parse_arguments() -> argparse.Namespace:
         UserError: a flag or value is unknown.
     """
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=positive_int, default=4096, help="in the sample set")
-    parser.add_argument("--batch", type=positive_int, default=64, help="images")
-    parser.add_argument("--workers", type=worker_counts, default=[0, 1, 2], help="of our loader; 0 reads in process")
+    parser.add_argument("--images", type=positive_int, default=4096, help="images in the sample set")
+    parser.add_argument("--batch", type=positive_int, default=64, help="images per batch")
+    parser.add_argument(
+        "--workers", type=worker_counts, default=[0, 1, 2], help="workers of our loader; 0 decodes in its process"
+    )
     parser.add_argument("--peers", type=name_list, default=list(PEERS), help=f"some of {','.join(PEERS)}")
-    parser.add_argument("--rounds", type=positive_int, default=15, help="turns of every contestant")
+    parser.add_argument("--rounds", type=positive_int, default=15, help="turns per contestant")
     parser.add_argument("--seconds", type=positive_float, default=0.5, help="length of a turn")
     parser.add_argument("--json", default="", help="file for all numbers")
     args = parser.parse_args()
@@ -60,7 +66,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def bench(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure, print the table, and return its content."""
+    """Measure, print the table, and return its contents."""
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         files = write_samples(Path(folder), args.images)
         job = {**asdict(files), "size": args.batch, "num_classes": CLASSES, "pass": "forward"}

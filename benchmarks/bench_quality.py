@@ -1,8 +1,8 @@
-"""Does Partial FC learn as well as the full head: ``python benchmarks/bench_quality.py``.
+"""Compare the accuracy of Partial FC with that of the full head: ``python benchmarks/bench_quality.py``.
 
-Both train the same network on the same drawn faces for as many steps, on every number of ranks asked for, by the
-training's own loop. The verification is of other people. Flags that are not listed here go to the training (see
-insightface_train.py --help). See docs/benchmarks.md.
+Both train the same network on the same drawn faces for the same number of steps, for each number of ranks, with the
+loop of insightface_train.py. Verification uses other people. Flags that are not listed here are passed to the training
+(see insightface_train.py --help). See docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ SET = "drawn"
 
 
 def parse_arguments(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Return the benchmark's own flags, and those of the training.
+    """Return the flags of the benchmark, and those of the training.
 
     Raises:
-        UserError: a value is no number.
+        UserError: a value is not a number.
     """
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
-    parser.add_argument("--people", type=positive_int, default=2000, help="in the training")
-    parser.add_argument("--images", type=positive_int, default=6, help="of each of them")
-    parser.add_argument("--others", type=positive_int, default=500, help="people in the verification")
-    parser.add_argument("--pairs", type=positive_int, default=3000, help="in the verification")
+    parser.add_argument("--people", type=positive_int, default=2000, help="people in the training set")
+    parser.add_argument("--images", type=positive_int, default=6, help="images of each of them")
+    parser.add_argument("--others", type=positive_int, default=500, help="people in the verification set")
+    parser.add_argument("--pairs", type=positive_int, default=3000, help="verification pairs")
     parser.add_argument("--size", type=positive_int, default=40, help="height and width of the images")
     parser.add_argument("--steps", type=positive_int, default=300)
     parser.add_argument("--ratios", type=name_list, default=["1", "0.1"], help="1 is the full head, below 1 Partial FC")
     parser.add_argument("--ranks", type=name_list, default=["1", "2"])
     parser.add_argument("--json", default="", help="file for all numbers")
-    parser.add_argument("--run", help=argparse.SUPPRESS)  # what a rank is started for: folder, size, ratio
+    parser.add_argument("--run", help=argparse.SUPPRESS)  # for the ranks: folder, name and ratio of the run
     return parser.parse_known_args(argv)
 
 
@@ -92,7 +92,7 @@ def make_config(args: argparse.Namespace, rest: list[str], folder: Path, name: s
 
 
 def train(args: argparse.Namespace, config: EasyDict, ranks: int, argv: list[str], run: list[str]) -> dict[str, Any]:
-    """Let ``ranks`` ranks train and return what they came to. A failure has been printed; it ends the command."""
+    """Train on ``ranks`` ranks and return the results. If a rank fails, exit: the failure has been printed already."""
     log_dir = run_directory(config, config.log_dir)
     start = time.perf_counter()
     code = launch(config, ranks, log_dir, [*argv, "--run", json.dumps(run)])
@@ -112,7 +112,7 @@ def train(args: argparse.Namespace, config: EasyDict, ranks: int, argv: list[str
 
 
 def make_rows(results: list[dict[str, Any]]) -> list[list[str]]:
-    """Return the table; the last column compares with the full head on as many ranks."""
+    """Return the rows of the table; "to full head" compares runs on the same number of ranks."""
     full = {result["ranks"]: result["accuracy"] for result in results if result["ratio"] == 1}
     rows = []
     for each in results:
@@ -124,7 +124,7 @@ def make_rows(results: list[dict[str, Any]]) -> list[list[str]]:
 
 
 def main() -> None:
-    """Draw the faces, train in every form on every number of ranks, print the table."""
+    """Draw the faces, train with every ratio on every number of ranks, print the table."""
     argv = sys.argv[1:]
     args, rest = parse_arguments(argv)
     if is_rank():

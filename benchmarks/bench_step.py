@@ -1,7 +1,8 @@
-"""Where the time of a whole training step goes: ``python benchmarks/bench_step.py --network r50 --num_classes 85742``.
+"""Time the parts of a training step: ``python benchmarks/bench_step.py --network r50 --num_classes 85742``.
 
-Data, backbone, head and update are the training's own, on made-up images. Flags that are not listed here go to the
-training (see insightface_train.py --help), such as ``--model_parallel 0`` or ``--dataset_dir``. See docs/benchmarks.md.
+Data, backbone, head and update are those of insightface_train.py, on synthetic images. Flags that are not listed here
+are passed to the training (see insightface_train.py --help), such as ``--model_parallel 0`` or ``--dataset_dir``. See
+docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ def parse_arguments(argv: list[str]) -> tuple[argparse.Namespace, EasyDict]:
         UserError: a flag or value is unknown to both.
     """
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
-    parser.add_argument("--network", default="r50", help="of sample_config.py")
+    parser.add_argument("--network", default="r50", help="network of sample_config.py")
     parser.add_argument("--num_classes", type=positive_int, default=85742)
-    parser.add_argument("--batch", type=positive_int, default=16, help="images in a step, over all ranks")
+    parser.add_argument("--batch", type=positive_int, default=16, help="images per step over all ranks")
     parser.add_argument("--ranks", type=positive_int, default=1)
-    parser.add_argument("--steps", type=positive_int, default=10, help="measured steps, after two to warm up")
+    parser.add_argument("--steps", type=positive_int, default=10, help="measured steps, after two warm-up steps")
     parser.add_argument("--json", default="", help="file for all numbers")
-    parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)  # what a rank is started for
+    parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)  # for the ranks
     parser.add_argument("--result", help=argparse.SUPPRESS)
     args, rest = parser.parse_known_args(argv)
     flags = {
@@ -59,7 +60,10 @@ def parse_arguments(argv: list[str]) -> tuple[argparse.Namespace, EasyDict]:
 
 
 def run_part(part: str, args: argparse.Namespace, config: EasyDict, argv: list[str], folder: Path) -> dict[str, Any]:
-    """Let the ranks measure ``part`` and return what rank 0 wrote. A failure has been printed; it ends the command."""
+    """Measure ``part`` on all ranks and return the results of rank 0.
+
+    If a rank fails, exit: the failure has been printed already.
+    """
     result = folder / f"{part}.json"
     code = launch(config, args.ranks, folder, [*argv, "--part", part, "--result", str(result)])
     if code:
@@ -68,7 +72,7 @@ def run_part(part: str, args: argparse.Namespace, config: EasyDict, argv: list[s
 
 
 def make_rows(seconds: dict[str, float], batch: int) -> list[list[str]]:
-    """Return the table of the parts' median seconds; the head is what the graph call takes beyond the backbone."""
+    """Return the rows of the table from median seconds; the head's time is the graph call's minus the backbone's."""
     head = seconds["graph call"] - seconds["backbone"]
     lines = {
         "next batch": seconds["next batch"],
@@ -84,7 +88,7 @@ def make_rows(seconds: dict[str, float], batch: int) -> list[list[str]]:
 
 
 def main() -> None:
-    """Measure with the head and without, print the table."""
+    """Measure with and without the head, print the table."""
     argv = sys.argv[1:]
     args, config = parse_arguments(argv)
     if is_rank():

@@ -1,4 +1,4 @@
-"""Who takes part: which program, in which environment, with which options."""
+"""The contestants of the backbone benchmark: program, environment and options of each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from common.errors import UserError
 
 PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
 PASSES = ("forward", "train")
-# A plain update with momentum; large enough that the losses of the first steps show what the gradients are.
+# A plain update with momentum, large enough that wrong gradients show in the losses of the first steps.
 UPDATE = {"lr": 0.001, "momentum": 0.9, "weight_decay": 0.0005}
 
 
@@ -22,12 +22,12 @@ class Contestant:
     """One way to run a network.
 
     Attributes:
-        name: how the command line chooses it; several contestants of one name are tried and the fastest is shown.
+        name: its name on the command line; of several contestants with one name, the table shows the fastest.
         program: module of the worker.
         precision: float32 or bfloat16; ratios and limits compare within one precision.
         python: the interpreter of its environment.
-        passes: what it can do.
-        options: further entries of its job.
+        passes: the passes it supports.
+        options: additional entries of its job.
         environment: additions to the environment.
     """
 
@@ -41,17 +41,17 @@ class Contestant:
 
     @property
     def about(self) -> str:
-        """What tells it from others of the same program."""
+        """The options that distinguish it from others with the same program."""
         return ", ".join([self.precision, *(str(v) for k, v in self.options.items() if k in ("layout", "kernels"))])
 
     def start(self, job: Mapping[str, Any], log: Path) -> Worker:
         """Start the worker on ``job`` (see ``make_job``) and wait until it is ready.
 
         Raises:
-            WorkerError: it cannot run here.
+            WorkerError: the contestant cannot run here.
         """
         if not self.python.is_file():
-            raise WorkerError(f"{self.python.relative_to(ROOT)} is missing; bash benchmarks/setup_peers.sh makes it")
+            raise WorkerError(f"{self.python.relative_to(ROOT)} is missing; run bash benchmarks/setup_peers.sh")
         threads = {"OMP_NUM_THREADS": str(job["threads"])}
         command = [str(self.python), "-m", f"benchmarks.peers.{self.program}"]
         return Worker(
@@ -90,7 +90,7 @@ def choose(table: Sequence[Contestant], chosen: Sequence[str], flag: str) -> lis
     """Return the contestants whose names are in ``chosen``, in the order of ``table``.
 
     Raises:
-        UserError: a name is unknown; the message lists the known ones.
+        UserError: a name is unknown; the message lists the known names.
     """
     for name in chosen:
         if name not in names(table):
@@ -101,5 +101,5 @@ def choose(table: Sequence[Contestant], chosen: Sequence[str], flag: str) -> lis
 def make_job(
     config: Mapping[str, Any], paths: Mapping[str, str], kind: str, batch: int, threads: int
 ) -> dict[str, Any]:
-    """Return what every worker of one table gets: network, first values, batch, pass, update."""
+    """Return the job of all workers of one table: network, initial weights, batch, pass, update."""
     return {"config": dict(config), **paths, "pass": kind, "size": batch, "threads": threads, **UPDATE}

@@ -1,4 +1,4 @@
-"""Who takes part in the benchmark of the head, and what became of it."""
+"""The contestants of the head benchmark, and the rows of its table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.contestants import PEERS_PYTHON, Contestant
 from benchmarks.rounds import Measured
 
 OURS, LIMIT = "ours", "limit"
-_SPARE, _PROCESS = 1.05, 10**9  # what else a contestant takes
+_SPARE, _PROCESS = 1.05, 10**9  # further memory of a contestant: a factor, and bytes
 CONTESTANTS = (
     Contestant(OURS, "ours_head_worker", "float32"),
     Contestant("torch", "torch_head_worker", "float32", PEERS_PYTHON),
@@ -26,12 +26,12 @@ class Row:
     """One line of a table.
 
     Attributes:
-        name: how the command line chooses the contestant.
+        name: the contestant's name on the command line.
         label: framework and version.
         seconds: median of all steps.
-        quartiles: between them lies the middle half of the steps.
-        ratio: our speed over this one; None without ours.
-        to_limit: its time over that of the bare arithmetic; None if that was not measured.
+        quartiles: first and third quartile of the steps.
+        ratio: our speed over this one's; None if ours was not measured.
+        to_limit: its time over that of the bare arithmetic; None if the latter was not measured.
         peak_bytes: the largest memory of rank 0.
         loss: of the first step; None for the bare arithmetic.
     """
@@ -47,9 +47,9 @@ class Row:
 
 
 def communicated_bytes(ranks: int, batch: int, emb_size: int) -> int:
-    """Return what a rank receives in a step: embeddings, their gradient, labels and slots, softmax, all of batch size.
+    """Return the bytes a rank receives per step: embeddings and their gradient, labels, slots, softmax statistics.
 
-    Rows and their gradients are not among it, so it does not depend on the number of classes.
+    All of them grow with the batch alone. Rows and their gradients stay on their rank.
     """
     others = batch * (ranks - 1) // ranks
     embeddings_and_gradient = 2 * others * emb_size * 4
@@ -59,20 +59,21 @@ def communicated_bytes(ranks: int, batch: int, emb_size: int) -> int:
 
 
 def needed_bytes(job: Mapping[str, Any]) -> int:
-    """Return what rows, momentum and the gradient of a step take on all ranks together."""
+    """Return the bytes of rows, momentum and the gradients of a step, over all ranks."""
     return int((2 + job["sample_ratio"]) * job["num_classes"] * job["emb_size"] * 4)
 
 
 def fit_memory(contestants: Sequence[Contestant], job: dict[str, Any], free: int) -> tuple[list[Contestant], list[str]]:
-    """Return who can take part with ``free`` bytes, and what is to be said of it.
+    """Return the contestants that fit into ``free`` bytes, and remarks to print.
 
-    Where Partial FC does not fit we keep the rows in mapped files (which ``job`` then says), and the others stay away.
+    If Partial FC does not fit, our head keeps its rows in memory-mapped files (recorded in ``job``), and the others are
+    omitted.
     """
     if needed_bytes(job) * _SPARE + _PROCESS < free:
         return list(contestants), []
     reason = f"rows and momentum need {needed_bytes(job) / 1e9:.1f} GB and {free / 1e9:.1f} GB are free"
     if job["sample_ratio"] == 1:
-        return [], [f"nobody is measured: {reason}"]
+        return [], [f"no contestant is measured: {reason}"]
     job["storage"] = "mmap"
     absent = [f"not measured: {contestant.name}: {reason}" for contestant in contestants if contestant.name != OURS]
     ours = [contestant for contestant in contestants if contestant.name == OURS]
@@ -80,7 +81,7 @@ def fit_memory(contestants: Sequence[Contestant], job: dict[str, Any], free: int
 
 
 def make_rows(measured: Sequence[Measured]) -> list[Row]:
-    """Return a row for everybody who took part."""
+    """Return a row for each contestant that was measured."""
     seconds = {m.contestant.name: float(np.median(m.times)) for m in measured if not m.failure}
     rows = []
     for entry in measured:

@@ -1,4 +1,4 @@
-"""Who takes part in the loaders' benchmark, on how many cores, and what is made of their times."""
+"""The contestants of the loader benchmark, the cores of each, and the rows of its table."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from benchmarks.worker import Worker, WorkerError
 PEERS = ("oneflow", "mxnet")
 DECODER, OURS = "decoder", "ours"
 HEADER = ("", "cores", "images/s", "images/cpu s", "of decoder", "ours / it")
-# Shuffling readers may see some images twice before others once, and decoders may round differently.
+# Shuffling readers may deliver some images twice before others once, and decoders may round differently.
 _TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
 class PinnedContestant(Contestant):
-    """A contestant that may use the first ``cores`` cores only."""
+    """A contestant restricted to the first ``cores`` cores."""
 
     cores: int = 1
 
@@ -31,11 +31,11 @@ class PinnedContestant(Contestant):
         """Start the worker on its cores.
 
         Raises:
-            WorkerError: it cannot run here.
+            WorkerError: the contestant cannot run here.
         """
         allowed = os.sched_getaffinity(0)
         if len(allowed) < self.cores:
-            raise WorkerError(f"it needs {self.cores} cores, there are {len(allowed)}")
+            raise WorkerError(f"it needs {self.cores} cores, but only {len(allowed)} are available")
         os.sched_setaffinity(0, sorted(allowed)[: self.cores])  # threads and processes inherit it
         try:
             return super().start({**job, "threads": self.cores}, log)
@@ -44,7 +44,7 @@ class PinnedContestant(Contestant):
 
 
 def list_contestants(workers: Sequence[int], peers: Sequence[str]) -> list[PinnedContestant]:
-    """Return the bare decoder, our loader with each number of workers, and the peers on as many cores."""
+    """Return the bare decoder, our loader with each number of workers, and the peers on the same numbers of cores."""
     cores = sorted({max(1, count) for count in workers})
 
     def make(name: str, program: str, cores: int, **options: int) -> PinnedContestant:
@@ -64,14 +64,14 @@ class LoaderRow:
     """One line of the table.
 
     Attributes:
-        label: which reader.
-        cores: how many it could use.
-        images_per_second: on the clock, median of the rounds.
-        images_per_cpu_second: per second of processor time, median of the rounds: what one core does, however busy
-            the machine is.
-        of_decoder: images per processor second over the bare decoder's on as many cores, median of the rounds' ratios.
-        ours_over_it: our loader's over this one's, the same way; with the faster number of workers on as many cores.
-        failure: why there are no numbers, or why they mean nothing.
+        label: name of the reader.
+        cores: cores it could use.
+        images_per_second: in wall time, median of the rounds.
+        images_per_cpu_second: in processor time, median of the rounds; independent of the machine's other load.
+        of_decoder: images per processor second over those of the bare decoder on the same cores, median of the rounds.
+        ours_over_it: images per processor second of our loader over those of this one, on the same cores (with the
+            faster number of workers), median of the rounds.
+        failure: why there are no numbers, or why they are not comparable.
     """
 
     label: str
@@ -84,8 +84,8 @@ class LoaderRow:
 
 
 def make_rows(measured: Sequence[Measured], batch: int) -> list[LoaderRow]:
-    """Return a row for each contestant; every ratio is taken within a round, when the machine was the same."""
-    mark_strangers(measured)
+    """Return a row for each contestant; ratios are taken within a round, so that the machine's load cancels out."""
+    mark_outliers(measured)
     complete = [entry for entry in measured if not entry.failure]
     decoders = {entry.contestant.cores: entry for entry in complete if entry.contestant.name == DECODER}
     ours: dict[int, Measured] = {}
@@ -107,17 +107,17 @@ def make_rows(measured: Sequence[Measured], batch: int) -> list[LoaderRow]:
 
 
 def clock_times(entry: Measured) -> list[float]:
-    """Return the seconds of a batch in each round; a turn yields these and the processor seconds in turn."""
+    """Return the wall seconds per batch of each round; they alternate with the processor seconds in ``times``."""
     return entry.times[::2]
 
 
 def cpu_times(entry: Measured) -> list[float]:
-    """Return the processor seconds of a batch in each round."""
+    """Return the processor seconds per batch of each round."""
     return entry.times[1::2]
 
 
-def mark_strangers(measured: Sequence[Measured]) -> None:
-    """Give a failure to those whose images are not the others' on average: their speed would mean nothing."""
+def mark_outliers(measured: Sequence[Measured]) -> None:
+    """Mark contestants as failed if their mean pixel differs from the others': their speed is not comparable."""
     complete = [entry for entry in measured if not entry.failure]
     if not complete:
         return

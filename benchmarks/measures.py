@@ -1,4 +1,4 @@
-"""Numbers out of times: medians, ratios, differences of results."""
+"""Compute numbers from times and results: medians, quartiles, differences."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ def images_per_second(batch: int, times: Sequence[float]) -> float:
 
 
 def speed_range(batch: int, times: Sequence[float]) -> tuple[float, float]:
-    """Return the speeds in images/s between which the middle half of the steps lies."""
+    """Return the first and third quartile of the steps' speeds, images/s."""
     slow, fast = np.percentile(times, [75, 25])
     return batch / float(slow), batch / float(fast)
 
 
 def relative_difference(results: Sequence[float], reference: Sequence[float]) -> float:
-    """Return ||results - reference|| / ||reference||; infinite if they are not of one length or not finite."""
+    """Return ||results - reference|| / ||reference||; infinite if their lengths differ or a value is not finite."""
     a, b = np.asarray(results, np.float64), np.asarray(reference, np.float64)
     if a.shape != b.shape or not np.isfinite(a).all() or not np.isfinite(b).all():
         return float("inf")
@@ -27,7 +27,7 @@ def relative_difference(results: Sequence[float], reference: Sequence[float]) ->
 
 
 def find_consensus(results: Sequence[Sequence[float]]) -> int:
-    """Return the index of the results that are nearest to all others: whom the most contestants agree with.
+    """Return the index of the results that are nearest to all others: those that most contestants agree on.
 
     Raises:
         ValueError: there are no results.

@@ -1,4 +1,4 @@
-"""A network as files that a worker of any framework and Python can read: the same one for all."""
+"""Write a network to files that the worker of any framework can read, so that all run the same one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from common.errors import UserError, lookup
 from sample_config import default, generate_config, network
 
 SEED = 1
-# Dropout would make every framework's losses its own; without it they show that all do the same work.
+# Each framework draws dropout differently; without it, equal losses show that all do the same work.
 OUTPUT_WITHOUT_DROPOUT = {"E": "FC"}
 
 
@@ -35,7 +35,7 @@ def network_config(name: str) -> dict[str, Any]:
 def describe_network(graph: NetworkGraph) -> dict[str, Any]:
     """Return ``graph`` as plain data for JSON: nodes in the order they run, each with its output's shape (no batch).
 
-    Parameters are listed by MXNet name; ``decays`` says whether the update applies weight decay (weights and gammas).
+    Parameters are listed by MXNet name; ``decays``: whether weight decay applies (to weights and gammas).
     """
     nodes = [
         {
@@ -63,7 +63,7 @@ def list_convolutions(description: Mapping[str, Any]) -> list[dict[str, int]]:
     """Return the distinct convolutions of a described network, in the order they first run.
 
     Each has ``channels``, ``size`` (height and width of the input), ``filters``, ``kernel``, ``stride``, ``pad``,
-    ``groups``, ``times`` (how often the network has it) and ``first`` (1 where no gradient of the input is needed).
+    ``groups``, ``times`` (occurrences in the network) and ``first`` (1 if the input needs no gradient).
     """
     shapes = {node["name"]: node["shape"] for node in description["nodes"]}
     inputs = {node["name"] for node in description["nodes"] if node["op"] in ("input", "scale_shift")}
@@ -80,13 +80,13 @@ def list_convolutions(description: Mapping[str, Any]) -> list[dict[str, int]]:
 
 
 def write_network(name: str, batch: int, folder: Path) -> dict[str, str]:
-    """Write a network, its first values and one batch into ``folder``; return the paths by the job's keys.
+    """Write a network, its initial weights and one batch into ``folder``; return the paths by the job's keys.
 
     ``graph`` is JSON (see ``describe_network``), ``arrays`` an npz of float32 by MXNet name, ``batch`` an npz of
     ``images`` float32 [batch, 3, S, S] (whole numbers 0..255) and ``targets`` float32 [batch, E].
 
     Raises:
-        UserError: the network is unknown, or the batch is not a positive number.
+        UserError: the network is unknown, or ``batch`` is below 2.
     """
     if batch < 2:
         raise UserError(f"--batch {batch} must be at least 2: the last layer normalises over the batch")

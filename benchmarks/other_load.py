@@ -1,4 +1,4 @@
-"""Notices when the machine was not ours alone: numbers taken beside other work compare nothing."""
+"""Measure other load on the machine: numbers measured beside other work are not comparable."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class OtherLoad:
-    """The share of the machine's time, from now on, that went to others than this process and what it started."""
+    """The share of the machine's time, from now on, that is used by other processes than this one and its children."""
 
     def __init__(self) -> None:
         self._start = time.monotonic()
         self._busy, self._own = busy_seconds(Path("/proc/stat").read_text()), _own_seconds()
 
     def share(self) -> float:
-        """Return it as 0..1 of all cores; call it after the started processes have ended, which alone are counted."""
+        """Return the share, 0..1 of all cores. Call it after the children have ended: running ones are not counted."""
         seconds = (time.monotonic() - self._start) * (os.cpu_count() or 1)
         busy = busy_seconds(Path("/proc/stat").read_text()) - self._busy
         return min(max((busy - (_own_seconds() - self._own)) / seconds, 0.0), 1.0)
 
 
 def busy_seconds(stat: str) -> float:
-    """Return the seconds since the start that all cores together worked, or were taken by other virtual machines.
+    """Return the busy seconds of all cores since boot, including time taken by other virtual machines.
 
     ``stat`` is the text of /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal in its first line.
     """
@@ -40,7 +40,7 @@ def _own_seconds() -> float:
 
 
 def describe_load(share: float) -> str:
-    """Return the line to print under a table; empty when there is nothing to say."""
+    """Return the line to print under a table; empty if the other load was small."""
     if share < NOTEWORTHY:
         return ""
-    return f"other processes took {share:.0%} of the machine meanwhile: repeat this on a quiet one before relying on it"
+    return f"other processes used {share:.0%} of the machine meanwhile; repeat this on an idle machine"

@@ -1,4 +1,4 @@
-"""What a benchmark prints and keeps: aligned tables, the machine, one JSON file."""
+"""Format and save the results of a benchmark: aligned tables, the machine, one JSON file."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int = 1) -> str:
-    """Return the header and the rows in aligned columns: the first ``text_columns`` to the left, the others right.
+    """Return the header and the rows in aligned columns: the first ``text_columns`` left, the others right.
 
     Raises:
-        ValueError: a row has another number of cells than the header.
+        ValueError: the number of cells of a row differs from that of the header.
     """
     lines = [list(header), *(list(row) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -33,7 +33,7 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], text_colu
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return the processor's name, the cores this process may use, and the vector units that matter here."""
+    """Return the processor's name, the cores this process may use, and the vector units relevant here."""
     name, flags = platform.processor() or platform.machine(), set()
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         key, _, value = line.partition(":")
@@ -45,12 +45,12 @@ def describe_machine() -> dict[str, Any]:
 
 
 def format_machine(machine: dict[str, Any]) -> str:
-    """Return one line about the machine."""
-    return f"{machine['cpu']}, {machine['cores']} cores, {' '.join(machine['units']) or 'no vector units known here'}"
+    """Describe the machine in one line."""
+    return f"{machine['cpu']}, {machine['cores']} cores, {' '.join(machine['units']) or 'no known vector units'}"
 
 
 def write_json(path: str, content: dict[str, Any]) -> None:
-    """Write ``content``, with the machine added, to ``path``; complete or not at all."""
+    """Write ``content`` and a description of the machine to ``path``, complete or not at all."""
     with atomic_file(path, "w") as file:
         json.dump({"machine": describe_machine(), **content}, file, indent=1)
         file.write("\n")

@@ -1,4 +1,4 @@
-"""Takes turns: every contestant once a round, so that a noisy machine hits all alike."""
+"""Let contestants take turns, each once per round, so that noise affects all alike."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from benchmarks.contestants import Contestant
 from benchmarks.worker import Worker, WorkerError
 from common.progress import progress
 
-# A process is kept between its turns only while this many times the largest process so far would still fit.
+# A process is kept between its turns only while memory has room for this many of the largest process so far.
 SPARE_PROCESSES = 2
 
 
 @dataclass
 class Measured:
-    """What is known of one contestant after the rounds.
+    """The measurements of one contestant.
 
     Attributes:
-        times: seconds of every step, all rounds together.
-        results: of its first steps, to be compared with the others'.
-        failure: why it did not take part, or no longer.
-        peak_bytes: the largest memory of its process.
+        label: framework and version.
+        times: seconds of every step of all rounds.
+        results: results of its first steps, for comparison with the others.
+        failure: why it could not run or stopped; empty if it ran.
+        peak_bytes: the peak memory of its process.
     """
 
     contestant: Contestant
@@ -36,7 +37,7 @@ class Measured:
 
 
 def available_bytes() -> int:
-    """Return the memory that new processes can have."""
+    """Return the memory available to new processes."""
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
@@ -50,9 +51,9 @@ def run_rounds(
     seconds: float,
     available: Callable[[], int] = available_bytes,
 ) -> list[Measured]:
-    """Let the contestants take turns of about ``seconds`` on ``job``; return what was measured, in their order.
+    """Let the contestants take turns of about ``seconds`` on ``job``; return their measurements in the same order.
 
-    Processes live on between their turns, stopped, while memory allows; otherwise they are started anew.
+    Between turns, processes are kept but stopped while memory allows; otherwise they are restarted.
     """
     measured = [Measured(contestant) for contestant in contestants]
     workers: dict[int, Worker] = {}

@@ -1,4 +1,4 @@
-"""From what was measured to the rows of a table: how fast, against whom, how near to the limit."""
+"""Turn measurements into the rows of a table: speed, ratio to ours, share of the limit."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from benchmarks.measures import find_consensus, images_per_second, relative_difference, speed_range
 from benchmarks.rounds import Measured
 
-# How far the first results may lie from those that most contestants agree on.
+# Largest relative distance of the first results from those that most contestants agree on.
 TOLERANCES = {"float32": 0.01, "bfloat16": 0.2}
 LIMIT = "limit"
-OURS = {"float32": "f32", "bfloat16": "bf16"}  # whose speed the others' are compared with
+OURS = {"float32": "f32", "bfloat16": "bf16"}  # the contestant that the others are compared with, by precision
 
 
 @dataclass(frozen=True)
@@ -19,15 +19,15 @@ class Row:
     """One line of a table.
 
     Attributes:
-        name: how the command line chooses the contestant.
+        name: the contestant's name on the command line.
         label: framework and version.
-        about: precision and, where there is a choice, memory format or kernels.
-        images_per_second: median over all steps.
-        quartiles: speeds between which the middle half of the steps lies.
-        ratio: our speed over this one, both in this precision; None without ours.
-        share: this speed over that of the convolutions alone in this precision; None if those were not measured.
+        about: precision and, if there is a choice, memory format or kernels.
+        images_per_second: median of all steps.
+        quartiles: first and third quartile of the steps' speeds.
+        ratio: our speed over this one's in the same precision; None if ours was not measured.
+        share: this speed over that of the convolutions alone in the same precision; None if those were not measured.
         difference: relative distance of the first results from those that most contestants agree on.
-        steps: measured steps.
+        steps: number of measured steps.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Absence:
-    """A contestant that has no row, and why."""
+    """A contestant without a row, and the reason."""
 
     name: str
     about: str
@@ -51,9 +51,9 @@ class Absence:
 
 
 def make_rows(measured: Sequence[Measured], batch: int) -> tuple[list[Row], list[Absence]]:
-    """Return the rows, of several contestants of one name only the fastest, and who is absent.
+    """Return the rows, one per name (the fastest contestant), and the absent contestants.
 
-    Whoever computes something else than the others is absent too: its speed would mean nothing.
+    A contestant whose results differ from the others' is absent too, because its speed is not comparable.
     """
     differences = _compare(measured)
     absences, fastest = [], {}
@@ -90,7 +90,7 @@ def make_rows(measured: Sequence[Measured], batch: int) -> tuple[list[Row], list
 
 
 def _compare(measured: Sequence[Measured]) -> list[float | None]:
-    """Return each one's distance from the consensus of the float32 results; None for who has no results."""
+    """Return the distance of each contestant's results from the consensus in float32; None without results."""
     exact = [m.results for m in measured if m.results and m.contestant.precision == "float32"]
     if not exact:
         return [None] * len(measured)

@@ -1,6 +1,6 @@
-"""Training images for the loaders' benchmark, the same ones as OFRecord and as RecordIO.
+"""Write the training images of the loader benchmark, the same ones as OFRecord and as RecordIO.
 
-They are pieces of scikit-learn's two colour photographs, scaled down to 112x112 as aligned faces are, JPEG of quality
+The images are crops of scikit-learn's two colour photographs, scaled to 112x112 like aligned faces, JPEGs of quality
 95.
 """
 
@@ -20,13 +20,13 @@ from data.recordio import ImageHeader, RecordWriter, pack_record, write_index
 
 CLASSES = 40
 SIZE = 112
-_SCALES = (1.4, 2.7)  # the pieces' sizes before, over SIZE
+_SCALES = (1.4, 2.7)  # sizes of the crops before scaling, over SIZE
 _SEED = 1
 
 
 @dataclass(frozen=True)
 class SampleFiles:
-    """Where the images are, and how many."""
+    """Paths, number and mean size of the images."""
 
     parts: str
     records: str

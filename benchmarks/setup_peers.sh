@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes .venv-peers with PyTorch for the benchmarks; does nothing when it is there already. `make bench` calls it.
+# Creates .venv-peers with PyTorch for the benchmarks, unless it is up to date. Called by `make bench`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,18 +13,18 @@ if ! is_recent .venv-peers/bin/python; then
         fi
     done
     if [ -z "${found:-}" ]; then
-        echo "error: PyTorch is measured with Python 3.11 or newer, and none with its venv module was found; install one" \
-            "and run this again, or run benchmarks/bench_backbone.py without PyTorch" >&2
+        echo "error: PyTorch needs Python 3.11 or newer with its venv module, and none was found; install one and run this" \
+            "again, or run benchmarks/bench_backbone.py without PyTorch" >&2
         exit 1
     fi
-    echo "setup: making .venv-peers with $found"
+    echo "setup: creating .venv-peers with $found"
     rm -rf .venv-peers
     "$found" -m venv .venv-peers
 fi
 
 stamp=.venv-peers/requirements.installed
 if ! cmp -s requirements-peers.txt "$stamp"; then
-    echo "setup: installing requirements-peers.txt into .venv-peers (some minutes the first time)"
+    echo "setup: installing requirements-peers.txt into .venv-peers (takes some minutes the first time)"
     .venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-peers.txt
     cp requirements-peers.txt "$stamp"
 fi

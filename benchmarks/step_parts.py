@@ -1,4 +1,4 @@
-"""What a rank of the step benchmark does: training steps, stopped between their parts, and their times."""
+"""Run a rank of the step benchmark: training steps, with and without pauses between their parts, and their times."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from easydict import EasyDict
 
 from backbones import build_backbone
 from backbones.graph.masks import draw_keep_masks
-from benchmarks.graphs import BackboneTrainGraph
+from benchmarks.train_graphs import BackboneTrainGraph
 from common.files import atomic_file
 from data.batches import Batch
 from data.loader import BatchLoader
@@ -30,7 +30,7 @@ Times = dict[str, list[float]]
 
 
 class _Parts:
-    """The pieces of a run that ``engine.trainer.Trainer`` puts together, one by one."""
+    """The parts of a run that ``engine.trainer.Trainer`` combines."""
 
     def __init__(self, config: EasyDict, world: World) -> None:
         self.config, self.world = config, world
@@ -39,22 +39,22 @@ class _Parts:
         self.masks = list(self.backbone.masks.values())
 
     def open_loader(self) -> BatchLoader:
-        """Return the training's batches."""
+        """Open the loader of the run."""
         options = DataOptions.from_config(self.config)
         return BatchLoader(open_source(self.config), options, self.world.rank, self.world.size)
 
     def spread(self, batch: Batch, *others: np.ndarray) -> list[flow.Tensor]:
-        """Return the images, ``others`` and the dropout mask as global tensors."""
+        """Return the images, ``others`` and the dropout keep mask as global tensors, split(0)."""
         keep = draw_keep_masks(self.config.seed, batch.position, len(batch.labels), self.masks)
         return [self.world.split(array) for array in (batch.images, *others, keep)]
 
     def finish(self) -> None:
-        """Wait until this rank has nothing left to do."""
+        """Wait until this rank's pending work is done."""
         flow._oneflow_internal.eager.Sync()
 
 
 def _measure_steps(parts: _Parts, steps: int, beat: Callable[[], None]) -> Times:
-    """Return the seconds of whole steps, and of the parts of others that were stopped between them, in turn."""
+    """Return the seconds of whole steps and, from every second step, of its parts with a wait after each."""
     head = build_head(parts.config, parts.world.placement, parts.world.rank)
     train_step = TrainStep(parts.config, parts.world, parts.backbone, head)
     times: Times = {"whole step": [], "next batch": [], "graph call": [], "update": []}
@@ -83,7 +83,7 @@ def _measure_steps(parts: _Parts, steps: int, beat: Callable[[], None]) -> Times
 
 
 def _measure_backbone(parts: _Parts, steps: int, beat: Callable[[], None]) -> Times:
-    """Return the seconds of graph calls without a head."""
+    """Return the seconds of graph calls on the backbone alone."""
     graph = BackboneTrainGraph(parts.backbone)
     times: Times = {"backbone": []}
     with parts.open_loader() as loader:
@@ -104,9 +104,9 @@ MEASUREMENTS = {"step": _measure_steps, "backbone": _measure_backbone}
 
 
 def measure_part(name: str, steps: int, result: Path, config: EasyDict, reporter: RankReporter) -> None:
-    """Be one rank of measurement ``name``; rank 0 writes the seconds of every step to ``result`` as JSON.
+    """Run measurement ``name`` as one rank; rank 0 writes the seconds of every step to ``result`` as JSON.
 
-    ``peak_bytes`` beside them is the largest memory of rank 0.
+    The JSON also holds ``peak_bytes``, the peak memory of rank 0.
     """
     world = join_world(config.device)
     parts = _Parts(complete_config(config, world.size, config.device), world)

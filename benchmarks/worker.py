@@ -1,4 +1,4 @@
-"""The benchmark's end of the line to a worker: starts it, asks it, and stops its clock while others run."""
+"""Control a worker process from the benchmark: start it, request measurements, stop it while others run."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class WorkerError(Exception):
-    """A contestant cannot run here, or failed; the message says why in one line."""
+    """A contestant cannot run here or has failed; the message gives the reason in one line."""
 
 
 class Worker:
-    """A worker process. Between its turns it is stopped by a signal: frameworks spin, and would slow the others."""
+    """A worker process, stopped by a signal between its turns: spinning threads would slow down the others."""
 
     def __init__(
         self, command: Sequence[str], environment: Mapping[str, str], job: Mapping[str, Any], log: Path
     ) -> None:
-        """Start ``command`` with additions to the environment, hand it the job, and wait until it is ready.
+        """Start ``command`` with additions to the environment, send the job, and wait until it is ready.
 
         Raises:
-            WorkerError: it could not be started or failed.
+            WorkerError: the worker could not be started, or failed.
         """
         self._log = log
         with open(log, "ab") as errors:
@@ -64,11 +64,11 @@ class Worker:
             return self._ask({"seconds": seconds})["times"]
 
     def close(self) -> None:
-        """End the process at once; it holds nothing that needs saving. Closing twice does no harm."""
+        """Kill the process, which holds no unsaved data. May be called twice."""
         self._signal(signal.SIGKILL)
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
-            with contextlib.suppress(BrokenPipeError):  # what a dead worker has not read
+            with contextlib.suppress(BrokenPipeError):  # input that the worker has not read
                 pipe.close()
 
     @contextmanager
@@ -102,5 +102,5 @@ class Worker:
         code = self._process.wait()
         if code < 0:
             return f"its process was ended by {signal.Signals(-code).name}; memory may have run out"
-        last = self._log.read_text(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
+        last = self._log.read_text(errors="replace").strip().splitlines()[-1:] or ["no output"]
         return f"its process ended with exit code {code}: {last[0]}"

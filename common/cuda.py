@@ -1,4 +1,4 @@
-"""What the user and the machine say about CUDA. Needs nothing but Python, so that the set-up can ask as well."""
+"""Decide whether NVIDIA's libraries are needed. Uses only the standard library, because the set-up calls it too."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ DRIVER_LIBRARY = "libcuda.so.1"
 
 
 def reason_for_cuda() -> str | None:
-    """Return why OneFlow must have NVIDIA's own libraries here, or None where stand-ins for them may be used.
+    """Return the reason why OneFlow needs NVIDIA's libraries here, or None if stand-ins for them suffice.
 
-    ``INSIGHTFACE_CUDA`` in the environment decides (1: must have, 0: need not); unset, an NVIDIA driver does.
+    ``INSIGHTFACE_CUDA`` in the environment decides (1: needed, 0: not needed); if it is unset, an NVIDIA driver does.
 
     Raises:
-        UserError: ``INSIGHTFACE_CUDA`` has another value.
+        UserError: ``INSIGHTFACE_CUDA`` is not 0, 1 or empty.
     """
     switch = os.environ.get(SWITCH, "")
     if switch not in {"", "0", "1"}:
-        raise UserError(f"{SWITCH}={switch} in the environment: expected 1 (CUDA libraries), 0 (none) or nothing")
+        raise UserError(f"{SWITCH}={switch} in the environment: expected 1 (CUDA libraries), 0 (none) or unset")
     if switch:
         return f"{SWITCH}=1" if switch == "1" else None
     driver = find_nvidia_driver()
@@ -32,7 +32,7 @@ def reason_for_cuda() -> str | None:
 
 
 def find_nvidia_driver() -> str | None:
-    """Return what shows that an NVIDIA driver is there (its folder or its library), or None."""
+    """Return the folder or the library of the NVIDIA driver, or None without a driver."""
     if DRIVER_FOLDER.exists():
         return str(DRIVER_FOLDER)
     try:
@@ -43,9 +43,9 @@ def find_nvidia_driver() -> str | None:
 
 
 def find_stand_in_tools() -> tuple[str, str]:
-    """Return the paths of a C compiler and of ``nm``, with which stand-ins for the CUDA libraries are made.
+    """Return the paths of a C compiler and of ``nm``, the tools that build stand-ins for the CUDA libraries.
 
     Raises:
-        NativeUnavailableError: one of them is not in PATH.
+        NativeUnavailableError: the compiler or ``nm`` is not in PATH.
     """
     return find_program(("gcc", "cc", "clang"), "C compiler (gcc)"), find_program(("nm",), "nm (binutils)")

@@ -1,4 +1,4 @@
-"""Errors that a user can mend, and the one place that turns them into a single line and an exit code."""
+"""Errors that the user can correct, and the one place that turns them into a single line and an exit code."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ T = TypeVar("T")
 
 
 class UserError(Exception):
-    """A mistake in a flag, a config or a file. One line: what, where, what was expected, how to mend it."""
+    """A mistake in a flag, a config or a file. One line: what is wrong, where, what was expected, how to correct it."""
 
     def __init__(self, message: str) -> None:
-        """Take the message; line breaks, which names out of files may bring along, become blanks."""
+        """Take the message; line breaks, which may come from names in files, become spaces."""
         super().__init__(" ".join(message.splitlines()))
 
 
 def require(condition: bool, message: str) -> None:
-    """Raise ``UserError`` with ``message`` unless ``condition`` holds."""
+    """Check ``condition``.
+
+    Raises:
+        UserError: ``condition`` is false; the text is ``message``.
+    """
     if not condition:
         raise UserError(message)
 
@@ -26,8 +30,13 @@ def require(condition: bool, message: str) -> None:
 def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
     """Return ``table[name]``.
 
+    Args:
+        table: entries by name.
+        name: the name to look up.
+        kind: the kind of entry for the message, such as "network".
+
     Raises:
-        UserError: the name is unknown; the message lists the known ones. ``kind`` is what the table holds ("network").
+        UserError: the name is unknown; the message lists the known names.
     """
     if name not in table:
         raise UserError(f"unknown {kind} '{name}'; known: {', '.join(sorted(table))}")

@@ -1,4 +1,4 @@
-"""Outputs that are complete or absent: written under a temporary name beside the target, flushed, renamed."""
+"""Write outputs that are complete or absent: under a temporary name beside the target, then flushed and renamed."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.tmp-{os.getpid()}")
 
 
-def _refuse(path: Path, error: OSError) -> UserError:
-    return UserError(f"{path} cannot be written ({error.strerror}); choose another place")
+def _write_error(path: Path, error: OSError) -> UserError:
+    return UserError(f"{path} cannot be written ({error.strerror}); choose another path")
 
 
 def sync_path(path: Path) -> None:
@@ -36,10 +36,10 @@ def sync_path(path: Path) -> None:
 def atomic_file(path: str | Path, mode: str = "wb") -> Iterator[IO]:
     """Open ``path`` for writing; it appears under its name only when the block ends without an exception.
 
-    Missing parent folders are made. On an exception the temporary file is removed and any older file stays as it was.
+    Missing parent folders are created. On an exception the temporary file is removed and an existing file is kept.
 
     Raises:
-        UserError: nothing can be written there.
+        UserError: the file cannot be written there.
     """
     path = Path(path)
     temporary = _temporary(path)
@@ -47,7 +47,7 @@ def atomic_file(path: str | Path, mode: str = "wb") -> Iterator[IO]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = open(temporary, mode)  # noqa: SIM115 (the block below closes it)
     except OSError as error:
-        raise _refuse(path, error) from error
+        raise _write_error(path, error) from error
     try:
         with handle:
             yield handle
@@ -57,23 +57,23 @@ def atomic_file(path: str | Path, mode: str = "wb") -> Iterator[IO]:
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
-            raise _refuse(path, error) from error
+            raise _write_error(path, error) from error
         raise
 
 
 def _put_in_place(temporary: Path, path: Path) -> None:
     try:
         os.replace(temporary, path)
-    except OSError as error:  # a folder of this name, for one
-        raise _refuse(path, error) from error
+    except OSError as error:  # for example, a folder has this name
+        raise _write_error(path, error) from error
     sync_path(path.parent)
 
 
 def copy_file(source: str | Path, target: str | Path) -> None:
-    """Copy a file that is complete; ``target`` too is complete or absent.
+    """Copy a file so that ``target`` is complete or absent.
 
     Raises:
-        UserError: nothing can be written there.
+        UserError: ``target`` cannot be written.
     """
     with open(source, "rb") as content, atomic_file(target) as handle:
         shutil.copyfileobj(content, handle, 1 << 22)
@@ -84,7 +84,7 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
     """Yield an empty temporary folder that becomes ``path`` when the block ends without an exception.
 
     Raises:
-        UserError: ``path`` exists already, nothing is ever overwritten; or nothing can be written there.
+        UserError: ``path`` exists already (it is never overwritten), or it cannot be written.
     """
     path = Path(path)
     if path.exists():
@@ -95,7 +95,7 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
     except OSError as error:
-        raise _refuse(path, error) from error
+        raise _write_error(path, error) from error
     try:
         yield temporary
         for child in temporary.rglob("*"):

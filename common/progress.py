@@ -1,4 +1,4 @@
-"""Progress bars that are seen on a terminal and silent everywhere else."""
+"""Progress bars that are shown on a terminal and silent elsewhere."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from tqdm import tqdm
 
 
 def progress(iterable: Iterable | None = None, total: int | None = None, desc: str = "", unit: str = "it") -> Any:
-    """Return a tqdm bar over ``iterable`` (or a manual one when it is None), disabled when stderr is no terminal."""
+    """Return a tqdm bar over ``iterable`` (or a manual one when it is None), disabled if stderr is not a terminal."""
     return tqdm(iterable, total=total, desc=desc, unit=unit, disable=not sys.stderr.isatty(), leave=False)

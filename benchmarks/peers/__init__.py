@@ -1,1 +1,1 @@
-"""One worker program per framework; each runs in a process, and where need be in an environment, of its own."""
+"""One worker program per framework, run in a separate process and, if needed, a separate environment."""

@@ -1,4 +1,4 @@
-"""The bare decoder: simplejpeg called in a loop on JPEGs in memory, the images thrown away. No loader can be faster."""
+"""The bare decoder: simplejpeg called in a loop on JPEGs in memory; images are discarded. No loader can be faster."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _report(images: Iterator[bytes], seconds: float, connection: Connection) -> 
 
 
 class Decoder(Contestant):
-    """All images of the set, again and again; on several cores as many processes, each on its own."""
+    """Decodes all images of the set in a loop, with one independent process per core."""
 
     def __init__(self, job: dict[str, Any]) -> None:
         parts = list_parts(job["parts"])
@@ -52,7 +52,7 @@ class Decoder(Contestant):
         return [float(np.mean([image.mean(dtype=np.float64) for image in images]))]
 
     def measure(self, seconds: float) -> list[float]:
-        """Return the mean seconds of as many images as a batch has, and their mean processor seconds."""
+        """Return the mean wall seconds and the mean processor seconds per batch."""
         connections = []
         for _ in range(self._processes - 1):
             ours, theirs = Pipe(duplex=False)

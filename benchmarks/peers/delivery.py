@@ -1,6 +1,6 @@
-"""A contestant that delivers batches of images, some of which may be ready before they are asked for.
+"""The base class of contestants that deliver batches of images and may prefetch them.
 
-Processor time is measured beside the time on the clock: it is the cost of an image, whatever else the machine does.
+Processor time is measured beside wall time: it is the cost of an image, independent of the machine's other load.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ import numpy as np
 from benchmarks.peers.protocol import Contestant
 
 
-def find_children() -> list[int]:
+def child_processes() -> list[int]:
     """Return the process ids of this process's children."""
     children = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            with contextlib.suppress(OSError):  # it has ended
+            with contextlib.suppress(OSError):  # the process has ended
                 parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
                 children += [int(entry.name)] * (int(parent) == os.getpid())
     return children
 
 
 def processor_seconds(children: list[int]) -> float:
-    """Return the processor time used so far by this process and its children, all their threads included."""
-    clocks = (~child << 3 | 2 for child in children)  # the kernel's names for the processor clocks of other processes
+    """Return the processor time used so far by this process and its children, including all threads."""
+    clocks = (~child << 3 | 2 for child in children)  # Linux's ids of the processor clocks of other processes
     return time.process_time() + sum(map(time.clock_gettime, clocks))
 
 
 class Delivery(Contestant):
-    """One turn is two times: seconds on the clock and of the processors that a batch takes on average.
+    """A turn yields two numbers: mean wall seconds and mean processor seconds per batch.
 
     Attributes:
-        ahead: batches that can lie ready at the start of a turn; they are not counted.
+        ahead: batches that may be prefetched at the start of a turn; they are not counted.
     """
 
     ahead = 0
@@ -48,14 +48,14 @@ class Delivery(Contestant):
 
     @abstractmethod
     def deliver(self) -> Any:
-        """Wait for the next batch, [B, 3, 112, 112] with pixels 0..255, and return it as the framework has it."""
+        """Wait for the next batch, [B, 3, 112, 112] with pixels 0..255, and return it in the framework's own type."""
 
     @abstractmethod
     def to_numpy(self, batch: Any) -> np.ndarray:
         """Return a batch as an array."""
 
     def step(self) -> list[float]:
-        """Take a batch."""
+        """Take one batch."""
         self.deliver()
         return []
 
@@ -65,8 +65,8 @@ class Delivery(Contestant):
         return [float(np.mean([batch.mean(dtype=np.float64) for batch in batches]))]
 
     def measure(self, seconds: float) -> list[float]:
-        """Return the mean seconds of a batch and its mean processor seconds, of as many as begin within ``seconds``."""
-        children = find_children()
+        """Return the mean wall and processor seconds per batch, over the batches that begin within ``seconds``."""
+        children = child_processes()
         for _ in range(self.ahead):
             self.step()
         start, used, batches = time.perf_counter(), processor_seconds(children), 0

@@ -1,4 +1,4 @@
-"""What the workers of the head benchmark share: the batch of a step, and further ranks. Standard library and numpy."""
+"""Code shared by the workers of the head benchmark: batches and further ranks. Needs only numpy."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ _PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 
 def embeddings_of(job: dict[str, Any], rank: int) -> np.ndarray:
-    """Return the first embeddings of a rank's part of the batch, float32 [batch / ranks, E]."""
+    """Return the initial embeddings of a rank's part of the batch, float32 [batch / ranks, E]."""
     part = job["size"] // job["ranks"]
     values = np.random.default_rng(SEED).standard_normal((job["size"], job["emb_size"]), np.float32)
     return np.ascontiguousarray(values[rank * part : (rank + 1) * part])
 
 
 def labels_of(job: dict[str, Any], rank: int, step: int) -> np.ndarray:
-    """Return the classes of a rank's part of the batch in a step, int32."""
+    """Return the labels of a rank's part of the batch in a step, int32 [batch / ranks]."""
     part = job["size"] // job["ranks"]
     labels = np.random.default_rng([SEED, step]).integers(0, job["num_classes"], job["size"], np.int32)
     return labels[rank * part : (rank + 1) * part]
 
 
 def join_ranks(job: dict[str, Any], module: str) -> int:
-    """Prepare this process to be a rank and, as rank 0, start the others; return the rank.
+    """Set up this process as a rank and, on rank 0, start the others; return the rank.
 
-    The others run ``python -m module JOB RANK`` and take steps for as long as rank 0 does.
+    The others run ``python -m module JOB RANK`` and take steps as long as rank 0 does.
     """
     rank = int(sys.argv[2]) if len(sys.argv) > 2 else 0
     if rank == 0 and job["ranks"] > 1:
@@ -63,7 +63,7 @@ def join_ranks(job: dict[str, Any], module: str) -> int:
 
 
 def serve_ranks(build: Callable[[dict[str, Any]], Contestant]) -> None:
-    """Take turns as rank 0; as another rank, which has the job from its command line, step whenever rank 0 does."""
+    """Serve the benchmark on rank 0; on other ranks, whose job is on the command line, take steps for ever."""
     if len(sys.argv) == 1:
         serve(build)
     contestant = build(json.loads(sys.argv[1]))

@@ -1,7 +1,7 @@
-"""What no head can do without: numpy's three matrix products of a step, and copies of the bytes that it moves.
+"""The minimum work of a head: the three matrix products of a step, and copies of the bytes that it moves, in numpy.
 
-Of all ranks' work the part of one rank, on its threads. A step's rows are read and, with their momentum, updated:
-fetched and put back if they are a sample, otherwise read and written in place.
+This is the work of one rank, on its threads. A step's rows and momentum are read and updated: gathered and scattered
+back if they are a sample, otherwise in place.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class HeadLimit(Contestant):
         self.chosen = np.sort(rng.choice(total, count, replace=False)) if self.sampled else None
         self.bank = np.full((total, width), 0.01, np.float32)
         self.momentum = np.zeros_like(self.bank)
-        self.momentum[:] = 0.01  # memory of its own
+        self.momentum[:] = 0.01  # allocates the memory
         self.rows = np.full((count, width), 0.01, np.float32)
         self.embeddings = np.full((job["size"], width), 0.1, np.float32)
         self.logits = np.full((job["size"], count), 0.1, np.float32)

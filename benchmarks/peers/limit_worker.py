@@ -1,4 +1,4 @@
-"""No framework: the convolutions of the network by themselves on oneDNN, as the machine's limit (conv_limit.cpp)."""
+"""The machine's limit, without a framework: the network's convolutions alone on oneDNN (conv_limit.cpp)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FIELDS = ("channels", "size", "filters", "kernel", "stride", "pad", "groups", "t
 
 
 def build_program(folder: Path) -> Path:
-    """Compile the program into ``folder``, unless it is there, against the oneDNN wheels of this environment."""
+    """Compile the program into ``folder``, if it is missing, against the oneDNN wheels of this environment."""
     program, prefix = folder / "conv_limit", Path(sys.prefix)
     if not program.is_file():
         library = prefix / "lib" / "libdnnl.so.3"
@@ -44,11 +44,11 @@ class ConvolutionLimit(Contestant):
         return []
 
     def step(self) -> list[float]:
-        """Not used: the program takes its own times."""
+        """Not used: the compiled program measures the times."""
         raise NotImplementedError
 
     def measure(self, seconds: float) -> list[float]:
-        """Return the sum of the least times of all convolutions, measured for about ``seconds``.
+        """Return the sum of the shortest times of all convolutions, measured for about ``seconds``.
 
         Raises:
             RuntimeError: oneDNN cannot compute them here, such as bfloat16 without AVX-512.

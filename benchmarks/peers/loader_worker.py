@@ -16,11 +16,11 @@ from data.options import DataOptions
 
 
 class OurLoader(Delivery):
-    """The training's loader, as the trainer sets it up."""
+    """The loader, configured as in training."""
 
     def __init__(self, job: dict[str, Any]) -> None:
         super().__init__(job)
-        cv2.setNumThreads(1)  # one core is one core
+        cv2.setNumThreads(1)  # use one core only
         source = OFRecordSource(job["parts"], job["num_classes"])
         self._loader = BatchLoader(source, DataOptions(job["size"], job["workers"]))
         self.ahead = 2 * job["workers"] + 2
@@ -31,7 +31,7 @@ class OurLoader(Delivery):
         return next(self._loader)
 
     def to_numpy(self, batch: Batch) -> np.ndarray:
-        """Return its images."""
+        """Return the images of the batch."""
         return batch.images
 
 

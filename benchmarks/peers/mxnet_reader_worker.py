@@ -13,7 +13,7 @@ from benchmarks.peers.protocol import serve
 
 
 class MXNetReader(Delivery):
-    """The iterator starts over when an epoch ends, inside the turn."""
+    """MXNet's iterator, restarted within a turn when an epoch ends."""
 
     ahead = 4  # its prefetch buffer
 

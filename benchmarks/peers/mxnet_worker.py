@@ -1,4 +1,4 @@
-"""MXNet on the CPU with its own operators, through its Module as InsightFace's train.py uses it; float32."""
+"""MXNet on the CPU with its own operators and Module, as in InsightFace's train.py; float32."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Forward(MXNetContestant):
 
 
 class Train(MXNetContestant):
-    """Forward, backward and MXNet's SGD, whose weight decay leaves out biases and betas by their names."""
+    """Forward, backward and MXNet's SGD, whose weight decay excludes biases and betas by name."""
 
     def __init__(self, job: dict[str, Any]) -> None:
         super().__init__(job)

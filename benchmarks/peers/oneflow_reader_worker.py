@@ -1,4 +1,4 @@
-"""OneFlow's own reader and decoder, put together as in its ArcFace; float32 [B, 3, 112, 112]."""
+"""OneFlow's reader and decoder, combined as in its ArcFace example; float32 [B, 3, 112, 112]."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ops import flow
 
 
 class OneFlowReader(Delivery):
-    """Reader, decoder, mirror; pixels stay 0..255 and there is no resizing, which the images do not need."""
+    """Reader, decoder and mirror; pixels stay 0..255, and the images need no resizing."""
 
     def __init__(self, job: dict[str, Any]) -> None:
         super().__init__(job)
@@ -46,7 +46,7 @@ class OneFlowReader(Delivery):
         records = self._read()
         images = self._normalise(self._decode_image(records), self._draw_mirror())
         for tensor in (self._decode_label(records), images):
-            tensor.numpy()  # waits; costs nothing else, for it shares the tensor's memory
+            tensor.numpy()  # waits without a copy: the array shares the tensor's memory
         return images
 
     def to_numpy(self, batch: flow.Tensor) -> np.ndarray:

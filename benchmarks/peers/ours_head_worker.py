@@ -1,4 +1,4 @@
-"""This project's head: sampling, the compiled graph, the training's optimiser. The embeddings are parameters."""
+"""This project's head: sampling, compiled graph, optimiser. The embeddings are parameters."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from benchmarks.peers.protocol import Contestant
 
 
 class HeadContestant(Contestant):
-    """A head and one table of embeddings as the only other parameter."""
+    """A head, and a table of embeddings as the only other parameter."""
 
     def __init__(self, job: dict[str, Any]) -> None:
         rank = join_ranks(job, "benchmarks.peers.ours_head_worker")
-        # OneFlow reads who it is when it is imported.
-        from benchmarks.graphs import EmbeddingTable, HeadTrainGraph
+        # OneFlow reads its rank from the environment on import.
+        from benchmarks.train_graphs import EmbeddingTable, HeadTrainGraph
         from engine.optimizer import Optimizer
         from launch.world import join_world
         from ops import KERNELS

@@ -1,4 +1,4 @@
-"""This project: the backbone in a compiled graph, the update by the training's own optimiser."""
+"""This project: the backbone in a compiled graph, updated by the optimiser of the training."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 
 from backbones import build_backbone
-from benchmarks.graphs import BackboneTrainGraph
 from benchmarks.network import SEED
 from benchmarks.peers.protocol import Contestant, serve
+from benchmarks.train_graphs import BackboneTrainGraph
 from engine.optimizer import Optimizer
 from engine.train_graph import EmbedGraph
 from launch.world import join_world
 from ops import flow
 
-# No schedule and no head: what the optimiser wants to know beyond the job's lr, momentum and weight_decay.
+# Settings of the optimiser besides the job's lr, momentum and weight_decay; there is no schedule and no head.
 HEADLESS = {"optimizer": "sgd", "fc7_lr_mult": 1.0, "fc7_wd_mult": 1.0}
 
 

@@ -1,8 +1,8 @@
-"""The worker's end of the line to the benchmark: one JSON object per line on stdin and stdout.
+"""The worker's side of the protocol with the benchmark: one JSON object per line on stdin and stdout.
 
-The first line in is the job (see ``benchmarks.contestants``); the answer says that the contestant is ready, what it is,
-and what its first results are. Every further line ``{"seconds": S}`` asks for a turn of about that long; the answer
-holds the seconds of each step. The end of stdin ends the process. Only the standard library is used here.
+The first input line is the job (see ``benchmarks.contestants``); the answer, sent when the contestant is ready, holds
+its label and its first results. Every further line ``{"seconds": S}`` requests a turn of about that length; the answer
+holds the seconds of each step. The worker exits at the end of stdin. Uses only the standard library.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
-CHECKED_STEPS = {"forward": 1, "train": 3}  # training steps see each other's updates
+CHECKED_STEPS = {"forward": 1, "train": 3}  # a training step depends on the updates before it
 _PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 
@@ -34,14 +34,14 @@ class Contestant(ABC):
 
     @abstractmethod
     def step(self) -> list[float]:
-        """Do one pass to its very end; return the embeddings, flat (forward), or the loss before the update (train)."""
+        """Run one pass to completion; return the flat embeddings (forward) or the loss before the update (train)."""
 
     def check(self, steps: int) -> list[float]:
-        """Return the results of the first steps, by which contestants are compared; this warms up as well."""
+        """Return the results of the first steps, which are compared with other contestants'; this also warms up."""
         return [value for _ in range(steps) for value in self.step()]
 
     def measure(self, seconds: float) -> list[float]:
-        """Return the seconds of each of as many steps as begin within ``seconds``, at least one."""
+        """Return the seconds of each step that begins within ``seconds``; at least one step is run."""
         times: list[float] = []
         while sum(times) < seconds:
             start = time.perf_counter()
@@ -51,11 +51,11 @@ class Contestant(ABC):
 
 
 def serve(build: Callable[[dict[str, Any]], Contestant]) -> None:
-    """Build the contestant that the first line asks for and take turns until stdin ends."""
-    # A worker that the benchmark has put to sleep must not outlive it.
+    """Build the contestant for the job in the first line, then take turns until stdin ends."""
+    # A worker stopped by the benchmark must not outlive it.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what frameworks print goes to the log
+    os.dup2(2, 1)  # the frameworks' output goes to the log
     try:
         job = json.loads(sys.stdin.readline())
         contestant = build(job)

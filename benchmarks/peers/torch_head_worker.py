@@ -1,7 +1,7 @@
-"""PyTorch's version of the same head, written for this comparison: a sharded bank, sampled by topk, over gloo.
+"""The same head in PyTorch, written for this comparison: a sharded bank, sampled by topk, over gloo.
 
-As the reference implementations do it: random numbers for all rows of the shard, positives on top, the largest taken;
-their weight and momentum are copied out, trained, and copied back.
+As in the reference implementations, every row of the shard gets a random number, positives the highest; the rows with
+the largest are selected, and their weight and momentum are copied out, trained, and copied back.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from benchmarks.peers.protocol import Contestant
 
 
 class _GatherAll(torch.autograd.Function):
-    """The parts of all ranks, one after the other; backward, the sum of everybody's gradients for the own part."""
+    """Concatenates the parts of all ranks; the backward pass sums the gradients of all ranks for this rank's part."""
 
     @staticmethod
     def forward(ctx: Any, part: torch.Tensor) -> torch.Tensor:
@@ -33,7 +33,7 @@ class _GatherAll(torch.autograd.Function):
 
 
 class _SumOverRanks(torch.autograd.Function):
-    """A sum whose gradient every rank's part gets whole."""
+    """Sums over ranks; the backward pass gives each rank the full gradient."""
 
     @staticmethod
     def forward(ctx: Any, part: torch.Tensor) -> torch.Tensor:

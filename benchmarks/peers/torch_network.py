@@ -1,4 +1,4 @@
-"""PyTorch's module of a described network, of the layers that PyTorch's users take."""
+"""Build a PyTorch module from a described network, with PyTorch's standard layers."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Network(nn.Module):
     """Images [N, 3, S, S] to embeddings [N, E], node by node."""
 
     def __init__(self, description: Mapping[str, Any]) -> None:
-        """Make the layers of ``description`` (see ``benchmarks.network.describe_network``)."""
+        """Build the layers of ``description`` (see ``benchmarks.network.describe_network``)."""
         super().__init__()
         self.nodes = [node for node in description["nodes"] if node["op"] != "input"]
         self.image, self.output = description["nodes"][0]["name"], description["output"]
@@ -94,7 +94,7 @@ class Network(nn.Module):
         return values[self.output]
 
     def tensors_by_mxnet_name(self) -> dict[str, torch.Tensor]:
-        """Return the live parameters and statistics under the names of the description."""
+        """Return the parameters and statistics, not copied, under the names of the description."""
         found = {}
         for node in self.nodes:
             names = {ours: theirs for theirs, ours in NAMES.get(node["op"], {}).items()}
@@ -106,7 +106,11 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Copy every array into the tensor of its name; both sides must have the same names."""
+        """Copy every array into the tensor of the same name.
+
+        Raises:
+            ValueError: arrays and tensors do not have the same names.
+        """
         tensors = self.tensors_by_mxnet_name()
         if set(tensors) != set(arrays.keys()):
             raise ValueError(f"parameters differ: {sorted(set(tensors) ^ set(arrays.keys()))[:3]}")

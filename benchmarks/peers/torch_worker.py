@@ -17,7 +17,7 @@ FORMATS = {"default": torch.contiguous_format, "channels_last": torch.channels_l
 
 
 class TorchContestant(Contestant):
-    """The network with what both passes share."""
+    """The network, and the data of both passes."""
 
     def __init__(self, job: dict[str, Any]) -> None:
         torch.set_num_threads(job["threads"])
@@ -35,7 +35,7 @@ class TorchContestant(Contestant):
         self.decays = {name for name, spec in description["parameters"].items() if spec["decays"]}
 
     def autocast(self) -> contextlib.AbstractContextManager:
-        """Return the context in which the network runs."""
+        """Return the context manager in which the network runs."""
         return torch.autocast("cpu", torch.bfloat16) if self.reduced else contextlib.nullcontext()
 
 

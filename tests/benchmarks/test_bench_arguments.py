@@ -37,7 +37,7 @@ def test_contestants_are_those_asked_for(monkeypatch):
     ]
 
 
-def test_nobody_needs_a_peer(monkeypatch):
+def test_no_contestant_of_ours_needs_a_peer(monkeypatch):
     monkeypatch.setattr("sys.argv", ["x", "--peers", ""])
     assert {c.name for c in bench_backbone.parse_arguments().contestants} == {"f32", "bf16", "stock", "limit"}
 

@@ -14,7 +14,7 @@ import pytest
 from benchmarks import bench_loader
 from benchmarks.loaders import LoaderRow, PinnedContestant, list_contestants, make_rows, row_cells
 from benchmarks.peers.decoder_worker import Decoder
-from benchmarks.peers.delivery import find_children, processor_seconds
+from benchmarks.peers.delivery import child_processes, processor_seconds
 from benchmarks.rounds import Measured
 from benchmarks.sample_images import CLASSES, write_samples
 from benchmarks.worker import ROOT, WorkerError
@@ -111,7 +111,7 @@ def test_processor_time_includes_children() -> None:
     work = "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", work], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         child.stdout.readline()
-        assert child.pid in find_children()
+        assert child.pid in child_processes()
         assert 0.28 < processor_seconds([child.pid]) - time.process_time() < 1
         child.communicate(b"\n")
 

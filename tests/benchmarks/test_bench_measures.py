@@ -38,4 +38,4 @@ def test_busy_seconds_leave_idle_and_iowait_out():
 
 def test_a_quiet_machine_is_not_worth_a_line():
     assert describe_load(0.01) == ""
-    assert "took 40% of the machine" in describe_load(0.4)
+    assert "used 40% of the machine" in describe_load(0.4)

@@ -90,5 +90,5 @@ def test_a_dead_worker_is_told_by_its_end(start: Callable[..., Worker], fail: st
 
 def test_a_missing_environment_says_how_to_make_it(tmp_path: Path):
     absent = Contestant("torch", "torch_worker", "float32", ROOT / "absent" / "bin" / "python")
-    with pytest.raises(WorkerError, match=r"absent/bin/python is missing; bash benchmarks/setup_peers.sh makes it"):
+    with pytest.raises(WorkerError, match=r"absent/bin/python is missing; run bash benchmarks/setup_peers.sh"):
         absent.start({"threads": 1}, tmp_path / "log")

@@ -40,7 +40,7 @@ def test_the_switch_has_the_last_word(driver, monkeypatch, tmp_path):
 
 def test_a_switch_that_means_nothing_is_named(monkeypatch):
     monkeypatch.setenv(cuda.SWITCH, "yes")
-    with pytest.raises(UserError, match="INSIGHTFACE_CUDA=yes in the environment: expected 1 .*, 0 .* or nothing"):
+    with pytest.raises(UserError, match="INSIGHTFACE_CUDA=yes in the environment: expected 1 .*, 0 .* or unset"):
         cuda.reason_for_cuda()
 
 

@@ -1,4 +1,4 @@
-"""The graphs of a training step without a head, and of a head without a backbone."""
+"""The training graphs of a backbone without a head, and of a head without a backbone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class BackboneTrainGraph(Graph):
         Args:
             images: uint8 or float32 [B, 3, S, S], split(0).
             targets: float32 [B, E], split(0).
-            keep: uint8 [B, D], split(0): which inputs of the dropout layer stay (unused without one).
+            keep: uint8 [B, D], split(0), the keep mask of the dropout layer (unused without one).
         """
         loss = (self.backbone(images, keep) - targets).square().sum() / images.shape[0]
         flow._oneflow_internal.nn.graph.AddTensorAsGraphLoss(loss)
@@ -35,7 +35,7 @@ class BackboneTrainGraph(Graph):
 
 
 class EmbeddingTable(flow.nn.Module):
-    """In place of a backbone: the embeddings of the batch are parameters."""
+    """A replacement for a backbone: the embeddings of the batch are its parameters."""
 
     def __init__(self, embeddings: flow.Tensor) -> None:
         """Take float32 [B, E], global, split(0)."""
@@ -43,12 +43,12 @@ class EmbeddingTable(flow.nn.Module):
         self.embeddings = flow.nn.Parameter(embeddings)
 
     def forward(self) -> flow.Tensor:
-        """Return them."""
+        """Return the embeddings."""
         return self.embeddings
 
 
 class HeadTrainGraph(Graph):
-    """A head's inputs to the loss and the gradients of embeddings and head, as in ``engine.train_graph.TrainGraph``."""
+    """The inputs of a head to the loss and all gradients, as in ``engine.train_graph.TrainGraph``."""
 
     def __init__(self, table: EmbeddingTable, head: Head) -> None:
         super().__init__()
