@@ -9,8 +9,10 @@ from __future__ import annotations
 import sys
 
 from common.errors import run_command
-from engine.train import check_run, complete_config, run_rank
-from launch.supervisor import choose_device, is_rank, launch
+from engine.train import check_run, run_rank
+from launch.devices import choose_device, is_rank
+from launch.supervisor import launch
+from settings.complete import complete_config
 from settings.places import run_directory
 from settings.precision import describe_transfers
 from settings.train_command import read_train_command

@@ -12,8 +12,10 @@ from pathlib import Path
 from common.errors import UserError, run_command
 from engine.verify import run_rank
 from interchange.open_model import open_model
-from launch.supervisor import check_bfloat16, choose_device, is_rank, launch
-from settings.validation_sets import check_sets
+from launch.devices import choose_device, is_rank
+from launch.supervisor import launch
+from settings.places import check_sets
+from settings.precision import check_bfloat16
 from settings.verify_command import read_val_command
 
 

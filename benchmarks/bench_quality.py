@@ -22,7 +22,8 @@ from easydict import EasyDict
 from benchmarks.arguments import Parser, name_list, positive_int
 from benchmarks.report import describe_machine, format_machine, format_table, write_json
 from common.errors import run_command
-from launch.supervisor import is_rank, launch
+from launch.devices import is_rank
+from launch.supervisor import launch
 from settings.places import run_directory
 from settings.train_command import resolve_train_config
 

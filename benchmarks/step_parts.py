@@ -19,11 +19,12 @@ from data.batches import Batch
 from data.loader import BatchLoader
 from data.options import DataOptions
 from engine.step import TrainStep
-from engine.train import complete_config, open_source
+from engine.train import open_source
 from launch.rank import RankReporter
 from launch.world import World, join_world
 from ops import flow
 from ops.heads.build import build_head
+from settings.complete import complete_config
 
 WARM_UP_STEPS = 2
 Times = dict[str, list[float]]

@@ -6,9 +6,13 @@ number of the bag, so that every rank can repeat them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from common.errors import UserError
+from data.source import ImageSource
 
 # Second words of the generators' keys, where ``SampleStream`` has the epoch.
 _ROUND, _CHOICE = 1 << 61, 1 << 62
@@ -49,6 +53,16 @@ class TripletBags:
                 f"--triplet_bag_size {bag_size} is more than the {images} images that {len(counts)} people have with "
                 f"up to --images_per_identity {images_per_identity} of each; use a smaller bag or more images of each"
             )
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], source: ImageSource) -> TripletBags:
+        """Return the bags of ``source``.
+
+        Raises:
+            UserError: no bag can be filled.
+        """
+        labels = source.labels(np.arange(len(source)))
+        return cls(labels, config["images_per_identity"], config["triplet_bag_size"], config["seed"])
 
     def images(self, bag: int) -> np.ndarray:
         """Return the image numbers of a bag, int64 [bag_size]; images of an identity are adjacent."""

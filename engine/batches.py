@@ -17,7 +17,7 @@ from engine.log import RunLog
 from engine.triplet_batches import TripletBatches
 from launch.rank import RankReporter
 from launch.world import World
-from settings.triplet_settings import TRIPLET_LOSSES
+from settings.choices import TRIPLET_LOSSES
 
 
 def open_batches(

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-from common.errors import require
-
-NONE, BETTER, ALWAYS, BEST = range(4)  # the values of ckpt
+from collections.abc import Sequence
 
 
 class HighestAccuracy:
@@ -35,30 +30,3 @@ class HighestAccuracy:
             is_highest, self.tied_sum = True, total
         self.accuracy = last
         return is_highest
-
-
-def settle_checkpoints(config: dict[str, Any], given: Mapping[str, Any]) -> list[str]:
-    """Make the other settings of snapshots fit ``ckpt``; return what there is to say about it, a line each.
-
-    ``iter_num_in_snapshot`` and ``save_last_snapshot`` are for ckpt 2. ``given`` are the keys that were given as flags.
-
-    Raises:
-        UserError: ckpt is unknown, or was given together with what contradicts it.
-    """
-    ckpt = config["ckpt"]
-    known = "0 (no snapshots), 1 (when better), 2 (all), 3 (the best)"
-    require(ckpt in (NONE, BETTER, ALWAYS, BEST), f"--ckpt {ckpt} is unknown; known: {known}")
-    if ckpt == ALWAYS:
-        return []
-    every = given.get("iter_num_in_snapshot")
-    require(not every, f"--ckpt {ckpt} and --iter_num_in_snapshot {every} contradict each other; --ckpt 2 keeps all")
-    config["iter_num_in_snapshot"] = 0
-    config["save_last_snapshot"] = given.get("save_last_snapshot", False)
-    require(
-        not (ckpt == NONE and config["save_last_snapshot"]),
-        "--ckpt 0 and --save_last_snapshot 1 contradict each other; give one",
-    )
-    verifies = config["do_validation_while_train"] and config["val_targets"] and not config["use_synthetic_data"]
-    if ckpt == NONE or verifies:
-        return []
-    return [f"--ckpt {ckpt} keeps snapshots of verifications, and there are none in this run; --ckpt 2 keeps all"]

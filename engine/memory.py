@@ -13,7 +13,7 @@ from typing import Any
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
 from ops.moments import MOMENTS
-from settings.triplet_settings import TRIPLET_LOSSES
+from settings.choices import TRIPLET_LOSSES
 
 _FLOAT = 4
 _PROCESS = 500 << 20  # OneFlow and Python themselves

@@ -56,17 +56,6 @@ def make_plan(config: Mapping[str, Any], num_images: int) -> Plan:
     return plan
 
 
-def place_lr_steps(config: Mapping[str, Any]) -> list[int]:
-    """Return ``lr_steps`` for the run's ``train_batch_size``, as train_softmax.py places them.
-
-    With ``lr_steps_batch`` they are meant for that batch, and another one reaches them after as many images. They count
-    from the end of ``loss_lambda_freeze``.
-    """
-    meant = config["lr_steps_batch"] or config["train_batch_size"]
-    scale = meant / config["train_batch_size"]
-    return [int(step * scale) + config["loss_lambda_freeze"] for step in config["lr_steps"]]
-
-
 def _step(step: int, plan: Plan, config: Mapping[str, Any]) -> float:
     """InsightFace's: ``scales[i]`` holds from step ``lr_steps[i]`` on, 1 before the first."""
     passed = bisect_right(config["lr_steps"], step)

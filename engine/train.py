@@ -16,15 +16,15 @@ from data.filtered_source import FilteredSource
 from data.ofrecord_source import OFRecordSource
 from data.source import ImageSource
 from data.synthetic import SyntheticSource
+from data.triplets import TripletBags
 from engine.memory import check_disk, check_memory, estimate_memory, free_memory
-from engine.schedule import make_plan, place_lr_steps
+from engine.schedule import make_plan
 from interchange.open_model import read_pretrained
 from launch.rank import RankReporter, run_as_rank
-from launch.supervisor import check_bfloat16
-from settings.places import check_shared, find_storage, run_directory
-from settings.precision import describe_precision, settle_precision, settle_transfers
-from settings.triplet_settings import TRIPLET_LOSSES, check_triplet_batch, open_bags
-from settings.validation_sets import check_sets
+from settings.choices import TRIPLET_LOSSES
+from settings.complete import complete_config
+from settings.places import check_sets, find_storage, run_directory
+from settings.precision import check_bfloat16, describe_precision
 from snapshots.label_map import LabelMap, read_label_map
 from snapshots.reader import Snapshot, find_newest
 
@@ -42,37 +42,6 @@ def open_source(config: Mapping[str, Any]) -> ImageSource:
     else:
         source = OFRecordSource(config["dataset_dir"], classes, size, config["train_data_part_num"])
     return FilteredSource(source, config["data_images_filter"]) if config["data_images_filter"] > 1 else source
-
-
-def complete_config(config: EasyDict, ranks: int, device: str) -> EasyDict:
-    """Fill in what depends on the number of ranks, over all nodes.
-
-    Raises:
-        UserError: the batch cannot be divided over the ranks, or ``sync_bn`` or ``fc7_storage`` does not fit.
-    """
-    if config.sync_bn and config.use_bf16 and ranks > 1:
-        raise UserError("--sync_bn 1 on several ranks computes in float32; leave --use_bf16 1 away or take one rank")
-    if config.fc7_storage == "mmap" and device != "cpu":
-        raise UserError(
-            f"--fc7_storage mmap is for the CPU and this run is on {device}; leave it away or add --device cpu"
-        )
-    completed = EasyDict(config)
-    completed.device = device
-    # Made-up people teach nothing that is worth verifying, and whoever tries them has no real sets at hand.
-    completed.do_validation_while_train = config.do_validation_while_train and not config.use_synthetic_data
-    completed.train_batch_size = config.train_batch_size or config.train_batch_size_per_device * ranks
-    if completed.train_batch_size % ranks:
-        raise UserError(f"--train_batch_size {completed.train_batch_size} is no multiple of the {ranks} ranks")
-    pieces = config.gradient_accumulation
-    if completed.train_batch_size // ranks % pieces:
-        raise UserError(
-            f"--gradient_accumulation {pieces} must divide the {completed.train_batch_size // ranks} images a step of "
-            f"each rank (--train_batch_size {completed.train_batch_size} over {ranks} rank(s))"
-        )
-    check_triplet_batch(completed, ranks)
-    completed.lr_steps = place_lr_steps(completed)
-    settle_precision(completed, ranks, build_network(completed))
-    return completed
 
 
 def find_start(config: Mapping[str, Any]) -> Snapshot | None:
@@ -134,7 +103,7 @@ def check_run(config: EasyDict, ranks: int) -> None:
         read_pretrained(config.pretrained, build_network(config))
     source = open_source(config)
     if config.loss_name in TRIPLET_LOSSES:
-        open_bags(config, source)
+        TripletBags.from_config(config, source)
     if config.do_validation_while_train and config.val_targets:
         check_sets(config)
     plan = make_plan(config, len(source))
@@ -179,7 +148,7 @@ def _train(config: EasyDict, reporter: RankReporter) -> None:
     from engine.train_graph import Embedder
     from engine.trainer import Trainer
     from engine.verifier import Validator, load_sets
-    from launch.world import join_world
+    from launch.world import check_shared, configure_transfers, join_world
     from ops import KERNELS, flow
     from ops.heads.base import ClassHead
     from ops.heads.build import build_head
@@ -187,7 +156,7 @@ def _train(config: EasyDict, reporter: RankReporter) -> None:
 
     world = join_world(config.device)
     config = complete_config(config, world.size, config.device)
-    settle_transfers(config)
+    configure_transfers(config)
     check_shared(run_directory(config, config.models_root), world)
     source = open_source(config)
     snapshot = find_start(config)

@@ -16,7 +16,7 @@ from common.errors import UserError
 from data.batches import Batch, Batches
 from data.source import ImageSource
 from engine.batches import open_batches
-from engine.checkpoints import ALWAYS, BEST, NONE, HighestAccuracy
+from engine.checkpoints import HighestAccuracy
 from engine.head_stats import head_statistics
 from engine.log import RunLog, StepMeter, format_seconds
 from engine.memory import has_room
@@ -30,6 +30,7 @@ from launch.world import World, local_view
 from ops import flow
 from ops.heads.base import Head
 from ops.moments import MOMENTS
+from settings.choices import ALL_SNAPSHOTS, BEST_SNAPSHOT, NO_SNAPSHOTS
 from settings.places import run_directory
 from snapshots.label_map import LabelMap
 from snapshots.reader import Snapshot, describe_network, snapshot_path
@@ -128,7 +129,7 @@ class Trainer:
                 if self.plan.is_snapshot(self.step):
                     self.save()
                 meter.exclude(time.perf_counter() - start)
-        keeps = config["ckpt"] != NONE
+        keeps = config["ckpt"] != NO_SNAPSHOTS
         if config["save_last_snapshot"] or (stopping and keeps):
             self.save()
         self.finish_saving()
@@ -187,10 +188,10 @@ class Trainer:
             self.log.record(self.step, result.name, values)
         is_highest = self._highest.judge([result.accuracy for result in results])
         self.log.say(highest_line(self._highest.accuracy, self.step))
-        if is_highest and self.config["ckpt"] not in (NONE, ALWAYS):
+        if is_highest and self.config["ckpt"] not in (NO_SNAPSHOTS, ALL_SNAPSHOTS):
             before, self._best_step = self._best_step, self.step
             self.save()
-            if self.config["ckpt"] == BEST and before is not None:
+            if self.config["ckpt"] == BEST_SNAPSHOT and before is not None:
                 self._obsolete = snapshot_path(self._root, before)
 
     def save(self) -> None:

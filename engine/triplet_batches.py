@@ -13,11 +13,10 @@ from data.augment import Augmentation, unchanged
 from data.batch_reader import BatchReader
 from data.batches import Batch, Batches
 from data.source import ImageSource
-from data.triplets import select_triplets
+from data.triplets import TripletBags, select_triplets
 from engine.saving import average_statistics
 from engine.train_graph import Embedder
 from launch.world import World
-from settings.triplet_settings import open_bags
 
 _BATCHES_AT_LEAST = 2  # from one choice, as in triplet_image_iter.py: bags are added until there are as many
 _FRUITLESS_BAGS = 10
@@ -75,7 +74,7 @@ class TripletBatches(Batches):
         self._own = self._size // world.size
         self._step, self._position = start_step, start_position
         self._say, self._beat = say, beat
-        self._bags = open_bags(config, source)
+        self._bags = TripletBags.from_config(config, source)
         self._embed = Embedder(backbone, world, self._size)
         state = state or {"next_bag": np.zeros(1, np.int64), "triplets": np.zeros((0, 3), np.int64)}
         self._next_bag = int(state["next_bag"][0])

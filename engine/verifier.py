@@ -10,7 +10,7 @@ from data.verification_set import VerificationSet, load_verification_set
 from engine.train_graph import Embedder
 from evaluation.verification import VerificationResult, embed_set, verify_embeddings
 from launch.rank import RankReporter
-from settings.validation_sets import find_set
+from settings.places import find_set
 
 
 def load_sets(config: Mapping[str, Any]) -> list[VerificationSet]:

@@ -20,66 +20,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from backbones.graph.network_graph import NetworkGraph
-from common.errors import UserError
 from launch.rank import PIPE_VARIABLE
 from launch.rendezvous import MachineLink, rendezvous
-from settings.precision import find_float_layers
 
 _GRACE_SECONDS = 2.0  # after the first failure, for the rank that caused it to report
 _ABORT_GRACE_SECONDS = 6.0  # the same where several nodes run: OneFlow aborts when a rank elsewhere is gone
 _DRAIN_SECONDS = 5.0  # for the output of an ended rank to reach console and log
 _TAIL_LINES = 15
 _INTERRUPTED = 130  # the exit code that shells expect after Ctrl-C
-
-
-def is_rank() -> bool:
-    """Tell whether a launcher (this one or oneflow.distributed.launch) started this process as a rank."""
-    # Importing OneFlow outside a launcher sets RANK to -1.
-    return int(os.environ.get("RANK", "-1")) >= 0
-
-
-def choose_device(config: Mapping[str, Any]) -> tuple[str, int]:
-    """Return ("cpu" or "cuda", ranks on this node) for the config's ``device`` and ``device_num_per_node``.
-
-    Raises:
-        UserError: CUDA was asked for and there are not enough GPUs, or ``use_bf16`` does not go with the rest.
-    """
-    if config["use_bf16"] and not config["native_ops"]:
-        raise UserError("--use_bf16 1 computes by the CPU kernels that --native_ops 0 switches off; give one of them")
-    wanted = config["device_num_per_node"]
-    gpus = 0 if config["device"] == "cpu" else _count_gpus()
-    if config["device"] == "cpu" or (config["device"] == "auto" and gpus == 0):
-        return "cpu", wanted or 1
-    if gpus < max(wanted, 1):
-        raise UserError(f"{max(wanted, 1)} rank(s) per node asked for, {gpus} GPU(s) visible; --device cpu needs none")
-    if config["use_bf16"]:
-        raise UserError("--use_bf16 1 is for the CPU, and GPUs were chosen; add --device cpu or leave it away")
-    return "cuda", wanted or gpus
-
-
-def check_bfloat16(config: Mapping[str, Any], network: NetworkGraph) -> None:
-    """Check that ``use_bf16``, where it is asked for, can be had for this network.
-
-    Raises:
-        UserError: one of its layers is not known to the kernels that compute so.
-    """
-    unknown = find_float_layers(network)
-    if config["use_bf16"] and unknown:
-        raise UserError(
-            f"--use_bf16 1 is not for network {config['network']}: the CPU kernels for it lack {', '.join(unknown)}; "
-            "leave it away"
-        )
-
-
-def _count_gpus() -> int:
-    try:
-        listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return 0
-    present = sum(line.startswith("GPU ") for line in listing.splitlines())
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return present if visible is None else min(present, len([item for item in visible.split(",") if item.strip()]))
 
 
 @dataclass

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -85,3 +88,34 @@ def join_world(device: str) -> World:
 def local_view(tensor: flow.Tensor) -> flow.Tensor:
     """Return this rank's part of a global tensor, sharing its memory and without gradient."""
     return (tensor.to_local() if tensor.is_global else tensor).detach()
+
+
+def check_shared(root: Path, world: World) -> None:
+    """Check that all ranks see one and the same ``root``, since each writes its class rows there. A collective call.
+
+    Raises:
+        UserError: a rank does not see what the first one wrote.
+    """
+    mark = root / ".seen-by-all-ranks"
+    if world.rank == 0:
+        root.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+    world.barrier()
+    seen = mark.exists()
+    world.barrier()
+    if world.rank == 0:
+        mark.unlink()
+    if not seen:
+        raise UserError(f"rank {world.rank} does not see {root} of rank 0; --models_root must be on a shared disk")
+
+
+def configure_transfers(config: Mapping[str, Any]) -> None:
+    """Tell OneFlow how to fuse transfers between GPUs, as the OneFlow port does; 0 keeps OneFlow's own values."""
+    if config["device"] != "cuda":
+        return
+    if config["nccl_fusion_threshold_mb"]:
+        flow.boxing.nccl.set_fusion_threshold_mbytes(config["nccl_fusion_threshold_mb"])
+    if config["nccl_fusion_max_ops"]:
+        flow.boxing.nccl.set_fusion_max_ops_num(config["nccl_fusion_max_ops"])
+    if config["use_fp16"]:
+        flow.boxing.nccl.enable_use_buffer_to_fuse_all_reduce(False)

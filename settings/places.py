@@ -1,15 +1,12 @@
-"""Where a run keeps its things."""
+"""Where a run writes its snapshots, logs and class rows, and where it reads verification sets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from common.errors import UserError
-
-if TYPE_CHECKING:
-    from launch.world import World
 
 
 def run_directory(config: Mapping[str, Any], root: str) -> Path:
@@ -25,20 +22,26 @@ def find_storage(config: Mapping[str, Any]) -> Path | None:
     return Path(config["fc7_storage_dir"] or run_directory(config, config["models_root"]))
 
 
-def check_shared(root: Path, world: World) -> None:
-    """Check that all ranks see one and the same ``root``, since each writes its class rows there. A collective call.
+def find_set(config: Mapping[str, Any], target: str) -> Path:
+    """Return where the set ``target`` is looked for: its own flag, else its folder or .bin in ``val_dataset_dir``."""
+    given = config.get(f"{target}_dataset_dir")
+    if given:
+        return Path(given)
+    folder = Path(config["val_dataset_dir"]) / target
+    single = folder.with_name(f"{target}.bin")
+    return single if single.is_file() and not folder.is_dir() else folder
+
+
+def check_sets(config: Mapping[str, Any]) -> None:
+    """Check that every set of ``val_targets`` is where it is looked for.
 
     Raises:
-        UserError: a rank does not see what the first one wrote.
+        UserError: one is not; the message says how to make it.
     """
-    mark = root / ".seen-by-all-ranks"
-    if world.rank == 0:
-        root.mkdir(parents=True, exist_ok=True)
-        mark.touch()
-    world.barrier()
-    seen = mark.exists()
-    world.barrier()
-    if world.rank == 0:
-        mark.unlink()
-    if not seen:
-        raise UserError(f"rank {world.rank} does not see {root} of rank 0; --models_root must be on a shared disk")
+    for target in config["val_targets"]:
+        path = find_set(config, target)
+        if not path.exists():
+            raise UserError(
+                f"verification set '{target}' is not at {path}: expected OFRecord parts or a .bin; convert it with "
+                f"tools/dataset_convert/bin_2_ofrecord.py or name its place with --{target}_dataset_dir"
+            )

@@ -7,6 +7,7 @@ from typing import Any
 
 from backbones.graph.network_graph import NetworkGraph
 from backbones.graph.nodes import COMPILED_OPS
+from common.errors import UserError
 
 # Those of oneflow.amp.GradScaler.
 _FIRST_SCALE = 2.0**16
@@ -69,15 +70,15 @@ def describe_transfers(given: Collection[str], device: str) -> list[str]:
     return [f"--{key} has no effect: it is about transfers between GPUs" for key in _TRANSFERS if key in given]
 
 
-def settle_transfers(config: Mapping[str, Any]) -> None:
-    """Tell OneFlow how to put the transfers between GPUs together, as the OneFlow port does; 0 leaves it alone."""
-    from ops import flow
+def check_bfloat16(config: Mapping[str, Any], network: NetworkGraph) -> None:
+    """Check that ``use_bf16``, where it is asked for, can be had for this network.
 
-    if config["device"] != "cuda":
-        return
-    if config["nccl_fusion_threshold_mb"]:
-        flow.boxing.nccl.set_fusion_threshold_mbytes(config["nccl_fusion_threshold_mb"])
-    if config["nccl_fusion_max_ops"]:
-        flow.boxing.nccl.set_fusion_max_ops_num(config["nccl_fusion_max_ops"])
-    if config["use_fp16"]:
-        flow.boxing.nccl.enable_use_buffer_to_fuse_all_reduce(False)
+    Raises:
+        UserError: one of its layers is not known to the kernels that compute so.
+    """
+    unknown = find_float_layers(network)
+    if config["use_bf16"] and unknown:
+        raise UserError(
+            f"--use_bf16 1 is not for network {config['network']}: the CPU kernels for it lack {', '.join(unknown)}; "
+            "leave it away"
+        )

@@ -10,13 +10,14 @@ from easydict import EasyDict
 
 from common.errors import require
 from interchange.open_model import FORMATS, describe_model
+from settings.checks import check_run
 from settings.config_file import ROOT, Tables, load_tables, read_settings
 from settings.legacy.command import OldCommand, name_network, pick_values
 from settings.legacy.flags import SETS
-from settings.legacy.places import place_path_sets
+from settings.legacy.values import place_path_sets
 from settings.options import OUTPUT, RUN, RUN_OPTIONS, SHARED_OPTIONS, Option
 from settings.parser import Parser, add_set_options, find_translated
-from settings.train_command import check_run, read_flags, read_names
+from settings.train_command import read_flags, read_names
 
 VAL_TABLE = (
     Option("network", str, RUN, "the network that the model must be of"),

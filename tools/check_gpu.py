@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from common.errors import UserError, lookup, run_command
-from launch.supervisor import choose_device
+from launch.devices import choose_device
 from settings.options import parse_bool
 from tools.gpu_checks import CHECKS, compare_training, compare_verification
 

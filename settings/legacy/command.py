@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 
 from common.errors import lookup, require
 from settings.legacy.flags import OLD_FLAGS
-from settings.legacy.places import place_data, place_path
-from settings.legacy.values import fit_scales
+from settings.legacy.values import fit_scales, place_data, place_path
 
 # Of train_softmax.py by number, of the OneFlow port's first versions by name.
 LOSS_TYPES = {

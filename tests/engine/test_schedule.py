@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from engine.schedule import find_lr_scale, make_plan, place_lr_steps
+from engine.schedule import find_lr_scale, make_plan
+from settings.complete import place_lr_steps
 
 
 def config(**changes: object) -> dict:

@@ -14,8 +14,8 @@ from engine.train import find_start
 from engine.trainer import Trainer
 from launch.rank import RankReporter
 from ops.heads.class_shards import initial_class_rows
+from settings.choices import TRIPLET_LOSSES
 from settings.places import run_directory
-from settings.triplet_settings import TRIPLET_LOSSES
 from snapshots.reader import Snapshot, find_newest
 from tests.support.tiny import make_trainer, read_losses, read_metrics, tiny_config, tiny_network, train
 

@@ -11,8 +11,9 @@ from easydict import EasyDict
 
 from common.errors import UserError
 from data.synthetic import SyntheticSource
-from engine.train import check_run, complete_config
+from engine.train import check_run
 from engine.train_graph import Embedder
+from settings.complete import complete_config
 from settings.places import run_directory
 from snapshots.reader import Snapshot, find_newest
 from tests.support.tiny import make_trainer, read_metrics, tiny_config, tiny_network, train

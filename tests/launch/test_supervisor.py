@@ -13,8 +13,9 @@ from backbones import build_network
 from backbones.execution.compiled import CompiledNetwork
 from backbones.graph.masks import find_masks
 from common.errors import UserError
-from launch.supervisor import check_bfloat16, choose_device, is_rank
+from launch.devices import choose_device, is_rank
 from ops.native import native_calls
+from settings.precision import check_bfloat16
 from tests.support.supervise import assert_nothing_left, rank_pids, start_supervisor, wait_until
 
 PROGRAM = Path(__file__).parent / "rank_behaviour.py"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import sample_config
-from settings.triplet_settings import TRIPLET_LOSSES
+from settings.choices import TRIPLET_LOSSES
 from tests.support.ranks import run_ranks
 
 PROGRAM = Path(__file__).parent / "train_program.py"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from engine.train import complete_config
+from settings.complete import complete_config
 from settings.places import run_directory
 from snapshots.reader import Snapshot, snapshot_path
 from tests.support.ranks import run_ranks

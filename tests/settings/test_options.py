@@ -15,7 +15,7 @@ from data.image import encode_jpeg
 from data.ofrecord import encode_train_record, encode_verification_record, write_record
 from data.synthetic import SyntheticSource
 from data.verification_bin import write_bin
-from launch.supervisor import choose_device
+from launch.devices import choose_device
 from ops.heads.class_shards import initial_class_rows
 from ops.native import native_calls
 from settings.options import TRAIN_TABLE

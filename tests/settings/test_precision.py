@@ -11,11 +11,11 @@ from backbones import build_network
 from common.errors import UserError
 from engine.gradients import LossScale
 from engine.step import TrainStep
-from engine.train import complete_config
-from launch.supervisor import check_bfloat16
+from launch.world import configure_transfers
 from ops import flow
+from settings.complete import complete_config
 from settings.config_file import merge, sample_tables
-from settings.precision import describe_precision, describe_transfers, settle_precision, settle_transfers
+from settings.precision import check_bfloat16, describe_precision, describe_transfers, settle_precision
 from settings.train_command import resolve_train_config
 from tests.support.tiny import make_trainer, tiny_config, tiny_network
 
@@ -118,8 +118,8 @@ def test_transfers_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("set_fusion_threshold_mbytes", "set_fusion_max_ops_num", "enable_use_buffer_to_fuse_all_reduce"):
         monkeypatch.setattr(flow.boxing.nccl, name, told.append)
     numbers = {"nccl_fusion_threshold_mb": 16, "nccl_fusion_max_ops": 64}
-    settle_transfers({**SETTINGS, **numbers, "device": "cpu"})
-    settle_transfers({**SETTINGS, "use_fp16": False, "nccl_fusion_threshold_mb": 0, "nccl_fusion_max_ops": 0})
+    configure_transfers({**SETTINGS, **numbers, "device": "cpu"})
+    configure_transfers({**SETTINGS, "use_fp16": False, "nccl_fusion_threshold_mb": 0, "nccl_fusion_max_ops": 0})
     assert told == []
-    settle_transfers({**SETTINGS, **numbers})
+    configure_transfers({**SETTINGS, **numbers})
     assert told == [16, 64, False]

@@ -10,7 +10,7 @@ import pytest
 
 import sample_config
 from common.errors import UserError
-from engine.train import complete_config
+from settings.complete import complete_config
 from settings.config_file import load_tables
 from settings.options import TRAIN_TABLE, parse_bool
 from settings.train_command import resolve_train_config

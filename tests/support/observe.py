@@ -23,14 +23,14 @@ from engine import train_graph as graphs
 from engine.optimizer import Optimizer
 from launch.rank import RankReporter
 from launch.supervisor import Supervisor
-from launch.world import join_world, local_view
+from launch.world import configure_transfers, join_world, local_view
 from ops import flow
 from ops.heads.base import Head
 from ops.heads.build import build_head
 from ops.heads.partial_fc import PartialFCHead
 from ops.rows.storage import RowStorage
+from settings.complete import complete_config
 from settings.places import find_storage, run_directory
-from settings.precision import settle_transfers
 from snapshots.reader import Snapshot, find_newest
 from tests.support.ranks import run_ranks
 from tests.support.supervise import start_supervisor
@@ -80,7 +80,7 @@ def executor(config: EasyDict) -> str:
 
 def executor_of_a_rank(config: EasyDict) -> str:
     """Return how the backbone of a run on the CPU would compute."""
-    return executor(train_module.complete_config(config, 1, "cpu"))
+    return executor(complete_config(config, 1, "cpu"))
 
 
 def transfers(config: EasyDict) -> list[int]:
@@ -91,7 +91,7 @@ def transfers(config: EasyDict) -> list[int]:
     try:
         for name in names:
             setattr(flow.boxing.nccl, name, told.append)
-        settle_transfers({**config, "device": "cuda"})
+        configure_transfers({**config, "device": "cuda"})
     finally:
         for name, original in zip(names, originals, strict=True):
             setattr(flow.boxing.nccl, name, original)
@@ -137,7 +137,7 @@ def announcement(config: EasyDict) -> list[str]:
     """Return the first two words of the lines that the launching process prints."""
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        train_module.check_run(train_module.complete_config(config, 1, "cpu"), 1)
+        train_module.check_run(complete_config(config, 1, "cpu"), 1)
     return [" ".join(line.split()[:2]) for line in out.getvalue().splitlines()]
 
 
@@ -147,7 +147,7 @@ def source(config: EasyDict) -> tuple[str, int]:
 
 
 def batch_of_three_ranks(config: EasyDict) -> int:
-    return train_module.complete_config(config, 3, "cpu").train_batch_size
+    return complete_config(config, 3, "cpu").train_batch_size
 
 
 # ------------------------------------------------------------------------------------------------ head and optimiser

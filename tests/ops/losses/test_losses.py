@@ -6,13 +6,13 @@ import sample_config
 from common.errors import UserError
 from ops.heads.triplet import DISTANCES
 from ops.losses.registry import LOSSES, build_margin
-from settings import train_command as config
-from settings.triplet_settings import TRIPLET_LOSSES
+from settings import choices
+from settings.choices import TRIPLET_LOSSES
 
 
 def test_the_losses_are_those_that_settings_may_name() -> None:
     known = set(LOSSES) | set(DISTANCES)
-    assert set(config.LOSSES) == known == {entry["loss_name"] for entry in sample_config.loss.values()}
+    assert set(choices.LOSSES) == known == {entry["loss_name"] for entry in sample_config.loss.values()}
     assert set(TRIPLET_LOSSES) == set(DISTANCES)
 
 

@@ -1,0 +1,20 @@
+"""Names that settings may take and that need no framework to be known; the tables in ops hold what they stand for."""
+
+from __future__ import annotations
+
+# Losses without class centres. The values are those of ``loss_name``, which each loss of sample_config.py names.
+TRIPLET_LOSSES = ("triplet", "atriplet")
+LOSSES = (
+    "softmax",
+    "margin_softmax",
+    "arc_loss",
+    "sphereface",
+    "curricularface",
+    "adaface",
+    "intra",
+    "inter",
+    *TRIPLET_LOSSES,
+)
+
+# The values of ckpt: which snapshots a run keeps.
+NO_SNAPSHOTS, BETTER_SNAPSHOT, ALL_SNAPSHOTS, BEST_SNAPSHOT = range(4)
