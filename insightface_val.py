@@ -1,7 +1,7 @@
 """Verify a trained network on pairs of faces: ``python insightface_val.py --model_load_dir DIR --network r100``.
 
 The model is a snapshot, FILE.onnx, PREFIX,EPOCH of an MXNet checkpoint, or FILE.pth.
-Prints InsightFace's XNorm and Accuracy-Flip lines for every set; ``--report DIR`` writes report.json and a ROC picture.
+Prints InsightFace's XNorm and Accuracy-Flip lines for every set; ``--report DIR`` writes report.json and two pictures.
 """
 
 from __future__ import annotations

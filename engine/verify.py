@@ -40,7 +40,7 @@ def _verify(config: EasyDict, reporter: RankReporter) -> None:
         print(*log_lines(result, model.about["step"]), sep="\n")
     print(format_table(results))
     if config.report:
-        write_report(config.report, results, validator.images_per_second, describe_run(config, model))
+        write_report(config.report, results, validator.images_per_second, describe_run(config, model), sets)
         print(f"report: {config.report}")
 
 

@@ -1,4 +1,4 @@
-"""Write verification results: ``report.json``, a picture of the ROC curves, and a table for the console."""
+"""Write verification results: ``report.json``, pictures of ROC curves and pairs, and a table for the console."""
 
 from __future__ import annotations
 
@@ -12,14 +12,22 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import atomic_file
+from evaluation.pair_sheet import FacePairs, draw_pairs
 from evaluation.roc_picture import draw_roc
 from evaluation.verification import FAR_TARGET, VerificationResult
 
 
 def write_report(
-    directory: str | Path, results: Sequence[VerificationResult], speed: Mapping[str, float], about: Mapping[str, Any]
+    directory: str | Path,
+    results: Sequence[VerificationResult],
+    speed: Mapping[str, float],
+    about: Mapping[str, Any],
+    sets: Sequence[FacePairs] = (),
 ) -> None:
-    """Write ``report.json`` and ``roc.png`` into ``directory``, created if missing; existing files are replaced.
+    """Write ``report.json``, ``roc.png`` and ``pairs.png`` into ``directory``, created if missing; replace what exists.
+
+    ``pairs.png`` shows some pairs of each set with their similarity. It needs ``sets``, the images of the results'
+    pairs in the same order.
 
     ``report.json`` has three keys; numbers that could not be measured are null::
 
@@ -44,14 +52,17 @@ def write_report(
         UserError: there are no results, or two have the same name.
     """
     _check_names(results)
-    sets = {result.name: {**_numbers(result), "images_per_second": speed.get(result.name)} for result in results}
-    report = _to_json({"about": about, "far_target": FAR_TARGET, "sets": sets})
+    numbers = {result.name: {**_numbers(result), "images_per_second": speed.get(result.name)} for result in results}
+    report = _to_json({"about": about, "far_target": FAR_TARGET, "sets": numbers})
     directory = Path(directory)
     with atomic_file(directory / "report.json", "w") as handle:
         json.dump(report, handle, indent=2, allow_nan=False)
         handle.write("\n")
     with atomic_file(directory / "roc.png") as handle:
         draw_roc(handle, results)
+    if sets:
+        with atomic_file(directory / "pairs.png") as handle:
+            draw_pairs(handle, results, sets)
 
 
 def format_table(results: Sequence[VerificationResult]) -> str:

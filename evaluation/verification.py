@@ -37,6 +37,7 @@ class VerificationResult:
     eer: float
     fpr: np.ndarray  # float64 [P], rising from 0 to 1
     tpr: np.ndarray  # float64 [P]
+    distances: np.ndarray  # float64 [N], of each pair in file order
 
 
 def embed_set(
@@ -154,6 +155,7 @@ def verify_distances(
         eer=eer,
         fpr=fpr,
         tpr=tpr,
+        distances=distances,
     )
 
 

@@ -89,7 +89,8 @@ def test_verification_alone_repeats_the_numbers_of_training(job: tuple[Path, str
     report = json.loads((folder / "report/report.json").read_text())["sets"]["orl"]
     assert f"{report['accuracy']:1.5f}+-{report['accuracy_std']:1.5f}" in accuracy_line(printed)
     assert report["pairs"] == 900
-    assert (folder / "report/roc.png").read_bytes().startswith(b"\x89PNG")
+    for picture in ("roc.png", "pairs.png"):
+        assert (folder / "report" / picture).read_bytes().startswith(b"\x89PNG")
 
 
 def test_onnx_gives_the_same_verification(job: tuple[Path, str], exported: Path) -> None:
