@@ -13,7 +13,8 @@ from launch.world import World, local_view
 from ops.heads.base import ClassHead, Head
 from ops.rows.bank import Where, set_rows
 from snapshots.label_map import LabelMap
-from snapshots.reader import HeadShard, Snapshot
+from snapshots.layout import HeadShard
+from snapshots.reader import Snapshot
 
 SetRows = Callable[[str, str, Where, np.ndarray], None]  # kind of moment, parameter, which rows, what they become
 
@@ -130,7 +131,7 @@ def _find_sources(head: ClassHead, snapshot: Snapshot, label_map: LabelMap | Non
         sources = np.arange(min(start, old), min(stop, old))
         return sources - start, sources
     label_map.check_sizes(old, new)
-    sources = label_map.find_sources(start, stop)
+    sources = label_map.source_classes(start, stop)
     own = np.flatnonzero(sources >= 0)
     return own, sources[own]
 

@@ -26,7 +26,7 @@ from settings.complete import complete_config
 from settings.places import check_sets, find_storage, run_directory
 from settings.precision import check_bfloat16, describe_precision
 from snapshots.label_map import LabelMap, read_label_map
-from snapshots.reader import Snapshot, find_newest
+from snapshots.reader import Snapshot, newest_snapshot
 
 
 def open_source(config: Mapping[str, Any]) -> ImageSource:
@@ -51,7 +51,7 @@ def find_start(config: Mapping[str, Any]) -> Snapshot | None:
         UserError: it cannot be resumed, or a new run would overwrite the snapshots of an older one.
     """
     root = run_directory(config, config["models_root"])
-    newest = find_newest(root)
+    newest = newest_snapshot(root)
     if config["resume"] and newest is not None:
         path = newest
     elif newest is not None and newest.resolve() != Path(config["model_load_dir"]).resolve():
@@ -76,7 +76,7 @@ def find_label_map(config: Mapping[str, Any]) -> LabelMap | None:
     Raises:
         UserError: the map cannot be read.
     """
-    own = find_newest(run_directory(config, config["models_root"]))
+    own = newest_snapshot(run_directory(config, config["models_root"]))
     if not config["label_map"] or (config["resume"] and own is not None):
         return None
     return read_label_map(config["label_map"])

@@ -33,7 +33,8 @@ from ops.moments import MOMENTS
 from settings.choices import ALL_SNAPSHOTS, BEST_SNAPSHOT, NO_SNAPSHOTS
 from settings.places import run_directory
 from snapshots.label_map import LabelMap
-from snapshots.reader import Snapshot, describe_network, snapshot_path
+from snapshots.layout import describe_network, snapshot_path
+from snapshots.reader import Snapshot
 from snapshots.writer import Contents, SnapshotWriter, remove_snapshot
 
 _DIVERGED = (
@@ -83,7 +84,7 @@ class Trainer:
         self._saved_step = -1
         self._batches: Batches | None = None
         self._data_state: dict[str, np.ndarray] = {}
-        self._writer = SnapshotWriter(world, _DIVERGED)
+        self._writer = SnapshotWriter(world.rank, world.barrier, _DIVERGED)
         self._train_step = TrainStep(config, world, backbone, head)
         self.optimizer = self._train_step.optimizer
         if snapshot is not None:

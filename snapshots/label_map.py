@@ -1,4 +1,4 @@
-"""Which class of a run is which class of the snapshot that it starts from, read from a file."""
+"""Label maps: files that say which class of a run is which class of the snapshot that it starts from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from common.errors import UserError, require
 
 @dataclass(frozen=True)
 class LabelMap:
-    """Pairs of classes, int64 [N] each: ``old`` in the snapshot, ``new`` in the run; none is there twice."""
+    """Pairs of classes, int64 [N] each: ``old`` in the snapshot, ``new`` in the run; no class appears twice."""
 
     path: Path
     old: np.ndarray
@@ -23,7 +23,7 @@ class LabelMap:
         """Check that all classes exist.
 
         Raises:
-            UserError: one does not.
+            UserError: a class number is out of range.
         """
         for what, given, count in (("old", self.old, old_classes), ("new", self.new, new_classes)):
             where = "the snapshot" if what == "old" else "this run"
@@ -31,8 +31,8 @@ class LabelMap:
                 given.max() < count, f"{self.path} names {what} class {given.max()}, but {where} has {count} classes"
             )
 
-    def find_sources(self, start: int, stop: int) -> np.ndarray:
-        """Return the old class of each of the new ones ``start``..``stop``-1, int64, -1 where the file names none."""
+    def source_classes(self, start: int, stop: int) -> np.ndarray:
+        """Return the old class of each new class ``start`` .. ``stop - 1``, int64; -1 where the file names none."""
         sources = np.full(stop - start, -1, np.int64)
         own = (self.new >= start) & (self.new < stop)
         sources[self.new[own] - start] = self.old[own]
@@ -40,12 +40,12 @@ class LabelMap:
 
 
 def read_label_map(path: str | Path) -> LabelMap:
-    """Read ``old new`` pairs: an .npy of whole numbers [N, 2], or a text with a pair in each line.
+    """Read ``old new`` pairs: an .npy of whole numbers [N, 2], or a text file with a pair in each line.
 
-    In a text, numbers are separated by blanks, tabs or a comma; what follows a # is a remark.
+    In a text file, numbers are separated by blanks, tabs or a comma; a # starts a comment.
 
     Raises:
-        UserError: the file cannot be read, is no such list, or names a class twice.
+        UserError: the file cannot be read, is not such a list, or names a class twice.
     """
     path = Path(path)
     read = _read_npy if path.suffix == ".npy" else _read_text
@@ -94,7 +94,9 @@ def _read_text(path: Path) -> tuple[np.ndarray, Callable[..., str]]:
         try:
             old, new = map(int, words)
         except ValueError:
-            raise UserError(f"{path}, line {number}: '{line.strip()}' is no pair of an old and a new class") from None
+            raise UserError(
+                f"{path}, line {number}: '{line.strip()}' is not a pair of an old and a new class"
+            ) from None
         pairs.append((old, new))
         numbers.append(number)
     array = np.array(pairs, np.int64).reshape(-1, 2)
@@ -102,5 +104,5 @@ def _read_text(path: Path) -> tuple[np.ndarray, Callable[..., str]]:
 
 
 def _reason(error: Exception) -> str:
-    """Return what went wrong, without the file's name, which an ``OSError`` has in its text."""
+    """Return the reason without the file's name, which the text of an ``OSError`` repeats."""
     return getattr(error, "strerror", None) or str(error)

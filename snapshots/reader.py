@@ -1,18 +1,10 @@
-"""Snapshots: a folder that is complete or absent, with everything a run needs to go on.
-
-``backbone.safetensors`` holds weights and moving statistics under their MXNet names, ``momentum.safetensors`` (and with
-AdamW ``variance.safetensors``) the optimiser's moments, ``fc7-00000-of-00002.safetensors`` one shard of class rows each
-(weight, bias, their moments; none with a triplet loss, which has the triplets to come in ``data.safetensors``), and
-``snapshot.json`` the rest: step, position in the data, config, preprocessing, versions, size and checksum of each file.
-``snapshots.writer`` writes them. A backbone-only snapshot is the same with less in it. Nothing is pickled.
-"""
+"""Reading snapshots: each file is checked against the manifest when it is first read."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,57 +12,19 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError, lookup
 from ops.moments import MOMENTS
+from snapshots.layout import BACKBONE, DATA, FORMAT, MANIFEST, VERSION, snapshot_step
 
-MANIFEST = "snapshot.json"
-DATA = "data.safetensors"
-FORMAT = "insightface-oneflow-snapshot"
-VERSION = 1
-_NAME = re.compile(r"snapshot_(\d+)$")
-_BLOCK = 1 << 14  # class rows that are read at a time where all of them may not fit the memory
+_BLOCK = 1 << 14  # class rows read at a time where all of them may not fit the memory
 _NEEDED = ("config", "files")
 _NEEDED_TO_RESUME = ("step", "position", "highest_accuracy", "fc7")
 
 
-@dataclass(frozen=True)
-class HeadShard:
-    """This rank's class rows: arrays whose first axis is the rows ``start``..``stop``-1, padding left out."""
-
-    index: int
-    count: int
-    start: int
-    stop: int
-    arrays: Mapping[str, np.ndarray]
-
-    @property
-    def file(self) -> str:
-        """Name of the shard's file."""
-        return f"fc7-{self.index:05d}-of-{self.count:05d}.safetensors"
-
-
-def describe_network(network: NetworkGraph) -> dict[str, Any]:
-    """Return what a reader needs to feed images to the weights: the preprocessing inside the network, and sizes."""
-    # A network without it, such as fresnet with net_input 2, takes the images as they are.
-    shift = next((node.attrs for node in network.nodes if node.op == "scale_shift"), {"mean": 0.0, "scale": 1.0})
-    channels, height, width = next(network.shapes[node.name] for node in network.nodes if node.op == "input")
-    return {
-        "preprocessing": {"mean": shift["mean"], "scale": shift["scale"], "inside_network": True},
-        "input": {"channels": channels, "height": height, "width": width, "order": "RGB", "range": [0, 255]},
-        "emb_size": network.embedding_size,
-    }
-
-
-def snapshot_path(root: Path, step: int) -> Path:
-    """Return the folder of the snapshot after ``step`` steps."""
-    return root / f"snapshot_{step}"
-
-
-def find_newest(root: Path) -> Path | None:
-    """Return the snapshot with the most steps below ``root``, None if there is none."""
-    found = [path for path in root.glob("snapshot_*") if _NAME.search(path.name)]
-    return max(found, key=lambda path: int(_NAME.search(path.name)[1]), default=None)
+def newest_snapshot(root: Path) -> Path | None:
+    """Return the snapshot with the most steps below ``root``; None if there is none."""
+    steps = {path: snapshot_step(path) for path in root.glob("snapshot_*")}
+    return max((path for path, step in steps.items() if step is not None), key=steps.get, default=None)
 
 
 def checksum(path: Path) -> str:
@@ -84,7 +38,12 @@ def checksum(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A snapshot on disk whose files are all there with the sizes that its manifest says."""
+    """A snapshot on disk. Every file of its manifest is there and has the size that the manifest gives.
+
+    Attributes:
+        path: the folder.
+        about: the manifest.
+    """
 
     path: Path
     about: dict[str, Any]
@@ -95,12 +54,13 @@ class Snapshot:
         """Read the manifest.
 
         Raises:
-            UserError: this is no snapshot, of an unknown version, or a file is missing or of another size.
+            UserError: ``path`` is not a snapshot or of an unknown version, or one of its files is missing or of another
+                size.
         """
         path = Path(path)
         manifest = path / MANIFEST
         if not manifest.is_file():
-            raise UserError(f"{path} is no snapshot: it has no {MANIFEST}; snapshots are folders like snapshot_5000")
+            raise UserError(f"{path} is not a snapshot: it has no {MANIFEST}; snapshots are folders like snapshot_5000")
         try:
             about = json.loads(manifest.read_text())
         except ValueError as error:
@@ -120,23 +80,23 @@ class Snapshot:
 
     @property
     def is_full(self) -> bool:
-        """Whether training can go on from here: momentum and fc7 are in it."""
+        """Whether training can resume from here: momentum and fc7 are in it."""
         return "fc7" in self.about
 
     @property
     def has_classes(self) -> bool:
-        """Whether there are class rows: in full snapshots, but for those of triplet losses."""
+        """Whether there are class rows: in all full snapshots except those of triplet losses."""
         return self.is_full and self.about["fc7"]["num_classes"] > 0
 
     def backbone(self) -> dict[str, np.ndarray]:
         """Return weights and moving statistics by MXNet name."""
-        return self._load("backbone.safetensors")
+        return self._load(BACKBONE)
 
     @property
     def optimizer(self) -> dict[str, Any]:
-        """What the manifest says of the optimiser: ``name`` and ``updates``, and its ``loss_scale``.
+        """What the manifest says about the optimizer: ``name``, ``updates`` and ``loss_scale``.
 
-        Snapshots that say nothing are of SGD, which made an update in every step.
+        A snapshot that says nothing comes from SGD with one update per step.
         """
         return {
             "name": "sgd",
@@ -151,13 +111,13 @@ class Snapshot:
         return {kind: self._load(f"{kind}.safetensors") for kind in kinds}
 
     def data(self) -> dict[str, np.ndarray]:
-        """Return what the snapshot keeps of the training data to come; empty but for triplet losses."""
+        """Return the triplets to come, by array name; empty unless the loss is a triplet loss."""
         return self._load(DATA) if DATA in self.about["files"] else {}
 
     def head_rows(self, start: int, stop: int) -> dict[str, np.ndarray]:
-        """Return the class rows ``start``..``stop``-1 of every array of the head, from however many shards.
+        """Return the class rows ``start`` .. ``stop - 1`` of every array of the head, from any number of shards.
 
-        All of them may not fit the memory: ``head_pieces`` reads them in turn.
+        All rows at once may not fit the memory: ``head_pieces`` reads them in blocks.
         """
         shards = self.about["fc7"]["shards"]
         # An empty range (a rank with padding only) still has names and widths: those of the first shard.
@@ -173,9 +133,9 @@ class Snapshot:
         return {name: rows[0] if len(rows) == 1 else np.concatenate(rows) for name, rows in pieces.items()}
 
     def head_pieces(self, classes: np.ndarray) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-        """Yield the rows of ``classes`` of every array of the head, a part of them at a time.
+        """Yield the rows of ``classes`` (int64 [N], in any order) of every array of the head, block by block.
 
-        With each part comes where its rows stand in ``classes`` (int64 [N], in any order): int64.
+        With each block come the positions of its rows in ``classes``, int64.
         """
         order = np.argsort(classes, kind="stable")
         edges = np.arange(0, self.about["fc7"]["num_classes"] + _BLOCK, _BLOCK)
@@ -188,7 +148,7 @@ class Snapshot:
 
     def _load(self, name: str) -> dict[str, np.ndarray]:
         if name not in self.about["files"]:
-            raise UserError(f"{self.path} holds no {name}: it is a backbone-only snapshot and cannot resume a run")
+            raise UserError(f"{self.path} has no {name}: it is a backbone-only snapshot and cannot resume a run")
         self._verify(name)
         try:
             with safe_open(self.path / name, framework="numpy") as file:

@@ -1,4 +1,4 @@
-"""Writing safetensors files piece by piece: class rows may fill the memory, and the library copies them first."""
+"""Writes safetensors files piece by piece: the library copies all arrays first, and class rows may fill the memory."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 
 _DTYPES = {"float16": "F16", "float32": "F32", "float64": "F64", "int32": "I32", "int64": "I64", "uint8": "U8"}
 _ALIGNMENT = 8
-_PIECE = 4 << 20  # bytes that are written at a time
+_PIECE = 4 << 20  # bytes written at a time
 
 
 def save_file(arrays: Mapping[str, np.ndarray], path: Path) -> str:
-    """Write ``arrays`` as a safetensors file and return its SHA-256, taken on the way.
+    """Write ``arrays`` as a safetensors file and return its SHA-256, computed while writing.
 
     Raises:
-        OSError: it cannot be written.
-        KeyError: an array's type is none that snapshots hold.
+        OSError: the file cannot be written.
+        KeyError: an array has a dtype that snapshots do not hold.
     """
     header, end = {}, 0
     for name, array in arrays.items():
@@ -36,6 +36,6 @@ def save_file(arrays: Mapping[str, np.ndarray], path: Path) -> str:
 
 
 def _cut(array: np.ndarray) -> list[memoryview]:
-    """Return the bytes of an array in pieces that are views of it, if it is contiguous."""
+    """Return the bytes of an array in pieces; they are views if the array is contiguous."""
     whole = memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
     return [whole[start : start + _PIECE] for start in range(0, len(whole), _PIECE)]

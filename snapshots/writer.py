@@ -1,7 +1,8 @@
-"""Writing snapshots while training goes on: each rank its class rows, the first rank the rest.
+"""Writing snapshots in the background of a training: each rank writes its class rows, the first rank the rest.
 
-The ranks meet in the folder itself, not in collective calls, which belong to the training: beside each shard its rank
-leaves a note with size and checksum, or with what went wrong, and the first rank waits for the notes of all.
+The writing threads use no collective calls, which would mix with those of the training. They synchronize through the
+folder itself: beside each shard its rank leaves a note with size and checksum, or with the error, and the first rank
+waits for the notes of all ranks.
 """
 
 from __future__ import annotations
@@ -14,20 +15,17 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from common.errors import UserError
 from common.files import sync_path
-from snapshots.reader import DATA, FORMAT, MANIFEST, VERSION, HeadShard
+from snapshots.layout import BACKBONE, DATA, FORMAT, MANIFEST, VERSION, HeadShard
 from snapshots.safetensors_file import save_file
 
-if TYPE_CHECKING:
-    from launch.world import World
-
 _POLL_SECONDS = 0.02
-_ROWS = 4096  # that are looked at together
+_ROWS = 4096  # rows checked for NaN at a time
 
 
 @dataclass(frozen=True)
@@ -35,9 +33,10 @@ class Contents:
     """What rank 0 adds to the shards of all ranks.
 
     Attributes:
-        about: the manifest, but for the files.
+        about: the manifest without its ``files``.
         backbone: weights and moving statistics by MXNet name.
-        moments: the optimiser's by kind and MXNet name; empty in a backbone-only snapshot.
+        moments: the optimizer's moments by kind and MXNet name; empty in a backbone-only snapshot.
+        data: the triplets to come, by array name; empty unless the loss is a triplet loss.
     """
 
     about: dict[str, Any]
@@ -47,11 +46,20 @@ class Contents:
 
 
 class SnapshotWriter:
-    """Writes one snapshot at a time, in a thread of its own unless told otherwise."""
+    """Writes one snapshot at a time, in a background thread unless told otherwise."""
 
-    def __init__(self, world: World, advice: str = "") -> None:
-        """Write as one of the ranks of ``world``; ``advice`` is for weights that are no numbers, never written."""
-        self._world = world
+    def __init__(
+        self, rank: int = 0, barrier: Callable[[], None] = lambda: None, advice: str = "use an earlier snapshot"
+    ) -> None:
+        """Write as one rank of several; the defaults are for a single process.
+
+        Args:
+            rank: this rank; rank 0 makes the folder and completes it.
+            barrier: waits for all ranks.
+            advice: what the error advises when weights hold NaN or Inf. Such weights are never written.
+        """
+        self._rank = rank
+        self._barrier = barrier
         self._advice = advice
         self._thread: threading.Thread | None = None
         self._path: Path | None = None
@@ -60,21 +68,21 @@ class SnapshotWriter:
     def start(self, path: Path, contents: Contents, shard: HeadShard | None, background: bool = True) -> None:
         """Begin to write a snapshot from all ranks; ``path`` appears when it is complete. A collective call.
 
-        A snapshot of the same step that is there already is replaced only once the new one is whole. The arrays must
-        stay as they are until it is. Without ``background`` this rank's part is written before the call ends.
+        An earlier snapshot of the same step is replaced only once the new one is complete. Until then the arrays must
+        not change. Without ``background`` this rank's part is written before the call returns.
 
         Raises:
-            UserError: nothing can be written there, or of the snapshot before, see ``finish``.
+            UserError: the folder cannot be written, or the snapshot before could not (see ``poll``).
         """
         self.finish()
         building = path.with_name(f".{path.name}.tmp")
-        if self._world.rank == 0:
+        if self._rank == 0:
             shutil.rmtree(building, ignore_errors=True)
             try:
                 building.mkdir(parents=True)
             except OSError as error:
-                raise _failure(path, error) from error
-        self._world.barrier()
+                raise _write_error(path, error) from error
+        self._barrier()
         self._path = path
         self._thread = threading.Thread(target=self._write, args=(path, building, contents, shard), daemon=True)
         self._thread.start()
@@ -82,12 +90,12 @@ class SnapshotWriter:
             self._thread.join()
 
     def poll(self) -> Path | None:
-        """Return the path of the snapshot if this rank's part has become complete since the last call.
+        """Return the path of the snapshot if this rank's part was completed since the last call, else None.
 
-        On the first rank that is the whole snapshot.
+        On rank 0 the whole snapshot is then complete.
 
         Raises:
-            UserError: it could not be written or weights are no numbers; the snapshots before it are untouched.
+            UserError: the snapshot could not be written, or weights hold NaN or Inf; earlier snapshots are untouched.
         """
         if self._thread is None or self._thread.is_alive():
             return None
@@ -96,40 +104,40 @@ class SnapshotWriter:
             raise self._error
         return self._path
 
-    def finish(self, beat: Callable[[], None] = lambda: None) -> Path | None:
-        """Wait for the writing, with a sign of life now and then, and return what ``poll`` does."""
+    def finish(self, heartbeat: Callable[[], None] = lambda: None) -> Path | None:
+        """Wait for the writing, with a heartbeat twice a second, and return what ``poll`` returns."""
         while self._thread is not None and self._thread.is_alive():
             self._thread.join(0.5)
-            beat()
+            heartbeat()
         return self.poll()
 
     def _write(self, path: Path, building: Path, contents: Contents, shard: HeadShard | None) -> None:
         try:
             self._check_finite({**contents.backbone, **(shard.arrays if shard else {})}, contents.about["step"])
             if shard is not None:
-                _leave_note(building, shard.file, _save(building / shard.file, shard.arrays))
-            if self._world.rank == 0:
+                _write_note(building, shard.file, _save(building / shard.file, shard.arrays))
+            if self._rank == 0:
                 _complete(path, building, contents)
         except BaseException as error:
             self._error = error
             if shard is not None:
-                _leave_note(building, shard.file, {"error": str(error)})
+                _write_note(building, shard.file, {"error": str(error)})
 
     def _check_finite(self, arrays: Mapping[str, np.ndarray], step: int) -> None:
         for name, array in arrays.items():
             for start in range(0, len(array), _ROWS):
                 if not np.isfinite(array[start : start + _ROWS]).all():
-                    # The last update can break what gave a finite loss before it.
+                    # A finite loss is no proof: the update after it may have broken the weights.
                     raise UserError(f"{name} holds NaN or Inf after step {step}; {self._advice}")
 
 
 def _complete(path: Path, building: Path, contents: Contents) -> None:
-    files = {"backbone.safetensors": contents.backbone}
+    files = {BACKBONE: contents.backbone}
     files |= {f"{kind}.safetensors": arrays for kind, arrays in contents.moments.items()}
     files |= {DATA: contents.data} if contents.data else {}
     facts = {name: _save(building / name, arrays) for name, arrays in files.items()}
     for shard in contents.about.get("fc7", {}).get("shards", ()):
-        facts[shard["file"]] = _take_note(building, shard["file"])
+        facts[shard["file"]] = _await_note(building, shard["file"])
     manifest = {"format": FORMAT, "version": VERSION, **contents.about, "files": dict(sorted(facts.items()))}
     try:
         (building / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
@@ -137,7 +145,7 @@ def _complete(path: Path, building: Path, contents: Contents) -> None:
         sync_path(building)
         _replace(building, path)
     except OSError as error:
-        raise _failure(path, error) from error
+        raise _write_error(path, error) from error
 
 
 def _save(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -147,30 +155,30 @@ def _save(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
         sync_path(path)
         return {"bytes": path.stat().st_size, "sha256": digest}
     except OSError as error:
-        raise _failure(path, error) from error
+        raise _write_error(path, error) from error
 
 
-def _failure(path: Path, error: Exception) -> UserError:
-    return UserError(f"{path} cannot be written ({error}); the snapshots so far are untouched")
+def _write_error(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path} cannot be written ({error}); earlier snapshots are untouched")
 
 
-def _note_of(building: Path, file: str) -> Path:
+def _note_path(building: Path, file: str) -> Path:
     return building / f"{file}.note"
 
 
-def _leave_note(building: Path, file: str, facts: dict[str, Any]) -> None:
-    note = _note_of(building, file)
+def _write_note(building: Path, file: str, facts: dict[str, Any]) -> None:
+    note = _note_path(building, file)
     try:
         note.with_suffix(".part").write_text(json.dumps(facts))
         os.rename(note.with_suffix(".part"), note)
     except OSError as error:
         if "error" not in facts:
-            raise _failure(note, error) from error
+            raise _write_error(note, error) from error
 
 
-def _take_note(building: Path, file: str) -> dict[str, Any]:
-    """Wait for the note of a shard, which its rank leaves whatever happens, and remove it."""
-    note = _note_of(building, file)
+def _await_note(building: Path, file: str) -> dict[str, Any]:
+    """Wait for the note of a shard, which its rank leaves in any case, remove it and return its facts."""
+    note = _note_path(building, file)
     while not note.exists():
         time.sleep(_POLL_SECONDS)
     facts = json.loads(note.read_text())
@@ -181,18 +189,18 @@ def _take_note(building: Path, file: str) -> dict[str, Any]:
 
 
 def _replace(building: Path, path: Path) -> None:
-    old = _put_aside(path)
+    old = _rename_away(path)
     os.rename(building, path)
     sync_path(path.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
 def remove_snapshot(path: Path) -> None:
-    """Remove a snapshot if it is there; it disappears whole."""
-    shutil.rmtree(_put_aside(path), ignore_errors=True)
+    """Remove a snapshot if it exists, atomically: it is renamed first."""
+    shutil.rmtree(_rename_away(path), ignore_errors=True)
 
 
-def _put_aside(path: Path) -> Path:
+def _rename_away(path: Path) -> Path:
     old = path.with_name(f".{path.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if path.exists():

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from common.errors import UserError, run_command
-from snapshots.reader import find_newest
+from snapshots.reader import newest_snapshot
 from tools.demo import FACES, RECIPE, RUN, run
 
 STEPS = 10
@@ -84,7 +84,7 @@ def convert(snapshot: Path, folder: Path, steps: int) -> None:
         "--log_dir",
         str(folder / "log"),
     )
-    newest = find_newest(ROOT / tuned / RUN.name)
+    newest = newest_snapshot(ROOT / tuned / RUN.name)
     if newest is None:
         raise UserError(f"training left no snapshot in {tuned}")
     run(
@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--output_dir", default="demo/conversion", help="the folder to write")
     parser.add_argument("--train_iter", type=int, default=STEPS, help="steps of the fine-tuning")
     args = parser.parse_args()
-    newest = Path(args.model_load_dir) if args.model_load_dir else find_newest(ROOT / RUN)
+    newest = Path(args.model_load_dir) if args.model_load_dir else newest_snapshot(ROOT / RUN)
     if newest is None:
         raise UserError(f"{RUN} has no snapshot: run `make demo` first, or give --model_load_dir")
     convert(newest, Path(args.output_dir), args.train_iter)

@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 from common.errors import UserError, run_command
 from data.verification_set import load_verification_set
 from evaluation.baseline import verify_pixels
-from snapshots.reader import snapshot_path
+from snapshots.layout import snapshot_path
 
 FACES = Path("datasets/faces_orl")
 TRAIN_PARTS = FACES / "ofrecord" / "train"

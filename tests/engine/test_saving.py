@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import tracemalloc
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +12,8 @@ from launch.world import local_view
 from ops import flow
 from ops.heads.partial_fc import PartialFCHead
 from ops.losses.margin import CombinedMargin
-from snapshots.reader import HeadShard, Snapshot, describe_network
+from snapshots.layout import HeadShard, describe_network
+from snapshots.reader import Snapshot
 from snapshots.writer import Contents, SnapshotWriter
 
 
@@ -39,7 +39,7 @@ def test_rows_are_loaded_a_part_at_a_time(tmp_path: Path) -> None:
     shard = HeadShard(0, 1, 0, classes, saved)
     fc7 = {"num_classes": classes, "emb_size": width, "shards": [{"file": shard.file, "rows": [0, classes]}]}
     about = {"step": 1, "position": 8, "highest_accuracy": 0.0, "config": {"network": "tiny"}, "fc7": fc7}
-    writer = SnapshotWriter(SimpleNamespace(rank=0, barrier=lambda: None))
+    writer = SnapshotWriter()
     writer.start(tmp_path / "snapshot_1", Contents(about, {}), shard, background=False)
     snapshot = Snapshot.open(tmp_path / "snapshot_1")
     head = PartialFCHead(

@@ -11,7 +11,7 @@ import pytest
 
 from common.errors import UserError
 from settings.places import run_directory
-from snapshots.reader import Snapshot, find_newest
+from snapshots.reader import Snapshot, newest_snapshot
 from tests.support.tiny import make_trainer, read_losses, read_metrics, tiny_config, tiny_network, train
 
 NETWORK = tiny_network(batch_norm=True)
@@ -20,7 +20,7 @@ HUGE = 2.0**127  # gradients overflow
 
 def newest(folder: Path) -> Snapshot:
     config = tiny_config(folder)
-    return Snapshot.open(find_newest(run_directory(config, config.models_root)))
+    return Snapshot.open(newest_snapshot(run_directory(config, config.models_root)))
 
 
 def test_adamw_learns_a_few_images_by_heart(tmp_path: Path) -> None:

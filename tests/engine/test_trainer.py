@@ -16,7 +16,7 @@ from launch.rank import RankReporter
 from ops.heads.class_shards import initial_class_rows
 from settings.choices import TRIPLET_LOSSES
 from settings.places import run_directory
-from snapshots.reader import Snapshot, find_newest
+from snapshots.reader import Snapshot, newest_snapshot
 from tests.support.tiny import make_trainer, read_losses, read_metrics, tiny_config, tiny_network, train
 
 NETWORK = tiny_network(dropout=0.4, batch_norm=True)
@@ -28,7 +28,7 @@ def snapshots(folder: Path) -> list[str]:
 
 def newest(folder: Path) -> Snapshot:
     config = tiny_config(folder)
-    return Snapshot.open(find_newest(run_directory(config, config.models_root)))
+    return Snapshot.open(newest_snapshot(run_directory(config, config.models_root)))
 
 
 def arrays(snapshot: Snapshot) -> dict[str, np.ndarray]:
@@ -71,7 +71,7 @@ def test_a_new_run_does_not_overwrite_an_older_one(tmp_path: Path) -> None:
         train(config, NETWORK)
     elsewhere = tiny_config(tmp_path / "elsewhere", train_iter=3, save_last_snapshot=True)
     train(elsewhere, NETWORK)
-    other = str(find_newest(run_directory(elsewhere, elsewhere.models_root)))
+    other = str(newest_snapshot(run_directory(elsewhere, elsewhere.models_root)))
     with pytest.raises(UserError, match="earlier run"):
         find_start({**config, "model_load_dir": other})
     with pytest.raises(UserError, match="earlier run"):  # later steps would lie beside those of the older run
@@ -143,7 +143,7 @@ def test_diverging_run_stops_with_advice_and_keeps_the_last_good_snapshot(tmp_pa
     message = str(caught.value)
     assert "the snapshots so far are untouched: resume from the last one with a smaller --lr" in message
     assert "\n" not in message
-    kept = Snapshot.open(find_newest(run_directory(config, config.models_root)))
+    kept = Snapshot.open(newest_snapshot(run_directory(config, config.models_root)))
     assert kept.about["step"] >= 3
     assert all(np.isfinite(array).all() for array in {**kept.backbone(), **kept.head_rows(0, 31)}.values())
 

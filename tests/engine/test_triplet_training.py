@@ -15,7 +15,7 @@ from engine.train import check_run
 from engine.train_graph import Embedder
 from settings.complete import complete_config
 from settings.places import run_directory
-from snapshots.reader import Snapshot, find_newest
+from snapshots.reader import Snapshot, newest_snapshot
 from tests.support.tiny import make_trainer, read_metrics, tiny_config, tiny_network, train
 from tools.merge_fc7 import merge_fc7
 
@@ -31,7 +31,7 @@ def losses(config: EasyDict) -> list[float]:
 
 
 def newest(config: EasyDict) -> Snapshot:
-    return Snapshot.open(find_newest(run_directory(config, config.models_root)))
+    return Snapshot.open(newest_snapshot(run_directory(config, config.models_root)))
 
 
 def log_text(config: EasyDict) -> str:

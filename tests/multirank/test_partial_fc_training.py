@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from settings.places import run_directory
-from snapshots.reader import Snapshot, snapshot_path
+from snapshots.layout import snapshot_path
+from snapshots.reader import Snapshot
 from tests.multirank.test_command_line import RUN, SCRIPT, flags, start
 from tests.support.ranks import run_ranks
 from tests.support.tiny import tiny_config

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from settings.places import run_directory
-from snapshots.reader import Snapshot, find_newest, snapshot_path
+from snapshots.layout import snapshot_path
+from snapshots.reader import Snapshot, newest_snapshot
 from tests.support.ranks import run_ranks
 from tests.support.supervise import assert_nothing_left, start_supervisor, wait_until
 from tests.support.tiny import read_losses, tiny_config
@@ -59,7 +60,7 @@ def test_killed_run_resumes_bit_exactly(tmp_path: Path, ranks: int) -> None:
     code, err = supervise(broken, ranks, {**RUN, "die_at": [8, ranks - 1]})
     assert code == 1
     assert err.splitlines()[0] == f"rank {ranks - 1} of {ranks} failed: it ended by signal SIGKILL"
-    assert find_newest(snapshot_root(broken)) == snapshot_path(snapshot_root(broken), SAVED)
+    assert newest_snapshot(snapshot_root(broken)) == snapshot_path(snapshot_root(broken), SAVED)
     before = read_losses(tiny_config(broken, loss="softmax"))
     assert before[-1][0] >= 7
 
@@ -97,7 +98,7 @@ def test_interrupt_saves_and_the_run_goes_on(tmp_path: Path) -> None:
     assert err == "stopping after this step; press Ctrl-C again to stop immediately\n"
     step = read_losses(config)[-1][0]
     assert f"stopped after step {step}; --resume" in out
-    assert Snapshot.open(find_newest(snapshot_root(tmp_path))).about["step"] == step
+    assert Snapshot.open(newest_snapshot(snapshot_root(tmp_path))).about["step"] == step
 
 
 def test_a_run_goes_on_on_other_numbers_of_ranks(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from settings.places import run_directory
-from snapshots.reader import Snapshot, snapshot_path
+from snapshots.layout import snapshot_path
+from snapshots.reader import Snapshot
 from tests.support.ranks import run_ranks
 from tests.support.tiny import tiny_config
 

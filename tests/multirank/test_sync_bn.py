@@ -11,7 +11,8 @@ import pytest
 from common.errors import UserError
 from settings.complete import complete_config
 from settings.places import run_directory
-from snapshots.reader import Snapshot, snapshot_path
+from snapshots.layout import snapshot_path
+from snapshots.reader import Snapshot
 from tests.support.ranks import run_ranks
 from tests.support.tiny import tiny_config
 

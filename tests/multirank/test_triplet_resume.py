@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from settings.places import run_directory
-from snapshots.reader import snapshot_path
+from snapshots.layout import snapshot_path
 from tests.support.ranks import run_ranks
 from tests.support.tiny import tiny_config
 

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from settings.places import run_directory
-from snapshots.reader import Snapshot, find_newest, snapshot_path
+from snapshots.layout import snapshot_path
+from snapshots.reader import Snapshot, newest_snapshot
 from tests.support.nodes import LOOPBACK, Machine, NoNamespacesError, node_folder, start_nodes, two_machines
 from tests.support.ranks import ROOT, free_port, rank_environment
 from tests.support.supervise import assert_nothing_left, start_supervisor, wait_until
@@ -83,7 +84,7 @@ def train_on_one(folder: Path, ranks: int) -> list[tuple[int, float]]:
 
 
 def newest(models: Path) -> Path | None:
-    return find_newest(run_directory(tiny_config(models), str(models)))
+    return newest_snapshot(run_directory(tiny_config(models), str(models)))
 
 
 def test_two_machines_train_as_one_does(tmp_path: Path, machines: tuple[Machine, Machine]) -> None:

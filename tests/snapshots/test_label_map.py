@@ -12,7 +12,7 @@ from ops.heads.class_shards import initial_class_rows
 from settings.places import run_directory
 from settings.train_command import resolve_train_config
 from snapshots.label_map import read_label_map
-from snapshots.reader import Snapshot, find_newest
+from snapshots.reader import Snapshot, newest_snapshot
 from tests.support.observe import run
 from tests.support.tiny import make_trainer, tiny_config, tiny_network, train
 
@@ -29,8 +29,8 @@ def test_text_and_npy_say_the_same(tmp_path: Path) -> None:
     array = read_label_map(tmp_path / "classes.npy")
     for found in (text, array):
         assert (found.old.tolist(), found.new.tolist()) == ([3, 7, 1], [0, 2, 4])
-        assert found.find_sources(0, 5).tolist() == [3, -1, 7, -1, 1]
-        assert found.find_sources(2, 4).tolist() == [7, -1]
+        assert found.source_classes(0, 5).tolist() == [3, -1, 7, -1, 1]
+        assert found.source_classes(2, 4).tolist() == [7, -1]
         found.check_sizes(8, 5)
         with pytest.raises(UserError, match="names old class 7, but the snapshot has 7 classes"):
             found.check_sizes(7, 5)
@@ -41,9 +41,9 @@ def test_text_and_npy_say_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("1 2\n3\n", "classes.txt, line 2: '3' is no pair of an old and a new class"),
-        ("1 2 3\n", "line 1: '1 2 3' is no pair"),
-        ("1 two\n", "line 1: '1 two' is no pair"),
+        ("1 2\n3\n", "classes.txt, line 2: '3' is not a pair of an old and a new class"),
+        ("1 2 3\n", "line 1: '1 2 3' is not a pair"),
+        ("1 two\n", "line 1: '1 two' is not a pair"),
         ("1 2\n\n1 3\n", "classes.txt, line 3 names old class 1 again, after line 1; each old class becomes one"),
         ("1 2\n2 2\n", "line 2 names new class 2 again, after line 1"),
         ("1 2\n-4 3\n", "line 2: old class -4 is negative"),
@@ -83,7 +83,7 @@ def test_an_absent_file_is_one_clear_line(tmp_path: Path) -> None:
 
 def newest(folder: Path) -> Snapshot:
     config = tiny_config(folder)
-    return Snapshot.open(find_newest(run_directory(config, config.models_root)))
+    return Snapshot.open(newest_snapshot(run_directory(config, config.models_root)))
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_pretrained_with_a_map_takes_class_rows_and_starts_anew(tmp_path: Path) 
     path = write(tmp_path, "30 4\n")
     flags = f"--num_classes 7 --lr 0 --train_iter 1 --pretrained {given.path} --label_map {path} --optimizer adamw"
     ran = run(resolve(tmp_path, flags))
-    found = Snapshot.open(find_newest(run_directory(ran, ran.models_root)))
+    found = Snapshot.open(newest_snapshot(run_directory(ran, ran.models_root)))
     assert found.about["step"] == 1 and found.optimizer["updates"] == 1
     rows = found.head_rows(0, 7)["fc7_weight"]
     np.testing.assert_array_equal(rows[4], given.head_rows(30, 31)["fc7_weight"][0])

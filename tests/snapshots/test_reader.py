@@ -13,7 +13,8 @@ import pytest
 from common.errors import UserError
 from ops.heads.class_shards import ClassShards
 from snapshots import writer as module
-from snapshots.reader import HeadShard, Snapshot, find_newest, snapshot_path
+from snapshots.layout import HeadShard, snapshot_path
+from snapshots.reader import Snapshot, newest_snapshot
 from snapshots.writer import Contents, SnapshotWriter
 
 CLASSES, WIDTH = 31, 4
@@ -44,7 +45,7 @@ def write(path: Path, shards: int = 1, full: bool = True, **about: Any) -> Snaps
         rows = {name: array[start:stop] for name, array in HEAD.items()}
         shard = HeadShard(rank, shards, start, stop, rows) if full else None
         try:
-            writer = SnapshotWriter(world)
+            writer = SnapshotWriter(world.rank, world.barrier)
             writer.start(path, Contents(facts, BACKBONE, MOMENTS if full else {}), shard)
             writer.finish()
         except BaseException as error:
@@ -126,7 +127,7 @@ def test_a_failure_while_writing_leaves_nothing_new(
     with pytest.raises(UserError, match=f"{failing}.safetensors cannot be written .*No space left"):
         write(path, shards=2)
     assert path.exists() == older
-    assert find_newest(tmp_path) == (path if older else None)
+    assert newest_snapshot(tmp_path) == (path if older else None)
     if older:
         assert Snapshot.open(path).about["step"] == 4
     monkeypatch.undo()
@@ -160,7 +161,7 @@ DAMAGES = {
     "changed head": ("fc7-00000-of-00001.safetensors", damage_byte, "does not match its checksum"),
     "missing weights": ("backbone.safetensors", Path.unlink, "backbone.safetensors is missing"),
     "missing momentum": ("momentum.safetensors", Path.unlink, "momentum.safetensors is missing"),
-    "missing manifest": ("snapshot.json", Path.unlink, "is no snapshot: it has no snapshot.json"),
+    "missing manifest": ("snapshot.json", Path.unlink, "is not a snapshot: it has no snapshot.json"),
     "truncated manifest": ("snapshot.json", truncate, "snapshot.json is damaged"),
     "binary manifest": ("snapshot.json", lambda p: p.write_bytes(b"\xff\x00"), "snapshot.json is damaged"),
     "list manifest": ("snapshot.json", lambda p: p.write_text("[]"), "not of format"),
@@ -184,9 +185,9 @@ def test_damage_is_one_clear_line(tmp_path: Path, name: str) -> None:
 
 
 def test_newest_is_the_one_with_most_steps(tmp_path: Path) -> None:
-    assert find_newest(tmp_path / "absent") is None
+    assert newest_snapshot(tmp_path / "absent") is None
     for step in (9, 10, 100):
         write(snapshot_path(tmp_path, step))
     (tmp_path / ".snapshot_200.tmp").mkdir()
     (tmp_path / "snapshot_x").mkdir()
-    assert find_newest(tmp_path) == tmp_path / "snapshot_100"
+    assert newest_snapshot(tmp_path) == tmp_path / "snapshot_100"

@@ -7,19 +7,18 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from common.errors import UserError
 from snapshots import writer as module
-from snapshots.reader import HeadShard, Snapshot, find_newest, snapshot_path
+from snapshots.layout import HeadShard, snapshot_path
+from snapshots.reader import Snapshot, newest_snapshot
 from snapshots.writer import Contents, SnapshotWriter
 from tests.support.ranks import ROOT
 
 ROWS = 7
-WORLD = SimpleNamespace(rank=0, size=1, barrier=lambda: None)
 
 
 def make_parts(step: int) -> tuple[Contents, HeadShard]:
@@ -44,7 +43,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
 
 def test_training_goes_on_while_a_snapshot_is_written(tmp_path: Path, gate: threading.Event) -> None:
-    writer, path = SnapshotWriter(WORLD), snapshot_path(tmp_path, 1)
+    writer, path = SnapshotWriter(), snapshot_path(tmp_path, 1)
     writer.start(path, *make_parts(1))
     assert writer.poll() is None and not path.exists()  # start has come back, though nothing can have been written
     beats = []
@@ -59,7 +58,7 @@ def test_training_goes_on_while_a_snapshot_is_written(tmp_path: Path, gate: thre
 
 
 def test_the_next_snapshot_waits_for_the_one_before(tmp_path: Path, gate: threading.Event) -> None:
-    writer = SnapshotWriter(WORLD)
+    writer = SnapshotWriter()
     writer.start(snapshot_path(tmp_path, 1), *make_parts(1))
     threading.Timer(0.3, gate.set).start()
     writer.start(snapshot_path(tmp_path, 2), *make_parts(2))
@@ -68,7 +67,7 @@ def test_the_next_snapshot_waits_for_the_one_before(tmp_path: Path, gate: thread
 
 
 def test_in_the_foreground_it_is_there_when_the_call_ends(tmp_path: Path) -> None:
-    writer = SnapshotWriter(WORLD)
+    writer = SnapshotWriter()
     writer.start(snapshot_path(tmp_path, 1), *make_parts(1), background=False)
     assert Snapshot.open(snapshot_path(tmp_path, 1)).is_full
     assert writer.poll() == snapshot_path(tmp_path, 1)
@@ -76,7 +75,7 @@ def test_in_the_foreground_it_is_there_when_the_call_ends(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("how", ["poll", "finish", "start"])
 def test_a_failure_arrives_wherever_training_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
-    writer = SnapshotWriter(WORLD)
+    writer = SnapshotWriter()
     writer.start(snapshot_path(tmp_path, 1), *make_parts(1))
     writer.finish()
 
@@ -86,41 +85,39 @@ def test_a_failure_arrives_wherever_training_looks(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(module, "save_file", fail)
     writer.start(snapshot_path(tmp_path, 2), *make_parts(2))
     looks = {"finish": writer.finish, "start": lambda: writer.start(snapshot_path(tmp_path, 3), *make_parts(3))}
-    with pytest.raises(
-        UserError, match="cannot be written .*No space left.*the snapshots so far are untouched"
-    ) as caught:
+    with pytest.raises(UserError, match="cannot be written .*No space left.*earlier snapshots are untouched") as caught:
         if how == "poll":
             writer._thread.join()
         looks.get(how, writer.poll)()
     assert "\n" not in str(caught.value)
-    assert find_newest(tmp_path) == snapshot_path(tmp_path, 1)
+    assert newest_snapshot(tmp_path) == snapshot_path(tmp_path, 1)
 
 
 def test_a_place_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="file/snapshot_1 cannot be written .*Not a directory.*are untouched"):
-        SnapshotWriter(WORLD).start(snapshot_path(tmp_path / "file", 1), *make_parts(1))
+        SnapshotWriter().start(snapshot_path(tmp_path / "file", 1), *make_parts(1))
 
 
 def test_weights_that_are_no_numbers_are_never_written(tmp_path: Path) -> None:
     for broken in ("fc1_bias", "fc7_weight"):
         contents, shard = make_parts(1)
         {**contents.backbone, **shard.arrays}[broken][1] = np.inf
-        writer = SnapshotWriter(WORLD, "take care")
+        writer = SnapshotWriter(advice="take care")
         writer.start(snapshot_path(tmp_path, 1), contents, shard)
         with pytest.raises(UserError, match=f"{broken} holds NaN or Inf after step 1; take care"):
             writer.finish()
-    assert find_newest(tmp_path) is None
+    assert newest_snapshot(tmp_path) is None
 
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
 from snapshots import writer as module
-from tests.snapshots.test_writer import WORLD, SnapshotWriter, make_parts, snapshot_path
+from tests.snapshots.test_writer import SnapshotWriter, make_parts, snapshot_path
 
 folder, victim = Path(sys.argv[1]), sys.argv[2]
-writer = SnapshotWriter(WORLD)
+writer = SnapshotWriter()
 writer.start(snapshot_path(folder, 1), *make_parts(1))
 writer.finish()
 sync_path = module.sync_path
@@ -140,11 +137,11 @@ writer.finish()
 def test_a_kill_leaves_the_snapshot_before(tmp_path: Path, victim: str) -> None:
     done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), victim], cwd=ROOT, timeout=60)
     assert done.returncode == -signal.SIGKILL
-    assert find_newest(tmp_path) == snapshot_path(tmp_path, 1)
+    assert newest_snapshot(tmp_path) == snapshot_path(tmp_path, 1)
     found = Snapshot.open(snapshot_path(tmp_path, 1))
     assert found.moments()["momentum"]["fc1_bias"].tolist() == [1, 1, 1]
     assert found.head_rows(0, ROWS)["fc7_weight"].max() == 1
-    writer = SnapshotWriter(WORLD)
+    writer = SnapshotWriter()
     writer.start(snapshot_path(tmp_path, 2), *make_parts(2))  # what was left does not disturb
     assert writer.finish() == snapshot_path(tmp_path, 2)
     assert Snapshot.open(snapshot_path(tmp_path, 2)).about["step"] == 2

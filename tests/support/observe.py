@@ -31,7 +31,7 @@ from ops.heads.partial_fc import PartialFCHead
 from ops.rows.storage import RowStorage
 from settings.complete import complete_config
 from settings.places import find_storage, run_directory
-from snapshots.reader import Snapshot, find_newest
+from snapshots.reader import Snapshot, newest_snapshot
 from tests.support.ranks import run_ranks
 from tests.support.supervise import start_supervisor
 from tests.support.tiny import IMAGE_SIZE, read_metrics, tiny_network
@@ -310,7 +310,7 @@ def start(config: EasyDict) -> tuple[int, bool]:
     """Return the first step of a run at lr 0, and whether its backbone is that of the snapshot below ``given``."""
     ran = run(config)
     given = Snapshot.open(next(Path(config.log_dir).parent.glob("given/*/snapshot_*")))
-    newest = Snapshot.open(find_newest(run_directory(ran, ran.models_root)))
+    newest = Snapshot.open(newest_snapshot(run_directory(ran, ran.models_root)))
     same = (newest.backbone()["fc1_weight"] == given.backbone()["fc1_weight"]).all()
     return read_metrics(ran)[0]["step"], bool(same)
 
@@ -319,7 +319,7 @@ def class_rows_of_given(config: EasyDict) -> list[int]:
     """Return the classes that have the row of class 5 of the snapshot below ``given`` after a run at lr 0."""
     ran = run(config)
     given = Snapshot.open(next(Path(config.log_dir).parent.glob("given/*/snapshot_*"))).head_rows(5, 6)["fc7_weight"]
-    newest = Snapshot.open(find_newest(run_directory(ran, ran.models_root))).head_rows(0, 31)["fc7_weight"]
+    newest = Snapshot.open(newest_snapshot(run_directory(ran, ran.models_root))).head_rows(0, 31)["fc7_weight"]
     return np.flatnonzero((newest == given).all(axis=1)).tolist()
 
 

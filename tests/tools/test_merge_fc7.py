@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from snapshots.reader import HeadShard, Snapshot
+from snapshots.layout import HeadShard
+from snapshots.reader import Snapshot
 from snapshots.writer import Contents, SnapshotWriter
 from tools import merge_fc7 as module
 from tools.merge_fc7 import merge_fc7
@@ -34,7 +35,7 @@ def snapshot(tmp_path: Path) -> Snapshot:
 
     def be_rank(rank: int) -> None:
         world = SimpleNamespace(rank=rank, size=count, barrier=lambda: barrier.wait(20))
-        writer = SnapshotWriter(world)
+        writer = SnapshotWriter(world.rank, world.barrier)
         writer.start(path, Contents(about, {"w": np.zeros(1, np.float32)}), pieces[rank])
         writer.finish()
 

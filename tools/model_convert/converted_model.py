@@ -18,7 +18,7 @@ from interchange.matching.adapt import adapt
 from interchange.matching.recognise import recognise
 from interchange.open_model import known_settings
 from settings.config_file import load_tables, merge
-from snapshots.reader import HeadShard, describe_network
+from snapshots.layout import HeadShard, describe_network
 from snapshots.writer import Contents, SnapshotWriter
 
 
@@ -31,16 +31,6 @@ class ConvertedModel:
     arrays: Mapping[str, np.ndarray]
     head: Mapping[str, np.ndarray]
     notes: list[str]
-
-
-class OneProcess:
-    """A world of one rank, for writing outside a training."""
-
-    rank = 0
-    size = 1
-
-    def barrier(self) -> None:
-        """Wait for nobody."""
 
 
 def convert_model(foreign: ForeignModel, wanted: str, dataset: str = "") -> ConvertedModel:
@@ -99,7 +89,7 @@ def write_converted(path: Path, model: ConvertedModel, source: Mapping[str, Any]
         trainable = [name for name, spec in model.network.parameters().items() if spec.trainable]
         momentum = {name: np.zeros_like(model.arrays[name]) for name in trainable}
         contents = Contents(about, model.arrays, {"momentum": momentum})
-    writer = SnapshotWriter(OneProcess())
+    writer = SnapshotWriter()
     writer.start(path, contents, shard)
     writer.finish()
 
