@@ -1,1 +1,1 @@
-"""Commands and converters for users; they use every room, and no room uses them."""
+"""Commands and converters for users; they may import every package, and no package imports them."""

@@ -1,7 +1,7 @@
-"""Checks on a machine with GPUs what was never run on one: ``python tools/check_gpu.py``.
+"""Check training and verification on GPUs against the CPU: ``python tools/check_gpu.py``.
 
-Short training runs and a verification, on a GPU and on the CPU with the same flags, compared number by number. Without
-a GPU it says so and fails. ``--rehearse 1`` needs none: OneFlow's own CPU kernels take the GPU's place.
+Runs short trainings and a verification on a GPU and on the CPU with the same flags, and compares the numbers. Fails
+without a GPU; ``--rehearse 1`` runs the same checks without one, with OneFlow's CPU kernels in place of the GPU.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ _REHEARSAL = ("--device", "cpu", "--native_ops", "0")
 _NEEDS_GPU = ("mixed precision",)
 
 
-def find_gpus() -> int:
-    """Return how many GPUs there are.
+def count_gpus() -> int:
+    """Return the number of GPUs.
 
     Raises:
-        UserError: none.
+        UserError: there is no GPU.
     """
     settings = {"device": "auto", "device_num_per_node": 0, "use_bf16": False, "native_ops": True}
     device, gpus = choose_device(settings)
     if device != "cuda":
         raise UserError(
-            "no GPU here (nvidia-smi lists none, or CUDA_VISIBLE_DEVICES hides them): nothing was checked; "
-            "--rehearse 1 runs the checks on the CPU alone"
+            "no GPU found (nvidia-smi lists none, or CUDA_VISIBLE_DEVICES hides them), so nothing was checked; "
+            "use --rehearse 1 to run the checks on the CPU alone"
         )
     return gpus
 
 
 def check(name: str, device: tuple[str, ...], folder: Path) -> bool:
-    """Do one check, print its line and return whether it was passed."""
+    """Run one check, print its line and return whether it passed."""
     try:
         if name == VERIFICATION:
             difference, allowed = compare_verification(device, folder), _XNORM_ALLOWED
@@ -57,24 +57,28 @@ def check(name: str, device: tuple[str, ...], folder: Path) -> bool:
 
 
 def main() -> int:
-    """Do the checks that the machine allows and return how many failed, 0 or 1."""
+    """Run the checks that the machine supports and return the exit code.
+
+    Raises:
+        UserError: a check failed, or there is no GPU and no ``--rehearse 1``.
+    """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rehearse", type=parse_bool, nargs="?", const=True, default=False, help="on the CPU alone")
     parser.add_argument("--only", default="", help="names of checks, separated by semicolons")
     args = parser.parse_args()
-    gpus = 0 if args.rehearse else find_gpus()
+    gpus = 0 if args.rehearse else count_gpus()
     names = [name.strip() for name in args.only.split(";") if name.strip()] or [*CHECKS, VERIFICATION]
     for name in names:
         lookup({**CHECKS, VERIFICATION: None}, name, "check")
     where = "OneFlow's own CPU kernels; NO GPU IS CHECKED" if args.rehearse else f"{gpus} GPU(s)"
-    print(f"beside the CPU's: {where}\n{'check':<24}{'difference':>12}{'allowed':>12}", flush=True)
+    print(f"compared with the CPU: {where}\n{'check':<24}{'difference':>12}{'allowed':>12}", flush=True)
     device = _REHEARSAL if args.rehearse else ("--device", "cuda")
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
             ranks = 1 if name == VERIFICATION else CHECKS[name].ranks
             if (args.rehearse and name in _NEEDS_GPU) or (not args.rehearse and ranks > gpus):
-                print(f"{name:<24}{'left out':>12}  needs {ranks} GPU(s)", flush=True)
+                print(f"{name:<24}{'skipped':>12}  needs {ranks} GPU(s)", flush=True)
             elif not check(name, device, Path(folder) / name.replace(" ", "_")):
                 failed += 1
     if failed:

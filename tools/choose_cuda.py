@@ -1,4 +1,4 @@
-"""Says whether the set-up installs NVIDIA's CUDA libraries: prints "cuda: ..." or "light: ...", with the reason."""
+"""Decide whether the set-up installs NVIDIA's CUDA libraries; print "cuda: ..." or "light: ..." with the reason."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ WHEEL = "nvidia-cudnn-cu11"
 
 
 def choose() -> tuple[str, str]:
-    """Return "cuda" or "light", and why.
+    """Return "cuda" or "light", and the reason.
 
-    Light, where stand-ins take the place of the libraries, is for machines without an NVIDIA driver but with a C
-    compiler to make them. Libraries that are installed stay unless ``INSIGHTFACE_CUDA=0`` says otherwise: the machine
-    that runs the set-up may share its environment with others that have GPUs.
+    A light install replaces the libraries by stand-ins; it is for machines without an NVIDIA driver but with a C
+    compiler to build the stand-ins. Installed libraries are kept unless ``INSIGHTFACE_CUDA=0`` is set: the environment
+    may be shared with machines that have GPUs.
 
     Raises:
-        UserError: ``INSIGHTFACE_CUDA=0`` without a C compiler, or with a value that means nothing.
+        UserError: ``INSIGHTFACE_CUDA=0`` is set without a C compiler, or ``INSIGHTFACE_CUDA`` is not 0, 1 or empty.
     """
     reason = reason_for_cuda()
     if reason:

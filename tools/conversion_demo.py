@@ -1,4 +1,4 @@
-"""A trained model through other programs' formats and on: to MXNet, back, fine-tuned, to ONNX, verified.
+"""Convert a trained model to MXNet and back, fine-tune it, export it to ONNX, and verify the results.
 
 ``python tools/conversion_demo.py`` takes the model of ``make demo`` (trained on two ranks) and shows each command:
 OneFlow -> MXNet -> OneFlow, ten more steps on one rank, ONNX, and the verification of both files.
@@ -22,10 +22,10 @@ CONVERT = "tools/model_convert"
 
 
 def convert(snapshot: Path, folder: Path, steps: int) -> None:
-    """Run all commands on ``snapshot`` and write below ``folder``, which must not be there yet.
+    """Run all commands on ``snapshot`` and write their outputs to ``folder``.
 
     Raises:
-        UserError: a command failed; its own message stands above.
+        UserError: ``folder`` exists already, or a command failed (it has printed its own message).
     """
     if (ROOT / folder).exists():
         raise UserError(f"{folder} exists already; remove it or choose another --output_dir")
@@ -117,7 +117,7 @@ def main() -> None:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model_load_dir", default="", help="a y1 snapshot; default: the newest of make demo")
-    parser.add_argument("--output_dir", default="demo/conversion", help="the folder to write")
+    parser.add_argument("--output_dir", default="demo/conversion", help="folder to write")
     parser.add_argument("--train_iter", type=int, default=STEPS, help="steps of the fine-tuning")
     args = parser.parse_args()
     newest = Path(args.model_load_dir) if args.model_load_dir else newest_snapshot(ROOT / RUN)

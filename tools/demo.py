@@ -1,7 +1,7 @@
-"""The whole job on real faces, from nothing: prepare, convert, train, verify, export; then a summary.
+"""Run every step on real faces: prepare, convert, train, verify, export; then print a summary.
 
 Trains MobileFaceNet with ArcFace on 30 people of the AT&T (ORL) faces, on two ranks that share the fc7 weight, and
-verifies on the ten others. What is there already is kept: a second run redoes only what is missing.
+verifies on the ten others. Existing outputs are kept: a second run does only the missing steps.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ONNX = Path("demo/y1.onnx")
 LOGS = Path("demo/log")
 RANKS = 2
 STEPS = 150
-# 300 photographs are soon known by heart: strong changes make more of them. What was tried: docs/data.md.
+# 300 photographs are soon overfitted, so they are augmented strongly; docs/data.md lists what was tried.
 RECIPE = (
     "--loss_s",
     "12",
@@ -54,16 +54,16 @@ RECIPE = (
 
 
 def run(title: str, *command: str) -> None:
-    """Run one of the project's commands and show it as a user would type it.
+    """Run one of the project's commands and print it as a user would type it.
 
     Raises:
-        UserError: it failed; its own message stands above.
+        UserError: the command failed (it has printed its own message).
     """
     print(f"\n== {title}\n$ python {shlex.join(command)}", flush=True)
     start = time.perf_counter()
     code = subprocess.run([sys.executable, *command], cwd=ROOT).returncode
     if code:
-        raise UserError(f"the step '{title}' failed (exit code {code}); `make demo` goes on from here")
+        raise UserError(f"the step '{title}' failed (exit code {code}); `make demo` resumes from here")
     print(f"   {time.perf_counter() - start:.0f} s", flush=True)
 
 
@@ -96,7 +96,7 @@ def prepare() -> None:
 
 
 def train() -> Path:
-    """Train, or go on with an interrupted training; return the last snapshot."""
+    """Train, or resume an interrupted training; return the last snapshot."""
     last = snapshot_path(RUN, STEPS)
     if not (ROOT / last).is_dir():
         run(
@@ -132,7 +132,7 @@ def train() -> Path:
 
 
 def verify_and_export(snapshot: Path) -> None:
-    """Verify the snapshot alone and export it to ONNX, unless both are newer than it."""
+    """Verify the snapshot and export it to ONNX, each unless its output is newer than the snapshot."""
     made = (ROOT / snapshot).stat().st_mtime
     if not _is_newer(REPORT, made):
         run(
@@ -158,7 +158,7 @@ def _is_newer(path: Path, moment: float) -> bool:
 
 
 def summarise(snapshot: Path, seconds: float) -> str:
-    """Return the closing table: the network beside the raw pixels, and the paths of what was made."""
+    """Return the summary: the network's accuracy beside that of raw pixels, and the paths of all outputs."""
     faces = load_verification_set(ROOT / VERIFY_PARTS, "orl")
     pixels = verify_pixels("orl", faces.images, faces.index, faces.issame)
     network = json.loads((ROOT / REPORT).read_text())["sets"]["orl"]
@@ -178,7 +178,7 @@ def summarise(snapshot: Path, seconds: float) -> str:
 
 
 def main() -> None:
-    """Run every step that is missing, then print the summary."""
+    """Run the missing steps, then print the summary."""
     start = time.perf_counter()
     prepare()
     snapshot = train()

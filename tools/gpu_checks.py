@@ -1,4 +1,4 @@
-"""What is compared between a GPU and the CPU: short runs of the two commands, and how far apart they may be."""
+"""The checks of a GPU against the CPU: short runs of the two commands, and the allowed differences."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from data.synthetic import SyntheticSource
 from data.verification_bin import write_bin
 
 ROOT = Path(__file__).resolve().parents[1]
-STEPS = 4  # the network multiplies a difference in rounding by a hundred at each of them
+STEPS = 4  # each step amplifies rounding differences about a hundredfold
 _PAIRS = 20
 _DATA = (
     "--use_synthetic_data 1 --num_classes 101 --total_img_num 400 --train_batch_size 8 --num_workers 1 --lr 0.0001 "
@@ -27,13 +27,14 @@ _TAIL_LINES = 5
 
 @dataclass(frozen=True)
 class Check:
-    """A training run that the device under test and the CPU do with the same flags, up to rounding the same.
+    """A training run on the device under test and on the CPU with the same flags, equal up to rounding.
 
     Attributes:
-        extra: flags for the device under test alone.
-        allowed: the largest relative difference of a step's loss.
-        ranks: how many both take.
-        resumes: whether the device under test stops half-way and goes on from its snapshot.
+        flags: flags of both runs.
+        extra: flags of the device under test alone.
+        allowed: the largest allowed relative difference of a step's loss.
+        ranks: number of ranks of both runs.
+        resumes: whether the device under test stops half-way and resumes from its snapshot.
     """
 
     flags: str
@@ -61,7 +62,7 @@ def compare_training(check: Check, device: Sequence[str], folder: Path) -> float
     """Return the largest relative difference of a step's loss between the flags ``device`` and the CPU.
 
     Raises:
-        UserError: a run failed; the message holds the end of what it said.
+        UserError: a run failed; the message holds the end of its output.
     """
     flags = [*_DATA.split(), *check.flags.split(), "--device_num_per_node", str(check.ranks)]
     expected = _train([*flags, "--device", "cpu"], folder / "cpu", STEPS)
@@ -76,7 +77,11 @@ def compare_training(check: Check, device: Sequence[str], folder: Path) -> float
 
 
 def compare_verification(device: Sequence[str], folder: Path) -> float:
-    """Return the relative difference of XNorm when both verify the same snapshot on the same made-up pairs."""
+    """Return the relative difference of XNorm when both verify the same snapshot on the same synthetic pairs.
+
+    Raises:
+        UserError: a run failed; the message holds the end of its output.
+    """
     flags = ["--loss", "arcface", "--device", "cpu", "--save_last_snapshot", "1"]
     _train([*_DATA.split(), *flags], folder / "model", 1)
     snapshot = next((folder / "model").glob("models/*/snapshot_1"))
@@ -116,7 +121,7 @@ def _train(flags: Sequence[str], folder: Path, steps: int) -> list[float]:
 
 
 def _run(*command: str) -> None:
-    # Without TF32 a GPU rounds as the CPU does.
+    # Without TF32, a GPU rounds like the CPU.
     environment = {**os.environ, "ONEFLOW_EP_CUDA_ENABLE_TF32_EXECUTION": "0"}
     done = subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True)
     if done.returncode:

@@ -1,8 +1,8 @@
 """Export a snapshot's backbone to ONNX: ``python tools/oneflow2onnx.py --model_load_dir DIR --onnx_path FILE``.
 
-The model takes ``data`` [N, 3, 112, 112] float32, RGB 0..255, any N, and gives the embedding ``fc1`` [N, E];
-preprocessing is inside, opset 17. It is run with onnxruntime beside OneFlow, and kept only if both agree.
-``--fp16 1`` stores the weights in half the bytes, ``--fuse_bn 1`` folds BatchNorms into convolutions.
+The model takes ``data`` [N, 3, 112, 112] float32, RGB 0..255, any N, and returns the embedding ``fc1`` [N, E];
+preprocessing is inside, opset 17. The file is kept only if onnxruntime and OneFlow compute the same embeddings.
+``--fp16 1`` stores the weights as float16, ``--fuse_bn 1`` folds BatchNorms into convolutions.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tools.model_convert.check import (
 
 
 def describe(snapshot: Snapshot) -> dict[str, str]:
-    """Return the metadata that the model carries."""
+    """Return the metadata stored in the model."""
     about = snapshot.about
     shift = about["preprocessing"]
     return {
@@ -49,15 +49,15 @@ def describe(snapshot: Snapshot) -> dict[str, str]:
 
 
 def main() -> None:
-    """Parse the command line, export, compare, keep."""
+    """Parse the command line, export, compare, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model_load_dir", required=True, help="the snapshot")
-    parser.add_argument("--onnx_path", required=True, help="the file to write")
+    parser.add_argument("--model_load_dir", required=True, help="snapshot to export")
+    parser.add_argument("--onnx_path", required=True, help="file to write")
     parser.add_argument("--fp16", type=parse_bool, nargs="?", const=True, default=False, help="weights in float16")
     parser.add_argument(
         "--fuse_bn", type=parse_bool, nargs="?", const=True, default=False, help="fold BatchNorms into convolutions"
     )
-    parser.add_argument("--check_bin", default="", help="verification .bin whose images the check takes, else noise")
+    parser.add_argument("--check_bin", default="", help="verification .bin with images for the check; default: noise")
     args = parser.parse_args()
 
     snapshot = Snapshot.open(args.model_load_dir)

@@ -1,8 +1,8 @@
-"""Show what each augmentation does to some images: ``python tools/show_augment.py --output augment.png``.
+"""Show the effect of each augmentation on some images: ``python tools/show_augment.py --output augment.png``.
 
-Each row of the sheet is one augmentation, applied to every image with other random numbers; the last two rows are the
-recipes of InsightFace and of AdaFace with their probabilities, as a training would draw them. The images are drawn
-faces, or the first ones of a folder of OFRecord parts (``--dataset_dir datasets/faces_emore/ofrecord/train``).
+Each row of the sheet is one augmentation, applied to every image with different random numbers; the last two rows are
+the recipes of InsightFace and of AdaFace with their probabilities, as drawn in training. The images are drawn faces, or
+the first images of a folder of OFRecord parts (``--dataset_dir datasets/faces_emore/ofrecord/train``).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class _Mirror(Geometry):
 
 
 def list_rows(size: int) -> list[tuple[str, Sequence[Family]]]:
-    """Return the label and the families of each row; all but the last two change every image."""
+    """Return the label and the families of each row; all rows but the last two change every image."""
     cutoff = CUTOFF * size // 112
     insightface = Augmentation(color=2, cutoff=cutoff)
     adaface = Augmentation(crop=0.2, low_res=0.2, photometric=0.2)
@@ -72,7 +72,7 @@ def list_rows(size: int) -> list[tuple[str, Sequence[Family]]]:
 
 
 def apply_families(families: Sequence[Family], images: Sequence[np.ndarray], seed: int) -> list[np.ndarray]:
-    """Return the images as ``families`` change them, image i with the numbers of image number i."""
+    """Apply ``families`` to the images; image i gets the random numbers of dataset image i."""
     changed = [image.copy() for image in images]
     for family in families:
         draws = family.draw(seed, 0, np.arange(len(images))).tolist()
@@ -96,10 +96,10 @@ def make_sheet(images: Sequence[np.ndarray], seed: int) -> np.ndarray:
 
 
 def load_images(dataset_dir: str, count: int, size: int, seed: int) -> list[np.ndarray]:
-    """Return uint8 [size, size, 3] images: the first of the parts, or drawn faces without a folder.
+    """Return uint8 [size, size, 3] images: the first images of the parts, or drawn faces without a folder.
 
     Raises:
-        UserError: no such parts, damaged ones, or images of another size.
+        UserError: the folder has no parts, a part is damaged, or an image has another size.
     """
     if not dataset_dir:
         return [draw_face(seed, person, 0, size) for person in range(count)]
@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("--dataset_dir", default="", help="folder of OFRecord parts; empty: drawn faces")
     parser.add_argument("--num_images", type=int, default=6, help="images in each row (default: 6)")
     parser.add_argument("--image_size", type=int, default=112, help="height and width of the images (default: 112)")
-    parser.add_argument("--seed", type=int, default=1, help="decides all numbers (default: 1)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of all random numbers (default: 1)")
     args = parser.parse_args()
     suffix = Path(args.output).suffix.lower()
     require(suffix in (".png", ".jpg", ".jpeg"), f"--output {args.output}: the name must end in .png or .jpg")
@@ -124,7 +124,7 @@ def main() -> None:
     sheet = make_sheet(images, args.seed)
     done, encoded = cv2.imencode(suffix, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     if not done:
-        raise UserError(f"{args.output}: {len(images)} images in a row are too many for such a file; take fewer")
+        raise UserError(f"{args.output}: {len(images)} images in a row are too wide for it; use a smaller --num_images")
     with atomic_file(args.output) as file:
         file.write(encoded.tobytes())
     print(f"{args.output}: {len(list_rows(args.image_size))} rows of {len(images)} images")

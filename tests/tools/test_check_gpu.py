@@ -29,7 +29,7 @@ def run(*argv: str, timeout: float = 60) -> subprocess.CompletedProcess:
 def test_without_a_gpu_it_says_that_nothing_was_checked() -> None:
     done = run()
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
-    assert done.stderr.startswith("error: no GPU here") and "nothing was checked" in done.stderr
+    assert done.stderr.startswith("error: no GPU found") and "nothing was checked" in done.stderr
 
 
 def test_an_unknown_check_lists_the_known_ones() -> None:

@@ -57,7 +57,7 @@ def test_all_rows_arrive_in_order(snapshot, tmp_path, monkeypatch, chunk):
 
 
 def test_an_unknown_array_is_an_error(snapshot, tmp_path):
-    with pytest.raises(UserError, match="--array fc8: .* has fc7_bias, fc7_weight"):
+    with pytest.raises(UserError, match="--array fc8: .* has only fc7_bias, fc7_weight"):
         merge_fc7(snapshot, "fc8", tmp_path / "fc7.npy")
     assert not (tmp_path / "fc7.npy").exists()
 

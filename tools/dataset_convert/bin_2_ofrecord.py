@@ -1,6 +1,6 @@
 """Convert a verification set {data_dir}/{dataset_name}.bin to an OFRecord part.
 
-Writes part-0 (one record an image, with the issame of its pair), dataset.json and _SUCCESS directly into
+Writes part-0 (one record per image, with the issame of its pair), dataset.json and _SUCCESS directly into
 --output_filepath, which must not exist yet (or be empty).
 """
 

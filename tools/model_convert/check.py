@@ -1,4 +1,4 @@
-"""The closing check of every conversion: both sides embed the same images, and must agree."""
+"""Check a conversion: both sides embed the same images and must agree."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from evaluation.similarity import cosine_similarity
 from interchange.onnx.writer import write_onnx
 
 IMAGES = 16
-TOLERANCE = 1e-4  # of float32; relative to the largest value of the embeddings
-HALF_TOLERANCE = 2e-2  # of float16 weights
+TOLERANCE = 1e-4  # for float32; relative to the largest value of the embeddings
+HALF_TOLERANCE = 2e-2  # for float16 weights
 Embed = Callable[[np.ndarray], np.ndarray]
 
 
@@ -30,7 +30,7 @@ def load_images(network: NetworkGraph, bin_path: str = "") -> np.ndarray:
     """
     size = next(network.shapes[node.name][1] for node in network.nodes if node.op == "input")
     if bin_path and not Path(bin_path).is_file():
-        raise UserError(f"--check_bin {bin_path} is no file; expected a verification .bin")
+        raise UserError(f"--check_bin {bin_path} is not a file; give a verification .bin")
     if bin_path:
         images = load_verification_set(Path(bin_path), Path(bin_path).stem, size, 0).images
         return images[:IMAGES].astype(np.float32)
@@ -38,7 +38,7 @@ def load_images(network: NetworkGraph, bin_path: str = "") -> np.ndarray:
 
 
 def oneflow_embedder(network: NetworkGraph, arrays: Mapping[str, np.ndarray]) -> Embed:
-    """Return what embeds images as this project does."""
+    """Return a function that embeds images with this project's backbone."""
     from backbones.execution.backbone import Backbone
     from ops import flow
 
@@ -52,7 +52,7 @@ def oneflow_embedder(network: NetworkGraph, arrays: Mapping[str, np.ndarray]) ->
 
 
 def onnx_embedder(model: bytes) -> Embed:
-    """Return what embeds images by onnxruntime. The model's own preprocessing applies."""
+    """Return a function that embeds images with onnxruntime, including the model's preprocessing."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
@@ -61,7 +61,7 @@ def onnx_embedder(model: bytes) -> Embed:
 
 
 def graph_embedder(network: NetworkGraph, arrays: Mapping[str, np.ndarray]) -> Embed:
-    """Return what embeds images by onnxruntime, node by node as a foreign file describes them."""
+    """Return a function that embeds images with onnxruntime, from the graph that a foreign file describes."""
     return onnx_embedder(write_onnx(network, arrays, {}).SerializeToString())
 
 
@@ -71,8 +71,8 @@ def has_mxnet() -> bool:
 
 
 def mxnet_embedder(prefix: str | Path, epoch: int) -> Embed:
-    """Return what embeds images by MXNet's own ``load_checkpoint`` and ``Module``, at most 16 at a time."""
-    os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")  # a line on stderr otherwise
+    """Return a function that embeds images with MXNet's ``load_checkpoint`` and ``Module``, at most 16 at a time."""
+    os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")  # suppresses a line on stderr
     import mxnet as mx
 
     symbol, arguments, states = mx.model.load_checkpoint(str(prefix), epoch)
@@ -88,7 +88,7 @@ def mxnet_embedder(prefix: str | Path, epoch: int) -> Embed:
         if not module.binded:
             module.bind([("data", images.shape)], for_training=False)
             module.set_params(arguments, states)
-        module.forward(mx.io.DataBatch([mx.nd.array(images)]), is_train=False)  # takes any number after the first
+        module.forward(mx.io.DataBatch([mx.nd.array(images)]), is_train=False)  # accepts any batch size after the first
         return module.get_outputs()[0].asnumpy()
 
     def embed(images: np.ndarray) -> np.ndarray:
@@ -98,7 +98,7 @@ def mxnet_embedder(prefix: str | Path, epoch: int) -> Embed:
 
 
 class Agreement(NamedTuple):
-    """How many images two sides embedded, the largest difference (of the largest value), and the smallest cosine."""
+    """Number of images, largest difference relative to the largest value, smallest cosine similarity."""
 
     images: int
     difference: float
@@ -106,7 +106,7 @@ class Agreement(NamedTuple):
 
 
 def compare(images: np.ndarray, first: Embed, second: Embed) -> Agreement:
-    """Return how far two sides agree; not at all if one gives other shapes or no finite numbers."""
+    """Compare two embedders; different shapes or non-finite values count as no agreement at all."""
     a, b = (embed(images).astype(np.float64) for embed in (first, second))
     if a.shape != b.shape or not np.isfinite(a).all() or not np.isfinite(b).all():
         return Agreement(len(images), float("inf"), -1.0)
@@ -115,10 +115,10 @@ def compare(images: np.ndarray, first: Embed, second: Embed) -> Agreement:
 
 
 def require_agreement(target: str, agreement: Agreement, sides: str, tolerance: float = TOLERANCE) -> None:
-    """Print what was measured.
+    """Print the agreement and check it.
 
     Raises:
-        UserError: it is above ``tolerance``; ``target`` is then not to be written.
+        UserError: the difference is above ``tolerance``; the caller must not write ``target``.
     """
     images, difference, cosine = agreement
     figures = f"largest relative difference {difference:.2e}, smallest cosine {cosine:.7f}"

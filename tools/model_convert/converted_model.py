@@ -1,4 +1,4 @@
-"""Snapshots made of other programs' models: what a run of this project would have written, with nothing trained yet."""
+"""Write other programs' models as snapshots of an untrained run of this project."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from snapshots.writer import Contents, SnapshotWriter
 
 @dataclass(frozen=True, eq=False)
 class ConvertedModel:
-    """A foreign model as one of our networks: settings, description, arrays, and what had to be recomputed."""
+    """A foreign model as one of our networks: settings, description, arrays, and notes on what was recomputed."""
 
     config: EasyDict
     network: NetworkGraph
@@ -34,7 +34,7 @@ class ConvertedModel:
 
 
 def convert_model(foreign: ForeignModel, wanted: str, dataset: str = "") -> ConvertedModel:
-    """Recognise a foreign model and bring its arrays into our network.
+    """Recognise a foreign model and convert its arrays to our network.
 
     Args:
         foreign: the model.
@@ -42,7 +42,7 @@ def convert_model(foreign: ForeignModel, wanted: str, dataset: str = "") -> Conv
         dataset: the dataset of the config to train on later, the default one if empty.
 
     Raises:
-        UserError: the network is not known, or not the one wanted.
+        UserError: the network is unknown, or is not ``wanted``.
     """
     tables = load_tables()
     found = recognise(foreign.network, tables.network, wanted, foreign.source, hint=foreign.config)
@@ -59,15 +59,15 @@ def convert_model(foreign: ForeignModel, wanted: str, dataset: str = "") -> Conv
 
 
 def write_converted(path: Path, model: ConvertedModel, source: Mapping[str, Any]) -> None:
-    """Write the snapshot ``path``: complete with class rows, from which training goes on, or the backbone alone.
+    """Write the snapshot ``path``: complete if there are class rows, so that training can resume, else backbone-only.
 
     Args:
-        path: the folder, which must not be there yet.
-        model: what to write. Momentum starts at zero, step and position too.
-        source: what the manifest says of where it comes from.
+        path: the folder to create.
+        model: the model. Momentum, step and position start at zero.
+        source: the origin of the model, for the manifest.
 
     Raises:
-        UserError: ``path`` is there, or cannot be written, or the class rows do not fit the embedding.
+        UserError: ``path`` exists or cannot be written, or the class rows do not fit the embedding.
     """
     if path.exists():
         raise UserError(f"{path} exists already; remove it or choose another name")

@@ -1,4 +1,4 @@
-"""What the commands that make snapshots of other programs' models have in common."""
+"""Shared by the commands that convert other programs' models into snapshots."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from snapshots.reader import checksum
 from tools.model_convert.check import Embed, compare, load_images, oneflow_embedder, require_agreement
 from tools.model_convert.converted_model import ConvertedModel, convert_model, write_converted
 
-# Of a model as it was read: a name for what runs it, and what embeds images so.
+# From a model as it was read to the name of the program that runs it, and its embedder.
 Runner = Callable[[ForeignModel], tuple[str, Embed]]
 
 
 def make_parser(about: str) -> argparse.ArgumentParser:
-    """Return a parser with the flags that all of these commands have."""
+    """Return a parser with the flags common to these commands."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--of_model_dir", "-of", required=True, help="the snapshot to write")
-    parser.add_argument("--network", default=AUTO, help="what it must be; auto (default) finds out")
-    parser.add_argument("--dataset", default="", help="what it is to be trained on next (a name of the config)")
-    parser.add_argument("--check_bin", default="", help="verification .bin whose images the check takes, else noise")
+    parser.add_argument("--of_model_dir", "-of", required=True, help="snapshot to write")
+    parser.add_argument("--network", default=AUTO, help="expected network; auto (default) recognises it")
+    parser.add_argument("--dataset", default="", help="dataset of the next training (a name of the config)")
+    parser.add_argument("--check_bin", default="", help="verification .bin with images for the check; default: noise")
     return parser
 
 
 def require_free(args: argparse.Namespace) -> None:
-    """Check that the snapshot is not there yet, before anything is computed.
+    """Check that the snapshot does not exist yet, before anything is computed.
 
     Raises:
-        UserError: it is.
+        UserError: the snapshot exists already.
     """
     if Path(args.of_model_dir).exists():
         raise UserError(f"{args.of_model_dir} exists already; remove it or choose another name")
@@ -43,9 +43,9 @@ def make_snapshot(args: argparse.Namespace, foreign: ForeignModel, run: Runner, 
     Args:
         args: the common flags.
         foreign: the model as it was read.
-        run: makes the other side of the comparison.
-        format_name: what the manifest says of the format.
-        file: what the manifest says of the source, with its checksum.
+        run: returns the name and the embedder of the other side of the comparison.
+        format_name: format of the source, for the manifest.
+        file: file of the source, whose name and checksum go into the manifest.
 
     Raises:
         UserError: the network is unknown, the two sides differ, or the snapshot cannot be written.
@@ -65,5 +65,5 @@ def make_snapshot(args: argparse.Namespace, foreign: ForeignModel, run: Runner, 
 
 def _describe_use(model: ConvertedModel) -> str:
     if not model.head:
-        return "--pretrained: the class centres are not in it"
+        return "--pretrained: it has no class centres"
     return f"--model_load_dir and --pretrained: {len(model.head['fc7_weight'])} classes"

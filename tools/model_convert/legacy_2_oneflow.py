@@ -1,7 +1,7 @@
-"""Make a snapshot of one that an older OneFlow port wrote: ``--legacy_dir OLD --of_model_dir DIR``.
+"""Convert a model of an older OneFlow port into a snapshot: ``--legacy_dir OLD --of_model_dir DIR``.
 
-Reads folders with one folder per variable (``conv0-weight/out``, raw float32) and what ``flow.save`` writes, such as
-the models of arcface_oneflow. Momentum stays behind.
+Reads folders with one folder per variable (``conv0-weight/out``, raw float32) and the files of ``flow.save``, such as
+the models of arcface_oneflow. Momentum is not converted.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from tools.model_convert.into_snapshot import make_parser, make_snapshot, requir
 
 
 def main() -> None:
-    """Read the folder and hand it on."""
+    """Read the folder and write the snapshot."""
     parser = make_parser(__doc__)
-    parser.add_argument("--legacy_dir", required=True, help="the folder to read")
+    parser.add_argument("--legacy_dir", required=True, help="folder to read")
     args = parser.parse_args()
     require_free(args)
     if not is_oneflow_folder(args.legacy_dir):

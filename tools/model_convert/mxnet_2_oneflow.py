@@ -1,8 +1,8 @@
-"""Make a snapshot of an MXNet checkpoint: ``--mxnet_load_prefix P --mxnet_load_epoch N --of_model_dir DIR``.
+"""Convert an MXNet checkpoint into a snapshot: ``--mxnet_load_prefix P --mxnet_load_epoch N --of_model_dir DIR``.
 
 Reads ``P-symbol.json`` and ``P-000N.params`` of InsightFace's networks, float32 or float16, with fc7 in one piece, in
-shards or without. With fc7 the snapshot trains on by ``--model_load_dir``, without it by ``--pretrained``. MXNet is not
-needed; where it is installed, it embeds the same images for the closing check.
+shards, or without fc7. With fc7, training resumes from the snapshot by ``--model_load_dir``, without it by
+``--pretrained``. MXNet is not required; if it is installed, it embeds the images of the check.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from tools.model_convert.into_snapshot import make_parser, make_snapshot, requir
 
 
 def cut_rows(foreign: ForeignModel, classes: int) -> None:
-    """Leave out the rows of fc7 after the first ``classes``.
+    """Keep only the first ``classes`` rows of fc7.
 
     Raises:
-        UserError: there are fewer.
+        UserError: fc7 has fewer rows.
     """
     for name, array in foreign.head.items():
         if classes > len(array):
-            raise UserError(f"--num_classes {classes}: {foreign.source} has {len(array)} rows of {name}")
+            raise UserError(f"--num_classes {classes}: {foreign.source} has only {len(array)} rows of {name}")
         foreign.head[name] = array[:classes]
 
 
 def main() -> None:
-    """Read the checkpoint and hand it on."""
+    """Read the checkpoint and write the snapshot."""
     parser = make_parser(__doc__)
     parser.add_argument("--mxnet_load_prefix", "-mx_load_prefix", required=True, help="path up to -symbol.json")
     parser.add_argument(

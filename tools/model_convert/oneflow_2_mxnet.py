@@ -1,8 +1,8 @@
-"""Make an MXNet checkpoint of a snapshot: ``--of_model_dir DIR --mxnet_save_prefix P --mxnet_save_epoch 0``.
+"""Convert a snapshot into an MXNet checkpoint: ``--of_model_dir DIR --mxnet_save_prefix P --mxnet_save_epoch 0``.
 
 Writes ``P-symbol.json`` and ``P-0000.params``, which ``mx.model.load_checkpoint`` and ``Module`` run, under
 InsightFace's names, preprocessing inside; output ``fc1``. ``--fc7 1`` adds the class centres and the output ``fc7``.
-MXNet is not needed; where it is installed, it embeds the same images for the closing check.
+MXNet is not required; if it is installed, it embeds the images of the check.
 """
 
 from __future__ import annotations
@@ -34,32 +34,32 @@ from tools.model_convert.check import (
 
 
 def read_head(snapshot: Snapshot) -> dict[str, np.ndarray]:
-    """Return ``fc7_weight`` and, if there is one, ``fc7_bias``.
+    """Return ``fc7_weight`` and, if it exists, ``fc7_bias``.
 
     Raises:
-        UserError: there are no class rows, or several for each class.
+        UserError: the snapshot has no class rows, or several for each class.
     """
     if not snapshot.has_classes:
         raise UserError(
-            f"--fc7 1: {snapshot.path} has no class rows: it is a backbone-only snapshot or of a triplet loss"
+            f"--fc7 1: {snapshot.path} has no class rows: it is a backbone-only snapshot or one of a triplet loss"
         )
     facts = snapshot.about["fc7"]
     if facts.get("num_subcenters", 1) != 1:
-        raise UserError(f"--fc7 1: {snapshot.path} has {facts['num_subcenters']} centres per class; MXNet knows one")
+        raise UserError(f"--fc7 1: {snapshot.path} has {facts['num_subcenters']} centres per class; MXNet supports one")
     rows = snapshot.head_rows(0, facts["num_classes"])
     return {name: rows[name] for name in ("fc7_weight", "fc7_bias") if name in rows}
 
 
 def main() -> None:
-    """Write elsewhere, compare, copy into place."""
+    """Write to a temporary folder, compare, copy into place."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--of_model_dir", "-of", required=True, help="the snapshot")
+    parser.add_argument("--of_model_dir", "-of", required=True, help="snapshot to convert")
     parser.add_argument("--mxnet_save_prefix", "-mx_save_prefix", required=True, help="path up to -symbol.json")
     parser.add_argument(
         "--mxnet_save_epoch", "-mx_save_epoch", type=parse_count, default=0, help="number in the .params name"
     )
-    parser.add_argument("--fc7", type=parse_bool, nargs="?", const=True, default=False, help="with the class centres")
-    parser.add_argument("--check_bin", default="", help="verification .bin whose images the check takes, else noise")
+    parser.add_argument("--fc7", type=parse_bool, nargs="?", const=True, default=False, help="include class centres")
+    parser.add_argument("--check_bin", default="", help="verification .bin with images for the check; default: noise")
     args = parser.parse_args()
     snapshot = Snapshot.open(args.of_model_dir)
     network, arrays = build_network(snapshot.about["config"]), snapshot.backbone()

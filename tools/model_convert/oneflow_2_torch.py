@@ -1,7 +1,7 @@
-"""Make a PyTorch state dict of a snapshot: ``--of_model_dir DIR --torch_path backbone.pth`` (or ``.safetensors``).
+"""Convert a snapshot into a PyTorch state dict: ``--of_model_dir DIR --torch_path backbone.pth`` (or ``.safetensors``).
 
-For arcface_torch's iresnet and MobileFaceNet, which ``load_state_dict`` it; images go in as (x - 127.5) / 127.5. The
-file is read back and embeds the same images for the closing check.
+arcface_torch's iresnet and MobileFaceNet load it with ``load_state_dict`` and take images as (x - 127.5) / 127.5. The
+check reads the file back and embeds the same images with it.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from tools.model_convert.check import compare, graph_embedder, load_images, onef
 
 
 def main() -> None:
-    """Write elsewhere, read back, compare, copy into place."""
+    """Write to a temporary folder, read back, compare, copy into place."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--of_model_dir", "-of", required=True, help="the snapshot")
-    parser.add_argument("--torch_path", required=True, help="the file to write")
-    parser.add_argument("--check_bin", default="", help="verification .bin whose images the check takes, else noise")
+    parser.add_argument("--of_model_dir", "-of", required=True, help="snapshot to convert")
+    parser.add_argument("--torch_path", required=True, help="file to write")
+    parser.add_argument("--check_bin", default="", help="verification .bin with images for the check; default: noise")
     args = parser.parse_args()
     target = Path(args.torch_path)
     if target.suffix not in SUFFIXES:
-        raise UserError(f"--torch_path {target}: the name ends in one of {', '.join(SUFFIXES)}")
+        raise UserError(f"--torch_path {target}: the name must end in one of {', '.join(SUFFIXES)}")
     snapshot = Snapshot.open(args.of_model_dir)
     network, arrays = build_network(snapshot.about["config"]), snapshot.backbone()
     with tempfile.TemporaryDirectory() as folder:

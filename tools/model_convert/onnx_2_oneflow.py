@@ -1,8 +1,8 @@
-"""Make a snapshot of an ONNX file: ``--onnx_path FILE --of_model_dir DIR``.
+"""Convert an ONNX file into a snapshot: ``--onnx_path FILE --of_model_dir DIR``.
 
-Takes files of this project, of InsightFace's PyTorch trainer (iresnet, mobilefacenet; BatchNorm folded or not,
-preprocessing outside) and of MXNet's exporter, matched by what the graph computes. The snapshot starts a run by
-``--pretrained``.
+Reads files of this project, of InsightFace's PyTorch trainer (iresnet, mobilefacenet; BatchNorm folded or not,
+preprocessing outside) and of MXNet's exporter, recognised by what the graph computes. Start a training from the
+snapshot with ``--pretrained``.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from tools.model_convert.into_snapshot import make_parser, make_snapshot, requir
 
 
 def main() -> None:
-    """Read the file and hand it on."""
+    """Read the file and write the snapshot."""
     parser = make_parser(__doc__)
-    parser.add_argument("--onnx_path", required=True, help="the file to read")
+    parser.add_argument("--onnx_path", required=True, help="file to read")
     args = parser.parse_args()
     require_free(args)
     path = Path(args.onnx_path)

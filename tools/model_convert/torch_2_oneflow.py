@@ -1,7 +1,7 @@
-"""Make a snapshot of a PyTorch state dict: ``--torch_path backbone.pth --of_model_dir DIR``.
+"""Convert a PyTorch state dict into a snapshot: ``--torch_path backbone.pth --of_model_dir DIR``.
 
 Reads ``.pth`` files (torch 1.6 and newer) and safetensors of arcface_torch's iresnet and MobileFaceNet, without PyTorch
-and without running what a pickle asks for. The snapshot starts a run by ``--pretrained``.
+and without running code of the pickle. Start a training from the snapshot with ``--pretrained``.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from tools.model_convert.into_snapshot import make_parser, make_snapshot, requir
 
 
 def main() -> None:
-    """Read the file and hand it on."""
+    """Read the file and write the snapshot."""
     parser = make_parser(__doc__)
-    parser.add_argument("--torch_path", required=True, help="the .pth or .safetensors file to read")
+    parser.add_argument("--torch_path", required=True, help=".pth or .safetensors file to read")
     args = parser.parse_args()
     require_free(args)
     foreign = read_torch(args.torch_path, load_tables().network)

@@ -51,16 +51,16 @@ def test_bad_folders_are_one_line(run_tool: Callable, photos: Path, tmp_path: Pa
     result = run_tool("folder_2_recordio", input_dir=photos, output_dir=tmp_path / "set")
     assert result.stderr == (
         f"error: {photos}/adam/a.jpeg: the image is 32x32 pixels, expected 112x112; "
-        "align the faces first, or give their --image_size\n"
+        "align the faces first, or set --image_size to their size\n"
     )
     assert result.returncode == 1 and not (tmp_path / "set").exists()
-    with pytest.raises(UserError, match="absent is no folder"):
+    with pytest.raises(UserError, match="absent is not a folder"):
         list_people(tmp_path / "absent")
-    with pytest.raises(UserError, match="zoe holds no folders"):
+    with pytest.raises(UserError, match="zoe has no subfolders"):
         list_people(photos / "zoe")
     (photos / "zoe" / "1.jpg").write_bytes(b"no image")
     with pytest.raises(UserError, match="1.jpg: 8 bytes that cannot be decoded"):
         read_photo(photos / "zoe" / "1.jpg", 32)
     (photos / "zoe" / "1.jpg").unlink()
-    with pytest.raises(UserError, match=r"zoe holds no photo \(\.jpg"):
+    with pytest.raises(UserError, match=r"zoe contains no photo \(\.jpg"):
         list_people(photos)

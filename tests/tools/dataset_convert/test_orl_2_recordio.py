@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from data.image import decode_image
-from tools.dataset_convert.orl_2_recordio import choose_pairs, find_pictures
+from tools.dataset_convert.orl_2_recordio import choose_pairs, picture_folder
 
 
 @pytest.fixture(scope="module")
 def pictures() -> dict[tuple[int, int], np.ndarray]:
-    folder = find_pictures()
+    folder = picture_folder()
     return {
         (person, number): cv2.imread(str(folder / f"s{person}" / f"{number}.pgm"), cv2.IMREAD_GRAYSCALE)
         for person in range(1, 41)
@@ -66,7 +66,7 @@ def test_dataset(run_tool: Callable, tmp_path: Path, pictures: dict[tuple[int, i
 def test_sides_repeat_the_outermost_columns(pictures: dict[tuple[int, int], np.ndarray]) -> None:
     from tools.dataset_convert.orl_2_recordio import read_picture
 
-    image = decode_image(read_picture(find_pictures(), 1, 1)).astype(int)
+    image = decode_image(read_picture(picture_folder(), 1, 1)).astype(int)
     expected = np.pad(pictures[1, 1], ((0, 0), (10, 10)), mode="edge")[:, :, None]
     assert np.abs(image - expected).mean() < 2
 

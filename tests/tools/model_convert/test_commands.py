@@ -81,7 +81,7 @@ def test_there_and_back_through_mxnet(snapshot: Snapshot, tmp_path: Path, call: 
     for name, array in read_pretrained(f"{prefix},16", trained).items():
         assert array.tobytes() == expected[name].tobytes()
     assert open_model(f"{prefix},16").about["step"] == 16
-    with pytest.raises(UserError, match="--num_classes 12: .* has 11 rows"):
+    with pytest.raises(UserError, match="--num_classes 12: .* has only 11 rows"):
         call(
             mxnet_2_oneflow, "-mx_load_prefix", prefix, "-mx_load_epoch", 16, "-of", tmp_path / "x", "--num_classes", 12
         )
