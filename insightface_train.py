@@ -10,9 +10,11 @@ import sys
 
 from common.errors import run_command
 from engine.train import check_run, run_rank
-from launch.devices import choose_device, is_rank
+from launch.devices import choose_device, is_rank, world_size
+from launch.rank import inherited_settings
 from launch.supervisor import launch
 from settings.complete import complete_config
+from settings.config import Config
 from settings.places import run_directory
 from settings.precision import describe_transfers
 from settings.train_command import read_train_command
@@ -20,15 +22,18 @@ from settings.train_command import read_train_command
 
 def main() -> int:
     """Resolve and check the settings, then start the ranks, or be one."""
+    handed = inherited_settings()
+    if handed is not None:
+        run_rank(Config(handed))
     command = read_train_command(sys.argv[1:])
-    config = command.config
-    config.device, ranks_here = choose_device(config)
-    if is_rank():
-        run_rank(config)
-    for notice in (*command.notices, *describe_transfers(command.given, config.device)):
+    device, ranks_here = choose_device(command.config)
+    if is_rank():  # of oneflow.distributed.launch, which hands no settings on
+        run_rank(complete_config(command.config, world_size(), device))
+    for notice in (*command.notices, *describe_transfers(command.given, device)):
         print(f"note: {notice}")
-    ranks = ranks_here * config.num_nodes
-    check_run(complete_config(config, ranks, config.device), ranks)
+    ranks = ranks_here * command.config.num_nodes
+    config = complete_config(command.config, ranks, device)
+    check_run(config, ranks)
     return launch(config, ranks_here, run_directory(config, config.log_dir), sys.argv[1:])
 
 

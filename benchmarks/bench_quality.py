@@ -17,13 +17,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from easydict import EasyDict
 
 from benchmarks.arguments import Parser, name_list, positive_int
 from benchmarks.report import describe_machine, format_machine, format_table, write_json
 from common.errors import run_command
-from launch.devices import is_rank
+from launch.rank import inherited_settings
 from launch.supervisor import launch
+from settings.complete import complete_config
+from settings.config import Config
 from settings.places import run_directory
 from settings.train_command import resolve_train_config
 
@@ -47,11 +48,10 @@ def parse_arguments(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--ratios", type=name_list, default=["1", "0.1"], help="1 is the full head, below 1 Partial FC")
     parser.add_argument("--ranks", type=name_list, default=["1", "2"])
     parser.add_argument("--json", default="", help="file for all numbers")
-    parser.add_argument("--run", help=argparse.SUPPRESS)  # for the ranks: folder, name and ratio of the run
     return parser.parse_known_args(argv)
 
 
-def make_config(args: argparse.Namespace, rest: list[str], folder: Path, name: str, ratio: str) -> EasyDict:
+def make_config(args: argparse.Namespace, rest: list[str], folder: Path, name: str, ratio: str) -> Config:
     """Return the settings of one training on the faces in ``folder``."""
     given = {
         "network": "y1",
@@ -92,11 +92,11 @@ def make_config(args: argparse.Namespace, rest: list[str], folder: Path, name: s
     return resolve_train_config([*flags, *rest])
 
 
-def train(args: argparse.Namespace, config: EasyDict, ranks: int, argv: list[str], run: list[str]) -> dict[str, Any]:
+def train(args: argparse.Namespace, config: Config, ranks: int, argv: list[str], run: list[str]) -> dict[str, Any]:
     """Train on ``ranks`` ranks and return the results. If a rank fails, exit: the failure has been printed already."""
     log_dir = run_directory(config, config.log_dir)
     start = time.perf_counter()
-    code = launch(config, ranks, log_dir, [*argv, "--run", json.dumps(run)])
+    code = launch(config, ranks, log_dir, argv)
     if code:
         sys.exit(code)
     lines = [json.loads(line) for line in (log_dir / "metrics.jsonl").read_text().splitlines()]
@@ -128,11 +128,11 @@ def main() -> None:
     """Draw the faces, train with every ratio on every number of ranks, print the table."""
     argv = sys.argv[1:]
     args, rest = parse_arguments(argv)
-    if is_rank():
+    settings = inherited_settings()
+    if settings is not None:
         from engine.train import run_rank
 
-        folder, name, ratio = json.loads(args.run)
-        run_rank(make_config(args, rest, Path(folder), name, ratio))
+        run_rank(Config(settings))
     from data.drawn_faces import FaceOptions, write_faces
 
     results = []
@@ -142,7 +142,7 @@ def main() -> None:
         for ranks in map(int, args.ranks):
             for ratio in args.ratios:
                 run = [folder, f"{ranks}-{ratio}", ratio]
-                config = make_config(args, rest, *(Path(folder), *run[1:]))
+                config = complete_config(make_config(args, rest, *(Path(folder), *run[1:])), ranks, "cpu")
                 results.append(train(args, config, ranks, argv, run))
     print(format_machine(describe_machine()))
     print(

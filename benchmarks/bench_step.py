@@ -18,7 +18,6 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from easydict import EasyDict
 
 from benchmarks.arguments import Parser, positive_int
 from benchmarks.other_load import OtherLoad, describe_load
@@ -27,12 +26,13 @@ from common.errors import run_command
 from launch.devices import is_rank
 from launch.rank import run_as_rank
 from launch.supervisor import launch
+from settings.config import Config
 from settings.train_command import resolve_train_config
 
 PARTS = ("step", "backbone")
 
 
-def parse_arguments(argv: list[str]) -> tuple[argparse.Namespace, EasyDict]:
+def parse_arguments(argv: list[str]) -> tuple[argparse.Namespace, Config]:
     """Return the benchmark's flags and the training's settings.
 
     Raises:
@@ -60,7 +60,7 @@ def parse_arguments(argv: list[str]) -> tuple[argparse.Namespace, EasyDict]:
     return args, resolve_train_config([*given, *rest])
 
 
-def run_part(part: str, args: argparse.Namespace, config: EasyDict, argv: list[str], folder: Path) -> dict[str, Any]:
+def run_part(part: str, args: argparse.Namespace, config: Config, argv: list[str], folder: Path) -> dict[str, Any]:
     """Measure ``part`` on all ranks and return the results of rank 0.
 
     If a rank fails, exit: the failure has been printed already.

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from easydict import EasyDict
 
 from backbones import build_backbone
 from backbones.graph.masks import draw_keep_masks
@@ -25,6 +24,7 @@ from launch.world import World, join_world
 from ops import flow
 from ops.heads.build import build_head
 from settings.complete import complete_config
+from settings.config import Config
 
 WARM_UP_STEPS = 2
 Times = dict[str, list[float]]
@@ -33,7 +33,7 @@ Times = dict[str, list[float]]
 class _Parts:
     """The parts of a run that ``engine.trainer.Trainer`` combines."""
 
-    def __init__(self, config: EasyDict, world: World) -> None:
+    def __init__(self, config: Config, world: World) -> None:
         self.config, self.world = config, world
         self.backbone = build_backbone(config, config.seed).to_global(world.placement, flow.sbp.broadcast)
         self.backbone.train()
@@ -104,7 +104,7 @@ def _measure_backbone(parts: _Parts, steps: int, beat: Callable[[], None]) -> Ti
 MEASUREMENTS = {"step": _measure_steps, "backbone": _measure_backbone}
 
 
-def measure_part(name: str, steps: int, result: Path, config: EasyDict, reporter: RankReporter) -> None:
+def measure_part(name: str, steps: int, result: Path, config: Config, reporter: RankReporter) -> None:
     """Run measurement ``name`` as one rank; rank 0 writes the seconds of every step to ``result`` as JSON.
 
     The JSON also holds ``peak_bytes``, the peak memory of rank 0.

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from easydict import EasyDict
-
 from backbones import build_network
 from backbones.graph.flops import count_flops, count_parameters
 from common.errors import UserError
@@ -22,7 +20,7 @@ from engine.schedule import make_plan
 from interchange.open_model import read_pretrained
 from launch.rank import RankReporter, run_as_rank
 from settings.choices import TRIPLET_LOSSES
-from settings.complete import complete_config
+from settings.config import Config
 from settings.places import check_sets, find_storage, run_directory
 from settings.precision import check_bfloat16, describe_precision
 from snapshots.label_map import LabelMap, read_label_map
@@ -89,7 +87,7 @@ def _check_label_map(label_map: LabelMap, path: str, num_classes: int) -> None:
     label_map.check_sizes(given.about["fc7"]["num_classes"], num_classes)
 
 
-def check_run(config: EasyDict, ranks: int) -> None:
+def check_run(config: Config, ranks: int) -> None:
     """Check everything that can be checked before a rank is started.
 
     Raises:
@@ -136,12 +134,12 @@ def check_run(config: EasyDict, ranks: int) -> None:
     )
 
 
-def run_rank(config: EasyDict) -> None:
-    """Be one rank of a training run. Never returns; the process ends here."""
+def run_rank(config: Config) -> None:
+    """Be one rank of a training run; ``config`` is complete. Never returns; the process ends here."""
     run_as_rank(_train, config)
 
 
-def _train(config: EasyDict, reporter: RankReporter) -> None:
+def _train(config: Config, reporter: RankReporter) -> None:
     # Imported here, so that the launching process stays free of OneFlow.
     from backbones import build_backbone
     from engine.saving import load_head
@@ -155,7 +153,6 @@ def _train(config: EasyDict, reporter: RankReporter) -> None:
     from ops.rows.storage import RowStorage
 
     world = join_world(config.device)
-    config = complete_config(config, world.size, config.device)
     configure_transfers(config)
     check_shared(run_directory(config, config.models_root), world)
     source = open_source(config)

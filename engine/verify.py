@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from easydict import EasyDict
-
 from interchange.open_model import TrainedModel, open_model
 from launch.rank import RankReporter, run_as_rank
+from settings.config import Config
 
 
-def run_rank(config: EasyDict) -> None:
+def run_rank(config: Config) -> None:
     """Be one rank of a verification run. Never returns; the process ends here."""
     run_as_rank(_verify, config)
 
 
-def _verify(config: EasyDict, reporter: RankReporter) -> None:
+def _verify(config: Config, reporter: RankReporter) -> None:
     # Imported here, so that the launching process stays free of OneFlow.
     from backbones.execution.backbone import Backbone
     from engine.train_graph import Embedder

@@ -16,22 +16,23 @@ def is_rank() -> bool:
     return int(os.environ.get("RANK", "-1")) >= 0
 
 
+def world_size() -> int:
+    """Return the number of ranks that the launcher of this rank has started on all machines."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def choose_device(config: Mapping[str, Any]) -> tuple[str, int]:
     """Return ("cpu" or "cuda", ranks on this node) for the config's ``device`` and ``device_num_per_node``.
 
     Raises:
-        UserError: CUDA was asked for and there are not enough GPUs, or ``use_bf16`` does not go with the rest.
+        UserError: CUDA was asked for and there are not enough GPUs.
     """
-    if config["use_bf16"] and not config["native_ops"]:
-        raise UserError("--use_bf16 1 computes by the CPU kernels that --native_ops 0 switches off; give one of them")
     wanted = config["device_num_per_node"]
     gpus = 0 if config["device"] == "cpu" else _count_gpus()
     if config["device"] == "cpu" or (config["device"] == "auto" and gpus == 0):
         return "cpu", wanted or 1
     if gpus < max(wanted, 1):
         raise UserError(f"{max(wanted, 1)} rank(s) per node asked for, {gpus} GPU(s) visible; --device cpu needs none")
-    if config["use_bf16"]:
-        raise UserError("--use_bf16 1 is for the CPU, and GPUs were chosen; add --device cpu or leave it away")
     return "cuda", wanted or gpus
 
 

@@ -14,14 +14,13 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
-from typing import NoReturn
-
-from easydict import EasyDict
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
 
 from common.errors import UserError
 
 PIPE_VARIABLE = "INSIGHTFACE_REPORT_FD"
+SETTINGS_VARIABLE = "INSIGHTFACE_SETTINGS_FD"
 _BEAT_SECONDS = 0.5
 _LINGER_SECONDS = 2.0
 _PR_SET_PDEATHSIG = 1  # from linux/prctl.h
@@ -99,11 +98,24 @@ class RankReporter:
             os._exit(1)
 
 
-def run_as_rank(work: Callable[[EasyDict, RankReporter], None], config: EasyDict) -> NoReturn:
+def inherited_settings() -> dict[str, Any] | None:
+    """Return the settings that the supervisor handed to this rank; None in any other process.
+
+    They lie as JSON in a file without a name that all ranks inherit. It can be read once.
+    """
+    descriptor = os.environ.pop(SETTINGS_VARIABLE, None)
+    if descriptor is None:
+        return None
+    with open(int(descriptor), "rb") as file:
+        # The ranks share one file position, so none may move it.
+        return json.loads(os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0))
+
+
+def run_as_rank(work: Callable[[Any, RankReporter], None], config: Mapping[str, Any]) -> NoReturn:
     """Do a rank's ``work``, report any failure, and end the process."""
     reporter = RankReporter()
     reporter.install()
-    if not config.native_ops:
+    if not config["native_ops"]:
         os.environ["INSIGHTFACE_NATIVE"] = "0"  # read when the kernels would be loaded
     try:
         work(config, reporter)

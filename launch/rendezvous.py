@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from common.errors import UserError
+from launch.options import LaunchOptions
 
 _NOTICE_SECONDS = 3.0  # of waiting for other nodes before a line says so
 _HELLO_SECONDS = 10.0
@@ -146,37 +147,38 @@ def rendezvous(config: Mapping[str, Any], ranks: int) -> MachineLink:
         UserError: a node does not connect within ``rank_timeout`` seconds, its settings differ, or the machines hold
             different numbers of nodes.
     """
-    if config["num_nodes"] == 1:
-        return MachineLink(0, Assignment(config["master_port"] or free_port()), {})
+    options = LaunchOptions.from_config(config)
+    if options.num_nodes == 1:
+        return MachineLink(0, Assignment(options.master_port or free_port()), {})
     settings = json.loads(json.dumps({"ranks per node": ranks, **_shared_settings(config)}))
-    deadline = time.monotonic() + config["rank_timeout"]
-    return (_accept_nodes if config["node_rank"] == 0 else _join)(config, settings, deadline)
+    deadline = time.monotonic() + options.rank_timeout
+    return (_accept_nodes if options.node_rank == 0 else _join)(options, settings, deadline)
 
 
 def _shared_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in config.items() if k not in _PER_NODE and not k.endswith("dataset_dir")}
 
 
-def _accept_nodes(config: Mapping[str, Any], settings: dict[str, Any], deadline: float) -> MachineLink:
-    address = (config["node_ips"][0], config["master_port"])
+def _accept_nodes(options: LaunchOptions, settings: dict[str, Any], deadline: float) -> MachineLink:
+    address = options.address
     try:
         family = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0][0]
         server = socket.create_server(address, family=family)
     except OSError as error:
         raise UserError(
-            f"node 0 cannot listen at {_format_address(config)} ({error.strerror}); make the first of --node_ips an "
+            f"node 0 cannot listen at {_format_address(options)} ({error.strerror}); make the first of --node_ips an "
             "address of the machine with --node_rank 0, and --master_port a free port there"
         ) from error
     peers: dict[int, _Connection] = {}
     addresses = {0: _own_address(family, address)}
     try:
         with server:
-            missing = set(range(1, config["num_nodes"]))
+            missing = set(range(1, options.num_nodes))
             while missing:
                 _wait_for(
                     lambda: select.select([server], [], [], 0.5)[0],
                     deadline,
-                    f"{_format_nodes(missing)} to connect to {_format_address(config)}",
+                    f"{_format_nodes(missing)} to connect to {_format_address(options)}",
                 )
                 connection, source = server.accept()
                 number = _greet(_Connection(connection), peers, settings)
@@ -217,8 +219,8 @@ def _greet(connection: _Connection, peers: dict[int, _Connection], settings: dic
     return number
 
 
-def _join(config: Mapping[str, Any], settings: dict[str, Any], deadline: float) -> MachineLink:
-    address = (config["node_ips"][0], config["master_port"])
+def _join(options: LaunchOptions, settings: dict[str, Any], deadline: float) -> MachineLink:
+    address = options.address
 
     def connect() -> socket.socket | None:
         try:
@@ -227,14 +229,14 @@ def _join(config: Mapping[str, Any], settings: dict[str, Any], deadline: float) 
             time.sleep(0.2)
             return None
 
-    node = config["node_rank"]
-    connection = _Connection(_wait_for(connect, deadline, f"node 0 to listen at {_format_address(config)}"))
+    node = options.node_rank
+    connection = _Connection(_wait_for(connect, deadline, f"node 0 to listen at {_format_address(options)}"))
     connection.socket.settimeout(None)
     connection.send(node=node, settings=settings)
     try:
         answer = connection.wait(deadline + _HELLO_SECONDS)
     except _LostError:
-        raise UserError(f"node 0 at {_format_address(config)} has ended; see its output for the reason") from None
+        raise UserError(f"node 0 at {_format_address(options)} has ended; see its output for the reason") from None
     if "refused" in answer:
         raise UserError(answer["refused"])
     return MachineLink(node, Assignment(**answer["assignment"]), {0: connection})
@@ -284,8 +286,8 @@ def _format_nodes(nodes: Collection[int]) -> str:
     return f"node{'s' if len(nodes) > 1 else ''} {', '.join(map(str, sorted(nodes)))}"
 
 
-def _format_address(config: Mapping[str, Any]) -> str:
-    return f"{config['node_ips'][0]}:{config['master_port']}"
+def _format_address(options: LaunchOptions) -> str:
+    return "{}:{}".format(*options.address)
 
 
 def free_port() -> int:

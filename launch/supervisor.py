@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from launch.rank import PIPE_VARIABLE
+from launch.options import LaunchOptions
+from launch.rank import PIPE_VARIABLE, SETTINGS_VARIABLE
 from launch.rendezvous import MachineLink, rendezvous
 
 _GRACE_SECONDS = 2.0  # after the first failure, for the rank that caused it to report
@@ -52,6 +53,7 @@ class Supervisor:
 
     def __init__(self, config: Mapping[str, Any], ranks: int, log_dir: Path) -> None:
         self._config = config
+        self._options = LaunchOptions.from_config(config)
         self._count = ranks
         self._log_dir = log_dir
         self._ranks: list[_Rank] = []
@@ -82,25 +84,27 @@ class Supervisor:
 
     def _start(self, command: Sequence[str]) -> None:
         self._log_dir.mkdir(parents=True, exist_ok=True)
-        first = self._config["node_rank"] * self._count
+        first = self._options.node_rank * self._count
         shared = {
-            "MASTER_ADDR": self._config["node_ips"][0],
+            "MASTER_ADDR": self._options.node_ips[0],
             "MASTER_PORT": str(self._link.assignment.port),
-            "WORLD_SIZE": str(self._count * self._config["num_nodes"]),
+            "WORLD_SIZE": str(self._count * self._options.num_nodes),
         }
         threads = str(max(1, (os.cpu_count() or 1) // self._count))
+        settings = _write_settings(self._config)
         for local in range(self._count):
             read_end, write_end = os.pipe()
             environment = {"OMP_NUM_THREADS": threads, **os.environ, **shared}
             number = self._link.assignment.first_local_rank + local
-            environment |= {"RANK": str(first + local), "LOCAL_RANK": str(number), PIPE_VARIABLE: str(write_end)}
+            environment |= {"RANK": str(first + local), "LOCAL_RANK": str(number)}
+            environment |= {PIPE_VARIABLE: str(write_end), SETTINGS_VARIABLE: str(settings)}
             log = self._log_dir / f"rank-{first + local}.log"
             log.unlink(missing_ok=True)
             with open(log, "ab") as output:
                 process = subprocess.Popen(
                     command,
                     env=environment,
-                    pass_fds=(write_end,),
+                    pass_fds=(write_end, settings),
                     start_new_session=True,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE if local == 0 else output,
@@ -115,11 +119,12 @@ class Supervisor:
             rank = _Rank(first + local, process, read_end, log)
             self._ranks.append(rank)
             self._selector.register(read_end, selectors.EVENT_READ, rank)
+        os.close(settings)
 
     def _watch(self) -> int:
         while any(rank.code is None for rank in self._ranks):
             self._read_reports(0.1)
-            if all(rank.finished for rank in self._ranks) and self._config["num_nodes"] == 1:
+            if all(rank.finished for rank in self._ranks) and self._options.num_nodes == 1:
                 break  # without waiting for the ranks to stop lingering
             culprit = next((rank for rank in self._ranks if rank.code not in (None, 0)), None)
             if culprit is None:
@@ -178,7 +183,7 @@ class Supervisor:
     def _unresponsive_rank(self) -> _Rank | None:
         running = (rank for rank in self._ranks if rank.code is None)
         oldest = min(running, key=lambda rank: rank.last_heartbeat, default=None)
-        limit = self._config["rank_timeout"]
+        limit = self._options.rank_timeout
         if oldest is None or time.monotonic() - oldest.last_heartbeat < limit:
             return None
         oldest.failure = f"error: rank {oldest.number} has not responded for {limit} s (--rank_timeout)"
@@ -186,7 +191,7 @@ class Supervisor:
 
     def _report(self, culprit: _Rank) -> int:
         """Print the failing rank's message, preferring a rank that reported a reason to one that was torn down."""
-        alone = self._config["num_nodes"] == 1
+        alone = self._options.num_nodes == 1
         start = time.monotonic()
         while culprit.failure is None and self._end_elsewhere is None:
             grace = _GRACE_SECONDS if alone or not culprit.was_torn_down() else _ABORT_GRACE_SECONDS
@@ -199,7 +204,7 @@ class Supervisor:
         if self._end_elsewhere is not None and culprit.was_torn_down():
             return self._report_elsewhere(self._end_elsewhere)
         self._kill()
-        head = f"rank {culprit.number} of {self._count * self._config['num_nodes']} failed"
+        head = f"rank {culprit.number} of {self._count * self._options.num_nodes} failed"
         if culprit.failure is None:
             how = f"signal {signal.Signals(-culprit.code).name}" if culprit.code < 0 else f"exit code {culprit.code}"
             tail = culprit.log.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
@@ -221,7 +226,7 @@ class Supervisor:
             print(f"node {node} was interrupted", file=sys.stderr)
             return _INTERRUPTED
         if message["kind"] == "lost":
-            ip = self._config["node_ips"][node]
+            ip = self._options.node_ips[node]
             print(f"error: lost node {node} ({ip}): its command ended or the network failed", file=sys.stderr)
         else:
             print(f"node {node}: {message['reason']}", file=sys.stderr)
@@ -254,6 +259,14 @@ class Supervisor:
             self._console.join(_DRAIN_SECONDS)
 
 
+def _write_settings(config: Mapping[str, Any]) -> int:
+    """Return the descriptor of a file in memory that holds ``config`` as JSON, for ``launch.rank``."""
+    descriptor = os.memfd_create("settings")
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(json.dumps(dict(config)).encode())
+    return descriptor
+
+
 def _tee(output: BinaryIO, log: Path) -> None:
     """Copy a rank's ``output`` to this process' stdout and to the end of ``log``, until the rank closes it."""
     console = True
@@ -269,5 +282,8 @@ def _tee(output: BinaryIO, log: Path) -> None:
 
 
 def launch(config: Mapping[str, Any], ranks: int, log_dir: Path, argv: Sequence[str]) -> int:
-    """Run this program's command line as ``ranks`` supervised ranks and return the exit code."""
+    """Run this program's command line as ``ranks`` supervised ranks and return the exit code.
+
+    Each rank finds ``config`` by ``launch.rank.inherited_settings``.
+    """
     return Supervisor(config, ranks, log_dir).run([sys.executable, "-u", sys.argv[0], *argv])

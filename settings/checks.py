@@ -184,7 +184,7 @@ def check_triplets(config: EasyDict) -> None:
         for key, without in _FOR_CENTRES.items():
             require(
                 config[key] == without,
-                f"--{key} {config[key]} is about class centres, and --loss {config.loss} has none; leave it away",
+                f"--{key} {config[key]} is about class centres, and --loss {config.loss} has none; omit it",
             )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from backbones.graph.network_graph import NetworkGraph
 from backbones.graph.nodes import COMPILED_OPS
 from common.errors import UserError
+from settings.config import Config
 
 # Those of oneflow.amp.GradScaler.
 _FIRST_SCALE = 2.0**16
@@ -32,23 +33,23 @@ def find_obstacle(config: Mapping[str, Any], ranks: int, network: NetworkGraph) 
     return ""
 
 
-def settle_precision(config: dict[str, Any], ranks: int, network: NetworkGraph) -> None:
-    """Set what ``use_fp16`` stands for on ``config["device"]``.
+def resolve_precision(config: Config, ranks: int, network: NetworkGraph) -> Config:
+    """Return ``config`` with what ``use_fp16`` stands for on its ``device``.
 
     On GPUs: OneFlow's automatic mixed precision, with a loss scale that moves unless there is one of the user's own. On
     a CPU: ``use_bf16``, whose range is float32's, where there is no obstacle to it.
     """
     if not config["use_fp16"]:
-        return
+        return config
     if config["device"] != "cpu":
         if config["fp16_scale"] in (0.0, 1.0) and not config["fp16_scale_window"]:
-            config["fp16_scale"], config["fp16_scale_window"] = _FIRST_SCALE, _SCALE_WINDOW
-    elif not find_obstacle(config, ranks, network):
-        config["use_bf16"] = True
+            return config.replaced(fp16_scale=_FIRST_SCALE, fp16_scale_window=_SCALE_WINDOW)
+        return config
+    return config if find_obstacle(config, ranks, network) else config.replaced(use_bf16=True)
 
 
 def describe_precision(config: Mapping[str, Any], ranks: int, network: NetworkGraph) -> list[str]:
-    """Return what there is to say about a run's number formats, a line each; ``config`` is settled."""
+    """Return what there is to say about a run's number formats, a line each; ``config`` is complete."""
     if not config["use_fp16"]:
         if config["fp16_scale"] in (0.0, 1.0):
             return []
@@ -70,6 +71,18 @@ def describe_transfers(given: Collection[str], device: str) -> list[str]:
     return [f"--{key} has no effect: it is about transfers between GPUs" for key in _TRANSFERS if key in given]
 
 
+def check_bfloat16_device(config: Mapping[str, Any], device: str) -> None:
+    """Check that ``use_bf16``, where it is asked for, can be had on ``device``, "cpu" or "cuda".
+
+    Raises:
+        UserError: the CPU kernels, which compute so, are switched off, or GPUs were chosen.
+    """
+    if config["use_bf16"] and not config["native_ops"]:
+        raise UserError("--use_bf16 1 computes by the CPU kernels that --native_ops 0 switches off; give one of them")
+    if config["use_bf16"] and device != "cpu":
+        raise UserError("--use_bf16 1 is for the CPU, and GPUs were chosen; add --device cpu or omit it")
+
+
 def check_bfloat16(config: Mapping[str, Any], network: NetworkGraph) -> None:
     """Check that ``use_bf16``, where it is asked for, can be had for this network.
 
@@ -80,5 +93,5 @@ def check_bfloat16(config: Mapping[str, Any], network: NetworkGraph) -> None:
     if config["use_bf16"] and unknown:
         raise UserError(
             f"--use_bf16 1 is not for network {config['network']}: the CPU kernels for it lack {', '.join(unknown)}; "
-            "leave it away"
+            "omit it"
         )

@@ -11,6 +11,7 @@ from easydict import EasyDict
 
 from common.errors import lookup
 from settings.checks import check_train, settle_checkpoints
+from settings.config import Config
 from settings.config_file import ROOT, load_tables, read_settings
 from settings.legacy.command import OldCommand, pick_values
 from settings.legacy.flags import MXNET, PORT, SOFTMAX, OldFlag
@@ -65,7 +66,7 @@ class TrainCommand:
         given: the keys that were given as flags.
     """
 
-    config: EasyDict
+    config: Config
     notices: tuple[str, ...]
     given: frozenset[str]
 
@@ -94,9 +95,9 @@ def read_train_command(argv: Sequence[str], folder: Path = ROOT) -> TrainCommand
     old.translate(config, given, file.later)
     notices = [*file.notices, *old.notices, *settle_checkpoints(config, given)]
     check_train(config)
-    return TrainCommand(config, tuple(notices), frozenset(given))
+    return TrainCommand(Config(config), tuple(notices), frozenset(given))
 
 
-def resolve_train_config(argv: Sequence[str], folder: Path = ROOT) -> EasyDict:
+def resolve_train_config(argv: Sequence[str], folder: Path = ROOT) -> Config:
     """Return the settings of ``read_train_command`` alone."""
     return read_train_command(argv, folder).config

@@ -11,6 +11,7 @@ from easydict import EasyDict
 from common.errors import require
 from interchange.open_model import FORMATS, describe_model
 from settings.checks import check_run
+from settings.config import Config
 from settings.config_file import ROOT, Tables, load_tables, read_settings
 from settings.legacy.command import OldCommand, name_network, pick_values
 from settings.legacy.flags import SETS
@@ -32,7 +33,7 @@ _FIRST_SPELLINGS = ("--lfw_data_dir", "--lfw-data-dir")
 _OF_A_DATASET = ("val_targets", "val_dataset_dir")
 
 
-def read_val_command(argv: Sequence[str], folder: Path = ROOT) -> tuple[EasyDict, list[str]]:
+def read_val_command(argv: Sequence[str], folder: Path = ROOT) -> tuple[Config, list[str]]:
     """Return the checked settings of a verification run, and what there is to say about its flags, a line each.
 
     Flags of the older insightface_val.py mean what they meant; those of training have no effect, and a line says so.
@@ -61,7 +62,7 @@ def read_val_command(argv: Sequence[str], folder: Path = ROOT) -> tuple[EasyDict
         f"--network {config.network}: {config.model_load_dir} is of network {trained['network']}",
     )
     check_run(config)
-    return config, [*notices, *old.notices]
+    return Config(config), [*notices, *old.notices]
 
 
 def _take_dataset(config: EasyDict, tables: Tables, dataset: str) -> list[str]:

@@ -15,7 +15,7 @@ from backbones.graph.masks import find_masks
 from common.errors import UserError
 from launch.devices import choose_device, is_rank
 from ops.native import native_calls
-from settings.precision import check_bfloat16
+from settings.precision import check_bfloat16, check_bfloat16_device
 from tests.support.supervise import assert_nothing_left, rank_pids, start_supervisor, wait_until
 
 PROGRAM = Path(__file__).parent / "rank_behaviour.py"
@@ -155,7 +155,9 @@ def test_is_rank_reads_the_launcher_s_environment(monkeypatch: pytest.MonkeyPatc
 
 def choose(device: str, count: int, native_ops: bool = True, use_bf16: bool = False) -> tuple[str, int]:
     settings = {"device": device, "device_num_per_node": count, "native_ops": native_ops, "use_bf16": use_bf16}
-    return choose_device(settings)
+    device, ranks = choose_device(settings)
+    check_bfloat16_device(settings, device)
+    return device, ranks
 
 
 @pytest.mark.usefixtures("two_gpus")

@@ -14,8 +14,9 @@ from engine.step import TrainStep
 from launch.world import configure_transfers
 from ops import flow
 from settings.complete import complete_config
+from settings.config import Config
 from settings.config_file import merge, sample_tables
-from settings.precision import check_bfloat16, describe_precision, describe_transfers, settle_precision
+from settings.precision import check_bfloat16, describe_precision, describe_transfers, resolve_precision
 from settings.train_command import resolve_train_config
 from tests.support.tiny import make_trainer, tiny_config, tiny_network
 
@@ -34,8 +35,8 @@ SETTINGS = {
 def settle(ranks: int = 1, **changes: Any) -> tuple[dict[str, Any], list[str]]:
     config = {**SETTINGS, **changes}
     network = build_network({**BACKBONE, "network": "y1", **changes})
-    settle_precision(config, ranks, network)
-    return config, describe_precision(config, ranks, network)
+    resolved = resolve_precision(Config(config), ranks, network)
+    return dict(resolved), describe_precision(resolved, ranks, network)
 
 
 @pytest.mark.parametrize(

@@ -215,7 +215,7 @@ def test_batch_sizes(tmp_path: Path, ranks: int) -> None:
     assert config.train_batch_size == 0  # the resolved settings are not changed
     config = resolve("--train_batch_size", "10", folder=tmp_path)
     if ranks == 3:
-        with pytest.raises(UserError, match="--train_batch_size 10 is no multiple of the 3 ranks"):
+        with pytest.raises(UserError, match="--train_batch_size 10 is not a multiple of the 3 ranks"):
             complete_config(config, ranks, "cpu")
     else:
         assert complete_config(config, ranks, "cpu").train_batch_size == 10

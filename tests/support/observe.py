@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from easydict import EasyDict
 
 from backbones import NETWORKS, build_backbone, build_network
 from backbones.execution.backbone import Backbone
@@ -30,19 +29,20 @@ from ops.heads.build import build_head
 from ops.heads.partial_fc import PartialFCHead
 from ops.rows.storage import RowStorage
 from settings.complete import complete_config
+from settings.config import Config
 from settings.places import find_storage, run_directory
 from snapshots.reader import Snapshot, newest_snapshot
 from tests.support.ranks import run_ranks
 from tests.support.supervise import start_supervisor
 from tests.support.tiny import IMAGE_SIZE, read_metrics, tiny_network
 
-Observer = Callable[[EasyDict], Any]
+Observer = Callable[[Config], Any]
 
 
 def or_error(observer: Observer) -> Observer:
     """Return the observer that sees the first words of an error's message where there is one."""
 
-    def observe(config: EasyDict) -> Any:
+    def observe(config: Config) -> Any:
         try:
             return observer(config)
         except UserError as error:
@@ -57,7 +57,7 @@ def or_error(observer: Observer) -> Observer:
 def structure(key: str) -> Observer:
     """Return the observer of one fact of the network that would be built."""
 
-    def observe(config: EasyDict) -> Any:
+    def observe(config: Config) -> Any:
         graph = build_network(config)
         facts = {
             "emb_size": graph.embedding_size,
@@ -73,17 +73,17 @@ def structure(key: str) -> Observer:
     return observe
 
 
-def executor(config: EasyDict) -> str:
+def executor(config: Config) -> str:
     """Return how the backbone would compute."""
     return build_backbone(config).executor
 
 
-def executor_of_a_rank(config: EasyDict) -> str:
+def executor_of_a_rank(config: Config) -> str:
     """Return how the backbone of a run on the CPU would compute."""
     return executor(complete_config(config, 1, "cpu"))
 
 
-def transfers(config: EasyDict) -> list[int]:
+def transfers(config: Config) -> list[int]:
     """Return what OneFlow would be told about transfers between GPUs."""
     told: list[int] = []
     names = ("set_fusion_threshold_mbytes", "set_fusion_max_ops_num")
@@ -98,19 +98,19 @@ def transfers(config: EasyDict) -> list[int]:
     return told
 
 
-def run_name(config: EasyDict) -> str:
+def run_name(config: Config) -> str:
     """Return the name of the run's folders."""
     return run_directory(config, config.models_root).name
 
 
-def executor_of_two_ranks(config: EasyDict) -> str:
+def executor_of_two_ranks(config: Config) -> str:
     """Return how the backbone would compute on each of two ranks."""
     first, second = run_ranks(Path(__file__).with_name("executor_program.py"), 2, dict(config))
     assert first == second
     return first
 
 
-def environment(config: EasyDict) -> list[str]:
+def environment(config: Config) -> list[str]:
     """Return RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT (0 when chosen freely) of the first of two ranks here.
 
     Other nodes run beside this one on the same machine.
@@ -128,12 +128,12 @@ def environment(config: EasyDict) -> list[str]:
     return [*values[:3], "0" if chosen else values[3]]
 
 
-def patience(config: EasyDict) -> int:
+def patience(config: Config) -> int:
     """Return the exit code of a supervised rank that is silent for 2 seconds."""
     return Supervisor(config, 1, Path(config.log_dir)).run([sys.executable, "-c", "import time; time.sleep(2)"])
 
 
-def announcement(config: EasyDict) -> list[str]:
+def announcement(config: Config) -> list[str]:
     """Return the first two words of the lines that the launching process prints."""
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
@@ -141,30 +141,30 @@ def announcement(config: EasyDict) -> list[str]:
     return [" ".join(line.split()[:2]) for line in out.getvalue().splitlines()]
 
 
-def source(config: EasyDict) -> tuple[str, int]:
+def source(config: Config) -> tuple[str, int]:
     found = train_module.open_source(config)
     return type(found).__name__, len(found)
 
 
-def batch_of_three_ranks(config: EasyDict) -> int:
+def batch_of_three_ranks(config: Config) -> int:
     return complete_config(config, 3, "cpu").train_batch_size
 
 
 # ------------------------------------------------------------------------------------------------ head and optimiser
 
 
-def head(config: EasyDict) -> Head:
+def head(config: Config) -> Head:
     world = join_world("cpu")
     return build_head(config, world.placement, world.rank)
 
 
-def rows_per_step(config: EasyDict) -> int:
+def rows_per_step(config: Config) -> int:
     """Return how many class rows one step sees."""
     built = head(config)
     return built.sampling.slots if isinstance(built, PartialFCHead) else built.shards.rows
 
 
-def folders_of_mapped_rows(config: EasyDict) -> list[str]:
+def folders_of_mapped_rows(config: Config) -> list[str]:
     """Return in which folders the nameless files lie that a head has mapped."""
     world = join_world("cpu")
     built = build_head(config, world.placement, world.rank, RowStorage(find_storage(config)))
@@ -190,7 +190,7 @@ class _LossGraph(flow.nn.Graph):
         return self.head(embeddings, *inputs)[0]
 
 
-def head_loss(config: EasyDict) -> float:
+def head_loss(config: Config) -> float:
     """Return the loss of fixed embeddings."""
     world = join_world("cpu")
     built = head(config)
@@ -204,7 +204,7 @@ def movement(kind: str, step: int = 1) -> Observer:
     ``kind`` is weight, bias (both the backbone's) or fc7.
     """
 
-    def observe(config: EasyDict) -> float:
+    def observe(config: Config) -> float:
         world, network = join_world("cpu"), tiny_network()
         ones = {name: np.ones_like(array) for name, array in initial_arrays(network, 1).items()}
         backbone = Backbone(network, ones).to_global(world.placement, flow.sbp.broadcast)
@@ -234,10 +234,11 @@ def _tiny_registered() -> Iterator[None]:
         del NETWORKS["tiny"]
 
 
-def run(config: EasyDict, reporter: RankReporter | None = None) -> EasyDict:
+def run(config: Config, reporter: RankReporter | None = None) -> Config:
     """Train the tiny network as a rank does, in this process, and return the settings it ran with."""
-    tiny = EasyDict({**config, "net_name": "tiny", "image_size": IMAGE_SIZE, "emb_size": 16, "device": "cpu"})
+    changed = {**config, "net_name": "tiny", "image_size": IMAGE_SIZE, "emb_size": 16}
     with _tiny_registered():
+        tiny = complete_config(changed, 1, "cpu")
         train_module._train(tiny, reporter or RankReporter())
     return tiny
 
@@ -247,38 +248,38 @@ def logged(key: str) -> Observer:
     return lambda config: [round(line[key], 6) for line in read_metrics(run(config))]
 
 
-def head_steps(config: EasyDict) -> list[int]:
+def head_steps(config: Config) -> list[int]:
     """Return the steps whose metrics say how the class centres lie."""
     return [line["step"] for line in read_metrics(run(config), "head")]
 
 
-def shows_lossvalue(config: EasyDict) -> tuple[bool, bool]:
+def shows_lossvalue(config: Config) -> tuple[bool, bool]:
     """Return whether the lines of the log have a lossvalue, and whether the metrics have."""
     ran = run(config)
     text = (run_directory(ran, ran.log_dir) / "train.log").read_text()
     return "lossvalue=" in text, "lossvalue" in read_metrics(ran)[0]
 
 
-def log_place(config: EasyDict) -> str:
+def log_place(config: Config) -> str:
     """Return the name of the folder that holds the run's folder with train.log."""
     (found,) = Path(config.models_root).parent.rglob("train.log") if run(config) else ()
     return found.parent.parent.name
 
 
-def verified_steps(config: EasyDict) -> dict[str, list[int]]:
+def verified_steps(config: Config) -> dict[str, list[int]]:
     """Return the steps at which each set was verified."""
     ran = run(config)
     return {name: [line["step"] for line in read_metrics(ran, name)] for name in ("first", "second")}
 
 
-def snapshots(config: EasyDict) -> dict[str, list[str]]:
+def snapshots(config: Config) -> dict[str, list[str]]:
     """Return the kinds of files in every snapshot of a run."""
     root = run_directory(config, run(config).models_root)
     found = sorted(root.glob("snapshot_*"))
     return {path.name: sorted(file.name.split("-")[0].split(".")[0] for file in path.iterdir()) for path in found}
 
 
-def snapshot_place(config: EasyDict) -> str:
+def snapshot_place(config: Config) -> str:
     """Return the name of the folder that holds the run's folder of snapshots."""
     before = set(Path(config.models_root).parent.rglob("snapshot_*"))
     run(config)
@@ -286,7 +287,7 @@ def snapshot_place(config: EasyDict) -> str:
     return path.parent.parent.name
 
 
-def data_workers(config: EasyDict) -> int:
+def data_workers(config: Config) -> int:
     """Return how many data workers a rank has after its first step."""
     counts = []
 
@@ -306,7 +307,7 @@ def _is_worker(process: Path) -> bool:
         return False
 
 
-def start(config: EasyDict) -> tuple[int, bool]:
+def start(config: Config) -> tuple[int, bool]:
     """Return the first step of a run at lr 0, and whether its backbone is that of the snapshot below ``given``."""
     ran = run(config)
     given = Snapshot.open(next(Path(config.log_dir).parent.glob("given/*/snapshot_*")))
@@ -315,7 +316,7 @@ def start(config: EasyDict) -> tuple[int, bool]:
     return read_metrics(ran)[0]["step"], bool(same)
 
 
-def class_rows_of_given(config: EasyDict) -> list[int]:
+def class_rows_of_given(config: Config) -> list[int]:
     """Return the classes that have the row of class 5 of the snapshot below ``given`` after a run at lr 0."""
     ran = run(config)
     given = Snapshot.open(next(Path(config.log_dir).parent.glob("given/*/snapshot_*"))).head_rows(5, 6)["fc7_weight"]
@@ -323,7 +324,7 @@ def class_rows_of_given(config: EasyDict) -> list[int]:
     return np.flatnonzero((newest == given).all(axis=1)).tolist()
 
 
-def verification_batch(config: EasyDict) -> int:
+def verification_batch(config: Config) -> int:
     """Return the batch size of the run's verification."""
     sizes = []
     original = graphs.Embedder.__init__
