@@ -122,7 +122,7 @@ def _refuse_existing(output: str | Path) -> None:
     if (output / SUCCESS_FILE).exists():
         raise UserError(f"{output} holds a complete conversion already; remove it or choose another --output_filepath")
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
-        raise UserError(f"{output} exists and is no empty folder; remove it or choose another --output_filepath")
+        raise UserError(f"{output} exists and is not an empty folder; remove it or choose another --output_filepath")
 
 
 @contextmanager

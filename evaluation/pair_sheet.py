@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from evaluation.similarity import cosine_of_distance
 from evaluation.verification import VerificationResult
 
 PAIRS_PER_ROW = 5
@@ -54,7 +55,7 @@ def draw_pairs(handle: IO[bytes], results: Sequence[VerificationResult], sets: S
                 right = (distance < result.threshold) == same
                 axis.imshow(_join(faces, pair))
                 axis.set_xlabel(
-                    f"{_cosine(distance):.2f}", color=ACCEPTED if right else MISTAKEN, fontsize=9, labelpad=2
+                    f"{cosine_of_distance(distance):.2f}", color=ACCEPTED if right else MISTAKEN, fontsize=9, labelpad=2
                 )
             row[0].set_ylabel(f"{result.name}\n{'same person' if same else 'different people'}", fontsize=8)
     figure.suptitle(_title(results), fontsize=9)
@@ -72,10 +73,6 @@ def spread_pairs(distances: np.ndarray, wanted: np.ndarray, count: int) -> np.nd
     return order[places]
 
 
-def _cosine(distance: float) -> float:
-    return 1 - distance / 2
-
-
 def _join(faces: FacePairs, pair: int) -> np.ndarray:
     """Return both faces of a pair side by side, uint8 [S, 2S + GAP, 3]."""
     first, second = (faces.images[faces.index[2 * pair + side]].transpose(1, 2, 0) for side in (0, 1))
@@ -84,5 +81,5 @@ def _join(faces: FacePairs, pair: int) -> np.ndarray:
 
 
 def _title(results: Sequence[VerificationResult]) -> str:
-    thresholds = ", ".join(f"{result.name} {_cosine(result.threshold):.2f}" for result in results)
+    thresholds = ", ".join(f"{result.name} {cosine_of_distance(result.threshold):.2f}" for result in results)
     return f"Cosine similarity of pairs, from the most to the least similar (threshold: {thresholds})"

@@ -62,6 +62,11 @@ def pair_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.einsum("ne,ne->n", difference, difference)
 
 
+def cosine_of_distance(distance: float) -> float:
+    """Convert InsightFace's distance (``pair_distances``) into the cosine similarity, 1 - distance / 2."""
+    return 1 - distance / 2
+
+
 def _check_rows(first: np.ndarray, second: np.ndarray) -> None:
     if first.ndim != 2 or first.shape != second.shape:
         raise UserError(f"embeddings of shapes {first.shape} and {second.shape}; expected (N, E) for both")

@@ -1,9 +1,9 @@
-// The time that a network's convolutions take as plain sums on this machine, at best: oneDNN, tensors channels-last
-// already, weights in the layout and by the implementation that are fastest. What a training adds is everything else.
+// Measures the minimum time of a network's convolutions, computed as direct sums by oneDNN on this machine: tensors
+// already channels-last, weights in the fastest layout, with the fastest implementation. Training adds everything else.
 //
 // Usage: conv_limit f32|bf16 forward|train SECONDS < shapes
 // Each line of stdin: batch channels size filters kernel stride pad groups times first
-// Prints one number: the sum over all convolutions of the least seconds of each. "train" adds the filter gradient,
+// Prints one number: the sum over all convolutions of the shortest time of each, seconds. "train" adds the filter gradient,
 // and the data gradient except for convolutions with first = 1, which read the images.
 
 #include <algorithm>
@@ -60,7 +60,7 @@ public:
         });
         if (!train) return total * s.times;
 
-        // Weights are kept and updated in float32, so that is what their gradient is wanted in.
+        // Weights are stored and updated in float32, so their gradient is float32 too.
         using Filter = dnnl::convolution_backward_weights;
         const auto gradient = weights_desc(s, memory::data_type::f32);
         const Filter::primitive_desc filter(engine_, direct, src, gradient, dst, strides, pads, pads, forward);
@@ -106,7 +106,7 @@ private:
         return best;
     }
 
-    // Gives up on what is clearly slower than `best`.
+    // Stops early if the implementation is clearly slower than `best`.
     double time(const dnnl::primitive& primitive, const Arguments& arguments, double best) {
         const auto run = [&] {
             const auto start = std::chrono::steady_clock::now();
@@ -139,7 +139,7 @@ int main(int argc, char** argv) {
     std::vector<Shape> shapes;
     for (Shape shape; std::cin >> shape;) shapes.push_back(shape);
     try {
-        constexpr int implementations = 2;  // about so many are worth their time
+        constexpr int implementations = 2;  // more are rarely faster
         Limit limit(type, std::stod(argv[3]) / (shapes.size() * (train ? 3 : 1) * implementations));
         double total = 0;
         for (const auto& shape : shapes) total += limit.measure(shape, train);

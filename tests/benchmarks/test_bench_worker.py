@@ -70,7 +70,7 @@ def test_a_turn_is_as_long_as_asked_and_stops_the_clock_afterwards(start: Callab
     assert sum(times[:-1]) < 0.1 <= sum(times)
     assert min(times) >= 0.02
     assert is_stopped(worker)
-    assert len(worker.measure(0.001)) == 1  # it goes on when asked again
+    assert len(worker.measure(0.001)) == 1  # it continues when asked again
 
 
 def test_a_framework_that_is_not_there_is_named(start: Callable[..., Worker], tmp_path: Path):

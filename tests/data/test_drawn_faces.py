@@ -28,5 +28,5 @@ def test_training_set_and_pairs_are_read_as_any_other(tmp_path: Path) -> None:
     assert np.bincount(source.labels(np.arange(15))).tolist() == [3] * 5
     pairs = load_verification_set(written.pairs, "drawn", SIZE)
     assert len(pairs.issame) == 200 and pairs.issame.sum() == 100
-    # Pixels say next to nothing about who it is.
+    # Raw pixels hardly identify a person.
     assert verify_pixels("drawn", pairs.images, pairs.index, pairs.issame).accuracy < 0.65

@@ -82,7 +82,7 @@ def test_slightly_broken_jpegs_decode_like_mxnet(encoded: bytes) -> None:
 @pytest.mark.parametrize(("length", "good_rows"), [(len(PICTURE_JPEG) - 2, 112), (MIDDLE, 24), (MIDDLE + 1, 24)])
 def test_jpegs_that_are_cut_off_decode_as_far_as_they_go(length: int, good_rows: int) -> None:
     encoded = PICTURE_JPEG[:length]
-    assert mx.image.imdecode(encoded).shape == (112, 112, 3)  # who trained with MXNet has trained with these
+    assert mx.image.imdecode(encoded).shape == (112, 112, 3)  # training with MXNet included these
     np.testing.assert_array_equal(decode_image(encoded)[:good_rows], decode_image(PICTURE_JPEG)[:good_rows])
 
 

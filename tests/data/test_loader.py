@@ -116,7 +116,7 @@ def test_images_stay_until_two_more_batches_are_taken(num_workers: int) -> None:
         last = kept = None
         for _ in range(12):
             batch = next(loader)
-            time.sleep(0.02)  # for the workers to fill whatever memory they think is free
+            time.sleep(0.02)  # lets the workers fill all buffers that they consider free
             if last is not None:
                 np.testing.assert_array_equal(last.images, kept.images)
                 np.testing.assert_array_equal(last.labels, kept.labels)

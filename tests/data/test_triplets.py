@@ -22,7 +22,7 @@ def draw_round(bags: TripletBags, number: int) -> np.ndarray:
     return np.concatenate([bags.images(number * bags.per_round + i) for i in range(bags.per_round)])
 
 
-def test_a_round_has_everybody_once_with_images_side_by_side() -> None:
+def test_a_round_has_each_identity_once_with_adjacent_images() -> None:
     bags = TripletBags(LABELS, PER_IDENTITY, IN_ROUND, 5)
     assert bags.per_round == 1
     images = bags.images(0)

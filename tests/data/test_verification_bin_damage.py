@@ -1,4 +1,4 @@
-"""Verification files that lie about themselves: one line, soon, and without the memory that they ask for."""
+"""Verification files with false lengths: one line, quickly, without allocating the memory that they claim."""
 
 from __future__ import annotations
 

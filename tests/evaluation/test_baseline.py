@@ -1,4 +1,4 @@
-"""The raw-pixel baseline: grey values, distances, and what it reaches on the ORL faces."""
+"""The raw-pixel baseline: grey values, distances, and its accuracy on the ORL faces."""
 
 from __future__ import annotations
 

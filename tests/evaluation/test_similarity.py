@@ -7,7 +7,13 @@ from sklearn.metrics.pairwise import cosine_similarity as sklearn_similarity
 from sklearn.preprocessing import normalize
 
 from common.errors import UserError
-from evaluation.similarity import cosine_similarity, cosine_similarity_matrix, normalize_rows, pair_distances
+from evaluation.similarity import (
+    cosine_of_distance,
+    cosine_similarity,
+    cosine_similarity_matrix,
+    normalize_rows,
+    pair_distances,
+)
 
 
 @pytest.fixture
@@ -45,7 +51,9 @@ def test_all_pairs_are_compared_as_by_sklearn(embeddings: tuple[np.ndarray, np.n
 
 
 def test_distance_is_two_minus_twice_the_cosine(embeddings: tuple[np.ndarray, np.ndarray]) -> None:
-    assert_allclose(pair_distances(*embeddings), 2 - 2 * cosine_similarity(*embeddings), atol=1e-14)
+    distances, cosines = pair_distances(*embeddings), cosine_similarity(*embeddings)
+    assert_allclose(distances, 2 - 2 * cosines, atol=1e-14)
+    assert_allclose([cosine_of_distance(distance) for distance in distances], cosines, atol=1e-14)
 
 
 def test_known_pairs() -> None:

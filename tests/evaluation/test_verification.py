@@ -1,4 +1,4 @@
-"""Embedding a set, the result of a whole verification, InsightFace's log lines, and the errors of users."""
+"""Embedding a set, the result of a complete verification, InsightFace's log lines, and user errors."""
 
 from __future__ import annotations
 

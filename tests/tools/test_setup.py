@@ -1,4 +1,4 @@
-"""What tools/setup.sh installs, with a Python that only notes what it was asked to do."""
+"""What tools/setup.sh installs, with a fake Python that only records its calls."""
 
 from __future__ import annotations
 

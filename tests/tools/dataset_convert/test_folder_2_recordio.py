@@ -17,7 +17,7 @@ SOURCE = SyntheticSource(4, 4, image_size=32)
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Two people with one and three photos, and what lies about in such folders."""
+    """Two people with one and three photos, and other files that such folders contain."""
     folder = tmp_path / "photos"
     files = {"zoe/1.jpg": 0, "adam/b.PNG": 1, "adam/a.jpeg": 2, "adam/c.bmp": 3}
     for name, number in files.items():

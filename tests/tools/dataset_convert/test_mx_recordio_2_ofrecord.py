@@ -70,7 +70,7 @@ def test_output_is_never_overwritten(run_tool: Callable, recordio_dir: Path, tmp
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "precious").touch()
     result = run_tool(SHUFFLED, data_dir=recordio_dir, output_filepath=tmp_path / "other", num_part=2)
-    assert result.returncode == 1 and "no empty folder" in result.stderr
+    assert result.returncode == 1 and "not an empty folder" in result.stderr
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["precious"]
 
 

@@ -1,4 +1,4 @@
-"""The commands on a snapshot of y1: there and back in every format, and what real programs make of the files."""
+"""The commands on a snapshot of y1: round trips through every format, and real programs on the files."""
 
 from __future__ import annotations
 

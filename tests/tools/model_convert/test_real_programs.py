@@ -1,4 +1,4 @@
-"""InsightFace's package and OpenCV on a network of each family; y1's whole way there is in test_commands."""
+"""InsightFace's package and OpenCV on a network of each family; test_commands covers y1 completely."""
 
 from __future__ import annotations
 

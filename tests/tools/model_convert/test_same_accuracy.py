@@ -1,4 +1,4 @@
-"""One network as a snapshot, an MXNet checkpoint and an ONNX file: verification prints the same of all three."""
+"""One network as a snapshot, an MXNet checkpoint and an ONNX file: verification prints the same results."""
 
 from __future__ import annotations
 
