@@ -9,8 +9,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from typing_extensions import override
+
 from benchmarks.contestants import Contestant
-from benchmarks.measures import find_consensus, relative_difference
+from benchmarks.measures import consensus_index, relative_difference
 from benchmarks.rounds import Measured
 from benchmarks.worker import Worker, WorkerError
 
@@ -27,12 +29,8 @@ class PinnedContestant(Contestant):
 
     cores: int = 1
 
+    @override
     def start(self, job: Mapping[str, Any], log: Path) -> Worker:
-        """Start the worker on its cores.
-
-        Raises:
-            WorkerError: the contestant cannot run here.
-        """
         allowed = os.sched_getaffinity(0)
         if len(allowed) < self.cores:
             raise WorkerError(f"it needs {self.cores} cores, but only {len(allowed)} are available")
@@ -121,7 +119,7 @@ def mark_outliers(measured: Sequence[Measured]) -> None:
     complete = [entry for entry in measured if not entry.failure]
     if not complete:
         return
-    reference = complete[find_consensus([entry.results for entry in complete])].results
+    reference = complete[consensus_index([entry.results for entry in complete])].results
     for entry in complete:
         difference = relative_difference(entry.results, reference)
         if difference > _TOLERANCE:

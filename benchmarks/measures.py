@@ -26,7 +26,7 @@ def relative_difference(results: Sequence[float], reference: Sequence[float]) ->
     return float(np.linalg.norm(a - b) / np.linalg.norm(b))
 
 
-def find_consensus(results: Sequence[Sequence[float]]) -> int:
+def consensus_index(results: Sequence[Sequence[float]]) -> int:
     """Return the index of the results that are nearest to all others: those that most contestants agree on.
 
     Raises:

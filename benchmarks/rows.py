@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.measures import find_consensus, images_per_second, relative_difference, speed_range
+from benchmarks.measures import consensus_index, images_per_second, relative_difference, speed_range
 from benchmarks.rounds import Measured
 
 # Largest relative distance of the first results from those that most contestants agree on.
@@ -94,7 +94,7 @@ def _compare(measured: Sequence[Measured]) -> list[float | None]:
     exact = [m.results for m in measured if m.results and m.contestant.precision == "float32"]
     if not exact:
         return [None] * len(measured)
-    reference = exact[find_consensus(exact)]
+    reference = exact[consensus_index(exact)]
     return [relative_difference(m.results, reference) if m.results else None for m in measured]
 
 

@@ -43,7 +43,7 @@ def convert_recordio(
     """
     if num_parts < 1:
         raise UserError(f"the number of parts is {num_parts}, expected 1 or more")
-    _refuse_existing(output)
+    _require_free(output)
     images = open_recordio(data_dir)
     if num_parts > len(images):
         raise UserError(f"{images.path} has {len(images)} images, too few for {num_parts} parts; ask for fewer parts")
@@ -78,7 +78,7 @@ def convert_bin(path: str | Path, output: str | Path) -> dict[str, Any]:
     Raises:
         UserError: the output exists and is not empty, or the ``.bin`` is missing or damaged.
     """
-    _refuse_existing(output)
+    _require_free(output)
     bins, issame = read_bin(path)
     with _output_directory(output) as directory:
         with open(directory / "part-0", "wb") as handle:
@@ -117,10 +117,15 @@ def _image_size(images: RecordIOImages) -> int:
     return height
 
 
-def _refuse_existing(output: str | Path) -> None:
+def _require_free(output: str | Path) -> None:
+    """Check that ``output`` does not exist or is an empty folder.
+
+    Raises:
+        UserError: it exists and is not an empty folder.
+    """
     output = Path(output)
     if (output / SUCCESS_FILE).exists():
-        raise UserError(f"{output} holds a complete conversion already; remove it or choose another --output_filepath")
+        raise UserError(f"{output} already holds a complete conversion; remove it or choose another --output_filepath")
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
         raise UserError(f"{output} exists and is not an empty folder; remove it or choose another --output_filepath")
 

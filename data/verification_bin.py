@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from common.errors import UserError
 from common.files import atomic_file
@@ -122,6 +123,7 @@ class _Unpickler(RestrictedUnpickler):
         super().__init__(content, encoding="bytes")
         self._encoded: dict[str, bytes] = {}
 
+    @override
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _BYTES:
             return self._make_bytes

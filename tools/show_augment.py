@@ -14,6 +14,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from typing_extensions import override
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -42,6 +43,7 @@ CUTOFF = 56
 class _Mirror(Geometry):
     """Mirrors every image."""
 
+    @override
     def draw(self, seed: int, epochs: int | np.ndarray, indices: np.ndarray) -> np.ndarray:
         return np.tile(np.float32([1, 0, 0, 1]), (len(indices), 1))
 

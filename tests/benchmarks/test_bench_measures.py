@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from benchmarks.measures import find_consensus, images_per_second, relative_difference, speed_range
+from benchmarks.measures import consensus_index, images_per_second, relative_difference, speed_range
 from benchmarks.other_load import busy_seconds, describe_load
 
 
@@ -27,7 +27,7 @@ def test_results_that_cannot_be_compared_differ_infinitely(results):
 
 
 def test_consensus_is_with_the_majority():
-    assert find_consensus([[9.0, 9.0], [1.0, 2.0], [float("nan"), 0.0], [1.0, 2.001]]) in (1, 3)
+    assert consensus_index([[9.0, 9.0], [1.0, 2.0], [float("nan"), 0.0], [1.0, 2.001]]) in (1, 3)
 
 
 def test_busy_seconds_leave_idle_and_iowait_out():
