@@ -89,7 +89,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_block(block: str, folder: Path) -> str:
-    """Run a block as it stands, with this Python, and return what it said."""
+    """Run a block unchanged, with this Python, and return its output."""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     result = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", block],
@@ -104,7 +104,7 @@ def run_block(block: str, folder: Path) -> str:
 
 
 def read_accuracies(output: str) -> list[float]:
-    """Return the last accuracy of each training in what a chain said."""
+    """Return the last accuracy of each training in the output of a chain."""
     runs = output.split("Called with argument:")[1:]
     return [float(re.findall(r"^\[orl\]\[\d+\]Accuracy-Flip: ([\d.]+)\+-", run, re.MULTILINE)[-1]) for run in runs]
 
@@ -121,7 +121,7 @@ def test_three_stages_of_mobilefacenet_on_orl(folder: Path) -> None:
 @pytest.mark.parametrize("name", [name for name in RECIPES if name != "MobileFaceNet in three stages"])
 def test_recipes_run_on_orl(folder: Path, name: str) -> None:
     if "models/y1-arcface-orl" in BLOCKS[name][1] and not (folder / "models/y1-arcface-orl").is_dir():
-        pytest.skip("it goes on from the three stages, which did not run before")
+        pytest.skip("it resumes from the three stages, which have not run")
     output = run_block(BLOCKS[name][1], folder)
     runs = [command for command in list_commands(BLOCKS[name][1]) if "--node_rank 1" not in " ".join(command)]
     assert output.count("snapshot: models/") >= len(runs)

@@ -42,7 +42,7 @@ def config_of(name: str) -> dict:
 def first_values(graph: NetworkGraph) -> dict[str, np.ndarray]:
     """Return initial arrays, with weights of a fixed deviation scaled to keep the size of what they multiply.
 
-    arcface_torch draws the iresnets' weights with a deviation of 0.1 whatever the fan-in. Only BatchNorm over the batch
+    arcface_torch draws the iresnets' weights with a deviation of 0.1 for any fan-in. Only BatchNorm over the batch
     tames them: with the first moving statistics 100 layers overflow float32, in any program.
     """
     arrays = initial_arrays(graph, 1)

@@ -161,7 +161,7 @@ def test_broken_weights_are_never_saved(tmp_path: Path) -> None:
 
 
 class StoppingReporter(RankReporter):
-    """A user who loses patience after ``step``."""
+    """A user's interrupt after ``step``."""
 
     def __init__(self, step: int) -> None:
         super().__init__()

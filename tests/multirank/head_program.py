@@ -30,7 +30,7 @@ def make_head(case: HeadCase, model_parallel: bool) -> MarginSoftmaxHead:
     )
     if case.bias:
         start, stop = head.shards.real_rows(head.shard)
-        local = np.full(head.shards.rows, 50, np.float32)  # a padding row with a large bias must still be nobody
+        local = np.full(head.shards.rows, 50, np.float32)  # a padding row with a large bias must still not count
         local[: stop - start] = case.bias_values()[start:stop]
         local_view(head.bias).copy_(flow.tensor(local))
     return head

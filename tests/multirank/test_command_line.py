@@ -47,7 +47,7 @@ def flags(folder: Path, **changes: object) -> list[str]:
 
 @contextlib.contextmanager
 def start(command: list[str]) -> Iterator[subprocess.Popen]:
-    """Start a command in a session of its own and end whatever is left of that session."""
+    """Start a command in a new session, and kill the processes that remain in that session."""
     environment = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
     process = subprocess.Popen(
         [sys.executable, *command],

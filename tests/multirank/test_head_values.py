@@ -53,7 +53,7 @@ def test_cosines_of_one_and_minus_one_stay_finite(heads: list[dict], case: HeadC
     for rank in heads:
         values = select(rank, "extreme", case, form)
         assert all(np.isfinite(value).all() for value in values.values())
-        # A zero embedding has cosine 0 with all: everybody's equal, so its loss is known too.
+        # A zero embedding has cosine 0 with all centres, so its loss is known too.
         margin = case.margin or (1, 0, 0)
         if case.margin is not None:
             target = np.cos(margin[0] * np.pi / 2 + margin[1]) - margin[2]

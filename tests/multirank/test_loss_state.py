@@ -1,4 +1,4 @@
-"""The moving values of a loss are in snapshots, and a run that is resumed goes on from them."""
+"""Snapshots contain the moving values of a loss, and a resumed run continues with them."""
 
 from __future__ import annotations
 

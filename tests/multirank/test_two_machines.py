@@ -1,4 +1,4 @@
-"""Two nodes train one model: as machines of their own (network namespaces), and on one loopback address."""
+"""Two nodes train one model: as separate machines (network namespaces), and on one loopback address."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def test_classes_change_places(tmp_path: Path, changes: dict[str, Any]) -> None:
         np.testing.assert_array_equal(after["fc7_weight"][new].reshape(shape[1:]), row.reshape(shape[1:]))
         np.testing.assert_array_equal(momentum[new], moment.reshape(shape[1:]))
 
-    # The run goes on from its own snapshot, whose classes are its own.
+    # The run resumes from its own snapshot, which has its own classes.
     config.update(resume=True, train_iter=5)
     assert find_label_map(config) is None
     resumed = train(config, tiny_network())
@@ -126,7 +126,7 @@ def resolve(folder: Path, flags: str) -> Any:
     return resolve_train_config([*f"{quick} {places} {flags}".split()], folder)
 
 
-def test_pretrained_with_a_map_takes_class_rows_and_starts_anew(tmp_path: Path) -> None:
+def test_pretrained_with_a_map_takes_class_rows_and_starts_at_step_0(tmp_path: Path) -> None:
     train(tiny_config(tmp_path, train_iter=3, save_last_snapshot=True), tiny_network(dropout=0.4, batch_norm=True))
     given = newest(tmp_path)
     path = write(tmp_path, "30 4\n")

@@ -1,4 +1,4 @@
-"""Writing beside the training: nobody waits, failures arrive, a kill leaves what was there."""
+"""Writing in the background: no rank waits, failures are reported, a kill leaves older files intact."""
 
 from __future__ import annotations
 

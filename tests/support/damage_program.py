@@ -1,6 +1,6 @@
 """Reads files that lie about themselves with little memory left; prints what each was answered, as JSON lines.
 
-``damage_program.py FOLDER``: each entry is read by the reader that its name ends in. A process of its own, so that
+``damage_program.py FOLDER``: each entry is read by the reader that its name ends in. A separate process, so that
 allocations of any library count.
 """
 

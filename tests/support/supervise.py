@@ -1,4 +1,4 @@
-"""Runs a Supervisor in a process of its own, so that tests can send it signals and see its exit code."""
+"""Runs a Supervisor in a separate process, so that tests can send it signals and see its exit code."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ def test_a_cut_file_and_no_file(tmp_path: Path, trained) -> None:
     for content in (whole[: len(whole) // 2], b"", b"\xff" * 100, b"hello\n"):
         (tmp_path / "model.onnx").write_bytes(content)
         with pytest.raises(UserError, match="ONNX"), warnings.catch_warnings():
-            warnings.simplefilter("error")  # which would be lines of their own
+            warnings.simplefilter("error")  # a warning would be an extra line
             read_onnx(tmp_path / "model.onnx")
     (tmp_path / "model.json").write_bytes(whole)  # the name says nothing
     assert read_onnx(tmp_path / "model.json").network.output == "fc1"

@@ -118,7 +118,7 @@ def test_whole_networks_are_as_exact_as_node_by_node(network: dict, random_array
         np.array([largest(result[part] - expected, expected) for part, expected in exact.items()])
         for result in (outcome, nodes)
     )
-    # Rounding grows through so many layers, whoever rounds; which array gets the most of it is chance.
+    # Rounding errors grow through many layers in any implementation; which array has the largest is random.
     assert ours.max() < 3 * theirs.max() + 2e-5, list(exact)[ours.argmax()]
     assert ours.mean() < 2 * theirs.mean() + 2e-6
 

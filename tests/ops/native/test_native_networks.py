@@ -1,4 +1,4 @@
-"""Whole networks on our kernels and on OneFlow's own, each in a process of its own, against float64."""
+"""Whole networks on our kernels and on OneFlow's own, each in a separate process, against float64."""
 
 from __future__ import annotations
 

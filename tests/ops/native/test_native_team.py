@@ -44,5 +44,5 @@ def count_new_threads(team: int) -> int:
 
 @pytest.mark.parametrize("team", [1, 2, 5])
 def test_callers_share_one_team(native: None, team: int) -> None:
-    # The team is its leader, which is a thread of its own, and team - 1 others; alone the caller needs no leader.
+    # A team is a leader, which is a separate thread, and team - 1 others; for one thread the caller needs no leader.
     assert count_new_threads(team) == (team if team > 1 else 0)

@@ -7,7 +7,7 @@ from tests.support.stand_in import build_stand_in, run_python
 
 ENQUEUE = "_ZN7oneflow2vm19LazyJobStreamPolicy14EnqueueNNGraphERKSt10shared_ptrINS_9NNGraphIfEE"
 DEQUEUE = "_ZN7oneflow2vm19LazyJobStreamPolicy14DequeueNNGraphEv"
-# In place of OneFlow's library: writes down who was called.
+# Replaces OneFlow's library: records the calls.
 FAKE = f"""
 #include <string.h>
 char calls[8];
