@@ -9,9 +9,9 @@ from __future__ import annotations
 import sys
 
 from common.errors import run_command
-from engine.train import check_run, run_rank
+from engine.preflight import check_run
 from launch.devices import choose_device, is_rank, world_size
-from launch.rank import inherited_settings
+from launch.rank import RankReporter, inherited_settings, run_as_rank
 from launch.supervisor import launch
 from settings.complete import complete_config
 from settings.config import Config
@@ -20,15 +20,22 @@ from settings.precision import describe_transfers
 from settings.train_command import read_train_command
 
 
+def train_as_rank(config: Config, reporter: RankReporter) -> None:
+    """Train as one of the ranks; ``config`` is complete."""
+    from engine.train import train  # here, so that the launching process stays free of OneFlow
+
+    train(config, reporter)
+
+
 def main() -> int:
     """Resolve and check the settings, then start the ranks, or be one."""
     handed = inherited_settings()
     if handed is not None:
-        run_rank(Config(handed))
+        run_as_rank(train_as_rank, Config(handed))
     command = read_train_command(sys.argv[1:])
     device, ranks_here = choose_device(command.config)
     if is_rank():  # of oneflow.distributed.launch, which hands no settings on
-        run_rank(complete_config(command.config, world_size(), device))
+        run_as_rank(train_as_rank, complete_config(command.config, world_size(), device))
     for notice in (*command.notices, *describe_transfers(command.given, device)):
         print(f"note: {notice}")
     ranks = ranks_here * command.config.num_nodes

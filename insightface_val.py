@@ -10,10 +10,9 @@ import sys
 from pathlib import Path
 
 from common.errors import UserError, run_command
-from engine.verify import run_rank
 from interchange.open_model import open_model
 from launch.devices import choose_device, is_rank
-from launch.rank import inherited_settings
+from launch.rank import RankReporter, inherited_settings, run_as_rank
 from launch.supervisor import launch
 from settings.config import Config
 from settings.places import check_sets
@@ -21,17 +20,24 @@ from settings.precision import check_bfloat16, check_bfloat16_device
 from settings.verify_command import read_val_command
 
 
+def verify_as_rank(config: Config, reporter: RankReporter) -> None:
+    """Verify as one of the ranks."""
+    from engine.verify import verify  # here, so that the launching process stays free of OneFlow
+
+    verify(config, reporter)
+
+
 def main() -> int:
     """Resolve and check the settings, then start the ranks, or be one."""
     handed = inherited_settings()
     if handed is not None:
-        run_rank(Config(handed))
+        run_as_rank(verify_as_rank, Config(handed))
     config, notices = read_val_command(sys.argv[1:])
     device, ranks = choose_device(config)
     check_bfloat16_device(config, device)
     config = config.replaced(device=device)
     if is_rank():  # of oneflow.distributed.launch, which hands no settings on
-        run_rank(config)
+        run_as_rank(verify_as_rank, config)
     for notice in notices:
         print(f"note: {notice}")
     if not config.val_targets:

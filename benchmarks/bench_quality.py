@@ -21,7 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.arguments import Parser, name_list, positive_int
 from benchmarks.report import describe_machine, format_machine, format_table, write_json
 from common.errors import run_command
-from launch.rank import inherited_settings
+from insightface_train import train_as_rank
+from launch.rank import inherited_settings, run_as_rank
 from launch.supervisor import launch
 from settings.complete import complete_config
 from settings.config import Config
@@ -130,9 +131,7 @@ def main() -> None:
     args, rest = parse_arguments(argv)
     settings = inherited_settings()
     if settings is not None:
-        from engine.train import run_rank
-
-        run_rank(Config(settings))
+        run_as_rank(train_as_rank, Config(settings))
     from data.drawn_faces import FaceOptions, write_faces
 
     results = []

@@ -17,8 +17,8 @@ from common.files import atomic_file
 from data.batches import Batch
 from data.loader import BatchLoader
 from data.options import DataOptions
+from engine.preflight import open_source
 from engine.step import TrainStep
-from engine.train import open_source
 from launch.rank import RankReporter
 from launch.world import World, join_world
 from ops import flow

@@ -1,61 +1,95 @@
-"""What a run says: lines on the console and in ``train.log``, one JSON line per log point, TensorBoard scalars."""
+"""The log of a run: lines on the console and in ``train.log``, one JSON line per log point, TensorBoard's files."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from tensorboardX import SummaryWriter
+from tensorboardX.summary import hparams
 
 from common.files import atomic_file
 
 
 class RunLog:
-    """The log of a run; on every rank but the first it does nothing.
+    """The log of a run; only the first rank writes one.
 
-    Files in ``directory``: ``train.log``, ``metrics.jsonl`` and TensorBoard's event files. A resumed run goes on in
-    them: what they say of later steps than the snapshot's is dropped.
+    Files in ``directory``: ``train.log``, ``metrics.jsonl`` and TensorBoard's event files. A resumed run appends to
+    them, after its first numbers have replaced those of later steps than the snapshot's.
     """
 
     def __init__(self, directory: Path, active: bool, start_step: int) -> None:
+        """Open ``train.log``; without ``active`` every call does nothing."""
+        self._directory = directory
         self._active = active
-        if not active:
-            return
-        directory.mkdir(parents=True, exist_ok=True)
-        self._metrics_path = directory / "metrics.jsonl"
-        _drop_after(self._metrics_path, start_step)
-        self._lines = open(directory / "train.log", "a", buffering=1)  # noqa: SIM115 (closed in close)
-        self._metrics = open(self._metrics_path, "a", buffering=1)  # noqa: SIM115 (closed in close)
-        self._board = SummaryWriter(str(directory), purge_step=start_step + 1 if start_step else None)
+        self._start_step = start_step
+        self._lines: TextIO | None = None
+        self._metrics: TextIO | None = None
+        self._board: SummaryWriter | None = None
+        if active:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._lines = open(directory / "train.log", "a", buffering=1)  # noqa: SIM115 (closed in close)
 
     def say(self, *lines: str) -> None:
-        """Print lines, and keep them with the time in ``train.log``."""
-        if not self._active:
-            return
-        stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-        for line in lines:
-            print(line, flush=True)
-            self._lines.write(f"{stamp} {line}\n")
+        """Print lines, and write them to ``train.log`` with the time."""
+        if self._active:
+            for line in lines:
+                print(line, flush=True)
+            self.write(*lines)
 
-    def record(self, step: int, kind: str, values: Mapping[str, Any]) -> None:
-        """Keep numbers of one ``kind`` ("train", or the name of a verification set) under ``step``."""
+    def write(self, *lines: str) -> None:
+        """Write lines to ``train.log`` only, with the time."""
+        if self._active:
+            stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+            self._lines.writelines(f"{stamp} {line}\n" for line in lines)
+
+    def record(self, step: int, kind: str, values: Mapping[str, float]) -> None:
+        """Write numbers of one ``kind`` ("train", or the name of a verification set) at ``step``.
+
+        Numbers that are not finite are left out: JSON has none.
+        """
         if not self._active:
             return
-        self._metrics.write(json.dumps({"step": step, "kind": kind, **values}) + "\n")
-        for name, value in values.items():
+        self._open_numbers()
+        finite = {name: value for name, value in values.items() if math.isfinite(value)}
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self._metrics.write(json.dumps({"step": step, "kind": kind, "time": stamp, **finite}) + "\n")
+        for name, value in finite.items():
             self._board.add_scalar(f"{kind}/{name}", value, step)
+
+    def record_settings(self, settings: Mapping[str, Any], metrics: Sequence[str]) -> None:
+        """Give TensorBoard the settings, as a text and as hyperparameters to compare runs of by ``metrics``."""
+        if not self._active:
+            return
+        self._open_numbers()
+        lines = [f"| {key} | {value} |" for key, value in sorted(settings.items())]
+        self._board.add_text("settings", "\n".join(["| key | value |", "|---|---|", *lines]), self._start_step)
+        values = {
+            key: value if isinstance(value, (bool, int, float)) else str(value) for key, value in settings.items()
+        }
+        # SummaryWriter.add_hparams would open another run in a folder below this one.
+        for summary in hparams(values, dict.fromkeys(metrics)):
+            self._board.file_writer.add_summary(summary)
 
     def close(self) -> None:
         """Flush and close the files."""
-        if not self._active:
-            return
-        self._board.close()
-        self._metrics.close()
-        self._lines.close()
+        for file in (self._board, self._metrics, self._lines):
+            if file is not None:
+                file.close()
+
+    def _open_numbers(self) -> None:
+        """Open the files of numbers, without those of steps that come again."""
+        if self._metrics is None:
+            path = self._directory / "metrics.jsonl"
+            _drop_after(path, self._start_step)
+            self._metrics = open(path, "a", buffering=1)  # noqa: SIM115 (closed in close)
+            purge = self._start_step + 1 if self._start_step else None
+            self._board = SummaryWriter(str(self._directory), purge_step=purge)
 
 
 def _drop_after(path: Path, step: int) -> None:

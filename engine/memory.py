@@ -1,8 +1,8 @@
-"""How much memory a training will take, before it starts: estimated, said, and compared with what is free."""
+"""Estimates the memory of a training before it starts, and compares it with what is free."""
 
 from __future__ import annotations
 
-import math
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +12,14 @@ from typing import Any
 
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
+from ops.heads.class_sampling import ClassSampling
+from ops.heads.class_shards import ClassShards
 from ops.moments import MOMENTS
 from settings.choices import TRIPLET_LOSSES
 
 _FLOAT = 4
 _PROCESS = 500 << 20  # OneFlow and Python themselves
-# Arrays of one size that a step has at a time at most, as measured.
+# Largest number of arrays of one size that a step holds at a time, as measured.
 _ROW_COPIES = 3  # all rows: of unit length, their gradient, and its way out of the graph
 _SAMPLE_COPIES = 11  # sampled rows: fetched, in the graph, of unit length, their gradient, and its way out
 _IN_PLACE_COPIES = 1  # either of them on a CPU with the kernels: their gradient
@@ -41,7 +43,7 @@ _OPS_KEPT = (
 class MemoryEstimate:
     """Bytes of one rank, and of one snapshot of all ranks.
 
-    ``momentum`` is all that the optimiser keeps of fc7, ``in_files`` is what of both need not be in memory.
+    ``momentum`` is everything that the optimiser keeps for fc7; ``in_files`` is the part of both in mapped files.
     """
 
     fc7: int
@@ -55,22 +57,22 @@ class MemoryEstimate:
 
     @property
     def rank(self) -> int:
-        """All of one rank."""
+        """Everything that one rank holds in memory."""
         parts = (self.fc7, self.momentum, self.rows_in_step, self.logits, self.backbone, self.activations)
         return sum(parts) - self.in_files + _PROCESS
 
     @property
     def needed(self) -> int:
-        """What a rank cannot start without, whatever the batch."""
+        """What a rank needs whatever the size of the batch."""
         return self.fc7 + self.momentum - self.in_files + self.backbone
 
     def describe(self) -> str:
-        """Return one line."""
-        whole = f"{_text(self.rank)} in all" + (f" and {_text(self.in_files)} in mapped files" if self.in_files else "")
+        """Return the estimate in one line."""
+        whole = f"{_gb(self.rank)} in all" + (f" and {_gb(self.in_files)} in mapped files" if self.in_files else "")
         return (
-            f"memory of a rank, estimated: fc7 {_text(self.fc7)}, its moments {_text(self.momentum)}, class rows in a "
-            f"step {_text(self.rows_in_step)}, logits {_text(self.logits)}, backbone {_text(self.backbone)}, feature "
-            f"maps {_text(self.activations)}; {whole}; a snapshot takes {_text(self.snapshot)}"
+            f"memory of a rank, estimated: fc7 {_gb(self.fc7)}, its moments {_gb(self.momentum)}, class rows in a "
+            f"step {_gb(self.rows_in_step)}, logits {_gb(self.logits)}, backbone {_gb(self.backbone)}, feature "
+            f"maps {_gb(self.activations)}; {whole}; a snapshot takes {_gb(self.snapshot)}"
         )
 
 
@@ -79,11 +81,12 @@ def estimate_memory(config: Mapping[str, Any], network: NetworkGraph, ranks: int
     classes, width = config["num_classes"], config["emb_size"]
     if config["loss_name"] in TRIPLET_LOSSES:
         classes = 0
-    rows = math.ceil(classes / ranks) if config["model_parallel"] else classes
+    shards = ClassShards(classes, ranks if config["model_parallel"] else 1)
+    rows = shards.rows
     batch = config["train_batch_size"] if config["model_parallel"] else config["train_batch_size"] // ranks
     sampled, copies = rows, _ROW_COPIES
     if config["partial_fc"]:
-        sampled = min(rows, max(math.ceil(config["sample_ratio"] * rows), min(config["train_batch_size"], rows)))
+        sampled = ClassSampling(shards, config["sample_ratio"], config["train_batch_size"], seed=0).slots
         copies = _SAMPLE_COPIES
     in_place = config["native_ops"] and config["loss_name"] != "inter"  # which looks at all rows together
     if config["model_parallel"] and config["device"] == "cpu" and in_place:
@@ -114,23 +117,23 @@ def estimate_memory(config: Mapping[str, Any], network: NetworkGraph, ranks: int
 
 
 def check_memory(estimate: MemoryEstimate, local_ranks: int, free: int) -> str:
-    """Return a warning if ``local_ranks`` ranks are likely not to fit into ``free`` bytes, an empty text if they are.
+    """Return a warning if ``local_ranks`` ranks probably do not fit into ``free`` bytes, else an empty text.
 
     Raises:
-        UserError: weights and momentum alone do not fit.
+        UserError: weights and momentum alone do not fit into the memory.
     """
     advice = "more ranks on more machines, --fc7_storage mmap (CPU, Partial FC), or a smaller --emb_size"
     if estimate.needed * local_ranks > free:
         raise UserError(
-            f"fc7, backbone and their moments need {_text(estimate.needed * local_ranks)} for {local_ranks} rank(s) "
-            f"here, {_text(free)} are free: it takes {advice}"
+            f"fc7, backbone and their moments need {_gb(estimate.needed * local_ranks)} for {local_ranks} rank(s) "
+            f"here, {_gb(free)} are free: use {advice}"
         )
     if estimate.rank * local_ranks <= free:
         return ""
     return (
-        f"warning: {local_ranks} rank(s) here are likely to need {_text(estimate.rank * local_ranks)} and "
-        f"{_text(free)} are free; a smaller --train_batch_size or --partial_fc 1 with a smaller --sample_ratio takes "
-        f"less, so do {advice}"
+        f"warning: {local_ranks} rank(s) here are likely to need {_gb(estimate.rank * local_ranks)} and "
+        f"{_gb(free)} are free; use a smaller --train_batch_size, --partial_fc 1 with a smaller "
+        f"--sample_ratio, {advice}"
     )
 
 
@@ -138,19 +141,19 @@ def check_disk(estimate: MemoryEstimate, local_ranks: int, folder: Path) -> None
     """Check that the files of ``local_ranks`` ranks fit the disk of ``folder``, which need not exist yet.
 
     Raises:
-        UserError: they do not.
+        UserError: the files do not fit the disk.
     """
     there = next(path for path in (folder, *folder.resolve().parents) if path.is_dir())
     free, needed = shutil.disk_usage(there).free, estimate.in_files * local_ranks
     if needed > free:
         raise UserError(
-            f"--fc7_storage mmap needs {_text(needed)} in {folder} for {local_ranks} rank(s) here, {_text(free)} are "
-            "free; --fc7_storage_dir names a folder on another disk"
+            f"--fc7_storage mmap needs {_gb(needed)} in {folder} for {local_ranks} rank(s) here, {_gb(free)} are "
+            "free; name a folder on another disk with --fc7_storage_dir"
         )
 
 
 def free_memory(meminfo: Path = Path("/proc/meminfo"), limit: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
-    """Return the bytes that new processes can have: the machine's, or what a container leaves of its limit."""
+    """Return the bytes free for new processes: those of the machine, or the rest of a container's limit."""
     lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
     free = int(lines["MemAvailable"].split()[0]) * 1024
     used = limit.with_name("memory.current")
@@ -159,10 +162,15 @@ def free_memory(meminfo: Path = Path("/proc/meminfo"), limit: Path = Path("/sys/
     return free
 
 
+def resident_bytes(statm: Path = Path("/proc/self/statm")) -> int:
+    """Return the bytes of this process that are in memory."""
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def has_room(count: int, local_ranks: int) -> bool:
-    """Return whether a copy of ``count`` bytes takes no more than half of each local rank's part of the free memory."""
+    """Return whether a copy of ``count`` bytes takes at most half of each local rank's share of the free memory."""
     return 2 * count * local_ranks <= free_memory()
 
 
-def _text(count: int) -> str:
+def _gb(count: int) -> str:
     return f"{count / 1e9:.2f} GB"

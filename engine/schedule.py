@@ -1,12 +1,14 @@
-"""The plan of a run in steps: how long, when to verify and save, and the learning rate at each step."""
+"""The plan of a run in steps: its length, when to verify and save, the learning rate of each step, and its progress."""
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from common.errors import UserError, lookup
 
@@ -22,12 +24,27 @@ class Plan:
     warmup_steps: int = 0
 
     def is_snapshot(self, step: int) -> bool:
-        """Tell whether a snapshot is due after ``step`` finished steps."""
+        """Return whether a snapshot is due after ``step`` finished steps."""
         return self.snapshot_interval > 0 and step % self.snapshot_interval == 0
 
     def is_validation(self, step: int) -> bool:
-        """Tell whether a verification is due after ``step`` finished steps."""
+        """Return whether a verification is due after ``step`` finished steps."""
         return step % self.validation_interval == 0
+
+
+@dataclass
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        step: finished steps.
+        position: images taken from the training stream so far, over all ranks.
+        data: what the batches need besides to resume there; empty except for triplet losses.
+    """
+
+    step: int = 0
+    position: int = 0
+    data: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def make_plan(config: Mapping[str, Any], num_images: int) -> Plan:
@@ -36,7 +53,7 @@ def make_plan(config: Mapping[str, Any], num_images: int) -> Plan:
     Of ``train_iter``, ``max_steps`` and ``end_epoch`` the first to be reached ends the training; 0 is no end.
 
     Raises:
-        UserError: the warm-up is as long as the training or longer.
+        UserError: the warm-up is at least as long as the training.
     """
     steps_per_epoch = math.ceil(num_images / config["train_batch_size"])
     unit = steps_per_epoch if config["train_unit"] == "epoch" else 1
@@ -50,39 +67,39 @@ def make_plan(config: Mapping[str, Any], num_images: int) -> Plan:
     )
     if plan.warmup_steps >= plan.total_steps:
         raise UserError(
-            f"a warm-up of {plan.warmup_steps} steps leaves nothing of the {plan.total_steps} of the training; take "
+            f"a warm-up of {plan.warmup_steps} steps leaves nothing of the {plan.total_steps} of the training; use "
             "smaller --warmup_steps or --warmup_epochs"
         )
     return plan
 
 
 def _step(step: int, plan: Plan, config: Mapping[str, Any]) -> float:
-    """InsightFace's: ``scales[i]`` holds from step ``lr_steps[i]`` on, 1 before the first."""
+    """Return InsightFace's factor: ``scales[i]`` from step ``lr_steps[i]`` on, 1 before the first."""
     passed = bisect_right(config["lr_steps"], step)
     return config["scales"][passed - 1] if passed else 1.0
 
 
 def _poly(step: int, plan: Plan, config: Mapping[str, Any]) -> float:
-    """That of arcface_torch: from 1 after the warm-up to 0 at the end, in the power ``lr_power``."""
-    return (1 - _find_progress(step, plan)) ** config["lr_power"]
+    """Return arcface_torch's factor: from 1 after the warm-up to 0 at the end, to the power ``lr_power``."""
+    return (1 - _share_done(step, plan)) ** config["lr_power"]
 
 
 def _cosine(step: int, plan: Plan, config: Mapping[str, Any]) -> float:
-    """From 1 after the warm-up to 0 at the end, along half a cosine (Loshchilov and Hutter, arXiv:1608.03983)."""
-    return (1 + math.cos(math.pi * _find_progress(step, plan))) / 2
+    """Return half a cosine, from 1 after the warm-up to 0 at the end (Loshchilov and Hutter, arXiv:1608.03983)."""
+    return (1 + math.cos(math.pi * _share_done(step, plan))) / 2
 
 
-def _find_progress(step: int, plan: Plan) -> float:
+def _share_done(step: int, plan: Plan) -> float:
     return min(1.0, max(0, step - plan.warmup_steps) / (plan.total_steps - plan.warmup_steps))
 
 
 SCHEDULES = {"step": _step, "poly": _poly, "cosine": _cosine}
 
 
-def find_lr_scale(step: int, plan: Plan, config: Mapping[str, Any]) -> float:
-    """Return the factor on the learning rate for the update after ``step`` finished ones.
+def lr_scale(step: int, plan: Plan, config: Mapping[str, Any]) -> float:
+    """Return the factor on the learning rate of the update after ``step`` finished steps.
 
-    It is that of the schedule, and in a warm-up of W steps also (step + 1) / W.
+    It is the schedule's factor, during a warm-up of W steps times (step + 1) / W.
     """
     scale = lookup(SCHEDULES, config["lr_schedule"], "lr_schedule")(step, plan, config)
     return scale * min(1.0, (step + 1) / plan.warmup_steps) if plan.warmup_steps else scale

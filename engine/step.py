@@ -45,7 +45,7 @@ class Update:
     """What became of the gradients.
 
     Attributes:
-        norm: of the gradient, before clipping; None where nobody wanted to know it.
+        norm: of the gradient, before clipping; None unless clipping or loss scaling needs it, or it was asked for.
         skipped: they overflowed, and the loss scale was halved in place of an update.
         diverged: loss or gradients are no numbers, and there was no update.
     """
@@ -63,6 +63,9 @@ class TrainStep:
     BatchNorm sees the pieces.
 
     Attributes:
+        world: this rank's view of all ranks.
+        backbone: global tensors.
+        head: global tensors.
         optimizer: it keeps the moments.
         loss_scale: of the next step.
     """
@@ -71,9 +74,9 @@ class TrainStep:
         """Take the modules, global tensors already."""
         self.optimizer = Optimizer(backbone, head, config)
         self.loss_scale = LossScale(config)
-        self._world = world
-        self._backbone = backbone
-        self._head = head
+        self.world = world
+        self.backbone = backbone
+        self.head = head
         self._graph = TrainGraph(backbone, head)
         if config["use_fp16"] and world.device == "cuda":
             self._graph.config.enable_amp(True)
@@ -85,36 +88,40 @@ class TrainStep:
 
     def compute(self, batch: Batch, step: int, stop_requested: bool = False) -> Computed:
         """Do the passes of step number ``step``, from 0, for this rank's part of the batch. A collective call."""
-        count, world = len(batch.labels), self._world
-        self._backbone.train()
+        count, world = len(batch.labels), self.world
+        self.backbone.train()
         keep = draw_keep_masks(self._seed, batch.position, count, self._masks)
         signals = world.split(np.array([[stop_requested, self.loss_scale.value]], np.float32))
-        labels, *others = self._head.inputs(batch.labels, step, world)
+        labels, *others = self.head.inputs(batch.labels, step, world)
         size = count // self._pieces
         gradients, metrics, states = None, [], []
         for first in range(0, count, size):
             piece = slice(first, first + size)
             own = labels if size == count else world.split(local_view(labels)[piece])
             inputs = [world.split(batch.images[piece]), world.split(keep[piece]), signals, own, *others]
-            values, *results = self._backbone.run_graph(self._graph, *inputs)
-            more, statistics, state = self._graph.sort_results(results, self._head)
-            self._backbone.set_statistics(statistics)
+            values, *results = self.backbone.run_graph(self._graph, *inputs)
+            more, statistics, state = self._graph.sort_results(results, self.head)
+            self.backbone.set_statistics(statistics)
             gradients = more if self._pieces == 1 else add_gradients(gradients, more)
             metrics.append(values)
             states.append(state)
-        self._head.loss.set_state([_average(values) for values in zip(*states, strict=True)])
+        self.head.loss.set_state([_average(values) for values in zip(*states, strict=True)])
         losses, counts, stops, shown = np.array([values.to_local().numpy() for values in metrics], np.float64).T
         return Computed(float(losses.mean()), float(shown.mean()), float(counts.sum()), bool(stops[0]), gradients)
 
-    def update(self, computed: Computed, lr_scale: float) -> Update:
-        """Change the parameters at ``lr_scale`` times the learning rate; uses the gradients up. Collective."""
+    def update(self, computed: Computed, lr_scale: float, measure_norm: bool = False) -> Update:
+        """Change the parameters at ``lr_scale`` times the learning rate; uses the gradients up. Collective.
+
+        The norm of the gradient is computed where clipping or the loss scale needs it, and with ``measure_norm``.
+        """
         factor = 1 / (self.loss_scale.value * self._pieces)
         norm = None
-        if self._clip or self.loss_scale.window:
-            norm = find_norm(computed.gradients, self._world) * factor
+        needs_norm = self._clip or self.loss_scale.window
+        if needs_norm or measure_norm:
+            norm = find_norm(computed.gradients, self.world) * factor
         if not math.isfinite(computed.loss):
             return Update(norm, skipped=False, diverged=True)
-        if norm is not None and not math.isfinite(norm):
+        if needs_norm and not math.isfinite(norm):
             skipped = self.loss_scale.move(overflow=True)
             return Update(norm, skipped, diverged=not skipped)
         if self._clip and norm > self._clip:

@@ -1,192 +1,101 @@
-"""From settings to a running Trainer: what the launching process checks, and what each rank does."""
+"""What each rank of a training does: it builds the run from the settings, loads what it starts from, and trains."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from backbones import build_network
-from backbones.graph.flops import count_flops, count_parameters
-from common.errors import UserError
-from data.filtered_source import FilteredSource
-from data.ofrecord_source import OFRecordSource
+from backbones import build_backbone
+from backbones.execution.backbone import Backbone
 from data.source import ImageSource
-from data.synthetic import SyntheticSource
-from data.triplets import TripletBags
-from engine.memory import check_disk, check_memory, estimate_memory, free_memory
+from engine.log import RunLog
+from engine.preflight import describe_missing_snapshot, describe_run, open_source, starting_label_map, starting_snapshot
+from engine.saving import Saver, describe_rows, load_head
 from engine.schedule import make_plan
+from engine.step import TrainStep
+from engine.trainer import Trainer
+from engine.verify import open_verifier
 from interchange.open_model import read_pretrained
-from launch.rank import RankReporter, run_as_rank
-from settings.choices import TRIPLET_LOSSES
+from launch.rank import RankReporter
+from launch.world import World, check_shared, configure_transfers, join_world
+from ops import KERNELS, flow
+from ops.heads.base import Head
+from ops.heads.build import build_head
+from ops.rows.storage import RowStorage
 from settings.config import Config
-from settings.places import check_sets, find_storage, run_directory
-from settings.precision import check_bfloat16, describe_precision
-from snapshots.label_map import LabelMap, read_label_map
-from snapshots.reader import Snapshot, newest_snapshot
+from settings.places import find_storage, run_directory
+from snapshots.label_map import LabelMap
+from snapshots.reader import Snapshot
 
 
-def open_source(config: Mapping[str, Any]) -> ImageSource:
-    """Return the training images, without those of identities that ``data_images_filter`` leaves out.
-
-    Raises:
-        UserError: the folder is absent or damaged, the message says what must be there and how to convert it; or no
-            identity has enough images.
-    """
-    classes, size = config["num_classes"], config["image_size"]
-    if config["use_synthetic_data"]:
-        source = SyntheticSource(config["total_img_num"], classes, size, config["seed"])
-    else:
-        source = OFRecordSource(config["dataset_dir"], classes, size, config["train_data_part_num"])
-    return FilteredSource(source, config["data_images_filter"]) if config["data_images_filter"] > 1 else source
-
-
-def find_start(config: Mapping[str, Any]) -> Snapshot | None:
-    """Return the snapshot the run goes on from, None for a new run.
+def build_modules(
+    config: Mapping[str, Any], world: World, label_map: LabelMap | None
+) -> tuple[Backbone, Head, list[str]]:
+    """Return backbone and head as global tensors, and lines that say what was taken over from ``pretrained``.
 
     Raises:
-        UserError: it cannot be resumed, or a new run would overwrite the snapshots of an older one.
+        UserError: the pretrained model does not fit.
     """
-    root = run_directory(config, config["models_root"])
-    newest = newest_snapshot(root)
-    if config["resume"] and newest is not None:
-        path = newest
-    elif newest is not None and newest.resolve() != Path(config["model_load_dir"]).resolve():
-        raise UserError(
-            f"{newest} is there from an earlier run; --resume 1 continues it, another --models_root keeps it apart"
+    backbone = build_backbone(config, config["seed"])
+    head = build_head(config, world.placement, world.rank, RowStorage(find_storage(config)))
+    lines = []
+    if config["pretrained"]:
+        arrays, rows = read_pretrained(config["pretrained"], backbone.network), "class rows start from initial values"
+        backbone.load_arrays(arrays)
+        if label_map is not None:
+            snapshot = Snapshot.open(config["pretrained"])
+            load_head(head, snapshot, label_map)
+            rows = describe_rows(head, snapshot, label_map)
+        lines.append(f"pretrained from {config['pretrained']}: {len(arrays)} arrays of the backbone; {rows}")
+    return backbone.to_global(world.placement, flow.sbp.broadcast), head, lines
+
+
+def open_log(
+    config: Mapping[str, Any], backbone: Backbone, source: ImageSource, world: World, start_step: int
+) -> RunLog:
+    """Open the log and write what the run will be; the launching process, if there is one, has printed it."""
+    log = RunLog(run_directory(config, config["log_dir"]), world.rank == 0, start_step)
+    log.write(*describe_run(config, backbone.network, source, world.size))
+    return log
+
+
+def describe_modules(config: Mapping[str, Any], backbone: Backbone, head: Head) -> list[str]:
+    """Return lines that say how head and backbone compute."""
+    lines = [head.describe()]
+    if config["partial_fc"]:
+        lines.append(
+            f"Partial FC: sample ratio {config['sample_ratio']:g}, "
+            f"{head.sampling.slots} of {head.shards.rows} rows per rank and step"
         )
-    elif config["model_load_dir"]:
-        path = Path(config["model_load_dir"])
-    else:
-        return None
-    snapshot = Snapshot.open(path)
-    if not snapshot.is_full:
-        raise UserError(f"{path} is a backbone-only snapshot and cannot resume a run; give it to --pretrained")
-    return snapshot
+    return [*lines, f"{KERNELS}; backbone: {backbone.executor}"]
 
 
-def find_label_map(config: Mapping[str, Any]) -> LabelMap | None:
-    """Return the map from the classes of the snapshot that the run starts from; None if it goes by its own classes.
-
-    A run that goes on from a snapshot of its own (``resume``) has them already.
+def train(config: Config, reporter: RankReporter) -> None:
+    """Train as one rank of a run, to its end; ``config`` is complete.
 
     Raises:
-        UserError: the map cannot be read.
+        UserError: data, snapshot or settings do not fit, or the training diverges.
     """
-    own = newest_snapshot(run_directory(config, config["models_root"]))
-    if not config["label_map"] or (config["resume"] and own is not None):
-        return None
-    return read_label_map(config["label_map"])
-
-
-def _check_label_map(label_map: LabelMap, path: str, num_classes: int) -> None:
-    given = Snapshot.open(path)
-    if not given.has_classes:
-        raise UserError(f"{path} is a snapshot without class rows: there are none for {label_map.path}")
-    label_map.check_sizes(given.about["fc7"]["num_classes"], num_classes)
-
-
-def check_run(config: Config, ranks: int) -> None:
-    """Check everything that can be checked before a rank is started.
-
-    Raises:
-        UserError: data, snapshot, sizes or memory do not fit.
-    """
-    find_start(config)
-    label_map = find_label_map(config)
-    if label_map is not None:
-        _check_label_map(label_map, config.pretrained or config.model_load_dir, config.num_classes)
-    if config.pretrained:
-        read_pretrained(config.pretrained, build_network(config))
-    source = open_source(config)
-    if config.loss_name in TRIPLET_LOSSES:
-        TripletBags.from_config(config, source)
-    if config.do_validation_while_train and config.val_targets:
-        check_sets(config)
-    plan = make_plan(config, len(source))
-    network = build_network(config)
-    check_bfloat16(config, network)
-    print("Called with argument:", dict(sorted(config.items())))
-    for line in describe_precision(config, ranks, network):
-        print(f"note: {line}")
-    if config.count_flops:
-        print(f"Network FLOPs: {count_flops(network) / 1e9:.2f}G  parameters: {count_parameters(network) / 1e6:.2f}M")
-    estimate = estimate_memory(config, network, ranks)
-    print(estimate.describe())
-    if config.device == "cpu":
-        local_ranks = ranks // config.num_nodes
-        storage = find_storage(config)
-        if storage is not None:
-            check_disk(estimate, local_ranks, storage)
-        warning = check_memory(estimate, local_ranks, free_memory())
-        if warning:
-            print(warning, file=sys.stderr)
-    if isinstance(source, FilteredSource):
-        print(
-            f"data_images_filter {config.data_images_filter}: {source.num_left_out} identities are left out, "
-            f"{source.num_identities} stay"
-        )
-    print(
-        f"{len(source)} images of {config.num_classes} classes, {plan.steps_per_epoch} steps an epoch, "
-        f"{plan.total_steps} steps in all on {ranks} rank(s)",
-        flush=True,
-    )
-
-
-def run_rank(config: Config) -> None:
-    """Be one rank of a training run; ``config`` is complete. Never returns; the process ends here."""
-    run_as_rank(_train, config)
-
-
-def _train(config: Config, reporter: RankReporter) -> None:
-    # Imported here, so that the launching process stays free of OneFlow.
-    from backbones import build_backbone
-    from engine.saving import load_head
-    from engine.train_graph import Embedder
-    from engine.trainer import Trainer
-    from engine.verifier import Validator, load_sets
-    from launch.world import check_shared, configure_transfers, join_world
-    from ops import KERNELS, flow
-    from ops.heads.base import ClassHead
-    from ops.heads.build import build_head
-    from ops.rows.storage import RowStorage
-
+    # ---- where: this rank among all ranks
     world = join_world(config.device)
     configure_transfers(config)
     check_shared(run_directory(config, config.models_root), world)
+
+    # ---- what: images, network and head, and where they start from
     source = open_source(config)
-    snapshot = find_start(config)
-    backbone = build_backbone(config, config.seed)
-    head = build_head(config, world.placement, world.rank, RowStorage(find_storage(config)))
-    label_map = find_label_map(config)
-    if config.pretrained:
-        backbone.load_arrays(read_pretrained(config.pretrained, backbone.network))
-        if label_map is not None:
-            load_head(head, Snapshot.open(config.pretrained), label_map)
-    backbone = backbone.to_global(world.placement, flow.sbp.broadcast)
-    log_dir = run_directory(config, config.log_dir)
-    trainer = Trainer(
-        config, world, backbone, head, make_plan(config, len(source)), reporter, log_dir, snapshot, label_map
-    )
-    trainer.log.say(head.describe())
-    if config.partial_fc:
-        trainer.log.say(
-            f"Partial FC: sample ratio {config.sample_ratio:g}, "
-            f"{head.sampling.slots} of {head.shards.rows} rows per rank and step"
-        )
-    trainer.log.say(f"{KERNELS}; backbone: {backbone.executor}")
+    snapshot, label_map = starting_snapshot(config), starting_label_map(config)
+    backbone, head, taken_over = build_modules(config, world, label_map)
+    log = open_log(config, backbone, source, world, snapshot.about["step"] if snapshot is not None else 0)
+    log.say(*describe_modules(config, backbone, head), *describe_missing_snapshot(config), *taken_over)
+
+    # ---- how: the step, the plan, and what is kept
+    train_step, plan = TrainStep(config, world, backbone, head), make_plan(config, len(source))
+    saver = Saver(config, plan, train_step, log, reporter)
     if snapshot is not None:
-        trainer.log.say(f"resumed from {snapshot.path} at step {trainer.step}")
-    if isinstance(head, ClassHead):
-        known = head.shards.num_classes
-        if label_map is not None:
-            known = len(label_map.new)
-        elif snapshot is not None:
-            known = snapshot.about["fc7"]["num_classes"]
-        if known < head.shards.num_classes:
-            trainer.log.say(f"{head.shards.num_classes - known} classes are new: they start from their initial rows")
+        saver.load(snapshot, label_map)
+    trainer = Trainer(config, plan, train_step, saver, log, reporter)
     if config.do_validation_while_train and config.val_targets:
-        batch = config.val_batch_size or config.val_batch_size_per_device * world.size
-        trainer.validator = Validator(load_sets(config), Embedder(backbone, world, batch), config.nrof_folds, reporter)
+        trainer.verifier = open_verifier(config, backbone, world, reporter)
+    log.record_settings(config, ["train/loss", *(f"{name}/accuracy" for name in config.val_targets)])
+
     trainer.run(source)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -150,6 +150,21 @@ class Backbone(flow.nn.Module):
         """Make ``values``, in the order of ``new_statistics`` and broadcast, the moving statistics."""
         for name, value in zip(self.new_statistics, values, strict=True):
             _local(getattr(self, name)).copy_(_local(value))
+
+    def average_statistics(self, average: Callable[[flow.Tensor], flow.Tensor]) -> None:
+        """Replace each moving statistic, which every rank keeps for its part of the batch, by its mean over the ranks.
+
+        The statistics are running averages, hence linear: when they are averaged matters for rounding only.
+
+        Args:
+            average: returns the mean over the ranks of a local tensor; a collective call.
+        """
+        for name, spec in self.network.parameters().items():
+            if spec.auxiliary:
+                local = _local(getattr(self, name))
+                mean = average(local)
+                if mean is not local:
+                    local.copy_(mean)
 
     def named_tensors(self) -> dict[str, flow.Tensor]:
         """Return the live parameter or buffer behind each MXNet name; the description says which are trainable."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -24,7 +25,34 @@ def test_a_resumed_log_drops_what_came_after_the_snapshot(tmp_path: Path) -> Non
     write(tmp_path, 0, range(1, 9))
     write(tmp_path, 5, range(6, 8))
     assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3, 4, 5, 6, 7]
-    assert lines(tmp_path)[2] == {"step": 3, "kind": "train", "loss": 1.5}
+    third = lines(tmp_path)[2]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", third.pop("time"))
+    assert third == {"step": 3, "kind": "train", "loss": 1.5}
+
+
+def test_a_resumed_log_stays_whole_until_its_first_numbers(tmp_path: Path) -> None:
+    write(tmp_path, 0, range(1, 9))
+    write(tmp_path, 5, range(0))  # a run that could not start
+    assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_numbers_that_are_not_finite_are_left_out(tmp_path: Path) -> None:
+    log = RunLog(tmp_path, active=True, start_step=0)
+    log.record(1, "lfw", {"accuracy": 0.5, "val": math.nan, "norm": math.inf})
+    log.close()
+    assert {key: value for key, value in lines(tmp_path)[0].items() if key != "time"} == {
+        "step": 1,
+        "kind": "lfw",
+        "accuracy": 0.5,
+    }
+
+
+def test_write_goes_to_the_file_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = RunLog(tmp_path, active=True, start_step=0)
+    log.write("Called with argument: {}")
+    log.close()
+    assert capsys.readouterr().out == ""
+    assert (tmp_path / "train.log").read_text().endswith(" Called with argument: {}\n")
 
 
 @pytest.mark.parametrize("torn", ['{"step": 4, "ki', "\x00\x00", "[]", '{"kind": "train"}'])
@@ -67,6 +95,17 @@ def test_tensorboard_file_is_written(tmp_path: Path) -> None:
     write(tmp_path, 0, range(1, 3))
     (events,) = tmp_path.glob("events.out.tfevents*")
     assert b"train/loss" in events.read_bytes()
+
+
+def test_tensorboard_has_the_settings_beside_the_numbers(tmp_path: Path) -> None:
+    log = RunLog(tmp_path, active=True, start_step=0)
+    log.record_settings({"lr": 0.1, "loss": "arcface", "lr_steps": [3, 5], "resume": False}, ["train/loss"])
+    log.record(1, "train", {"loss": 1.0})
+    log.close()
+    (events,) = tmp_path.rglob("events.out.tfevents*")
+    data = events.read_bytes()
+    for expected in (b"settings/text_summary", b"| lr_steps | [3, 5] |", b"_hparams_/experiment", b"arcface"):
+        assert expected in data
 
 
 def test_meter_averages_since_the_last_reading(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,19 +2,23 @@ from __future__ import annotations
 
 import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from backbones import build_network
-from engine.saving import load_head
+from engine.saving import BestSoFar, load_head
+from launch.rank import RankReporter
 from launch.world import local_view
 from ops import flow
 from ops.heads.partial_fc import PartialFCHead
 from ops.losses.margin import CombinedMargin
+from settings.places import run_directory
 from snapshots.layout import HeadShard, describe_network
 from snapshots.reader import Snapshot
 from snapshots.writer import Contents, SnapshotWriter
+from tests.support.tiny import make_trainer, tiny_config, tiny_network
 
 
 @pytest.mark.parametrize(
@@ -65,3 +69,104 @@ def test_rows_are_loaded_a_part_at_a_time(tmp_path: Path) -> None:
     np.testing.assert_array_equal(bank.view_momentum()[:classes], saved["fc7_weight_momentum"])
     np.testing.assert_array_equal(bank.view_momentum()[classes:], 1)
     assert peak < sum(array.nbytes for array in saved.values()) / 2
+
+
+def judge_as_train_py(history: list[list[float]]) -> list[bool]:
+    """The loop of InsightFace's train.py, with its list of two numbers."""
+    highest_acc, answers = [0.0, 0.0], []
+    for acc_list in history:
+        is_highest = False
+        score = sum(acc_list)
+        if acc_list[-1] >= highest_acc[-1]:
+            if acc_list[-1] > highest_acc[-1]:
+                is_highest = True
+            elif score >= highest_acc[0]:
+                is_highest = True
+                highest_acc[0] = score
+            highest_acc[-1] = acc_list[-1]
+        answers.append(is_highest)
+    return answers
+
+
+def test_the_rule_is_that_of_train_py() -> None:
+    rng = np.random.default_rng(0)
+    for sets in (1, 2, 3):
+        history = rng.integers(5, 8, (60, sets)).astype(float).tolist()
+        rule = BestSoFar()
+        assert [rule.update(accuracies) for accuracies in history] == judge_as_train_py(history)
+
+
+def test_ties_by_hand() -> None:
+    rule = BestSoFar()
+    answers = [rule.update(pair) for pair in ([0.9, 0.7], [0.5, 0.7], [0.4, 0.7], [0.5, 0.7], [0.9, 0.6], [0.1, 0.8])]
+    assert answers == [True, True, False, True, False, True]  # the first tie is compared with 0
+
+
+class ScriptedVerifier:
+    """Verifications of one set that come out as told."""
+
+    def __init__(self, accuracies: list[float]) -> None:
+        self._left = list(accuracies)
+
+    def run(self) -> list[SimpleNamespace]:
+        accuracy = self._left.pop(0)
+        return [SimpleNamespace(name="set", accuracy=accuracy, accuracy_std=0.0, xnorm=1.0, auc=1.0, val=1.0)]
+
+
+ACCURACIES = [0.6, 0.5, 0.7, 0.7, 0.65, 0.8]  # at steps 1 to 6
+
+
+def run(folder: Path, accuracies: list[float], reporter: RankReporter | None = None, **changes: object) -> list[str]:
+    """Return the names of the snapshots of a run that is verified at every step."""
+    interval = {"iter_num_in_snapshot": 2} if changes["ckpt"] == 2 else {}
+    config = tiny_config(folder, train_iter=6, validation_interval=1, **interval, **changes)
+    trainer, source = make_trainer(config, tiny_network(), reporter)
+    trainer.verifier = ScriptedVerifier(accuracies)
+    trainer.run(source)
+    return sorted(path.name for path in run_directory(config, config.models_root).glob("*snapshot_*"))
+
+
+@pytest.mark.parametrize(
+    ("ckpt", "steps"),
+    [
+        pytest.param(0, [], marks=pytest.mark.slow),
+        (1, [1, 3, 4, 6]),
+        pytest.param(2, [2, 4, 6], marks=pytest.mark.slow),
+        (3, [6]),
+    ],
+)
+def test_what_is_kept(tmp_path: Path, ckpt: int, steps: list[int]) -> None:
+    assert run(tmp_path, ACCURACIES, ckpt=ckpt) == [f"snapshot_{step}" for step in steps]
+
+
+class Impatient(RankReporter):
+    """Asks to stop after ``steps`` steps."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self._left = steps
+
+    def heartbeat(self) -> None:
+        self._left -= 1
+        self.stop_requested = self._left <= 0
+
+
+@pytest.mark.slow
+def test_the_best_is_replaced_after_a_break(tmp_path: Path) -> None:
+    assert run(tmp_path, ACCURACIES, Impatient(3), ckpt=3) == ["snapshot_4"]  # better, and where it stopped
+    about = Snapshot.open(next(tmp_path.glob("models/*/snapshot_4"))).about
+    assert (about["best_step"], about["highest_accuracy"], about["highest_tied_sum"]) == (4, 0.7, 0.7)
+    assert run(tmp_path, ACCURACIES[4:], ckpt=3, resume=True) == ["snapshot_6"]
+
+
+@pytest.mark.slow
+def test_a_worse_end_leaves_the_best(tmp_path: Path) -> None:
+    kept = run(tmp_path, [0.6, 0.5, 0.4, 0.3], Impatient(3), ckpt=3)
+    assert kept == ["snapshot_1", "snapshot_4"]
+    assert run(tmp_path, [0.5, 0.9], ckpt=3, resume=True) == ["snapshot_4", "snapshot_6"]
+
+
+def test_a_stop_without_snapshots_says_so(tmp_path: Path) -> None:
+    assert run(tmp_path, ACCURACIES, Impatient(3), ckpt=0) == []
+    (log,) = tmp_path.glob("log/*/train.log")
+    assert "stopped after step 4; --ckpt 0 keeps no snapshot" in log.read_text()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from engine.schedule import find_lr_scale, make_plan
+from engine.schedule import lr_scale, make_plan
 from settings.complete import place_lr_steps
 
 
@@ -29,7 +29,7 @@ def config(**changes: object) -> dict:
 def scales(**changes: object) -> list[float]:
     """Return the factor on the learning rate in each of the 7 steps."""
     settings = config(**changes)
-    return [find_lr_scale(step, make_plan(settings, 16), settings) for step in range(7)]
+    return [lr_scale(step, make_plan(settings, 16), settings) for step in range(7)]
 
 
 def test_step_scale_changes_at_its_steps() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 import sample_config
 from common.errors import UserError
-from engine.train import find_start
+from engine.preflight import starting_snapshot
 from engine.trainer import Trainer
 from launch.rank import RankReporter
 from ops.heads.class_shards import initial_class_rows
@@ -73,14 +73,17 @@ def test_a_new_run_does_not_overwrite_an_older_one(tmp_path: Path) -> None:
     train(elsewhere, NETWORK)
     other = str(newest_snapshot(run_directory(elsewhere, elsewhere.models_root)))
     with pytest.raises(UserError, match="earlier run"):
-        find_start({**config, "model_load_dir": other})
+        starting_snapshot({**config, "model_load_dir": other})
     with pytest.raises(UserError, match="earlier run"):  # later steps would lie beside those of the older run
-        find_start({**config, "model_load_dir": str(newest(tmp_path).path.with_name("snapshot_1"))})
-    assert find_start({**config, "model_load_dir": str(newest(tmp_path).path)}).about["step"] == 2
-    assert find_start({**config, "resume": True}).about["step"] == 2
-    assert find_start({**config, "resume": True, "model_load_dir": other}).about["step"] == 2
-    assert find_start({**elsewhere, "models_root": str(tmp_path / "new"), "model_load_dir": other}).about["step"] == 3
-    assert find_start({**config, "models_root": str(tmp_path / "new"), "resume": True}) is None
+        starting_snapshot({**config, "model_load_dir": str(newest(tmp_path).path.with_name("snapshot_1"))})
+    assert starting_snapshot({**config, "model_load_dir": str(newest(tmp_path).path)}).about["step"] == 2
+    assert starting_snapshot({**config, "resume": True}).about["step"] == 2
+    assert starting_snapshot({**config, "resume": True, "model_load_dir": other}).about["step"] == 2
+    assert (
+        starting_snapshot({**elsewhere, "models_root": str(tmp_path / "new"), "model_load_dir": other}).about["step"]
+        == 3
+    )
+    assert starting_snapshot({**config, "models_root": str(tmp_path / "new"), "resume": True}) is None
     assert all((arrays(newest(tmp_path))[name] == array).all() for name, array in before.items())
 
 
@@ -90,7 +93,7 @@ def test_backbone_only_snapshots_do_not_resume(tmp_path: Path) -> None:
     assert not newest(tmp_path).is_full
     assert {path.name for path in newest(tmp_path).path.iterdir()} == {"backbone.safetensors", "snapshot.json"}
     with pytest.raises(UserError, match="backbone-only snapshot and cannot resume a run; give it to --pretrained"):
-        find_start({**config, "resume": True})
+        starting_snapshot({**config, "resume": True})
 
 
 @pytest.mark.parametrize(
@@ -132,7 +135,7 @@ def test_a_snapshot_that_says_nothing_of_state_and_subcenters_is_taken(tmp_path:
     assert (about["fc7"].pop("loss_state"), about["fc7"].pop("num_subcenters")) == ({}, 1)
     manifest.write_text(json.dumps(about))
     trainer = train(tiny_config(tmp_path, train_iter=2, resume=True), tiny_network())
-    assert trainer.step == 2
+    assert trainer.progress.step == 2
 
 
 def test_diverging_run_stops_with_advice_and_keeps_the_last_good_snapshot(tmp_path: Path) -> None:
@@ -150,13 +153,13 @@ def test_diverging_run_stops_with_advice_and_keeps_the_last_good_snapshot(tmp_pa
 
 def test_broken_weights_are_never_saved(tmp_path: Path) -> None:
     trainer, _ = make_trainer(tiny_config(tmp_path), tiny_network())
-    arrays = trainer.backbone.named_arrays()
+    arrays = trainer.train_step.backbone.named_arrays()
     arrays["fc1_bias"][3] = np.nan
-    trainer.backbone.load_arrays(arrays)
-    trainer.step = 1
+    trainer.train_step.backbone.load_arrays(arrays)
+    trainer.progress.step = 1
     with pytest.raises(UserError, match="fc1_bias holds NaN or Inf after step 1; .*smaller --lr"):
-        trainer.save()
-        trainer.finish_saving()
+        trainer._saver.save()
+        trainer._saver.finish()
     assert snapshots(tmp_path) == []
 
 
@@ -176,10 +179,10 @@ class StoppingReporter(RankReporter):
 def test_a_stop_ends_the_next_step_and_saves(tmp_path: Path) -> None:
     config = tiny_config(tmp_path, train_iter=100)
     trainer: Trainer = train(config, NETWORK, StoppingReporter(4))
-    assert trainer.step == 5
+    assert trainer.progress.step == 5
     assert snapshots(tmp_path) == ["snapshot_5"]
     log = (run_directory(config, config.log_dir) / "train.log").read_text()
-    assert log.rstrip().endswith("stopped after step 5; --resume goes on from there")
+    assert log.rstrip().endswith("stopped after step 5; resume with --resume 1")
 
 
 def test_log_lines(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from easydict import EasyDict
 
 from common.errors import UserError
 from data.synthetic import SyntheticSource
-from engine.train import check_run
+from engine.preflight import check_run
 from engine.train_graph import Embedder
 from settings.complete import complete_config
 from settings.places import run_directory
@@ -51,7 +51,7 @@ def test_the_network_that_chooses_is_the_one_that_is_trained(tmp_path: Path) -> 
 def separation(trainer: Any, source: SyntheticSource) -> float:
     """Return the share of triplets whose negative is farther than the positive."""
     images = np.stack([source.read(i)[0].transpose(2, 0, 1) for i in range(len(source))])
-    embeddings = Embedder(trainer.backbone, trainer.world, len(images))(images)
+    embeddings = Embedder(trainer.train_step.backbone, trainer.train_step.world, len(images))(images)
     labels = source.labels(np.arange(len(source)))
     unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
     cosines, same = unit @ unit.T, labels[:, None] == labels
@@ -89,7 +89,7 @@ def test_a_snapshot_has_no_class_rows(tmp_path: Path) -> None:
     files = {path.name for path in snapshot.path.iterdir()}
     assert files == {"backbone.safetensors", "data.safetensors", "momentum.safetensors", "snapshot.json"}
     assert snapshot.is_full and not snapshot.has_classes
-    with pytest.raises(UserError, match="has no class rows: it is a backbone-only snapshot or of a triplet loss"):
+    with pytest.raises(UserError, match="has no class rows: it is a backbone-only snapshot or one of a triplet loss"):
         merge_fc7(snapshot, "fc7_weight", tmp_path / "fc7.npy")
     other = tiny_config(tmp_path / "other", "arcface", model_load_dir=str(snapshot.path))
     with pytest.raises(UserError, match="has no class rows, this run's loss needs some; try --pretrained"):
@@ -116,10 +116,10 @@ def test_pieces_hold_whole_triplets(tmp_path: Path) -> None:
 def test_a_run_ends_when_no_triplets_are_left(tmp_path: Path) -> None:
     config = triplet_config(tmp_path, triplet_alpha=1e-9, save_last_snapshot=True)
     trainer = train(config, tiny_network())
-    assert trainer.step == 0 and newest(config).about["step"] == 0
+    assert trainer.progress.step == 0 and newest(config).about["step"] == 0
     text = log_text(config)
     assert text.count("found triplets 0") == 10
-    assert "no batch is left after step 0: the network tells these people apart" in text
+    assert "stopping at step 0: no triplet violates the margin any more" in text
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,8 @@ from backbones.execution.backbone import Backbone
 from backbones.graph.initializer import initial_arrays
 from data.synthetic import SyntheticSource
 from data.verification_set import VerificationSet
-from engine.saving import average_statistics
 from engine.train_graph import Embedder
-from engine.verifier import Validator
+from engine.verify import Verifier
 from launch.rank import RankReporter
 from launch.world import join_world
 from ops import flow
@@ -46,12 +45,12 @@ def main(_: Any) -> dict[str, Any]:
     beats = []
     reporter = RankReporter()
     reporter.heartbeat = lambda: beats.append(1)
-    (numbers,) = Validator([faces_set], embed, 2, reporter).run()
+    (numbers,) = Verifier([faces_set], embed, 2, reporter).run()
     result["verification"] = (numbers.name, numbers.pairs, numbers.accuracy, numbers.xnorm)
     result["beats"] = len(beats)
 
     backbone.load_arrays({**arrays, **rank_statistics(world.rank)})
-    average_statistics(backbone, world)
+    backbone.average_statistics(world.average)
     result["statistics"] = {name: backbone.named_arrays()[name] for name in rank_statistics(0)}
     result["unaveraged"] = {name: a for name, a in backbone.named_arrays().items() if name not in rank_statistics(0)}
     result["after"] = embed(faces[:5])  # the compiled graph must see the new statistics

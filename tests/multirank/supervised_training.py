@@ -1,4 +1,4 @@
-"""Rank program: ``engine.train.run_rank`` on the tiny network, with a death at a given step if asked for."""
+"""Rank program: ``engine.train.train`` on the tiny network, with a death at a given step if asked for."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from backbones import NETWORKS
-from engine.train import run_rank
-from launch.rank import RankReporter
+from engine.train import train
+from launch.rank import RankReporter, run_as_rank
 from tests.support.supervise import say_pid
 from tests.support.tiny import tiny_config, tiny_network
 
@@ -35,4 +35,4 @@ if __name__ == "__main__":
     NETWORKS["tiny"] = lambda _: tiny_network(**given.get("network", {}))
     if "die_at" in given:
         die_at(*given["die_at"])
-    run_rank(tiny_config(folder, net_name="tiny", **given["config"]))
+    run_as_rank(train, tiny_config(folder, net_name="tiny", **given["config"]))

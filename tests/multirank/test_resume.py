@@ -97,7 +97,7 @@ def test_interrupt_saves_and_the_run_goes_on(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert err == "stopping after this step; press Ctrl-C again to stop immediately\n"
     step = read_losses(config)[-1][0]
-    assert f"stopped after step {step}; --resume" in out
+    assert f"stopped after step {step}; resume with --resume 1" in out
     assert Snapshot.open(newest_snapshot(snapshot_root(tmp_path))).about["step"] == step
 
 

@@ -21,7 +21,7 @@ def main(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
         small = (SMALL | BY_NODES).get(run.get("small"))
         network = small() if small else tiny_network(**run.get("network", {}))
         trainer = train(config, network)
-        if trainer.world.rank == 0:
+        if trainer.train_step.world.rank == 0:
             losses[name] = read_losses(config)
     return losses
 

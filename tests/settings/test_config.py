@@ -17,7 +17,7 @@ from settings.config import Config
 from settings.places import run_directory
 from settings.train_command import resolve_train_config
 from settings.verify_command import read_val_command
-from snapshots.reader import find_newest
+from snapshots.reader import newest_snapshot
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -89,7 +89,7 @@ def test_a_rank_takes_what_it_is_handed_and_reads_neither_flags_nor_files(tmp_pa
     config = complete_config(resolve_train_config(flags.split(), tmp_path), 1, "cpu")
     done = run_as_handed("insightface_train.py", config, ["--no_such_flag", "--lr", "9"])
     assert done.returncode == 0, done.stderr
-    snapshot = find_newest(run_directory(config, config.models_root))
+    snapshot = newest_snapshot(run_directory(config, config.models_root))
     assert json.loads((snapshot / "snapshot.json").read_text())["config"] == dict(config)
 
     verification, _ = read_val_command(["--model_load_dir", str(snapshot)], tmp_path)

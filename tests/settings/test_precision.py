@@ -102,8 +102,9 @@ def test_no_scale_is_a_scale_of_1() -> None:
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_graphs_on_gpus_are_mixed(tmp_path: Path, device: str) -> None:
     trainer, _ = make_trainer(tiny_config(tmp_path), tiny_network())
-    world = replace(trainer.world, device=device)  # nothing is computed
-    step = TrainStep({**trainer.config, "use_fp16": True}, world, trainer.backbone, trainer.head)
+    tiny = trainer.train_step
+    world = replace(tiny.world, device=device)  # nothing is computed
+    step = TrainStep({**trainer.config, "use_fp16": True}, world, tiny.backbone, tiny.head)
     assert step._graph.config.proto.enable_auto_mixed_precision == (device == "cuda")
 
 

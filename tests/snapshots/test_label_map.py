@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from engine.train import check_run, find_label_map
+from engine.preflight import check_run, starting_label_map
 from ops.heads.class_shards import initial_class_rows
 from settings.places import run_directory
 from settings.train_command import resolve_train_config
@@ -99,8 +99,8 @@ def test_classes_change_places(tmp_path: Path, changes: dict[str, Any]) -> None:
     settings = {"num_classes": 18, "lr": 0.0, "train_iter": 4, "save_last_snapshot": True, **changes}
     config = tiny_config(tmp_path / "new", model_load_dir=str(given.path), label_map=str(path), **settings)
     trainer, source = make_trainer(config, tiny_network())
-    shape = (18, trainer.head.centres, 16)
-    momentum = trainer.optimizer.read_moments()["momentum"]["fc7_weight"].reshape(shape)
+    shape = (18, trainer.train_step.head.centres, 16)
+    momentum = trainer.train_step.optimizer.read_moments()["momentum"]["fc7_weight"].reshape(shape)
     trainer.run(source)
     before, after = given.head_rows(0, 31), newest(tmp_path / "new").head_rows(0, 18)
     first = initial_class_rows(1, 0, shape[0] * shape[1], 16).reshape(shape)
@@ -114,9 +114,9 @@ def test_classes_change_places(tmp_path: Path, changes: dict[str, Any]) -> None:
 
     # The run resumes from its own snapshot, which has its own classes.
     config.update(resume=True, train_iter=5)
-    assert find_label_map(config) is None
+    assert starting_label_map(config) is None
     resumed = train(config, tiny_network())
-    assert resumed.step == 5
+    assert resumed.progress.step == 5
     np.testing.assert_array_equal(newest(tmp_path / "new").head_rows(0, 18)["fc7_weight"], after["fc7_weight"])
 
 

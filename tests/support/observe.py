@@ -17,9 +17,10 @@ from backbones.execution.backbone import Backbone
 from backbones.graph.flops import count_parameters
 from backbones.graph.initializer import initial_arrays
 from common.errors import UserError
-from engine import train as train_module
+from engine import preflight
 from engine import train_graph as graphs
 from engine.optimizer import Optimizer
+from engine.train import train
 from launch.rank import RankReporter
 from launch.supervisor import Supervisor
 from launch.world import configure_transfers, join_world, local_view
@@ -137,12 +138,12 @@ def announcement(config: Config) -> list[str]:
     """Return the first two words of the lines that the launching process prints."""
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        train_module.check_run(complete_config(config, 1, "cpu"), 1)
+        preflight.check_run(complete_config(config, 1, "cpu"), 1)
     return [" ".join(line.split()[:2]) for line in out.getvalue().splitlines()]
 
 
 def source(config: Config) -> tuple[str, int]:
-    found = train_module.open_source(config)
+    found = preflight.open_source(config)
     return type(found).__name__, len(found)
 
 
@@ -239,7 +240,7 @@ def run(config: Config, reporter: RankReporter | None = None) -> Config:
     changed = {**config, "net_name": "tiny", "image_size": IMAGE_SIZE, "emb_size": 16}
     with _tiny_registered():
         tiny = complete_config(changed, 1, "cpu")
-        train_module._train(tiny, reporter or RankReporter())
+        train(tiny, reporter or RankReporter())
     return tiny
 
 

@@ -13,11 +13,11 @@ from backbones.graph.initializer import initial_arrays
 from backbones.graph.network_graph import NetworkGraph
 from backbones.networks.layers import add_image_input
 from data.synthetic import SyntheticSource
+from engine.preflight import starting_label_map, starting_snapshot
 from engine.schedule import make_plan
-from engine.train import find_label_map, find_start, run_directory
 from launch.rank import RankReporter
 from settings.config_file import merge, sample_tables
-from settings.places import find_storage
+from settings.places import find_storage, run_directory
 
 IMAGE_SIZE = 16
 EMB_SIZE = 16
@@ -75,23 +75,28 @@ def tiny_config(folder: Path, loss: str = "arcface", **changes: Any) -> EasyDict
 def make_trainer(config: EasyDict, network: NetworkGraph, reporter: RankReporter | None = None) -> tuple:
     """Return (trainer, source) as ``engine.train`` puts them together, around ``network``."""
     from backbones.execution.backbone import Backbone
+    from engine.log import RunLog
+    from engine.saving import Saver
+    from engine.step import TrainStep
     from engine.trainer import Trainer
     from launch.world import join_world
     from ops import flow
     from ops.heads.build import build_head
     from ops.rows.storage import RowStorage
 
-    world = join_world(config.device)
+    world, reporter = join_world(config.device), reporter or RankReporter()
     source = SyntheticSource(config.total_img_num, config.num_classes, config.image_size, config.seed)
-    snapshot = find_start(config)
+    snapshot, label_map = starting_snapshot(config), starting_label_map(config)
     backbone = Backbone(network, initial_arrays(network, config.seed), sync_bn=config.sync_bn)
     backbone = backbone.to_global(world.placement, flow.sbp.broadcast)
     head = build_head(config, world.placement, world.rank, RowStorage(find_storage(config)))
-    plan = make_plan(config, len(source))
-    log_dir = run_directory(config, config.log_dir)
-    label_map = find_label_map(config)
-    trainer = Trainer(config, world, backbone, head, plan, reporter or RankReporter(), log_dir, snapshot, label_map)
-    return trainer, source
+    start_step = snapshot.about["step"] if snapshot is not None else 0
+    log = RunLog(run_directory(config, config.log_dir), world.rank == 0, start_step)
+    plan, train_step = make_plan(config, len(source)), TrainStep(config, world, backbone, head)
+    saver = Saver(config, plan, train_step, log, reporter)
+    if snapshot is not None:
+        saver.load(snapshot, label_map)
+    return Trainer(config, plan, train_step, saver, log, reporter), source
 
 
 def train(config: EasyDict, network: NetworkGraph, reporter: RankReporter | None = None) -> Any:

@@ -1,0 +1,147 @@
+"""Checks a run before a rank is started, and finds what it starts from. Free of OneFlow."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from backbones import build_network
+from backbones.graph.flops import count_flops, count_parameters
+from backbones.graph.network_graph import NetworkGraph
+from common.errors import UserError
+from data.filtered_source import FilteredSource
+from data.ofrecord_source import OFRecordSource
+from data.source import ImageSource
+from data.synthetic import SyntheticSource
+from data.triplets import TripletBags
+from engine.memory import check_disk, check_memory, estimate_memory, free_memory
+from engine.schedule import make_plan
+from interchange.open_model import read_pretrained
+from settings.choices import TRIPLET_LOSSES
+from settings.config import Config
+from settings.places import check_sets, find_storage, run_directory
+from settings.precision import check_bfloat16, describe_precision
+from snapshots.label_map import LabelMap, read_label_map
+from snapshots.reader import Snapshot, newest_snapshot
+
+
+def open_source(config: Mapping[str, Any]) -> ImageSource:
+    """Return the training images, without those of identities that ``data_images_filter`` leaves out.
+
+    Raises:
+        UserError: the folder is absent or damaged (the message says what is expected there and how to convert it), or
+            no identity has enough images.
+    """
+    classes, size = config["num_classes"], config["image_size"]
+    if config["use_synthetic_data"]:
+        source = SyntheticSource(config["total_img_num"], classes, size, config["seed"])
+    else:
+        source = OFRecordSource(config["dataset_dir"], classes, size, config["train_data_part_num"])
+    return FilteredSource(source, config["data_images_filter"]) if config["data_images_filter"] > 1 else source
+
+
+def starting_snapshot(config: Mapping[str, Any]) -> Snapshot | None:
+    """Return the snapshot that the run resumes from, None for a new run.
+
+    Raises:
+        UserError: the snapshot cannot be resumed from, or a new run would overwrite the snapshots of an older one.
+    """
+    root = run_directory(config, config["models_root"])
+    newest = newest_snapshot(root)
+    if config["resume"] and newest is not None:
+        path = newest
+    elif newest is not None and newest.resolve() != Path(config["model_load_dir"]).resolve():
+        raise UserError(
+            f"{newest} is there from an earlier run; --resume 1 continues it, another --models_root keeps it apart"
+        )
+    elif config["model_load_dir"]:
+        path = Path(config["model_load_dir"])
+    else:
+        return None
+    snapshot = Snapshot.open(path)
+    if not snapshot.is_full:
+        raise UserError(f"{path} is a backbone-only snapshot and cannot resume a run; give it to --pretrained")
+    return snapshot
+
+
+def describe_missing_snapshot(config: Mapping[str, Any]) -> list[str]:
+    """Return a line if ``resume`` is set and the run has no snapshot yet: where one was expected, what happens now."""
+    root = run_directory(config, config["models_root"])
+    if not config["resume"] or newest_snapshot(root) is not None:
+        return []
+    instead = f"starting from {config['model_load_dir']}" if config["model_load_dir"] else "starting a new run"
+    return [f"--resume 1: there is no snapshot_* in {root}; {instead}"]
+
+
+def starting_label_map(config: Mapping[str, Any]) -> LabelMap | None:
+    """Return the map from the classes of the snapshot that the run starts from; None if it needs none.
+
+    A run that resumes from one of its own snapshots has its classes already.
+
+    Raises:
+        UserError: the map cannot be read.
+    """
+    own = newest_snapshot(run_directory(config, config["models_root"]))
+    if not config["label_map"] or (config["resume"] and own is not None):
+        return None
+    return read_label_map(config["label_map"])
+
+
+def _check_label_map(label_map: LabelMap, path: str, num_classes: int) -> None:
+    given = Snapshot.open(path)
+    if not given.has_classes:
+        raise UserError(f"{path} is a snapshot without class rows: there are none for {label_map.path}")
+    label_map.check_sizes(given.about["fc7"]["num_classes"], num_classes)
+
+
+def describe_run(config: Mapping[str, Any], network: NetworkGraph, source: ImageSource, ranks: int) -> list[str]:
+    """Return lines for the log: settings, number formats, FLOPs, memory, images and steps."""
+    plan = make_plan(config, len(source))
+    lines = [f"Called with argument: {dict(sorted(config.items()))}"]
+    lines += [f"note: {line}" for line in describe_precision(config, ranks, network)]
+    if config["count_flops"]:
+        flops, parameters = count_flops(network) / 1e9, count_parameters(network) / 1e6
+        lines.append(f"Network FLOPs: {flops:.2f}G  parameters: {parameters:.2f}M")
+    lines.append(estimate_memory(config, network, ranks).describe())
+    if isinstance(source, FilteredSource):
+        lines.append(
+            f"data_images_filter {config['data_images_filter']}: {source.num_left_out} identities are left out, "
+            f"{source.num_identities} stay"
+        )
+    lines.append(
+        f"{len(source)} images of {config['num_classes']} classes, {plan.steps_per_epoch} steps an epoch, "
+        f"{plan.total_steps} steps in all on {ranks} rank(s)"
+    )
+    return lines
+
+
+def check_run(config: Config, ranks: int) -> None:
+    """Check everything that can be checked before a rank is started, and print what the run will be.
+
+    Raises:
+        UserError: data, snapshot, sizes or memory do not fit.
+    """
+    starting_snapshot(config)
+    label_map = starting_label_map(config)
+    if label_map is not None:
+        _check_label_map(label_map, config.pretrained or config.model_load_dir, config.num_classes)
+    network = build_network(config)
+    if config.pretrained:
+        read_pretrained(config.pretrained, network)
+    source = open_source(config)
+    if config.loss_name in TRIPLET_LOSSES:
+        TripletBags.from_config(config, source)
+    if config.do_validation_while_train and config.val_targets:
+        check_sets(config)
+    check_bfloat16(config, network)
+    print(*describe_run(config, network, source, ranks), sep="\n", flush=True)
+    if config.device == "cpu":
+        local_ranks, estimate = ranks // config.num_nodes, estimate_memory(config, network, ranks)
+        storage = find_storage(config)
+        if storage is not None:
+            check_disk(estimate, local_ranks, storage)
+        warning = check_memory(estimate, local_ranks, free_memory())
+        if warning:
+            print(warning, file=sys.stderr)
