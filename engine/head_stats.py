@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from evaluation.similarity import cosine_similarity_matrix
 from launch.world import World, local_view
 from ops import flow
 from ops.heads.base import ClassHead
@@ -35,8 +36,7 @@ def describe_centres(centres: np.ndarray) -> dict[str, float]:
     norms = np.linalg.norm(centres, axis=1)
     values = {"norm_mean": norms.mean(), "norm_std": norms.std(), "norm_min": norms.min(), "norm_max": norms.max()}
     if len(centres) > 1:
-        directions = centres / np.maximum(norms, 1e-12)[:, None]
-        angles = np.degrees(np.arccos(np.clip(directions @ directions.T, -1, 1)))
+        angles = np.degrees(np.arccos(cosine_similarity_matrix(centres, centres)))
         np.fill_diagonal(angles, np.nan)
         nearest = np.nanmin(angles, axis=1)
         values |= {"angle_mean": np.nanmean(angles), "nearest_mean": nearest.mean(), "nearest_min": nearest.min()}
