@@ -25,7 +25,7 @@ VAL_TABLE = (
     Option("dataset", str, RUN, "the dataset whose verification sets are used"),
     *RUN_OPTIONS,
     *SHARED_OPTIONS,
-    Option("report", str, OUTPUT, "folder for report.json and the ROC picture"),
+    Option("report", str, OUTPUT, "folder for report.json and pictures of ROC curves and pairs"),
 )
 _ABOUT = "Verify a trained network on pairs of faces."
 _OF_THE_RUN = [option.key for option in (*RUN_OPTIONS, *SHARED_OPTIONS) if not option.key.startswith("val_")]

@@ -169,7 +169,7 @@ def summarise(snapshot: Path, seconds: float) -> str:
         ("  better by", f"{100 * (network['accuracy'] - pixels.accuracy):.2f} points"),
         ("faces, recordio and OFRecord", str(FACES)),
         ("snapshot", str(snapshot)),
-        ("report and ROC picture", str(REPORT.parent)),
+        ("report and pictures", str(REPORT.parent)),
         ("ONNX model", str(ONNX)),
         ("logs, metrics.jsonl, TensorBoard", str(LOGS / RUN.name)),
         ("time of this run", f"{seconds:.0f} s"),
