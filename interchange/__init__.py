@@ -1,4 +1,4 @@
-"""Models of other programs: their files read into a ``NetworkGraph`` with arrays, matched with ours, and written.
+"""Models of other programs: files read into a ``NetworkGraph`` with arrays, matched with our networks, and written.
 
-Knows descriptions and arrays only. Nothing here trains, and nothing needs the programs that wrote the files.
+Works on descriptions and arrays only. Nothing here trains, and nothing needs the programs that wrote the files.
 """

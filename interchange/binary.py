@@ -1,4 +1,4 @@
-"""Reading binary files whose length fields may lie."""
+"""Reads binary files without trusting their length fields."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from common.errors import UserError
 
 
 class BinaryFile:
-    """A file mapped into memory and read from front to end; nothing is taken that the file does not hold."""
+    """A file mapped into memory and read from front to end, never beyond its end."""
 
     def __init__(self, path: Path, kind: str) -> None:
         """``kind`` says in messages what the file should be.
@@ -38,7 +38,7 @@ class BinaryFile:
         return self.size - self.offset
 
     def damaged(self, what: str) -> UserError:
-        """Return the error that names file, place and ``what`` is wrong there."""
+        """Return the error that names the file and the offset, and says ``what`` is wrong there."""
         return UserError(f"{self.path} is damaged at byte {self.offset}: {what}; expected {self._kind}")
 
     def unpack(self, layout: str) -> Any:
@@ -49,7 +49,7 @@ class BinaryFile:
         """Return the next ``size`` bytes, not copied.
 
         Raises:
-            UserError: the file ends before.
+            UserError: fewer than ``size`` bytes are left.
         """
         if size > self.left:
             raise self.damaged(f"{size} bytes should follow, {self.left} are left")

@@ -1,4 +1,4 @@
-"""What a reader of foreign files returns."""
+"""The model that a reader of another program's files returns."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from backbones.graph.network_graph import NetworkGraph
 
 @dataclass(frozen=True, eq=False)
 class ForeignModel:
-    """A network as some file describes it, preprocessing included, under the names of that file.
+    """A network as a file of another program describes it, with preprocessing, under the names of that file.
 
     Attributes:
         source: the file or files, for messages.
-        network: the description; it can be executed as it is.
+        network: the description, ready to run.
         arrays: float32 arrays, named as ``network.parameters()`` asks.
-        head: what the file holds of the head: ``fc7_weight`` [classes, E] and perhaps ``fc7_bias``.
-        config: settings of the training, where the file knows them.
-        preprocesses: whether the file does the preprocessing itself; else a reader has added it.
-        training_arrays: arrays by our names, flat, that only training uses, where the file has them.
+        head: the class rows in the file: ``fc7_weight`` [classes, E] and perhaps ``fc7_bias``; empty without them.
+        config: settings of the training, as far as the file holds them.
+        preprocesses: whether the file contains the preprocessing; otherwise the reader has added it.
+        training_arrays: arrays that only training uses, flat, by our names, as far as the file holds them.
     """
 
     source: str

@@ -1,4 +1,4 @@
-"""Builds a description and its arrays from what a foreign file says, node by node."""
+"""Builds a description and its arrays from the nodes of another program's file."""
 
 from __future__ import annotations
 
@@ -24,43 +24,41 @@ class ForeignBuilder:
         self.graph = TransformerGraph({"position": DEFAULT_RULE})
         self._given = arrays
         self._arrays: dict[str, np.ndarray] = {}
-        self._values: dict[str, str] = {}  # the file's names to ours: some nodes leave no trace
+        self._values: dict[str, str] = {}  # the file's names -> ours; some nodes of a file become none of ours
         self._taken: set[str] = set()
-        self._norms: dict[str, tuple[str, str]] = {}  # partial equalize_pixel_norms: step, and of which value
-        self._centred: dict[str, tuple[str, float]] = {}  # subtractions that wait for their multiplication
+        self._norms: dict[str, tuple[str, str]] = {}  # unfinished equalize_pixel_norms: step, value it starts from
+        self._centred: dict[str, tuple[str, float]] = {}  # subtractions that wait for a multiplication: value, number
 
-    def refuse(self, what: str) -> UserError:
-        """Return the error that names the file and ``what`` is wrong."""
+    def error(self, what: str) -> UserError:
+        """Return the error that names the file and says ``what`` is wrong."""
         return UserError(f"{self.source}: {what}")
 
     def array(self, name: str) -> np.ndarray:
         """Return an array of the file as float32.
 
         Raises:
-            UserError: there is none of this name, or it holds no real numbers.
+            UserError: the file has no array of this name, or it does not hold real numbers.
         """
         if name not in self._given:
-            raise self.refuse(f"the array '{name}' is missing")
+            raise self.error(f"the array '{name}' is missing")
         values = np.asarray(self._given[name])
         if values.dtype.kind not in "fiu":
-            raise self.refuse(f"the array '{name}' holds {values.dtype}, not numbers")
+            raise self.error(f"the array '{name}' holds {values.dtype}, not numbers")
         return values.astype(np.float32)
 
-    def same(self, name: str, what: str, values: Iterable[int]) -> int:
-        """Return the one number that all ``values`` are.
+    def single_value(self, name: str, what: str, values: Iterable[int]) -> int:
+        """Return the one number that all ``values`` equal.
 
         Raises:
-            UserError: they differ, as in a kernel that is not square.
+            UserError: the values differ, as in a kernel that is not square.
         """
         values = list(values)
         if len(set(values)) != 1 or not isinstance(values[0], int):
-            raise self.refuse(
-                f"{name} has {what} {tuple(values)}; the known networks have the same number on all sides"
-            )
+            raise self.error(f"{name} has {what} {tuple(values)}; the known networks have the same number on all sides")
         return values[0]
 
     def _name(self, name: str) -> str:
-        """Return ``name`` as modules and other files take it: letters, digits and underscores, and only once."""
+        """Return ``name`` as a valid attribute name, made unique: letters, digits and underscores."""
         plain = re.sub(r"\W", "_", name, flags=re.ASCII).lstrip("_") or "value"
         while plain in self._taken:
             plain += "_"
@@ -72,17 +70,21 @@ class ForeignBuilder:
             x, mean = self._centred.pop(name)
             self._values[name] = self.graph.scale_shift(x, self._name(name), mean, 1.0)
         if name not in self._values:
-            raise self.refuse(f"'{name}' is used before anything makes it")
+            raise self.error(f"'{name}' is used before anything makes it")
         return self._values[name]
 
     def _keep(self, name: str, made: str, **arrays: np.ndarray) -> None:
-        """Note that ``made`` is the file's ``name``, and its arrays by the parts they play, whose shapes must fit."""
+        """Record that ``made`` is the file's ``name``, and its arrays by role.
+
+        Raises:
+            UserError: an array has another shape than the node expects.
+        """
         self._values[name] = made
         targets = self.graph.nodes[-1].arrays
         for role, values in arrays.items():
             shape = self.graph.parameters()[targets[role]].shape
             if values.shape != shape:
-                raise self.refuse(f"{name}: its {role} has shape {values.shape}, its input asks for {shape}")
+                raise self.error(f"{name}: its {role} has shape {values.shape}, its input requires {shape}")
             self._arrays[targets[role]] = values
 
     def input(self, name: str, image_size: int) -> None:
@@ -90,7 +92,7 @@ class ForeignBuilder:
         self._values[name] = self.graph.input(self._name(name), (3, image_size, image_size))
 
     def alias(self, x: str, name: str) -> None:
-        """Let ``name`` be the value ``x``."""
+        """Make ``name`` another name of the value ``x``."""
         self._values[name] = self._value(x)
 
     def subtract(self, x: str, name: str, number: float) -> None:
@@ -106,7 +108,7 @@ class ForeignBuilder:
         """Add a convolution whose filters and kernel are those of the array ``weight``."""
         values = self.array(weight)
         if values.ndim != 4 or values.shape[2] != values.shape[3]:
-            raise self.refuse(f"{name}: its weight has shape {values.shape}; known are square 2-d convolutions")
+            raise self.error(f"{name}: its weight has shape {values.shape}; known are square 2-d convolutions")
         arrays = {"weight": values} | ({} if bias is None else {"bias": self.array(bias)})
         try:
             made = self.graph.conv(
@@ -120,7 +122,7 @@ class ForeignBuilder:
                 bias=bias is not None,
             )
         except (ValueError, TypeError, ZeroDivisionError) as error:
-            raise self.refuse(f"{name}: its weight {values.shape} does not fit its input ({error})") from error
+            raise self.error(f"{name}: its weight {values.shape} does not fit its input ({error})") from error
         self._keep(name, made, **arrays)
 
     def batch_norm(
@@ -143,7 +145,7 @@ class ForeignBuilder:
         self._values[name] = self.graph.tokens(self._value(x), self._name(name))
 
     def position(self, x: str, name: str, weight: str) -> None:
-        """Add a learned vector per token to tokens; the array may carry an axis of length 1 for the batch."""
+        """Add a learned vector per token to tokens; the array may have a batch axis of length 1."""
         values = self.array(weight)
         made = self.graph.position(self._value(x), self._name(name))
         self._keep(name, made, weight=values[0] if values.ndim == 3 and len(values) == 1 else values)
@@ -153,7 +155,7 @@ class ForeignBuilder:
         self._values[name] = self.graph.attention(self._value(x), self._name(name), heads)
 
     def prelu(self, x: str, name: str, slope: str) -> None:
-        """Add a PReLU; its slopes may carry axes of length 1, and one slope may stand for all channels."""
+        """Add a PReLU; its slopes may have axes of length 1, and one slope may serve all channels."""
         slopes = self.array(slope).reshape(-1)
         made = self.graph.prelu(self._value(x), self._name(name), shared=slopes.size == 1)
         self._keep(name, made, slope=slopes)
@@ -166,9 +168,7 @@ class ForeignBuilder:
         """Add the sum of two values of one shape."""
         first, second = self._value(a), self._value(b)
         if self.graph.shapes[first] != self.graph.shapes[second]:
-            raise self.refuse(
-                f"{name} adds values of shapes {self.graph.shapes[first]} and {self.graph.shapes[second]}"
-            )
+            raise self.error(f"{name} adds values of shapes {self.graph.shapes[first]} and {self.graph.shapes[second]}")
         self._values[name] = self.graph.add(first, second, self._name(name))
 
     def shape(self, name: str) -> tuple[int, ...]:
@@ -188,30 +188,30 @@ class ForeignBuilder:
         if self.graph.shapes[first][1:] == (1, 1) and self.graph.shapes[second][1:] != (1, 1):
             first, second = second, first
         if self.graph.shapes[second] != (self.graph.shapes[first][0], 1, 1):
-            raise self.refuse(f"{name} multiplies values of shapes {self.shape(a)} and {self.shape(b)}")
+            raise self.error(f"{name} multiplies values of shapes {self.shape(a)} and {self.shape(b)}")
         self._values[name] = self.graph.scale_channels(first, second, self._name(name))
 
     def norm_step(self, name: str, what: str, *inputs: str) -> None:
         """Record a step of ``equalize_pixel_norms``: squares, their sums, norms, the mean norm, its ratio to each norm.
 
         Raises:
-            UserError: the steps before it are not those.
+            UserError: the inputs are not the steps before it.
         """
         before = {"squares": None, "sums": "squares", "norms": "sums", "mean": "norms", "ratio": "mean"}[what]
         kind, x = (None, self._value(inputs[0])) if before is None else self._norms.get(inputs[0], ("", ""))
         if kind != before or (what == "ratio" and self._norms.get(inputs[1]) != ("norms", x)):
-            raise self.refuse(f"{name} computes {what} of what no known network does")
+            raise self.error(f"{name} computes {what} of a value for which no known network does")
         self._norms[name] = (what, x)
 
     def start_norms(self, x: str, name: str, what: str) -> None:
-        """Note the "norms" of each pixel of ``x``, or the "sums" of its squares, computed by one node."""
+        """Record the "norms" of each pixel of ``x``, or the "sums" of its squares, computed by one node."""
         self._norms[name] = (what, self._value(x))
 
     def concat(self, values: Sequence[str], name: str) -> None:
         """Add the concatenation of maps along their channels."""
         made = [self._value(value) for value in values]
         if len({self.graph.shapes[value][1:] for value in made}) != 1:
-            raise self.refuse(f"{name} concatenates maps of different sizes")
+            raise self.error(f"{name} concatenates maps of different sizes")
         self._values[name] = self.graph.concat(made, self._name(name))
 
     def pool(self, x: str, name: str, kind: str, kernel: int, stride: int, pad: int) -> None:
@@ -233,7 +233,7 @@ class ForeignBuilder:
         self._values[name] = self.graph.dropout(self._value(x), self._name(name), p)
 
     def flatten(self, x: str, name: str) -> str:
-        """Add the flattening of ``x``, unless it is flat; return ``name``."""
+        """Add the flattening of ``x``, unless it is flat already; return ``name``."""
         value = self._value(x)
         flat = len(self.graph.shapes[value]) == 1
         self._values[name] = value if flat else self.graph.flatten(value, self._name(name))
@@ -243,14 +243,14 @@ class ForeignBuilder:
         """Add a fully connected layer of the array ``weight`` [units, features], or its transpose."""
         values = self.array(weight)
         if values.ndim != 2:
-            raise self.refuse(f"{name}: its weight has shape {values.shape}, expected two axes")
+            raise self.error(f"{name}: its weight has shape {values.shape}, expected two axes")
         values = values.T.copy() if transposed else values
         shift = np.zeros(len(values), np.float32) if bias is None else self.array(bias)
         made = self.graph.fully_connected(self._value(x), self._name(name), len(values))
         self._keep(name, made, weight=values, bias=shift)
 
     def shift(self, x: str, name: str, bias: str) -> bool:
-        """Give the fully connected layer ``x`` its bias; tell whether there was a place for it."""
+        """Add ``bias`` to the fully connected layer ``x``; return False if ``x`` is not one or has a bias."""
         value, values = self._value(x), self.array(bias).reshape(-1)
         target = f"{value}_bias"
         if self.graph.nodes[-1].op != "fully_connected" or self.graph.output != value:
@@ -265,10 +265,10 @@ class ForeignBuilder:
         """Return the description and its arrays.
 
         Raises:
-            UserError: the last node is no embedding, a vector.
+            UserError: the last node is not an embedding, one vector per image.
         """
         for name in list(self._centred):
             self._value(name)
         if not self.graph.nodes or len(self.graph.shapes[self.graph.output]) != 1:
-            raise self.refuse("its output is no embedding: one vector per image")
+            raise self.error("its output is not an embedding: one vector per image")
         return self.graph, self._arrays

@@ -1,4 +1,4 @@
-"""Trained networks in any format, opened through one door: ours, ONNX, MXNet, PyTorch, older OneFlow ports."""
+"""Opens trained networks of any format: snapshots, ONNX, MXNet, PyTorch, older OneFlow ports."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
 from interchange.foreign_model import ForeignModel
 from interchange.matching.adapt import adapt
+from interchange.matching.canonical_layers import pair_layers
 from interchange.matching.recognise import AUTO, explain_difference, recognise
-from interchange.matching.steps import pair_steps
 from interchange.mxnet.checkpoint import checkpoint_paths, read_checkpoint
 from interchange.oneflow.folders import is_oneflow_folder, read_oneflow_folder
 from interchange.onnx.reader import read_onnx
@@ -34,11 +34,11 @@ class TrainedModel:
     """A network ready to run.
 
     Attributes:
-        path: what was asked for.
-        network: its description, as the file has it.
+        path: the name under which it was opened.
+        network: its description, as in the file.
         arrays: its arrays.
-        about: what is known of its training: ``step``, ``network``, ``loss``, ``dataset``, ``checksum``.
-        config: all settings of its training, as far as the file knows them.
+        about: facts about its training: ``step``, ``network``, ``loss``, ``dataset``, ``checksum``.
+        config: all settings of its training, as far as the file holds them.
     """
 
     path: str
@@ -49,10 +49,10 @@ class TrainedModel:
 
 
 def read_foreign(name: str) -> ForeignModel | None:
-    """Return the model that ``name`` names, None if it can only be a snapshot.
+    """Return the foreign model ``name``; None if only a snapshot can have this name.
 
     Raises:
-        UserError: its file is damaged, or has something unknown in it.
+        UserError: its file is missing or damaged, or holds an unknown operator.
     """
     checkpoint = _CHECKPOINT.match(name)
     if checkpoint and not Path(name).exists():
@@ -67,10 +67,10 @@ def read_foreign(name: str) -> ForeignModel | None:
 
 
 def describe_model(name: str) -> dict[str, Any]:
-    """Return the settings of the training behind a model: all of a snapshot, a network's name and options of others.
+    """Return the settings of a model's training: all of a snapshot, a network's name and options of other formats.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: the model cannot be read.
     """
     foreign = read_foreign(name)
     if foreign is None:
@@ -83,14 +83,14 @@ def _foreign_config(foreign: ForeignModel) -> dict[str, Any]:
     size = next(foreign.network.shapes[node.name][1] for node in foreign.network.nodes if node.op == "input")
     try:
         found = recognise(foreign.network, sample_config.network, AUTO, foreign.source, foreign.config)
-    except UserError:  # it runs as the file has it all the same
+    except UserError:  # it still runs, as the file describes it
         sizes = {"image_size": size, "emb_size": foreign.network.embedding_size}
         return {"network": "unknown", "loss": "", "dataset": "", **known, **sizes}
     return {"loss": "", "dataset": "", **known, **found.options, "network": found.name}
 
 
 def known_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those settings that a file carries which this project has, with values of the same type."""
+    """Return the settings of a file that this project has too, with values of the same type."""
     ours = {"network": "", "loss": "", "dataset": "", **sample_config.default, **sample_config.config}
     return {key: value for key, value in config.items() if key in ours and type(value) is type(ours[key])}
 
@@ -99,7 +99,7 @@ def open_model(name: str) -> TrainedModel:
     """Open a model for verification.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: the model cannot be read.
     """
     foreign = read_foreign(name)
     if foreign is None:
@@ -118,13 +118,13 @@ def open_model(name: str) -> TrainedModel:
 
 
 def _step(name: str) -> int:
-    """Return what log lines call the step: an MXNet checkpoint's epoch."""
+    """Return the step for log lines: the epoch of an MXNet checkpoint, 0 for other files."""
     checkpoint = _CHECKPOINT.match(name)
     return int(checkpoint[2]) if checkpoint else 0
 
 
 def model_file(name: str) -> Path:
-    """Return the file, or one of the files, that hold the arrays of a foreign model."""
+    """Return the file that holds the arrays of a foreign model, or one of several."""
     checkpoint = _CHECKPOINT.match(name)
     if checkpoint and not Path(name).exists():
         return checkpoint_paths(checkpoint[1], int(checkpoint[2]))[1]
@@ -135,7 +135,7 @@ def read_pretrained(name: str, network: NetworkGraph) -> dict[str, np.ndarray]:
     """Return the arrays of a model for a run of ``network``, from whatever format.
 
     Raises:
-        UserError: it cannot be read, or is of another network.
+        UserError: the model cannot be read, or is of another network.
     """
     foreign = read_foreign(name)
     if foreign is None:
@@ -143,7 +143,7 @@ def read_pretrained(name: str, network: NetworkGraph) -> dict[str, np.ndarray]:
         arrays = snapshot.backbone()
         _check_fit(network, arrays, name, snapshot.about["config"]["network"])
         return arrays
-    pairs = pair_steps(network, foreign.network)
+    pairs = pair_layers(network, foreign.network)
     if pairs is None:
         raise UserError(f"{name} is of another network: {explain_difference(network, foreign.network)}")
     try:

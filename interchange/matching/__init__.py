@@ -1,1 +1,1 @@
-"""Recognising which of our networks a foreign one is, and bringing its arrays into ours."""
+"""Recognises which of our networks a foreign one is, and converts its arrays into ours."""

@@ -1,8 +1,8 @@
-"""The values of a foreign network as those of ours, where the two are the same but for the way they are written.
+"""Converts the arrays of a foreign network into those of ours, where both compute the same in different forms.
 
-Only what is equal is copied; the rest is recomputed in float64 so that the network computes what it did: a folded
-BatchNorm becomes one that does nothing but add the bias, another eps moves into the variance, another scale of the
-preprocessing into the first convolution.
+Equal values are copied; others are recomputed in float64 so that the results stay the same: a folded BatchNorm becomes
+one that only adds the bias, another eps moves into the variance, another scale of the preprocessing into the first
+convolution.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from backbones.graph.network_graph import NetworkGraph, Node
 from common.errors import UserError
-from interchange.matching.steps import LINEAR, Step
+from interchange.matching.canonical_layers import LINEAR, CanonicalLayer
 
 Arrays = Mapping[str, np.ndarray]
 NORM_ROLES = ("gamma", "beta", "moving_mean", "moving_var")
@@ -22,7 +22,7 @@ NORM_ROLES = ("gamma", "beta", "moving_mean", "moving_var")
 
 @dataclass(frozen=True)
 class Adaptation:
-    """The arrays by our names, float32, and in words what could not be copied as it was."""
+    """The arrays by our names, float32, and notes on what had to be recomputed."""
 
     arrays: dict[str, np.ndarray]
     notes: list[str]
@@ -30,23 +30,23 @@ class Adaptation:
 
 def adapt(
     network: NetworkGraph,
-    pairs: Sequence[tuple[Step, Step]],
+    pairs: Sequence[tuple[CanonicalLayer, CanonicalLayer]],
     foreign: NetworkGraph,
     given: Arrays,
     training: Arrays | None = None,
 ) -> Adaptation:
-    """Return what ``network`` needs to compute what the foreign arrays ``given`` do.
+    """Return arrays with which ``network`` computes what the foreign network does with ``given``.
 
     Args:
-        network: ours.
-        pairs: its steps with the foreign ones, from ``canonical.pair_steps``.
-        foreign: theirs.
-        given: its arrays.
-        training: arrays by our names that only training uses, in any shape. Where they are missing they become zeros.
+        network: our network.
+        pairs: its layers with the foreign ones, from ``pair_layers``.
+        foreign: the foreign network.
+        given: the arrays of ``foreign``.
+        training: arrays that only training uses, by our names, in any shape. Missing ones become zeros.
 
     Raises:
-        UserError: one of ``training`` has the wrong size; or the two cannot be the same, because a preprocessing
-            subtracts something else.
+        UserError: one of ``training`` has the wrong size; or the networks cannot compute the same, because their
+            preprocessing subtracts different means.
     """
     adapter = _Adapter(network, foreign, given)
     for mine, theirs in pairs:
@@ -63,7 +63,7 @@ class _Adapter:
         self._given = given
         self.arrays: dict[str, np.ndarray] = {}
         self._counts: dict[str, int] = {}
-        self._factors: dict[str, float] = {}  # values that ours has smaller by a factor, by the name of our node
+        self._factors: dict[str, float] = {}  # node -> factor by which our values are smaller than the foreign ones
 
     def list_notes(self) -> list[str]:
         return [f"{what} ({count}x)" if count > 1 else what for what, count in self._counts.items()]
@@ -71,7 +71,7 @@ class _Adapter:
     def _note(self, what: str) -> None:
         self._counts[what] = self._counts.get(what, 0) + 1
 
-    def translate(self, mine: Step, theirs: Step) -> None:
+    def translate(self, mine: CanonicalLayer, theirs: CanonicalLayer) -> None:
         op = mine.node.op
         if op == "scale_shift":
             self._scale_shift(mine.node, theirs.node)
@@ -82,12 +82,12 @@ class _Adapter:
         else:
             self._write(mine.node, **self._read(theirs.node))
         if op not in LINEAR:
-            scaled = [step.node.name for step in mine.inputs if step.node.name in self._factors]
+            scaled = [layer.node.name for layer in mine.inputs if layer.node.name in self._factors]
             if scaled:
                 raise UserError(f"another scale of the preprocessing would have to pass {mine.node.name}, a {op}")
 
     def complete(self, training: Arrays) -> None:
-        """Add the arrays of nodes that only training runs."""
+        """Add the arrays of nodes that only training executes."""
         for name, spec in self.network.parameters().items():
             if name in self.arrays:
                 continue
@@ -106,31 +106,31 @@ class _Adapter:
             self.arrays[name] = np.broadcast_to(values[role], self.network.parameters()[name].shape)
 
     def _scale_shift(self, mine: Node, theirs: Node) -> None:
-        if not _same(mine.attrs["mean"], theirs.attrs["mean"]):
+        if not _equal_float32(mine.attrs["mean"], theirs.attrs["mean"]):
             raise UserError(
                 f"the file's preprocessing subtracts {theirs.attrs['mean']:g}, the network's {mine.attrs['mean']:g}"
             )
-        if not _same(mine.attrs["scale"], theirs.attrs["scale"]):
+        if not _equal_float32(mine.attrs["scale"], theirs.attrs["scale"]):
             self._factors[mine.name] = theirs.attrs["scale"] / mine.attrs["scale"]
             self._note(f"the preprocessing's scale {theirs.attrs['scale']:.7g} went into the first layer's weights")
 
-    def _linear(self, mine: Step, theirs: Step) -> None:
+    def _linear(self, mine: CanonicalLayer, theirs: CanonicalLayer) -> None:
         weight, bias = self._read(theirs.node)["weight"], self._read(theirs.node).get("bias")
-        for step in mine.inputs:
-            if step.node.name in self._factors:
-                weight = weight.astype(np.float64) * self._factors[step.node.name]
+        for layer in mine.inputs:
+            if layer.node.name in self._factors:
+                weight = weight.astype(np.float64) * self._factors[layer.node.name]
         has_bias = "bias" in mine.node.arrays
         if mine.norm is not None:
-            weight, bias = self._normed(mine, theirs, weight, bias, has_bias)
+            weight, bias = self._linear_before_norm(mine, theirs, weight, bias, has_bias)
         elif theirs.norm is not None:
             weight, bias = fold_norm(weight, bias, self._read_norm(theirs.norm), theirs.norm.attrs["eps"])
             self._note("a BatchNorm was folded into its layer")
         if bias is not None and not has_bias and np.any(bias):
-            raise UserError(f"{theirs.node.name} has a bias, which {mine.node.name} of the network has not")
+            raise UserError(f"{theirs.node.name} has a bias, which {mine.node.name} of the network does not have")
         self._write(mine.node, weight=weight, bias=np.zeros(len(weight), np.float32) if bias is None else bias)
 
-    def _normed(
-        self, mine: Step, theirs: Step, weight: np.ndarray, bias: np.ndarray | None, has_bias: bool
+    def _linear_before_norm(
+        self, mine: CanonicalLayer, theirs: CanonicalLayer, weight: np.ndarray, bias: np.ndarray | None, has_bias: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Fill our BatchNorm after a linear layer; return the layer's weight and bias."""
         if theirs.norm is None:
@@ -164,22 +164,22 @@ class _Adapter:
                 raise UserError(f"{mine.name} has a fixed gamma of 1, and the file's is not positive everywhere")
             variance = (variance.astype(np.float64) + eps) / gamma.astype(np.float64) ** 2
             eps, gamma = 0.0, np.ones_like(gamma)
-        if not _same(eps, mine.attrs["eps"]):
+        if not _equal_float32(eps, mine.attrs["eps"]):
             variance = variance.astype(np.float64) + (eps - mine.attrs["eps"])
             if eps:
                 self._note(f"eps {eps:g} of a BatchNorm went into its variance (ours is {mine.attrs['eps']:g})")
         self._write(mine, **dict(zip(NORM_ROLES, (gamma, beta, mean, variance), strict=True)))
 
 
-def _same(a: float, b: float) -> bool:
-    """Tell whether two constants are one for a file that stores them as float32."""
+def _equal_float32(a: float, b: float) -> bool:
+    """Tell whether two constants are equal in a file that stores them as float32."""
     return np.float32(a) == np.float32(b)
 
 
 def fold_norm(
     weight: np.ndarray, bias: np.ndarray | None, norm: tuple[np.ndarray, ...], eps: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return weight and bias, float64, of the layer that does what a linear layer and its BatchNorm do in inference."""
+    """Return weight and bias, float64, of the layer that equals a linear layer and its BatchNorm in inference."""
     gamma, beta, mean, variance = (array.astype(np.float64) for array in norm)
     scale = gamma / np.sqrt(variance + eps)
     shift = -mean if bias is None else bias - mean

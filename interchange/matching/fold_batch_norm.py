@@ -1,4 +1,4 @@
-"""Networks with the BatchNorms of inference folded into the convolutions before them."""
+"""Folds BatchNorms into the convolutions before them, for inference."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ import numpy as np
 
 from backbones.graph.network_graph import NetworkGraph
 from interchange.matching.adapt import NORM_ROLES, fold_norm
-from interchange.matching.steps import find_steps
+from interchange.matching.canonical_layers import canonical_layers
 
 
 def fold_convolutions(
     network: NetworkGraph, arrays: Mapping[str, np.ndarray]
 ) -> tuple[NetworkGraph, dict[str, np.ndarray]]:
-    """Return the network that does in inference what ``network`` does, with a bias in place of each such BatchNorm.
+    """Return a network with the same inference results, in which such a BatchNorm is the bias of its convolution.
 
-    Computed in float64. BatchNorms elsewhere (before a convolution, after the fully connected layer) stay.
+    Computed in float64. Other BatchNorms (before a convolution, after the fully connected layer) remain.
     """
-    norms = {step.node.name: step.norm for step in find_steps(network).values() if step.norm and step.node.op == "conv"}
+    layers = canonical_layers(network).values()
+    norms = {layer.node.name: layer.norm for layer in layers if layer.norm and layer.node.op == "conv"}
     folded = NetworkGraph()
     values: dict[str, np.ndarray] = {}
     renamed: dict[str, str] = {}

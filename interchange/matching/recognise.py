@@ -1,7 +1,7 @@
-"""Which of our networks a foreign one is: candidates are built from options and compared by structure.
+"""Recognises which of our networks a foreign one is: builds candidates from options and compares their structure.
 
-No family has rules of its own here. The search starts from every named network and changes one option at a time to the
-value that brings the candidate nearest, until nothing brings it nearer.
+No family has special rules. The search starts from every named network and changes one option at a time to the value
+that brings the candidate nearest, until no change brings it nearer.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from backbones.networks.iresnet import STEMS, UNITS, UNITS_PER_STAGE
 from backbones.networks.options import NetworkOptions
 from backbones.networks.output_layers import OUTPUT_LAYERS
 from common.errors import UserError, lookup
-from interchange.matching.steps import LINEAR, Step, find_steps, pair_steps
+from interchange.matching.canonical_layers import LINEAR, CanonicalLayer, canonical_layers, pair_layers
 
 AUTO = "auto"
-# Values that an option may take besides those of the named networks.
+# Values that an option may take in addition to those of the named networks.
 OPTION_VALUES: dict[str, Sequence[Any]] = {
     "num_layers": tuple(UNITS_PER_STAGE),
     "net_output": tuple(OUTPUT_LAYERS),
@@ -35,12 +35,12 @@ OPTION_VALUES: dict[str, Sequence[Any]] = {
 _DEEPEST = 1000  # layers or blocks that a file's own settings may ask for
 _FAR = float("inf")
 Options = Mapping[str, Any]
-Pairs = list[tuple[Step, Step]]
+Pairs = list[tuple[CanonicalLayer, CanonicalLayer]]
 
 
 @dataclass(frozen=True)
 class Recognition:
-    """A network of ours: name (made up where it has none), options, description, its steps with the foreign ones."""
+    """One of our networks: its name (a generated one for other options), options, description, and paired layers."""
 
     name: str
     options: Options
@@ -60,14 +60,14 @@ def recognise(
     Args:
         foreign: the description read from a file.
         networks: the named networks' options, as in sample_config.
-        wanted: a name of them, or ``auto``.
+        wanted: one of their names, or ``auto``.
         source: the file, for messages.
-        hint: settings that the file carries; what they say is tried first.
+        hint: settings stored in the file, which are tried first.
 
     Raises:
-        UserError: it is none of ours, or not the one wanted; the message names the nearest and where they differ.
+        UserError: it is not one of ours, or not the one wanted; the message names the nearest and the first difference.
     """
-    hinted = _follow(hint or {}, foreign)
+    hinted = _try_hint(hint or {}, foreign)
     if hinted is not None and wanted in (AUTO, hinted.name):
         return hinted
     if wanted != AUTO:
@@ -79,17 +79,17 @@ def recognise(
         found = search.find([starts[name] for name in names], vary=wanted == AUTO)
         if found is not None:
             options, pairs = found
-            return Recognition(_name(options, starts), options, build_network(options), pairs)
+            return Recognition(_describe_options(options, starts), options, build_network(options), pairs)
     if wanted != AUTO:
         raise UserError(f"{source} is not {wanted}: {search.explain(starts[wanted])}")
     best = search.descend(starts[order[0]])
-    raise UserError(f"{source} is no network known here; the nearest is {order[0]}: {search.explain(best)}")
+    raise UserError(f"{source} is not a network known here; the nearest is {order[0]}: {search.explain(best)}")
 
 
 def _group_starts(order: Sequence[str], starts: Mapping[str, Options], search: _Search) -> tuple[list[str], list[str]]:
-    """Return from which starts, given by distance, to search first: the nearest of each family; and then, the others.
+    """Return the starts to search first, the nearest of each family, and those to search next, without distant ones.
 
-    Those far off are left out.
+    ``order`` holds the names of all ``starts`` by distance.
     """
     least = search.distance(starts[order[0]])
     near = [name for name in order if search.distance(starts[name]) <= 4 * least + 2]
@@ -97,35 +97,35 @@ def _group_starts(order: Sequence[str], starts: Mapping[str, Options], search: _
     return [name for name in near if name in nearest.values()], [name for name in near if name not in nearest.values()]
 
 
-def _follow(hint: Mapping[str, Any], foreign: NetworkGraph) -> Recognition | None:
+def _try_hint(hint: Mapping[str, Any], foreign: NetworkGraph) -> Recognition | None:
     options = {field.name: hint[field.name] for field in fields(NetworkOptions) if field.name in hint}
-    depths = (options.get("num_layers"), *_listed(options.get("net_blocks")))
+    depths = (options.get("num_layers"), *_as_sequence(options.get("net_blocks")))
     if any(isinstance(depth, int) and depth > _DEEPEST for depth in depths):
         return None
     try:
         network = build_network(options)
     except (UserError, ValueError, TypeError, ArithmeticError):  # another program's settings, or damaged ones
         return None
-    pairs = pair_steps(network, foreign)
+    pairs = pair_layers(network, foreign)
     return None if pairs is None else Recognition(str(hint.get("network", "")), options, network, pairs)
 
 
-def _listed(value: Any) -> Sequence[Any]:
+def _as_sequence(value: Any) -> Sequence[Any]:
     return value if isinstance(value, (list, tuple)) else ()
 
 
-def _name(options: Options, starts: Mapping[str, Options]) -> str:
-    """Return the name of the network with these options, or one made of the name with the fewest other options."""
+def _describe_options(options: Options, starts: Mapping[str, Options]) -> str:
+    """Return the name of the network with these options; with others, the nearest name followed by what differs."""
     changes = {
         name: {key: value for key, value in options.items() if known.get(key) != value}
         for name, known in starts.items()
         if known["net_name"] == options["net_name"] and not set(known) - set(options)
     }
     name = min(changes, key=lambda name: len(changes[name]))
-    return "-".join([name, *(f"{key}{_text(value)}" for key, value in sorted(changes[name].items()))])
+    return "-".join([name, *(f"{key}{_format_value(value)}" for key, value in sorted(changes[name].items()))])
 
 
-def _text(value: Any) -> str:
+def _format_value(value: Any) -> str:
     return "_".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
@@ -134,8 +134,8 @@ class _Search:
 
     def __init__(self, foreign: NetworkGraph) -> None:
         self._foreign = foreign
-        # Where nothing is normalised after a linear layer, its BatchNorm was folded in, whichever network it is.
-        self._folded = not any(step.norm for step in find_steps(foreign).values())
+        # No BatchNorm after any linear layer: they were folded in, whichever network it is.
+        self._folded = not any(layer.norm for layer in canonical_layers(foreign).values())
         self._labels, self._details = self._count(foreign)
         self._dropouts = _count_dropouts(foreign)
         self._known: dict[tuple, float] = {}
@@ -151,11 +151,11 @@ class _Search:
         return {**options, **{key: value for key, value in sizes.items() if options.get(key) != value}}
 
     def distance(self, options: Options) -> float:
-        """Return how many steps the candidate has more or less.
+        """Return how many layers the candidate and the foreign network do not have in common.
 
-        A dropout too many or too few counts half, a constant that values can be adapted to very little.
+        A missing or additional dropout counts half, a constant to which values can be adapted very little.
         """
-        key = tuple(sorted((name, _text(value)) for name, value in options.items()))
+        key = tuple(sorted((name, _format_value(value)) for name, value in options.items()))
         if key not in self._known:
             self._known[key] = self._measure(options)
         return self._known[key]
@@ -171,7 +171,7 @@ class _Search:
         for start in starts:
             options = self.descend(start) if vary else start
             distance = self.distance(options)
-            pairs = pair_steps(build_network(options), self._foreign) if distance < least else None
+            pairs = pair_layers(build_network(options), self._foreign) if distance < least else None
             if pairs is not None:
                 best, least = (options, pairs), distance
             if not least:  # equal in everything
@@ -179,27 +179,27 @@ class _Search:
         return best
 
     def explain(self, options: Options) -> str:
-        """Say where the candidate and the foreign network first differ."""
+        """Return in words where the candidate and the foreign network first differ."""
         if self.distance(options) == _FAR:
-            return "that cannot have the file's sizes of image and embedding"
+            return "it cannot have the image and embedding sizes of the file"
         return explain_difference(build_network(options), self._foreign)
 
     def _measure(self, options: Options) -> float:
         try:
             network = build_network(options)
-        except (UserError, ValueError):  # options that do not go together
+        except (UserError, ValueError):  # options that exclude each other
             return _FAR
         labels, details = self._count(network)
         constants = _difference(details, self._details) / 1e4
         return _difference(labels, self._labels) + 0.5 * abs(_count_dropouts(network) - self._dropouts) + constants
 
     def _count(self, network: NetworkGraph) -> tuple[Counter, Counter]:
-        steps = find_steps(network).values()
-        told = [step for step in steps if not (self._folded and step.node.op in LINEAR)]
-        return Counter(step.label for step in steps), Counter(item for step in told for item in step.detail)
+        layers = canonical_layers(network).values()
+        detailed = [layer for layer in layers if not (self._folded and layer.node.op in LINEAR)]
+        return Counter(layer.label for layer in layers), Counter(item for layer in detailed for item in layer.detail)
 
     def descend(self, options: Options) -> dict[str, Any]:
-        """Return the options that no change of one of them brings nearer, changed one after the other."""
+        """Change one option after the other while that brings the candidate nearer; return the options."""
         best = dict(options)
         improved = True
         while improved and self.distance(best) > 0:
@@ -214,13 +214,13 @@ class _Search:
 
 
 def explain_difference(network: NetworkGraph, foreign: NetworkGraph) -> str:
-    """Say where ``network`` and the one of a file first differ."""
-    ours, theirs = (list(find_steps(each).values()) for each in (network, foreign))
+    """Return in words where ``network`` and the network of a file first differ."""
+    ours, theirs = (list(canonical_layers(each).values()) for each in (network, foreign))
     for a, b in zip(ours, theirs, strict=False):
         if a.label != b.label:
-            return f"where that has {_describe(a)}, the file has {_describe(b)}, its '{b.node.name}'"
+            return f"where it has {_describe(a)}, the file has {_describe(b)}, its '{b.node.name}'"
     if len(ours) == len(theirs):
-        return "the layers are the same, but they are connected in another way"
+        return "the layers are the same, but their connections differ"
     return f"it has {len(ours)} layers, the file {len(theirs)}"
 
 
@@ -233,7 +233,7 @@ def option_variants(networks: Mapping[str, Options], keys: Sequence[str]) -> Ite
         for values in product(*choices):
             changes = {key: value for key, value in zip(keys, values, strict=True) if value != ()}
             variant = {**options, **changes}
-            mark = tuple(sorted((key, _text(value)) for key, value in variant.items()))
+            mark = tuple(sorted((key, _format_value(value)) for key, value in variant.items()))
             if mark not in seen:
                 seen.add(mark)
                 yield variant
@@ -247,7 +247,7 @@ def _count_dropouts(network: NetworkGraph) -> int:
     return sum(node.op == "dropout" for node in network.nodes)
 
 
-def _describe(step: Step) -> str:
-    op, constants, shape = step.label
+def _describe(layer: CanonicalLayer) -> str:
+    op, constants, shape = layer.label
     settings = "".join(f" {key}={value}" for key, value in constants)
     return f"{op}{settings} giving {'x'.join(map(str, shape))}"

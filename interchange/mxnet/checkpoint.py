@@ -13,7 +13,7 @@ from common.errors import UserError
 from common.files import atomic_file
 from interchange.foreign_model import ForeignModel
 from interchange.mxnet.params import read_params, write_params
-from interchange.mxnet.symbol import build_network, read_symbol
+from interchange.mxnet.symbol import read_symbol, translate_symbol
 from interchange.mxnet.writer import mxnet_arrays, write_symbol
 
 IMAGE_SIZES = (112, 96, 128, 144, 160, 192, 224)  # a symbol does not say for which images it is
@@ -26,7 +26,7 @@ def checkpoint_paths(prefix: str | Path, epoch: int) -> tuple[Path, Path]:
 
 
 def read_checkpoint(prefix: str | Path, epoch: int) -> ForeignModel:
-    """Read a checkpoint; fc7 may be in one piece or in shards, numbers in any precision.
+    """Read a checkpoint; fc7 may be one array or several shards, in any precision.
 
     Raises:
         UserError: a file is missing or damaged, symbol and arrays do not fit, or an operator is unknown.
@@ -35,15 +35,15 @@ def read_checkpoint(prefix: str | Path, epoch: int) -> ForeignModel:
     nodes = read_symbol(symbol_path)
     arrays = {_plain(name): values for name, values in read_params(params_path).items()}
     head = read_head(arrays, str(params_path))
-    refused: list[UserError] = []
+    errors: list[UserError] = []
     for size in IMAGE_SIZES:
         try:
-            network, own = build_network(nodes, arrays, size, str(params_path))
+            network, named = translate_symbol(nodes, arrays, size, str(params_path))
         except UserError as error:
-            refused.append(error)
+            errors.append(error)
         else:
-            return ForeignModel(f"{prefix},{epoch}", network, own, head)
-    raise refused[0]
+            return ForeignModel(f"{prefix},{epoch}", network, named, head)
+    raise errors[0]
 
 
 def _plain(name: str) -> str:
@@ -52,7 +52,7 @@ def _plain(name: str) -> str:
 
 
 def read_head(arrays: Mapping[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
-    """Return ``fc7_weight`` (and ``fc7_bias``) in one piece, from ``fc7_0_weight``, ``fc7_1_weight``, ... if need be.
+    """Return ``fc7_weight`` (and ``fc7_bias``), joined from ``fc7_0_weight``, ``fc7_1_weight``, ... where sharded.
 
     Raises:
         UserError: a shard is missing.
@@ -81,7 +81,7 @@ def write_checkpoint(
     """Write a checkpoint that MXNet loads; return the two files.
 
     Raises:
-        UserError: ``arrays`` are not those of ``network``, or the files cannot be written.
+        UserError: ``arrays`` do not fit ``network``, or the files cannot be written.
     """
     symbol_path, params_path = checkpoint_paths(prefix, epoch)
     values = mxnet_arrays(network, arrays, head)

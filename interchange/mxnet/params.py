@@ -1,4 +1,4 @@
-"""MXNet's ``.params`` files: named arrays, as ``mx.nd.save`` writes them.
+"""Reads and writes MXNet's ``.params`` files: named arrays, as ``mx.nd.save`` writes them.
 
 uint64 0x112, uint64 0, uint64 count, the arrays, uint64 count, the names (uint64 length and bytes). An array is its
 magic number, storage type, shape, device, type number and raw little-endian values. Names carry ``arg:`` or ``aux:``.
@@ -31,7 +31,7 @@ def read_params(path: str | Path) -> dict[str, np.ndarray]:
     """Return the arrays by name, prefix included, in the types of the file. Values are copied out of the file.
 
     Raises:
-        UserError: the file is missing, is not MXNet's, is cut or has sizes that it cannot hold.
+        UserError: the file is missing or is not MXNet's, is truncated, or claims sizes that it cannot hold.
     """
     file = BinaryFile(Path(path), _KIND)
     magic = file.unpack("Q")
@@ -51,7 +51,7 @@ def read_params(path: str | Path) -> dict[str, np.ndarray]:
         try:
             name = bytes(file.take(file.unpack("Q"))).decode()
         except UnicodeDecodeError as error:
-            raise file.damaged("a name is no text") from error
+            raise file.damaged("a name is not text") from error
         if name in named:
             raise file.damaged(f"'{name}' comes twice")
         named[name] = array
@@ -84,7 +84,7 @@ def _read_array(file: BinaryFile) -> np.ndarray:
     values = np.frombuffer(file.take(prod(shape) * dtype.itemsize), dtype)
     try:
         return values.reshape(shape).copy()
-    except ValueError as error:  # no numbers, but lengths that do not fit into 64 bits
+    except ValueError as error:  # an empty array whose axis lengths overflow 64 bits
         raise file.damaged(f"an array has shape {shape}") from error
 
 

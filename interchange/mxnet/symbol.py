@@ -1,4 +1,4 @@
-"""MXNet's ``-symbol.json`` with its arrays, read into a description, without MXNet."""
+"""Reads MXNet's ``-symbol.json`` with its arrays into a description, without MXNet."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from interchange.graph_builder import ForeignBuilder
 
 EMBEDDING = "fc1"
 _MAX_ATTRIBUTE = 200  # characters of a number or tuple
-MAX_BYTES = 1 << 24  # the symbol of the deepest network known has less than 1 MB
+MAX_BYTES = 1 << 24  # the deepest known network's symbol has less than 1 MB
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class SymbolNode:
     inputs: Sequence[str] = ()
 
     def get(self, key: str, default: Any) -> Any:
-        """Return an attribute as a Python value; MXNet writes numbers, truths and tuples as text."""
+        """Return an attribute as a Python value; MXNet writes numbers, booleans and tuples as text."""
         if key not in self.attrs:
             return default
         text = self.attrs[key]
@@ -46,7 +46,7 @@ def read_symbol(path: Path) -> list[SymbolNode]:
     """Return the nodes that ``fc1`` (or the only output, where no node has that name) needs, inputs first.
 
     Raises:
-        UserError: the file is missing or is no symbol.
+        UserError: the file is missing or is not a symbol.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -59,7 +59,7 @@ def read_symbol(path: Path) -> list[SymbolNode]:
             f"{path} cannot be read ({error.strerror}); expected an MXNet symbol beside the .params"
         ) from error
     except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
-        raise UserError(f"{path} is no MXNet symbol ({type(error).__name__}: {error})") from error
+        raise UserError(f"{path} is not an MXNet symbol ({type(error).__name__}: {error})") from error
     by_name = {node.name: node for node in nodes}
     if EMBEDDING not in by_name and len(heads) != 1:
         raise UserError(f"{path} has no node '{EMBEDDING}' and {len(heads)} outputs; which is the embedding?")
@@ -73,7 +73,7 @@ def read_symbol(path: Path) -> list[SymbolNode]:
 
 
 def _read_node(entry: dict[str, Any], nodes: list[dict[str, Any]]) -> SymbolNode:
-    # The key has changed its name twice; "attr" of old files mixes in attributes of variables, which nobody asks for.
+    # The key has changed its name twice; "attr" of old files also holds attributes of variables, which no reader uses.
     attrs = {**entry.get("attr", {}), **entry.get("param", {}), **entry.get("attrs", {})}
     if any(item[1] for item in entry["inputs"]):
         raise ValueError(f"{entry['name']} takes a second output of another node")
@@ -83,7 +83,7 @@ def _read_node(entry: dict[str, Any], nodes: list[dict[str, Any]]) -> SymbolNode
     )
 
 
-def build_network(
+def translate_symbol(
     nodes: Sequence[SymbolNode], arrays: Mapping[str, np.ndarray], image_size: int, source: str
 ) -> tuple[NetworkGraph, dict[str, np.ndarray]]:
     """Return the description of a symbol for images of ``image_size``, and its arrays by the description's names.
@@ -97,10 +97,12 @@ def build_network(
             if node.name == "data":
                 builder.input("data", image_size)
             continue
-        if node.op not in OPERATORS:
-            raise UserError(f"{source}: {node.name} is a {node.op}; known operators: {', '.join(sorted(OPERATORS))}")
+        if node.op not in SYMBOL_READERS:
+            raise UserError(
+                f"{source}: {node.name} is a {node.op}; known operators: {', '.join(sorted(SYMBOL_READERS))}"
+            )
         try:
-            OPERATORS[node.op](builder, node)
+            SYMBOL_READERS[node.op](builder, node)
         except (ValueError, TypeError, KeyError, IndexError, ZeroDivisionError, OverflowError) as error:
             raise UserError(f"{source}: {node.name} is a {node.op} that does not fit its inputs ({error})") from error
     return builder.finish()
@@ -108,7 +110,7 @@ def build_network(
 
 def _square(builder: ForeignBuilder, node: SymbolNode, key: str, default: int) -> int:
     value = node.get(key, default)
-    return builder.same(node.name, key, value if isinstance(value, (tuple, list)) else [value])
+    return builder.single_value(node.name, key, value if isinstance(value, (tuple, list)) else [value])
 
 
 def _conv(builder: ForeignBuilder, node: SymbolNode) -> None:
@@ -128,7 +130,7 @@ def _conv(builder: ForeignBuilder, node: SymbolNode) -> None:
 
 def _batch_norm(builder: ForeignBuilder, node: SymbolNode) -> None:
     x, *arrays = node.inputs
-    if len(arrays) == 2:  # symbols of old versions leave the moving statistics to be guessed
+    if len(arrays) == 2:  # symbols of old versions do not list the moving statistics
         arrays += [f"{node.name}_{kind}" for kind in AUXILIARY_KINDS]
     builder.batch_norm(
         x,
@@ -200,7 +202,7 @@ def _product(builder: ForeignBuilder, node: SymbolNode) -> None:
     builder.product(*node.inputs, node.name)
 
 
-OPERATORS: dict[str, Callable[[ForeignBuilder, SymbolNode], None]] = {
+SYMBOL_READERS: dict[str, Callable[[ForeignBuilder, SymbolNode], None]] = {
     "Convolution": _conv,
     "BatchNorm": _batch_norm,
     "BatchNorm_v1": _batch_norm,

@@ -1,4 +1,4 @@
-"""Networks as MXNet checkpoints: the symbol and the parameters, for ``mx.model.load_checkpoint`` and ``Module``.
+"""Writes networks as MXNet checkpoints: symbol and parameters, for ``mx.model.load_checkpoint`` and ``Module``.
 
 Names are the description's, which are InsightFace's; the preprocessing is the symbol's first two nodes.
 """
@@ -19,7 +19,7 @@ MXNET_VERSION = 10901
 
 
 class _Symbol:
-    """The node list of the file while it grows."""
+    """The node list of the file while it is written."""
 
     def __init__(self, network: NetworkGraph) -> None:
         self.network = network
@@ -27,7 +27,7 @@ class _Symbol:
         self._numbers: dict[str, int] = {}
 
     def variable(self, name: str, shape: tuple[int, ...] | None = None) -> int:
-        """Add a variable, unless it is there; return its number. MXNet finds out most shapes by itself."""
+        """Add a variable unless it exists; return its number. MXNet infers most shapes."""
         if name not in self._numbers:
             self._append("null", name, {"__shape__": str(shape)} if shape else {}, [])
         return self._numbers[name]
@@ -50,7 +50,7 @@ class _Symbol:
         return self._numbers[name]
 
     def alias(self, name: str, number: int) -> None:
-        """Let the value ``name`` be the node of this number."""
+        """Make ``name`` a name of the node of this number."""
         self._numbers[name] = number
 
     def arrays(self, node: Node, *roles: str) -> list[int]:
@@ -105,7 +105,7 @@ def _fully_connected(symbol: _Symbol, node: Node, x: int) -> int:
 
 
 def _flatten(symbol: _Symbol, node: Node, x: int) -> int:
-    """MXNet's fully connected layers flatten by themselves, so InsightFace's symbols have no such node before them."""
+    """Add nothing before a fully connected layer: MXNet's flatten their input, and InsightFace's symbols rely on it."""
     users = [other.op for other in symbol.network.nodes if node.name in other.inputs]
     if users and set(users) == {"fully_connected"}:
         return x
@@ -113,7 +113,7 @@ def _flatten(symbol: _Symbol, node: Node, x: int) -> int:
 
 
 def _prelu(symbol: _Symbol, node: Node, x: int) -> int:
-    # MXNet takes it for granted that there is a slope per channel, unless told.
+    # Without a shape MXNet assumes one slope per channel.
     shape = (1,) if node.attrs["shared"] else None
     return symbol.add("LeakyReLU", node.name, [x, symbol.variable(node.arrays["slope"], shape)], act_type="prelu")
 
@@ -140,7 +140,7 @@ def _equalize_pixel_norms(symbol: _Symbol, node: Node, x: int) -> int:
     return symbol.add("broadcast_mul", name, [x, symbol.add("broadcast_div", f"{name}_ratio", [mean, norms])])
 
 
-OPERATORS: dict[str, Callable[..., int]] = {
+SYMBOL_WRITERS: dict[str, Callable[..., int]] = {
     "scale_shift": _scale_shift,
     "conv": _conv,
     "batch_norm": _batch_norm,
@@ -163,19 +163,19 @@ OPERATORS: dict[str, Callable[..., int]] = {
 def write_symbol(network: NetworkGraph, head: Mapping[str, np.ndarray] | None = None) -> str:
     """Return the text of ``-symbol.json``: output ``fc1``, and with ``head`` a second one, ``fc7``.
 
-    ``fc7`` is that of InsightFace's training: cosines with the class centres, with a bias the plain layer.
+    ``fc7`` is that of InsightFace's training: cosines with the class centres, or with a bias the plain layer.
 
     Raises:
-        UserError: MXNet does not have all operators of the network.
+        UserError: MXNet lacks an operator of the network.
     """
     symbol = _Symbol(network)
     for node in network.nodes:
         if node.op == "input":
             symbol.variable(node.name)
         else:
-            if node.op not in OPERATORS:
-                raise UserError(f"MXNet has no {node.op}, as {node.name} is; write this network as ONNX instead")
-            number = OPERATORS[node.op](symbol, node, *(symbol.node(name) for name in node.inputs))
+            if node.op not in SYMBOL_WRITERS:
+                raise UserError(f"MXNet has no operator {node.op} ({node.name}); write this network as ONNX instead")
+            number = SYMBOL_WRITERS[node.op](symbol, node, *(symbol.node(name) for name in node.inputs))
             symbol.alias(node.name, number)
     heads = [symbol.node(network.output)]
     if head:
@@ -197,10 +197,10 @@ def _add_head(symbol: _Symbol, embedding: int, head: Mapping[str, np.ndarray]) -
 def mxnet_arrays(
     network: NetworkGraph, arrays: Mapping[str, np.ndarray], head: Mapping[str, np.ndarray] | None = None
 ) -> dict[str, np.ndarray]:
-    """Return what the ``.params`` file holds, under its ``arg:`` and ``aux:`` names.
+    """Return the arrays of the ``.params`` file, under their ``arg:`` and ``aux:`` names.
 
     Raises:
-        UserError: ``arrays`` are not those of ``network``.
+        UserError: ``arrays`` do not fit ``network``.
     """
     check_arrays(network, arrays)
     named = {}

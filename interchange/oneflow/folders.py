@@ -1,10 +1,9 @@
-"""Snapshots of older OneFlow ports: folders of raw numbers.
+"""Reads snapshots of older OneFlow ports: folders of raw numbers, in two layouts.
 
-Two layouts. The older one has a folder per variable, ``conv0-weight/out``, raw float32 whose shapes are nowhere
-written, and momentum beside it (``conv0-weight-momentum``), under the names of InsightFace's MXNet networks.
-``flow.save`` of newer versions writes ``pickled_data``, which names folders with ``out`` and a ``meta`` text;
-arcface_oneflow saves PyTorch's names so. Momentum is not taken over: the older optimisers keep it multiplied by a
-learning rate that the folders do not say.
+The older layout has a folder per variable, ``conv0-weight/out``, raw float32 without shapes, and momentum beside it
+(``conv0-weight-momentum``), under the names of InsightFace's MXNet networks. ``flow.save`` of newer versions writes
+``pickled_data``, which names folders with ``out`` and a ``meta`` text; arcface_oneflow saves PyTorch's names this way.
+Momentum is not read: the older optimizers store it multiplied by a learning rate that the folders do not hold.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ def read_oneflow_folder(path: str | Path, networks: Mapping[str, Options]) -> Fo
         networks: the named networks' options, as in sample_config.
 
     Raises:
-        UserError: something is missing or damaged, or the network is not known.
+        UserError: a file is missing or damaged, or the network is not known.
     """
     path = Path(path)
     if (path / INDEX).is_file():
@@ -56,14 +55,14 @@ def read_oneflow_folder(path: str | Path, networks: Mapping[str, Options]) -> Fo
 
 
 class _Tensor:
-    """Stands for OneFlow's tensor, of which the index says no more than its folder."""
+    """Takes the place of OneFlow's tensor; the index holds only its folder."""
 
     def __setstate__(self, state: Any) -> None:
         self.folder = state["path"] if isinstance(state, dict) and "path" in state else None
 
 
 class _Anything:
-    """Stands for placements, SBP and the like, whose values nobody needs."""
+    """Takes the place of placements, SBP and other objects whose values are not used."""
 
     def __init__(self, *_: Any) -> None:
         pass
@@ -87,14 +86,14 @@ def _read_saved(path: Path) -> Any:
     except ForbiddenError as error:
         raise UserError(f"{path / INDEX}: refused to load '{error}'") from error
     except DamagedError as error:
-        raise UserError(f"{path / INDEX} is no index of flow.save ({error})") from error
+        raise UserError(f"{path / INDEX} is not an index of flow.save ({error})") from error
     if isinstance(content, dict) and "protocol_version" in content:
         content = content.get("data")
     return _Filler(path).fill(content)
 
 
 def _read_small(file: Path, most: int) -> bytes:
-    """Return the content of a file that has at most so many bytes."""
+    """Return the content of a file of at most ``most`` bytes."""
     try:
         if file.stat().st_size > most:
             raise UserError(f"{file} has {file.stat().st_size} bytes; expected at most {most}")
@@ -104,7 +103,7 @@ def _read_small(file: Path, most: int) -> bytes:
 
 
 class _Filler:
-    """Puts arrays in place of tensors, at any depth of dicts; what is named twice is read once."""
+    """Replaces tensors by arrays, at any depth of dicts; a folder that is named twice is read once."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -157,18 +156,18 @@ def _read_variables(path: Path, networks: Mapping[str, Options]) -> ForeignModel
                 arrays = {a: np.ones(spec.shape, np.float32) for a, spec in specs.items() if spec.fixed}
                 arrays |= {a: _read_numbers(path / name / "out", "<f4", specs[a].shape) for a, name in folders.items()}
                 return ForeignModel(str(path), network, arrays, _read_rows(path, network.embedding_size))
-    raise UserError(f"{path}: its {len(sizes)} variables are those of no network known here")
+    raise UserError(f"{path}: its {len(sizes)} variables do not belong to any network known here")
 
 
 def _starts_alike(options: Options, sizes: Mapping[str, int]) -> bool:
-    """Tell whether the first layer of the network has the name of a folder, which all variants of it then share."""
+    """Tell whether a folder is named as the first layer of the network, which all its variants share."""
     network = build_network(options)
     first = next(node for node in network.nodes if node.arrays)
     return any(f"{first.name}-{_PARTS.get(part, part)}" in sizes for part in first.arrays)
 
 
 def _sized(options: Options, sizes: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Return ``options`` with the embedding length that the folders have, where they make a network."""
+    """Return ``options`` with the folders' embedding length, in a list; an empty one if they exclude each other."""
     length = sizes.get("fc1-beta", sizes.get("pre_fc1-bias", 0)) // 4
     wanted = {**options, "emb_size": length}
     try:
@@ -179,7 +178,7 @@ def _sized(options: Options, sizes: Mapping[str, int]) -> list[dict[str, Any]]:
 
 
 def _folders(network: NetworkGraph) -> dict[str, str]:
-    """Return the folder of each array; gammas that are fixed have none."""
+    """Return the folder of each array; fixed gammas have none."""
     names = {}
     for node in network.nodes:
         for part, array in node.arrays.items():
@@ -193,5 +192,5 @@ def _read_rows(path: Path, length: int) -> dict[str, np.ndarray]:
     if not file.is_file():
         return {}
     if file.stat().st_size % (4 * length):
-        raise UserError(f"{file} has {file.stat().st_size} bytes, which are no rows of {length} numbers")
+        raise UserError(f"{file} has {file.stat().st_size} bytes, not a multiple of a row of {length} numbers")
     return {"fc7_weight": np.fromfile(file, "<f4").reshape(-1, length)}

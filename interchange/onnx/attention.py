@@ -1,24 +1,20 @@
-"""The attention of a transformer put together from the nodes that an ONNX file has for it.
+"""Attention, which an ONNX file spreads over several nodes, recognised as one operator.
 
 From query, key and value in one, tokens [N, T, 3 * C], of H heads: Split into three; Reshape and Transpose of each to
 [N, H, T, C / H] and of the key on to [N, H, C / H, T]; MatMul of query and key, times (C / H) ** -0.5; Softmax; MatMul
-with the value; Transpose and Reshape back to [N, T, C]. Each value on the way is a ``Piece``.
+with the value; Transpose and Reshape back to [N, T, C]. Each intermediate value is a ``Piece``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from interchange.onnx.operators import Operation
-    from interchange.onnx.reader import GraphReader
+from interchange.onnx.graph_reader import KEY, QUERY, VALUE, GraphReader, Operation, Piece
 
-QUERY, KEY, VALUE = range(3)
-# Of a piece and the order of its axes: what it then is.
+# (kind of a piece, permutation of its axes) -> kind of the result
 _ORDERS = {
     ("by token", (0, 2, 1, 3)): "by head",
     ("by token", (0, 2, 3, 1)): "columns by head",
@@ -27,33 +23,19 @@ _ORDERS = {
 }
 
 
-@dataclass(frozen=True)
-class Piece:
-    """A step towards an attention, or towards tokens: what it is, and of which value of the file.
-
-    ``part`` is the one of ``QUERY``, ``KEY`` and ``VALUE``; ``factor`` what products have been multiplied by.
-    """
-
-    kind: str
-    source: str
-    part: int = -1
-    heads: int = 0
-    factor: float = 1.0
-
-
-def split(reader: GraphReader, node: Operation) -> None:
-    """Take query, key and value apart."""
+def split_qkv(reader: GraphReader, node: Operation) -> None:
+    """Split query, key and value."""
     x = node.inputs[0]
     shape = reader.build.shape(x)
     sizes = {int(size) for size in reader.constants[node.inputs[1]]} if node.optional(1) else {shape[-1] // 3}
     if len(shape) != 2 or node.attrs.get("axis", 0) not in (2, -1) or len(node.outputs) != 3 or len(sizes) != 1:
-        raise reader.refuse(f"{node.output} splits what is no query, key and value")
+        raise reader.error(f"{node.output} splits something other than query, key and value")
     for part, name in enumerate(node.outputs):
         reader.pieces[name] = Piece("part", x, part)
 
 
 def reshape(reader: GraphReader, node: Operation, shape: Sequence[int]) -> None:
-    """Take the columns of a part apart into heads, or put them together; or make rows of a map."""
+    """Split the columns of a part into heads, join them again, or turn a map into columns."""
     x = node.inputs[0]
     piece = reader.pieces.get(x)
     if piece is None:
@@ -70,18 +52,18 @@ def reshape(reader: GraphReader, node: Operation, shape: Sequence[int]) -> None:
         if piece.kind == "sums by token" and list(shape[1:]) in ([tokens, width], [tokens, -1]):
             reader.build.attention(piece.source, node.output, piece.heads)
             return
-    raise reader.refuse(f"{node.output} is a Reshape that is no flattening and belongs to no attention")
+    raise reader.error(f"{node.output} is a Reshape that is neither a flattening nor part of an attention")
 
 
 def transpose(reader: GraphReader, node: Operation) -> None:
-    """Change the order of a piece's axes."""
+    """Permute the axes of a piece."""
     piece, order = reader.pieces.get(node.inputs[0]), tuple(node.attrs.get("perm", ()))
     if piece is not None and (piece.kind, order) == ("columns", (0, 2, 1)):
         reader.build.tokens(piece.source, node.output)
         return
     kind = _ORDERS.get((piece.kind, order)) if piece else None
     if kind is None:
-        raise reader.refuse(f"{node.output} changes the order of axes, {order}, as no known network does")
+        raise reader.error(f"{node.output} permutes axes by {order}, which no known network does")
     reader.pieces[node.output] = replace(piece, kind=kind)
 
 
@@ -89,30 +71,30 @@ def multiply_pieces(reader: GraphReader, node: Operation) -> None:
     """Multiply queries with keys, or weights with values."""
     a, b = (reader.pieces.get(name) for name in node.inputs)
     if a is None or b is None or (a.source, a.heads) != (b.source, b.heads):
-        raise reader.refuse(f"{node.output} multiplies values that belong to no attention")
+        raise reader.error(f"{node.output} multiplies values that are not parts of one attention")
     what = ((a.kind, a.part), (b.kind, b.part))
     if what == (("by head", QUERY), ("columns by head", KEY)):
         reader.pieces[node.output] = Piece("products", a.source, heads=a.heads, factor=a.factor * b.factor)
     elif what == (("weights", -1), ("by head", VALUE)) and b.factor == 1:
         reader.pieces[node.output] = Piece("sums by head", a.source, heads=a.heads)
     else:
-        raise reader.refuse(f"{node.output} multiplies {a.kind} with {b.kind}, as no attention does")
+        raise reader.error(f"{node.output} multiplies {a.kind} with {b.kind}, which no attention does")
 
 
 def scale_piece(reader: GraphReader, node: Operation, x: str, factor: float) -> None:
-    """Multiply a piece with a number."""
+    """Multiply a piece by a number."""
     piece = reader.pieces[x]
     reader.pieces[node.output] = replace(piece, factor=piece.factor * factor)
 
 
 def softmax(reader: GraphReader, node: Operation) -> None:
-    """Make weights of the products, which must have been scaled as an attention's are."""
+    """Turn products into weights; they must carry the scale of an attention."""
     piece = reader.pieces.get(node.inputs[0])
     if piece is None or piece.kind != "products" or node.attrs.get("axis", -1) not in (-1, 3):
-        raise reader.refuse(f"{node.output} is a Softmax that belongs to no attention")
+        raise reader.error(f"{node.output} is a Softmax outside of an attention")
     expected = (_size(reader, piece)[1] / piece.heads) ** -0.5
     if not np.isclose(piece.factor, expected, rtol=1e-6, atol=0):
-        raise reader.refuse(f"{node.output}: its logits are scaled by {piece.factor:g}, an attention's by {expected:g}")
+        raise reader.error(f"{node.output}: its logits are scaled by {piece.factor:g}, an attention's by {expected:g}")
     reader.pieces[node.output] = Piece("weights", piece.source, heads=piece.heads)
 
 

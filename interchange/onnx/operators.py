@@ -1,52 +1,25 @@
-"""What each operator of an ONNX file is in a description.
+"""How each operator of an ONNX file is read into a description: one small function each, in ``ONNX_READERS``.
 
-Weights in float16 may lie behind a Cast, flattening is Flatten or Reshape, a matrix product Gemm or MatMul and Add.
+Weights in float16 may be the input of a Cast, flattening is Flatten or Reshape, a matrix product Gemm or MatMul and
+Add.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
 
 import numpy as np
 
-from interchange.onnx import attention as tokens
+from interchange.onnx import attention
+from interchange.onnx.graph_reader import GraphReader, Operation, shorten
 
-if TYPE_CHECKING:
-    from interchange.onnx.reader import GraphReader
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One node of a file: names of its inputs and outputs, and its attributes."""
-
-    inputs: Sequence[str]
-    outputs: Sequence[str]
-    attrs: dict[str, Any]
-
-    @property
-    def output(self) -> str:
-        """The first output, for most operators the only one."""
-        return self.outputs[0]
-
-    def optional(self, index: int) -> str | None:
-        """Return an input that may be left out, None if it is."""
-        return self.inputs[index] if len(self.inputs) > index and self.inputs[index] else None
-
-
-Translate = Callable[["GraphReader", Operation], None]
-
-
-def shorten(value: float) -> float:
-    """Return the short decimal that was rounded to float32: 2e-5, not 1.9999999494757503e-05."""
-    return float(str(np.float32(value)))
+OperatorReader = Callable[[GraphReader, Operation], None]
 
 
 def _conv(reader: GraphReader, node: Operation) -> None:
     build, attrs = reader.build, node.attrs
     if attrs.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID") or set(attrs.get("dilations", [1])) != {1}:
-        raise reader.refuse(
+        raise reader.error(
             f"{node.output} is a convolution with automatic padding or dilation, which no known network has"
         )
     build.conv(
@@ -54,8 +27,8 @@ def _conv(reader: GraphReader, node: Operation) -> None:
         node.output,
         node.inputs[1],
         node.optional(2),
-        stride=build.same(node.output, "strides", attrs.get("strides", [1, 1])),
-        pad=build.same(node.output, "pads", attrs.get("pads", [0] * 4)),
+        stride=build.single_value(node.output, "strides", attrs.get("strides", [1, 1])),
+        pad=build.single_value(node.output, "pads", attrs.get("pads", [0] * 4)),
         groups=attrs.get("group", 1),
     )
 
@@ -70,14 +43,14 @@ def _batch_norm(reader: GraphReader, node: Operation) -> None:
 def _layer_norm(reader: GraphReader, node: Operation) -> None:
     x, gamma, *beta = node.inputs
     if node.attrs.get("axis", -1) not in (-1, 2) or not beta:
-        raise reader.refuse(f"{node.output} normalises other axes than the last, or without a shift")
+        raise reader.error(f"{node.output} normalizes axes other than the last, or has no shift")
     reader.build.layer_norm(x, node.output, gamma, beta[0], eps=shorten(node.attrs.get("epsilon", 1e-5)))
 
 
 def _gemm(reader: GraphReader, node: Operation) -> None:
     attrs = node.attrs
     if attrs.get("alpha", 1.0) != 1 or attrs.get("beta", 1.0) != 1 or attrs.get("transA", 0):
-        raise reader.refuse(f"{node.output} is a Gemm with factors, which no known network has")
+        raise reader.error(f"{node.output} is a Gemm with factors, which no known network has")
     x, weight = node.inputs[:2]
     reader.build.fully_connected(x, node.output, weight, node.optional(2), transposed=not attrs.get("transB", 0))
 
@@ -86,11 +59,11 @@ def _matmul(reader: GraphReader, node: Operation) -> None:
     if node.inputs[1] in reader.constants:
         reader.build.fully_connected(node.inputs[0], node.output, node.inputs[1], None, transposed=True)
     else:
-        tokens.multiply_pieces(reader, node)
+        attention.multiply_pieces(reader, node)
 
 
 def _add(reader: GraphReader, node: Operation) -> None:
-    x, constant = reader.split(node.inputs)
+    x, constant = reader.image_and_constant(node.inputs)
     if constant is None:
         reader.build.add(*node.inputs, node.output)
     elif reader.build.shift(x, node.output, constant):
@@ -104,16 +77,16 @@ def _add(reader: GraphReader, node: Operation) -> None:
 def _sub(reader: GraphReader, node: Operation) -> None:
     x, constant = node.inputs
     if constant not in reader.constants:
-        raise reader.refuse(f"{node.output} subtracts values of two layers, which no known network does")
+        raise reader.error(f"{node.output} subtracts values of two layers, which no known network does")
     reader.build.subtract(x, node.output, reader.scalar(constant, node.output))
 
 
 def _mul(reader: GraphReader, node: Operation) -> None:
-    x, constant = reader.split(node.inputs)
+    x, constant = reader.image_and_constant(node.inputs)
     if constant is None:
         reader.build.product(*node.inputs, node.output)
     elif x in reader.pieces:
-        tokens.scale_piece(reader, node, x, reader.scalar(constant, node.output))
+        attention.scale_piece(reader, node, x, reader.scalar(constant, node.output))
     else:
         reader.build.multiply(x, node.output, reader.scalar(constant, node.output))
 
@@ -130,11 +103,11 @@ def _reshape(reader: GraphReader, node: Operation) -> None:
     x, target = node.inputs
     shape = reader.constants.get(target)
     if shape is None:
-        raise reader.refuse(f"{node.output} is a Reshape to a shape that is not constant")
+        raise reader.error(f"{node.output} is a Reshape to a shape that is not constant")
     if len(shape) == 2:
         reader.build.flatten(x, node.output)
     else:
-        tokens.reshape(reader, node, shape.tolist())
+        attention.reshape(reader, node, shape.tolist())
 
 
 def _transpose(reader: GraphReader, node: Operation) -> None:
@@ -142,7 +115,7 @@ def _transpose(reader: GraphReader, node: Operation) -> None:
     if x in reader.constants:
         reader.constants[node.output] = np.transpose(reader.constants[x], node.attrs.get("perm"))
     else:
-        tokens.transpose(reader, node)
+        attention.transpose(reader, node)
 
 
 def _alias(reader: GraphReader, node: Operation) -> None:
@@ -155,27 +128,27 @@ def _alias(reader: GraphReader, node: Operation) -> None:
 
 def _constant(reader: GraphReader, node: Operation) -> None:
     if "value" not in node.attrs:
-        raise reader.refuse(f"the Constant {node.output} is of an unknown form")
+        raise reader.error(f"the Constant {node.output} has an unknown form")
     reader.constants[node.output] = reader.to_array(node.attrs["value"])
 
 
 def _unsqueeze(reader: GraphReader, node: Operation) -> None:
     x, *axes = node.inputs
     if x not in reader.constants:
-        raise reader.refuse(f"{node.output} adds axes to the value of a layer, which no known network does")
+        raise reader.error(f"{node.output} adds axes to the value of a layer, which no known network does")
     places = reader.constants[axes[0]].tolist() if axes else node.attrs.get("axes", [])
     reader.constants[node.output] = np.expand_dims(reader.constants[x], tuple(places))
 
 
-def _pool(kind: str) -> Translate:
+def _pool(kind: str) -> OperatorReader:
     def add(reader: GraphReader, node: Operation) -> None:
         build, attrs = reader.build, node.attrs
-        pad = build.same(node.output, "pads", attrs.get("pads", [0] * 4))
+        pad = build.single_value(node.output, "pads", attrs.get("pads", [0] * 4))
         counted = kind == "max" or pad == 0 or attrs.get("count_include_pad", 0)
         if attrs.get("ceil_mode", 0) or not counted or attrs.get("auto_pad", b"NOTSET") != b"NOTSET":
-            raise reader.refuse(f"{node.output} pools in a way that no known network does")
-        kernel = build.same(node.output, "kernel_shape", attrs["kernel_shape"])
-        stride = build.same(node.output, "strides", attrs.get("strides", [1, 1]))
+            raise reader.error(f"{node.output} pools in a way that no known network does")
+        kernel = build.single_value(node.output, "kernel_shape", attrs["kernel_shape"])
+        stride = build.single_value(node.output, "strides", attrs.get("strides", [1, 1]))
         build.pool(node.inputs[0], node.output, kind, kernel, stride, pad)
 
     return add
@@ -184,17 +157,17 @@ def _pool(kind: str) -> Translate:
 def _clip(reader: GraphReader, node: Operation) -> None:
     bounds = [reader.scalar(name, node.output) for name in node.inputs[1:] if name in reader.constants]
     if (bounds or [node.attrs.get("min"), node.attrs.get("max")]) != [0, 6]:
-        raise reader.refuse(f"{node.output} clips to other bounds than 0 and 6")
+        raise reader.error(f"{node.output} clips to other bounds than 0 and 6")
     reader.build.activation(node.inputs[0], node.output, "relu6")
 
 
 def _require_axes(reader: GraphReader, node: Operation, *known: list[int]) -> None:
     found = list(node.attrs.get("axes", []))
     if found not in known or not node.attrs.get("keepdims", 1):
-        raise reader.refuse(f"{node.output} reduces the axes {found}, as no known network does")
+        raise reader.error(f"{node.output} reduces the axes {found}, which no known network does")
 
 
-def _channel_norms(what: str) -> Translate:
+def _channel_norms(what: str) -> OperatorReader:
     def start(reader: GraphReader, node: Operation) -> None:
         _require_axes(reader, node, [1])
         reader.build.start_norms(node.inputs[0], node.output, what)
@@ -207,11 +180,11 @@ def _mean(reader: GraphReader, node: Operation) -> None:
     reader.build.norm_step(node.output, "mean", node.inputs[0])
 
 
-def _activation(kind: str) -> Translate:
+def _activation(kind: str) -> OperatorReader:
     return lambda reader, node: reader.build.activation(node.inputs[0], node.output, kind)
 
 
-OPERATORS: dict[str, Translate] = {
+ONNX_READERS: dict[str, OperatorReader] = {
     "Conv": _conv,
     "BatchNormalization": _batch_norm,
     "LayerNormalization": _layer_norm,
@@ -236,8 +209,8 @@ OPERATORS: dict[str, Translate] = {
     "Div": _div,
     "Gemm": _gemm,
     "MatMul": _matmul,
-    "Softmax": tokens.softmax,
-    "Split": tokens.split,
+    "Softmax": attention.softmax,
+    "Split": attention.split_qkv,
     "Flatten": lambda reader, node: reader.build.flatten(node.inputs[0], node.output),
     "Reshape": _reshape,
     "Transpose": _transpose,

@@ -1,7 +1,7 @@
 """Writes a network and its weights as ONNX, from the description and without any training framework.
 
 Node, value and initializer names are the MXNet names. The preprocessing is part of the model, so it takes plain
-RGB images; dropout, which does nothing in inference, is left out.
+RGB images; dropout, which inference does not use, is omitted.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from backbones.graph.arrays import check_arrays
 from backbones.graph.network_graph import NetworkGraph, Node
+from interchange.onnx.model_parts import Writer
 from interchange.onnx.reader import TRAINING_ARRAYS
-from interchange.onnx.writer_attention import TRANSFORMER_OPERATORS
+from interchange.onnx.writer_attention import TRANSFORMER_WRITERS
 
 OPSET = 17
 IR_VERSION = 8  # what opset 17 was published with: the oldest that fits, so that older readers accept the file
@@ -26,53 +26,10 @@ BATCH = "N"
 PRODUCER = "insightface-oneflow"
 
 
-@dataclass
-class Writer:
-    """The parts of the model that grow while the description is walked."""
-
-    graph: NetworkGraph
-    arrays: Mapping[str, np.ndarray]
-    nodes: list[onnx.NodeProto] = field(default_factory=list)
-    initializers: list[onnx.TensorProto] = field(default_factory=list)
-    aliases: dict[str, str] = field(default_factory=dict)
-    half: bool = False
-
-    def add_node(self, op: str, inputs: list[str], output: str, name: str = "", **attrs: object) -> None:
-        """Add a node that is named as its output, or ``name``."""
-        self.nodes.append(helper.make_node(op, inputs, [output], name=name or output, **attrs))
-
-    def add_nodes(self, op: str, inputs: list[str], outputs: list[str], **attrs: object) -> None:
-        """Add one node of several outputs."""
-        self.nodes.append(helper.make_node(op, inputs, outputs, name="_and_".join(outputs), **attrs))
-
-    def add_shape(self, name: str, shape: tuple[int, ...]) -> str:
-        """Store the shape of a Reshape: 0 keeps an axis, -1 is what is left."""
-        self.initializers.append(numpy_helper.from_array(np.array(shape, dtype=np.int64), name))
-        return name
-
-    def add_array(self, name: str, values: np.ndarray) -> str:
-        """Store an array in float32 and return its name."""
-        array = np.ascontiguousarray(values, dtype=np.float32)
-        self.initializers.append(numpy_helper.from_array(array, name))
-        return name
-
-    def add_parameter(self, name: str, shape: tuple[int, ...] | None = None) -> str:
-        """Store a parameter of the network, viewed as ``shape``; a gamma pinned by fix_gamma is stored as ones."""
-        spec = self.graph.parameters()[name]
-        values = np.ones(spec.shape) if spec.fixed else np.asarray(self.arrays[name])
-        values = values.reshape(shape or spec.shape)
-        if not self.half or spec.kind != "weight":
-            return self.add_array(name, values)
-        with np.errstate(over="ignore"):  # the check that ends an export finds out
-            self.initializers.append(numpy_helper.from_array(np.asarray(values, dtype=np.float16), name))
-        self.add_node("Cast", [name], f"{name}_float32", to=TensorProto.FLOAT)
-        return f"{name}_float32"
-
-
 def _write_scale_shift(writer: Writer, node: Node, x: str) -> None:
     mean = writer.add_array(f"{node.name}_mean", np.array(node.attrs["mean"]))
     scale = writer.add_array(f"{node.name}_scale", np.array(node.attrs["scale"]))
-    # By the names of these two nodes, MXNet's, programs tell that the preprocessing is inside.
+    # InsightFace's programs tell by these two node names, MXNet's, that the preprocessing is inside.
     writer.add_node("Sub", [x, mean], f"{node.name}_centered", name="_minusscalar0")
     writer.add_node("Mul", [f"{node.name}_centered", scale], node.name, name="_mulscalar0")
 
@@ -158,7 +115,7 @@ def _write_global_pool(writer: Writer, node: Node, x: str) -> None:
 
 
 def _write_equalize_pixel_norms(writer: Writer, node: Node, x: str) -> None:
-    # Not ReduceL2: with a Div after it OpenCV takes both for a normalisation of something else.
+    # Not ReduceL2: OpenCV mistakes ReduceL2 followed by Div for another normalization.
     writer.add_node("ReduceSumSquare", [x], f"{node.name}_sums", axes=[1])
     writer.add_node("Sqrt", [f"{node.name}_sums"], f"{node.name}_norms")
     writer.add_node("ReduceMean", [f"{node.name}_norms"], f"{node.name}_mean")
@@ -167,7 +124,7 @@ def _write_equalize_pixel_norms(writer: Writer, node: Node, x: str) -> None:
 
 
 ACTIVATIONS = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "softrelu": "Softplus", "softsign": "Softsign"}
-OPERATORS: dict[str, Callable[..., None]] = {
+ONNX_WRITERS: dict[str, Callable[..., None]] = {
     "scale_shift": _write_scale_shift,
     "conv": _write_conv,
     "batch_norm": _write_batch_norm,
@@ -182,7 +139,7 @@ OPERATORS: dict[str, Callable[..., None]] = {
     "dropout": _skip_dropout,
     "flatten": _write_flatten,
     "fully_connected": _write_fully_connected,
-    **TRANSFORMER_OPERATORS,
+    **TRANSFORMER_WRITERS,
 }
 
 
@@ -194,9 +151,9 @@ def write_onnx(
     Args:
         graph: the network.
         arrays: every parameter and moving statistic by MXNet name, of the shapes in ``graph.parameters()``.
-        metadata: key-value pairs stored in the model's ``metadata_props``. Arrays that inference has no use for are
+        metadata: key-value pairs stored in the model's ``metadata_props``. Arrays that inference does not use are
             stored there too, so that nothing is lost.
-        half: store weights as float16; they are computed with in float32 all the same.
+        half: store weights as float16; computation stays in float32.
 
     Raises:
         UserError: ``arrays`` does not fit ``graph``.
@@ -211,7 +168,7 @@ def write_onnx(
                 helper.make_tensor_value_info(node.name, TensorProto.FLOAT, [BATCH, *graph.shapes[node.name]])
             )
         else:
-            OPERATORS[node.op](writer, node, *(writer.aliases.get(name, name) for name in node.inputs))
+            ONNX_WRITERS[node.op](writer, node, *(writer.aliases.get(name, name) for name in node.inputs))
     output = helper.make_tensor_value_info(graph.output, TensorProto.FLOAT, [BATCH, graph.embedding_size])
     body = helper.make_graph(writer.nodes, "backbone", inputs, [output], writer.initializers)
     opsets = [helper.make_opsetid("", OPSET)]
@@ -224,7 +181,7 @@ def write_onnx(
 def _describe_training_arrays(
     graph: NetworkGraph, arrays: Mapping[str, np.ndarray], body: onnx.GraphProto
 ) -> dict[str, str]:
-    """Return the metadata for the parameters that no node of ``body`` needs: float32 in base64, as JSON by name."""
+    """Return the metadata for the parameters that no node of ``body`` uses: float32 in base64, as JSON by name."""
     stored = {tensor.name for tensor in body.initializer}
     left = {name: np.asarray(arrays[name], "<f4").tobytes() for name in graph.parameters() if name not in stored}
     texts = {name: base64.b64encode(content).decode() for name, content in left.items()}

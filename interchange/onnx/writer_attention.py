@@ -1,16 +1,13 @@
-"""The ONNX form of the operators that transformers add; what only training needs is left out."""
+"""Writes the operators of transformers as ONNX nodes; operators that only training uses are omitted."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from backbones.graph.network_graph import Node
-
-if TYPE_CHECKING:
-    from interchange.onnx.writer import Writer
+from backbones.graph.nodes import Node
+from interchange.onnx.model_parts import Writer
 
 
 def _write_tokens(writer: Writer, node: Node, x: str) -> None:
@@ -52,7 +49,7 @@ def _skip(writer: Writer, node: Node, x: str, mask: str | None = None) -> None:
     writer.aliases[node.name] = x
 
 
-TRANSFORMER_OPERATORS: dict[str, Callable[..., None]] = {
+TRANSFORMER_WRITERS: dict[str, Callable[..., None]] = {
     "tokens": _write_tokens,
     "position": _write_position,
     "layer_norm": _write_layer_norm,

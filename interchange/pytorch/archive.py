@@ -1,7 +1,7 @@
-"""PyTorch's ``.pth`` files (torch 1.6 and newer), read and written without PyTorch and without running what they hold.
+"""Reads and writes PyTorch's ``.pth`` files (torch 1.6 and newer), without PyTorch and without running their code.
 
-A zip of ``data.pkl``, which says how tensors lie in storages, and one file of raw numbers per storage. The pickle may
-name nothing but tensors and containers.
+A file is a zip of ``data.pkl``, which says how tensors lie in storages, and one file of raw numbers per storage. The
+pickle may name only tensors and containers.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _STORAGES = {
     "BoolStorage": "?",
     "BFloat16Storage": "<u2",
 }
-MAX_BYTES = 1 << 22  # of an index; that of the deepest network known, with its optimiser, has a tenth
+MAX_BYTES = 1 << 22  # of an index; the deepest known network's, with its optimizer, has a tenth of that
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class _StorageType:
 
 @dataclass(frozen=True, eq=False)
 class _Storage:
-    """The numbers of one part of the zip. No tensor is one: a tensor's strides may reach beyond its memory."""
+    """The numbers of one part of the zip, distinct from a tensor, whose strides may reach beyond its memory."""
 
     numbers: np.ndarray
 
@@ -79,7 +79,11 @@ class _Unpickler(RestrictedUnpickler):
 
 
 def _rebuild_tensor(storage: Any, offset: int, shape: tuple, stride: tuple, *_: Any) -> np.ndarray:
-    """Return the tensor that lies in ``storage``, not copied; one that reaches beyond it is an error."""
+    """Return a view of ``storage`` as a tensor.
+
+    Raises:
+        ValueError: the tensor reaches beyond the storage.
+    """
     if not isinstance(storage, _Storage):
         raise ValueError(f"a tensor lies in a {type(storage).__name__}, not in a storage")
     numbers = storage.numbers
@@ -97,7 +101,7 @@ def read_archive(path: str | Path) -> Any:
     """Return what was saved: containers with numpy arrays in place of tensors.
 
     Raises:
-        UserError: the file is missing, damaged, of the format before torch 1.6, or holds anything but tensors.
+        UserError: the file is missing or damaged, older than torch 1.6, or holds objects other than tensors.
     """
     path = Path(path)
     try:
@@ -107,7 +111,7 @@ def read_archive(path: str | Path) -> Any:
         raise UserError(f"{path} cannot be read ({error.strerror}); expected a PyTorch file") from error
     except zipfile.BadZipFile as error:
         raise UserError(
-            f"{path} is no file of torch 1.6 or newer, or damaged ({error}); load and save it there once more"
+            f"{path} is not a file of torch 1.6 or newer, or is damaged ({error}); save it again there"
         ) from error
     except ForbiddenError as error:
         raise UserError(f"{path}: refused to load '{error}'; save the state_dict alone") from error
@@ -148,26 +152,28 @@ def _pickle_index(arrays: Mapping[str, np.ndarray]) -> bytes:
     parts = [b"\x80\x02", ordered, b"("]
     for number, (name, array) in enumerate(arrays.items()):
         steps = [size // array.itemsize for size in np.ascontiguousarray(array).strides] if array.ndim else []
-        storage = _tuple(
-            _text("storage"),
+        storage = _pickle_tuple(
+            _pickle_text("storage"),
             f"ctorch\n{storages[array.dtype]}\n".encode(),
-            _text(str(number)),
-            _text("cpu"),
-            _integer(array.size),
+            _pickle_text(str(number)),
+            _pickle_text("cpu"),
+            _pickle_integer(array.size),
         )
-        shape = _tuple(*map(_integer, array.shape))
-        tensor = _tuple(storage + b"Q", _integer(0), shape, _tuple(*map(_integer, steps)), b"\x89", ordered)
-        parts += [_text(name), b"ctorch._utils\n_rebuild_tensor_v2\n", tensor, b"R"]
+        shape = _pickle_tuple(*map(_pickle_integer, array.shape))
+        tensor = _pickle_tuple(
+            storage + b"Q", _pickle_integer(0), shape, _pickle_tuple(*map(_pickle_integer, steps)), b"\x89", ordered
+        )
+        parts += [_pickle_text(name), b"ctorch._utils\n_rebuild_tensor_v2\n", tensor, b"R"]
     return b"".join([*parts, b"u."])
 
 
-def _text(text: str) -> bytes:
+def _pickle_text(text: str) -> bytes:
     return b"X" + struct.pack("<I", len(text.encode())) + text.encode()
 
 
-def _integer(number: int) -> bytes:
+def _pickle_integer(number: int) -> bytes:
     return b"J" + struct.pack("<i", number) if number < 1 << 31 else b"\x8a\x08" + struct.pack("<q", number)
 
 
-def _tuple(*items: bytes) -> bytes:
+def _pickle_tuple(*items: bytes) -> bytes:
     return b"(" + b"".join(items) + b"t"

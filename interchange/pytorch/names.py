@@ -1,4 +1,4 @@
-"""The names that InsightFace's PyTorch networks (arcface_torch) give to what our networks hold."""
+"""The names of our arrays in InsightFace's PyTorch networks (arcface_torch)."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ FAMILIES: tuple[Callable[[str], str | None], ...] = (_iresnet, _mbf)
 
 
 def torch_names(network: NetworkGraph) -> dict[str, str] | None:
-    """Return PyTorch's name for each of our arrays, None if the network is of no family that PyTorch has."""
+    """Return PyTorch's name for each of our arrays; None if arcface_torch does not have the network's family."""
     for family in FAMILIES:
         names = {}
         for node in network.nodes:
@@ -76,6 +76,6 @@ def torch_names(network: NetworkGraph) -> dict[str, str] | None:
 
 
 def norm_counters(network: NetworkGraph, names: dict[str, str]) -> list[str]:
-    """Return the names of the step counters that PyTorch's BatchNorms have besides."""
+    """Return the names of the step counters that PyTorch's BatchNorms have in addition."""
     norms: list[Node] = [node for node in network.nodes if node.op == "batch_norm"]
     return [names[node.arrays["beta"]].replace(".bias", f".{COUNTER}") for node in norms]

@@ -1,7 +1,7 @@
-"""State dicts of InsightFace's PyTorch networks, as ``.pth`` or safetensors, into descriptions and back.
+"""Reads and writes state dicts of InsightFace's PyTorch networks, as ``.pth`` or safetensors.
 
-A state dict says nothing about structure; which network it is follows from the names and shapes it has. Eps and
-preprocessing are then those of arcface_torch.
+A state dict does not describe the structure; the network follows from its names and shapes. Eps and preprocessing are
+those of arcface_torch.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from common.errors import UserError
 from common.files import atomic_file
 from interchange.foreign_model import ForeignModel
 from interchange.matching.adapt import adapt
+from interchange.matching.canonical_layers import pair_layers
 from interchange.matching.recognise import Options, option_variants
-from interchange.matching.steps import pair_steps
 from interchange.pytorch.archive import read_archive, write_archive
 from interchange.pytorch.names import COUNTER, norm_counters, torch_names
 
@@ -38,7 +38,7 @@ def read_state(path: str | Path) -> dict[str, np.ndarray]:
     """Return the arrays of a ``.pth`` or safetensors file by name.
 
     Raises:
-        UserError: the file is missing, damaged, or holds anything but arrays.
+        UserError: the file is missing or damaged, or holds objects other than arrays.
     """
     path = Path(path)
     if path.suffix == ".safetensors":
@@ -46,23 +46,23 @@ def read_state(path: str | Path) -> dict[str, np.ndarray]:
             with safe_open(path, framework="numpy") as file:
                 return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
         except (OSError, SafetensorError, TypeError, AttributeError) as error:
-            raise UserError(f"{path} is no safetensors file that can be read ({error})") from error
+            raise UserError(f"{path} is not a readable safetensors file ({error})") from error
     content = read_archive(path)
     return plain_state(content, str(path))
 
 
 def plain_state(content: Any, source: str) -> dict[str, np.ndarray]:
-    """Return the arrays of a state dict, also one that lies inside a checkpoint.
+    """Return the arrays of a state dict, or of the state dict inside a checkpoint.
 
     Raises:
-        UserError: there are no arrays by name in ``content``.
+        UserError: ``content`` has no named arrays.
     """
     for _ in range(_DEPTH):
         if not isinstance(content, Mapping) or _has_arrays(content):
             break
         content = next((content[key] for key in _INSIDE if key in content), None)
     if not isinstance(content, Mapping) or not _has_arrays(content):
-        raise UserError(f"{source} holds no state dict: a mapping from names to tensors")
+        raise UserError(f"{source} does not hold a state dict, a mapping from names to tensors")
     return {str(name): value for name, value in content.items() if isinstance(value, np.ndarray)}
 
 
@@ -87,7 +87,7 @@ def match_state(state: Mapping[str, np.ndarray], networks: Mapping[str, Options]
     """Return the network that has these arrays by PyTorch's names.
 
     Raises:
-        UserError: there is none.
+        UserError: no known network has these arrays.
     """
     given: dict[str, np.ndarray] = {}
     for name, values in state.items():
@@ -99,7 +99,7 @@ def match_state(state: Mapping[str, np.ndarray], networks: Mapping[str, Options]
     for network, names in _candidates(given, networks):
         arrays = {ours: given.get(theirs) for ours, theirs in names.items()}
         specs = network.parameters()
-        for name, spec in specs.items():  # torch's mbf has no bias there, and one slope may stand for all channels
+        for name, spec in specs.items():  # where torch's mbf has no bias
             if arrays[name] is None and spec.kind == "bias":
                 arrays[name] = np.zeros(spec.shape, np.float32)
         if all(values is not None for values in arrays.values()) and all(
@@ -107,11 +107,11 @@ def match_state(state: Mapping[str, np.ndarray], networks: Mapping[str, Options]
         ):
             floats = {name: values.astype(np.float32) for name, values in arrays.items()}
             return ForeignModel(source, torch_view(network), floats, head, preprocesses=False)
-    raise UserError(f"{source}: its {len(given)} arrays are those of no iresnet or MobileFaceNet known here")
+    raise UserError(f"{source}: its {len(given)} arrays do not belong to an iresnet or MobileFaceNet known here")
 
 
 def _split_head(given: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Separate the class centres, which a whole model of OneFlow's port has beside its backbone."""
+    """Separate the class centres, which a full model of OneFlow's port holds beside its backbone."""
     names = [name for name in ("weight", "fc7.weight") if name in given and given[name].ndim == 2]
     head = {"fc7_weight": given[names[0]].astype(np.float32)} if names else {}
     return {name: values for name, values in given.items() if name not in names}, head
@@ -120,7 +120,7 @@ def _split_head(given: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], di
 def _candidates(
     given: Mapping[str, np.ndarray], networks: Mapping[str, Options]
 ) -> Iterator[tuple[NetworkGraph, dict[str, str]]]:
-    """Yield networks without dropout, which PyTorch's do not have, whose names are all that is ``given``."""
+    """Yield networks without dropout, which arcface_torch does not use, that have all names in ``given``."""
     last = given.get("fc.weight", given.get("features.layers.2.weight"))
     if last is None or last.ndim != 2:
         return
@@ -132,7 +132,7 @@ def _candidates(
                 break
             names = torch_names(network)
             if names is None or set(given) - set(names.values()) or any(n.op == "dropout" for n in network.nodes):
-                break  # neither depends on the size
+                break  # none of this depends on the size
             project = next(node for node in network.nodes if node.op == "fully_connected")
             if network.parameters()[project.arrays["weight"]].shape == last.shape:
                 yield network, names
@@ -149,16 +149,16 @@ def torch_view(network: NetworkGraph) -> NetworkGraph:
 
 
 def write_torch(path: str | Path, network: NetworkGraph, arrays: Mapping[str, np.ndarray]) -> list[str]:
-    """Write the state dict for arcface_torch's network; return what had to be recomputed, in words.
+    """Write the state dict for arcface_torch's network; return notes on what had to be recomputed.
 
     Raises:
-        UserError: PyTorch has no such network, or the file cannot be written.
+        UserError: arcface_torch does not have the network, or the file cannot be written.
     """
     names = torch_names(network)
     if names is None:
         raise UserError("arcface_torch has no such network; it has iresnet and MobileFaceNet")
     view = torch_view(network)
-    adaptation = adapt(view, pair_steps(view, network), network, arrays)
+    adaptation = adapt(view, pair_layers(view, network), network, arrays)
     state = {theirs: np.ascontiguousarray(adaptation.arrays[ours]) for ours, theirs in names.items()}
     state |= {name: np.zeros((), np.int64) for name in norm_counters(network, names)}
     if Path(path).suffix == ".safetensors":

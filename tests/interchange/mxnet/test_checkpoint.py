@@ -176,7 +176,7 @@ DAMAGES = {
         lambda nodes: named(nodes, "conv_1_conv2d")["attrs"].update(stride="(1, 1)"),
         "weight has shape|does not fit",
     ),
-    "no node": (lambda nodes: nodes.pop(), "is no MXNet symbol"),
+    "no node": (lambda nodes: nodes.pop(), "is not an MXNet symbol"),
     "a lost array": (lambda nodes: named(nodes, "fc1_beta").update(name="fc1_b"), "the array 'fc1_b' is missing"),
 }
 
@@ -201,7 +201,7 @@ def test_another_network_names_the_nearest_and_the_first_difference(tmp_path: Pa
             inputs=named(nodes, "res_4_block0_conv_dw_relu")["inputs"][:1],
         ),
     )
-    with pytest.raises(UserError, match="nearest is y1: where that has prelu .*, the file has activation") as caught:
+    with pytest.raises(UserError, match="nearest is y1: where it has prelu .*, the file has activation") as caught:
         bring_in(read_checkpoint(tmp_path / "model", 0))
     assert "res_4_block0_conv_dw_relu" in str(caught.value) and "\n" not in str(caught.value)
     with pytest.raises(UserError, match="unknown network 'r7'"):

@@ -38,7 +38,7 @@ def test_one_folder_per_variable(tmp_path: Path, y1) -> None:
     np.testing.assert_array_equal(foreign.head["fc7_weight"], rows)
     file = tmp_path / "old" / "conv_1_conv2d-weight" / "out"
     file.write_bytes(file.read_bytes()[:-4])
-    with pytest.raises(UserError, match="variables are those of no network known here"):
+    with pytest.raises(UserError, match="variables do not belong to any network known here"):
         read_oneflow_folder(tmp_path / "old", NETWORKS)
 
 
@@ -86,7 +86,7 @@ DAMAGES = {
     "a cut tensor": (cut_tensor, "bytes, expected"),
     "a huge shape": (lie_about_shape, "bytes, expected"),
     "code": (lambda p: (p / "pickled_data").write_bytes(pickle.dumps(Evil())), "refused to load 'builtins.print'"),
-    "no index": (lambda p: (p / "pickled_data").write_bytes(b"\x80"), "is no index of flow.save"),
+    "no index": (lambda p: (p / "pickled_data").write_bytes(b"\x80"), "is not an index of flow.save"),
 }
 
 

@@ -132,11 +132,11 @@ def rename_weight(model: onnx.ModelProto) -> None:
 
 
 DAMAGES = {
-    "a short array": (damage_weight, "is damaged|no valid ONNX"),
-    "an array elsewhere": (move_outside, "lies in another file|no valid ONNX"),
-    "a missing array": (rename_weight, "is missing|no valid ONNX"),
-    "an unknown operator": (lambda m: setattr(m.graph.node[4], "op_type", "Erf"), "is a Erf; known|no valid ONNX"),
-    "no nodes": (lambda m: m.graph.ClearField("node"), "has no nodes|no valid ONNX"),
+    "a short array": (damage_weight, "is damaged|not a valid ONNX"),
+    "an array elsewhere": (move_outside, "lies in another file|not a valid ONNX"),
+    "a missing array": (rename_weight, "is missing|not a valid ONNX"),
+    "an unknown operator": (lambda m: setattr(m.graph.node[4], "op_type", "Erf"), "is a Erf; known|not a valid ONNX"),
+    "no nodes": (lambda m: m.graph.ClearField("node"), "has no nodes|not a valid ONNX"),
 }
 
 
@@ -168,12 +168,12 @@ def test_a_name_that_does_not_fit_is_an_error(tmp_path: Path, trained) -> None:
     onnx.save(write_onnx(*trained(SMALL["y1"]), {}), tmp_path / "model.onnx")
     foreign = read_onnx(tmp_path / "model.onnx")
     assert recognise(foreign.network, NETWORKS, AUTO, "model").name == "y1"
-    with pytest.raises(UserError, match="model is not r18: where that has"):
+    with pytest.raises(UserError, match="model is not r18: where it has"):
         recognise(foreign.network, NETWORKS, "r18", "model")
-    with pytest.raises(UserError, match="model is not y2: where that has .* the file has .*, its 'conv_2_dw_conv2d'"):
+    with pytest.raises(UserError, match="model is not y2: where it has .* the file has .*, its 'conv_2_dw_conv2d'"):
         recognise(foreign.network, NETWORKS, "y2", "model")
     sizeless = {"z": {**NETWORKS.y1, "net_output": "Z"}}
-    with pytest.raises(UserError, match="model is not z: that cannot have the file's sizes"):
+    with pytest.raises(UserError, match="model is not z: it cannot have the image and embedding sizes of the file"):
         recognise(foreign.network, sizeless, "z", "model")
 
 

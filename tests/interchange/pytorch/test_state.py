@@ -11,7 +11,7 @@ import pytest
 from backbones import build_network
 from common.errors import UserError
 from interchange.matching.adapt import adapt
-from interchange.matching.steps import pair_steps
+from interchange.matching.canonical_layers import pair_layers
 from interchange.pytorch.archive import read_archive, write_archive
 from interchange.pytorch.state import MEAN, SCALE, plain_state, read_torch, write_torch
 from sample_config import network as NETWORKS
@@ -54,7 +54,7 @@ def test_names_and_values_are_those_of_pytorchs_network(tmp_path: Path, random_a
     outside = onnx_embedder(torch_style(foreign.network, foreign.arrays, False).SerializeToString())
     assert relative_error(outside((images - MEAN) * SCALE), expected) < 1e-5
     assert bring_in(foreign)[0].name == TORCHS_OWN[name]
-    back = adapt(graph, pair_steps(graph, foreign.network), foreign.network, foreign.arrays)
+    back = adapt(graph, pair_layers(graph, foreign.network), foreign.network, foreign.arrays)
     for key, array in arrays.items():
         np.testing.assert_allclose(back.arrays[key], array, rtol=2e-6, atol=2e-7, err_msg=key)
 
@@ -91,11 +91,11 @@ DAMAGES = {
         lambda p: rewrite(p, index_of(p).replace(b"J\x02\0\0\0J\x03", b"J\x02\0\0\x40J\x03")),
         "beyond its storage",
     ),
-    "a cut file": (lambda p: p.write_bytes(p.read_bytes()[:-30]), "no file of torch 1.6 or newer"),
-    "no zip": (lambda p: p.write_bytes(pickle.dumps(1)), "no file of torch 1.6 or newer"),
+    "a cut file": (lambda p: p.write_bytes(p.read_bytes()[:-30]), "not a file of torch 1.6 or newer"),
+    "no zip": (lambda p: p.write_bytes(pickle.dumps(1)), "not a file of torch 1.6 or newer"),
     "half an index": (lambda p: rewrite(p, index_of(p)[:-20]), "is damaged"),
-    "a number": (lambda p: rewrite(p, pickle.dumps(7, 2)), "holds no state dict"),
-    "another network": (lambda p: None, "are those of no iresnet or MobileFaceNet"),
+    "a number": (lambda p: rewrite(p, pickle.dumps(7, 2)), "does not hold a state dict"),
+    "another network": (lambda p: None, "do not belong to an iresnet or MobileFaceNet"),
 }
 
 
