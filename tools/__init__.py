@@ -1,1 +1,1 @@
-"""Commands and converters for users; they may import every package, and no package imports them."""
+"""Commands for users: every file answers ``--help``. They use every room; no room uses them."""

@@ -6,6 +6,7 @@ verifies on the ten others. Existing outputs are kept: a second run does only th
 
 from __future__ import annotations
 
+import argparse
 import json
 import shlex
 import subprocess
@@ -179,6 +180,8 @@ def summarise(snapshot: Path, seconds: float) -> str:
 
 def main() -> None:
     """Run the missing steps, then print the summary."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args()
     start = time.perf_counter()
     prepare()
     snapshot = train()

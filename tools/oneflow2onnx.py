@@ -17,19 +17,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from backbones import build_network
 from common.errors import run_command
 from common.files import atomic_file
+from interchange.agreement import HALF_TOLERANCE, TOLERANCE, compare, load_images, require_agreement
+from interchange.embedders import oneflow_embedder, onnx_embedder
 from interchange.matching.fold_batch_norm import fold_convolutions
 from interchange.onnx.writer import write_onnx
 from settings.options import parse_bool
 from snapshots.reader import Snapshot
-from tools.model_convert.check import (
-    HALF_TOLERANCE,
-    TOLERANCE,
-    compare,
-    load_images,
-    oneflow_embedder,
-    onnx_embedder,
-    require_agreement,
-)
 
 
 def describe(snapshot: Snapshot) -> dict[str, str]:

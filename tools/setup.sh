@@ -22,7 +22,7 @@ if [ "$(version .venv/bin/python)" != 3.10 ]; then
 fi
 
 stamp=.venv/requirements.installed
-choice=$(.venv/bin/python -m tools.choose_cuda) # "cuda: ..." or "light: ..."
+choice=$(.venv/bin/python -m common.choose_cuda) # "cuda: ..." or "light: ..."
 wanted=$(echo "${choice%%:*}" && cat requirements.txt requirements-cuda.txt requirements-interop.txt)
 if [ "$wanted" != "$(cat "$stamp" 2>/dev/null)" ]; then
     echo "setup: ${choice#*: }"

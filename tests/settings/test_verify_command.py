@@ -9,13 +9,13 @@ import pytest
 
 from backbones.graph.initializer import initial_arrays
 from common.errors import UserError
+from interchange.converted_snapshot import ConvertedModel, write_converted
 from settings.config_file import merge, sample_tables
 from settings.legacy.flags import OLD_FLAGS, VAL
 from settings.parser import find_translated
 from settings.verify_command import VAL_TABLE, read_val_command
 from tests.settings.legacy.old_config_files import change, write
 from tests.support.tiny import tiny_network
-from tools.model_convert.converted_model import ConvertedModel, write_converted
 
 MODEL = "{folder}/model"
 # What each sets; none: it is announced. As it was last, then the flags of its earlier versions.

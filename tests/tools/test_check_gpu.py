@@ -9,7 +9,7 @@ import pytest
 
 from common.errors import UserError
 from tools import check_gpu
-from tools.gpu_checks import CHECKS, Check
+from tools.check_gpu import CHECKS, Check
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -1,1 +1,1 @@
-"""Networks and weights from and to other formats."""
+"""Commands that convert networks and weights from and to other formats."""

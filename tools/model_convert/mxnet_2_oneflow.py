@@ -13,11 +13,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from common.errors import UserError, run_command
+from interchange.embedders import Embed, graph_embedder, has_mxnet, mxnet_embedder
 from interchange.foreign_model import ForeignModel
 from interchange.mxnet.checkpoint import checkpoint_paths, read_checkpoint
+from settings.convert_command import make_parser, make_snapshot, require_free
 from settings.options import parse_count
-from tools.model_convert.check import Embed, graph_embedder, has_mxnet, mxnet_embedder
-from tools.model_convert.into_snapshot import make_parser, make_snapshot, require_free
 
 
 def cut_rows(foreign: ForeignModel, classes: int) -> None:

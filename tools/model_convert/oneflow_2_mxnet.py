@@ -19,18 +19,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from backbones import build_network
 from common.errors import UserError, run_command
 from common.files import copy_file
+from interchange.agreement import compare, load_images, require_agreement
+from interchange.embedders import graph_embedder, has_mxnet, mxnet_embedder, oneflow_embedder
 from interchange.mxnet.checkpoint import checkpoint_paths, read_checkpoint, write_checkpoint
 from settings.options import parse_bool, parse_count
 from snapshots.reader import Snapshot
-from tools.model_convert.check import (
-    compare,
-    graph_embedder,
-    has_mxnet,
-    load_images,
-    mxnet_embedder,
-    oneflow_embedder,
-    require_agreement,
-)
 
 
 def read_head(snapshot: Snapshot) -> dict[str, np.ndarray]:

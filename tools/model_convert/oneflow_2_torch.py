@@ -16,10 +16,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from backbones import build_network
 from common.errors import UserError, run_command
 from common.files import copy_file
+from interchange.agreement import compare, load_images, require_agreement
+from interchange.embedders import graph_embedder, oneflow_embedder
 from interchange.pytorch.state import SUFFIXES, read_torch, write_torch
 from settings.config_file import load_tables
 from snapshots.reader import Snapshot
-from tools.model_convert.check import compare, graph_embedder, load_images, oneflow_embedder, require_agreement
 
 
 def main() -> None:

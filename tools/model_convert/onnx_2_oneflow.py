@@ -13,10 +13,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from common.errors import run_command
+from interchange.embedders import Embed, onnx_embedder
 from interchange.foreign_model import ForeignModel
 from interchange.onnx.reader import OUTSIDE, read_onnx
-from tools.model_convert.check import Embed, onnx_embedder
-from tools.model_convert.into_snapshot import make_parser, make_snapshot, require_free
+from settings.convert_command import make_parser, make_snapshot, require_free
 
 
 def main() -> None:

@@ -12,10 +12,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from common.errors import run_command
+from interchange.embedders import graph_embedder
 from interchange.pytorch.state import read_torch
 from settings.config_file import load_tables
-from tools.model_convert.check import graph_embedder
-from tools.model_convert.into_snapshot import make_parser, make_snapshot, require_free
+from settings.convert_command import make_parser, make_snapshot, require_free
 
 
 def main() -> None:

@@ -12,11 +12,11 @@ import pytest
 from backbones import build_network
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
+from interchange.embedders import graph_embedder, mxnet_embedder, oneflow_embedder
 from interchange.mxnet.checkpoint import read_checkpoint, write_checkpoint
 from sample_config import network as NETWORKS
 from tests.backbones import mxnet_networks
 from tests.support.conversion import bring_in, relative_error, require_close
-from tools.model_convert.check import graph_embedder, mxnet_embedder, oneflow_embedder
 
 WIDTHS = [64, 64, 128, 256, 512]
 SYMBOLS = {

@@ -12,6 +12,7 @@ import pytest
 from backbones import build_network
 from backbones.networks.output_layers import OUTPUT_LAYERS
 from common.errors import UserError
+from interchange.embedders import graph_embedder, oneflow_embedder, onnx_embedder
 from interchange.matching.fold_batch_norm import fold_convolutions
 from interchange.matching.recognise import AUTO, recognise
 from interchange.mxnet.checkpoint import read_checkpoint, write_checkpoint
@@ -20,7 +21,6 @@ from interchange.onnx.writer import write_onnx
 from sample_config import network as NETWORKS
 from tests.support.conversion import bring_in, relative_error
 from tests.support.foreign_onnx import torch_style
-from tools.model_convert.check import graph_embedder, oneflow_embedder, onnx_embedder
 
 SMALL = {"y1": NETWORKS.y1, "r18": NETWORKS.r18}
 ROUND_TRIPS = {f"{name}-{kind}": {**SMALL[name], "net_output": kind} for name in SMALL for kind in OUTPUT_LAYERS}

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
+from interchange.embedders import oneflow_embedder
 from interchange.matching.adapt import Adaptation
 from interchange.onnx.reader import read_onnx
 from interchange.pytorch.state import read_state, read_torch, write_torch
 from sample_config import network as NETWORKS
 from tests.support.conversion import bring_in, relative_error
 from tests.support.faces import orl_faces
-from tools.model_convert.check import oneflow_embedder
 
 PROGRAM = Path(__file__).with_name("torch_program.py")
 PYTHON = Path(__file__).resolve().parents[3] / ".venv-peers/bin/python"

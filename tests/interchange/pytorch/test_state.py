@@ -10,6 +10,7 @@ import pytest
 
 from backbones import build_network
 from common.errors import UserError
+from interchange.embedders import graph_embedder, onnx_embedder
 from interchange.matching.adapt import adapt
 from interchange.matching.canonical_layers import pair_layers
 from interchange.pytorch.archive import read_archive, write_archive
@@ -17,7 +18,6 @@ from interchange.pytorch.state import MEAN, SCALE, plain_state, read_torch, writ
 from sample_config import network as NETWORKS
 from tests.support.conversion import bring_in, relative_error
 from tests.support.foreign_onnx import torch_style
-from tools.model_convert.check import graph_embedder, onnx_embedder
 
 OPTIONS = {"y1": NETWORKS.y1, "r18": {**NETWORKS.r18, "net_output": "FC"}}
 TORCHS_OWN = {"y1": "y1", "r18": "iresnet18"}  # with its constants and no dropout, r18 is that of PyTorch's trainer

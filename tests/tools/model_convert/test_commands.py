@@ -14,13 +14,15 @@ from insightface import model_zoo
 
 from backbones import build_network
 from common.errors import UserError
+from interchange import agreement
+from interchange.converted_snapshot import ConvertedModel, write_converted
+from interchange.embedders import oneflow_embedder
 from interchange.open_model import open_model, read_pretrained
 from sample_config import generate_config
 from snapshots.reader import Snapshot
 from tests.support.conversion import relative_error, write_variables
 from tools import oneflow2onnx
 from tools.model_convert import (
-    check,
     legacy_2_oneflow,
     mxnet_2_oneflow,
     oneflow_2_mxnet,
@@ -28,8 +30,6 @@ from tools.model_convert import (
     onnx_2_oneflow,
     torch_2_oneflow,
 )
-from tools.model_convert.check import oneflow_embedder
-from tools.model_convert.converted_model import ConvertedModel, write_converted
 
 ROWS = np.random.default_rng(3).normal(size=(11, 128)).astype(np.float32)
 
@@ -120,7 +120,7 @@ def test_a_transformer_there_and_back(tmp_path: Path, call: Callable, random_arr
     read = read_pretrained(str(tmp_path / "vit.onnx"), graph)
     for name, array in arrays.items():
         assert back.backbone()[name].tobytes() == read[name].tobytes() == array.tobytes()
-    images = check.load_images(graph)
+    images = agreement.load_images(graph)
     model = open_model(str(tmp_path / "vit.onnx"))
     assert (
         relative_error(oneflow_embedder(model.network, model.arrays)(images), oneflow_embedder(graph, arrays)(images))
@@ -136,7 +136,7 @@ def test_smaller_files_come_back_near(snapshot, exported, tmp_path, call, flag, 
     call(oneflow2onnx, "--model_load_dir", snapshot.path, "--onnx_path", tmp_path / "y1.onnx", flag)
     assert (tmp_path / "y1.onnx").stat().st_size < exported.stat().st_size
     call(onnx_2_oneflow, "--onnx_path", tmp_path / "y1.onnx", "-of", tmp_path / "back")
-    images = check.load_images(build_network(snapshot.about["config"]))
+    images = agreement.load_images(build_network(snapshot.about["config"]))
     models = [open_model(str(path)) for path in (snapshot.path, tmp_path / "back")]
     whole, small = (oneflow_embedder(model.network, model.arrays)(images) for model in models)
     assert relative_error(small, whole) < tolerance
@@ -160,16 +160,16 @@ def test_an_old_folder_becomes_a_snapshot(snapshot: Snapshot, tmp_path: Path, ca
 
 
 def test_a_conversion_that_differs_leaves_nothing(snapshot, exported, tmp_path, call, monkeypatch) -> None:
-    monkeypatch.setattr(check, "compare", lambda *_: check.Agreement(16, 1e-3, 0.999))
+    monkeypatch.setattr(agreement, "compare", lambda *_: agreement.Agreement(16, 1e-3, 0.999))
     for module, arguments in (
         (oneflow_2_mxnet, ("-of", snapshot.path, "-mx_save_prefix", tmp_path / "y1")),
         (oneflow2onnx, ("--model_load_dir", snapshot.path, "--onnx_path", tmp_path / "y1.onnx")),
         (oneflow_2_torch, ("-of", snapshot.path, "--torch_path", tmp_path / "y1.pth")),
     ):
-        monkeypatch.setattr(module, "compare", check.compare)
+        monkeypatch.setattr(module, "compare", agreement.compare)
         with pytest.raises(UserError, match="is not written: .* would differ by more than 0.0001"):
             call(module, *arguments)
-    monkeypatch.setattr("tools.model_convert.into_snapshot.compare", check.compare)
+    monkeypatch.setattr("settings.convert_command.compare", agreement.compare)
     with pytest.raises(UserError, match="is not written"):
         call(onnx_2_oneflow, "--onnx_path", exported, "-of", tmp_path / "back")
     assert not list(tmp_path.iterdir())

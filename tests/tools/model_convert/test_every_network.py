@@ -18,6 +18,8 @@ from backbones import build_network
 from backbones.graph.network_graph import NetworkGraph
 from backbones.networks.output_layers import OUTPUT_LAYERS
 from common.errors import UserError
+from interchange.agreement import HALF_TOLERANCE, TOLERANCE
+from interchange.embedders import mxnet_embedder, oneflow_embedder, onnx_embedder
 from interchange.foreign_model import ForeignModel
 from interchange.mxnet.checkpoint import read_checkpoint, write_checkpoint
 from interchange.onnx.reader import read_onnx
@@ -25,7 +27,6 @@ from interchange.onnx.writer import write_onnx
 from sample_config import network as NETWORKS
 from tests.support.conversion import bring_in, require_close
 from tests.support.faces import orl_faces
-from tools.model_convert.check import HALF_TOLERANCE, TOLERANCE, mxnet_embedder, oneflow_embedder, onnx_embedder
 
 # The smallest network of each family stands for it: the output layers see no more of it than its last feature map.
 SMALLEST = ("r18", "iresnet18", "y1", "mbf", "m05", "mnas025", "d169", "vargfacenet")

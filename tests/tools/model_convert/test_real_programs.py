@@ -11,12 +11,12 @@ import pytest
 from insightface import model_zoo
 
 from backbones import build_network
+from interchange.embedders import oneflow_embedder
 from interchange.matching.fold_batch_norm import fold_convolutions
 from interchange.onnx.writer import write_onnx
 from sample_config import network as NETWORKS
 from tests.support.conversion import require_close
 from tests.support.faces import orl_faces
-from tools.model_convert.check import oneflow_embedder
 
 NAMES = ("r18", "iresnet18", "mbf", "m05", "mnas025", "vargfacenet", "d169", "vit_t")
 CHANGES = {

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from backbones import build_network
+from interchange.converted_snapshot import ConvertedModel, write_converted
 from sample_config import generate_config
 from tests.support.commands import run
-from tools.model_convert.converted_model import ConvertedModel, write_converted
 
 STEP = 7
 

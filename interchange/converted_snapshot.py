@@ -1,4 +1,4 @@
-"""Write other programs' models as snapshots of an untrained run of this project."""
+"""Snapshots of converted models: what a training of this project would have written, before its first step."""
 
 from __future__ import annotations
 
@@ -13,11 +13,6 @@ from easydict import EasyDict
 
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
-from interchange.foreign_model import ForeignModel
-from interchange.matching.adapt import adapt
-from interchange.matching.recognise import recognise
-from interchange.open_model import known_settings
-from settings.config_file import load_tables, merge
 from snapshots.layout import HeadShard, describe_network
 from snapshots.writer import Contents, SnapshotWriter
 
@@ -31,31 +26,6 @@ class ConvertedModel:
     arrays: Mapping[str, np.ndarray]
     head: Mapping[str, np.ndarray]
     notes: list[str]
-
-
-def convert_model(foreign: ForeignModel, wanted: str, dataset: str = "") -> ConvertedModel:
-    """Recognise a foreign model and convert its arrays to our network.
-
-    Args:
-        foreign: the model.
-        wanted: a network of the config, or ``auto``.
-        dataset: the dataset of the config to train on later, the default one if empty.
-
-    Raises:
-        UserError: the network is unknown, or is not ``wanted``.
-    """
-    tables = load_tables()
-    found = recognise(foreign.network, tables.network, wanted, foreign.source, hint=foreign.config)
-    adaptation = adapt(found.network, found.pairs, foreign.network, foreign.arrays, foreign.training_arrays)
-    loss = "softmax" if "fc7_bias" in foreign.head else tables.default.loss
-    base = found.name if found.name in tables.network else tables.default.network
-    config = merge(tables, base, dataset or tables.default.dataset, loss)
-    if not dataset:  # a file of this project carries all settings of its training
-        config.update(known_settings(foreign.config))
-    config.update(found.options, network=found.name)
-    if foreign.head:
-        config.num_classes = len(foreign.head["fc7_weight"])
-    return ConvertedModel(config, found.network, adaptation.arrays, foreign.head, adaptation.notes)
 
 
 def write_converted(path: Path, model: ConvertedModel, source: Mapping[str, Any]) -> None:

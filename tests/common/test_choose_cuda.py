@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from common import choose_cuda
 from common.compiling import NativeUnavailableError
 from common.errors import UserError
-from tools import choose_cuda
 
 
 @pytest.fixture

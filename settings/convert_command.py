@@ -1,4 +1,4 @@
-"""Shared by the commands that convert other programs' models into snapshots."""
+"""The commands that convert another program's model into a snapshot: their flags, their settings and their steps."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from common.errors import UserError
+from interchange.agreement import compare, load_images, require_agreement
+from interchange.converted_snapshot import ConvertedModel, write_converted
+from interchange.embedders import Embed, oneflow_embedder
 from interchange.foreign_model import ForeignModel
-from interchange.matching.recognise import AUTO
+from interchange.matching.adapt import adapt
+from interchange.matching.recognise import AUTO, recognise
+from interchange.open_model import known_settings
+from settings.config_file import load_tables, merge
 from snapshots.reader import checksum
-from tools.model_convert.check import Embed, compare, load_images, oneflow_embedder, require_agreement
-from tools.model_convert.converted_model import ConvertedModel, convert_model, write_converted
 
 # From a model as it was read to the name of the program that runs it, and its embedder.
 Runner = Callable[[ForeignModel], tuple[str, Embed]]
@@ -67,3 +71,28 @@ def _describe_use(model: ConvertedModel) -> str:
     if not model.head:
         return "--pretrained: it has no class centres"
     return f"--model_load_dir and --pretrained: {len(model.head['fc7_weight'])} classes"
+
+
+def convert_model(foreign: ForeignModel, wanted: str, dataset: str = "") -> ConvertedModel:
+    """Recognise a foreign model and convert its arrays to our network.
+
+    Args:
+        foreign: the model.
+        wanted: a network of the config, or ``auto``.
+        dataset: the dataset of the config to train on later, the default one if empty.
+
+    Raises:
+        UserError: the network is unknown, or is not ``wanted``.
+    """
+    tables = load_tables()
+    found = recognise(foreign.network, tables.network, wanted, foreign.source, hint=foreign.config)
+    adaptation = adapt(found.network, found.pairs, foreign.network, foreign.arrays, foreign.training_arrays)
+    loss = "softmax" if "fc7_bias" in foreign.head else tables.default.loss
+    base = found.name if found.name in tables.network else tables.default.network
+    config = merge(tables, base, dataset or tables.default.dataset, loss)
+    if not dataset:  # a file of this project carries all settings of its training
+        config.update(known_settings(foreign.config))
+    config.update(found.options, network=found.name)
+    if foreign.head:
+        config.num_classes = len(foreign.head["fc7_weight"])
+    return ConvertedModel(config, found.network, adaptation.arrays, foreign.head, adaptation.notes)
