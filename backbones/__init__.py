@@ -37,7 +37,7 @@ NETWORKS: dict[str, Callable[[NetworkOptions], NetworkGraph]] = {
 
 
 def build_network(config: Mapping[str, Any]) -> NetworkGraph:
-    """Return the description of the network that ``config`` asks for.
+    """Return the description of the network in ``config``.
 
     Raises:
         UserError: the network is unknown or one of its options is not supported.
@@ -47,7 +47,7 @@ def build_network(config: Mapping[str, Any]) -> NetworkGraph:
 
 
 def build_backbone(config: Mapping[str, Any], seed: int = 0) -> Backbone:
-    """Return the OneFlow module of the network that ``config`` asks for, with the initial weights of ``seed``.
+    """Return the OneFlow module of the network in ``config``, with initial weights drawn from ``seed``.
 
     Raises:
         UserError: the network is unknown, or one of its options (``use_bf16``) is not supported here.

@@ -1,1 +1,1 @@
-"""Running a described network on OneFlow, operator by operator or as one compiled op."""
+"""Run a described network on OneFlow, operator by operator or as one compiled op."""

@@ -1,7 +1,7 @@
-"""A network as one op on the CPU, instead of one op per node.
+"""Run a network as one op on the CPU, instead of one op per node.
 
-The op keeps feature maps channels last, fuses what can be computed together, and does not change the network: names,
-shapes and arrays are those of the description, and the numbers agree but for rounding.
+The op stores feature maps channels-last and fuses layers. Names, shapes and arrays are those of the description, and
+the numbers agree up to rounding.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from ops.native.network import NetworkOps
 
 
 class CompiledNetwork:
-    """Runs a network with all its arrays in order: ``parameters`` what an optimiser moves, ``moving`` the statistics.
+    """Runs a network with its arrays in order: ``parameters`` are trainable, ``moving`` are statistics.
 
-    The op knows one slope per channel and a bias in every fully connected layer; where a network has one slope for all
-    channels, or no bias, it is given as many equal ones, or zeros.
+    The op requires one slope per channel and a bias in every fully connected layer. For a network with one slope for
+    all channels, or without a bias, equal slopes or zeros are passed.
 
     Attributes:
         moving: MXNet names of the moving statistics.
     """
 
     def __init__(self, network: NetworkGraph, masks: Mapping[str, Mask], bfloat16: bool = False) -> None:
-        """``masks`` holds the columns of the keep mask that each dropout node has."""
+        """``masks`` holds the columns of each dropout node in the keep mask."""
         specs = network.parameters()
         self._trainable = [name for name, spec in specs.items() if spec.trainable]
         self.moving = [name for name, spec in specs.items() if spec.auxiliary]
@@ -39,7 +39,7 @@ class CompiledNetwork:
         self.ops = NetworkOps(self._describe(network, masks), network.embedding_size, bfloat16)
 
     def take_parameters(self, module: flow.nn.Module) -> list[flow.Tensor]:
-        """Return the trainable arrays of ``module`` in the order and the form in which the op takes them."""
+        """Return the trainable arrays of ``module`` in the order and the form that the op requires."""
         tensors = []
         for name in self._trainable:
             tensor = getattr(module, name)
@@ -54,7 +54,7 @@ class CompiledNetwork:
         parameters: Sequence[flow.Tensor],
         moving: Sequence[flow.Tensor],
     ) -> flow.Tensor:
-        """Return embeddings [N, E] that autograd can follow back to ``parameters``."""
+        """Return embeddings [N, E]; autograd propagates through them to ``parameters``."""
         ops, masked = self.ops, keep is not None
 
         class Training(flow.autograd.Function):
@@ -75,7 +75,7 @@ class CompiledNetwork:
     def infer(
         self, images: flow.Tensor, parameters: Sequence[flow.Tensor], moving: Sequence[flow.Tensor]
     ) -> flow.Tensor:
-        """Return embeddings [N, E] of a network that is not trained."""
+        """Return embeddings [N, E] in inference mode."""
         with flow.no_grad():
             return self.ops.inference(images, parameters, moving)
 
@@ -86,7 +86,7 @@ class CompiledNetwork:
 
         def line(node: Node) -> str:
             shape = (*network.shapes[node.name], 1, 1)[:3]
-            # Not the flags: what an array is there for, is said by its number.
+            # The flags are omitted: the number of an array determines its role.
             values = {
                 k: float(v) for k, v in node.attrs.items() if isinstance(v, int | float) and not isinstance(v, bool)
             }

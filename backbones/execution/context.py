@@ -1,4 +1,4 @@
-"""What an operator may ask of the network that runs it."""
+"""The interface through which an operator accesses its network."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ops import flow
 
 @dataclass(frozen=True)
 class OperatorContext:
-    """One forward pass, as its operators see it.
+    """The context of one forward pass, passed to its operators.
 
     Attributes:
-        module: holds the arrays as attributes, under their MXNet names.
-        training: whether the pass trains.
-        new_statistics: where BatchNorm over all ranks puts its moving statistics, by name; None where each rank's
+        module: has the arrays as attributes, under their MXNet names.
+        training: whether this is a training pass.
+        new_statistics: receives the moving statistics of BatchNorm over all ranks, by name; None if each rank's
             BatchNorm normalizes its own batch and updates its statistics in place.
     """
 
@@ -24,5 +24,5 @@ class OperatorContext:
     new_statistics: dict[str, flow.Tensor] | None = None
 
     def array(self, node: Node, kind: str) -> flow.Tensor:
-        """Return the array that plays the part ``kind`` (weight, bias, gamma...) in ``node``."""
+        """Return the array with the role ``kind`` (weight, bias, gamma...) in ``node``."""
         return getattr(self.module, node.arrays[kind])

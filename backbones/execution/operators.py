@@ -1,6 +1,6 @@
 """The operators of a network description in OneFlow: one small function each, by name in ``OPERATORS``.
 
-Each takes the context, the node, and the node's inputs with their batch axis in front.
+Each takes the context, the node, and the node's inputs with a leading batch axis.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _batch_norm(context: OperatorContext, node: Node, x: flow.Tensor) -> flow.Te
         for kind, moment in zip(AUXILIARY_KINDS, moments, strict=True):
             context.new_statistics[node.arrays[kind]] = arrays[kind] * keep + moment * (1 - keep)
         return y
-    # The functional form: nn.BatchNorm would add a num_batches_tracked buffer that no format has a place for.
+    # Functional, because nn.BatchNorm would add a num_batches_tracked buffer, which no file format supports.
     return flow._C.normalization(
         x,
         *arrays.values(),

@@ -1,7 +1,7 @@
-"""BatchNorm over the batch of all ranks, which OneFlow 0.9 has for GPUs only, and outside of graphs only.
+"""BatchNorm over the batch of all ranks; OneFlow 0.9 supports it only on GPUs and outside graphs.
 
-Written with plain ops on global tensors, so that it is the same on any device: each rank sums over its own images, and
-the sums, a few numbers per channel, are added up over the ranks. The variance is taken around the mean of all ranks.
+It is written with plain ops on global tensors and works on any device: each rank sums over its own images, and the
+sums, a few numbers per channel, are reduced over the ranks. The variance is computed around the mean of all ranks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def batch_moments(x: flow.Tensor) -> tuple[flow.Tensor, flow.Tensor]:
 
 
 class _Normalization(flow.autograd.Function):
-    """``(x - mean) * rate * gamma + beta`` with mean and rate (1 / deviation) being those of x itself."""
+    """``(x - mean) * rate * gamma + beta``, with the mean and the rate (1 / deviation) of x itself."""
 
     @staticmethod
     def forward(
@@ -41,9 +41,9 @@ class _Normalization(flow.autograd.Function):
 def normalize(
     x: flow.Tensor, gamma: flow.Tensor, beta: flow.Tensor, eps: float
 ) -> tuple[flow.Tensor, flow.Tensor, flow.Tensor]:
-    """Return the normalized ``x``, the batch's mean, and its unbiased variance, as moving statistics take it.
+    """Return the normalized ``x``, the batch's mean, and its unbiased variance for the moving statistics.
 
-    Gradients of ``x``, ``gamma`` and ``beta`` [C], broadcast, are exact: they go through mean and variance.
+    Gradients of ``x``, ``gamma`` and ``beta`` [C], broadcast, are exact: they include those through mean and variance.
     """
     mean, variance = batch_moments(x.detach())
     y = _Normalization.apply(x, gamma, beta, mean, (variance + eps).rsqrt())
@@ -52,12 +52,12 @@ def normalize(
 
 
 def _count(x: flow.Tensor) -> int:
-    """Return how many numbers of all ranks make one channel's statistics."""
+    """Return the number of values per channel over all ranks."""
     return x.numel() // x.shape[1]
 
 
 def _sum(x: flow.Tensor) -> flow.Tensor:
-    """Return the sum per channel over all ranks; by short sums, which round less than one long sum."""
+    """Return the sum per channel over all ranks, from partial sums, which round less than one long sum."""
     for axis in range(x.ndim - 1, 1, -1):
         x = x.sum(dim=axis)
     return x.sum(dim=0).to_global(sbp=flow.sbp.broadcast)

@@ -1,4 +1,4 @@
-"""The operators of transformers in OneFlow, as ``backbones.execution.operators`` has the others."""
+"""The operators of transformers in OneFlow; ``backbones.execution.operators`` has the others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from backbones.execution.context import OperatorContext
 from backbones.graph.network_graph import Node
 from ops import flow
 
-_HIDDEN = -1e9  # a logit that softmax turns into exactly 0
+_HIDDEN = -1e9  # a logit whose softmax is exactly 0
 
 
 def _tokens(context: OperatorContext, node: Node, x: flow.Tensor) -> flow.Tensor:

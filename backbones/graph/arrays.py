@@ -1,4 +1,4 @@
-"""Checks a set of named arrays, from whatever file, against a network's description."""
+"""Check named arrays, from any kind of file, against a network's description."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def check_arrays(network: NetworkGraph, arrays: Mapping[str, np.ndarray]) -> Non
     """Compare the names and shapes of ``arrays`` with those of ``network``.
 
     Raises:
-        UserError: names the first array that is missing, of another shape, or unknown to the network.
+        UserError: an array is missing, of another shape, or unknown to the network; the message names the first one.
     """
     parameters = network.parameters()
     for name, spec in parameters.items():

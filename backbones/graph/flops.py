@@ -1,4 +1,4 @@
-"""Size and cost of a network, counted on its description."""
+"""Count the parameters and operations of a network from its description."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MULTIPLYING_OPS = ("conv", "fully_connected")
 def count_parameters(graph: NetworkGraph) -> int:
     """Return the number of elements of all arguments: weights, biases, gammas (fixed ones too), betas, slopes.
 
-    Moving means and variances are not counted, as is the custom of published numbers.
+    Moving means and variances are not counted, as usual in published numbers.
     """
     return sum(prod(spec.shape) for spec in graph.parameters().values() if not spec.auxiliary)
 

@@ -1,4 +1,4 @@
-"""First values of a network's arrays."""
+"""Compute the initial values of a network's arrays."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _gaussian(spec: ParameterSpec, rng: np.random.Generator, deviation: float) -
 
 
 def _truncated_normal(spec: ParameterSpec, rng: np.random.Generator) -> np.ndarray:
-    """timm's trunc_normal_ with a deviation of 0.02, which cuts at 2, a hundred deviations: a normal distribution."""
+    """timm's trunc_normal_ with a deviation of 0.02: cut at 2, a hundred deviations, so a normal distribution."""
     return _gaussian(spec, rng, 0.02)
 
 
@@ -53,7 +53,7 @@ def _constant(value: float) -> Draw:
     return lambda spec, rng: np.full(spec.shape, value, dtype=np.float32)
 
 
-# Of weights, by their rule; of other arrays, by their kind.
+# For weights by rule, for other arrays by kind.
 RULES: dict[str, Draw] = {
     "xavier_gaussian": _xavier_gaussian,
     "xavier_uniform": _xavier_uniform,
@@ -72,9 +72,9 @@ KINDS: dict[str, Draw] = {
 
 
 def initial_arrays(graph: NetworkGraph, seed: int) -> dict[str, np.ndarray]:
-    """Return float32 first values for every parameter of ``graph``, by name.
+    """Return float32 initial values of every parameter of ``graph``, by name.
 
-    Each array depends on ``seed`` (>= 0) and its own name alone, so every rank computes the same ones in any order.
+    Each array depends only on ``seed`` (>= 0) and its name, so every rank computes the same values in any order.
     """
     arrays = {}
     for name, spec in graph.parameters().items():

@@ -1,4 +1,4 @@
-"""Keep masks: what training leaves out at random, where that stands in a mask, and how masks are drawn.
+"""Keep masks: which values training drops at random, their columns in a mask, and how masks are drawn.
 
 A mask is a function of the seed and the image's position in the training stream.
 """
@@ -14,14 +14,14 @@ import numpy as np
 from backbones.graph.network_graph import NetworkGraph
 
 MASKED_OPS = ("dropout", "drop_path", "token_mask")
-_PURPOSE = 0x64726F70  # keeps these draws apart from others of the same seed
+_PURPOSE = 0x64726F70  # separates these draws from others with the same seed
 
 
 @dataclass(frozen=True)
 class Mask:
     """Columns ``start``..``stop`` - 1 of the keep mask, of which a share ``drop`` is 0.
 
-    Each column is drawn independently, or, with ``exact``, the same number of them is kept in every row.
+    Each column is drawn independently or, if ``exact``, every row keeps the same number of columns.
     """
 
     start: int
@@ -31,7 +31,7 @@ class Mask:
 
 
 def find_masks(network: NetworkGraph) -> dict[str, Mask]:
-    """Return the columns of each node that leaves something out, by node name."""
+    """Return the columns of each node that drops values, by node name."""
     masks: dict[str, Mask] = {}
     start = 0
     for node in network.nodes:
@@ -50,8 +50,8 @@ def mask_width(masks: Sequence[Mask]) -> int:
 def draw_keep_masks(seed: int, position: int, count: int, masks: Sequence[Mask]) -> np.ndarray:
     """Return the keep masks of the images at ``position`` .. ``position + count - 1`` of the training stream.
 
-    Returns uint8 [count, max(width of all masks, 1)], 1 where a value is kept. A row depends on the seed and its
-    position alone: neither the number of ranks nor an interruption changes it.
+    Returns uint8 [count, max(width of all masks, 1)], 1 where a value is kept. A row depends only on
+    the seed and its position, not on the number of ranks or on interruptions.
     """
     width = mask_width(masks)
     if width == 0:

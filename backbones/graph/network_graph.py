@@ -1,10 +1,10 @@
-"""A network as data: named operators in the order they run, without any framework.
+"""A network as data: named operators in the order of execution, independent of any framework.
 
-A ``NetworkGraph`` is written down once per network family, in the style and with the names of InsightFace's MXNet
-symbols. The OneFlow module executes it; the converters and the counters walk the same nodes.
+Each network family builds a ``NetworkGraph`` in the style and with the names of InsightFace's MXNet symbols. The
+OneFlow module executes it; the converters and counters traverse the same nodes.
 
-A value is known by the name of the node that makes it. Shapes leave the batch out: a map (C, H, W), a vector (C,), or
-the tokens of a transformer (T, C).
+A value has the name of the node that computes it. Shapes omit the batch axis: a feature map (C, H, W), a vector (C,),
+or the tokens of a transformer (T, C).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class NetworkGraph:
     """
 
     def __init__(self, rules: Mapping[str, str] | None = None) -> None:
-        """``rules`` names the distribution of the first weights by op, see ``backbones.graph.initializer``."""
+        """``rules`` names the distribution of the initial weights by op, see ``backbones.graph.initializer``."""
         self.nodes: list[Node] = []
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._parameters: dict[str, ParameterSpec] = {}
@@ -44,7 +44,7 @@ class NetworkGraph:
         return self.shapes[self.output][0]
 
     def parameters(self) -> Mapping[str, ParameterSpec]:
-        """Return every array a file of this network holds, by MXNet name, in the order of use."""
+        """Return all arrays of the network, by MXNet name, in the order of use."""
         return MappingProxyType(self._parameters)
 
     def input(self, name: str, shape: tuple[int, int, int]) -> str:
@@ -85,7 +85,7 @@ class NetworkGraph:
     ) -> str:
         """Add a batch normalisation over axis 1; ``momentum`` is MXNet's, the share of the old statistics.
 
-        ``statistics`` begins the names of mean and variance: "moving", or "running" in networks made with Gluon.
+        ``statistics`` starts the names of mean and variance: "moving", or "running" in networks made with Gluon.
         """
         channels = (self.shapes[x][0],)
         arrays = {"gamma": f"{name}_gamma", "beta": f"{name}_beta"}
@@ -129,9 +129,9 @@ class NetworkGraph:
         return self._append("concat", name, tuple(values), (channels, *sizes.pop()))
 
     def pool(self, x: str, name: str, kind: str, kernel: int, stride: int, pad: int = 0) -> str:
-        """Add a square pooling, "max" or "avg", whose last window may end before the map does.
+        """Add a square pooling, "max" or "avg"; pixels after the last complete window are ignored.
 
-        An average counts padded zeros, as MXNet's does.
+        As in MXNet, an average includes padded zeros.
         """
         if kind not in POOL_TYPES:
             raise ValueError(f"{name}: unknown pooling '{kind}'; known: {', '.join(POOL_TYPES)}")
@@ -144,15 +144,15 @@ class NetworkGraph:
         return self._append("global_pool", name, (x,), (self.shapes[x][0], 1, 1))
 
     def equalize_pixel_norms(self, x: str, name: str) -> str:
-        """Add the division of each pixel's numbers by their L2 norm, times the mean norm of all pixels of the batch."""
+        """Scale each pixel's channels to one L2 norm: the mean norm of all pixels of the batch."""
         return self._append("equalize_pixel_norms", name, (x,), self.shapes[x])
 
     def dropout(self, x: str, name: str, p: float) -> str:
-        """Add a dropout that zeroes a share ``p`` in training and scales the rest by 1 / (1 - p)."""
+        """Add a dropout that in training zeroes a share ``p`` of the values and scales the rest by 1 / (1 - p)."""
         return self._append("dropout", name, (x,), self.shapes[x], p=p)
 
     def flatten(self, x: str, name: str) -> str:
-        """Add the flattening of all axes but the batch."""
+        """Add a flattening of all axes except the batch."""
         return self._append("flatten", name, (x,), (prod(self.shapes[x]),))
 
     def fully_connected(self, x: str, name: str, units: int, bias: bool = True) -> str:
@@ -163,14 +163,14 @@ class NetworkGraph:
         return self._append("fully_connected", name, (x,), (*rest, units), arrays, units=units, bias=bias)
 
     def add_like(self, other: NetworkGraph, node: Node, inputs: Sequence[str], **changes: Any) -> str:
-        """Add ``node`` as ``other`` has it, with its arrays, on values of the same shapes, with other constants."""
+        """Add a copy of ``node`` of ``other`` and its arrays, on inputs of the same shapes, with changed constants."""
         for name in node.arrays.values():
             self._declare(name, other.parameters()[name])
         attrs = {**node.attrs, **changes}
         return self._append(node.op, node.name, tuple(inputs), other.shapes[node.name], node.arrays, **attrs)
 
     def _slide(self, name: str, what: str, size: Sequence[int], kernel: int, stride: int, pad: int) -> tuple[int, int]:
-        """Return how often a window fits into a map of ``size``, down and across."""
+        """Return the output height and width of a window that slides over a map of ``size``."""
         height, width = size
         if min(size) + 2 * pad < kernel:
             raise UserError(

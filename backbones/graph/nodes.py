@@ -1,4 +1,4 @@
-"""What a network description is made of: operators, and the arrays that they hold."""
+"""The parts of a network description: operators, and the arrays that they hold."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 ACTIVATION_TYPES = ("relu", "sigmoid", "tanh", "softrelu", "softsign", "relu6")
 POOL_TYPES = ("max", "avg")
 AUXILIARY_KINDS = ("moving_mean", "moving_var")
-# What the CPU's network op (ops/native) has layers for: operators, and kinds of activations.
+# Operators and kinds of activations for which the CPU's network op (ops/native) has layers.
 COMPILED_OPS = (
     "input",
     "scale_shift",
@@ -26,14 +26,14 @@ COMPILED_OPS = (
     "sigmoid",
     "tanh",
 )
-DEFAULT_RULE = "xavier_gaussian"  # of the first values of weights
+DEFAULT_RULE = "xavier_gaussian"  # for the initial values of weights
 
 
 @dataclass(frozen=True)
 class Node:
-    """One operator: what it does, the name of its output, the names of its inputs, its constants, its arrays.
+    """One operator: its kind, the name of its output, the names of its inputs, its constants, its arrays.
 
-    ``arrays`` maps the part an array plays (weight, bias, gamma, beta, slope, moving_mean, moving_var) to its name.
+    ``arrays`` maps the role of each array (weight, bias, gamma, beta, slope, moving_mean, moving_var) to its name.
     """
 
     op: str
@@ -44,7 +44,7 @@ class Node:
 
     @property
     def layer(self) -> str:
-        """What the CPU's network op calls it: an activation by its kind."""
+        """The name of the operator in the CPU's network op: an activation has the name of its kind."""
         return self.attrs["kind"] if self.op == "activation" else self.op
 
 
@@ -53,8 +53,8 @@ class ParameterSpec:
     """Shape and role of one stored array.
 
     ``kind`` is weight, bias, gamma, beta, prelu_gamma, moving_mean or moving_var. A gamma that is not ``trainable``
-    belongs to a BatchNorm with fix_gamma: it is 1 whatever a file holds. ``rule`` names the distribution of a weight's
-    first values (``backbones.graph.initializer``).
+    belongs to a BatchNorm with fix_gamma: it is always 1, even if a file holds other values. ``rule`` names the
+    distribution of a weight's initial values (``backbones.graph.initializer``).
     """
 
     shape: tuple[int, ...]
@@ -74,10 +74,10 @@ class ParameterSpec:
 
     @property
     def fan_in(self) -> int:
-        """Inputs of one output, as MXNet's Xavier counts them; weights only."""
+        """The number of inputs of one output, as in MXNet's Xavier; for weights only."""
         return prod(self.shape[1:])
 
     @property
     def fan_out(self) -> int:
-        """Outputs times kernel area, as MXNet's Xavier counts them (groups do not enter); weights only."""
+        """The number of outputs times the kernel area, as in MXNet's Xavier (groups do not count); for weights only."""
         return self.shape[0] * prod(self.shape[2:])

@@ -1,6 +1,6 @@
 """The operators of transformers in a network description: tokens instead of maps.
 
-A value of tokens has the shape (T, C). What networks without tokens need is in ``backbones.graph.network_graph``.
+Tokens have the shape (T, C). The operators of networks without tokens are in ``backbones.graph.network_graph``.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ class TransformerGraph(NetworkGraph):
         return self._append("layer_norm", name, (x,), self.shapes[x], arrays, eps=eps)
 
     def attention(self, qkv: str, name: str, heads: int, mask: str | None = None) -> str:
-        """Add softmax attention of tokens that are query, key and value in one: (T, 3 * C) -> (T, C).
+        """Add softmax attention on tokens of query, key and value side by side: (T, 3 * C) -> (T, C).
 
-        ``mask`` is a ``token_mask``, whose masked tokens nobody attends to.
+        ``mask`` is a ``token_mask``; no token attends to masked tokens.
         """
         tokens, width = self.shapes[qkv]
         if width % (3 * heads):
-            raise ValueError(f"{name}: {width} columns are no query, key and value of {heads} heads")
+            raise ValueError(f"{name}: {width} columns do not divide into query, key and value of {heads} heads")
         inputs = (qkv,) if mask is None else (qkv, mask)
         return self._append("attention", name, inputs, (tokens, width // 3), heads=heads)
 
     def drop_path(self, x: str, name: str, p: float) -> str:
-        """Add a dropout of whole images: in training a share ``p`` is zeroed, the rest scaled by 1 / (1 - p)."""
+        """Add a dropout of whole images: training zeroes a share ``p`` and scales the rest by 1 / (1 - p)."""
         return self._append("drop_path", name, (x,), self.shapes[x], p=p)
 
     def token_mask(self, x: str, name: str, p: float) -> str:
-        """Add the choice of the tokens of ``x`` that a training step masks, the same number in each image: (T,)."""
+        """Add a random choice of tokens of ``x`` to mask in training, the same number in each image: (T,)."""
         return self._append("token_mask", name, (x,), self.shapes[x][:1], p=p)
 
     def fill_masked(self, x: str, mask: str, name: str) -> str:
-        """Add the replacement of masked tokens by a learned one, ``{name}_weight`` (1, C)."""
+        """Replace masked tokens by a learned one, ``{name}_weight`` (1, C)."""
         spec = ParameterSpec((1, self.shapes[x][-1]), "weight", rule=self._rules["position"])
         self._declare(f"{name}_weight", spec)
         return self._append("fill_masked", name, (x, mask), self.shapes[x], {"weight": f"{name}_weight"})

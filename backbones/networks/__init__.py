@@ -1,1 +1,1 @@
-"""The networks, one family a file, each described as data."""
+"""The networks, one family per file, each described as data."""

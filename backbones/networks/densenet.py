@@ -13,7 +13,7 @@ from backbones.networks.options import NetworkOptions, choose
 from backbones.networks.output_layers import add_output
 
 BOTTLENECK = 4
-# By depth: filters of the first layer, filters that each layer adds, layers of each block.
+# Depth: filters of the first layer, filters added by each layer, layers of each block.
 SPECIFICATIONS: dict[int, tuple[int, int, tuple[int, ...]]] = {
     121: (64, 32, (6, 12, 24, 16)),
     161: (96, 48, (6, 12, 36, 24)),

@@ -1,4 +1,4 @@
-"""What networks that were written with MXNet's Gluon have in common: its names and constants."""
+"""Names and constants shared by the networks that were written with MXNet's Gluon."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RULES = {"conv": "xavier_uniform", "fully_connected": "xavier_uniform"}
 
 
 class Scope:
-    """Adds layers that are named as Gluon names the children of a block: by kind, numbered within the block.
+    """Adds layers with the names that Gluon gives to the children of a block: kind and number within the block.
 
     A PReLU has one slope for all channels, and the statistics of a BatchNorm are called "running".
     """

@@ -1,6 +1,6 @@
 """The improved residual networks of ArcFace: InsightFace's ``fresnet`` (LResNetXE-IR) and the PyTorch ``iresnet``.
 
-Deng et al., ArcFace, 2019. Both carry the MXNet names; what differs are depths, constants and first weights.
+Deng et al., ArcFace, 2019. Both have the MXNet names; they differ in depths, constants and initial weights.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ TORCH_UNITS_PER_STAGE: dict[int, tuple[int, int, int, int]] = {
 
 @dataclass(frozen=True)
 class ResidualStyle:
-    """What differs between MXNet's and PyTorch's networks; the defaults are MXNet's."""
+    """The differences between MXNet's and PyTorch's networks; the defaults are MXNet's."""
 
     eps: float = 2e-5
     scale: float = MXNET_SCALE

@@ -23,7 +23,7 @@ def add_activation(graph: NetworkGraph, x: str, name: str, kind: str, shared: bo
 
 
 class Layers:
-    """The groups of layers within a family, with graph, options and the family's BatchNorm constants at hand."""
+    """The groups of layers within a family, with access to graph, options and the family's BatchNorm constants."""
 
     def __init__(self, graph: NetworkGraph, options: NetworkOptions, eps: float, fix_gamma: bool = False) -> None:
         self.graph = graph

@@ -1,6 +1,6 @@
 """MnasNet, InsightFace's ``fmnasnet`` (mnas, mnas05, mnas025).
 
-Tan et al., MnasNet, 2019, in the widths of InsightFace's Gluon block, whose names the arrays have.
+Tan et al., MnasNet, 2019, in the widths of InsightFace's Gluon block; arrays have its names.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from backbones.networks.layers import add_image_input
 from backbones.networks.options import NetworkOptions
 from backbones.networks.output_layers import add_output
 
-# Of each group of inverted residuals: expansion, filters, blocks, stride and kernel of the first block, prefix.
+# Groups of inverted residuals: expansion, filters, blocks, stride and kernel of the first block, prefix.
 PLAN = (
     (3, 24, 3, 2, 3, "stage2_"),
     (3, 40, 3, 2, 5, "stage3_"),

@@ -1,6 +1,6 @@
 """MobileFaceNet: InsightFace's ``fmobilefacenet`` (y1, y2) and the wider ``mbf`` of its PyTorch trainer.
 
-Chen et al., MobileFaceNets, 2018, in the widths of InsightFace's symbol. Both carry the MXNet names.
+Chen et al., MobileFaceNets, 2018, in the widths of InsightFace's symbol. Both have the MXNet names.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from common.errors import UserError
 
 @dataclass(frozen=True)
 class MobileStyle:
-    """What differs between MXNet's and PyTorch's network; the defaults are MXNet's.
+    """The differences between MXNet's and PyTorch's network; the defaults are MXNet's.
 
     Attributes:
         eps: of the BatchNorms.
         scale: of the preprocessing.
-        first_inner: channels inside the first residual group, where there is one.
+        first_inner: channels inside the first residual group, if there is one.
         output: constants of the output layers.
-        rules: first weights by op.
+        rules: distributions of the initial weights by op.
     """
 
     eps: float = 1e-3
@@ -88,7 +88,7 @@ def build_fmobilefacenet(options: NetworkOptions) -> NetworkGraph:
     """Build the network with ``options.net_blocks`` residual blocks at the resolutions S/2, S/4, S/8, S/16.
 
     A first entry of 1 means one depthwise convolution in place of a residual group, as in the original.
-    ``net_multiplier`` widens what runs between the bottlenecks, not what is inside of them.
+    ``net_multiplier`` scales the widths between the bottlenecks, not those inside them.
 
     Raises:
         UserError: ``net_blocks`` is not four positive whole numbers, or another option is not supported.
@@ -100,6 +100,6 @@ def build_mbf(options: NetworkOptions) -> NetworkGraph:
     """Build the network of arcface_torch's backbones/networks/mobilefacenet.py, whose ``scale`` is ``net_multiplier``.
 
     Raises:
-        UserError: as ``build_fmobilefacenet``.
+        UserError: ``net_blocks`` is not four positive whole numbers, or another option is not supported.
     """
     return _build(options, TORCH_STYLE)

@@ -1,6 +1,6 @@
 """MobileNet, InsightFace's ``fmobilenet`` (m1, m05).
 
-Howard et al., MobileNets, 2017, at one resolution more. Gammas stay 1, as in the original symbol.
+Howard et al., MobileNets, 2017, with one more resolution. Gammas stay 1, as in the original symbol.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from backbones.networks.output_layers import add_output
 
 BN_EPS = 1e-3
 STRIDE_OF_INPUT = {0: 2, 1: 1}
-# Of each depthwise separable convolution, conv_2 to conv_14: filters in units of the first layer's, stride.
+# Depthwise separable convolutions conv_2 to conv_14: filters as multiples of the first layer's, stride.
 PLAN = ((2, 1), (4, 2), (4, 1), (8, 2), (8, 1), (16, 2), *[(16, 1)] * 5, (32, 2), (32, 1))
 
 

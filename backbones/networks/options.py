@@ -15,9 +15,9 @@ _SHARES = ("densenet_dropout", "vit_drop_path", "vit_mask_ratio")
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """What the network builders need to know; the defaults are those of InsightFace's MXNet training.
+    """The options of the network builders; the defaults are those of InsightFace's MXNet training.
 
-    ``bn_mom`` is MXNet's momentum (share of the old statistics). Keys that a family does not know are not read by it.
+    ``bn_mom`` is MXNet's momentum (the share of the old statistics). A family ignores the keys of other families.
     """
 
     net_name: str
@@ -39,7 +39,7 @@ class NetworkOptions:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> NetworkOptions:
-        """Take the known keys of ``config``; a missing key means its default.
+        """Read the known keys of ``config``; a missing key has its default.
 
         Raises:
             UserError: ``net_name`` is missing, or a size, factor or share is out of its range.
@@ -61,14 +61,14 @@ class NetworkOptions:
             raise UserError(f"net_multiplier={options.net_multiplier!r} is not positive; 1 is the plain network")
         for key in _SHARES:
             if not 0 <= getattr(options, key) < 1:
-                raise UserError(f"{key}={getattr(options, key)!r} is no share: it must be at least 0 and below 1")
+                raise UserError(f"{key}={getattr(options, key)!r} must be a share, at least 0 and below 1")
         return options
 
     def widen(self, filters: int) -> int:
         """Return ``filters`` times ``net_multiplier``, rounded down.
 
         Raises:
-            UserError: nothing is left.
+            UserError: the result is 0.
         """
         widened = int(filters * self.net_multiplier)
         if widened < 1:
@@ -77,10 +77,10 @@ class NetworkOptions:
 
 
 def choose(table: Mapping[Any, T], key: str, value: Any, network: str) -> T:
-    """Return ``table[value]``, the meaning of config ``key`` = ``value`` for ``network``.
+    """Return ``table[value]``, the entry of config ``key`` = ``value`` for ``network``.
 
     Raises:
-        UserError: the value has no entry; the message lists those that have one.
+        UserError: the value has no entry; the message lists the values that have one.
     """
     if value not in table:
         supported = ", ".join(str(known) for known in table)

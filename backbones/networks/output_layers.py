@@ -19,11 +19,11 @@ GDC_GROUPS = 512
 
 @dataclass(frozen=True)
 class OutputStyle:
-    """What differs between MXNet's and PyTorch's networks; the defaults are MXNet's.
+    """The differences between MXNet's and PyTorch's networks; the defaults are MXNet's.
 
     Attributes:
         eps: of the BatchNorms.
-        depthwise_eps: of the BatchNorm in GDC, where MXNet's symbol names none, so that its default holds.
+        depthwise_eps: of the BatchNorm in GDC; MXNet's symbol sets none, so MXNet's default applies.
         fix_gamma: whether the gamma of ``fc1`` stays 1.
         bias: whether ``pre_fc1`` has a bias.
     """
@@ -35,7 +35,7 @@ class OutputStyle:
 
 
 class _Output:
-    """The pieces that the types are put together from."""
+    """The building blocks of the output types."""
 
     def __init__(self, graph: NetworkGraph, options: NetworkOptions, groups: int, style: OutputStyle) -> None:
         self.graph = graph
@@ -75,9 +75,9 @@ class _Output:
         return self.project(self.act(self.norm(x, "bnf2"), "reluf2"))
 
     def norm_aware(self, x: str) -> str:
-        """GNAP: pixels of one length, then global average pooling.
+        """GNAP: pixels scaled to one length, then global average pooling.
 
-        The length is the mean over the batch, as in the original: an embedding depends a little on its neighbours.
+        As in the original, the length is the mean over the batch, so an embedding depends slightly on the other images.
         """
         size = self.options.emb_size
         if size > self.graph.shapes[x][0]:
@@ -90,7 +90,7 @@ class _Output:
         return self.norm(self.graph.flatten(x, "flatten0"), "fc1", self.style.fix_gamma)
 
     def depthwise(self, x: str) -> str:
-        """GDC: a 7x7 convolution by groups, depthwise where there are as many channels."""
+        """GDC: a grouped 7x7 convolution, depthwise if the number of groups is that of the channels."""
         x = self.graph.conv(x, "conv_6dw7_7_conv2d", self.groups, kernel=7, groups=self.groups)
         x = self.graph.batch_norm(x, "conv_6dw7_7_batchnorm", self.style.depthwise_eps, self.options.bn_mom)
         return self.project(x)

@@ -1,7 +1,7 @@
 """The residual units of the LResNetXE-IR networks, chosen by config key ``net_unit``.
 
-Follows the ``residual_unit_v*`` of InsightFace's fresnet, without their bottleneck forms, which no listed depth takes.
-``project`` says that the unit is the first of its stage: it changes the shape, so its shortcut is a convolution.
+Follows the ``residual_unit_v*`` of InsightFace's fresnet, without their bottleneck forms, which no listed depth uses.
+``project`` marks the first unit of a stage: it changes the shape, so its shortcut is a convolution.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _unit_v3(layers: Layers, x: str, name: str, filters: int, stride: int, proje
 
 
 def _unit_v4(layers: Layers, x: str, name: str, filters: int, stride: int, project: bool) -> str:
-    """Unit 3 without a shortcut where the shape changes."""
+    """Unit 3 without a shortcut if the shape changes."""
     body = _body_v3(layers, x, name, filters, stride)
     return body if project else layers.graph.add(body, x, f"{name}_plus")
 

@@ -23,7 +23,7 @@ SQUEEZE_EXCITATION = {0: "none", 1: "in every unit that keeps the shape"}
 
 class _Blocks(Layers):
     def separable(self, x: str, name: str, filters: int, stride: int, expansion: int, act: bool) -> str:
-        """A 3x3 convolution by groups to ``expansion`` times the channels, then 1x1 to ``filters``, each with BN.
+        """A grouped 3x3 convolution to ``expansion`` times the channels, then 1x1 to ``filters``, each with BN.
 
         Raises:
             UserError: the channels do not divide into groups.
@@ -31,7 +31,7 @@ class _Blocks(Layers):
         channels = self.graph.shapes[x][0]
         if channels % GROUP_CHANNELS:
             raise UserError(
-                f"net_multiplier={self.options.net_multiplier} gives {channels} channels, no multiple of "
+                f"net_multiplier={self.options.net_multiplier} gives {channels} channels, not a multiple of "
                 f"{GROUP_CHANNELS}, which vargfacenet needs; 1.0 and 1.25 do"
             )
         deep, point = f"{name}_conv2d_depthwise", f"{name}_conv2d_pointwise"
@@ -41,7 +41,7 @@ class _Blocks(Layers):
         return self.act(x, f"{point}_act") if act else x
 
     def unit(self, x: str, name: str, filters: int, stride: int, expansion: int) -> str:
-        """Two separable convolutions and the shortcut, which is a third one where the stride is not 1."""
+        """Two separable convolutions and the shortcut, which is a third one if the stride is not 1."""
         body = self.separable(x, f"{name}_sep1_data", filters, stride, expansion, act=True)
         body = self.separable(body, f"{name}_sep2_data", filters, 1, expansion, act=False)
         if self.options.net_se:
@@ -51,7 +51,7 @@ class _Blocks(Layers):
         return self.act(self.graph.add(body, x, f"{name}_plus"), f"{name}_out_data_act")
 
     def first_unit(self, x: str, name: str, filters: int) -> str:
-        """The unit that halves the resolution: two branches are added, then a separable convolution, the shortcut."""
+        """The unit that halves the resolution: the sum of two branches, a separable convolution, plus the shortcut."""
         one, two = (
             self.separable(x, f"{name}_sep{branch}_data_branch", filters, 2, EXPANSION, act=False) for branch in (1, 2)
         )
@@ -61,7 +61,7 @@ class _Blocks(Layers):
         return self.act(self.graph.add(body, shortcut, f"{name}_plus"), f"{name}_out_data_act")
 
     def embedding(self, x: str) -> str:
-        """To 1024 channels, a 7x7 convolution by groups, and half the channels."""
+        """Expand to 1024 channels, apply a grouped 7x7 convolution, and halve the channels."""
         x = self.act(self.conv_norm(x, "embed_convx", "embed_convx_bn", LAST_CHANNELS), "embed_convx_act")
         groups = LAST_CHANNELS // GROUP_CHANNELS
         x = self.graph.conv(x, "embed_convx_depthwise", LAST_CHANNELS, kernel=7, groups=groups)
@@ -71,7 +71,7 @@ class _Blocks(Layers):
 
 
 def build_vargfacenet(options: NetworkOptions) -> NetworkGraph:
-    """Build the network with all widths but the last times ``net_multiplier``.
+    """Build the network with all widths except the last multiplied by ``net_multiplier``.
 
     Raises:
         UserError: ``net_multiplier`` gives widths that do not divide into groups, or another option is not supported.

@@ -37,8 +37,8 @@ def _add_block(graph: TransformerGraph, x: str, name: str, drop: float, mask: st
 def build_vit(options: NetworkOptions) -> TransformerGraph:
     """Build ``num_layers`` blocks of ``vit_width`` channels.
 
-    In training, a block's results are left out for a share of the images that grows to ``vit_drop_path`` in the last
-    block, and ``vit_mask_ratio`` of an image's patches is hidden from all blocks.
+    In training, each block is skipped for a share of the images, which grows to ``vit_drop_path`` in the last block,
+    and ``vit_mask_ratio`` of an image's patches are masked in all blocks.
 
     Raises:
         UserError: ``num_layers`` is missing, or the width does not divide into heads.

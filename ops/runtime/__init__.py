@@ -1,1 +1,1 @@
-"""Preparing a process for OneFlow, importing it, and patches to its run time."""
+"""Prepare a process for OneFlow, import it, and patch its run time."""

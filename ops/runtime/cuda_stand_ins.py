@@ -1,8 +1,8 @@
-"""Stand-ins for the CUDA libraries that OneFlow is linked against and computes nothing with on a CPU.
+"""Build stand-ins for the CUDA libraries that OneFlow is linked against but does not use on a CPU.
 
-They are made from OneFlow's own symbol table: one small library for each missing one, with its soname, its symbol
-version and the functions OneFlow asks of it. Each function ends the process with a message that names it; only the
-question for the version, which OneFlow asks everywhere, has an answer.
+They are generated from OneFlow's symbol table: one small library for each missing one, with its soname, its symbol
+version and the functions that OneFlow imports from it. Each function exits with a message that names it; only the
+version query, which OneFlow calls on every machine, returns a result.
 """
 
 from __future__ import annotations
@@ -39,23 +39,23 @@ static void stop(const char *function) {{
 #define STAND_IN(name) void name(void) {{ stop(#name); }}
 {stand_ins}
 """
-# Before its first graph OneFlow notes the version of cuDNN in its log, GPU or not: 0.0.0.
+# Before its first graph, OneFlow logs the version of cuDNN even without a GPU: 0.0.0.
 ANSWERS = {"cudnnGetProperty": "int cudnnGetProperty(int part, int *value) { (void)part; *value = 0; return 0; }"}
 
 
 def default_cache() -> Path:
-    """Return the folder inside the running Python environment that keeps built stand-ins."""
+    """Return the cache folder of built stand-ins, inside the running Python environment."""
     return Path(sys.prefix) / "var" / "insightface-stand-ins"
 
 
 def install_stand_ins(sonames: Sequence[str]) -> Path:
-    """Return the environment's folder of stand-ins for ``sonames``, making it if need be.
+    """Return the environment's folder of stand-ins for ``sonames``; build them if they are missing.
 
-    OneFlow's own commands (``python -m oneflow.distributed.launch``) load OneFlow unprepared: links in the wheel's
-    folder of libraries, where its loader looks last, let them find the stand-ins too.
+    OneFlow's own commands (``python -m oneflow.distributed.launch``) do not prepare the process. Links in the wheel's
+    library folder, which its loader searches last, let them find the stand-ins too.
 
     Raises:
-        NativeUnavailableError: as ``build_stand_ins``.
+        NativeUnavailableError: the stand-ins cannot be built (see ``build_stand_ins``).
     """
     folder = build_stand_ins(sonames, default_cache())
     libraries = locate_oneflow_library("liboneflow-").parent
@@ -68,16 +68,16 @@ def install_stand_ins(sonames: Sequence[str]) -> Path:
 
 
 def build_stand_ins(sonames: Sequence[str], cache: Path) -> Path:
-    """Return a folder that holds a stand-in for each of ``sonames``, made for the installed OneFlow.
+    """Return a folder with a stand-in for each of ``sonames``, built for the installed OneFlow.
 
     They are built if ``cache`` does not hold them yet. Processes that start together wait for the first; the folder
     is complete or absent.
 
     Raises:
-        NativeUnavailableError: no OneFlow, no C compiler or ``nm``, one of them fails, or ``cache`` cannot be written.
+        NativeUnavailableError: OneFlow, a C compiler or ``nm`` is missing or fails, or ``cache`` cannot be written.
     """
     oneflow = locate_oneflow_library("liboneflow-")
-    # The name of a library in a wheel holds a hash of its contents.
+    # The name of a library in a wheel contains a hash of its contents.
     facts = [oneflow.name, SOURCE, *ANSWERS.values(), *COMPILE_FLAGS, *sonames]
     key = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
@@ -91,10 +91,10 @@ def build_stand_ins(sonames: Sequence[str], cache: Path) -> Path:
 
 
 def read_functions(library: Path, sonames: Sequence[str], nm: str) -> dict[str, list[str]]:
-    """Return the functions that ``library`` asks of each of ``sonames``, whose symbol versions are their sonames.
+    """Return the functions that ``library`` imports from each of ``sonames``, whose symbol versions are their sonames.
 
     Raises:
-        NativeUnavailableError: ``nm`` fails, or names no function of one of them.
+        NativeUnavailableError: ``nm`` fails, or lists no function of a library.
     """
     functions: dict[str, list[str]] = {soname: [] for soname in sonames}
     listing = run_tool([nm, "--dynamic", "--undefined-only", "--with-symbol-versions", str(library)])
@@ -104,7 +104,7 @@ def read_functions(library: Path, sonames: Sequence[str], nm: str) -> dict[str, 
             functions[version].append(name)
     for soname, names in functions.items():
         if not names:
-            raise NativeUnavailableError(f"{nm} finds no function of {soname} that {library.name} asks for")
+            raise NativeUnavailableError(f"{nm} finds no function of {soname} that {library.name} imports")
     return functions
 
 
@@ -118,7 +118,7 @@ def _build(folder: Path, soname: str, functions: Sequence[str], compiler: str) -
 
 
 def _link(link: Path, target: Path) -> None:
-    """Make ``link`` point to ``target``, unless it is a file of somebody else's."""
+    """Make ``link`` point to ``target``, unless a file that is not a link has its name."""
     if link.resolve() == target.resolve() or (link.exists() and not link.is_symlink()):
         return
     temporary = link.with_name(f".{link.name}.tmp-{os.getpid()}")

@@ -1,7 +1,7 @@
-"""Prepares a process for OneFlow 0.9 and imports it.
+"""Prepare a process for OneFlow 0.9 and import it.
 
-OneFlow's wheel is linked against libcudnn 8 and libcublas 11 even where no GPU exists, does not search for them
-itself, and carries an OpenBLAS that takes recent CPUs for old ones.
+OneFlow's wheel is linked against libcudnn 8 and libcublas 11 even on machines without a GPU, does not search for them
+itself, and contains an OpenBLAS that does not recognise recent CPUs.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ def import_oneflow() -> ModuleType:
     """Import OneFlow in a prepared process and return the module.
 
     Raises:
-        UserError: a library that OneFlow needs is neither on the system nor in the nvidia wheels, and nothing may or
-            can stand in for it.
+        UserError: a library that OneFlow needs is neither on the system nor in the nvidia wheels, and a stand-in is not
+            allowed or cannot be built.
     """
     if "oneflow" not in sys.modules:
         _load_cuda_libraries()
         load_corrections()
         _choose_blas_kernels()
-        # Keeps the notes about missing CUDA drivers and RDMA devices out of sight; fatal messages still show.
+        # Hides notes about missing CUDA drivers and RDMA devices; fatal messages are still shown.
         os.environ.setdefault("GLOG_minloglevel", "3")
-        # Threads that wait for work leave the core to OneFlow's own, but not between one layer and the next: they look
-        # for it 10000 times, some 250 microseconds, before they sleep.
+        # Idle OpenMP threads spin 10000 times, about 250 microseconds, before they sleep: long enough from one layer
+        # to the next, short enough to leave the core to OneFlow's threads.
         os.environ.setdefault("OMP_WAIT_POLICY", "active")
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
         with _quiet_stderr(), _keep_interrupt_handler():
@@ -65,17 +65,17 @@ def _load_cuda_libraries() -> None:
 
 
 def _find_library(package: str, soname: str) -> Path:
-    """Return the library of the nvidia wheel, or else, where no GPU can be in use, a stand-in for it."""
+    """Return the library of the nvidia wheel or, if no GPU can be in use, a stand-in for it."""
     try:
         return _find_in_wheels(package, soname)
     except UserError as missing:
         reason = reason_for_cuda()
         if reason:
-            raise UserError(f"{missing}; {reason}, so nothing stands in for it unless {SWITCH}=0") from None
+            raise UserError(f"{missing}; {reason}, so a stand-in is used only with {SWITCH}=0") from None
         try:
             return install_stand_ins([name for _, name in CUDA_LIBRARIES]) / soname
         except NativeUnavailableError as error:
-            raise UserError(f"{missing}; nothing can stand in for it: {error}") from None
+            raise UserError(f"{missing}; a stand-in cannot be built: {error}") from None
 
 
 def _find_in_wheels(package: str, soname: str) -> Path:
@@ -90,7 +90,7 @@ def _find_in_wheels(package: str, soname: str) -> Path:
 
 
 def _choose_blas_kernels() -> None:
-    """Name the CPU to OpenBLAS, which otherwise falls back to SSE kernels on CPUs newer than itself."""
+    """Set the CPU type for OpenBLAS, which otherwise uses SSE kernels on CPUs newer than itself."""
     try:
         flags = set(Path("/proc/cpuinfo").read_text().split("flags", 1)[1].splitlines()[0].split())
     except (OSError, IndexError):
@@ -103,7 +103,7 @@ def _choose_blas_kernels() -> None:
 
 @contextmanager
 def _quiet_stderr() -> Iterator[None]:
-    """Point file descriptor 2 at the null device: libibverbs writes there without asking anybody."""
+    """Point file descriptor 2 at the null device: libibverbs writes there unconditionally."""
     sys.stderr.flush()
     saved = os.dup(2)
     null = os.open(os.devnull, os.O_WRONLY)
@@ -118,15 +118,15 @@ def _quiet_stderr() -> Iterator[None]:
 
 @contextmanager
 def _keep_interrupt_handler() -> Iterator[None]:
-    """Put this process's handler of SIGINT back: OneFlow replaces it by one that ends the process with code 255."""
+    """Restore this process's handler of SIGINT: OneFlow replaces it by one that exits with code 255."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # Python sets handlers in the main thread only
+        yield  # Python sets handlers only in the main thread
         return
     handler = signal.getsignal(signal.SIGINT)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
     finally:
-        if handler is not None:  # None: set by other code than Python's
+        if handler is not None:  # None: the handler was not set from Python
             signal.signal(signal.SIGINT, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

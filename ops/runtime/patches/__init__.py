@@ -1,8 +1,8 @@
-"""Corrections of OneFlow 0.9 itself: functions in C that stand in front of its own.
+"""Patches of OneFlow 0.9: functions in C that override its own.
 
-``launch_order.c`` keeps it from crashing when a graph ends before its start was noted, ``patient_scheduler.c`` from
-keeping a core busy while a graph runs, ``first_connection.c`` from sleeping ten seconds when several ranks start; each
-file says how.
+Without ``launch_order.c`` OneFlow may crash if a graph ends before its start is recorded, without
+``patient_scheduler.c`` it keeps a core busy while a graph runs, and without ``first_connection.c`` it sleeps for ten
+seconds when several ranks start. Each file explains how.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ COMPILE_FLAGS = ("-x", "c", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-pth
 
 
 def default_cache() -> Path:
-    """Return the folder inside the running Python environment that keeps the built library."""
+    """Return the cache folder of the built library, inside the running Python environment."""
     return Path(sys.prefix) / "var" / "insightface-corrections"
 
 
 def load_corrections(cache: Path | None = None) -> bool:
-    """Put the corrected functions in front of OneFlow's; to be called before OneFlow is imported.
+    """Override OneFlow's functions with the patched ones. Call it before OneFlow is imported.
 
     Returns:
-        Whether they could be built and loaded. Without them OneFlow works, more slowly and at a small risk.
+        Whether the patches could be built and loaded. Without them OneFlow works, but more slowly and at a small risk.
     """
     try:
         ctypes.CDLL(str(build_library(cache or default_cache())), mode=ctypes.RTLD_GLOBAL)
@@ -39,7 +39,7 @@ def load_corrections(cache: Path | None = None) -> bool:
 
 
 def build_library(cache: Path) -> Path:
-    """Return the compiled library, built unless ``cache`` holds it already.
+    """Return the compiled library; build it if ``cache`` does not contain it.
 
     Raises:
         NativeUnavailableError: no C compiler is in PATH, it failed, or ``cache`` cannot be written.

@@ -201,7 +201,7 @@ def test_with_a_driver_they_are_refused(environment, tmp_path):
     assert (code, out) == (1, "")
     assert "UserError: OneFlow needs libcublasLt.so.11: the system has none and the nvidia-cublas-cu11 wheel is" in err
     assert "run `make setup` and use .venv/bin/python; NVIDIA driver found (" in err.splitlines()[-1]
-    assert err.endswith("), so nothing stands in for it unless INSIGHTFACE_CUDA=0\n")
+    assert err.endswith("), so a stand-in is used only with INSIGHTFACE_CUDA=0\n")
     variables[cuda.SWITCH] = "0"
     assert finish(start(python, "from ops import flow", **variables)) == (0, "", "")
 
@@ -209,7 +209,7 @@ def test_with_a_driver_they_are_refused(environment, tmp_path):
 def test_when_cuda_was_asked_for_they_are_refused(environment):
     code, _, err = finish(start(environment / "bin" / "python", "from ops import flow", INSIGHTFACE_CUDA="1"))
     assert code == 1
-    assert "; INSIGHTFACE_CUDA=1, so nothing stands in for it" in err.splitlines()[-1]
+    assert "; INSIGHTFACE_CUDA=1, so a stand-in is used only with" in err.splitlines()[-1]
 
 
 def test_the_wheels_come_first(monkeypatch, tmp_path):
@@ -225,7 +225,7 @@ def test_without_a_compiler_one_line_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr(cuda_stand_ins, "default_cache", lambda: tmp_path / "cache")
     monkeypatch.setattr(runtime.sys, "path", [path for path in sys.path if not Path(path, "nvidia").exists()])
     monkeypatch.setattr(cuda_stand_ins, "locate_oneflow_library", lambda prefix: tmp_path / "liboneflow.so")
-    with pytest.raises(runtime.UserError, match=r"nothing can stand in for it: no C compiler \(gcc\) in PATH"):
+    with pytest.raises(runtime.UserError, match=r"a stand-in cannot be built: no C compiler \(gcc\) in PATH"):
         runtime._find_library("cudnn", "libcudnn_ops_infer.so.8")
     assert not (tmp_path / "cache").exists()
 
