@@ -15,6 +15,7 @@ test-slow: setup
 lint: setup
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
+	.venv/bin/lint-imports --no-logo
 
 # PyTorch is compared with where it can be installed; the rest goes without.
 bench: setup
