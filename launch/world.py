@@ -1,4 +1,4 @@
-"""The ranks of a run as OneFlow sees them: who am I, where do tensors live, how do values cross."""
+"""The ranks of a run as OneFlow sees them: their numbers, their devices, and collective calls between them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ from ops import flow
 
 @dataclass(frozen=True)
 class World:
-    """One rank's view. ``placement`` holds all ranks' devices of type ``device`` ("cpu" or "cuda")."""
+    """One rank's view of all ranks.
+
+    Attributes:
+        rank: number of this rank, from 0.
+        size: number of ranks.
+        device: "cpu" or "cuda".
+        placement: the devices of all ranks.
+    """
 
     rank: int
     size: int
@@ -25,32 +32,32 @@ class World:
 
     @property
     def local_size(self) -> int:
-        """Ranks on this machine."""
+        """Number of ranks on this machine."""
         return self.size // flow.env.get_node_size()
 
     def split(self, local: np.ndarray | flow.Tensor, axis: int = 0) -> flow.Tensor:
         """Return the global tensor, split along ``axis``, of which ``local`` is this rank's part.
 
-        The parts of all ranks have one shape; nobody asks the others whether that is so.
+        The parts of all ranks must have one shape; to save a collective call, it is not checked.
         """
         tensor = flow.from_numpy(local) if isinstance(local, np.ndarray) else local
         return tensor.to_global(self.placement, flow.sbp.split(axis), check_meta=False)
 
     def gather(self, local: np.ndarray) -> np.ndarray:
-        """Return all ranks' arrays, of one shape, one after the other along the first axis. A collective call."""
+        """Return the arrays of all ranks, of one shape, concatenated along the first axis. A collective call."""
         if self.size == 1:
             return local
-        # As bytes between the processes: for small arrays less than half the time that a tensor takes.
+        # Sent as bytes: for small arrays this takes less than half the time of a tensor.
         send = flow._oneflow_internal.cpu_broadcast
         parts = [send(local.tobytes() if rank == self.rank else None, rank) for rank in range(self.size)]
         arrays = [np.frombuffer(part, local.dtype).reshape(local.shape) for part in parts]
         return np.concatenate(arrays)
 
     def share(self, array: np.ndarray) -> np.ndarray:
-        """Return the first rank's array [N, ...] on all, read-only; theirs may have another N. A collective call."""
+        """Return the first rank's array [N, ...] on every rank, read-only; N may differ before. A collective call."""
         if self.size == 1:
             return array
-        # The first byte is for arrays without any.
+        # The first byte is there because OneFlow cannot send an empty array.
         sent = flow._oneflow_internal.cpu_broadcast(b"." + array.tobytes() if self.rank == 0 else None, 0)
         return np.frombuffer(sent[1:], array.dtype).reshape(-1, *array.shape[1:])
 
@@ -68,17 +75,17 @@ class World:
 
 
 def join_world(device: str) -> World:
-    """Return this process's place among the ranks; ``device`` is "cpu" or "cuda".
+    """Return this process' view of all ranks; ``device`` is "cpu" or "cuda".
 
     Raises:
-        UserError: LOCAL_RANK is not what OneFlow expects, so that the first tensor over several ranks would hang.
+        UserError: LOCAL_RANK differs from what OneFlow expects; the first tensor over several ranks would hang.
     """
     rank, size, machines = flow.env.get_rank(), flow.env.get_world_size(), flow.env.get_node_size()
     expected, given = rank % (size // machines), flow.env.get_local_rank()
     if given != expected:
         raise UserError(
-            f"rank {rank} of {size} has LOCAL_RANK {given}, but OneFlow, to which a machine is an address, counts "
-            f"{machines} machine(s) and expects {expected}; start all ranks of a machine together"
+            f"rank {rank} of {size} has LOCAL_RANK {given}; OneFlow, which identifies machines by address, counts "
+            f"{machines} machine(s) and expects LOCAL_RANK {expected}; start all ranks of a machine together"
         )
     if device == "cuda":
         flow.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
@@ -91,10 +98,10 @@ def local_view(tensor: flow.Tensor) -> flow.Tensor:
 
 
 def check_shared(root: Path, world: World) -> None:
-    """Check that all ranks see one and the same ``root``, since each writes its class rows there. A collective call.
+    """Check that all ranks see the same folder ``root``, where each writes its class rows. A collective call.
 
     Raises:
-        UserError: a rank does not see what the first one wrote.
+        UserError: a rank does not see a file that the first rank wrote.
     """
     mark = root / ".seen-by-all-ranks"
     if world.rank == 0:
@@ -106,7 +113,7 @@ def check_shared(root: Path, world: World) -> None:
     if world.rank == 0:
         mark.unlink()
     if not seen:
-        raise UserError(f"rank {world.rank} does not see {root} of rank 0; --models_root must be on a shared disk")
+        raise UserError(f"rank {world.rank} does not see {root} of rank 0; put --models_root on a shared disk")
 
 
 def configure_transfers(config: Mapping[str, Any]) -> None:

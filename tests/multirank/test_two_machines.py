@@ -169,4 +169,4 @@ def test_a_wrong_number_is_an_error_and_no_hang() -> None:
     ]
     out = [rank.communicate(timeout=120)[0] for rank in ranks]
     assert out[0] == "" and ranks[1].returncode == 3
-    assert "rank 1 of 2 has LOCAL_RANK 0" in out[1] and "expects 1" in out[1]
+    assert "rank 1 of 2 has LOCAL_RANK 0" in out[1] and "expects LOCAL_RANK 1" in out[1]
