@@ -12,14 +12,14 @@ from backbones.graph.network_graph import NetworkGraph
 
 
 def pytest_configure() -> None:
-    """Make Ctrl-C a matter of the tests even where the shell that started them took it away (``pytest &``)."""
+    """Restore the default handler of Ctrl-C, which shells disable for background jobs (``pytest &``)."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
 def random_arrays() -> Callable[[NetworkGraph, int], dict[str, np.ndarray]]:
-    """Weights, slopes and statistics of a network that could have been trained: no ones, zeros or vanishing signal."""
+    """Weights, slopes and statistics like those of a trained network: no ones, zeros or vanishing signal."""
 
     def make(graph: NetworkGraph, seed: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng(seed)

@@ -11,7 +11,7 @@ import pytest
 from tests.support.commands import prepare_orl, run
 
 STEPS = 200
-# Small enough a learning rate for the loss to be far from its floor at the end, where 2% of it would mean nothing.
+# The learning rate is so small that the final loss is far from its minimum, where 2% would be meaningless.
 FLAGS = (
     "--dataset orl --network y1 --loss arcface --device cpu --train_batch_size 20 --lr 0.0002 "
     f"--train_iter {STEPS} --loss_print_frequency 1 --iter_num_in_snapshot 0 --save_last_snapshot 0 "

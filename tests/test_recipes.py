@@ -1,4 +1,4 @@
-"""docs/recipes.md: every command is one that the programs take, chains fit together, and those on ORL run."""
+"""docs/recipes.md: the programs accept every command, chains fit together, and the recipes on ORL run."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ def test_the_benchmark_runs(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_peers_run(tmp_path: Path) -> None:
     workers = "0,2" if len(os.sched_getaffinity(0)) > 1 else "0"
-    # Of few images OneFlow's reader may take some so much oftener than others that the mean pixel is another one.
+    # With few images, OneFlow's reader may deliver some so much more often that the mean pixel differs.
     _, rows = run_benchmark(tmp_path, "--workers", workers, "--images", "1024")
     assert {row["label"].split()[0] for row in rows} == {"bare", "ours,", "OneFlow", "MXNet"}
     assert not any(row["failure"] for row in rows)

@@ -78,7 +78,7 @@ def test_without_augmentation_the_image_stays() -> None:
 
 
 def test_runs_without_the_further_changes_get_the_images_they_always_got() -> None:
-    """The digests were taken before there were any, when an image had four numbers drawn for it."""
+    """The digests date from before these changes, when four numbers were drawn per image."""
     batches = hashlib.sha256()
     with BatchLoader(SOURCE, DataOptions(4, seed=3)) as loader:
         for _ in range(9):

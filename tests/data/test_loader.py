@@ -206,7 +206,7 @@ def test_a_corrupt_image_names_part_and_offset(tmp_path: Path, num_workers: int)
 
 
 class FaultySource(SyntheticSource):
-    """Shows a programming error, or dies, when asked for image 7."""
+    """Fails with a programming error, or kills its process, at image 7."""
 
     def __init__(self, deadly: bool) -> None:
         super().__init__(23, 5, image_size=16)
@@ -279,7 +279,7 @@ def test_ctrl_c_is_for_the_parent_alone() -> None:
 
 
 class CuriousSource(SyntheticSource):
-    """Its pixels say how many of the packages that a worker must not import it has imported."""
+    """Encodes in its pixels how many of the packages forbidden in workers are imported."""
 
     def fetch(self, locations: np.ndarray, places: Sequence[np.ndarray]) -> list[np.ndarray]:
         foreign = {"oneflow", "mxnet", "ops", "engine"} & set(sys.modules)

@@ -84,7 +84,7 @@ def test_hints_are_given_while_reading_is_slow(parts: list[Path], monkeypatch: p
         return counts
 
     pace = 3e-6
-    assert count_hints(5) == [2, 2, 2, 0, 0]  # at first nothing is known
+    assert count_hints(5) == [2, 2, 2, 0, 0]  # hints are given until reads prove fast
     pace = 100e-6
     assert count_hints(6) == [0, 2, 2, 2, 2, 2]
     pace = 3e-6

@@ -106,7 +106,7 @@ def test_triplets_are_those_of_the_original_rule(alpha: float, max_ap: float) ->
         for a, p, n in triplets.tolist():
             drawn[a, p].add(n)
         orders.add(tuple(triplets[:, 0].tolist()))
-    assert drawn == admissible  # every negative has its turn, and none else
+    assert drawn == admissible  # every admissible negative occurs, and no other
     assert len(orders) > 100 or len(admissible) < 5
     again = [select_triplets(embeddings, labels, alpha, max_ap, np.random.default_rng(3)) for _ in range(2)]
     np.testing.assert_array_equal(*again)

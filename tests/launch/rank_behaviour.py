@@ -29,7 +29,7 @@ def be_good(reporter: RankReporter) -> None:
 
 
 def die_after_the_end(reporter: RankReporter) -> None:
-    """End like a rank whose peers are gone when it leaves OneFlow."""
+    """End like a rank whose peers have exited when it leaves OneFlow."""
     reporter._send({"finished": True})
     if RANK == 0:
         os.abort()
@@ -48,7 +48,7 @@ def raise_user_error(reporter: RankReporter) -> None:
 
 
 def raise_then_abort(reporter: RankReporter) -> None:
-    """Rank 0 dies of what happened to rank 1 before rank 1 has said it."""
+    """Rank 0 dies because of rank 1, before rank 1 has reported its failure."""
     if RANK == 0:
         os.abort()
     time.sleep(1)
@@ -63,7 +63,7 @@ def be_killed(reporter: RankReporter) -> None:
 
 
 def be_killed_and_abort(reporter: RankReporter) -> None:
-    """Rank 3 is killed and all ranks of the first node die of it, as OneFlow's do."""
+    """Rank 3 is killed, and all ranks of the first node abort because of it, as with OneFlow."""
     if RANK == 3:
         print("last words", file=sys.stderr, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)

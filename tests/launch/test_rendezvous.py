@@ -39,7 +39,7 @@ def run_nodes(folder: Path, behaviour: str, signals: dict[int, signal.Signals] |
             nodes[node].send_signal(number)
         ends = [communicate(node) for node in nodes]
         for i in (0, 1):
-            # A rank may have been stopped before it said its process id.
+            # A rank may have been stopped before it wrote its process id.
             assert_nothing_left(node_folder(folder, i), len(rank_pids(node_folder(folder, i))))
     return ends
 
@@ -201,7 +201,7 @@ def test_machines_must_hold_as_many_nodes_each() -> None:
 
 
 def test_strangers_are_ignored(tmp_path: Path) -> None:
-    """Whatever else connects to the port is sent away, and the nodes find each other all the same."""
+    """Other connections to the port are refused, and the nodes still find each other."""
     settings = settings_of(0)
     lines: dict[int, Any] = {}
 

@@ -26,7 +26,7 @@ def command(behaviour: str, folder: Path) -> list[str]:
 
 
 def supervise(folder: Path, behaviour: str, **options: object) -> tuple[int, str, str]:
-    """Return exit code, stdout and stderr; checks that no process is left and that the end came soon."""
+    """Return exit code, stdout and stderr; checks that no process is left and that all ended quickly."""
     start = time.monotonic()
     with start_supervisor(folder, 2, command(behaviour, folder), **options) as process:
         out, err = process.communicate(timeout=60)

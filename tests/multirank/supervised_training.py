@@ -1,4 +1,4 @@
-"""Rank program: ``engine.train.train`` on the tiny network, with a death at a given step if asked for."""
+"""Rank program: ``engine.train.train`` on the tiny network, optionally killed at a given step."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def test_forms_have_the_layouts_they_say(heads: list[dict]) -> None:
 
 
 def test_accuracy_counts_some_hits_and_some_misses(heads: list[dict]) -> None:
-    """On their own centres the embeddings are hits, opposite to them misses; a constant count would not pass."""
+    """Embeddings on their own centres are hits, opposite ones misses; a constant count would fail."""
     for case, values in zip(CASES, heads[0]["extreme"][: len(CASES)], strict=True):
         if case.margin is None:
             continue
@@ -88,5 +88,5 @@ def test_accuracy_counts_some_hits_and_some_misses(heads: list[dict]) -> None:
         centres = case.weight() / np.linalg.norm(case.weight(), axis=1, keepdims=True)
         hits = int(((unit @ centres.T).argmax(axis=1) == case.labels()[:7]).sum())
         assert 0 < hits < 7
-        # The zero embedding is as near to its own class as to any other.
+        # The zero embedding is equally near to all classes.
         assert values["correct"] == hits + 1

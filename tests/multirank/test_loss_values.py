@@ -21,7 +21,7 @@ by_form = pytest.mark.parametrize("form", FORMS)
 
 @pytest.fixture(scope="module", params=[pytest.param(1, marks=pytest.mark.slow), 2], ids=["1rank", "2ranks"])
 def runs(request: pytest.FixtureRequest) -> list[dict]:
-    """What every rank returned: the forms' steps of case -> values."""
+    """The results of every rank: form -> steps of case -> values."""
     return run_ranks(PROGRAM, request.param)
 
 
@@ -78,7 +78,7 @@ def test_triplet_losses_equal_the_float64_reference(runs: list[dict], name: str)
             expected = compute_triplets(name, draw_embeddings(seed))
             np.testing.assert_allclose(loss, expected[0], rtol=1e-4)
             assert shown == loss
-            assert abs(correct - expected[1]) in (0, 3)  # equal images can fall to either side
+            assert abs(correct - expected[1]) in (0, 3)  # equal images may count either way
             assert np.isfinite(gradient).all()
             usual = np.arange(len(gradient)) // 3 != SAME
             atol = 2e-5 * np.abs(expected[2]).max()

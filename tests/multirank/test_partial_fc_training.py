@@ -55,7 +55,7 @@ def test_a_ratio_of_1_is_the_full_head_bit_for_bit(tmp_path: Path, ranks: int) -
     ("ranks", "loss"), [(1, "softmax"), pytest.param(2, "softmax", marks=pytest.mark.slow), (2, "arcface")]
 )
 def test_an_interrupted_run_repeats_the_losses(tmp_path: Path, ranks: int, loss: str) -> None:
-    """And it may go on in mapped files."""
+    """It may also resume in memory-mapped files."""
     runs = {
         "straight": run(tmp_path / "straight", loss=loss, save_last_snapshot=True, **PARTIAL),
         "short": run(tmp_path / "short", loss=loss, save_last_snapshot=True, **{**PARTIAL, "train_iter": SAVED}),

@@ -15,7 +15,7 @@ from tests.support.ranks import run_ranks
 
 PROGRAM = Path(__file__).parent / "partial_fc_program.py"
 ALL = [case.name for case in CASES]
-# Compiling takes long, so the rest of them is in the slow suite.
+# Compiling is slow, so the others are in the slow suite.
 QUICK = {1: ["softmax", "arcface"], 2: ALL, 3: ["arcface"], 4: ["few_classes"]}
 SLOW = {ranks: [name for name in ALL if name not in QUICK[ranks]] for ranks in QUICK}
 
@@ -32,7 +32,7 @@ by_case = pytest.mark.parametrize(
 
 @pytest.fixture(scope="module")
 def train() -> Callable[[int, PartialCase], list[dict[str, Any]]]:
-    """A function that returns what each rank returned for a case; cases that belong together run together."""
+    """A function that returns each rank's results for a case; cases of a group run together."""
     run = functools.cache(lambda ranks, names: run_ranks(PROGRAM, ranks, list(names)))
 
     def train(ranks: int, case: PartialCase) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""A run that is killed and started again ends as if nothing had happened."""
+"""A run that is killed and restarted ends like an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_a_run_goes_on_on_other_numbers_of_ranks(tmp_path: Path) -> None:
     for ranks in (1, 4):
         again = {
             "on": {**run, "config": {**run["config"], "model_load_dir": saved, "iter_num_in_snapshot": 0}},
-            # A learning rate of 0 shows what was loaded: it is what is saved one step later.
+            # With a learning rate of 0, the snapshot one step later is what was loaded.
             "still": {
                 **run,
                 "config": {

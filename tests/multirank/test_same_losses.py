@@ -1,4 +1,4 @@
-"""Without BatchNorm the number of ranks and the form of the head change nothing but rounding."""
+"""Without BatchNorm the number of ranks and the form of the head change only rounding."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TWINS = {
     "workers": "nsoftmax",
     "arc_loss": "arcface",  # they differ beyond theta = pi - m2, where random embeddings never are
 }
-# Compiling takes longest on 4 ranks, so the rest of them is in the slow suite.
+# Compiling is slowest on 4 ranks, so the others are in the slow suite.
 QUICK = {1: list(RUNS), 2: [*sample_config.loss, "dropout", "replicated"], 4: ["softmax", "arcface"]}
 
 

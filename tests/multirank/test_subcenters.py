@@ -52,7 +52,7 @@ def test_runs_resume_and_all_rows_arrive_on_other_numbers_of_ranks(tmp_path: Pat
             assert ends[0][name].shape == (CLASSES, CENTRES, WIDTH)
             np.testing.assert_array_equal(ends[0][name], ends[1][name], err_msg=f"{form} {name}")
         moved = (rows(tmp_path / form / "short", SAVED)["fc7_weight_momentum"] != 0).any(axis=2)
-        assert (moved == moved[:, :1]).all()  # a class brings all of its rows
+        assert (moved == moved[:, :1]).all()  # a sampled class brings all of its rows
         assert moved.all() == (form != "partial")
     assert losses["all_rows straight"] == losses["full straight"] != losses["partial straight"]
 

@@ -1,4 +1,4 @@
-"""From a model as it was read to our network, and files that older programs wrote."""
+"""Convert a foreign model to our network, and write files in the formats of older programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Damaged files handed to their readers in a process with little memory left, and what is asked of the answers."""
+"""Read damaged files in a process with little free memory, and check the results."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Answers = dict[str, tuple[str, str, float]]
 
 
 def read_all(folder: Path) -> Answers:
-    """Return of each file the kind of answer, its text, and the seconds it took."""
+    """Return for each file the kind of answer, its text, and the seconds it took."""
     done = subprocess.run([sys.executable, str(PROGRAM), str(folder)], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return {name: tuple(rest) for name, *rest in map(json.loads, done.stdout.splitlines())}
 
 
 def require_clear(answers: Answers, expected: set[str]) -> None:
-    """Check that each of the ``expected`` files was read, or refused with one line that names it, soon."""
+    """Check that each of the ``expected`` files was read, or refused quickly with one line that names it."""
     assert answers.keys() == expected
     for name, (kind, text, seconds) in answers.items():
         assert kind in ("read", "refused"), (name, kind, text)

@@ -1,4 +1,4 @@
-"""Reads files that lie about themselves with little memory left; prints what each was answered, as JSON lines.
+"""Read files with false lengths with little free memory; print the answer to each as a JSON line.
 
 ``damage_program.py FOLDER``: each entry is read by the reader that its name ends in. A separate process, so that
 allocations of any library count.
@@ -35,7 +35,7 @@ READERS: dict[str, Callable[[Path], object]] = {
 
 
 def limit_memory() -> None:
-    """Leave ``SPARE`` bytes of address space."""
+    """Limit the free address space to ``SPARE`` bytes."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + SPARE
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

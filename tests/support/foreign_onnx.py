@@ -15,10 +15,10 @@ from interchange.matching.fold_batch_norm import fold_convolutions
 def torch_style(
     graph: NetworkGraph, arrays: Mapping[str, np.ndarray], folded: bool, eps: float = 1e-5
 ) -> onnx.ModelProto:
-    """What ``torch.onnx.export`` makes of such a network.
+    """Return the graph that ``torch.onnx.export`` writes for such a network.
 
-    Numbers as names, no preprocessing, another eps; flattening by Reshape; the slopes' axes added by a node where
-    nothing is folded; the first term of each sum is the shortcut.
+    Names are numbers, there is no preprocessing, eps differs; Reshape flattens; unless constants are folded, a node
+    adds the axes of the slopes; the first term of each sum is the shortcut.
     """
     if folded:
         graph, arrays = fold_convolutions(graph, arrays)

@@ -1,4 +1,4 @@
-"""Heads and inputs that the head's tests run, on the ranks and in numpy."""
+"""Heads and inputs for the tests of the head, on ranks and in numpy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class HeadCase:
     margin: tuple[float, float, float] | None
     scale: float = 64.0
     bias: bool = False
-    num_classes: int = 31  # no multiple of 2 or 4
+    num_classes: int = 31  # not a multiple of 2 or 4
 
     def labels(self) -> np.ndarray:
         return (np.array([3, 30, 0, 17, 7, 3, 24, 11]) % self.num_classes).astype(np.int32)

@@ -1,4 +1,4 @@
-"""Heads of every loss on cosines, and what they are fed with."""
+"""Heads of every loss on cosines, and their inputs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class LossCase:
     name: str
     loss: str
     changes: dict[str, Any] = field(default_factory=dict, hash=False)
-    num_classes: int = 41  # no multiple of 2
+    num_classes: int = 41  # not a multiple of 2
 
     @property
     def config(self) -> dict[str, Any]:
@@ -37,14 +37,14 @@ class LossCase:
         return initial_class_rows(SEED, 0, self.num_classes * self.centres, EMB_SIZE)
 
     def rows(self, classes: np.ndarray) -> np.ndarray:
-        """Return where the rows of ``classes`` are."""
+        """Return the row numbers of ``classes``."""
         return np.concatenate([np.arange(self.centres) + self.centres * i for i in classes])
 
     def labels(self, step: int) -> np.ndarray:
         return np.random.default_rng([1, step]).integers(0, self.num_classes, BATCH).astype(np.int32)
 
     def embeddings(self, step: int) -> np.ndarray:
-        """Some near to their centre, some opposite of it, one longer than others, the rest anywhere."""
+        """Embeddings near their centre, opposite to it, one longer than the others, the rest random."""
         embeddings = np.random.default_rng([2, step]).normal(0, 1, (BATCH, EMB_SIZE))
         own = self.weight()[self.labels(step) * self.centres] * 100
         embeddings[:3] = 5 * own[:3] + embeddings[:3]

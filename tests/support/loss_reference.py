@@ -13,7 +13,7 @@ DIFFERENCE = 1e-6  # of the largest value in a row
 
 @dataclass(frozen=True)
 class LossValues:
-    """What a step computes, and the state after it. ``weight`` and ``embeddings`` are gradients."""
+    """The results of a step and the state after it. ``weight`` and ``embeddings`` are gradients."""
 
     loss: float
     cross_entropy: float
@@ -92,7 +92,7 @@ def _inter(config: Mapping[str, Any], cosine: np.ndarray, unit: np.ndarray, labe
     return config["loss_b"] * (unit[labels] @ unit.T).mean()
 
 
-# What is added to the cross entropy, of the cosines and the centres of unit length.
+# Terms added to the cross entropy, functions of the cosines and the normalised centres.
 ADDITIONS = {"intra": _intra, "inter": _inter}
 LOGITS: dict[str, Callable[[_Batch, np.ndarray, np.ndarray], np.ndarray]] = {
     "margin_softmax": _combined,

@@ -1,4 +1,4 @@
-"""Small networks that between them hold every layer, and what running one gives."""
+"""Small networks that together contain every layer, and the results of running one."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def mobile() -> NetworkGraph:
 
 
 def pointwise() -> NetworkGraph:
-    """1x1 convolutions between BatchNorms, a shortcut, and a value that two of them read."""
+    """1x1 convolutions between BatchNorms, a shortcut, and a value with two readers."""
     graph, x = _start(14)
 
     def block(x: str, name: str, filters: int) -> str:
@@ -79,7 +79,7 @@ def pointwise() -> NetworkGraph:
 
 
 def dense() -> NetworkGraph:
-    """Sums of two values that others read too, and a fully connected layer on a map."""
+    """Sums of two values with further readers, and a fully connected layer on a map."""
     graph, x = _start(6)
     a = graph.conv(x, "a", 8, 3, pad=1)
     b = graph.conv(x, "b", 8, 1)
@@ -89,7 +89,7 @@ def dense() -> NetworkGraph:
 
 
 def wide() -> NetworkGraph:
-    """3x3 convolutions with channels and pixels enough for Winograd's filtering, and all that may follow them."""
+    """3x3 convolutions large enough for Winograd's filtering, and every layer that may follow them."""
     graph, x = _start(30)
     x = graph.conv(x, "stem", 32, 1)
     y = graph.batch_norm(graph.conv(x, "conv1", 48, 3, pad=1), "bn1", 2e-5)
@@ -123,7 +123,7 @@ SMALL = {
 
 
 def branching() -> NetworkGraph:
-    """Poolings, concatenation, squeeze-excitation and pixels of one length, which run node by node."""
+    """Poolings, concatenation, squeeze-excitation and equal pixel norms, which run node by node."""
     graph, x = _start(12)
     x = graph.prelu(graph.batch_norm(graph.conv(x, "stem", 6, 3, pad=1), "stem_bn", 1e-5), "stem_slope", shared=True)
     x = graph.pool(x, "max", "max", 3, 2, pad=1)
@@ -153,7 +153,7 @@ def single_convolution(
 
 
 def flattened_then_normalised() -> NetworkGraph:
-    """A network that the op does not know: it would have to normalise numbers of a flattened map."""
+    """A network that the op does not support: BatchNorm on a flattened map."""
     graph, x = _start(4)
     x = graph.batch_norm(graph.flatten(x, "flatten"), "bn", 1e-5)
     graph.fully_connected(x, "fc1", 3)

@@ -15,7 +15,7 @@ from tests.support.supervise import start_supervisor
 
 @dataclass(frozen=True)
 class Machine:
-    """An address, and the words before a command that make it run there."""
+    """An address, and the command prefix that runs a command there."""
 
     address: str
     prefix: tuple[str, ...] = ()
@@ -25,7 +25,7 @@ LOOPBACK = (Machine("127.0.0.1"), Machine("127.0.0.1"))
 
 
 class NoNamespacesError(Exception):
-    """Network namespaces cannot be made here."""
+    """Network namespaces cannot be created here."""
 
 
 def _ip(*words: str) -> None:
@@ -42,7 +42,7 @@ def two_machines() -> Iterator[tuple[Machine, Machine]]:
     """Two network namespaces, each with one end of a cable and no way out.
 
     Raises:
-        NoNamespacesError: for lack of rights or programs; the message is what was missing.
+        NoNamespacesError: a permission or program is missing; the message says which.
     """
     names = [f"insightface-{os.getpid()}-{i}" for i in range(2)]
     addresses = [f"10.213.77.{i + 1}" for i in range(2)]
@@ -62,7 +62,7 @@ def two_machines() -> Iterator[tuple[Machine, Machine]]:
 
 
 def node_folder(folder: Path, node: int) -> Path:
-    """Return where node ``node`` of ``start_nodes`` keeps its log and the pids of its ranks."""
+    """Return the folder of the log and of the rank pids of node ``node`` of ``start_nodes``."""
     return folder / f"node-{node}"
 
 

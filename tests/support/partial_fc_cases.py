@@ -1,4 +1,4 @@
-"""Partial FC heads, what they are fed with, and the same training in float64 numpy."""
+"""Partial FC heads, their inputs, and the same training in float64 numpy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class PartialCase:
     name: str
     margin: tuple[float, float, float] | None
     bias: bool = False
-    num_classes: int = 101  # no multiple of 2, 3 or 4
+    num_classes: int = 101  # not a multiple of 2, 3 or 4
     ratio: float = 0.3
     present: int = 101
     scale: float = 16.0
@@ -54,7 +54,7 @@ CASES = (
     PartialCase("cosface", (1.0, 0.0, 0.35)),
     PartialCase("combined", (1.0, 0.3, 0.2)),
     PartialCase("batch_exceeds_share", (1.0, 0.5, 0.0), ratio=0.01),
-    PartialCase("classes_without_images", (1.0, 0.5, 0.0), present=30),  # on 4 ranks two have no positives ever
+    PartialCase("classes_without_images", (1.0, 0.5, 0.0), present=30),  # on 4 ranks two never have positives
     PartialCase("few_classes", (1.0, 0.5, 0.0), num_classes=5, present=5, ratio=0.5),  # on 4 ranks the last has none
     PartialCase("all_rows", None, bias=True, ratio=1.0),
     PartialCase("adamw", (1.0, 0.5, 0.0), adamw=True),
@@ -73,7 +73,7 @@ class Step:
 
 
 def train_reference(case: PartialCase, ranks: int) -> Iterator[Step]:
-    """Yield every step of the training that ``ranks`` ranks do, in float64."""
+    """Yield every step of the training on ``ranks`` ranks, in float64."""
     arrays = {"weight": initial_class_rows(SEED, 0, case.num_classes, EMB_SIZE).astype(np.float64)}
     if case.bias:
         arrays["bias"] = np.zeros(case.num_classes)
@@ -98,7 +98,7 @@ def train_reference(case: PartialCase, ranks: int) -> Iterator[Step]:
 
 
 def _update(case: PartialCase, arrays: list[np.ndarray], gradient: np.ndarray, step: int) -> Sequence[np.ndarray]:
-    """Return what becomes of a parameter's rows and their moments."""
+    """Return a parameter's rows and their moments after the update."""
     if case.adamw:
         return update_adamw(*arrays, gradient, **ADAMW, step=step + 1)
     weight, momentum = arrays

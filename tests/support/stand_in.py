@@ -1,4 +1,4 @@
-"""Programs that load the corrections of OneFlow in front of a library that stands in for OneFlow's."""
+"""Programs that load the patches of OneFlow before a library that replaces OneFlow's."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ def build_stand_in(folder: Path, code: str) -> Path:
 
 
 def run_python(code: str, *arguments: str) -> str:
-    """Return what a Python program prints."""
+    """Return the output of a Python program."""
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120).stdout.strip()

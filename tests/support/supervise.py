@@ -19,9 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 def start_supervisor(
     folder: Path, ranks: int, command: list[str], rank_timeout: float = 60, prefix: Sequence[str] = (), **config: object
 ) -> Iterator[subprocess.Popen]:
-    """Supervise ``command`` on ``ranks`` ranks; nothing of it is left when the block ends.
+    """Supervise ``command`` on ``ranks`` ranks; all processes have ended when the block ends.
 
-    ``prefix`` are the words before the supervisor's own command, ``config`` settings other than those of one node.
+    ``prefix`` is put before the supervisor's command; ``config`` holds settings that differ from those of one node.
     """
     settings = {"node_rank": 0, "num_nodes": 1, "node_ips": ["127.0.0.1"], "master_port": 0, **config}
     arguments = {"config": {**settings, "rank_timeout": rank_timeout}, "ranks": ranks, "command": command}
@@ -45,7 +45,7 @@ def start_supervisor(
 
 
 def say_pid(folder: Path) -> None:
-    """Called by a rank: leave its process id where ``rank_pids`` finds it."""
+    """Called by a rank: write its process id for ``rank_pids``."""
     target = folder / f"rank-{os.environ['RANK']}.pid"
     target.with_suffix(".tmp").write_text(str(os.getpid()))
     target.with_suffix(".tmp").rename(target)

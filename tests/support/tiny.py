@@ -1,4 +1,4 @@
-"""A network that trains in milliseconds, and the trainer's pieces around it."""
+"""A network that trains in milliseconds, and a trainer for it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EMB_SIZE = 16
 
 
 def tiny_network(dropout: float = 0.0, batch_norm: bool = False) -> NetworkGraph:
-    """conv, BatchNorm, PReLU, FC. Without BatchNorm, or with ``sync_bn``, any number of ranks gives one result."""
+    """conv, BatchNorm, PReLU, FC. Without BatchNorm, or with ``sync_bn``, the ranks do not change results."""
     graph = NetworkGraph()
     x = add_image_input(graph, IMAGE_SIZE)
     x = graph.conv(x, "conv0", 8, kernel=3, stride=2, pad=1, bias=True)
@@ -39,7 +39,7 @@ def tiny_network(dropout: float = 0.0, batch_norm: bool = False) -> NetworkGraph
 
 
 def tiny_config(folder: Path, loss: str = "arcface", **changes: Any) -> EasyDict:
-    """Return complete settings of a short run that writes below ``folder``; ``changes`` win."""
+    """Return complete settings of a short run that writes below ``folder``; ``changes`` override."""
     config = merge(sample_tables(), "y1", "orl", loss)
     config.update({key: sample_config.default[key] for key in ("train_unit", "weight_decay", "momentum", "optimizer")})
     config.update(

@@ -14,8 +14,8 @@ def draw_embeddings(seed: int) -> np.ndarray:
     """Return [3 * TRIPLETS, E], triplet after triplet: with and without a loss, and with all three images the same."""
     rng = np.random.default_rng(seed)
     faces = rng.normal(0, 1, (TRIPLETS, 3, EMB_SIZE))
-    faces[1:4, 1] = faces[1:4, 0] + rng.normal(0, 0.2, (3, EMB_SIZE))  # positives that are near
-    faces[4:6, 2] = faces[4:6, 0] + rng.normal(0, 0.2, (2, EMB_SIZE))  # negatives that are near
+    faces[1:4, 1] = faces[1:4, 0] + rng.normal(0, 0.2, (3, EMB_SIZE))  # near positives
+    faces[4:6, 2] = faces[4:6, 0] + rng.normal(0, 0.2, (2, EMB_SIZE))  # near negatives
     faces[SAME] = faces[SAME, :1] * 3
     return (faces * rng.uniform(0.5, 20, (TRIPLETS, 3, 1))).reshape(-1, EMB_SIZE).astype(np.float32)
 

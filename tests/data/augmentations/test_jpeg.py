@@ -21,7 +21,7 @@ def test_half_of_the_images_by_every_quality() -> None:
 
 @pytest.mark.parametrize("quality", [2, 9, 20])
 def test_the_pixels_are_pillows(quality: int) -> None:
-    """image_iter.py writes and reads with PIL; decoders differ in how they spread the colours."""
+    """image_iter.py encodes and decodes with PIL; decoders differ in chroma upsampling."""
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     image = cv2.GaussianBlur(noise, (0, 0), 4)
     buffer = BytesIO()
