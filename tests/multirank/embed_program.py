@@ -15,7 +15,6 @@ from engine.verify import Verifier
 from launch.rank import RankReporter
 from launch.world import join_world
 from ops import flow
-from tests.support.ranks import serve
 from tests.support.tiny import IMAGE_SIZE, tiny_network
 
 
@@ -55,7 +54,3 @@ def main(_: Any) -> dict[str, Any]:
     result["unaveraged"] = {name: a for name, a in backbone.named_arrays().items() if name not in rank_statistics(0)}
     result["after"] = embed(faces[:5])  # the compiled graph must see the new statistics
     return result
-
-
-if __name__ == "__main__":
-    serve(main)

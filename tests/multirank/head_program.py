@@ -11,7 +11,6 @@ from ops import flow
 from ops.heads.build import MarginSoftmaxHead
 from ops.losses.margin import CombinedMargin
 from tests.support.head_cases import CASES, EMB_SIZE, SEED, HeadCase, extreme_embeddings, usual_embeddings
-from tests.support.ranks import serve
 
 WORLD = join_world("cpu")
 
@@ -82,7 +81,3 @@ def main(forms: list[bool]) -> dict[str, Any]:
         results[kind] = read_outputs(graph(*inputs), heads)
     results["sbp"] = [str(head.weight.sbp[0]) for head in heads]
     return results
-
-
-if __name__ == "__main__":
-    serve(main)

@@ -12,7 +12,6 @@ from ops import flow
 from ops.heads.base import Head
 from ops.heads.build import build_head
 from tests.support.loss_cases import BATCH, CASES, EMB_SIZE, FORMS, RATIO, SEED, STEPS, LossCase
-from tests.support.ranks import serve
 from tests.support.triplet_reference import ALPHAS
 from tests.support.triplet_run import TripletGraph, run_triplets
 
@@ -80,10 +79,6 @@ def train(form: str) -> list[dict[str, dict[str, Any]]]:
 
 def main(_: None) -> dict[str, Any]:
     """Return what ``train`` does of every form, and the triplet losses' values."""
-    graphs = {name: TripletGraph(name, WORLD) for name in ALPHAS}  # alive until all is done
+    graphs = {name: TripletGraph(name, WORLD) for name in ALPHAS}
     triplets = {name: run_triplets(graph, WORLD) for name, graph in graphs.items()}
     return {**{form: train(form) for form in FORMS}, "triplets": triplets}
-
-
-if __name__ == "__main__":
-    serve(main)

@@ -24,10 +24,8 @@ from tests.support.partial_fc_cases import (
     WEIGHT_DECAY,
     PartialCase,
 )
-from tests.support.ranks import serve
 
 WORLD = join_world("cpu")
-KEPT: list[flow.nn.Graph] = []  # until the process ends: OneFlow may abort when a graph over ranks goes away
 RULE = MomentumRule(LR, MOMENTUM, WEIGHT_DECAY)
 
 
@@ -88,7 +86,6 @@ def main(names: list[str]) -> dict[str, Any]:
     heads = [make_head(case) for case in cases]
     addresses = [local_view(head.weight).numpy().ctypes.data for head in heads]
     graph = HeadsGraph(heads)
-    KEPT.append(graph)
     part = BATCH // WORLD.size
     mine = slice(WORLD.rank * part, (WORLD.rank + 1) * part)
     result = {case.name: {"start": state(head, case), "steps": []} for case, head in zip(cases, heads, strict=True)}
@@ -117,7 +114,3 @@ def main(names: list[str]) -> dict[str, Any]:
             "same_memory": own.ctypes.data == address,
         }
     return result
-
-
-if __name__ == "__main__":
-    serve(main)

@@ -7,7 +7,6 @@ import numpy as np
 from backbones.execution.sync_batch_norm import normalize
 from launch.world import join_world
 from ops import flow
-from tests.support.ranks import serve
 
 WORLD = join_world("cpu")
 EPS = 2e-5
@@ -46,7 +45,3 @@ def main(cases: list[list[np.ndarray]]) -> list[list[np.ndarray]]:
         outputs = graph(split(x), split(y_gradient), broadcast(gamma), broadcast(beta))
         results.append([each.to_local().numpy().copy() for each in outputs])
     return results
-
-
-if __name__ == "__main__":
-    serve(main)

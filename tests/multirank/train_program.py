@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.networks import BY_NODES, SMALL
-from tests.support.ranks import serve
 from tests.support.tiny import read_losses, tiny_config, tiny_network, train
 
 
@@ -24,7 +23,3 @@ def main(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
         if trainer.train_step.world.rank == 0:
             losses[name] = read_losses(config)
     return losses
-
-
-if __name__ == "__main__":
-    serve(main)

@@ -6,13 +6,8 @@ from typing import Any
 
 from backbones import build_backbone
 from launch.world import join_world
-from tests.support.ranks import serve
 
 
 def main(config: dict[str, Any]) -> str:
     join_world("cpu")
     return build_backbone(config).executor
-
-
-if __name__ == "__main__":
-    serve(main)
