@@ -43,9 +43,9 @@ class BinaryFile:
 
     def unpack(self, layout: str) -> Any:
         """Read one number of the ``struct`` format ``layout``, little-endian."""
-        return struct.unpack("<" + layout, self.take(struct.calcsize("<" + layout)))[0]
+        return struct.unpack("<" + layout, self.read(struct.calcsize("<" + layout)))[0]
 
-    def take(self, size: int) -> memoryview:
+    def read(self, size: int) -> memoryview:
         """Return the next ``size`` bytes, not copied.
 
         Raises:

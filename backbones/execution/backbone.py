@@ -11,7 +11,7 @@ from backbones.execution.compiled import CompiledNetwork
 from backbones.execution.context import OperatorContext
 from backbones.execution.operators import OPERATORS
 from backbones.graph.arrays import check_arrays
-from backbones.graph.masks import find_masks, mask_width
+from backbones.graph.masks import mask_width, masks_by_node
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
 from ops import flow
@@ -56,8 +56,8 @@ class Backbone(flow.nn.Module):
         super().__init__()
         self.network = network
         self._channels = next(network.shapes[node.name][0] for node in network.nodes if node.op == "input")
-        self._releases = _find_releases(network)
-        self.masks = find_masks(network)
+        self._releases = _last_uses(network)
+        self.masks = masks_by_node(network)
         for name, spec in network.parameters().items():
             tensor = flow.zeros(*spec.shape, dtype=flow.float32)
             if spec.trainable:
@@ -126,7 +126,7 @@ class Backbone(flow.nn.Module):
 
     def _run_compiled(self, images: flow.Tensor, keep: flow.Tensor | None) -> flow.Tensor:
         compiled = self._compiled
-        parameters = compiled.take_parameters(self)
+        parameters = compiled.op_parameters(self)
         moving = [getattr(self, name) for name in compiled.moving]
         if self.training:
             return compiled.train(images, keep if self.dropout_width else None, parameters, moving)
@@ -202,7 +202,7 @@ def _local(tensor: flow.Tensor) -> flow.Tensor:
     return (tensor.to_local() if tensor.is_global else tensor).detach()
 
 
-def _find_releases(network: NetworkGraph) -> dict[str, list[str]]:
+def _last_uses(network: NetworkGraph) -> dict[str, list[str]]:
     """Return for each node the values that no later node reads, so that inference keeps few feature maps alive."""
     last_use = {name: node.name for node in network.nodes for name in node.inputs}
     releases: dict[str, list[str]] = {node.name: [] for node in network.nodes}

@@ -38,7 +38,7 @@ class CompiledNetwork:
         self._biasless = [node for node in network.nodes if node.op == "fully_connected" and not node.attrs["bias"]]
         self.ops = NetworkOps(self._describe(network, masks), network.embedding_size, bfloat16)
 
-    def take_parameters(self, module: flow.nn.Module) -> list[flow.Tensor]:
+    def op_parameters(self, module: flow.nn.Module) -> list[flow.Tensor]:
         """Return the trainable arrays of ``module`` in the order and the form that the op requires."""
         tensors = []
         for name in self._trainable:

@@ -30,7 +30,7 @@ class Mask:
     exact: bool = False
 
 
-def find_masks(network: NetworkGraph) -> dict[str, Mask]:
+def masks_by_node(network: NetworkGraph) -> dict[str, Mask]:
     """Return the columns of each node that drops values, by node name."""
     masks: dict[str, Mask] = {}
     start = 0

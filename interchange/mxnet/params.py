@@ -49,7 +49,7 @@ def read_params(path: str | Path) -> dict[str, np.ndarray]:
     named: dict[str, np.ndarray] = {}
     for array in arrays:
         try:
-            name = bytes(file.take(file.unpack("Q"))).decode()
+            name = bytes(file.read(file.unpack("Q"))).decode()
         except UnicodeDecodeError as error:
             raise file.damaged("a name is not text") from error
         if name in named:
@@ -76,12 +76,12 @@ def _read_array(file: BinaryFile) -> np.ndarray:
         raise file.damaged(f"an array has shape {shape}")
     if not axes:
         return np.empty(0, np.float32)
-    file.take(8)  # the device it was on
+    file.read(8)  # the device it was on
     number = file.unpack("i")
     if number not in DTYPES:
         raise file.damaged(f"an array has type number {number}; known: {', '.join(map(str, DTYPES))}")
     dtype = np.dtype(DTYPES[number])
-    values = np.frombuffer(file.take(prod(shape) * dtype.itemsize), dtype)
+    values = np.frombuffer(file.read(prod(shape) * dtype.itemsize), dtype)
     try:
         return values.reshape(shape).copy()
     except ValueError as error:  # an empty array whose axis lengths overflow 64 bits

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from backbones import build_network
 from backbones.graph.network_graph import NetworkGraph
@@ -72,6 +73,7 @@ class _Anything:
 
 
 class _Unpickler(RestrictedUnpickler):
+    @override
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
             return dict

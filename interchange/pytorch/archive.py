@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
+from typing_extensions import override
 
 from common.errors import UserError
 from common.files import atomic_file
@@ -56,6 +57,7 @@ class _Unpickler(RestrictedUnpickler):
         self._folder = folder
         self._storages: dict[str, _Storage] = {}
 
+    @override
     def find_class(self, module: str, name: str) -> Any:
         if module == "torch" and name in _STORAGES:
             return _StorageType(name)
@@ -68,6 +70,7 @@ class _Unpickler(RestrictedUnpickler):
             return super().find_class(module, name)
         return known[module, name]
 
+    @override
     def persistent_load(self, pid: tuple) -> _Storage:
         _, kind, key, _, _ = pid
         if key not in self._storages:

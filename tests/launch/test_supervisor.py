@@ -11,7 +11,7 @@ import pytest
 import sample_config
 from backbones import build_network
 from backbones.execution.compiled import CompiledNetwork
-from backbones.graph.masks import find_masks
+from backbones.graph.masks import masks_by_node
 from common.errors import UserError
 from launch.devices import choose_device, is_rank
 from ops.native import native_calls
@@ -210,7 +210,7 @@ def test_bfloat16_is_refused_before_any_rank_starts_for_networks_without_kernels
     check_bfloat16({**config, "use_bf16": False}, network)
     if not native_calls():
         pytest.skip("the CPU kernels, which know their layers, are not loaded here")
-    if CompiledNetwork(network, find_masks(network), bfloat16=True).ops.refusal() is None:
+    if CompiledNetwork(network, masks_by_node(network), bfloat16=True).ops.refusal() is None:
         check_bfloat16(config, network)
     else:
         with pytest.raises(UserError, match=f"--use_bf16 1 is not for network {name}: the CPU kernels for it lack"):
