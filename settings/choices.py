@@ -1,4 +1,4 @@
-"""Names that settings may take and that need no framework to be known; the tables in ops hold what they stand for."""
+"""Names that settings may have, listed without a framework; the tables in ops hold their implementations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The settings of a run once they are resolved: one read-only mapping."""
+"""The resolved settings of a run: one read-only mapping."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing_extensions import override
 
 
 class Config(Mapping[str, Any]):
-    """Settings by key, as items and as attributes: ``config["lr"]`` is ``config.lr``. Nothing assigns to it.
+    """Settings by key, as items and as attributes: ``config["lr"]`` is ``config.lr``. It is read-only.
 
-    Whatever changes settings makes a new object by ``replaced``. The values are numbers, texts, booleans and lists of
-    these, so that ``dict(config)`` can be written as JSON. The rooms read their part of it into a dataclass of their
-    own (``NetworkOptions``, ``LaunchOptions``, ``DataOptions`` and so on) by its ``from_config``.
+    To change settings, make a new object with ``replaced``. The values are numbers, strings, booleans and lists of
+    these, so that ``dict(config)`` can be written as JSON. Each package reads its part into a dataclass
+    (``NetworkOptions``, ``LaunchOptions``, ``DataOptions`` and so on) with ``from_config``.
     """
 
     __slots__ = ("_values",)
@@ -23,7 +23,7 @@ class Config(Mapping[str, Any]):
         object.__setattr__(self, "_values", dict(values))
 
     def replaced(self, **changes: Any) -> Config:
-        """Return the same settings but for ``changes``."""
+        """Return these settings with ``changes``."""
         return Config({**self._values, **changes})
 
     @override
@@ -39,7 +39,7 @@ class Config(Mapping[str, Any]):
         return len(self._values)
 
     def __getattr__(self, key: str) -> Any:
-        if key.startswith("__") or key == "_values":  # asked for by copy and pickle before there are values
+        if key.startswith("__") or key == "_values":  # copy and pickle look these up before the values exist
             raise AttributeError(key)
         try:
             return self._values[key]
@@ -48,11 +48,11 @@ class Config(Mapping[str, Any]):
 
     @override
     def __setattr__(self, key: str, value: Any) -> None:
-        raise AttributeError(f"settings are not changed, make new ones: config.replaced({key}={value!r})")
+        raise AttributeError(f"settings are read-only; make new ones: config.replaced({key}={value!r})")
 
     @override
     def __delattr__(self, key: str) -> None:
-        raise AttributeError(f"settings are not changed; '{key}' stays")
+        raise AttributeError(f"settings are read-only; '{key}' cannot be deleted")
 
     @override
     def __repr__(self) -> str:

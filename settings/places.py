@@ -1,4 +1,4 @@
-"""Where a run writes its snapshots, logs and class rows, and where it reads verification sets."""
+"""The folders of a run: its snapshots, logs, class rows and verification sets."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from common.errors import UserError
 
 
 def run_directory(config: Mapping[str, Any], root: str) -> Path:
-    """Return ``root``/network-loss-dataset, with ``extra_model_name`` behind it if there is one."""
+    """Return ``root``/network-loss-dataset, followed by ``extra_model_name`` if it is set."""
     names = [config[key] for key in ("network", "loss", "dataset", "extra_model_name")]
     return Path(root) / "-".join(name for name in names if name)
 
 
 def find_storage(config: Mapping[str, Any]) -> Path | None:
-    """Return the folder of the files that hold class rows and momentum, None if they are in memory."""
+    """Return the folder of the mapped files of class rows and momentum; None if they are in memory."""
     if config["fc7_storage"] == "memory":
         return None
     return Path(config["fc7_storage_dir"] or run_directory(config, config["models_root"]))
 
 
 def find_set(config: Mapping[str, Any], target: str) -> Path:
-    """Return where the set ``target`` is looked for: its own flag, else its folder or .bin in ``val_dataset_dir``."""
+    """Return the path of the set ``target``: that of its flag, else its folder or .bin in ``val_dataset_dir``."""
     given = config.get(f"{target}_dataset_dir")
     if given:
         return Path(given)
@@ -33,10 +33,10 @@ def find_set(config: Mapping[str, Any], target: str) -> Path:
 
 
 def check_sets(config: Mapping[str, Any]) -> None:
-    """Check that every set of ``val_targets`` is where it is looked for.
+    """Check that every set of ``val_targets`` exists.
 
     Raises:
-        UserError: one is not; the message says how to make it.
+        UserError: a set does not exist; the message says how to create it.
     """
     for target in config["val_targets"]:
         path = find_set(config, target)

@@ -42,10 +42,10 @@ def settle(ranks: int = 1, **changes: Any) -> tuple[dict[str, Any], list[str]]:
 @pytest.mark.parametrize(
     ("changes", "scale", "line"),
     [
-        ({}, (65536.0, 2000), "mixed precision, loss scale 65536, which moves every 2000 steps"),
-        ({"fp16_scale": 0.0}, (65536.0, 2000), "mixed precision, loss scale 65536, which moves every 2000 steps"),
+        ({}, (65536.0, 2000), "mixed precision, loss scale 65536, which is adjusted every 2000 steps"),
+        ({"fp16_scale": 0.0}, (65536.0, 2000), "mixed precision, loss scale 65536, which is adjusted every 2000 steps"),
         ({"fp16_scale": 128.0}, (128.0, 0), "mixed precision, loss scale 128"),
-        ({"fp16_scale_window": 9}, (1.0, 9), "mixed precision, loss scale 1, which moves every 9 steps"),
+        ({"fp16_scale_window": 9}, (1.0, 9), "mixed precision, loss scale 1, which is adjusted every 9 steps"),
     ],
 )
 def test_on_gpus_there_is_a_loss_scale(changes: dict[str, Any], scale: tuple, line: str) -> None:
