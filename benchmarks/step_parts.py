@@ -17,6 +17,7 @@ from common.files import atomic_file
 from data.batches import Batch
 from data.loader import BatchLoader
 from data.options import DataOptions
+from engine.options import StepOptions
 from engine.preflight import open_source
 from engine.step import TrainStep
 from launch.rank import RankReporter
@@ -57,7 +58,7 @@ class _Parts:
 def _measure_steps(parts: _Parts, steps: int, beat: Callable[[], None]) -> Times:
     """Return the seconds of whole steps and, from every second step, of its parts with a wait after each."""
     head = build_head(parts.config, parts.world.placement, parts.world.rank)
-    train_step = TrainStep(parts.config, parts.world, parts.backbone, head)
+    train_step = TrainStep(StepOptions.from_config(parts.config), parts.world, parts.backbone, head)
     times: Times = {"whole step": [], "next batch": [], "graph call": [], "update": []}
     with parts.open_loader() as loader:
         for number in range(2 * (steps + WARM_UP_STEPS)):
@@ -65,11 +66,11 @@ def _measure_steps(parts: _Parts, steps: int, beat: Callable[[], None]) -> Times
             start = time.perf_counter()
             batch = next(loader)
             marks = [start, time.perf_counter()]
-            computed = train_step.compute(batch, number)
+            result = train_step.compute(batch, number)
             if stops:
                 parts.finish()
             marks.append(time.perf_counter())
-            train_step.update(computed, 1.0)
+            train_step.update(result, 1.0)
             parts.finish()
             marks.append(time.perf_counter())
             beat()

@@ -1,10 +1,9 @@
-"""What happens to gradients between the graph and the update: added up, unscaled, measured, clipped."""
+"""Gradients between the graph and the update: sums over pieces, loss scale, norm."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -16,9 +15,9 @@ _LARGEST_SCALE = 2.0**24
 
 
 def add_gradients(total: list[flow.Tensor] | None, more: Sequence[flow.Tensor]) -> list[flow.Tensor]:
-    """Add each rank's own parts of ``more`` to ``total``, in place, and return it; None is the empty sum.
+    """Add each rank's own parts of ``more`` to ``total`` in place, and return it; None is the empty sum.
 
-    It is done when the call ends: the memory of ``more`` may be used for something else then.
+    Waits for the sums, so that the caller may reuse the memory of ``more``.
     """
     if total is None:
         total = [gradient.clone() for gradient in more]
@@ -36,10 +35,10 @@ def multiply_gradients(gradients: Sequence[flow.Tensor], factor: float) -> None:
             local_view(gradient).mul_(factor)
 
 
-def find_norm(gradients: Sequence[flow.Tensor], world: World) -> float:
-    """Return the L2 norm of all gradients taken together, over all ranks' shards, the same on every rank.
+def gradient_norm(gradients: Sequence[flow.Tensor], world: World) -> float:
+    """Return the L2 norm of all gradients together, over the shards of all ranks. A collective call.
 
-    What is broadcast counts once. A collective call.
+    Broadcast gradients count once. The result is the same on every rank.
     """
     whole, shards = (
         _square([local_view(g) for g in gradients if (g.sbp[0] == flow.sbp.broadcast) == is_whole])
@@ -58,25 +57,25 @@ def _square(tensors: Sequence[flow.Tensor]) -> float:
 
 
 class LossScale:
-    """What the loss is multiplied by before the backward pass, and the gradients divided by after it.
+    """The factor of the loss before the backward pass, by which the gradients are divided after it.
 
-    A power of two, so that it divides out exactly and float32 results stay as they are, bit for bit, wherever they were
-    representable. With a window it is halved by gradients that overflow, which are not applied, and doubled after as
-    many good steps as the window has.
+    A power of two divides out exactly: float32 results stay the same bit for bit wherever they are representable. With
+    a window, gradients that overflow halve the scale and are not applied, and ``window`` good steps in a row double it.
 
     Attributes:
-        value: that of the next step.
-        good_steps: how many there were since it last changed.
+        value: the factor of the next step.
+        window: good steps after which the factor doubles; 0 keeps it constant.
+        good_steps: number of good steps since the factor last changed.
     """
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        """Take ``fp16_scale``, the first value (0 is 1), and ``fp16_scale_window``, 0 for a value that stays."""
-        self.value = float(config["fp16_scale"]) or 1.0
-        self.window = config["fp16_scale_window"]
+    def __init__(self, first: float = 1.0, window: int = 0) -> None:
+        """Start with the factor ``first``; 0 means 1."""
+        self.value = float(first) or 1.0
+        self.window = window
         self.good_steps = 0
 
-    def move(self, overflow: bool) -> bool:
-        """Go on to the next step; return False if there was an overflow that no smaller scale can help."""
+    def advance(self, overflow: bool) -> bool:
+        """Set the factor of the next step; return False after an overflow that no smaller factor can avoid."""
         if overflow and (not self.window or self.value <= 1):
             return False
         if overflow:
@@ -92,6 +91,6 @@ class LossScale:
         return {"value": self.value, "good_steps": self.good_steps}
 
     def load_state(self, state: Mapping[str, float]) -> None:
-        """Go on from what ``read_state`` returned; a value that stays is that of the settings."""
+        """Resume from what ``read_state`` returned; a constant factor remains that of the settings."""
         if self.window and state:
             self.value, self.good_steps = float(state["value"]), int(state["good_steps"])

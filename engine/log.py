@@ -123,14 +123,14 @@ class StepMeter:
         self._start = time.perf_counter()
         self._waited = waited
         self._steps = 0
-        self._loss = self._shown = 0.0
+        self._loss = self._logged_loss = 0.0
         self._correct = 0.0
 
-    def add(self, loss: float, shown: float, correct: float) -> None:
+    def add(self, loss: float, logged_loss: float, correct: float) -> None:
         """Take in one step: its loss, what the log shows as ``lossvalue``, and its correctly classified images."""
         self._steps += 1
         self._loss += loss
-        self._shown += shown
+        self._logged_loss += logged_loss
         self._correct += correct
 
     def exclude(self, seconds: float) -> None:
@@ -143,7 +143,7 @@ class StepMeter:
         images = self._steps * self._batch_size
         values = {
             "loss": self._loss / self._steps,
-            "lossvalue": self._shown / self._steps,
+            "lossvalue": self._logged_loss / self._steps,
             "acc": self._correct / images,
             "images_per_second": images / seconds,
             "data_wait": (waited - self._waited) / seconds,

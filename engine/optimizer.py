@@ -7,12 +7,12 @@ Of parameters that a head keeps in row banks, the rows that took part in the ste
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from backbones.execution.backbone import Backbone
 from common.errors import lookup
+from engine.options import OptimizerOptions
 from launch.world import local_view
 from ops import flow
 from ops.heads.base import Head
@@ -23,12 +23,12 @@ from ops.update_rules import AdamWRule, MomentumRule
 Moments = dict[str, dict[str, np.ndarray]]
 
 
-def _sgd(config: Mapping[str, Any], lr: float, weight_decay: float, update: int) -> MomentumRule:
-    return MomentumRule(lr, config["momentum"], weight_decay)
+def _sgd(options: OptimizerOptions, lr: float, weight_decay: float, update: int) -> MomentumRule:
+    return MomentumRule(lr, options.momentum, weight_decay)
 
 
-def _adamw(config: Mapping[str, Any], lr: float, weight_decay: float, update: int) -> AdamWRule:
-    return AdamWRule(lr, tuple(config["adam_betas"]), config["adam_eps"], weight_decay, update)
+def _adamw(options: OptimizerOptions, lr: float, weight_decay: float, update: int) -> AdamWRule:
+    return AdamWRule(lr, options.adam_betas, options.adam_eps, weight_decay, update)
 
 
 RULES = {"sgd": _sgd, "adamw": _adamw}
@@ -41,14 +41,14 @@ class Optimizer:
     parameters, then the head's, as their graphs return the gradients.
 
     Attributes:
-        updates: how many there were; AdamW corrects its moments by it.
+        updates: number of steps so far; AdamW corrects its moments by it.
     """
 
-    def __init__(self, backbone: Backbone, head: Head | None, config: Mapping[str, Any]) -> None:
-        """Take what is to be trained; a backbone alone has no head.
+    def __init__(self, backbone: Backbone, head: Head | None, options: OptimizerOptions) -> None:
+        """Update the parameters of ``backbone`` and, if there is one, ``head``: local tensors or global ones.
 
         Raises:
-            UserError: ``config["optimizer"]`` is unknown; the message lists the known ones.
+            UserError: ``options.optimizer`` is unknown; the message lists the known ones.
         """
         named = dict(backbone.named_parameters())
         self._banks = {}
@@ -56,23 +56,24 @@ class Optimizer:
             self._banks = {f"fc7_{name}": bank for name, bank in head.banks.items()}
             named |= {f"fc7_{name}": p for name, p in head.named_parameters() if name not in head.banks}
         self._tensors = {name: local_view(parameter) for name, parameter in named.items()}
-        self._config = config
-        self._lr_mults = {name: _lr_mult(name, config) for name in (*self._tensors, *self._banks)}
-        self._decays = {name: config["weight_decay"] * _wd_mult(name, config) for name in self._lr_mults}
-        self._make_rule = lookup(RULES, config["optimizer"], "optimizer")
-        self._kinds = MOMENTS[config["optimizer"]]
+        self._options = options
+        self._lr_mults = {name: _lr_mult(name, options) for name in (*self._tensors, *self._banks)}
+        self._decays = {name: options.weight_decay * _wd_mult(name, options) for name in self._lr_mults}
+        self._make_rule = lookup(RULES, options.optimizer, "optimizer")
+        self._kinds = MOMENTS[options.optimizer]
         self._moments = {kind: {n: flow.zeros_like(t) for n, t in self._tensors.items()} for kind in self._kinds}
         self.updates = 0
 
     def step(self, gradients: list[flow.Tensor], scale: float) -> None:
-        """Update every parameter by its gradient (global, the parameter's SBP) at ``scale`` times the learning rate.
+        """Update every parameter by its gradient at ``scale`` times the learning rate.
 
-        The gradient of a parameter in a bank is that of the rows that the bank gathered last.
+        A gradient has the shape and SBP of its parameter; that of a parameter in a bank is the gradient of the rows
+        that the bank selected last.
         """
         self.updates += 1
-        lr = self._config["lr"] * scale
+        lr = self._options.lr * scale
         rules = {
-            name: self._make_rule(self._config, lr * multiplier, self._decays[name], self.updates)
+            name: self._make_rule(self._options, lr * multiplier, self._decays[name], self.updates)
             for name, multiplier in self._lr_mults.items()
         }
         dense, sampled = gradients[: len(self._tensors)], gradients[len(self._tensors) :]
@@ -85,9 +86,8 @@ class Optimizer:
     def read_moments(self, copy: bool = True) -> Moments:
         """Return this rank's moments: kind ("momentum", with AdamW also "variance") to name to array.
 
-        Without ``copy`` those of rows in banks, which may fill the memory, are the live ones where that is possible.
-
-        They are zeros before the first step.
+        They are zeros before the first step. Without ``copy``, those of rows in banks, which may fill the memory, are
+        the live arrays where that is possible.
         """
         read = {kind: {n: t.numpy().copy() for n, t in own.items()} for kind, own in self._moments.items()}
         for name, bank in self._banks.items():
@@ -97,7 +97,7 @@ class Optimizer:
         return read
 
     def load_moments(self, moments: Mapping[str, Mapping[str, np.ndarray]]) -> None:
-        """Set this rank's moments; ``moments`` is like what ``read_moments`` returns, or a part of it."""
+        """Set this rank's moments; ``moments`` is what ``read_moments`` returns, or a part of it."""
         for kind, own in moments.items():
             for name, array in own.items():
                 self.load_rows(kind, name, slice(None), array)
@@ -111,11 +111,11 @@ class Optimizer:
             set_rows(self._moments[kind][name], where, rows)
 
 
-def _lr_mult(name: str, config: Mapping[str, Any]) -> float:
-    return {"fc7_weight": config["fc7_lr_mult"], "fc7_bias": 2.0}.get(name, 1.0)
+def _lr_mult(name: str, options: OptimizerOptions) -> float:
+    return {"fc7_weight": options.fc7_lr_mult, "fc7_bias": 2.0}.get(name, 1.0)
 
 
-def _wd_mult(name: str, config: Mapping[str, Any]) -> float:
+def _wd_mult(name: str, options: OptimizerOptions) -> float:
     if name == "fc7_weight":
-        return config["fc7_wd_mult"]
+        return options.fc7_wd_mult
     return 1.0 if name.endswith(("_weight", "_gamma")) else 0.0

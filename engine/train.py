@@ -9,6 +9,7 @@ from backbones import build_backbone
 from backbones.execution.backbone import Backbone
 from data.source import ImageSource
 from engine.log import RunLog
+from engine.options import StepOptions
 from engine.preflight import describe_missing_snapshot, describe_run, open_source, starting_label_map, starting_snapshot
 from engine.saving import Saver, describe_rows, load_head
 from engine.schedule import make_plan
@@ -89,7 +90,7 @@ def train(config: Config, reporter: RankReporter) -> None:
     log.say(*describe_modules(config, backbone, head), *describe_missing_snapshot(config), *taken_over)
 
     # ---- how: the step, the plan, and what is kept
-    train_step, plan = TrainStep(config, world, backbone, head), make_plan(config, len(source))
+    train_step, plan = TrainStep(StepOptions.from_config(config), world, backbone, head), make_plan(config, len(source))
     saver = Saver(config, plan, train_step, log, reporter)
     if snapshot is not None:
         saver.load(snapshot, label_map)

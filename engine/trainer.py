@@ -16,7 +16,7 @@ from engine.log import RunLog, StepMeter, format_seconds
 from engine.memory import resident_bytes
 from engine.saving import DIVERGED, Saver
 from engine.schedule import Plan, lr_scale
-from engine.step import Computed, TrainStep
+from engine.step import StepResult, TrainStep
 from engine.verify import Verifier
 from evaluation.verification import highest_line, log_lines
 from launch.rank import RankReporter
@@ -75,11 +75,11 @@ class Trainer:
                     break
 
                 # ---- forward, backward, update
-                computed = self._step(batch)
-                stopping = computed.stop
+                result = self._step(batch)
+                stopping = result.stop
 
                 # ---- log
-                meter.add(computed.loss, computed.shown, computed.correct)
+                meter.add(result.loss, result.logged_loss, result.correct)
                 self._saver.poll()
                 if self._is_logged(progress.step):
                     self._log_step(meter.read(batches.wait_seconds))
@@ -95,28 +95,28 @@ class Trainer:
                 meter.exclude(time.perf_counter() - start)
         self._finish(stopping)
 
-    def _step(self, batch: Batch) -> Computed:
-        """Train on one batch; return the results, whose gradients are used up."""
+    def _step(self, batch: Batch) -> StepResult:
+        """Train on one batch; return the results."""
         step, progress = self.train_step, self.progress
-        computed = step.compute(batch, progress.step, self._reporter.stop_requested)
+        result = step.compute(batch, progress.step, self._reporter.stop_requested)
         scale = lr_scale(progress.step, self.plan, self.config)
-        update = step.update(computed, scale, measure_norm=self._is_logged(progress.step + 1))
-        if update.diverged:
-            what = "loss" if not math.isfinite(computed.loss) else "norm of the gradient"
-            value = computed.loss if what == "loss" else update.norm
+        result = step.update(result, scale, measure_norm=self._is_logged(progress.step + 1))
+        if result.diverged:
+            what = "loss" if not math.isfinite(result.loss) else "norm of the gradient"
+            value = result.loss if what == "loss" else result.norm
             self._saver.finish()  # keeps what was good before; all ranks are here
             step.world.barrier()
             raise UserError(f"the {what} is {value} at step {progress.step + 1}; {DIVERGED}")
         progress.step += 1
         progress.position += self.config["train_batch_size"]
-        if update.skipped:
+        if result.skipped:
             self._log.say(
                 f"step {progress.step} changed nothing, its gradients overflowed: fp16_scale is now "
                 f"{step.loss_scale.value:g}"
             )
-        self._norm = None if update.skipped else update.norm
+        self._norm = None if result.skipped else result.norm
         self._reporter.heartbeat()
-        return computed
+        return result
 
     def _is_logged(self, step: int) -> bool:
         return step % self.config["loss_print_frequency"] == 0 or step == self.plan.total_steps

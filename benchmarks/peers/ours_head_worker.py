@@ -18,6 +18,7 @@ class HeadContestant(Contestant):
         # OneFlow reads its rank from the environment on import.
         from benchmarks.train_graphs import EmbeddingTable, HeadTrainGraph
         from engine.optimizer import Optimizer
+        from engine.options import OptimizerOptions
         from launch.world import join_world
         from ops import KERNELS
         from ops.heads.build import build_head
@@ -46,7 +47,7 @@ class HeadContestant(Contestant):
         folder = Path(tempfile.gettempdir()) if job["storage"] == "mmap" else None
         self.head = build_head(config, self.world.placement, rank, RowStorage(folder))
         self.graph = HeadTrainGraph(self.table, self.head)
-        self.optimizer = Optimizer(self.table, self.head, UPDATE)
+        self.optimizer = Optimizer(self.table, self.head, OptimizerOptions.from_config(UPDATE))
         self.label = f"ours ({KERNELS.removeprefix('CPU kernels: ')})"
 
     def step(self) -> list[float]:

@@ -11,12 +11,10 @@ from benchmarks.network import SEED
 from benchmarks.peers.protocol import Contestant, serve
 from benchmarks.train_graphs import BackboneTrainGraph
 from engine.optimizer import Optimizer
+from engine.options import OptimizerOptions
 from engine.train_graph import EmbedGraph
 from launch.world import join_world
 from ops import flow
-
-# Settings of the optimiser besides the job's lr, momentum and weight_decay; there is no schedule and no head.
-HEADLESS = {"optimizer": "sgd", "fc7_lr_mult": 1.0, "fc7_wd_mult": 1.0}
 
 
 class OurContestant(Contestant):
@@ -54,7 +52,7 @@ class Train(OurContestant):
         self.backbone.train()
         self.graph = BackboneTrainGraph(self.backbone)
         self.keep = self.world.split(np.zeros((len(self.images), 1), np.uint8))  # the network has no dropout
-        self.optimizer = Optimizer(self.backbone, None, {**HEADLESS, **job})
+        self.optimizer = Optimizer(self.backbone, None, OptimizerOptions.from_config(job))
 
     def step(self) -> list[float]:
         """Return the loss."""

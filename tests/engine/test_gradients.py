@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.gradients import LossScale, add_gradients, find_norm, multiply_gradients
+from engine.gradients import LossScale, add_gradients, gradient_norm, multiply_gradients
 from launch.world import join_world, local_view
 from ops import flow
 
@@ -28,7 +28,7 @@ def test_norm_sum_and_factor() -> None:
     for tensor, expected in zip(total, sums, strict=True):
         np.testing.assert_array_equal(local_view(tensor).numpy(), expected)
     norm = np.sqrt(sum((array.astype(np.float64) ** 2).sum() for array in sums))
-    assert find_norm(total, join_world("cpu")) == pytest.approx(norm, rel=1e-12)
+    assert gradient_norm(total, join_world("cpu")) == pytest.approx(norm, rel=1e-12)
     multiply_gradients(total, 0.25)
     for tensor, expected in zip(total, sums, strict=True):
         np.testing.assert_array_equal(local_view(tensor).numpy(), expected * 0.25)
@@ -37,28 +37,28 @@ def test_norm_sum_and_factor() -> None:
 def test_a_norm_that_is_no_number_shows() -> None:
     arrays = draw(1)
     arrays[1][2] = np.inf
-    assert find_norm(to_tensors(arrays), join_world("cpu")) == np.inf
+    assert gradient_norm(to_tensors(arrays), join_world("cpu")) == np.inf
 
 
 def test_a_scale_without_a_window_stays() -> None:
-    scale = LossScale({"fp16_scale": 8.0, "fp16_scale_window": 0})
-    assert [scale.move(overflow=False) for _ in range(5)] == [True] * 5
-    assert scale.value == 8 and not scale.move(overflow=True)
+    scale = LossScale(8.0)
+    assert [scale.advance(overflow=False) for _ in range(5)] == [True] * 5
+    assert scale.value == 8 and not scale.advance(overflow=True)
     scale.load_state({"value": 2.0, "good_steps": 1})
     assert scale.value == 8
 
 
 def test_a_scale_with_a_window_moves() -> None:
-    scale = LossScale({"fp16_scale": 4.0, "fp16_scale_window": 2})
+    scale = LossScale(4.0, window=2)
     seen = []
     for overflow in (False, True, False, False, False, False, True, True, True):
-        assert scale.move(overflow)
+        assert scale.advance(overflow)
         seen.append(scale.value)
     assert seen == [4, 2, 2, 4, 4, 8, 4, 2, 1]
-    assert not scale.move(overflow=True) and scale.value == 1  # no smaller scale can help
-    scale.move(overflow=False)
-    other = LossScale({"fp16_scale": 4.0, "fp16_scale_window": 2})
+    assert not scale.advance(overflow=True) and scale.value == 1  # no smaller scale can help
+    scale.advance(overflow=False)
+    other = LossScale(4.0, window=2)
     other.load_state(scale.read_state())
     for each in (scale, other):
-        each.move(overflow=False)
+        each.advance(overflow=False)
     assert scale.read_state() == other.read_state() == {"value": 2.0, "good_steps": 0}

@@ -9,6 +9,7 @@ import pytest
 from backbones.execution.backbone import Backbone
 from backbones.graph.initializer import initial_arrays
 from engine.optimizer import RULES, Optimizer
+from engine.options import OptimizerOptions
 from launch.world import join_world, local_view
 from ops import flow
 from ops.heads.base import Head
@@ -28,7 +29,7 @@ def make_parts(**changes: Any) -> tuple[Optimizer, dict[str, flow.Tensor], Head]
     head = build_head(config, world.placement, world.rank)
     head.inputs(LABELS, 0, world)  # which rows take part: all of them, unless the test says otherwise
     named = dict(backbone.named_parameters()) | {f"fc7_{name}": p for name, p in head.named_parameters()}
-    return Optimizer(backbone, head, config), named, head
+    return Optimizer(backbone, head, OptimizerOptions.from_config(config)), named, head
 
 
 def make_sgd(**changes: Any) -> tuple[Optimizer, dict[str, flow.Tensor]]:

@@ -68,7 +68,7 @@ def test_another_optimiser_cannot_go_on(tmp_path: Path, first: str, then: str) -
     train(tiny_config(tmp_path, optimizer=first, lr=0.01, train_iter=1, save_last_snapshot=True), NETWORK)
     given = {"model_load_dir": str(newest(tmp_path).path)}
     with pytest.raises(
-        UserError, match=f"is of --optimizer {first}, which cannot go on as {then}; --pretrained starts"
+        UserError, match=f"is of --optimizer {first}, which cannot resume as {then}; use --pretrained to start"
     ):
         make_trainer(tiny_config(tmp_path / "other", optimizer=then, **given), NETWORK)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.gradients import find_norm, multiply_gradients
+from engine.gradients import gradient_norm, multiply_gradients
 from launch.world import join_world, local_view
 from ops import flow
 from ops.heads.partial_fc import PartialFCHead
@@ -101,7 +101,7 @@ def main(names: list[str]) -> dict[str, Any]:
             gradients = [embeddings, *head.find_gradients([next(outputs) for _ in head.banks])]
             embeddings = local_view(embeddings).numpy().copy()
             if case.clip:
-                multiply_gradients(gradients, min(1.0, case.clip / find_norm(gradients, WORLD)))
+                multiply_gradients(gradients, min(1.0, case.clip / gradient_norm(gradients, WORLD)))
             for bank, gradient in zip(head.banks.values(), gradients[1:], strict=True):
                 bank.update(local_view(gradient), make_rule(case, step))
             result[case.name]["steps"].append((loss, correct, embeddings, state(head, case)))

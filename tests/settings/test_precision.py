@@ -10,6 +10,7 @@ import sample_config
 from backbones import build_network
 from common.errors import UserError
 from engine.gradients import LossScale
+from engine.options import StepOptions
 from engine.step import TrainStep
 from launch.world import configure_transfers
 from ops import flow
@@ -96,7 +97,7 @@ def test_a_scale_alone_is_announced() -> None:
 
 
 def test_no_scale_is_a_scale_of_1() -> None:
-    assert LossScale({"fp16_scale": 0.0, "fp16_scale_window": 0}).value == 1
+    assert LossScale(0.0).value == 1
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
@@ -104,7 +105,7 @@ def test_graphs_on_gpus_are_mixed(tmp_path: Path, device: str) -> None:
     trainer, _ = make_trainer(tiny_config(tmp_path), tiny_network())
     tiny = trainer.train_step
     world = replace(tiny.world, device=device)  # nothing is computed
-    step = TrainStep({**trainer.config, "use_fp16": True}, world, tiny.backbone, tiny.head)
+    step = TrainStep(StepOptions(use_fp16=True), world, tiny.backbone, tiny.head)
     assert step._graph.config.proto.enable_auto_mixed_precision == (device == "cuda")
 
 

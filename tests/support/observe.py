@@ -20,6 +20,7 @@ from common.errors import UserError
 from engine import preflight
 from engine import train_graph as graphs
 from engine.optimizer import Optimizer
+from engine.options import OptimizerOptions
 from engine.train import train
 from launch.rank import RankReporter
 from launch.supervisor import Supervisor
@@ -211,7 +212,7 @@ def movement(kind: str, step: int = 1) -> Observer:
         backbone = Backbone(network, ones).to_global(world.placement, flow.sbp.broadcast)
         built = head(config)
         local_view(built.weight).fill_(1.0)
-        optimizer = Optimizer(backbone, built, config)
+        optimizer = Optimizer(backbone, built, OptimizerOptions.from_config(config))
         parameters = [*backbone.parameters(), *built.parameters()]
         watched = {"weight": backbone.fc1_weight, "bias": backbone.fc1_bias, "fc7": built.weight}[kind]
         for _ in range(step):

@@ -76,6 +76,7 @@ def make_trainer(config: EasyDict, network: NetworkGraph, reporter: RankReporter
     """Return (trainer, source) as ``engine.train`` puts them together, around ``network``."""
     from backbones.execution.backbone import Backbone
     from engine.log import RunLog
+    from engine.options import StepOptions
     from engine.saving import Saver
     from engine.step import TrainStep
     from engine.trainer import Trainer
@@ -92,7 +93,7 @@ def make_trainer(config: EasyDict, network: NetworkGraph, reporter: RankReporter
     head = build_head(config, world.placement, world.rank, RowStorage(find_storage(config)))
     start_step = snapshot.about["step"] if snapshot is not None else 0
     log = RunLog(run_directory(config, config.log_dir), world.rank == 0, start_step)
-    plan, train_step = make_plan(config, len(source)), TrainStep(config, world, backbone, head)
+    plan, train_step = make_plan(config, len(source)), TrainStep(StepOptions.from_config(config), world, backbone, head)
     saver = Saver(config, plan, train_step, log, reporter)
     if snapshot is not None:
         saver.load(snapshot, label_map)
