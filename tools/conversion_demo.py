@@ -30,59 +30,40 @@ def convert(snapshot: Path, folder: Path, steps: int) -> None:
     if (ROOT / folder).exists():
         raise UserError(f"{folder} exists already; remove it or choose another --output_dir")
     mxnet, back, tuned, onnx = folder / "mxnet" / "y1", folder / "from_mxnet", folder / "tuned", folder / "y1.onnx"
-    check = ("--check_bin", str(FACES / "orl.bin"))
+    check_bin = FACES / "orl.bin"
     run(
         "OneFlow -> MXNet, class centres included",
         f"{CONVERT}/oneflow_2_mxnet.py",
-        "--of_model_dir",
-        str(snapshot),
-        "--mxnet_save_prefix",
-        str(mxnet),
-        "--mxnet_save_epoch",
-        "0",
-        "--fc7",
-        "1",
-        *check,
+        of_model_dir=snapshot,
+        mxnet_save_prefix=mxnet,
+        mxnet_save_epoch=0,
+        fc7=1,
+        check_bin=check_bin,
     )
     run(
         "MXNet -> OneFlow",
         f"{CONVERT}/mxnet_2_oneflow.py",
-        "--mxnet_load_prefix",
-        str(mxnet),
-        "--mxnet_load_epoch",
-        "0",
-        "--of_model_dir",
-        str(back),
-        "--dataset",
-        "orl",
-        *check,
+        mxnet_load_prefix=mxnet,
+        mxnet_load_epoch=0,
+        of_model_dir=back,
+        dataset="orl",
+        check_bin=check_bin,
     )
     run(
         f"fine-tune for {steps} steps, now on one rank",
         "insightface_train.py",
-        "--dataset",
-        "orl",
-        "--network",
-        "y1",
-        "--loss",
-        "arcface",
-        *RECIPE,
-        "--lr",
-        "0.005",
-        "--train_iter",
-        str(steps),
-        "--device",
-        "cpu",
-        "--device_num_per_node",
-        "1",
-        "--model_load_dir",
-        str(back),
-        "--models_root",
-        str(tuned),
-        "--validation_interval",
-        str(steps),
-        "--log_dir",
-        str(folder / "log"),
+        dataset="orl",
+        network="y1",
+        loss="arcface",
+        **RECIPE,
+        lr=0.005,
+        train_iter=steps,
+        device="cpu",
+        device_num_per_node=1,
+        model_load_dir=back,
+        models_root=tuned,
+        validation_interval=steps,
+        log_dir=folder / "log",
     )
     newest = newest_snapshot(ROOT / tuned / RUN.name)
     if newest is None:
@@ -90,26 +71,19 @@ def convert(snapshot: Path, folder: Path, steps: int) -> None:
     run(
         "OneFlow -> ONNX",
         "tools/oneflow2onnx.py",
-        "--model_load_dir",
-        str(newest.relative_to(ROOT)),
-        "--onnx_path",
-        str(onnx),
-        *check,
+        model_load_dir=newest.relative_to(ROOT),
+        onnx_path=onnx,
+        check_bin=check_bin,
     )
-    for title, model in (("the MXNet checkpoint", f"{mxnet},0"), ("the fine-tuned ONNX file", str(onnx))):
+    for title, model in (("the MXNet checkpoint", f"{mxnet},0"), ("the fine-tuned ONNX file", onnx)):
         run(
             f"verify {title}",
             "insightface_val.py",
-            "--model_load_dir",
-            model,
-            "--network",
-            "y1",
-            "--dataset",
-            "orl",
-            "--device",
-            "cpu",
-            "--log_dir",
-            str(folder / "log"),
+            model_load_dir=model,
+            network="y1",
+            dataset="orl",
+            device="cpu",
+            log_dir=folder / "log",
         )
 
 

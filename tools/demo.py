@@ -34,32 +34,25 @@ LOGS = Path("demo/log")
 RANKS = 2
 STEPS = 150
 # 300 photographs are soon overfitted, so they are augmented strongly; docs/data.md lists what was tried.
-RECIPE = (
-    "--loss_s",
-    "12",
-    "--data_shift",
-    "10",
-    "--data_zoom",
-    "0.15",
-    "--data_rotation",
-    "15",
-    "--data_stretch",
-    "0.15",
-    "--data_contrast",
-    "0.2",
-    "--data_brightness",
-    "0.15",
-    "--low_res_augmentation_prob",
-    "0.3",
-)
+RECIPE = {
+    "loss_s": 12,
+    "data_shift": 10,
+    "data_zoom": 0.15,
+    "data_rotation": 15,
+    "data_stretch": 0.15,
+    "data_contrast": 0.2,
+    "data_brightness": 0.15,
+    "low_res_augmentation_prob": 0.3,
+}
 
 
-def run(title: str, *command: str) -> None:
+def run(title: str, script: str, **flags: object) -> None:
     """Run one of the project's commands and print it as a user would type it.
 
     Raises:
         UserError: the command failed (it has printed its own message).
     """
+    command = [script, *(word for flag, value in flags.items() for word in (f"--{flag}", str(value)))]
     print(f"\n== {title}\n$ python {shlex.join(command)}", flush=True)
     start = time.perf_counter()
     code = subprocess.run([sys.executable, *command], cwd=ROOT).returncode
@@ -70,29 +63,24 @@ def run(title: str, *command: str) -> None:
 
 def prepare() -> None:
     """Write the faces as InsightFace's recordio, then as OFRecord parts."""
+    convert = "tools/dataset_convert"
     if not (ROOT / FACES / "property").is_file():
-        run("prepare the faces", "tools/dataset_convert/orl_2_recordio.py", "--output_dir", str(FACES))
+        run("prepare the faces", f"{convert}/orl_2_recordio.py", output_dir=FACES)
     if not (ROOT / TRAIN_PARTS / "_SUCCESS").is_file():
         run(
             "convert the training set",
-            "tools/dataset_convert/mx_recordio_2_ofrecord_shuffled_npart.py",
-            "--data_dir",
-            str(FACES),
-            "--output_filepath",
-            str(TRAIN_PARTS),
-            "--num_part",
-            "4",
+            f"{convert}/mx_recordio_2_ofrecord_shuffled_npart.py",
+            data_dir=FACES,
+            output_filepath=TRAIN_PARTS,
+            num_part=4,
         )
     if not (ROOT / VERIFY_PARTS / "_SUCCESS").is_file():
         run(
             "convert the verification set",
-            "tools/dataset_convert/bin_2_ofrecord.py",
-            "--data_dir",
-            str(FACES),
-            "--output_filepath",
-            str(VERIFY_PARTS),
-            "--dataset_name",
-            "orl",
+            f"{convert}/bin_2_ofrecord.py",
+            data_dir=FACES,
+            output_filepath=VERIFY_PARTS,
+            dataset_name="orl",
         )
 
 
@@ -103,31 +91,19 @@ def train() -> Path:
         run(
             f"train y1 with arcface on {RANKS} ranks",
             "insightface_train.py",
-            "--dataset",
-            "orl",
-            "--network",
-            "y1",
-            "--loss",
-            "arcface",
-            *RECIPE,
-            "--train_iter",
-            str(STEPS),
-            "--lr_steps",
-            "130",
-            "--scales",
-            "0.1",
-            "--device",
-            "cpu",
-            "--device_num_per_node",
-            str(RANKS),
-            "--model_parallel",
-            "1",
-            "--models_root",
-            str(MODELS),
-            "--log_dir",
-            str(LOGS),
-            "--resume",
-            "1",
+            dataset="orl",
+            network="y1",
+            loss="arcface",
+            **RECIPE,
+            train_iter=STEPS,
+            lr_steps=130,
+            scales=0.1,
+            device="cpu",
+            device_num_per_node=RANKS,
+            model_parallel=1,
+            models_root=MODELS,
+            log_dir=LOGS,
+            resume=1,
         )
     return last
 
@@ -139,19 +115,14 @@ def verify_and_export(snapshot: Path) -> None:
         run(
             "verify",
             "insightface_val.py",
-            "--model_load_dir",
-            str(snapshot),
-            "--network",
-            "y1",
-            "--device",
-            "cpu",
-            "--report",
-            str(REPORT.parent),
-            "--log_dir",
-            str(LOGS),
+            model_load_dir=snapshot,
+            network="y1",
+            device="cpu",
+            report=REPORT.parent,
+            log_dir=LOGS,
         )
     if not _is_newer(ONNX, made):
-        run("export", "tools/oneflow2onnx.py", "--model_load_dir", str(snapshot), "--onnx_path", str(ONNX))
+        run("export", "tools/oneflow2onnx.py", model_load_dir=snapshot, onnx_path=ONNX)
 
 
 def _is_newer(path: Path, moment: float) -> bool:
