@@ -9,14 +9,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class LaunchOptions:
-    """Which machines run ranks, how they meet, and how long they wait for each other.
+    """Which machines run ranks, where they connect, and how long they wait for each other.
 
     Attributes:
         num_nodes: number of machines.
         node_rank: this machine's place among them, from 0.
         node_ips: the machines' addresses; the others connect to the first one.
         master_port: the port they connect to; 0 is any, for one machine.
-        rank_timeout: seconds without a sign of life after which a rank or machine counts as lost.
+        rank_timeout: seconds without a heartbeat after which a rank or machine counts as lost.
     """
 
     num_nodes: int

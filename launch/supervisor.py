@@ -6,46 +6,23 @@ that rank's message. Each rank's full output is kept in ``log_dir``/rank-N.log; 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import selectors
 import signal
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from launch.options import LaunchOptions
-from launch.rank import PIPE_VARIABLE, SETTINGS_VARIABLE
+from launch.rank_process import RankProcess
 from launch.rendezvous import MachineLink, rendezvous
 
 _GRACE_SECONDS = 2.0  # after the first failure, for the rank that caused it to report
 _ABORT_GRACE_SECONDS = 6.0  # the same where several nodes run: OneFlow aborts when a rank elsewhere is gone
-_DRAIN_SECONDS = 5.0  # for the output of an ended rank to reach console and log
-_TAIL_LINES = 15
 _INTERRUPTED = 130  # the exit code that shells expect after Ctrl-C
-
-
-@dataclass
-class _Rank:
-    number: int
-    process: subprocess.Popen
-    pipe: int
-    log: Path
-    last_heartbeat: float = field(default_factory=time.monotonic)
-    failure: str | None = None
-    finished: bool = False
-    pending: bytes = b""
-    code: int | None = None
-
-    def was_torn_down(self) -> bool:
-        """Return whether it aborted the way OneFlow does when another rank is gone."""
-        return self.failure is None and self.code == -signal.SIGABRT
 
 
 class Supervisor:
@@ -56,9 +33,8 @@ class Supervisor:
         self._options = LaunchOptions.from_config(config)
         self._count = ranks
         self._log_dir = log_dir
-        self._ranks: list[_Rank] = []
+        self._ranks: list[RankProcess] = []
         self._selector = selectors.DefaultSelector()
-        self._console: threading.Thread | None = None
         self._link: MachineLink | None = None
         self._stops = 0
         self._sent_stops = 0
@@ -93,32 +69,13 @@ class Supervisor:
         threads = str(max(1, (os.cpu_count() or 1) // self._count))
         settings = _write_settings(self._config)
         for local in range(self._count):
-            read_end, write_end = os.pipe()
             environment = {"OMP_NUM_THREADS": threads, **os.environ, **shared}
-            number = self._link.assignment.first_local_rank + local
-            environment |= {"RANK": str(first + local), "LOCAL_RANK": str(number)}
-            environment |= {PIPE_VARIABLE: str(write_end), SETTINGS_VARIABLE: str(settings)}
+            local_rank = self._link.assignment.first_local_rank + local
+            environment |= {"RANK": str(first + local), "LOCAL_RANK": str(local_rank)}
             log = self._log_dir / f"rank-{first + local}.log"
-            log.unlink(missing_ok=True)
-            with open(log, "ab") as output:
-                process = subprocess.Popen(
-                    command,
-                    env=environment,
-                    pass_fds=(write_end, settings),
-                    start_new_session=True,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE if local == 0 else output,
-                    stderr=output,
-                )
-            if local == 0:
-                sys.stdout.flush()
-                self._console = threading.Thread(target=_tee, args=(process.stdout, log), daemon=True)
-                self._console.start()
-            os.close(write_end)
-            os.set_blocking(read_end, False)
-            rank = _Rank(first + local, process, read_end, log)
+            rank = RankProcess.start(first + local, command, environment, settings, log, show=local == 0)
             self._ranks.append(rank)
-            self._selector.register(read_end, selectors.EVENT_READ, rank)
+            self._selector.register(rank.pipe, selectors.EVENT_READ, rank)
         os.close(settings)
 
     def _watch(self) -> int:
@@ -139,24 +96,16 @@ class Supervisor:
         self._link.send("finished")
         return _INTERRUPTED if self._stops or self._stopped_elsewhere else 0
 
-    def _was_interrupted(self, rank: _Rank) -> bool:
+    def _was_interrupted(self, rank: RankProcess) -> bool:
         """Return whether Ctrl-C ended a rank: the second one, or the first one before the rank handled signals."""
         return self._stops > 1 or (self._stops == 1 and rank.code in (_INTERRUPTED, -signal.SIGINT))
 
     def _read_reports(self, seconds: float) -> None:
         for key, _ in self._selector.select(seconds):
-            rank: _Rank = key.data
-            with contextlib.suppress(BlockingIOError):
-                data = os.read(rank.pipe, 1 << 16)
-                if not data:
-                    self._selector.unregister(rank.pipe)
-                    continue
-                self._take_report(rank, data)
+            if not key.data.read_reports():
+                self._selector.unregister(key.fileobj)
         for rank in self._ranks:
-            if rank.code is None:
-                rank.code = rank.process.poll()
-            if rank.finished and rank.code is not None:
-                rank.code = 0  # OneFlow may crash on shutdown; a finished rank counts as success
+            rank.poll()
         self._read_messages()
 
     def _read_messages(self) -> None:
@@ -172,15 +121,7 @@ class Supervisor:
             elif message["node"] not in self._finished_nodes:
                 self._end_elsewhere = self._end_elsewhere or message
 
-    def _take_report(self, rank: _Rank, data: bytes) -> None:
-        rank.last_heartbeat = time.monotonic()
-        *lines, rank.pending = (rank.pending + data).split(b"\n")
-        for line in lines:
-            message = json.loads(line)
-            rank.failure = message.get("failed", rank.failure)
-            rank.finished = message.get("finished", rank.finished)
-
-    def _unresponsive_rank(self) -> _Rank | None:
+    def _unresponsive_rank(self) -> RankProcess | None:
         running = (rank for rank in self._ranks if rank.code is None)
         oldest = min(running, key=lambda rank: rank.last_heartbeat, default=None)
         limit = self._options.rank_timeout
@@ -189,7 +130,7 @@ class Supervisor:
         oldest.failure = f"error: rank {oldest.number} has not responded for {limit} s (--rank_timeout)"
         return oldest
 
-    def _report(self, culprit: _Rank) -> int:
+    def _report(self, culprit: RankProcess) -> int:
         """Print the failing rank's message, preferring a rank that reported a reason to one that was torn down."""
         alone = self._options.num_nodes == 1
         start = time.monotonic()
@@ -206,9 +147,7 @@ class Supervisor:
         self._kill()
         head = f"rank {culprit.number} of {self._count * self._options.num_nodes} failed"
         if culprit.failure is None:
-            how = f"signal {signal.Signals(-culprit.code).name}" if culprit.code < 0 else f"exit code {culprit.code}"
-            tail = culprit.log.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
-            reason = "\n".join([f"{head}: it ended by {how}", *tail])
+            reason = f"{head}: {culprit.describe_end()}"
         elif culprit.failure.startswith("error: "):
             reason = culprit.failure
         else:
@@ -234,7 +173,7 @@ class Supervisor:
         return 1
 
     def _print_log_files(self) -> None:
-        written = [rank.log.name for rank in self._ranks if rank.log.stat().st_size]
+        written = [rank.log.name for rank in self._ranks if rank.has_output()]
         where = f"; their full output is in {self._log_dir}: {', '.join(written)}" if written else ""
         print(f"all ranks were stopped{where}", file=sys.stderr)
 
@@ -243,20 +182,15 @@ class Supervisor:
         if self._stops == 1:
             print("stopping after this step; press Ctrl-C again to stop immediately", file=sys.stderr)
             for rank in self._ranks:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(rank.process.pid, signal.SIGINT)
+                rank.interrupt()
         else:
             self._kill()
 
     def _kill(self) -> None:
         for rank in self._ranks:
-            if rank.process.poll() is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(rank.process.pid, signal.SIGKILL)
+            rank.kill()
         for rank in self._ranks:
-            rank.process.wait()
-        if self._console is not None:
-            self._console.join(_DRAIN_SECONDS)
+            rank.wait()
 
 
 def _write_settings(config: Mapping[str, Any]) -> int:
@@ -265,20 +199,6 @@ def _write_settings(config: Mapping[str, Any]) -> int:
     with open(descriptor, "wb", closefd=False) as file:
         file.write(json.dumps(dict(config)).encode())
     return descriptor
-
-
-def _tee(output: BinaryIO, log: Path) -> None:
-    """Copy a rank's ``output`` to this process' stdout and to the end of ``log``, until the rank closes it."""
-    console = True
-    with output, open(log, "ab", buffering=0) as file:
-        while data := os.read(output.fileno(), 1 << 16):
-            file.write(data)
-            try:
-                if console:
-                    sys.stdout.buffer.write(data)
-                    sys.stdout.buffer.flush()
-            except (OSError, ValueError):  # closed, as by `| head`; the log is still written
-                console = False
 
 
 def launch(config: Mapping[str, Any], ranks: int, log_dir: Path, argv: Sequence[str]) -> int:
