@@ -1,4 +1,4 @@
-"""The updates of one parameter, or of some rows of one, by OneFlow's kernels; optimisers are made of them."""
+"""Update rules for one parameter or some of its rows, by OneFlow's kernels; from simple to difficult."""
 
 from __future__ import annotations
 
@@ -6,26 +6,31 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
 
+from typing_extensions import override
+
 from ops import flow
 
 
 class UpdateRule(Protocol):
-    """What happens to a float32 tensor in one step."""
+    """The update of a float32 tensor in one step."""
 
     def apply(self, weight: flow.Tensor, gradient: flow.Tensor, *moments: flow.Tensor) -> None:
-        """Change the local ``weight`` in place, and what the rule keeps from step to step, zeros at first."""
+        """Update the local ``weight`` and the ``moments`` in place.
+
+        Moments are what the rule keeps from step to step; they have the shape of ``weight`` and start at 0.
+        """
 
 
 @dataclass(frozen=True)
-class MomentumRule:
-    """moment = momentum * moment + (gradient + weight_decay * w); w -= lr * moment: OneFlow's SGD. One moment."""
+class MomentumRule(UpdateRule):
+    """OneFlow's SGD: moment = momentum * moment + (gradient + weight_decay * w); w -= lr * moment. One moment."""
 
     lr: float
     momentum: float
     weight_decay: float
 
+    @override
     def apply(self, weight: flow.Tensor, gradient: flow.Tensor, *moments: flow.Tensor) -> None:
-        """See ``UpdateRule``."""
         flow._C.dispatch_momentum_update(
             _build_op("momentum_update", ("model", "model_diff", "momentum")),
             (weight, gradient, *moments),
@@ -39,11 +44,11 @@ class MomentumRule:
 
 
 @dataclass(frozen=True)
-class AdamWRule:
+class AdamWRule(UpdateRule):
     """Adam with decoupled weight decay (Loshchilov and Hutter, arXiv:1711.05101), as in PyTorch's AdamW.
 
-    Two moments: the moving means of the gradient and of its square, uncorrected for their start at 0; ``step``, which
-    counts from 1, decides the correction.
+    Two moments: the moving means of the gradient and of its square, stored without the correction for their start at
+    0, which depends on ``step``, counted from 1.
     """
 
     lr: float
@@ -52,8 +57,8 @@ class AdamWRule:
     weight_decay: float
     step: int
 
+    @override
     def apply(self, weight: flow.Tensor, gradient: flow.Tensor, *moments: flow.Tensor) -> None:
-        """See ``UpdateRule``."""
         corrections = [1.0 - beta**self.step for beta in self.betas]
         flow._C.dispatch_adam_update(
             _build_op("adam_update", ("model", "model_diff", "m", "v")),
