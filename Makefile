@@ -1,4 +1,4 @@
-# make demo and make test do everything on a fresh machine; the rest is for those who work on the project.
+# `make demo` and `make test` set up a fresh machine; the other targets are for developers.
 PYTHON := .venv/bin/python
 
 .PHONY: demo test test-slow lint bench setup clean
@@ -17,7 +17,7 @@ lint: setup
 	$(PYTHON) -m ruff format --check .
 	.venv/bin/lint-imports --no-logo
 
-# PyTorch is compared with where it can be installed; the rest goes without.
+# Compares with PyTorch if it can be installed.
 bench: setup
 	-@bash benchmarks/setup_peers.sh
 	$(PYTHON) benchmarks/bench_backbone.py

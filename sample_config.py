@@ -65,8 +65,8 @@ config.ckpt_embedding = False
 # ---------------------------------------------------------------- networks
 network = edict()
 
-# LResNet-IR of InsightFace's MXNet trainer, of every depth it lists; net_se, net_unit and net_input vary them.
-# 49 is 50 by another name, and comes after it so that files are recognised as the better known one.
+# LResNet-IR of InsightFace's MXNet trainer, in all its depths; net_se, net_unit and net_input vary them.
+# r49 equals r50 and comes after it, so that converted files are recognised as r50.
 for _depth in (18, 34, 50, 49, 74, 90, 98, 99, 100, 101, 124, 134, 136, 140, 152, 160, 200, 269):
     network[f"r{_depth}"] = edict(net_name="fresnet", num_layers=_depth)
 network.r50v1 = edict(net_name="fresnet", num_layers=50, net_unit=1)
@@ -84,7 +84,7 @@ network.d169 = edict(net_name="fdensenet", num_layers=169, train_batch_size_per_
 network.d201 = edict(net_name="fdensenet", num_layers=201, train_batch_size_per_device=64)
 network.vargfacenet = edict(net_name="vargfacenet", emb_size=512, net_output="J", net_multiplier=1.25)
 
-# Of InsightFace's PyTorch trainer: other constants and, for iresnet200, another number of layers than r200.
+# Networks of InsightFace's PyTorch trainer: other constants, and iresnet200 has another number of layers than r200.
 for _depth in (18, 34, 50, 100, 200):
     network[f"iresnet{_depth}"] = edict(net_name="iresnet", num_layers=_depth, net_output="FC")
 network.mbf = edict(net_name="mbf", net_output="GDC", net_multiplier=2.0, net_blocks=[1, 4, 6, 2])
@@ -130,7 +130,7 @@ dataset.glint360k_8GPU.train_iter = 600000
 dataset.glint360k_8GPU.lr_steps = [200000, 400000, 500000, 550000]
 dataset.glint360k_8GPU.scales = [0.1, 0.01, 0.001, 0.0001]
 
-# The AT&T (ORL) faces: small enough to train on a laptop's CPU, real enough to show that everything works.
+# The AT&T (ORL) faces: small enough for a laptop's CPU, and real faces, to test the whole job.
 dataset.orl = edict()
 dataset.orl.num_classes = 30
 dataset.orl.total_img_num = 300
@@ -157,7 +157,7 @@ loss = edict()
 loss.softmax = edict(loss_name="softmax")
 loss.nsoftmax = edict(loss_name="margin_softmax", loss_m1=1.0, loss_m2=0.0, loss_m3=0.0)
 loss.arcface = edict(loss_name="margin_softmax", loss_m1=1.0, loss_m2=0.5, loss_m3=0.0)
-loss.arc_loss = edict(loss_name="arc_loss", loss_m2=0.5)  # ArcFace as it was first written
+loss.arc_loss = edict(loss_name="arc_loss", loss_m2=0.5)  # ArcFace's first version
 loss.cosface = edict(loss_name="margin_softmax", loss_m1=1.0, loss_m2=0.0, loss_m3=0.35)
 loss.combined = edict(loss_name="margin_softmax", loss_m1=1.0, loss_m2=0.3, loss_m3=0.2)
 loss.sphereface = edict(loss_name="sphereface", loss_m1=4.0)
@@ -166,7 +166,7 @@ loss.adaface = edict(loss_name="adaface", loss_m3=0.4)
 # The loss types 6 and 7 of train_softmax.py.
 loss.intra = edict(loss_name="intra", loss_m2=0.5)
 loss.inter = edict(loss_name="inter", loss_m2=0.5)
-# Without class centres. The batch is anchors, positives and negatives; from a network that knows faces already.
+# Without class centres: batches of anchors, positives and negatives. Start from a network trained on faces.
 loss.triplet = edict(loss_name="triplet", triplet_alpha=0.3, train_batch_size_per_device=60, lr=0.05)
 loss.atriplet = edict(loss_name="atriplet", triplet_alpha=0.35, train_batch_size_per_device=60, lr=0.05)
 
@@ -176,7 +176,7 @@ default.network = "r100"
 default.dataset = "emore"
 default.loss = "arcface"
 
-# Where it runs. 0 devices means all visible GPUs, or one CPU rank.
+# Machines and devices. device_num_per_node 0 means all visible GPUs, or one CPU rank.
 default.device = "auto"
 default.device_num_per_node = 0
 default.num_nodes = 1
@@ -194,7 +194,7 @@ default.use_bf16 = False
 default.nccl_fusion_threshold_mb = 16
 default.nccl_fusion_max_ops = 64
 
-# What it trains on. train_batch_size is the batch of all ranks together; 0 means train_batch_size_per_device x ranks.
+# Training data. train_batch_size is the batch of all ranks together; 0 means train_batch_size_per_device x ranks.
 default.dataset_dir = ""
 default.num_classes = 0
 default.total_img_num = 0
@@ -205,7 +205,7 @@ default.train_batch_size_per_device = 64
 default.num_workers = 2
 default.seed = 1
 
-# How long, and how fast. train_iter, iter_num_in_snapshot and validation_interval count in train_unit.
+# Length, learning rate and optimiser. train_iter, iter_num_in_snapshot and validation_interval count in train_unit.
 default.train_unit = "batch"
 default.train_iter = 170586
 default.max_steps = 0
@@ -229,7 +229,7 @@ default.use_fp16 = False
 default.fp16_scale = 1.0
 default.fp16_scale_window = 0
 
-# What it keeps and says. ckpt: 0 no snapshots, 1 at verifications that are better, 2 all, 3 the best one alone.
+# Snapshots and logs. ckpt: 0 no snapshots, 1 those with a better verification, 2 all, 3 only the best.
 default.models_root = "./models"
 default.extra_model_name = ""
 default.ckpt = 2
