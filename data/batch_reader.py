@@ -18,7 +18,8 @@ _BATCHES_LENT = 2  # a step may still be running when its loss is known, but not
 class BatchReader:
     """A ring of batch buffers, filled by worker processes or, without workers, by this process: the same images.
 
-    A buffer is reused only after two further batches have been collected. Call ``close`` when done.
+    The buffer of a batch is valid until the next batch has been collected and a further one is requested. Call
+    ``close`` when done.
     """
 
     def __init__(self, source: ImageSource, augmentation: Augmentation, batch_size: int, num_workers: int) -> None:

@@ -18,8 +18,8 @@ class Batch:
         step: number of the global batch, from 0.
         epoch: epoch of the global batch's first image.
         position: position of this part's first image in the sample stream.
-        images: uint8 [B, size, size, 3], RGB. A view of the loader's buffer, valid until ``next`` has been called twice
-            more; copy it to keep it longer.
+        images: uint8 [B, size, size, 3], RGB. A view of the loader's buffer, valid until the second call of
+            ``next`` after the one that returned it; copy it to keep it longer.
         labels: int32 [B].
     """
 
