@@ -1,4 +1,4 @@
-"""What a run keeps and takes over: writing snapshots while training goes on, and loading the one it resumes from."""
+"""Writes the snapshots of a run while it trains, and loads the one it resumes from."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from snapshots.layout import HeadShard, describe_network, snapshot_path
 from snapshots.reader import Snapshot
 from snapshots.writer import Contents, SnapshotWriter, remove_snapshot
 
-SetRows = Callable[[str, str, Where, np.ndarray], None]  # kind of moment, parameter, which rows, what they become
+SetRows = Callable[[str, str, Where, np.ndarray], None]  # kind of moment, parameter, which rows, new values
 
 DIVERGED = (
     "the snapshots so far are untouched: resume from the last one with a smaller --lr "
@@ -292,7 +292,7 @@ def load_head(
     for name in parameters:
         if name not in found:
             raise UserError(f"{snapshot.path} has no {name}: it was trained with another loss; try --pretrained")
-    own, sources = _find_sources(head, snapshot, label_map)
+    own, sources = _source_classes(head, snapshot, label_map)
     for places, rows in snapshot.head_pieces(sources):
         targets = (own[places][:, None] * head.centres + np.arange(head.centres)).reshape(-1)
         first, count = int(targets[0]), len(targets)
@@ -305,14 +305,14 @@ def load_head(
                 load_moments(kind, name, where, rows[f"{name}_{kind}"].reshape(shape))
 
 
-def _find_sources(head: ClassHead, snapshot: Snapshot, label_map: LabelMap | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return which of this rank's classes are in the snapshot, counted from its first, and as which: both int64."""
+def _source_classes(head: ClassHead, snapshot: Snapshot, label_map: LabelMap | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return this rank's classes that are in the snapshot, counted from its first, and their classes there: int64."""
     old, new = snapshot.about["fc7"]["num_classes"], head.shards.num_classes
     start, stop = head.shards.real_rows(head.shard)
     if label_map is None:
         if old > new:
             raise UserError(
-                f"{snapshot.path} has num_classes={old}, this run {new}: classes can be added, not taken away; try "
+                f"{snapshot.path} has num_classes={old}, this run {new}: classes can be added, not taken away; use "
                 "--label_map or --pretrained"
             )
         sources = np.arange(min(start, old), min(stop, old))

@@ -50,7 +50,7 @@ class Progress:
 def make_plan(config: Mapping[str, Any], num_images: int) -> Plan:
     """Turn train units and epochs into steps. An epoch is ceil(num_images / train_batch_size) steps.
 
-    Of ``train_iter``, ``max_steps`` and ``end_epoch`` the first to be reached ends the training; 0 is no end.
+    The training ends at the first of ``train_iter``, ``max_steps`` and ``end_epoch`` that is not 0.
 
     Raises:
         UserError: the warm-up is at least as long as the training.

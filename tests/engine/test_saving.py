@@ -18,7 +18,7 @@ from settings.places import run_directory
 from snapshots.layout import HeadShard, describe_network
 from snapshots.reader import Snapshot
 from snapshots.writer import Contents, SnapshotWriter
-from tests.support.tiny import make_trainer, tiny_config, tiny_network
+from tests.support.tiny import make_trainer, read_metrics, tiny_config, tiny_network
 
 
 @pytest.mark.parametrize(
@@ -137,6 +137,9 @@ def run(folder: Path, accuracies: list[float], reporter: RankReporter | None = N
 )
 def test_what_is_kept(tmp_path: Path, ckpt: int, steps: list[int]) -> None:
     assert run(tmp_path, ACCURACIES, ckpt=ckpt) == [f"snapshot_{step}" for step in steps]
+    verified = read_metrics(tiny_config(tmp_path), "set")
+    assert [line["accuracy"] for line in verified] == ACCURACIES
+    assert all((line["auc"], line["val"]) == (1.0, 1.0) for line in verified)
 
 
 class Impatient(RankReporter):
