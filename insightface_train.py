@@ -36,10 +36,12 @@ def main() -> int:
     device, ranks_here = choose_device(command.config)
     if is_rank():  # of oneflow.distributed.launch, which hands no settings on
         run_as_rank(train_as_rank, complete_config(command.config, world_size(), device))
-    for notice in (*command.notices, *describe_transfers(command.given, device)):
-        print(f"note: {notice}")
     ranks = ranks_here * command.config.num_nodes
     config = complete_config(command.config, ranks, device)
+    for notice in (*command.notices, *describe_transfers(command.given, device)):
+        print(f"note: {notice}")
+    if command.translation:
+        print(f"note: in the flags of this program: python insightface_train.py {command.translation}")
     check_run(config, ranks)
     return launch(config, ranks_here, run_directory(config, config.log_dir), sys.argv[1:])
 

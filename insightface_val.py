@@ -17,7 +17,7 @@ from launch.supervisor import launch
 from settings.config import Config
 from settings.places import check_sets
 from settings.precision import check_bfloat16, check_bfloat16_device
-from settings.verify_command import read_val_command
+from settings.verify_command import read_verify_command
 
 
 def verify_as_rank(config: Config, reporter: RankReporter) -> None:
@@ -32,14 +32,16 @@ def main() -> int:
     handed = inherited_settings()
     if handed is not None:
         run_as_rank(verify_as_rank, Config(handed))
-    config, notices = read_val_command(sys.argv[1:])
-    device, ranks = choose_device(config)
-    check_bfloat16_device(config, device)
-    config = config.replaced(device=device)
+    command = read_verify_command(sys.argv[1:])
+    device, ranks = choose_device(command.config)
+    check_bfloat16_device(command.config, device)
+    config = command.config.replaced(device=device)
     if is_rank():  # of oneflow.distributed.launch, which hands no settings on
         run_as_rank(verify_as_rank, config)
-    for notice in notices:
+    for notice in command.notices:
         print(f"note: {notice}")
+    if command.translation:
+        print(f"note: in the flags of this program: python insightface_val.py {command.translation}")
     if not config.val_targets:
         raise UserError("--val_targets is empty: name at least one verification set")
     check_sets(config)

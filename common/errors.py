@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
 
 
 class UserError(Exception):
-    """A mistake in a flag, a config or a file. One line: what is wrong, where, what was expected, how to correct it."""
+    """Mistakes in flags, a config or a file, one line each: what is wrong, where, what was expected, what to do."""
 
-    def __init__(self, message: str) -> None:
-        """Take the message; line breaks, which may come from names in files, become spaces."""
-        super().__init__(" ".join(message.splitlines()))
+    def __init__(self, *messages: str) -> None:
+        """Take the messages; line breaks in one, which may come from names in files, become spaces."""
+        super().__init__("\n".join(" ".join(message.splitlines()) for message in messages))
 
 
 def require(condition: bool, message: str) -> None:
@@ -25,6 +26,12 @@ def require(condition: bool, message: str) -> None:
     """
     if not condition:
         raise UserError(message)
+
+
+def nearest(name: object, known: Iterable[object]) -> str:
+    """Return a hint at the known name that is most like ``name``, for the end of a message; empty if none is."""
+    found = difflib.get_close_matches(str(name).lower(), [str(each) for each in known], 1)
+    return f"; did you mean '{found[0]}'?" if found else ""
 
 
 def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
@@ -39,16 +46,17 @@ def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
         UserError: the name is unknown; the message lists the known names.
     """
     if name not in table:
-        raise UserError(f"unknown {kind} '{name}'; known: {', '.join(sorted(table))}")
+        raise UserError(f"unknown {kind} '{name}'; known: {', '.join(sorted(table))}{nearest(name, table)}")
     return table[name]
 
 
 def run_command(main: Callable[[], int | None]) -> None:
-    """Run a command's ``main`` and exit with its code; a ``UserError`` becomes one line on stderr and exit code 1."""
+    """Run a command's ``main`` and exit with its code; a ``UserError`` becomes its lines on stderr and exit code 1."""
     try:
         code = main() or 0
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
         code = 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from easydict import EasyDict
 
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
@@ -21,7 +20,7 @@ from snapshots.writer import Contents, SnapshotWriter
 class ConvertedModel:
     """A foreign model as one of our networks: settings, description, arrays, and notes on what was recomputed."""
 
-    config: EasyDict
+    config: Mapping[str, Any]
     network: NetworkGraph
     arrays: Mapping[str, np.ndarray]
     head: Mapping[str, np.ndarray]
@@ -45,7 +44,7 @@ def write_converted(path: Path, model: ConvertedModel, source: Mapping[str, Any]
         "step": 0,
         "position": 0,
         "epoch": 0,
-        "seed": model.config.seed,
+        "seed": model.config["seed"],
         "ranks": 1,
         "highest_accuracy": 0.0,
         "config": dict(sorted(model.config.items())),

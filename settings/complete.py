@@ -1,4 +1,4 @@
-"""Fill in the settings that follow from others once device and number of ranks are known: the only place that does."""
+"""Fill in the settings that follow from others: from what is given, and from the device and the number of ranks."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from common.errors import UserError
 from settings.checks import check_triplet_batch
 from settings.config import Config
 from settings.precision import check_bfloat16_device, resolve_precision
+
+# Images of each rank, and of all of them.
+_BATCHES = {"train_batch_size_per_device": "train_batch_size", "val_batch_size_per_device": "val_batch_size"}
 
 
 def complete_config(config: Mapping[str, Any], ranks: int, device: str) -> Config:
@@ -53,3 +56,30 @@ def place_lr_steps(config: Mapping[str, Any]) -> list[int]:
     meant = config["lr_steps_batch"] or config["train_batch_size"]
     scale = meant / config["train_batch_size"]
     return [int(step * scale) + config["loss_lambda_freeze"] for step in config["lr_steps"]]
+
+
+def apply_flags(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``values`` of files with the ``given`` flags over them, and what these flags change beside their keys.
+
+    A batch of each rank replaces one of all ranks that a file has, and ``scales`` follow ``lr_steps``.
+    """
+    settings = {**values, **given}
+    for per_rank, in_all in _BATCHES.items():
+        if per_rank in given and in_all not in given:
+            settings[in_all] = 0
+    if "lr_steps" in given or "scales" in given:
+        settings["scales"] = fit_scales(settings["lr_steps"], settings["scales"], "scales" in given)
+    return settings
+
+
+def fit_scales(steps: list[int], scales: list[float], is_given: bool) -> list[float]:
+    """Return ``scales``, as many as there are ``steps`` where that can be done.
+
+    An older list begins with the 1 that holds before the first step. Where scales are not given, and of another number,
+    each step is a tenth, as in train.py.
+    """
+    if len(scales) == len(steps) + 1 and scales[0] == 1:
+        return scales[1:]
+    if not is_given and len(scales) != len(steps):
+        return [round(0.1 ** (i + 1), 12) for i in range(len(steps))]
+    return scales

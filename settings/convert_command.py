@@ -91,8 +91,8 @@ def convert_model(foreign: ForeignModel, wanted: str, dataset: str = "") -> Conv
     base = found.name if found.name in tables.network else tables.default.network
     config = merge(tables, base, dataset or tables.default.dataset, loss)
     if not dataset:  # a file of this project carries all settings of its training
-        config.update(known_settings(foreign.config))
-    config.update(found.options, network=found.name)
+        config = config.replaced(**known_settings(foreign.config))
+    config = config.replaced(**{**found.options, "network": found.name})
     if foreign.head:
-        config.num_classes = len(foreign.head["fc7_weight"])
+        config = config.replaced(num_classes=len(foreign.head["fc7_weight"]))
     return ConvertedModel(config, found.network, adaptation.arrays, foreign.head, adaptation.notes)

@@ -1,94 +1,142 @@
-"""Options and flags of older programs as argparse knows them."""
+"""Read a command line by a table of options: each flag by its key, and every mistake in one error."""
 
 from __future__ import annotations
 
-import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from common.errors import UserError
-from settings.legacy.flags import OLD_FLAGS, PARSERS, OldFlag, find_spellings
-from settings.options import Option, parse_bool
+from settings.hints import hint
+from settings.option import Option, parse_bool, read_value
+
+_NUMBER = re.compile(r"-\.?\d")
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse that reports mistakes as UserError: one line, exit code 1."""
+@dataclass(frozen=True)
+class Word:
+    """A flag of a command line.
 
-    def error(self, message: str) -> None:
-        """See ``argparse``; of a flag's many spellings the first will do."""
-        message = re.sub(r"^argument ([^/\s]+)/\S+:", r"argument \1:", message)
-        raise UserError(f"{message}; --help lists the flags")
+    Attributes:
+        flag: with underscores, ``--lr_steps``.
+        value: what follows it; None if nothing does.
+        written: what the user wrote, where ``flag`` is a translation of it.
+    """
 
+    flag: str
+    value: str | None
+    written: str = ""
 
-class _Store(argparse.Action):
-    """Keeps the value of a flag; two spellings of one flag with different values are an error."""
+    def __str__(self) -> str:
+        """Return it as messages quote it."""
+        return self.spelling if self.value is None else f"{self.spelling} {self.value}"
 
-    _last = ""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        name = (option_string or "").lstrip("-").replace("-", "_")
-        before = getattr(namespace, self.dest, None)
-        if hasattr(namespace, self.dest) and before != values and name != self._last:
-            parser.error(f"--{self._last} {before} and {option_string} {values} contradict each other; give one")
-        self._last = name
-        setattr(namespace, self.dest, values)
-
-
-def add_options(parser: argparse.ArgumentParser, options: Sequence[Option], defaults: dict[str, Any]) -> None:
-    """Add the flags of ``options`` to ``parser``; a flag that is not given leaves no trace in the namespace."""
-    groups: dict[str, Any] = {}
-    for option in options:
-        group = groups.setdefault(option.group, parser.add_argument_group(option.group))
-        shown = f"{option.help} (default: {defaults[option.key]})"
-        extra = {"nargs": "?", "const": True} if option.parse is parse_bool else {}
-        group.add_argument(
-            *option.flags(),
-            dest=option.key,
-            type=option.parse,
-            choices=option.choices,
-            help=shown.replace("%", "%%"),
-            default=argparse.SUPPRESS,
-            metavar=None if option.choices else option.key.upper(),
-            action=_Store,
-            **extra,
-        )
+    @property
+    def spelling(self) -> str:
+        """The flag that the user wrote."""
+        return self.written or self.flag
 
 
-def find_translated(options: Sequence[Option], parsers: Sequence[str] = PARSERS) -> list[OldFlag]:
-    """Return the older flags of ``parsers`` that set none of ``options`` as they are, without verification sets'."""
-    keys = {option.key for option in options}
-    rows = [row for row in OLD_FLAGS if set(row.parsers) & set(parsers)]
-    return [row for row in rows if row.key not in keys and not row.key.endswith("_dataset_dir")]
+def underscored(flag: str) -> str:
+    """Return a flag with underscores for dashes: ``--lr-steps`` is ``--lr_steps``."""
+    return "--" + flag[2:].replace("-", "_") if flag.startswith("--") else flag
 
 
-def add_old_flags(parser: argparse.ArgumentParser, rows: Sequence[OldFlag]) -> None:
-    """Add ``rows``, whose values go to their own destinations; those that have no effect need no value."""
-    group = parser.add_argument_group("flags of older programs, see docs/options.md")
-    for row in rows:
-        group.add_argument(
-            *row.spellings(),
-            dest=row.destination,
-            type=row.parse,
-            default=argparse.SUPPRESS,
-            action=_Store,
-            metavar=row.name.upper(),
-            help=row.describe().replace("`", "").replace("%", "%%"),
-            **({} if row.meaning else {"nargs": "?"}),
-        )
+def split_command(argv: Iterable[str]) -> list[Word]:
+    """Return the flags of a command line with their values, ``--key value`` or ``--key=value``.
+
+    Raises:
+        UserError: a word belongs to no flag.
+    """
+    words: list[Word] = []
+    for text in argv:
+        if text.startswith("-") and len(text) > 1 and not _NUMBER.match(text):
+            flag, equals, value = text.partition("=")
+            words.append(Word(underscored(flag), value if equals else None, flag if flag != underscored(flag) else ""))
+        elif words and words[-1].value is None:
+            words[-1] = Word(words[-1].flag, text, words[-1].written)
+        else:
+            raise UserError(f"unexpected argument '{text}': it belongs to no flag; --help lists the flags")
+    return words
 
 
-def add_set_options(parser: argparse.ArgumentParser, targets: Sequence[str]) -> None:
-    """Add ``--{set}_dataset_dir`` for every verification set."""
-    group = parser.add_argument_group("verification sets")
-    for target in targets:
-        key = f"{target}_dataset_dir"
-        flags = [f"--{key}", f"--{key.replace('_', '-')}", *find_spellings(key)]
-        group.add_argument(
-            *flags,
-            dest=key,
-            default=argparse.SUPPRESS,
-            metavar="DIR",
-            action=_Store,
-            help=f"OFRecord folder or .bin file of {target}",
-        )
+def join_words(words: Iterable[Word]) -> list[str]:
+    """Return the command line of which ``split_command`` makes ``words``."""
+    argv: list[str] = []
+    for word in words:
+        if word.value is None:
+            argv.append(word.flag)
+        elif word.value.startswith("-"):
+            argv.append(f"{word.flag}={word.value}")
+        else:
+            argv += [word.flag, word.value]
+    return argv
+
+
+def format_value(value: Any) -> str:
+    """Return a value as it is written on a command line."""
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(format_value, value))
+    return str(int(value)) if isinstance(value, bool) else str(value)
+
+
+def set_options(targets: Iterable[str]) -> list[Option]:
+    """Return the options that say where verification sets are, ``--{set}_dataset_dir``."""
+    return [
+        Option(f"{name}_dataset_dir", str, "verification sets", f"OFRecord folder or .bin file of {name}")
+        for name in targets
+    ]
+
+
+def peek(words: Iterable[Word], options: Iterable[Option]) -> dict[str, Any]:
+    """Return what is given of ``options``, whatever else there is, and whether or not it is right."""
+    known = {flag: option for option in options for flag in option.flags}
+    found = {}
+    for word in words:
+        if word.flag in known and word.value is not None:
+            found[known[word.flag].key] = read_value(known[word.flag].parse, word.value)
+    return found
+
+
+def read_flags(words: Sequence[Word], options: Sequence[Option]) -> dict[str, Any]:
+    """Return the values of the given flags by key.
+
+    Raises:
+        UserError: flags are unknown, without a value, of the wrong kind or range, or contradict each other; the message
+            has a line for each.
+    """
+    known = {flag: option for option in options for flag in option.flags}
+    given: dict[str, Any] = {}
+    spellings: dict[str, Word] = {}
+    problems = []
+    for word in words:
+        option = known.get(word.flag)
+        if option is None:
+            problems.append(f"unknown flag {word}{hint(word.flag, known)}; --help lists the flags")
+            continue
+        try:
+            value = _read(option, word)
+        except ValueError as error:
+            problems.append(f"{word.spelling} {error}")
+            continue
+        before = spellings.get(option.key)
+        if before and underscored(before.spelling) != underscored(word.spelling) and given[option.key] != value:
+            problems.append(
+                f"{before.spelling} {format_value(given[option.key])} and {word.spelling} {format_value(value)} "
+                "contradict each other; give one"
+            )
+        given[option.key], spellings[option.key] = value, word
+    violations = [option.violation(given[option.key]) for option in options if option.key in given]
+    problems += [violation for violation in violations if violation]
+    if problems:
+        raise UserError(*problems)
+    return given
+
+
+def _read(option: Option, word: Word) -> Any:
+    if word.value is not None:
+        return read_value(option.parse, word.value)
+    if option.parse is parse_bool:
+        return True
+    raise ValueError("needs a value")

@@ -24,7 +24,7 @@ from data.image import encode_jpeg
 from data.synthetic import SyntheticSource
 from data.verification_bin import write_bin
 from launch.devices import choose_device
-from settings.options import parse_bool
+from settings.option import parse_bool
 
 STEPS = 4  # each step amplifies rounding differences about a hundredfold
 _PAIRS = 20

@@ -21,7 +21,7 @@ from interchange.agreement import HALF_TOLERANCE, TOLERANCE, compare, load_image
 from interchange.embedders import oneflow_embedder, onnx_embedder
 from interchange.matching.fold_batch_norm import fold_convolutions
 from interchange.onnx.writer import write_onnx
-from settings.options import parse_bool
+from settings.option import parse_bool
 from snapshots.reader import Snapshot
 
 

@@ -1,299 +1,175 @@
-"""What flags of older programs mean that set no key as they are: translated, announced, or refused as contradictory.
-
-So do keys of a config.py. train_softmax.py is known by ``--data_dir`` or a number for ``--loss_type``: its defaults
-then hold for the rest.
-"""
+"""Rewrite the command lines of older programs in the flags of these."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from common.errors import lookup, require
-from settings.legacy.flags import OLD_FLAGS
-from settings.legacy.values import fit_scales, place_data, place_path
+from common.errors import UserError
+from settings.choices import ALL_SNAPSHOTS
+from settings.complete import apply_flags
+from settings.config_file import Tables
+from settings.legacy.flags import MXNET, OLD_FLAGS, PARSERS, PORT, SOFTMAX, OldFlag
+from settings.legacy.translation import OldSettings, name_network
+from settings.legacy.values import place_path_sets
+from settings.option import Option, read_value
+from settings.options import NAMES
+from settings.parser import Word, format_value, join_words, peek, read_flags, set_options, underscored
 
-# Of train_softmax.py by number, of the OneFlow port's first versions by name.
-LOSS_TYPES = {
-    "0": "softmax",
-    "1": "sphereface",
-    "2": "cosface",
-    "4": "arc_loss",
-    "5": "combined",
-    "6": "intra",
-    "7": "inter",
-    "softmax": "softmax",
-    "margin_softmax": "arcface",
-    "arc_loss": "arc_loss",
-    "arc_loss_ms": "arcface",
-}
-NETWORKS = {"resnet100": "r100", "resnet50": "r50", "mobilefacenet": "y1"}  # the port's first names
-_ANGLE = {"margin_m": "loss_m2"}
-_WITH_WEIGHT = {**_ANGLE, "margin_b": "loss_b"}
-# Which key a flag of train_softmax.py sets depends on the loss; where it is in no list the loss does without it.
-LOSS_KEYS = {
-    "arcface": _ANGLE,
-    "arc_loss": {**_ANGLE, "margin": "loss_m2"},
-    "curricularface": _ANGLE,
-    "intra": _WITH_WEIGHT,
-    "inter": _WITH_WEIGHT,
-    "cosface": {"margin_m": "loss_m3"},
-    "adaface": {"margin_m": "loss_m3"},
-    "combined": {"margin_a": "loss_m1", "margin_m": "loss_m2", "margin_b": "loss_m3"},
-    "sphereface": {
-        "margin": "loss_m1",
-        "beta": "loss_lambda_base",
-        "beta_min": "loss_lambda_min",
-        "gamma": "loss_lambda_gamma",
-        "power": "loss_lambda_power",
-    },
-}
-_LOSS_FLAGS = ("margin_m", "margin_a", "margin_b", "margin", "beta", "beta_min", "gamma", "power")
-# What train_softmax.py takes where nothing is given; margins are its --margin-m 0.5 and so on.
-SOFTMAX_DEFAULTS: dict[str, Any] = {
-    "emb_size": 512,
-    "image_size": 112,
-    "net_se": 0,
-    "net_input": 1,
-    "net_output": "E",
-    "net_unit": 3,
-    "net_multiplier": 1.0,
-    "net_act": "prelu",
-    "bn_mom": 0.9,
-    "fc7_wd_mult": 1.0,
-    "fc7_lr_mult": 1.0,
-    "fc7_no_bias": False,
-    "easy_margin": False,
-    "loss_s": 64.0,
-    "lr": 0.1,
-    "weight_decay": 0.0005,
-    "momentum": 0.9,
-    "train_batch_size": 0,
-    "train_batch_size_per_device": 128,
-    "data_rand_mirror": True,
-    "data_cutoff": 0,
-    "data_color": 0,
-    "data_images_filter": 0,
-    "ce_loss": False,
-    "val_targets": ["lfw", "cfp_fp", "agedb_30"],
-    "ckpt": 1,
-    "validation_interval": 2000,
-    "iter_num_in_snapshot": 2000,
-    "train_unit": "batch",
-    "train_iter": 0,
-    "max_steps": 0,
-    "end_epoch": 100000,
-    "lr_steps": [100000, 140000, 160000],
-    "scales": [0.1, 0.01, 0.001],
-    "lr_steps_batch": 512,
-}
-_LOSS_DEFAULTS: dict[str, dict[str, Any]] = {
-    "softmax": {"lr_steps": [40000, 60000, 80000]},
-    "cosface": {"loss_m3": 0.5},
-    "combined": {"loss_m1": 1.0, "loss_m2": 0.5, "loss_m3": 0.0},
-}
-_MANY_CLASSES = 20000  # beyond them its --loss-type 1 holds lambda for a while and lowers it more slowly
-_MXNET_EPOCH = 1  # of --pretrained-epoch
-_MXNET_BATCH = 128  # what --per-batch-size 0 is
-# Images of each rank, and of all of them.
-_BATCHES = {"train_batch_size_per_device": "train_batch_size", "val_batch_size_per_device": "val_batch_size"}
+_NAMED = tuple(option.key for option in NAMES)
+_TRAINERS = (MXNET, SOFTMAX, PORT)
+_TARGETS = "val_targets"
+_FIRST_SPELLING = "--lfw_data_dir"  # of the older insightface_val.py, which knew lfw alone
 
 
-class _Change(NamedTuple):
-    """A flag that sets a key to a value."""
-
-    flag: str
-    key: str
-    value: Any
-
-
-def pick_values(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what was given of flags that set no key as they are, by name, from what a parser found."""
-    return {row.name: given[row.destination] for row in OLD_FLAGS if row.destination in given}
-
-
-class OldCommand:
-    """The flags of older programs in a command line, or the keys in a file.
+@dataclass(frozen=True)
+class Rewritten:
+    """A command line in the flags of this program.
 
     Attributes:
-        values: what was given, by the flag's name; flags that set a key as they are left out.
-        notices: what the run says about them, a line each.
+        words: the flags.
+        notices: lines to print about older flags, and older keys of config.py.
+        is_older: whether there were older flags in it.
     """
 
-    def __init__(self, values: Mapping[str, Any], before: str = "--") -> None:
-        """Take what was given, by the flag's name; ``before`` comes before names in what the user reads."""
-        self.values = dict(values)
-        self.notices: list[str] = []
-        self._before = before
+    words: list[Word]
+    notices: tuple[str, ...]
+    is_older: bool
 
-    @property
-    def is_train_softmax(self) -> bool:
-        """Whether this is a command line of train_softmax.py."""
-        return "data_dir" in self.values or str(self.values.get("loss_type", "")).isdigit()
+    def __str__(self) -> str:
+        """Return the command line as a shell takes it."""
+        return shlex.join(join_words(self.words))
 
-    def choose_names(self, defaults: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
-        """Return network, dataset and loss of the run.
 
-        Raises:
-            UserError: the loss type is unknown, or two of the names contradict each other.
-        """
-        names = {**defaults, **({"network": "r50"} if self.is_train_softmax else {}), **given}
-        names["network"] = name_network(names["network"])
-        kind = self.values.get("loss_type", "4" if self.is_train_softmax and "loss" not in given else None)
-        if kind is not None:
-            names["loss"] = lookup(LOSS_TYPES, kind, "loss_type")
-            require(
-                given.get("loss", names["loss"]) == names["loss"],
-                f"--loss {given.get('loss')} and --loss_type {kind} ({names['loss']}) are two losses; give one",
-            )
-        require(
-            not ("data_dir" in self.values and "dataset" in given),
-            f"--dataset {given.get('dataset')} and --data_dir {self.values.get('data_dir')} both name the training "
-            "data; give one",
+def rewrite_training(words: Sequence[Word], tables: Tables, options: Sequence[Option]) -> Rewritten:
+    """Return a training's command line in the flags of ``options``, which stand for what the older flags stood for.
+
+    Older keys of config.py that depend on the command line become flags, too.
+
+    Raises:
+        UserError: a flag is unknown or has an impossible value, or two flags contradict each other.
+    """
+    words, values, is_older = _sort_words(words, options, _TRAINERS)
+    old = OldSettings(values)
+    first = peek(words, [option for option in options if option.key in (*_NAMED, _TARGETS)])
+    named = {key: first[key] for key in _NAMED if key in first}
+    names = old.choose_names({key: tables.default[key] for key in _NAMED}, named)
+    tables = include_dataset(tables, names["dataset"], words)
+    file = tables.read(**names)
+    config = {**file.values}
+    old.set_defaults(config)
+    if "dataset" in named and old.is_train_softmax:
+        config |= {key: value for key, value in tables.dataset[names["dataset"]].items() if key in config}
+    words = [_with_mxnet_batch(word, old) for word in words]
+    given = read_flags(words, [*options, *set_options(first.get(_TARGETS, config[_TARGETS]))])
+    config = {**apply_flags(config, given), **names}
+    old.translate(config, given, file.left)
+    added = _find_flags(config, given, tables, [option.key for option in options])
+    return Rewritten(_replace_words(words, added), (*file.notices, *old.notices), is_older)
+
+
+def rewrite_verification(words: Sequence[Word], tables: Tables, options: Sequence[Option]) -> Rewritten:
+    """Return a verification's command line in the flags of ``options``; flags of training have no effect there.
+
+    Raises:
+        UserError: an older flag has an impossible value.
+    """
+    words, values, is_older = _sort_words(words, options, PARSERS)
+    old = OldSettings(values)
+    first = peek(words, [option for option in options if option.key in ("network", "dataset", _TARGETS)])
+    added: dict[str, Any] = {}
+    notices: list[str] = []
+    if "network" in first and name_network(first["network"]) != first["network"]:
+        added["network"] = name_network(first["network"])
+    if "dataset" in first:
+        file = tables.read(tables.default["network"], first["dataset"], tables.default["loss"])
+        if "dataset_path" in file.left and not file.values["val_dataset_dir"]:
+            config = {**file.values}
+            notices += place_path_sets(config, Path(file.left["dataset_path"]))
+            added |= {key: config[key] for key in (_TARGETS, "val_dataset_dir") if config[key] != file.values[key]}
+    if _TARGETS not in first and any(underscored(word.spelling) == _FIRST_SPELLING for word in words):
+        added[_TARGETS] = ["lfw"]
+        notices.append(
+            f"{_FIRST_SPELLING}: lfw alone is verified, as when the flag had this name; --val_targets chooses"
         )
-        return names
-
-    def set_defaults(self, config: dict[str, Any]) -> None:
-        """Put the defaults of train_softmax.py over those of ``config``, if the command line is one of its own."""
-        if not self.is_train_softmax:
-            return
-        defaults = {**SOFTMAX_DEFAULTS, **_LOSS_DEFAULTS.get(config["loss"], {})}
-        config.update({key: value for key, value in defaults.items() if key in config})
-        self.notices.append(
-            "a command line of train_softmax.py: its defaults hold for what is not given, --network r50 --ckpt 1 "
-            "--verbose 2000 --per_batch_size 128 --end_epoch 100000 and so on; docs/options.md lists them"
-        )
-
-    def translate(self, config: dict[str, Any], given: Mapping[str, Any], later: Mapping[str, Any]) -> None:
-        """Change ``config`` as the flags say.
-
-        Args:
-            config: the settings.
-            given: the keys that were given as flags.
-            later: what config.py says that means something only now.
-
-        Raises:
-            UserError: a value is impossible, or contradicts a key that was given too.
-        """
-        self.notices += place_data(self.values, config, given)
-        self.notices += place_path(self.values, config, given, later.get("dataset_path"))
-        self._place_pretrained(config, later.get("pretrained_epoch", _MXNET_EPOCH))
-        changes = [*self._losses(config), *self._outputs(config, given), *self._samples(config)]
-        if "image_shape" in self.values:
-            changes.append(_Change("image_shape", "image_size", self.values["image_shape"]))
-        for flag, key, value in changes:
-            require(
-                given.get(key, value) == value,
-                f"--{flag} sets --{key} to {value}, and --{key} {given.get(key)} was given too; give one",
-            )
-            config[key] = value
-        for per_rank, in_all in _BATCHES.items():
-            if per_rank in given and in_all not in given:
-                config[in_all] = 0  # that of the file was over all ranks
-        if given.get("train_batch_size_per_device") == 0:
-            config["train_batch_size_per_device"] = _MXNET_BATCH
-            self.notices.append(f"--train_batch_size_per_device 0 (--per_batch_size): {_MXNET_BATCH}, as in train.py")
-        if "lr_steps" in given and "lr_steps_batch" not in given and self.is_train_softmax:
-            config["lr_steps_batch"] = 0  # only its own steps go with the batch
-        if "lr_steps" in given or "scales" in given:
-            fit_scales(config, "scales" in given)
-        self._slow_sphere(config, given)
-        self.announce()
-
-    def translate_file(self, config: dict[str, Any]) -> None:
-        """Change ``config`` as the keys of a file say.
-
-        Raises:
-            UserError: a value is impossible.
-        """
-        for _, key, value in [*self._losses(config), *self._samples(config)]:
-            config[key] = value
-        self.announce()
-
-    def _losses(self, config: Mapping[str, Any]) -> list[_Change]:
-        keys = LOSS_KEYS.get(config["loss"]) or LOSS_KEYS.get(config["loss_name"], {})
-        found = []
-        for flag in _LOSS_FLAGS:
-            if flag in self.values and flag in keys:
-                found.append(_Change(flag, keys[flag], self.values[flag]))
-            elif flag in self.values:
-                self.notices.append(f"{self._before}{flag} has no effect: --loss {config['loss']} does without it")
-        require(
-            not self.is_train_softmax or config["loss"] not in ("intra", "inter") or self.values.get("margin_b", 0) > 0,
-            f"--loss_type {self.values.get('loss_type')} needs --margin_b above 0, the weight of its second term",
-        )
-        return found
-
-    def _outputs(self, config: Mapping[str, Any], given: Mapping[str, Any]) -> list[_Change]:
-        found = []
-        if "verbose" in self.values:
-            every = self.values["verbose"]
-            require(every > 0, f"--verbose {every} must be at least 1")
-            require(
-                config["train_unit"] == "batch",
-                f"--verbose {every} counts batches, and --train_unit {config['train_unit']} does not; "
-                "take --validation_interval",
-            )
-            found.append(_Change("verbose", "validation_interval", every))
-            if "iter_num_in_snapshot" not in given:
-                found.append(_Change("verbose", "iter_num_in_snapshot", every))
-        if "prefix" in self.values:
-            prefix = Path(self.values["prefix"])
-            require(bool(prefix.name), f"--prefix {prefix} has no name; expected FOLDER/NAME")
-            found.append(_Change("prefix", "models_root", str(prefix.parent)))
-            found.append(_Change("prefix", "extra_model_name", prefix.name))
-        return found
-
-    def _place_pretrained(self, config: dict[str, Any], usual: int) -> None:
-        prefix, epoch = config["pretrained"], self.values.get("pretrained_epoch")
-        if not prefix:
-            if epoch is not None:
-                self.notices.append(f"--pretrained_epoch {epoch} has no effect: there is no --pretrained")
-            return
-        said = re.search(r",\s*(\d+)$", prefix)
-        if said:
-            require(
-                epoch in (None, int(said[1])),
-                f"--pretrained {prefix} and --pretrained_epoch {epoch} contradict each other; give one epoch",
-            )
-            return
-        if epoch is None and (Path(prefix).exists() or not Path(f"{prefix}-symbol.json").exists()):
-            return
-        config["pretrained"] = f"{prefix},{usual if epoch is None else epoch}"
-        if epoch is None:
-            self.notices.append(f"--pretrained {prefix}: epoch {usual}, the default of --pretrained_epoch")
-
-    def _samples(self, config: Mapping[str, Any]) -> list[_Change]:
-        if "num_sample" not in self.values:
-            return []
-        count, classes = self.values["num_sample"], config["num_classes"]
-        shown = f"{self._before}num_sample {count}"
-        require(0 < count <= classes, f"{shown} must be at least 1 and at most num_classes {classes}")
-        return [_Change("num_sample", "sample_ratio", count / classes)]
-
-    def _slow_sphere(self, config: dict[str, Any], given: Mapping[str, Any]) -> None:
-        if not self.is_train_softmax or config["loss"] != "sphereface" or config["num_classes"] <= _MANY_CLASSES:
-            return
-        if "loss_lambda_freeze" not in given:
-            config["loss_lambda_freeze"] = 5000
-        if "loss_lambda_gamma" not in given and "gamma" not in self.values:
-            config["loss_lambda_gamma"] = 0.06
-
-    def announce(self, of_other_keys: str = "") -> None:
-        """Say which of the flags have no effect; ``of_other_keys`` is why, where the table has no reason."""
-        reasons: dict[str, list[str]] = {}
-        for row in OLD_FLAGS:
-            if row.name in self.values and (row.notice or of_other_keys):
-                names = reasons.setdefault(row.notice or of_other_keys, [])
-                names += [row.name] if row.name not in names else []
-        between = f", {self._before}" if self._before == "--" else ", "
-        for reason, names in reasons.items():
-            have = "has" if len(names) == 1 else "have"
-            self.notices.append(f"{self._before}{between.join(names)} {have} no effect: {reason}")
+    old.announce("it is about training")
+    return Rewritten(_replace_words(words, added), (*notices, *old.notices), is_older)
 
 
-def name_network(name: str) -> str:
-    """Return what a network of the OneFlow port's first versions is called here."""
-    return NETWORKS.get(name, name)
+def include_dataset(tables: Tables, name: str, words: Iterable[Word]) -> Tables:
+    """Return the tables with the dataset ``name`` if the command line says where it is and how many classes it has."""
+    flags = {word.flag for word in words}
+    is_described = "--num_classes" in flags and flags & {"--dataset_dir", "--use_synthetic_data"}
+    return tables.with_dataset(name) if is_described else tables
+
+
+def _sort_words(
+    words: Iterable[Word], options: Iterable[Option], parsers: tuple[str, ...]
+) -> tuple[list[Word], dict[str, Any], bool]:
+    """Return the words of this program's flags, renamed where they have older names; the rest by name; if any is older.
+
+    A flag that is known nowhere stays, for the parser to report.
+    """
+    flags = {flag for option in options for flag in option.flags}
+    keys = {option.key for option in options}
+    own, values, is_older = [], {}, False
+    for word in words:
+        row = None if word.flag in flags else _find_row(word.flag, keys, parsers)
+        if row is None:
+            own.append(word)
+            continue
+        is_older = is_older or word.flag != f"--{row.key}"
+        if row.key and (row.key in keys or row.key.endswith("_dataset_dir")):
+            own.append(replace(word, flag=f"--{row.key}", written=word.spelling))
+        else:
+            values[row.name] = _read_value(row, word)
+    return own, values, is_older
+
+
+def _find_row(flag: str, keys: set[str], parsers: tuple[str, ...]) -> OldFlag | None:
+    for row in OLD_FLAGS:
+        if row.flag == flag and (row.key in keys or set(row.parsers) & set(parsers)):
+            return row
+    return None
+
+
+def _read_value(row: OldFlag, word: Word) -> Any:
+    if word.value is None:
+        if row.meaning:
+            raise UserError(f"{row.flag} needs a value; docs/options.md lists older flags")
+        return None
+    try:
+        return read_value(row.parse, word.value)
+    except ValueError as error:
+        raise UserError(f"{row.flag} {error}") from error
+
+
+def _with_mxnet_batch(word: Word, old: OldSettings) -> Word:
+    """Return ``word`` with the batch that MXNet's trainers mean by 0 images on each rank."""
+    if word.flag != "--train_batch_size_per_device" or (word.value or "").strip() != "0":
+        return word
+    return replace(word, value=str(old.take_mxnet_batch()))
+
+
+def _find_flags(
+    config: Mapping[str, Any], given: Mapping[str, Any], tables: Tables, keys: Iterable[str]
+) -> dict[str, Any]:
+    """Return what must be given beside ``given``, so that ``keys`` resolve to their values in ``config``."""
+    names = {key: config[key] for key in _NAMED}
+    plain = tables.with_dataset(names["dataset"]).read(**names).values
+    added = {key: name for key, name in names.items() if given.get(key, tables.default[key]) != name}
+    for _ in range(2):  # what is added may change other keys
+        resolved = apply_flags(plain, {**given, **added})
+        added |= {key: config[key] for key in keys if resolved[key] != config[key]}
+    if config["ckpt"] != ALL_SNAPSHOTS:
+        added.pop("iter_num_in_snapshot", None)  # which is for all snapshots
+    return added
+
+
+def _replace_words(words: Iterable[Word], added: Mapping[str, Any]) -> list[Word]:
+    """Return the ``words`` that ``added`` does not replace, and those of ``added``."""
+    kept = [word for word in words if word.flag[2:] not in added]
+    return [*kept, *(Word(f"--{key}", format_value(value)) for key, value in added.items())]

@@ -1,26 +1,91 @@
-"""config.py files made from older sample_config.py files: their keys, values and ``generate_config``, in our terms.
+"""Read config.py files, those made from older sample_config.py files too, in the keys of sample_config.py.
 
-The keys are those of the table of older flags, ``settings.legacy.flags``.
+The older keys are those of the table of older flags, ``settings.legacy.flags``. What they mean may depend on others,
+and an older ``generate_config`` sets some by itself, so a file is read for one choice of network, dataset and loss.
 """
 
 from __future__ import annotations
 
-import argparse
+import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
 from typing import Any
+
+from easydict import EasyDict
 
 import sample_config
 from common.errors import UserError, require
+from settings.complete import fit_scales
 from settings.legacy.flags import OLD_FLAGS, OldFlag
+from settings.legacy.translation import OldSettings
 from settings.legacy.values import NET_NAMES
+from settings.option import read_value
 from settings.options import TRAIN_TABLE
 
 NAMES = ("network", "dataset", "loss")
+SINGLE, NAMED = ("default", "config"), ("loss", "network", "dataset")  # in the order in which later ones win
 _ACCEPTED = {bool: (bool, int), float: (float, int), list: (list, tuple)}  # beyond the same type
 # They choose among the tables, or say where all the rest is; in a file the tables are there already.
 _COMMAND_ONLY = ("data_dir", "loss_type", "prefix")
 ROWS: Mapping[str, OldFlag] = {row.name: row for row in OLD_FLAGS if row.name not in _COMMAND_ONLY}
 _ABSENT = object()
+_COUNTERS = {"iter_num_in_snapshot", *(row.name for row in ROWS.values() if row.key == "iter_num_in_snapshot")}
+_OPEN = ("dataset_path", "pretrained_epoch")  # mean something only next to what the command line says
+Entries = Mapping[str, EasyDict]
+
+
+@dataclass(frozen=True)
+class FileSettings:
+    """What a file says of one run.
+
+    Attributes:
+        values: the settings.
+        notices: lines to print about keys of older files.
+        left: values of older keys whose meaning depends on the command line, for ``settings.legacy.command``.
+    """
+
+    values: Mapping[str, Any]
+    notices: tuple[str, ...] = ()
+    left: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ConfigFile:
+    """A config.py.
+
+    Attributes:
+        path: where it is.
+        module: the file as it was imported.
+        written: its tables as they are there.
+        modern: the same by ``modernise``.
+    """
+
+    path: Path
+    module: ModuleType
+    written: Entries
+    modern: Entries
+
+    def with_dataset(self, name: str) -> ConfigFile:
+        """Return the file with an empty entry for a dataset."""
+        tables = (
+            {**tables, "dataset": EasyDict({**tables["dataset"], name: {}})} for tables in (self.written, self.modern)
+        )
+        return ConfigFile(self.path, self.module, *tables)
+
+
+def modernise(written: Entries, path: Path) -> dict[str, EasyDict]:
+    """Return the tables ``written`` in a config.py in our keys; those whose meaning depends on others stay.
+
+    Raises:
+        UserError: a key is unknown, a value of the wrong type, or two keys contradict each other.
+    """
+    modern = {name: EasyDict(translate_entry(written[name], f"{path}: {name}")) for name in SINGLE}
+    for name in NAMED:
+        entries = {key: translate_entry(entry, f"{path}: {name}.{key}") for key, entry in written[name].items()}
+        modern[name] = EasyDict(entries)
+    return modern
 
 
 def known_values() -> dict[str, Any]:
@@ -54,6 +119,8 @@ def translate_entry(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
     known, said = known_values(), {}
     for key, value in entry.items():
         row = None if key in known else ROWS.get(key)
+        if row is None and key.endswith("_dataset_dir"):  # of any verification set
+            row = OldFlag(f"--{key}", (), key=key)
         if key not in known and row is None:
             raise UserError(
                 f"{where} has the unknown key '{key}'; known: {', '.join(sorted(known))}, and those of older files in "
@@ -74,8 +141,8 @@ def _translate(key: str, value: Any, row: OldFlag | None, known: Mapping[str, An
         value = _convert(value, name, known[name], f"{where}: {key} = {value!r}")
     elif row and row.meaning:
         try:
-            value = row.parse(str(value))
-        except (ValueError, argparse.ArgumentTypeError) as error:
+            value = read_value(row.parse, str(value))
+        except ValueError as error:
             raise UserError(f"{where}: {key} = {value!r}: {error}") from error
     return _STAND_FOR[key](value) if key in _STAND_FOR else {name: value}
 
@@ -86,11 +153,11 @@ def _convert(value: Any, name: str, example: Any, shown: str) -> Any:
     if kind is list and isinstance(value, str):
         parse = next(option.parse for option in TRAIN_TABLE if option.key == name)
         try:
-            return parse(value)
-        except argparse.ArgumentTypeError as error:
+            return read_value(parse, value)
+        except ValueError as error:
             raise UserError(f"{shown}: {error}") from error
     if not isinstance(value, _ACCEPTED.get(kind, kind)):
-        raise UserError(f"{shown} is no {kind.__name__}; sample_config.py has {example!r}")
+        raise UserError(f"{shown} is not of type {kind.__name__}; sample_config.py has {example!r}")
     return kind(value)
 
 
@@ -124,3 +191,73 @@ def complete_length(settings: dict[str, Any]) -> None:
     """Let ``end_epoch`` or ``max_steps`` be the end where a file has no ``train_iter``, as in train.py."""
     if "train_iter" not in settings and (settings.get("end_epoch") or settings.get("max_steps")):
         settings["train_iter"] = 0
+
+
+class FileReader:
+    """Reads what a config.py says of one run."""
+
+    def __init__(self, file: ConfigFile, names: Mapping[str, str]) -> None:
+        """Take the file, and network, dataset and loss of the run."""
+        self._file, self._names = file, names
+        self._notices: list[str] = []
+
+    def read(self) -> FileSettings:
+        """Return what the file says of the run; keys that it lacks come from sample_config.
+
+        Raises:
+            UserError: ``generate_config`` fails, or a value is impossible.
+        """
+        settings = self._generate(self._file.written)
+        settings = self._merge_older() if settings is None else self._generate(self._file.modern)
+        own = {key: value for key, value in settings.items() if key not in ROWS or ROWS[key].key == key}
+        older = {key: value for key, value in settings.items() if key not in own}
+        left = {key: older.pop(key) for key in _OPEN if key in older}
+        old = OldSettings(older, f"{self._file.path.name}: ")
+        config = {**sample_config.default, **sample_config.config, **own, **self._names}
+        old.translate_file(config)
+        config["scales"] = fit_scales(config["lr_steps"], config["scales"], "scales" in own)
+        return FileSettings(config, (*self._notices, *old.notices), left)
+
+    def _generate(self, tables: Mapping[str, EasyDict]) -> dict[str, Any] | None:
+        """Call ``generate_config`` over a copy of ``tables``, which it may change."""
+        module = self._file.module
+        for name, table in tables.items():
+            setattr(module, name, copy.deepcopy(table))
+        try:
+            settings = module.generate_config(self._names["network"], self._names["dataset"], self._names["loss"])
+        except Exception as error:
+            raise UserError(f"{self._file.path}: generate_config: {type(error).__name__}: {error}") from error
+        return dict(settings) if settings is not None else None
+
+    def _merge_older(self) -> dict[str, Any]:
+        """Merge the tables as we do, and what ``generate_config`` sets by itself, which it left in them."""
+        path = self._file.path
+        after = {name: getattr(self._file.module, name) for name in SINGLE}
+        own = find_own_settings(self._file.written, after, self._choose(self._file.written))
+        settings = overlay([*(self._file.modern[name] for name in SINGLE), *self._choose(self._file.modern)])
+        changes = translate_entry(own, f"{path}: generate_config")
+        if changes:
+            said = ", ".join(f"{key} = {value!r}" for key, value in own.items())
+            self._notices.append(f"{path.name}: its generate_config sets {said}")
+        settings = overlay([settings, changes])
+        complete_length(settings)
+        self._announce_older(settings, after)
+        return settings
+
+    def _choose(self, tables: Mapping[str, EasyDict]) -> list[Mapping[str, Any]]:
+        return [tables[name][self._names[name]] for name in NAMED]
+
+    def _announce_older(self, settings: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        name, path = self._names["dataset"], self._file.path.name
+        said = self._file.modern["dataset"][name].get("dataset", name)
+        if said != name:
+            self._notices.append(f"{path}: dataset.{name}.dataset = {said!r} has no effect: {name} is its name")
+        if hasattr(self._file.module, "val_dataset"):
+            self._notices.append(
+                f"{path}: the table val_dataset has no effect: default.val_dataset_dir is the folder of all sets"
+            )
+        if settings.get("ckpt") in (0, 1, 3) and any(_COUNTERS & table.keys() for table in after.values()):
+            self._notices.append(
+                f"{path}: iter_num_in_snapshot is for ckpt 2, all snapshots; ckpt {settings['ckpt']} goes by "
+                "verifications"
+            )

@@ -8,7 +8,7 @@ config.py made from one is read by this table too (``settings.legacy.config_file
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,9 +25,9 @@ class OldFlag:
     Of the three that follow ``parsers`` one is not empty.
 
     Attributes:
-        parsers: who has it.
+        parsers: the programs that have it.
         key: the key of sample_config.py that takes its value as it is.
-        meaning: what it is translated to; ``settings.legacy.command`` does that.
+        meaning: what it is translated to; ``settings.legacy.translation`` does that.
         notice: why it has no effect; the run says so when it is given.
         parse: reads the value of a flag that is translated.
     """
@@ -43,16 +43,6 @@ class OldFlag:
     def name(self) -> str:
         """The flag without its leading dashes."""
         return self.flag.lstrip("-")
-
-    @property
-    def destination(self) -> str:
-        """Where the parser puts the value of a flag that sets no key."""
-        return f"old_{self.name}"
-
-    def spellings(self) -> list[str]:
-        """Every spelling: as it is, and with dashes for underscores."""
-        dashed = self.flag if not self.flag.startswith("--") else "--" + self.name.replace("_", "-")
-        return list(dict.fromkeys((self.flag, dashed)))
 
     def describe(self) -> str:
         """Return what it means here, for the documentation."""
@@ -229,11 +219,10 @@ OLD_FLAGS: tuple[OldFlag, ...] = (
 )
 
 
-def find_spellings(key: str) -> list[str]:
-    """Return the spellings that set ``key`` as they are, the key's own name left out."""
-    found = [spelling for row in OLD_FLAGS if row.key == key for spelling in row.spellings()]
-    own = (f"--{key}", f"--{key.replace('_', '-')}")
-    return [spelling for spelling in dict.fromkeys(found) if spelling not in own]
+def rows_beyond(keys: Collection[str], parsers: Sequence[str] = PARSERS) -> list[OldFlag]:
+    """Return the flags of ``parsers`` that set none of ``keys`` as they are, and no place of a verification set."""
+    rows = [row for row in OLD_FLAGS if set(row.parsers) & set(parsers)]
+    return [row for row in rows if row.key not in keys and not row.key.endswith("_dataset_dir")]
 
 
 def table_lines() -> list[str]:

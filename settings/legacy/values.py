@@ -22,39 +22,26 @@ def parse_image_shape(text: str) -> int:
     """Return the side of a square of three colours: 112 for 112,112,3 or (112, 112, 3).
 
     Raises:
-        ArgumentTypeError: it is something else.
+        ArgumentTypeError: ``text`` is something else.
     """
     sizes = [size.strip() for size in text.strip("()[] ").split(",")]
     if len(sizes) != 3 or sizes[0] != sizes[1] or sizes[2] != "3" or not sizes[0].isdigit():
-        raise argparse.ArgumentTypeError(f"'{text}' is no square of three colours such as 112,112,3")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a square of three colours such as 112,112,3")
     return int(sizes[0])
 
 
-def fit_scales(config: dict[str, Any], is_given: bool) -> None:
-    """Make ``scales`` as many as ``lr_steps``.
-
-    An older list begins with the 1 that holds before the first step. Where scales are not given, and of another number,
-    each step is a tenth, as in train.py.
-    """
-    steps, scales = config["lr_steps"], config["scales"]
-    if len(scales) == len(steps) + 1 and scales[0] == 1:
-        config["scales"] = scales[1:]
-    elif not is_given and len(scales) != len(steps):
-        config["scales"] = [round(0.1 ** (i + 1), 12) for i in range(len(steps))]
-
-
 def place_data(values: Mapping[str, Any], config: dict[str, Any], given: Mapping[str, Any]) -> list[str]:
-    """Take dataset, parts, classes and sets from ``--data_dir``; return what there is to say, a line each.
+    """Take dataset, parts, classes and sets from ``--data_dir``; return notices to print, one per line.
 
     ``given`` are the keys that were given as flags: they stay.
 
     Raises:
-        UserError: it is no folder, or without ``property``.
+        UserError: ``--data_dir`` is not a folder, or holds no ``property``.
     """
     if "data_dir" not in values:
         return []
     folder = Path(values["data_dir"])
-    require(folder.is_dir(), f"--data_dir {folder} is no folder; expected one with property, parts and .bin files")
+    require(folder.is_dir(), f"--data_dir {folder} is not a folder; expected one with property, parts and .bin files")
     config["dataset"] = folder.resolve().name
     if "dataset_dir" not in given:
         parts = folder if any(folder.glob("part-*")) else folder / "ofrecord" / "train"
@@ -90,7 +77,7 @@ def place_path(
 
 
 def place_path_sets(config: dict[str, Any], folder: Path) -> list[str]:
-    """Take the verification sets from ``folder`` if one of them is there; return what there is to say about it."""
+    """Take the verification sets from ``folder`` if one of them is there; return notices to print."""
     if any(_find_place(folder, name, config) for name in config["val_targets"]):
         return place_sets(config, folder)
     config["val_dataset_dir"] = config["val_dataset_dir"] or str(folder)

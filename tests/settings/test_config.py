@@ -16,7 +16,7 @@ from settings.complete import complete_config
 from settings.config import Config
 from settings.places import run_directory
 from settings.train_command import resolve_train_config
-from settings.verify_command import read_val_command
+from settings.verify_command import read_verify_command
 from snapshots.reader import newest_snapshot
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,7 +92,7 @@ def test_a_rank_takes_what_it_is_handed_and_reads_neither_flags_nor_files(tmp_pa
     snapshot = newest_snapshot(run_directory(config, config.models_root))
     assert json.loads((snapshot / "snapshot.json").read_text())["config"] == dict(config)
 
-    verification, _ = read_val_command(["--model_load_dir", str(snapshot)], tmp_path)
+    verification = read_verify_command(["--model_load_dir", str(snapshot)], tmp_path).config
     verification = verification.replaced(device="cpu", val_targets=["lfw"], val_dataset_dir=str(tmp_path / "handed"))
     done = run_as_handed("insightface_val.py", verification, ["--no_such_flag"])
     assert done.returncode == 1 and str(tmp_path / "handed" / "lfw") in done.stderr

@@ -11,9 +11,8 @@ from backbones.graph.initializer import initial_arrays
 from common.errors import UserError
 from interchange.converted_snapshot import ConvertedModel, write_converted
 from settings.config_file import merge, sample_tables
-from settings.legacy.flags import OLD_FLAGS, VAL
-from settings.parser import find_translated
-from settings.verify_command import VAL_TABLE, read_val_command
+from settings.legacy.flags import OLD_FLAGS, VAL, rows_beyond
+from settings.verify_command import VAL_TABLE, read_verify_command
 from tests.settings.legacy.old_config_files import change, write
 from tests.support.tiny import tiny_network
 
@@ -48,7 +47,7 @@ VAL_FLAGS: dict[str, tuple[str, dict[str, Any]]] = {
     "--mode": ("0", {}),
 }
 SAME = {"--network", "-network", "--num_nodes", "--model_load_dir"}  # no other value is possible here
-OF_TRAINING = [row for row in find_translated(VAL_TABLE) if VAL not in row.parsers]
+OF_TRAINING = [row for row in rows_beyond({option.key for option in VAL_TABLE}) if VAL not in row.parsers]
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +60,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def read(folder: Path, *argv: str) -> tuple[dict[str, Any], list[str]]:
-    return read_val_command(["--model_load_dir", str(folder / "model"), *argv], folder)
+    command = read_verify_command(["--model_load_dir", str(folder / "model"), *argv], folder)
+    return command.config, [*command.notices]
 
 
 @pytest.mark.parametrize("flag", VAL_FLAGS)
@@ -95,7 +95,7 @@ def test_sets_that_are_named_are_verified(folder: Path) -> None:
     config, said = read(folder, *argv)
     assert (config["val_targets"], config["cfp_fp_dataset_dir"]) == (["orl", "cfp_fp"], "there")
     assert said == ["--cfp_fp_dataset_dir: cfp_fp is verified too; --val_targets chooses"]
-    with pytest.raises(UserError, match="unrecognized arguments: --cfp_fp_dataset_dir there"):
+    with pytest.raises(UserError, match="unknown flag --cfp_fp_dataset_dir there"):
         read(folder, *argv, "--val_targets", "orl")
     config, (said,) = read(folder, "--lfw-data-dir=there")
     assert config["val_targets"] == ["lfw"]
@@ -116,17 +116,18 @@ def test_the_sets_of_an_older_file(folder: Path, tmp_path: Path) -> None:
     (faces / "lfw.bin").write_bytes(b"")
     tables = change(dataset__mine={"dataset_path": str(faces)}, default={"val_batch_size_per_device": 7})
     place = write(tmp_path, tables)
-    config, said = read_val_command(["--model_load_dir", str(folder / "model"), "--dataset", "mine"], place)
+    command = read_verify_command(["--model_load_dir", str(folder / "model"), "--dataset", "mine"], place)
+    config = command.config
     assert (config.val_targets, config.val_dataset_dir) == (["lfw"], str(faces))
-    assert said == [f"no cfp_fp, agedb_30 in {faces}: not verified, as in InsightFace's trainers"]
+    assert command.notices == (f"no cfp_fp, agedb_30 in {faces}: not verified, as in InsightFace's trainers",)
 
 
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ("--lfw_images 3", "unrecognized arguments: --lfw_images 3; --help lists the flags"),
+        ("--lfw_images 3", "unknown flag --lfw_images 3; --help lists the flags"),
         ("--gpu_num_per_node 1 --device_num_per_node 2", "contradict each other; give one"),
-        ("--device_num_per_node few", "argument --device_num_per_node: invalid int value: 'few'"),
+        ("--device_num_per_node few", "--device_num_per_node 'few' is not a whole number"),
         ("--nfolds 1", "--nrof_folds 1 must be at least 2"),
     ],
 )

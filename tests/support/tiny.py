@@ -40,7 +40,7 @@ def tiny_network(dropout: float = 0.0, batch_norm: bool = False) -> NetworkGraph
 
 def tiny_config(folder: Path, loss: str = "arcface", **changes: Any) -> EasyDict:
     """Return complete settings of a short run that writes below ``folder``; ``changes`` override."""
-    config = merge(sample_tables(), "y1", "orl", loss)
+    config = EasyDict(merge(sample_tables(), "y1", "orl", loss))
     config.update({key: sample_config.default[key] for key in ("train_unit", "weight_decay", "momentum", "optimizer")})
     config.update(
         data_shift=0.0,

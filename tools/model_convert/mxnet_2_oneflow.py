@@ -17,7 +17,7 @@ from interchange.embedders import Embed, graph_embedder, has_mxnet, mxnet_embedd
 from interchange.foreign_model import ForeignModel
 from interchange.mxnet.checkpoint import checkpoint_paths, read_checkpoint
 from settings.convert_command import make_parser, make_snapshot, require_free
-from settings.options import parse_count
+from settings.option import parse_count
 
 
 def cut_rows(foreign: ForeignModel, classes: int) -> None:

@@ -22,7 +22,7 @@ from common.files import copy_file
 from interchange.agreement import compare, load_images, require_agreement
 from interchange.embedders import graph_embedder, has_mxnet, mxnet_embedder, oneflow_embedder
 from interchange.mxnet.checkpoint import checkpoint_paths, read_checkpoint, write_checkpoint
-from settings.options import parse_bool, parse_count
+from settings.option import parse_bool, parse_count
 from snapshots.reader import Snapshot
 
 

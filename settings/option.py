@@ -1,0 +1,132 @@
+"""What a setting is: its type, its range, and what is said of a value that is none of it.
+
+Values from the command line and from config.py are checked by the same rules.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from common.errors import UserError
+
+
+def parse_bool(text: str) -> bool:
+    """Read yes/true/t/y/1 or no/false/f/n/0, in any case."""
+    word = text.lower()
+    if word in ("yes", "true", "t", "y", "1"):
+        return True
+    if word in ("no", "false", "f", "n", "0"):
+        return False
+    raise argparse.ArgumentTypeError(f"'{text}' is neither yes/true/1 nor no/false/0")
+
+
+def parse_count(text: str) -> int:
+    """Read a whole number, 0 or more."""
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number >= 0")
+    return int(text)
+
+
+def parse_image_size(text: str) -> int:
+    """Read one length, or the height and width of a square: 112 or 112,112."""
+    lengths = set(text.split(","))
+    if len(lengths) != 1 or not lengths.copy().pop().strip().isdigit():
+        raise argparse.ArgumentTypeError(f"'{text}' is not the side of a square such as 112 or 112,112")
+    return int(lengths.pop())
+
+
+def _list_of(convert: Callable[[str], Any]) -> Callable[[str], list]:
+    def parse_list(text: str) -> list:
+        try:
+            return [convert(item.strip()) for item in text.split(",") if item.strip()]
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"'{text}' is not a comma-separated list: {error}") from error
+
+    return parse_list
+
+
+int_list, float_list, str_list = _list_of(int), _list_of(float), _list_of(str)
+_KINDS: Mapping[Callable, str] = {int: "a whole number", float: "a number"}
+
+
+def read_value(parse: Callable[[str], Any], text: str) -> Any:
+    """Return what ``parse`` makes of ``text``.
+
+    Raises:
+        ValueError: it is of another kind; the message says of which one it should be.
+    """
+    try:
+        return parse(text)
+    except argparse.ArgumentTypeError as error:
+        raise ValueError(str(error)) from error
+    except ValueError as error:
+        raise ValueError(f"'{text}' is not {_KINDS[parse]}" if parse in _KINDS else str(error)) from error
+
+
+@dataclass(frozen=True)
+class Option:
+    """One setting and its flag.
+
+    Attributes:
+        key: its name in sample_config.py; the flag is ``--key``.
+        parse: reads the flag's value.
+        group: the heading in ``--help``.
+        help: what it means, in a line.
+        aliases: the names that the flag has in arcface_torch.
+        choices: the values it may have, with their meaning where they are numbers.
+        at_least: the smallest value.
+        above: the value that it must exceed.
+        at_most: the largest value.
+        below: the value that it must not reach.
+    """
+
+    key: str
+    parse: Callable[[str], Any]
+    group: str
+    help: str
+    aliases: tuple[str, ...] = ()
+    choices: tuple[str, ...] | Mapping[int, str] = ()
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    below: float | None = None
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The flag and its aliases, with underscores; with dashes they are the same."""
+        return (f"--{self.key}", *self.aliases)
+
+    def violation(self, value: Any) -> str | None:
+        """Return a message that says which values are allowed if ``value`` is not one of them."""
+        if self.choices and value not in self.choices:
+            if isinstance(self.choices, Mapping):
+                known = ", ".join(f"{number} ({meaning})" for number, meaning in self.choices.items())
+            else:
+                known = ", ".join(self.choices)
+            return f"--{self.key} {value} is unknown; known: {known}"
+        limits = {
+            "at least": self.at_least is None or value >= self.at_least,
+            "above": self.above is None or value > self.above,
+            "at most": self.at_most is None or value <= self.at_most,
+            "below": self.below is None or value < self.below,
+        }
+        if all(limits.values()):  # which no NaN passes
+            return None
+        bounds = [(word, getattr(self, word.replace(" ", "_"))) for word in limits]
+        allowed = " and ".join(f"{word} {bound}" for word, bound in bounds if bound is not None)
+        return f"--{self.key} {value} must be {allowed}"
+
+
+def check_values(options: Iterable[Option], config: Mapping[str, Any]) -> None:
+    """Check each value of ``config`` by its option.
+
+    Raises:
+        UserError: one or several are outside of what they may be; the message has a line for each.
+    """
+    violations = [option.violation(config[option.key]) for option in options if option.key in config]
+    problems = [violation for violation in violations if violation]
+    if problems:
+        raise UserError(*problems)
