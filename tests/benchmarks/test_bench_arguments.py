@@ -47,7 +47,7 @@ def test_no_contestant_of_ours_needs_a_peer(monkeypatch):
     [
         (["--network", "y9"], "unknown network 'y9'"),
         (["--steps", "none"], "--steps: invalid positive whole number value: 'none'"),
-        (["--stepps", "3"], "unrecognized arguments: --stepps 3"),
+        (["--stepps", "3"], "unknown flag --stepps 3"),
     ],
 )
 def test_mistakes_of_bench_step_are_one_line(flags, message):

@@ -193,7 +193,7 @@ def test_places_that_cannot_be_written_are_one_line_and_stay(snapshot, tmp_path,
 def test_numbers_below_zero_are_refused(tmp_path, call, capsys, flag) -> None:
     with pytest.raises(SystemExit):
         call(mxnet_2_oneflow, "-mx_load_prefix", tmp_path / "a", "-of", tmp_path / "b", f"{flag}=-5")
-    assert "'-5' is no whole number, 0 or more" in capsys.readouterr().err
+    assert "'-5' is not a whole number >= 0" in capsys.readouterr().err
 
 
 def pictures(count: int = 3) -> np.ndarray:
