@@ -20,7 +20,7 @@ class NativeUnavailableError(Exception):
     """Native code cannot be built or loaded here; the message says why and what would help."""
 
 
-def find_program(names: Sequence[str], kind: str) -> str:
+def locate_program(names: Sequence[str], kind: str) -> str:
     """Return the path of the first of ``names`` that is in PATH.
 
     Raises:
@@ -46,7 +46,7 @@ def run_tool(command: Sequence[str]) -> str:
     return result.stdout
 
 
-def build_once(key: str, cache: Path, find_tools: Callable[[], Tools], build: Callable[[Tools, Path], None]) -> Path:
+def build_once(key: str, cache: Path, locate_tools: Callable[[], Tools], build: Callable[[Tools, Path], None]) -> Path:
     """Return the folder ``cache/key``, which ``build`` has filled, now or in an earlier run.
 
     Processes that start together wait for the first; the folder is complete or absent.
@@ -54,16 +54,16 @@ def build_once(key: str, cache: Path, find_tools: Callable[[], Tools], build: Ca
     Args:
         key: names everything that the contents depend on.
         cache: folder of built code; created if needed.
-        find_tools: looks for the compiler; called before anything is written, and not at all for an existing folder.
+        locate_tools: looks for the compiler; called before anything is written, and not at all for an existing folder.
         build: writes the files, given the tools and an empty folder that becomes ``cache/key``.
 
     Raises:
-        NativeUnavailableError: ``find_tools`` or ``build`` raised it, or ``cache`` cannot be written.
+        NativeUnavailableError: ``locate_tools`` or ``build`` raised it, or ``cache`` cannot be written.
     """
     folder = cache / key
     if folder.is_dir():
         return folder
-    tools = find_tools()
+    tools = locate_tools()
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with locked(cache / "lock"):

@@ -6,7 +6,7 @@ import ctypes
 import os
 from pathlib import Path
 
-from common.compiling import find_program
+from common.compiling import locate_program
 from common.errors import UserError
 
 SWITCH = "INSIGHTFACE_CUDA"
@@ -48,4 +48,4 @@ def find_stand_in_tools() -> tuple[str, str]:
     Raises:
         NativeUnavailableError: the compiler or ``nm`` is not in PATH.
     """
-    return find_program(("gcc", "cc", "clang"), "C compiler (gcc)"), find_program(("nm",), "nm (binutils)")
+    return locate_program(("gcc", "cc", "clang"), "C compiler (gcc)"), locate_program(("nm",), "nm (binutils)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,11 @@ COMPILE_FLAGS = (
     "-DGOOGLE_GLOG_DLL_DECL=",
     "-DNDEBUG",
 )
+# The instruction sets that files named *.simd.cpp are compiled for, one after the other (see base/instruction_sets.h).
+LEVELS: dict[str, tuple[str, ...]] = {"baseline": ()}
+if platform.machine() == "x86_64":
+    LEVELS["avx2"] = ("-mavx2", "-mfma")
+    LEVELS["avx512"] = (*LEVELS["avx2"], *(f"-mavx512{part}" for part in ("f", "bw", "cd", "dq", "vl")))
 
 
 def default_cache() -> Path:
@@ -61,7 +67,13 @@ def _source_files() -> list[Path]:
 def _key(oneflow: OneFlowFiles, onednn: OneDnnFiles) -> str:
     """Hash everything that the library depends on except the compiler: a built library needs no compiler."""
     digest = hashlib.sha256()
-    facts = [oneflow.version, *(path.name for path in oneflow.libraries), onednn.version, *COMPILE_FLAGS]
+    facts = [
+        oneflow.version,
+        *(path.name for path in oneflow.libraries),
+        onednn.version,
+        *COMPILE_FLAGS,
+        *map(str, LEVELS.values()),
+    ]
     digest.update("\n".join(facts).encode())
     for path in _source_files():
         digest.update(f"\n{path.relative_to(SOURCES)}\n".encode())
@@ -81,20 +93,29 @@ def _build(compiler: str, oneflow: OneFlowFiles, onednn: OneDnnFiles, library: P
         str(oneflow.include / "glog-build"),
     ]
     with tempfile.TemporaryDirectory(dir=library.parent, prefix="build-") as folder:
-        sources = [path for path in _source_files() if path.suffix == ".cpp"]
-        objects = [_object_path(Path(folder), source) for source in sources]
+        compilations = object_files(Path(folder))
         commands = [
-            [compiler, *COMPILE_FLAGS, *headers, "-c", str(source), "-o", target]
-            for source, target in zip(sources, objects, strict=True)
+            [compiler, *COMPILE_FLAGS, *flags, *headers, "-c", str(source), "-o", str(target)]
+            for target, (source, flags) in compilations.items()
         ]
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             list(pool.map(run_tool, commands))
         libraries = [str(path) for path in (onednn.library, *oneflow.libraries)]
         options = ["-Wl,--allow-shlib-undefined", f"-Wl,--version-script={SOURCES / 'exports.map'}"]
-        run_tool([compiler, "-shared", "-fopenmp", *objects, *libraries, *options, "-o", str(library)])
+        run_tool([compiler, "-shared", "-fopenmp", *map(str, compilations), *libraries, *options, "-o", str(library)])
 
 
-def _object_path(folder: Path, source: Path) -> str:
-    """Name an object after the whole path of its source: two folders may hold files of one name."""
-    name = source.relative_to(SOURCES).with_suffix(".o").as_posix()
-    return str(folder / name.replace("/", "-"))
+def object_files(folder: Path) -> dict[Path, tuple[Path, tuple[str, ...]]]:
+    """Return the object files to compile in ``folder``: each one's source, and flags beside ``COMPILE_FLAGS``.
+
+    An object is named after the whole path of its source, as two folders may hold files of the same name.
+    """
+    objects: dict[Path, tuple[Path, tuple[str, ...]]] = {}
+    for source in _source_files():
+        name = source.relative_to(SOURCES).as_posix().replace("/", "-")
+        if name.endswith(".simd.cpp"):
+            for level, flags in LEVELS.items():
+                objects[folder / f"{name}.{level}.o"] = (source, (*flags, f"-DINSIGHTFACE_LEVEL={level}"))
+        elif source.suffix == ".cpp":
+            objects[folder / f"{name}.o"] = (source, ())
+    return objects

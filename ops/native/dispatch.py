@@ -1,4 +1,4 @@
-"""Calls ops of our own, for which OneFlow's Python has no functions. They take local and global tensors."""
+"""Calls the kernels' own ops, for which OneFlow's Python package has no functions, on local or global tensors."""
 
 from __future__ import annotations
 
@@ -33,22 +33,24 @@ def dispatch(
     inputs: Mapping[str, Sequence[Tensor]],
     outputs: Mapping[str, int],
 ) -> tuple[Tensor, ...]:
-    """Run the op, eager or in the graph that is being built, and return its outputs.
+    """Run an op, eagerly or in the graph that is being built, and return its outputs.
 
     Args:
-        op: its name.
-        attributes: their values, of exactly the types that the op has.
-        inputs: the tensors of each kind of input; a kind without any is left out.
-        outputs: how many there are of each kind.
+        op: the name of the op.
+        attributes: values of exactly the types that the op declares.
+        inputs: the tensors of each named input; an input without tensors is omitted.
+        outputs: the number of tensors of each named output.
 
     Raises:
-        RuntimeError: the tensors do not fit; the message is OneFlow's.
+        RuntimeError: OneFlow rejects the call; the message is OneFlow's.
     """
-    library = ctypes.PyDLL(open_loaded_library()._name)  # keeps Python's lock, which making tensors needs
+    library = ctypes.PyDLL(
+        open_loaded_library()._name
+    )  # PyDLL keeps the interpreter lock, which creating tensors needs
     library.insightface_dispatch.restype = ctypes.c_char_p
-    taken = {name: tensors for name, tensors in inputs.items() if len(tensors)}
-    arrays = [(ctypes.c_void_p * len(tensors))(*map(id, tensors)) for tensors in taken.values()]
-    arguments = [_Argument(name.encode(), len(array), array) for name, array in zip(taken, arrays, strict=True)]
+    given = {name: tensors for name, tensors in inputs.items() if len(tensors)}
+    arrays = [(ctypes.c_void_p * len(tensors))(*map(id, tensors)) for tensors in given.values()]
+    arguments = [_Argument(name.encode(), len(array), array) for name, array in zip(given, arrays, strict=True)]
     results = (ctypes.c_void_p * sum(outputs.values()))()
     wanted = [_Argument(name.encode(), count, None) for name, count in outputs.items()]
     settings = [_attribute(name, value) for name, value in attributes.items()]
@@ -65,7 +67,7 @@ def dispatch(
     )
     if message is not None:
         raise RuntimeError(message.decode(errors="replace"))
-    return tuple(_take(pointer) for pointer in results)
+    return tuple(_from_new_reference(pointer) for pointer in results)
 
 
 def _attribute(name: str, value: bool | int | float | str) -> _Attribute:
@@ -76,8 +78,8 @@ def _attribute(name: str, value: bool | int | float | str) -> _Attribute:
     return _Attribute(name.encode(), b"b" if isinstance(value, bool) else b"i", value, 0.0, None)
 
 
-def _take(pointer: int) -> Tensor:
-    """Return the Python object behind a new reference, which becomes the returned one."""
+def _from_new_reference(pointer: int) -> Tensor:
+    """Return the Python object of a new reference, which the returned value takes over."""
     tensor = ctypes.cast(pointer, ctypes.py_object).value
     ctypes.pythonapi.Py_DecRef(ctypes.py_object(tensor))
     return tensor

@@ -1,4 +1,4 @@
-"""Loads the kernels into the process, or says in one line why OneFlow's own stay."""
+"""Loads the kernels into the process, or says in one line why OneFlow's own kernels stay."""
 
 from __future__ import annotations
 
@@ -36,26 +36,29 @@ OPS = (
 
 
 def load_native_kernels(cache: Path | None = None) -> str:
-    """Build the kernels if need be, load them, and return one line that says which kernels the process now has.
+    """Build the kernels if needed, load them, and return one line that says which kernels the process now has.
 
-    To be called right after ``import oneflow`` and before the first op: eager ops keep the kernel they used first.
-    ``INSIGHTFACE_NATIVE=0`` in the environment leaves OneFlow's kernels alone. The size of the thread team is
-    ``OMP_NUM_THREADS``. Further calls in the same process change nothing.
+    Call it right after ``import oneflow`` and before the first op: eager ops keep the kernel that they used first.
+    ``INSIGHTFACE_NATIVE=0`` in the environment keeps OneFlow's kernels. The size of the thread team is
+    ``OMP_NUM_THREADS``. Further calls in the same process have no effect.
 
     Args:
         cache: folder of built kernels; by default one inside the Python environment.
+
+    Raises:
+        RuntimeError: OneFlow has not been imported.
     """
     if os.environ.get(SWITCH) == "0":
         return f"CPU kernels: OneFlow's own ({SWITCH}=0)"
     if "oneflow" not in sys.modules:
-        raise RuntimeError("the kernels are loaded into OneFlow: import it first")
+        raise RuntimeError("the kernels are loaded into OneFlow; import oneflow first")
     try:
         onednn = locate_onednn()
-        if find_loaded_library() is not None:
-            # A second copy would register every kernel twice, which OneFlow refuses.
+        if loaded_library_path() is not None:
+            # OneFlow rejects a second copy: it would register every kernel twice.
             return f"CPU kernels: oneDNN {onednn.version}"
         library = build_library(locate_oneflow(), onednn, cache or default_cache())
-        # By its full path first, so that the kernels find it wherever its wheel put it.
+        # Loaded first, by its full path: the kernels then find it in its wheel.
         ctypes.CDLL(str(onednn.library))
         ctypes.CDLL(str(library))
     except (NativeUnavailableError, OSError) as error:
@@ -64,8 +67,8 @@ def load_native_kernels(cache: Path | None = None) -> str:
 
 
 def native_calls() -> dict[str, int]:
-    """Return how often each op was computed by the kernels loaded here; empty when they are not loaded."""
-    if find_loaded_library() is None:
+    """Return how often the loaded kernels have computed each op; empty if no kernels are loaded."""
+    if loaded_library_path() is None:
         return {}
     return {op: count_calls(op) for op in OPS}
 
@@ -80,7 +83,7 @@ def count_calls(op: str) -> int:
 def wait_for_call(op: str, calls: int) -> None:
     """Sleep until the loaded kernel of ``op`` has finished more than ``calls`` times in this process.
 
-    OneFlow waits for results by spinning, which takes a core from the threads that compute them.
+    OneFlow waits for results by spinning, which would keep a core busy that the kernel needs.
     """
     wait = open_loaded_library().insightface_wait_for_calls
     wait.argtypes = [ctypes.c_char_p, ctypes.c_int64, ctypes.c_int64]
@@ -90,15 +93,19 @@ def wait_for_call(op: str, calls: int) -> None:
 
 @functools.cache
 def open_loaded_library() -> ctypes.CDLL:
-    """Return the kernels' library, which is loaded."""
-    path = find_loaded_library()
+    """Return the loaded library of the kernels.
+
+    Raises:
+        RuntimeError: the kernels are not loaded.
+    """
+    path = loaded_library_path()
     if path is None:
         raise RuntimeError("the CPU kernels are not loaded")
     return ctypes.CDLL(path)
 
 
-def find_loaded_library() -> str | None:
-    """Return the path of the kernels' library in this process, None when it was not loaded."""
+def loaded_library_path() -> str | None:
+    """Return the path of the kernels' library in this process, or None if it is not loaded."""
     for line in Path("/proc/self/maps").read_text().splitlines():
         if line.endswith(f"/{LIBRARY_NAME}"):
             return line[line.index("/") :]

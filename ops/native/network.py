@@ -1,8 +1,8 @@
-"""Whole networks as three OneFlow ops of our own: training forward, its backward, inference.
+"""Runs whole networks as three OneFlow ops: training forward, its backward, and inference.
 
-They exist where the kernels are loaded (see ``load_native_kernels``), take local and global CPU tensors, and work eager
-and in graphs. ``images`` [N, C, H, W] uint8 or float32 and ``keep`` are split over the ranks, arrays are broadcast,
-gradients come as partial sums.
+They exist once the kernels are loaded (see ``load_native_kernels``), take local and global CPU tensors, and work
+eagerly and in graphs. ``images`` [N, C, H, W] uint8 or float32 and ``keep`` are split over the ranks, arrays are
+broadcast, gradients are partial sums.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from ops.native.dispatch import dispatch
-from ops.native.loader import count_calls, find_loaded_library, open_loaded_library, wait_for_call
+from ops.native.loader import count_calls, loaded_library_path, open_loaded_library, wait_for_call
 
 if TYPE_CHECKING:
     from oneflow import Tensor
@@ -37,8 +37,8 @@ class NetworkOps:
     bfloat16: bool = False
 
     def refusal(self) -> str | None:
-        """Return None when this process can execute the network, else the reason why not."""
-        if find_loaded_library() is None:
+        """Return None if this process can execute the network, else the reason why not."""
+        if loaded_library_path() is None:
             return "the CPU kernels are not loaded"
         check = open_loaded_library().insightface_check_network
         check.argtypes, check.restype = [ctypes.c_char_p, ctypes.c_int32], ctypes.c_char_p
@@ -48,14 +48,14 @@ class NetworkOps:
     def forward(
         self, images: Tensor, keep: Tensor | None, parameters: Sequence[Tensor], moving: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Return embeddings [N, E] float32 and what the backward pass needs; updates ``moving`` in place."""
+        """Return embeddings [N, E] float32 and the saved values for ``backward``; updates ``moving`` in place."""
         inputs = {"images": [images], "keep": _optional(keep), "parameters": parameters, "moving": moving}
         return self._dispatch("forward", inputs, {"embeddings": 1, "saved": 1})
 
     def backward(
         self, saved: Tensor, embedding_gradients: Tensor, keep: Tensor | None, parameters: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
-        """Return the gradient of every parameter."""
+        """Return the gradient of each parameter, given the ``saved`` values of ``forward``."""
         inputs = {
             "saved": [saved],
             "embedding_gradients": [embedding_gradients],
@@ -70,7 +70,7 @@ class NetworkOps:
         return self._dispatch("inference", inputs, {"embeddings": 1})[0]
 
     def sleep_through(self, call: Callable[[], Result], op: str) -> Result:
-        """Return the result of ``call``, which lets ``op`` ("backward", "inference") run once, after it has ended."""
+        """Return the result of ``call``, which runs ``op`` ("backward" or "inference"); sleep until it has finished."""
         calls = count_calls(_PREFIX + op)
         result = call()
         wait_for_call(_PREFIX + op, calls)

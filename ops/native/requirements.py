@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from common.compiling import NativeUnavailableError, find_program
+from common.compiling import NativeUnavailableError, locate_program
 
 # The kernels are compiled against OneFlow's C++ interface, which differs between versions.
 ONEFLOW_VERSION = "0.9.0"
@@ -85,7 +85,7 @@ def locate_compiler() -> str:
     Raises:
         NativeUnavailableError: no C++ compiler is in PATH.
     """
-    return find_program(COMPILERS, "C++ compiler (g++)")
+    return locate_program(COMPILERS, "C++ compiler (g++)")
 
 
 def _distribution(name: str) -> metadata.Distribution:

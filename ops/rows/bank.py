@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from ops import flow
-from ops.native.rows import NativeRows, RowChoice
+from ops.native.rows import NativeRows, RowsHandle
 from ops.rows.referenced import ReferencedRows
 from ops.rows.storage import RowStorage
 from ops.update_rules import AdamWRule, MomentumRule
@@ -105,7 +105,7 @@ class HostRows:
         if len(self._gathered) != slots:
             self._gathered = flow.zeros(slots, *self._tensor.shape[1:])
         self._indices = indices
-        take = self._native.take if self._native else _take
+        take = self._native.select if self._native else _take
         take(self._rows, indices, self._gathered.numpy()[: len(indices)])
         return self._gathered
 
@@ -178,8 +178,8 @@ class RowsInPlace(HostRows):
 
     def __init__(self, tensor: flow.Tensor, native: NativeRows, storage: RowStorage) -> None:
         super().__init__(tensor, native, storage)
-        self._choice = RowChoice()
-        self._reference = flow.tensor([self._choice.address], dtype=flow.float64)
+        self._handle = RowsHandle()
+        self._reference = flow.tensor([self._handle.address], dtype=flow.float64)
         self._gradients = flow.zeros(0)
 
     def gather(self, indices: np.ndarray, slots: int) -> flow.Tensor:
@@ -187,7 +187,7 @@ class RowsInPlace(HostRows):
         if len(self._gradients) != slots:
             self._gradients = flow.zeros(slots, *self._tensor.shape[1:])
         self._indices = indices
-        self._choice.set(self._rows, indices, self._gradients.numpy())
+        self._handle.set(self._rows, indices, self._gradients.numpy())
         return self._reference
 
     def open(self, given: flow.Tensor, slots: int) -> ReferencedRows:

@@ -25,7 +25,7 @@ SOURCE = """\
 
 static int messages = 2;
 
-/* OneFlow is imported with standard error switched off; a message from there has to reach the user too. */
+/* OneFlow is imported with standard error redirected; a message from the import must reach the user too. */
 __attribute__((constructor)) static void keep_standard_error(void) {{ messages = fcntl(2, F_DUPFD_CLOEXEC, 3); }}
 
 static void stop(const char *function) {{
@@ -70,8 +70,7 @@ def install_stand_ins(sonames: Sequence[str]) -> Path:
 def build_stand_ins(sonames: Sequence[str], cache: Path) -> Path:
     """Return a folder with a stand-in for each of ``sonames``, built for the installed OneFlow.
 
-    They are built if ``cache`` does not hold them yet. Processes that start together wait for the first; the folder
-    is complete or absent.
+    They are built unless ``cache`` holds them already.
 
     Raises:
         NativeUnavailableError: OneFlow, a C compiler or ``nm`` is missing or fails, or ``cache`` cannot be written.

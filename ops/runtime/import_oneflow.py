@@ -23,7 +23,7 @@ from common.errors import UserError
 from ops.runtime.cuda_stand_ins import install_stand_ins
 from ops.runtime.patches import load_corrections
 
-# In the order of their dependencies; the folder is the one inside the nvidia wheels.
+# (folder inside the nvidia wheels, soname), in the order of their dependencies.
 CUDA_LIBRARIES = (
     ("cublas", "libcublasLt.so.11"),
     ("cublas", "libcublas.so.11"),
@@ -61,13 +61,13 @@ def _load_cuda_libraries() -> None:
         try:
             ctypes.CDLL(soname, mode=ctypes.RTLD_GLOBAL)
         except OSError:
-            ctypes.CDLL(str(_find_library(package, soname)), mode=ctypes.RTLD_GLOBAL)
+            ctypes.CDLL(str(_locate_library(package, soname)), mode=ctypes.RTLD_GLOBAL)
 
 
-def _find_library(package: str, soname: str) -> Path:
+def _locate_library(package: str, soname: str) -> Path:
     """Return the library of the nvidia wheel or, if no GPU can be in use, a stand-in for it."""
     try:
-        return _find_in_wheels(package, soname)
+        return _locate_in_wheels(package, soname)
     except UserError as missing:
         reason = reason_for_cuda()
         if reason:
@@ -78,7 +78,7 @@ def _find_library(package: str, soname: str) -> Path:
             raise UserError(f"{missing}; a stand-in cannot be built: {error}") from None
 
 
-def _find_in_wheels(package: str, soname: str) -> Path:
+def _locate_in_wheels(package: str, soname: str) -> Path:
     for folder in sys.path:
         candidate = Path(folder) / "nvidia" / package / "lib" / soname
         if candidate.is_file():

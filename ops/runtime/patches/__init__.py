@@ -12,7 +12,7 @@ import hashlib
 import sys
 from pathlib import Path
 
-from common.compiling import NativeUnavailableError, build_once, find_program, run_tool
+from common.compiling import NativeUnavailableError, build_once, locate_program, run_tool
 
 SOURCES = Path(__file__).parent
 LIBRARY_NAME = "libcorrections.so"
@@ -54,4 +54,4 @@ def build_library(cache: Path) -> Path:
         run_tool([compiler, *COMPILE_FLAGS, *sources, "-o", str(folder / LIBRARY_NAME), "-ldl"])
 
     key = digest.hexdigest()[:16]
-    return build_once(key, cache, lambda: find_program(COMPILERS, "C compiler"), build) / LIBRARY_NAME
+    return build_once(key, cache, lambda: locate_program(COMPILERS, "C compiler"), build) / LIBRARY_NAME

@@ -1,7 +1,7 @@
-/* Puts two steps of OneFlow 0.9 into order. To run a graph, a thread wakes the graph up and then notes it in a queue;
-   the graph takes the note out when it has ended. A graph that ends before it was noted, because it is small or the
-   processors are busy, takes its note out of an empty queue, which destroys the process. Loaded before OneFlow and for
-   all to see, these functions stand in front of OneFlow's own: taking a note waits until there is one. */
+/* Orders two steps of OneFlow 0.9. To run a graph, a thread wakes the graph and then adds an entry to a queue; the graph
+   removes the entry when it has finished. A graph that finishes before the entry was added, because it is small or the
+   processors are busy, removes from an empty queue, which crashes the process. Loaded with global visibility before
+   OneFlow, these functions override OneFlow's own: removing waits until there is an entry. */
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -14,24 +14,24 @@
 void enqueue(void* queue, const void* graph) __asm__(ENQUEUE);
 void dequeue(void* queue) __asm__(DEQUEUE);
 
-/* What one queue holds; there are as many as devices. */
-struct notes {
+/* The number of entries in a queue; each device has one queue. */
+struct entries {
   const void* queue;
   long count;
-  struct notes* next;
+  struct entries* next;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t noted = PTHREAD_COND_INITIALIZER;
-static struct notes* all;
+static pthread_cond_t added_one = PTHREAD_COND_INITIALIZER;
+static struct entries* all;
 static long launches;
 
 /* Called with the lock held. */
-static struct notes* notes_of(const void* queue) {
-  for (struct notes* notes = all; notes != NULL; notes = notes->next) {
-    if (notes->queue == queue) { return notes; }
+static struct entries* entries_of(const void* queue) {
+  for (struct entries* entries = all; entries != NULL; entries = entries->next) {
+    if (entries->queue == queue) { return entries; }
   }
-  struct notes* added = calloc(1, sizeof(*added));
+  struct entries* added = calloc(1, sizeof(*added));
   if (added == NULL) { abort(); }
   added->queue = queue;
   added->next = all;
@@ -42,21 +42,21 @@ static struct notes* notes_of(const void* queue) {
 void enqueue(void* queue, const void* graph) {
   ((void (*)(void*, const void*))insightface_original(ENQUEUE))(queue, graph);
   pthread_mutex_lock(&lock);
-  ++notes_of(queue)->count;
+  ++entries_of(queue)->count;
   ++launches;
-  pthread_cond_broadcast(&noted);
+  pthread_cond_broadcast(&added_one);
   pthread_mutex_unlock(&lock);
 }
 
 void dequeue(void* queue) {
   pthread_mutex_lock(&lock);
-  while (notes_of(queue)->count == 0) { pthread_cond_wait(&noted, &lock); }
-  --notes_of(queue)->count;
+  while (entries_of(queue)->count == 0) { pthread_cond_wait(&added_one, &lock); }
+  --entries_of(queue)->count;
   pthread_mutex_unlock(&lock);
   ((void (*)(void*))insightface_original(DEQUEUE))(queue);
 }
 
-/* How many graph runs have been noted in this process. */
+/* Returns how many graph runs this process has recorded. */
 long insightface_launches(void) {
   pthread_mutex_lock(&lock);
   const long count = launches;

@@ -1,6 +1,6 @@
-/* While a graph runs, OneFlow 0.9's scheduler asks without pause whether it has ended, on a core of its own that the
-   graph could use: with two cores that was a fifth of the machine. Loaded before OneFlow and for all to see, this
-   function stands in front of the one that answers: after many a "no" in a row it sleeps a little before the next. */
+/* While a graph runs, OneFlow 0.9's scheduler polls without pause whether it has finished, and occupies a core that the
+   graph could use: on two cores, a fifth of the machine. Loaded with global visibility before OneFlow, this function
+   overrides the one that answers: after many negative answers in a row it sleeps a little before the next. */
 #define _GNU_SOURCE
 #include <stdbool.h>
 #include <time.h>
@@ -15,9 +15,9 @@
 
 bool query(const void* policy, const void* stream, const void* status) __asm__(QUERY);
 
-/* About a tenth of a millisecond of asking, then naps, each of them longer than the one before: after a time t they
-   last the square root of 20 microseconds times t. Falling asleep and waking up cost the cores about 40 microseconds:
-   in 250 ms they are a third as many as naps of 50 microseconds were, and the end is noticed a millisecond late. */
+/* Polls for about a tenth of a millisecond, then sleeps between polls, each time longer than before: at time t for
+   sqrt(20 microseconds * t). Each sleep costs about 40 microseconds of CPU time. In 250 ms there are a third as many
+   sleeps as with a constant 50 microseconds, and the end is noticed a millisecond late. */
 enum { PATIENCE = 300, FIRST_NAP_NANOSECONDS = 50000, LONGER_BY_NANOSECONDS = 10000, LONGEST_NAPS = 2000 };
 
 static long naps;
@@ -43,5 +43,5 @@ bool query(const void* policy, const void* stream, const void* status) {
   return false;
 }
 
-/* How often the scheduler has slept in this process. */
+/* Returns how often the scheduler has slept in this process. */
 long insightface_naps(void) { return __atomic_load_n(&naps, __ATOMIC_RELAXED); }

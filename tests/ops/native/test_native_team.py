@@ -23,7 +23,7 @@ before = count()
 def take(seed):
     rows, order = np.empty_like(source), np.random.default_rng(seed).permutation(6000)
     for _ in range(50):
-        NativeRows().take(source, order, rows)
+        NativeRows().select(source, order, rows)
         assert (rows == source[order]).all()
 threads = [threading.Thread(target=take, args=(seed,)) for seed in range(3)]
 for thread in threads: thread.start()

@@ -154,8 +154,8 @@ def test_row_numbers_that_are_none_stop_before_the_kernels() -> None:
     rows = np.zeros((3, 2), np.float32)
     for wrong in ([-1], [3]):
         with pytest.raises(IndexError, match=r"outside of 0\.\.2"):
-            NativeRows().take(rows, np.array(wrong), np.zeros((1, 2), np.float32))
+            NativeRows().select(rows, np.array(wrong), np.zeros((1, 2), np.float32))
     with pytest.raises(ValueError, match="int64"):
-        NativeRows().take(rows, np.array([1], np.int32), np.zeros((1, 2), np.float32))
+        NativeRows().select(rows, np.array([1], np.int32), np.zeros((1, 2), np.float32))
     with pytest.raises(ValueError, match="one width"):
-        NativeRows().take(rows, np.array([1]), np.zeros((1, 3), np.float32))
+        NativeRows().select(rows, np.array([1]), np.zeros((1, 3), np.float32))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from common import cuda
-from common.compiling import NativeUnavailableError, find_program
+from common.compiling import NativeUnavailableError, locate_program
 from ops.runtime import cuda_stand_ins
 from ops.runtime import import_oneflow as runtime
 
@@ -117,7 +117,7 @@ def test_processes_that_start_together_build_once_and_compute(environment):
     """Real OneFlow with the stand-ins: a convolution, its gradients and a training graph, in three processes."""
     python = environment / "bin" / "python"
     cache = environment / "var" / "insightface-stand-ins"
-    compiler = find_program(("gcc", "cc", "clang"), "C compiler")
+    compiler = locate_program(("gcc", "cc", "clang"), "C compiler")
     tools, log = environment / "tools", environment / "log"
     tools.mkdir()
     (tools / "gcc").write_text(f'#!/bin/sh\necho call >> {log}\nexec {compiler} "$@"\n')
@@ -151,7 +151,7 @@ def test_links_follow_the_cache_and_spare_files(tmp_path):
 
 
 def test_every_function_that_oneflow_asks_for_is_there(stand_ins):
-    nm = find_program(("nm",), "nm")
+    nm = locate_program(("nm",), "nm")
     names = cuda_stand_ins.read_functions(cuda_stand_ins.locate_oneflow_library("liboneflow-"), SONAMES, nm)
     assert sum(map(len, names.values())) == 90
     for soname in SONAMES:
@@ -193,7 +193,7 @@ def test_the_version_is_nought(stand_ins):
 
 def test_with_a_driver_they_are_refused(environment, tmp_path):
     """A library of the driver's name, anywhere the loader looks, is enough."""
-    compiler = find_program(("gcc", "cc", "clang"), "C compiler")
+    compiler = locate_program(("gcc", "cc", "clang"), "C compiler")
     subprocess.run([compiler, "-shared", "-x", "c", os.devnull, "-o", str(tmp_path / cuda.DRIVER_LIBRARY)], check=True)
     variables = {"LD_LIBRARY_PATH": str(tmp_path), cuda.SWITCH: ""}
     python = environment / "bin" / "python"
@@ -217,7 +217,7 @@ def test_the_wheels_come_first(monkeypatch, tmp_path):
     library.parent.mkdir(parents=True)
     library.touch()
     monkeypatch.setattr(runtime.sys, "path", [str(tmp_path)])
-    assert runtime._find_library("cudnn", library.name) == library
+    assert runtime._locate_library("cudnn", library.name) == library
 
 
 def test_without_a_compiler_one_line_says_so(monkeypatch, tmp_path):
@@ -226,7 +226,7 @@ def test_without_a_compiler_one_line_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr(runtime.sys, "path", [path for path in sys.path if not Path(path, "nvidia").exists()])
     monkeypatch.setattr(cuda_stand_ins, "locate_oneflow_library", lambda prefix: tmp_path / "liboneflow.so")
     with pytest.raises(runtime.UserError, match=r"a stand-in cannot be built: no C compiler \(gcc\) in PATH"):
-        runtime._find_library("cudnn", "libcudnn_ops_infer.so.8")
+        runtime._locate_library("cudnn", "libcudnn_ops_infer.so.8")
     assert not (tmp_path / "cache").exists()
 
 

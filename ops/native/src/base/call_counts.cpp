@@ -4,6 +4,7 @@
 #include <array>
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <cstring>
 #include <mutex>
 
@@ -38,15 +39,10 @@ std::mutex calls_mutex;
 std::condition_variable call_ended;
 std::array<int64_t, kKernels> calls{};
 
-// Place of the kernel of the OneFlow op `name`; kKernels when there is none.
-size_t FindKernel(const char* name) {
+// The index of the kernel of the OneFlow op `name`; kKernels if there is none.
+size_t KernelIndex(const char* name) {
   return std::find_if(kNames.begin(), kNames.end(), [&](const char* known) { return std::strcmp(name, known) == 0; }) -
          kNames.begin();
-}
-
-INSIGHTFACE_VECTORISED void AddRangeClone(float* sum, const float* addend, int64_t count) {
-#pragma omp simd
-  for (int64_t i = 0; i < count; ++i) { sum[i] += addend[i]; }
 }
 
 }  // namespace
@@ -59,30 +55,20 @@ void CountCall(Kernel kernel) {
   call_ended.notify_all();
 }
 
-void AddRange(float* sum, const float* addend, int64_t count) { AddRangeClone(sum, addend, count); }
-
-void AddInto(float* sum, const float* addend, int64_t count) {
-  constexpr int64_t kBlock = 16384;
-#pragma omp parallel for schedule(static)
-  for (int64_t start = 0; start < count; start += kBlock) {
-    AddRangeClone(sum + start, addend + start, std::min(kBlock, count - start));
-  }
-}
-
 }  // namespace insightface
 
 extern "C" {
 
-// How often the kernel of the OneFlow op `name` has run in this process; -1 for an op that has none here.
+// Returns how often the kernel of the OneFlow op `name` has run in this process; -1 for an op without a kernel here.
 int64_t insightface_native_calls(const char* name) {
-  const size_t kernel = insightface::FindKernel(name);
+  const size_t kernel = insightface::KernelIndex(name);
   const std::lock_guard<std::mutex> lock(insightface::calls_mutex);
   return kernel < insightface::kKernels ? insightface::calls[kernel] : -1;
 }
 
-// Sleeps until the kernel of the op has run `count` times, or for so many milliseconds. Returns whether it has.
+// Sleeps until the kernel of the op has run `count` times, but at most `milliseconds`. Returns whether it has.
 int32_t insightface_wait_for_calls(const char* name, int64_t count, int64_t milliseconds) {
-  const size_t kernel = insightface::FindKernel(name);
+  const size_t kernel = insightface::KernelIndex(name);
   if (kernel == insightface::kKernels) { return 0; }
   std::unique_lock<std::mutex> lock(insightface::calls_mutex);
   return insightface::call_ended.wait_for(lock, std::chrono::milliseconds(milliseconds),

@@ -1,4 +1,4 @@
-// A bounded table from shapes to prepared primitives, safe to use from several threads.
+// A thread-safe least-recently-used cache, here of prepared primitives by shape.
 #pragma once
 
 #include <cstddef>
@@ -15,8 +15,8 @@ class LruCache {
  public:
   explicit LruCache(size_t capacity) : capacity_(capacity) {}
 
-  // Returns the value of `key`, made by `make()` when it is new. The value of the key that went unused the longest is
-  // given up beyond the capacity; whoever still holds it keeps it alive.
+  // Returns the value of `key`, made by `make()` if the key is new. Beyond the capacity, drops the value of the least
+  // recently used key; callers that still hold the value keep it alive.
   template<typename Make>
   std::shared_ptr<const Value> Get(const Key& key, const Make& make) {
     const std::lock_guard<std::mutex> lock(mutex_);

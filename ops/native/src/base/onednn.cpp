@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/alignment.h"
+
 namespace insightface {
 namespace {
 
-// The calling thread's team is itself for the life of the object.
+// Sets the team size of the calling thread to one for the life of the object.
 class SingleThread {
  public:
   SingleThread() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
@@ -32,7 +34,7 @@ dnnl::stream& OneDnnStream() {
   return stream;
 }
 
-dnnl::memory At(const dnnl::memory::desc& description, const void* data) {
+dnnl::memory AsMemory(const dnnl::memory::desc& description, const void* data) {
   return {description, OneDnnEngine(), const_cast<void*>(data)};
 }
 
@@ -42,7 +44,7 @@ dnnl::primitive_attr CallersScratchpad() {
   return attributes;
 }
 
-dnnl::convolution_backward_weights::primitive_desc AvoidFaulty(
+dnnl::convolution_backward_weights::primitive_desc SkipFaultyImplementation(
     dnnl::convolution_backward_weights::primitive_desc description) {
   constexpr int64_t kVector = 8;
   const dnnl::memory::dims strides = description.get_strides();
@@ -74,16 +76,13 @@ Workspace::Workspace(void* memory, size_t bytes, size_t wanted) {
     own_.reset(new char[wanted]);
     memory = own_.get();
   }
-  const uintptr_t address = reinterpret_cast<uintptr_t>(memory);
-  next_ = reinterpret_cast<char*>((address + kAlignment - 1) / kAlignment * kAlignment);
+  next_ = AlignPointer(memory);
 }
 
-void* Workspace::Take(size_t bytes) {
+void* Workspace::Allocate(size_t bytes) {
   void* part = next_;
-  next_ += Room(bytes);
+  next_ += AlignedSize(static_cast<int64_t>(bytes));
   return part;
 }
-
-size_t Workspace::Room(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 }  // namespace insightface

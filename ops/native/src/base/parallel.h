@@ -1,4 +1,4 @@
-// Deals out rows to the threads of a team.
+// Divides rows among the threads of a team.
 #pragma once
 
 #include <omp.h>
@@ -8,7 +8,7 @@
 
 namespace insightface {
 
-// The contiguous part of `count` rows that falls to the calling thread of a team, the same at every call.
+// The contiguous part of `count` rows that the calling thread of a team computes, the same at every call.
 struct Share {
   explicit Share(int64_t count)
       : begin(count * omp_get_thread_num() / omp_get_num_threads()),

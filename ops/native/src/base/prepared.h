@@ -1,4 +1,4 @@
-// Arrays in the layout that a oneDNN primitive asks for.
+// Arrays in the layout that a oneDNN primitive asks for, and a way to notice that one has changed.
 #pragma once
 
 #include <cstdint>
@@ -7,18 +7,12 @@
 
 namespace insightface {
 
-// What vector instructions like best.
-constexpr int64_t kAlignment = 64;
-
-// The room of so many bytes, after which the next piece is aligned again.
-inline int64_t Room(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
-
 // Copies an array from one layout or number type to another.
 class Reorder {
  public:
   Reorder(const dnnl::memory::desc& from, const dnnl::memory::desc& to);
   void Run(const void* from, void* to) const;
-  // Whether anything changes on the way: what is equal can be read where it is.
+  // False if both layouts are equal: then the array can be read in place.
   bool Needed() const { return from_ != to_; }
   int64_t Bytes() const { return static_cast<int64_t>(to_.get_size()); }
 
@@ -27,7 +21,7 @@ class Reorder {
   dnnl::reorder reorder_;
 };
 
-// Memory of a layer's own, aligned for vector instructions.
+// Aligned memory that belongs to the object.
 class AlignedBytes {
  public:
   explicit AlignedBytes(int64_t bytes);
@@ -38,7 +32,7 @@ class AlignedBytes {
   char* data_;
 };
 
-// A number that changes, but for one chance in 2^64, when any of the bytes does.
+// A hash of the bytes: if any of them changes, so does the hash, but for one chance in 2^64.
 uint64_t Fingerprint(const void* bytes, int64_t count, uint64_t seed);
 
 }  // namespace insightface

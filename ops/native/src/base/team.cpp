@@ -39,7 +39,7 @@ class Leader {
     for (std::unique_lock<std::mutex> lock(mutex_);;) {
       given_.wait(lock, [this] { return work_ != nullptr; });
       try {
-        (*work_)();  // whoever gave it sleeps, so that nobody misses the lock
+        (*work_)();  // the caller sleeps meanwhile, so holding the lock delays no thread
       } catch (...) { error_ = std::current_exception(); }
       work_ = nullptr;
       done_.notify_one();
@@ -50,7 +50,7 @@ class Leader {
   std::condition_variable given_, done_;
   const std::function<void()>* work_ = nullptr;
   std::exception_ptr error_;
-  std::thread thread_;  // last: it uses the others
+  std::thread thread_;  // the last member, as it uses the others
 };
 
 }  // namespace
@@ -65,7 +65,7 @@ void OnTeam(const std::function<void()>& work) {
     omp_set_num_threads(1);
     return work();
   }
-  static Leader& leader = *new Leader;  // sleeps when the process ends, so it must outlive everything
+  static Leader& leader = *new Leader;  // never destroyed: its thread sleeps until the process ends
   leader.Run(work);
 }
 

@@ -31,10 +31,10 @@ AlignedBytes ThreadProduct::Prepare(const float* b) const {
 }
 
 void ThreadProduct::Run(const float* a, const void* b, float* c, void* scratch) const {
-  primitive_.execute(OneDnnStream(), {{DNNL_ARG_SRC, At(a_, a)},
-                                      {DNNL_ARG_WEIGHTS, At(description_.weights_desc(), b)},
-                                      {DNNL_ARG_DST, At(c_, c)},
-                                      {DNNL_ARG_SCRATCHPAD, At(description_.scratchpad_desc(), scratch)}});
+  primitive_.execute(OneDnnStream(), {{DNNL_ARG_SRC, AsMemory(a_, a)},
+                                      {DNNL_ARG_WEIGHTS, AsMemory(description_.weights_desc(), b)},
+                                      {DNNL_ARG_DST, AsMemory(c_, c)},
+                                      {DNNL_ARG_SCRATCHPAD, AsMemory(description_.scratchpad_desc(), scratch)}});
 }
 
 int64_t ThreadProduct::ScratchBytes() const { return static_cast<int64_t>(description_.scratchpad_desc().get_size()); }

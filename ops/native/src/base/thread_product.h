@@ -1,4 +1,4 @@
-// A product of two float32 matrices that one thread of a team computes by itself, many times with one shape.
+// A product of two float32 matrices that one thread of a team computes alone, many times with the same shape.
 #pragma once
 
 #include <cstdint>
@@ -8,9 +8,9 @@
 
 namespace insightface {
 
-// What is known of the second factor.
+// Whether the second factor changes, and how it lies in memory.
 enum class SecondFactor {
-  kChanges,          // [inner, columns], another one in each run
+  kChanges,          // [inner, columns], different in each run
   kFixedTransposed,  // [columns, inner], prepared once for many runs
   kFixed,            // [inner, columns], prepared once for many runs
 };
@@ -26,7 +26,7 @@ class ThreadProduct {
  public:
   ThreadProduct(int64_t rows, int64_t inner, int64_t columns, SecondFactor kind, bool adds,
                 FirstFactor first = FirstFactor::kPlain);
-  // Brings a fixed second factor into the layout that `Run` takes.
+  // Converts a fixed second factor to the layout that `Run` expects.
   Reorder Preparation() const { return {given_b_, description_.weights_desc()}; }
   AlignedBytes Prepare(const float* b) const;
   void Run(const float* a, const void* b, float* c, void* scratch) const;

@@ -1,26 +1,24 @@
-// Some rows of a large float32 matrix: fetched, and updated by SGD with momentum.
+// Some rows of a large float32 matrix: copied out, and updated by SGD with momentum.
 #pragma once
 
 #include <cstdint>
 
+#include "class_rows/class_row_loops.h"
+
 namespace insightface {
 
 // `indices` are `count` different rows of a matrix whose rows have `width` numbers.
-struct RowChoice {
+struct RowIndices {
   const int64_t* indices;
   int64_t count, width;
 };
 
-struct MomentumRule {
-  float lr, momentum, weight_decay;
-};
+// target [count, width] = the rows `rows` of `matrix`.
+void SelectRows(const RowIndices& rows, const float* matrix, float* target);
 
-// target [count, width] = the chosen rows of `matrix`.
-void TakeRows(const RowChoice& choice, const float* matrix, float* target);
-
-// buffer = momentum * buffer + (gradient + weight_decay * w); w -= lr * buffer, for the chosen rows w of `matrix` and
-// those of `buffers`; gradients are [count, width]. Rounded after every operation, as OneFlow's SGD is.
-void UpdateRows(const RowChoice& choice, const float* gradients, const MomentumRule& rule, float* matrix,
-                float* buffers);
+// momentum = rule.momentum * momentum + (gradient + weight_decay * w); w -= lr * momentum, for the rows w of `matrix`
+// and those of `momenta`; gradients are [count, width]. Rounds after every operation, as OneFlow's SGD does.
+void UpdateRows(const RowIndices& rows, const float* gradients, const MomentumRule& rule, float* matrix,
+                float* momenta);
 
 }  // namespace insightface

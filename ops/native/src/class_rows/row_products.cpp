@@ -8,17 +8,20 @@
 #include <memory>
 #include <string>
 
-#include "base/call_counts.h"
+#include "base/alignment.h"
 #include "base/lru_cache.h"
 #include "base/onednn.h"
 #include "base/parallel.h"
 #include "base/team.h"
 #include "base/thread_product.h"
+#include "class_rows/class_row_loops.h"
+#include "class_rows/prefetch.h"
 
 namespace insightface {
 namespace {
 
-// Rows that a thread works at together: they, their gradients and the sums of the vectors' fit its second cache.
+// Rows that a thread computes together: they, their gradients and the sums of the vectors' gradients fit its second
+// level cache.
 constexpr int64_t kMostRows = 128;
 constexpr int64_t kLeastRows = 16;
 constexpr size_t kCachedPlans = 64;
@@ -42,19 +45,19 @@ int64_t BlockSize(int64_t slots) {
   return std::min(kMostRows, (share + kLeastRows - 1) / kLeastRows * kLeastRows);
 }
 
-std::shared_ptr<const Plan> FindPlan(int64_t slots, int64_t batch, int64_t width) {
+std::shared_ptr<const Plan> GetPlan(int64_t slots, int64_t batch, int64_t width) {
   static LruCache<std::string, Plan, std::hash<std::string>> plans(kCachedPlans);
   const int64_t block = BlockSize(slots);
   const std::string key = std::to_string(block) + ' ' + std::to_string(batch) + ' ' + std::to_string(width);
   return plans.Get(key, [&] { return std::make_shared<const Plan>(block, batch, width); });
 }
 
-// A thread's memory for one kind of block, uninitialised.
+// A thread's memory for one kind of block, not initialised.
 class Scratch {
  public:
   explicit Scratch(int64_t floats, int64_t arrays)
-      : memory_(nullptr, 0, floats * sizeof(float) + (arrays + 1) * Workspace::kAlignment) {}
-  float* Take(int64_t floats) { return static_cast<float*>(memory_.Take(floats * sizeof(float))); }
+      : memory_(nullptr, 0, floats * sizeof(float) + (arrays + 1) * kAlignment) {}
+  float* Allocate(int64_t floats) { return static_cast<float*>(memory_.Allocate(floats * sizeof(float))); }
 
  private:
   Workspace memory_;
@@ -62,86 +65,38 @@ class Scratch {
 
 int64_t InFloats(int64_t bytes) { return (bytes + sizeof(float) - 1) / sizeof(float); }
 
-INSIGHTFACE_VECTORISED float SquareSum(const float* row, int64_t width) {
-  float sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t i = 0; i < width; ++i) { sum += row[i] * row[i]; }
-  return sum;
-}
-
-// target[c][r] = source[r][c] for a matrix of `rows` and `columns` in one piece; target rows lie `step` apart.
-INSIGHTFACE_VECTORISED void Transpose(const float* source, int64_t rows, int64_t columns, float* target, int64_t step) {
-  for (int64_t c = 0; c < columns; ++c) {
-#pragma omp simd
-    for (int64_t r = 0; r < rows; ++r) { target[c * step + r] = source[r * columns + c]; }
-  }
-}
-
-INSIGHTFACE_VECTORISED void MultiplyPointwise(const float* a, const float* b, int64_t count, float* result) {
-#pragma omp simd
-  for (int64_t i = 0; i < count; ++i) { result[i] = a[i] * b[i]; }
-}
-
-// The gradient of a row x that was used as x * scale, from that of x * scale times scale, where scale is 1 / |x|.
-INSIGHTFACE_VECTORISED void UnitGradient(const float* row, const float* scaled, int64_t width, float scale,
-                                         float* gradient) {
-  float along = 0;
-#pragma omp simd reduction(+ : along)
-  for (int64_t i = 0; i < width; ++i) { along += row[i] * scaled[i]; }
-  along *= scale * scale;
-#pragma omp simd
-  for (int64_t i = 0; i < width; ++i) { gradient[i] = scaled[i] - row[i] * along; }
-}
-
-INSIGHTFACE_VECTORISED void AddArrays(const float* first, int64_t arrays, int64_t step, int64_t count, float* sum) {
-  std::copy_n(first, count, sum);
-  for (int64_t a = 1; a < arrays; ++a) {
-#pragma omp simd
-    for (int64_t i = 0; i < count; ++i) { sum[i] += first[a * step + i]; }
-  }
-}
-
-// Some consecutive rows of the choice, in one piece.
+// Some consecutive rows of the handle, in one piece of memory.
 class Block {
  public:
-  Block(const RowsInPlace& choice, int64_t first, int64_t size, float* room)
-      : used(std::clamp<int64_t>(choice.count - first, 0, size)) {
-    if (choice.indices == nullptr && used == size) {
-      rows = choice.matrix + first * choice.width;
+  Block(const RowsHandle& handle, int64_t first, int64_t size, float* copies)
+      : used(std::clamp<int64_t>(handle.count - first, 0, size)) {
+    if (handle.indices == nullptr && used == size) {
+      rows = handle.matrix + first * handle.width;
       return;
     }
-    const int64_t bytes = choice.width * static_cast<int64_t>(sizeof(float));
+    const int64_t bytes = handle.width * static_cast<int64_t>(sizeof(float));
     for (int64_t i = 0; i < used; ++i) {
-      if (first + i + kAhead < choice.count) { Announce(choice, first + i + kAhead); }
-      std::memcpy(room + i * choice.width, Find(choice, first + i), bytes);
+      if (first + i + kRowsAhead < handle.count) { PrefetchRow(Row(handle, first + i + kRowsAhead), handle.width); }
+      std::memcpy(copies + i * handle.width, Row(handle, first + i), bytes);
     }
-    std::memset(room + used * choice.width, 0, (size - used) * bytes);
-    rows = room;
+    std::memset(copies + used * handle.width, 0, (size - used) * bytes);
+    rows = copies;
   }
 
-  const int64_t used;  // rows beyond those are zero
+  const int64_t used;  // later rows are zero
   const float* rows;   // [size, width]
 
  private:
-  // The rows lie anywhere: the processor is told of one while it works at another.
-  static constexpr int64_t kAhead = 4;
-
-  static const float* Find(const RowsInPlace& choice, int64_t i) {
-    return choice.matrix + (choice.indices == nullptr ? i : choice.indices[i]) * choice.width;
-  }
-
-  static void Announce(const RowsInPlace& choice, int64_t i) {
-    constexpr int64_t kLine = 16;  // numbers of a cache line
-    const float* const row = Find(choice, i);
-    for (int64_t n = 0; n < choice.width; n += kLine) { __builtin_prefetch(row + n); }
+  static const float* Row(const RowsHandle& handle, int64_t i) {
+    return handle.matrix + (handle.indices == nullptr ? i : handle.indices[i]) * handle.width;
   }
 };
 
-// What a row is multiplied by: 1 over its length, or 1 without an epsilon.
+// The factor of each row: 1 / its length, or 1 without an epsilon.
 struct Scales {
   Scales(const float* rows, int64_t count, int64_t width, float epsilon) {
     for (int64_t i = 0; i < count; ++i) {
-      const float sum = epsilon > 0 ? SquareSum(rows + i * width, width) : 1;
+      const float sum = epsilon > 0 ? kClassRowLoops.SquareSum(rows + i * width, width) : 1;
       depends_on_row[i] = epsilon > 0 && sum >= epsilon;
       values[i] = 1 / std::sqrt(std::max(sum, epsilon));
     }
@@ -152,36 +107,36 @@ struct Scales {
 
 }  // namespace
 
-void MultiplyRows(const RowsInPlace& rows, const RowVectors& vectors, int64_t slots, float epsilon, float* products) {
+void MultiplyRows(const RowsHandle& rows, const RowVectors& vectors, int64_t slots, float epsilon, float* products) {
   const int64_t batch = vectors.batch, width = rows.width;
-  const auto plan = FindPlan(slots, batch, width);
+  const auto plan = GetPlan(slots, batch, width);
   const int64_t size = plan->block;
   const AlignedBytes fixed = plan->scores.Prepare(vectors.values);
   ParallelRows((slots + size - 1) / size, [&](int64_t begin, int64_t end, int) {
     const int64_t own_scratch = InFloats(plan->scores.ScratchBytes());
     Scratch scratch(size * (width + batch) + own_scratch, 3);
-    float* const room = scratch.Take(size * width);
-    float* const scores = scratch.Take(size * batch);
-    float* const for_product = scratch.Take(own_scratch);
+    float* const copies = scratch.Allocate(size * width);
+    float* const scores = scratch.Allocate(size * batch);
+    float* const for_product = scratch.Allocate(own_scratch);
     for (int64_t first = begin * size; first < std::min(end * size, slots); first += size) {
-      const Block block(rows, first, size, room);
+      const Block block(rows, first, size, copies);
       const int64_t columns = std::min(size, slots - first);
       plan->scores.Run(block.rows, fixed.data(), scores, for_product);
-      Transpose(scores, columns, batch, products + first, slots);
+      kClassRowLoops.Transpose(scores, columns, batch, products + first, slots);
       if (epsilon <= 0) { continue; }
       const Scales scales(block.rows, size, width, epsilon);
       for (int64_t i = 0; i < batch; ++i) {
         float* const part = products + i * slots + first;
-        MultiplyPointwise(part, scales.values, columns, part);
+        kClassRowLoops.Multiply(part, scales.values, columns, part);
       }
     }
   });
 }
 
-void MultiplyRowsGrad(const RowsInPlace& rows, const RowVectors& vectors, int64_t slots, float epsilon,
+void MultiplyRowsGrad(const RowsHandle& rows, const RowVectors& vectors, int64_t slots, float epsilon,
                       const float* product_gradients, float* vector_gradients) {
   const int64_t batch = vectors.batch, width = rows.width, sums_size = batch * width;
-  const auto plan = FindPlan(slots, batch, width);
+  const auto plan = GetPlan(slots, batch, width);
   const int64_t size = plan->block, threads = omp_get_max_threads();
   const AlignedBytes fixed = plan->row_gradients.Prepare(vectors.values);
   const std::unique_ptr<float[]> sums(new float[threads * sums_size]());
@@ -189,26 +144,27 @@ void MultiplyRowsGrad(const RowsInPlace& rows, const RowVectors& vectors, int64_
     const int64_t own_scratch =
         InFloats(std::max(plan->row_gradients.ScratchBytes(), plan->vector_gradients.ScratchBytes()));
     Scratch scratch(2 * size * (width + batch) + own_scratch, 5);
-    float* const room = scratch.Take(size * width);
-    float* const scaled_rows = scratch.Take(size * width);
-    float* const scaled = scratch.Take(size * batch);
-    float* const transposed = scratch.Take(size * batch);
-    float* const for_product = scratch.Take(own_scratch);
+    float* const copies = scratch.Allocate(size * width);
+    float* const scaled_rows = scratch.Allocate(size * width);
+    float* const scaled = scratch.Allocate(size * batch);
+    float* const transposed = scratch.Allocate(size * batch);
+    float* const for_product = scratch.Allocate(own_scratch);
     for (int64_t first = begin * size; first < std::min(end * size, slots); first += size) {
-      const Block block(rows, first, size, room);
+      const Block block(rows, first, size, copies);
       if (block.used == 0) { continue; }
       const Scales scales(block.rows, size, width, epsilon);
       for (int64_t i = 0; i < batch; ++i) {
-        MultiplyPointwise(product_gradients + i * slots + first, scales.values, block.used, scaled + i * size);
+        kClassRowLoops.Multiply(product_gradients + i * slots + first, scales.values, block.used, scaled + i * size);
         std::fill(scaled + i * size + block.used, scaled + (i + 1) * size, 0.0f);
       }
       plan->vector_gradients.Run(scaled, block.rows, sums.get() + thread * sums_size, for_product);
-      Transpose(scaled, batch, size, transposed, batch);
+      kClassRowLoops.Transpose(scaled, batch, size, transposed, batch);
       plan->row_gradients.Run(transposed, fixed.data(), scaled_rows, for_product);
       for (int64_t i = 0; i < block.used; ++i) {
         float* const gradient = rows.gradients + (first + i) * width;
         if (scales.depends_on_row[i]) {
-          UnitGradient(block.rows + i * width, scaled_rows + i * width, width, scales.values[i], gradient);
+          kClassRowLoops.UnitGradient(block.rows + i * width, scaled_rows + i * width, width, scales.values[i],
+                                      gradient);
         } else {
           std::copy_n(scaled_rows + i * width, width, gradient);
         }
@@ -216,7 +172,7 @@ void MultiplyRowsGrad(const RowsInPlace& rows, const RowVectors& vectors, int64_
     }
   });
   ParallelRows(sums_size, [&](int64_t begin, int64_t end, int) {
-    AddArrays(sums.get() + begin, threads, sums_size, end - begin, vector_gradients + begin);
+    kClassRowLoops.AddArrays(sums.get() + begin, threads, sums_size, end - begin, vector_gradients + begin);
   });
 }
 

@@ -1,5 +1,5 @@
-// The way from Python to ops that OneFlow's Python has no function for, without Python's headers (many machines have
-// none): tensors come and go as pointers to their Python objects.
+// Calls ops that OneFlow's Python package has no function for. Many machines lack Python's headers, so tensors are
+// passed as pointers to their Python objects.
 #include <dlfcn.h>
 
 #include <exception>
@@ -13,7 +13,7 @@
 namespace oneflow {
 namespace one {
 
-// Declared here because the header that does it includes others that the wheel lacks.
+// Declared here because the header that declares it includes others that the wheel lacks.
 class OpInterpUtil {
  public:
   template<typename T>
@@ -28,7 +28,7 @@ namespace {
 
 using namespace oneflow;
 
-// How OneFlow 0.9 lays out a Python tensor behind the two words of every Python object.
+// The layout of a Python tensor in OneFlow 0.9, behind the two words of every Python object.
 struct PythonTensor {
   void* object_header[2];
   std::shared_ptr<one::Tensor> tensor;
@@ -36,8 +36,8 @@ struct PythonTensor {
 
 using NewPythonTensor = void* (*)(const std::shared_ptr<one::Tensor>&);
 
-// OneFlow's Python module is not linked against, since its place is known at run time only.
-NewPythonTensor FindNewPythonTensor(const char* oneflow_module) {
+// Looks the function up at run time: the path of OneFlow's Python module is not known when this is linked.
+NewPythonTensor LookUpNewPythonTensor(const char* oneflow_module) {
   void* const library = dlopen(oneflow_module, RTLD_NOW | RTLD_NOLOAD);
   if (library == nullptr) { return nullptr; }
   return reinterpret_cast<NewPythonTensor>(
@@ -49,14 +49,14 @@ thread_local std::string last_error;
 }  // namespace
 }  // namespace insightface
 
-// One kind of inputs or outputs of an op; outputs leave `tensors` null.
+// The inputs or outputs of an op that share a name; for outputs `tensors` is null.
 struct InsightfaceArgument {
   const char* name;
   int32_t count;
   void* const* tensors;
 };
 
-// An attribute of an op: `type` says which of the values counts ('i', 'f', 'b' or 's').
+// An attribute of an op: `type` ('i', 'f', 'b' or 's') says which of the values is set.
 struct InsightfaceAttribute {
   const char* name;
   char type;
@@ -83,15 +83,15 @@ void SetAttribute(const InsightfaceAttribute& attribute, one::OpBuilder* builder
 
 extern "C" {
 
-// Runs an op and writes its outputs to `results` as new references. Returns null, or what went wrong (valid until the
-// thread's next call). The caller holds Python's lock.
+// Runs an op and writes its outputs to `results` as new references. Returns null, or an error message that is valid
+// until the thread's next call. The caller holds Python's global interpreter lock.
 const char* insightface_dispatch(const char* op_name, const InsightfaceAttribute* attributes, int32_t attribute_count,
                                  const InsightfaceArgument* inputs, int32_t input_kinds,
                                  const InsightfaceArgument* outputs, int32_t output_kinds, const char* oneflow_module,
                                  void** results) {
   using namespace insightface;
-  const NewPythonTensor new_python_tensor = FindNewPythonTensor(oneflow_module);
-  if (new_python_tensor == nullptr) { return "this build of OneFlow makes Python tensors in a way not known here"; }
+  const NewPythonTensor new_python_tensor = LookUpNewPythonTensor(oneflow_module);
+  if (new_python_tensor == nullptr) { return "this build of OneFlow has no PyTensor_New"; }
   try {
     one::OpBuilder builder(op_name);
     one::TensorTuple tensors;

@@ -1,9 +1,10 @@
-// Registers the convolutions with OneFlow, ahead of its own kernels for the same ops.
+// Registers the convolutions with OneFlow, at a higher priority than its own kernels.
 #include <algorithm>
 #include <exception>
 #include <string>
 #include <vector>
 
+#include "base/arrays.h"
 #include "oneflow/core/framework/framework.h"
 #include "register/team_kernel.h"
 #include "single_ops/conv.h"
@@ -13,7 +14,7 @@ namespace {
 
 using namespace oneflow;
 
-// The names that one op gives to the three tensors of a convolution.
+// The names of a convolution's three tensors in one op.
 struct OperandNames {
   const char* input;
   const char* filter;
@@ -50,9 +51,9 @@ ConvShape ReadShape(const Context& context, const AnyShape& in, const AnyShape& 
 }
 
 size_t InferWorkspace(ConvPass pass, const OperandNames& names, user_op::InferContext* context) {
-  const ConvShape shape = ReadShape(context, context->Shape4ArgNameAndIndex(names.input, 0),
-                                    context->Shape4ArgNameAndIndex(names.filter, 0),
-                                    context->Shape4ArgNameAndIndex(names.output, 0));
+  const ConvShape shape =
+      ReadShape(context, context->Shape4ArgNameAndIndex(names.input, 0),
+                context->Shape4ArgNameAndIndex(names.filter, 0), context->Shape4ArgNameAndIndex(names.output, 0));
   if (shape.batch == 0) { return 0; }
   size_t bytes = 0;
   OnTeam([&] { bytes = ConvWorkspaceBytes(pass, shape, context->has_input("bias", 0)); });
@@ -60,7 +61,7 @@ size_t InferWorkspace(ConvPass pass, const OperandNames& names, user_op::InferCo
 }
 
 float* Data(user_op::KernelComputeContext* context, const char* name) {
-  // OneFlow's tensors hand out mutable memory only for outputs; oneDNN's arguments are untyped either way.
+  // OneFlow gives mutable memory only for outputs; oneDNN's arguments have no const.
   return const_cast<float*>(context->Tensor4ArgNameAndIndex(name, 0)->dptr<float>());
 }
 
@@ -79,7 +80,7 @@ void Compute(ConvPass pass, const OperandNames& names, user_op::KernelComputeCon
   }
 }
 
-// Adds the tensor that graph compilation may have fused into the op.
+// Adds the addend that graph compilation may have fused into the op.
 void AddFused(user_op::KernelComputeContext* context, const char* output) {
   if (!context->has_input("_add_to_output", 0)) { return; }
   AddInto(Data(context, output), Data(context, "_add_to_output"),
@@ -112,8 +113,8 @@ class ConvFilterGradKernel final : public TeamKernel<Kernel::kConvFilterGrad> {
 };
 
 auto IsPlainFloatOnCpu(const std::string& tensor) {
-  return user_op::HobDeviceType() == DeviceType::kCPU && user_op::HobDataType(tensor, 0) == DataType::kFloat
-         && user_op::HobAttr<std::string>("data_format") == std::string("channels_first");
+  return user_op::HobDeviceType() == DeviceType::kCPU && user_op::HobDataType(tensor, 0) == DataType::kFloat &&
+         user_op::HobAttr<std::string>("data_format") == std::string("channels_first");
 }
 
 REGISTER_USER_KERNEL("conv2d")

@@ -1,4 +1,5 @@
-// Registers what the classification head computes with OneFlow, ahead of its own kernels for the same ops.
+// Registers matrix products and rows of unit length, the ops of the classification head, with OneFlow, at a
+// higher priority than its own kernels.
 #include "oneflow/core/framework/framework.h"
 #include "register/team_kernel.h"
 #include "single_ops/matmul.h"
@@ -27,7 +28,7 @@ class MatmulKernel final : public TeamKernel<Kernel::kMatmul> {
   }
 };
 
-// OneFlow numbers the rows' axis; here they lie in one piece.
+// Rows of the second axis, dense in memory.
 RowsShape ReadRows(user_op::KernelComputeContext* context) {
   const auto& shape = context->Tensor4ArgNameAndIndex("y", 0)->shape_view();
   return {shape.At(0), shape.At(1)};
@@ -53,7 +54,7 @@ auto IsFloatOnCpu(const std::string& tensor) {
   return user_op::HobDeviceType() == DeviceType::kCPU && user_op::HobDataType(tensor, 0) == DataType::kFloat;
 }
 
-// Matrices, normalised along their second axis.
+// True for matrices that are normalised along their second axis.
 auto HasPlainRows(const std::string& tensor) {
   return IsFloatOnCpu(tensor) && user_op::HobAttr<int32_t>("axis") == 1 &&
          hob::make_custom([](const user_op::KernelRegContext& context) {

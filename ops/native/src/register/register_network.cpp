@@ -1,4 +1,4 @@
-// Registers whole networks with OneFlow as three ops of its own: training forward, its backward, and inference.
+// Registers whole networks with OneFlow as three ops of our own: training forward, its backward, and inference.
 #include <exception>
 #include <string>
 
@@ -12,7 +12,7 @@ namespace {
 using namespace oneflow;
 
 template<typename Context>
-std::shared_ptr<Network> FindNetwork(const Context& context, int64_t batch, bool training) {
+std::shared_ptr<Network> NetworkFor(const Context& context, int64_t batch, bool training) {
   std::shared_ptr<Network> network;
   OnTeam([&] {
     network = GetNetwork(context->template Attr<std::string>("description"), batch,
@@ -24,7 +24,7 @@ std::shared_ptr<Network> FindNetwork(const Context& context, int64_t batch, bool
 Maybe<void> InferTraining(user_op::InferContext* context, int64_t ranks) {
   const int64_t batch = context->InputShape("images", 0).At(0);
   CHECK_EQ_OR_RETURN(batch % ranks, 0) << "the batch must divide over the ranks";
-  const auto network = FindNetwork(context, batch / ranks, true);
+  const auto network = NetworkFor(context, batch / ranks, true);
   context->SetOutputShape("embeddings", 0, Shape({batch, network->EmbeddingSize()}));
   context->SetOutputShape("saved", 0, Shape({ranks * network->SavedBytes()}));
   context->SetOutputDType("saved", 0, DataType::kInt8);
@@ -71,7 +71,7 @@ Maybe<void> InferBackwardType(user_op::InferContext* context) {
 
 bool IsArray(const std::string& name) { return name == "parameters" || name == "moving"; }
 
-// Images and what is made of them are split over the ranks, every rank has all arrays.
+// Images, embeddings and saved values are split over the ranks; every rank has all arrays.
 Maybe<void> SplitBatch(user_op::SbpContext* context) {
   auto signature = context->NewBuilder();
   for (const auto& input : context->inputs()) {
@@ -140,8 +140,8 @@ REGISTER_USER_OP("insightface_network_inference")
     .SetDataTypeInferFn(InferInferenceType)
     .SetGetSbpFn(SplitBatch);
 
-// The tensors that all three ops have in common, with pointers to be written where an op has the tensor.
-NetworkMemory Collect(user_op::KernelComputeContext* context) {
+// Collects the pointers of the tensors that an op has; those of other ops stay null.
+NetworkMemory CollectMemory(user_op::KernelComputeContext* context) {
   NetworkMemory memory;
   const auto read = [&](const char* name, int32_t i) { return context->Tensor4ArgNameAndIndex(name, i); };
   if (context->has_input("images", 0)) {
@@ -156,7 +156,7 @@ NetworkMemory Collect(user_op::KernelComputeContext* context) {
     memory.parameters.push_back(read("parameters", i)->dptr<float>());
   }
   for (int32_t i = 0; i < context->input_size("moving"); ++i) {
-    // Inference reads them only, but shares the type with training.
+    // Inference only reads them, but shares the type with training.
     memory.moving.push_back(const_cast<float*>(read("moving", i)->dptr<float>()));
   }
   for (int32_t i = 0; i < context->output_size("parameter_gradients"); ++i) {
@@ -178,10 +178,10 @@ void Guard(user_op::KernelComputeContext* context, const Work& work) {
 class ForwardKernel final : public TeamKernel<Kernel::kNetworkForward> {
   void Run(user_op::KernelComputeContext* context) const override {
     Guard(context, [&] {
-      NetworkMemory memory = Collect(context);
+      NetworkMemory memory = CollectMemory(context);
       memory.saved = static_cast<char*>(context->Tensor4ArgNameAndIndex("saved", 0)->mut_dptr());
       const int64_t batch = context->Tensor4ArgNameAndIndex("images", 0)->shape_view().At(0);
-      FindNetwork(context, batch, true)->Forward(memory);
+      NetworkFor(context, batch, true)->Forward(memory);
     });
   }
 };
@@ -189,11 +189,11 @@ class ForwardKernel final : public TeamKernel<Kernel::kNetworkForward> {
 class BackwardKernel final : public TeamKernel<Kernel::kNetworkBackward> {
   void Run(user_op::KernelComputeContext* context) const override {
     Guard(context, [&] {
-      NetworkMemory memory = Collect(context);
+      NetworkMemory memory = CollectMemory(context);
       memory.saved = const_cast<char*>(static_cast<const char*>(context->Tensor4ArgNameAndIndex("saved", 0)->dptr()));
       const user_op::Tensor* gradients = context->Tensor4ArgNameAndIndex("embedding_gradients", 0);
       memory.embedding_gradients = gradients->dptr<float>();
-      FindNetwork(context, gradients->shape_view().At(0), true)->Backward(memory);
+      NetworkFor(context, gradients->shape_view().At(0), true)->Backward(memory);
     });
   }
 };
@@ -202,10 +202,10 @@ class InferenceKernel final : public TeamKernel<Kernel::kNetworkInference> {
   void Run(user_op::KernelComputeContext* context) const override {
     Guard(context, [&] {
       const user_op::Tensor* const images = context->Tensor4ArgNameAndIndex("images", 0);
-      const int64_t batch = images->shape_view().At(0), portion = PortionOf(context, batch);
-      const auto network = FindNetwork(context, portion, false);
+      const int64_t batch = images->shape_view().At(0), portion = PortionSize(context, batch);
+      const auto network = NetworkFor(context, portion, false);
       const int64_t image_bytes = images->shape_view().Count(1) * GetSizeOfDataType(images->data_type());
-      NetworkMemory memory = Collect(context);
+      NetworkMemory memory = CollectMemory(context);
       for (int64_t first = 0; first < batch; first += portion) {
         network->Forward(memory);
         memory.images.data = static_cast<const char*>(memory.images.data) + portion * image_bytes;
@@ -214,9 +214,9 @@ class InferenceKernel final : public TeamKernel<Kernel::kNetworkInference> {
     });
   }
 
-  // How many images a network takes at a time: a small one so few that their maps stay in the caches. A large one would
-  // read its weights anew for every portion.
-  static int64_t PortionOf(user_op::KernelComputeContext* context, int64_t batch) {
+  // The number of images computed at a time. Small networks take few, so that the maps stay in the caches; large ones
+  // take the whole batch, as they would read their weights again for every portion.
+  static int64_t PortionSize(user_op::KernelComputeContext* context, int64_t batch) {
     constexpr int64_t kSmall = 4 * 1024 * 1024, kLeast = 4, kMost = 8;
     int64_t numbers = 0;
     for (int32_t i = 0; i < context->input_size("parameters"); ++i) {
@@ -245,7 +245,7 @@ REGISTER_USER_KERNEL("insightface_network_inference")
 
 extern "C" {
 
-// Returns null when the network can be executed here, else why not (valid until the thread's next call).
+// Returns null if the network can be executed here, else the reason why not, valid until the thread's next call.
 const char* insightface_check_network(const char* description, int32_t bfloat16) {
   using namespace insightface;
   static thread_local std::string reason;

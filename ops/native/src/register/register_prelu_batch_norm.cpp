@@ -1,4 +1,4 @@
-// Registers PReLU and batch normalisation with OneFlow, ahead of its own kernels for the same ops.
+// Registers PReLU and batch normalisation with OneFlow, at a higher priority than its own kernels.
 #include <string>
 
 #include "oneflow/core/framework/framework.h"
@@ -53,8 +53,8 @@ class NormalizationKernel final : public TeamKernel<Kernel::kNormalization> {
     const float* beta = Read(context, "beta");
     const float* addend = context->has_input("_add_to_output", 0) ? Read(context, "_add_to_output") : nullptr;
     if (!context->Attr<bool>("training")) {
-      BatchNormInference(shape, x, Read(context, "moving_mean"), Read(context, "moving_variance"), gamma, beta,
-                         epsilon, addend, Write(context, "y"));
+      BatchNormInference(shape, x, Read(context, "moving_mean"), Read(context, "moving_variance"), gamma, beta, epsilon,
+                         addend, Write(context, "y"));
       return;
     }
     MovingStatistics moving{nullptr, nullptr, context->Attr<float>("momentum")};
@@ -89,7 +89,7 @@ REGISTER_USER_KERNEL("prelu_grad")
     .SetPriority(user_op::kKernelPriorityOptimized)
     .SetIsMatchedHob(IsFloatOnCpu("dx"));
 
-// OneFlow takes the channels for the second axis here; other axes are left to its own kernels.
+// Only for channels on the second axis; OneFlow's own kernels compute other axes.
 REGISTER_USER_KERNEL("normalization")
     .SetCreateFn<NormalizationKernel>()
     .SetPriority(user_op::kKernelPriorityOptimized)

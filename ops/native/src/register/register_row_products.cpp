@@ -1,6 +1,5 @@
-// Registers products with rows that stay where they are (row_products.h) with OneFlow, as two ops of its own. Graphs
-// hold the rows of a rank by a reference: the address of its RowsInPlace as a double, which holds it exactly and can,
-// other than a whole number, stand for something with a gradient.
+// Registers products with rows that stay in place (row_products.h) with OneFlow, as two ops of our own. The input
+// `rows` holds the address of each rank's RowsHandle.
 #include "class_rows/row_products.h"
 #include "oneflow/core/framework/framework.h"
 #include "register/team_kernel.h"
@@ -34,7 +33,7 @@ Maybe<void> InferGradientsType(user_op::InferContext* context) {
   return Maybe<void>::Ok();
 }
 
-// Every rank multiplies all vectors with its own rows.
+// Each rank multiplies all vectors with its own rows.
 Maybe<void> SplitProducts(user_op::SbpContext* context) {
   context->NewBuilder()
       .Broadcast(user_op::OpArg("vectors", 0))
@@ -77,9 +76,9 @@ REGISTER_USER_OP("insightface_row_products_grad")
     .SetDataTypeInferFn(InferGradientsType)
     .SetGetSbpFn(SplitGradients);
 
-const RowsInPlace& FindRows(user_op::KernelComputeContext* context) {
+const RowsHandle& ReadHandle(user_op::KernelComputeContext* context) {
   const double address = *context->Tensor4ArgNameAndIndex("rows", 0)->dptr<double>();
-  return *reinterpret_cast<const RowsInPlace*>(static_cast<uintptr_t>(address));
+  return *reinterpret_cast<const RowsHandle*>(static_cast<uintptr_t>(address));
 }
 
 RowVectors ReadVectors(user_op::KernelComputeContext* context) {
@@ -89,14 +88,14 @@ RowVectors ReadVectors(user_op::KernelComputeContext* context) {
 
 class ProductsKernel final : public TeamKernel<Kernel::kRowProducts> {
   void Run(user_op::KernelComputeContext* context) const override {
-    MultiplyRows(FindRows(context), ReadVectors(context), context->Attr<int64_t>("slots"),
+    MultiplyRows(ReadHandle(context), ReadVectors(context), context->Attr<int64_t>("slots"),
                  context->Attr<float>("epsilon"), context->Tensor4ArgNameAndIndex("products", 0)->mut_dptr<float>());
   }
 };
 
 class ProductsGradKernel final : public TeamKernel<Kernel::kRowProductsGrad> {
   void Run(user_op::KernelComputeContext* context) const override {
-    MultiplyRowsGrad(FindRows(context), ReadVectors(context), context->Attr<int64_t>("slots"),
+    MultiplyRowsGrad(ReadHandle(context), ReadVectors(context), context->Attr<int64_t>("slots"),
                      context->Attr<float>("epsilon"),
                      context->Tensor4ArgNameAndIndex("product_gradients", 0)->dptr<float>(),
                      context->Tensor4ArgNameAndIndex("vector_gradients", 0)->mut_dptr<float>());

@@ -1,28 +1,19 @@
-// Registers steps of the softmax over several ranks with OneFlow, ahead of its own kernels, which compute these shapes
-// number by number: matrix minus column, matrix over column, and the largest number of each row.
+// Registers steps of the softmax over several ranks with OneFlow, at a higher priority than its own kernels, which are
+// not vectorised for these shapes: matrix minus column, matrix divided by column, and the largest number of each row.
 #include <vector>
 
-#include "base/call_counts.h"
 #include "base/parallel.h"
 #include "oneflow/core/framework/framework.h"
 #include "register/team_kernel.h"
+#include "single_ops/row_loops.h"
 
 namespace insightface {
 namespace {
 
 using namespace oneflow;
 
-INSIGHTFACE_VECTORISED void Subtract(const float* row, int64_t width, float value, float* result) {
-#pragma omp simd
-  for (int64_t i = 0; i < width; ++i) { result[i] = row[i] - value; }
-}
-
-INSIGHTFACE_VECTORISED void Divide(const float* row, int64_t width, float value, float* result) {
-#pragma omp simd
-  for (int64_t i = 0; i < width; ++i) { result[i] = row[i] / value; }
-}
-
-template<Kernel kernel, void (*Combine)(const float*, int64_t, float, float*)>
+// z = x - y or x / y for a matrix x and a column y.
+template<Kernel kernel, void (*RowLoops::*Combine)(const float*, int64_t, float, float*)>
 class ColumnKernel final : public TeamKernel<kernel> {
   void Run(user_op::KernelComputeContext* context) const override {
     const user_op::Tensor* const matrix = context->Tensor4ArgNameAndIndex("x", 0);
@@ -31,7 +22,9 @@ class ColumnKernel final : public TeamKernel<kernel> {
     float* const result = context->Tensor4ArgNameAndIndex("z", 0)->mut_dptr<float>();
     const int64_t width = matrix->shape_view().At(1);
     ParallelRows(matrix->shape_view().At(0), [&](int64_t begin, int64_t end, int) {
-      for (int64_t i = begin; i < end; ++i) { Combine(source + i * width, width, column[i], result + i * width); }
+      for (int64_t i = begin; i < end; ++i) {
+        (kRowLoops.*Combine)(source + i * width, width, column[i], result + i * width);
+      }
     });
   }
 };
@@ -46,24 +39,7 @@ auto IsMatrixAndColumn() {
          });
 }
 
-INSIGHTFACE_VECTORISED float FindLargest(const float* row, int64_t width) {
-  float largest = row[0];
-#pragma omp simd reduction(max : largest)
-  for (int64_t i = 0; i < width; ++i) { largest = row[i] > largest ? row[i] : largest; }
-  return largest;
-}
-
-INSIGHTFACE_VECTORISED int32_t MarkEqual(const float* row, int64_t width, float value, bool* marks) {
-  int32_t count = 0;
-#pragma omp simd reduction(+ : count)
-  for (int64_t i = 0; i < width; ++i) {
-    marks[i] = row[i] == value;
-    count += marks[i];
-  }
-  return count;
-}
-
-// The largest number of each row, where it is, and how often it is there.
+// The largest number of each row, its places, and their number.
 class RowMaxKernel final : public TeamKernel<Kernel::kReduceMaxDeviceStage> {
   void Run(user_op::KernelComputeContext* context) const override {
     const user_op::Tensor* const matrix = context->Tensor4ArgNameAndIndex("in", 0);
@@ -74,8 +50,8 @@ class RowMaxKernel final : public TeamKernel<Kernel::kReduceMaxDeviceStage> {
     const int64_t width = matrix->shape_view().At(1);
     ParallelRows(matrix->shape_view().At(0), [&](int64_t begin, int64_t end, int) {
       for (int64_t i = begin; i < end; ++i) {
-        largest[i] = FindLargest(source + i * width, width);
-        counts[i] = MarkEqual(source + i * width, width, largest[i], marks + i * width);
+        largest[i] = kRowLoops.Maximum(source + i * width, width);
+        counts[i] = kRowLoops.MarkEqual(source + i * width, width, largest[i], marks + i * width);
       }
     });
   }
@@ -91,12 +67,12 @@ auto IsMatrixAlongRows() {
 }
 
 REGISTER_USER_KERNEL("broadcast_sub")
-    .SetCreateFn<ColumnKernel<Kernel::kBroadcastSub, Subtract>>()
+    .SetCreateFn<ColumnKernel<Kernel::kBroadcastSub, &RowLoops::Subtract>>()
     .SetPriority(user_op::kKernelPriorityOptimized)
     .SetIsMatchedHob(IsMatrixAndColumn());
 
 REGISTER_USER_KERNEL("broadcast_div")
-    .SetCreateFn<ColumnKernel<Kernel::kBroadcastDiv, Divide>>()
+    .SetCreateFn<ColumnKernel<Kernel::kBroadcastDiv, &RowLoops::Divide>>()
     .SetPriority(user_op::kKernelPriorityOptimized)
     .SetIsMatchedHob(IsMatrixAndColumn());
 

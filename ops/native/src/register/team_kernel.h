@@ -1,4 +1,4 @@
-// The frame of every kernel: its work is done by the team and counted.
+// The base class of every kernel: runs its work on the team and counts the call.
 #pragma once
 
 #include "base/call_counts.h"

@@ -3,69 +3,19 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/call_counts.h"
+#include "single_ops/plane_loops.h"
 
 namespace insightface {
 namespace {
 
-struct Sums {
-  double first;
-  double second;
-};
-
-// Sums of x and of its square.
-INSIGHTFACE_VECTORISED Sums SumMoments(const float* x, int64_t count) {
-  double sum = 0;
-  double squares = 0;
-#pragma omp simd reduction(+ : sum, squares)
-  for (int64_t i = 0; i < count; ++i) {
-    const double value = x[i];
-    sum += value;
-    squares += value * value;
-  }
-  return {sum, squares};
-}
-
-// Sums of dy and of (x - mean) * dy.
-INSIGHTFACE_VECTORISED Sums SumGradients(const float* x, const float* dy, float mean, int64_t count) {
-  double sum = 0;
-  double dot = 0;
-#pragma omp simd reduction(+ : sum, dot)
-  for (int64_t i = 0; i < count; ++i) {
-    const double gradient = dy[i];
-    sum += gradient;
-    dot += static_cast<double>(x[i] - mean) * gradient;
-  }
-  return {sum, dot};
-}
-
-INSIGHTFACE_VECTORISED void Normalise(const float* x, float mean, float scale, float beta, float* y, int64_t count) {
-#pragma omp simd
-  for (int64_t i = 0; i < count; ++i) { y[i] = (x[i] - mean) * scale + beta; }
-}
-
-INSIGHTFACE_VECTORISED void NormaliseAndAdd(const float* x, float mean, float scale, float beta, const float* addend,
-                                            float* y, int64_t count) {
-#pragma omp simd
-  for (int64_t i = 0; i < count; ++i) { y[i] = (x[i] - mean) * scale + beta + addend[i]; }
-}
-
-INSIGHTFACE_VECTORISED void InputGradient(const float* x, const float* dy, float mean, float mean_gradient,
-                                          float projection, float scale, float* dx, int64_t count) {
-#pragma omp simd
-  for (int64_t i = 0; i < count; ++i) {
-    dx[i] = (dy[i] - mean_gradient - (x[i] - mean) * projection) * scale;
-  }
-}
-
-void NormaliseChannel(const BatchNormShape& shape, int64_t channel, const float* x, float mean, float scale,
-                      float beta, const float* addend, float* y) {
+void NormaliseChannel(const BatchNormShape& shape, int64_t channel, const float* x, float mean, float scale, float beta,
+                      const float* addend, float* y) {
   for (int64_t image = 0; image < shape.batch; ++image) {
     const int64_t start = (image * shape.channels + channel) * shape.inner;
     if (addend != nullptr) {
-      NormaliseAndAdd(x + start, mean, scale, beta, addend + start, y + start, shape.inner);
+      kPlaneLoops.NormaliseAndAdd(x + start, mean, scale, beta, addend + start, y + start, shape.inner);
     } else {
-      Normalise(x + start, mean, scale, beta, y + start, shape.inner);
+      kPlaneLoops.Normalise(x + start, mean, scale, beta, y + start, shape.inner);
     }
   }
 }
@@ -73,8 +23,8 @@ void NormaliseChannel(const BatchNormShape& shape, int64_t channel, const float*
 }  // namespace
 
 void BatchNormTraining(const BatchNormShape& shape, const float* x, const float* gamma, const float* beta,
-                       float epsilon, const MovingStatistics& moving, const float* addend, float* y,
-                       float* batch_mean, float* batch_inverse_std) {
+                       float epsilon, const MovingStatistics& moving, const float* addend, float* y, float* batch_mean,
+                       float* batch_inverse_std) {
   const double count = static_cast<double>(shape.batch) * static_cast<double>(shape.inner);
   const double unbiased = count > 1 ? count / (count - 1) : 1.0;
 #pragma omp parallel for schedule(static)
@@ -82,7 +32,7 @@ void BatchNormTraining(const BatchNormShape& shape, const float* x, const float*
     double sum = 0;
     double squares = 0;
     for (int64_t image = 0; image < shape.batch; ++image) {
-      const Sums part = SumMoments(x + (image * shape.channels + channel) * shape.inner, shape.inner);
+      const PlaneSums part = kPlaneLoops.SumMoments(x + (image * shape.channels + channel) * shape.inner, shape.inner);
       sum += part.first;
       squares += part.second;
     }
@@ -94,8 +44,7 @@ void BatchNormTraining(const BatchNormShape& shape, const float* x, const float*
     if (moving.mean != nullptr) {
       const double keep = moving.momentum;
       moving.mean[channel] = static_cast<float>(moving.mean[channel] * keep + mean * (1 - keep));
-      moving.variance[channel] =
-          static_cast<float>(moving.variance[channel] * keep + variance * unbiased * (1 - keep));
+      moving.variance[channel] = static_cast<float>(moving.variance[channel] * keep + variance * unbiased * (1 - keep));
     }
     NormaliseChannel(shape, channel, x, batch_mean[channel], static_cast<float>(gamma[channel] * inverse_std),
                      beta[channel], addend, y);
@@ -107,14 +56,13 @@ void BatchNormInference(const BatchNormShape& shape, const float* x, const float
 #pragma omp parallel for schedule(static)
   for (int64_t channel = 0; channel < shape.channels; ++channel) {
     const double inverse_std = 1.0 / std::sqrt(static_cast<double>(variance[channel]) + epsilon);
-    NormaliseChannel(shape, channel, x, mean[channel], static_cast<float>(gamma[channel] * inverse_std),
-                     beta[channel], addend, y);
+    NormaliseChannel(shape, channel, x, mean[channel], static_cast<float>(gamma[channel] * inverse_std), beta[channel],
+                     addend, y);
   }
 }
 
 void BatchNormGrad(const BatchNormShape& shape, const float* x, const float* dy, const float* batch_mean,
-                   const float* batch_inverse_std, const float* gamma, float* dx, float* gamma_grad,
-                   float* beta_grad) {
+                   const float* batch_inverse_std, const float* gamma, float* dx, float* gamma_grad, float* beta_grad) {
   const double count = static_cast<double>(shape.batch) * static_cast<double>(shape.inner);
 #pragma omp parallel for schedule(static)
   for (int64_t channel = 0; channel < shape.channels; ++channel) {
@@ -123,7 +71,7 @@ void BatchNormGrad(const BatchNormShape& shape, const float* x, const float* dy,
     double dot = 0;
     for (int64_t image = 0; image < shape.batch; ++image) {
       const int64_t start = (image * shape.channels + channel) * shape.inner;
-      const Sums part = SumGradients(x + start, dy + start, mean, shape.inner);
+      const PlaneSums part = kPlaneLoops.SumGradients(x + start, dy + start, mean, shape.inner);
       sum += part.first;
       dot += part.second;
     }
@@ -133,7 +81,7 @@ void BatchNormGrad(const BatchNormShape& shape, const float* x, const float* dy,
     const float scale = static_cast<float>(inverse_std * gamma[channel]);
     for (int64_t image = 0; image < shape.batch; ++image) {
       const int64_t start = (image * shape.channels + channel) * shape.inner;
-      InputGradient(x + start, dy + start, mean, mean_gradient, projection, scale, dx + start, shape.inner);
+      kPlaneLoops.InputGradient(x + start, dy + start, mean, mean_gradient, projection, scale, dx + start, shape.inner);
     }
     gamma_grad[channel] = static_cast<float>(dot * inverse_std);
     beta_grad[channel] = static_cast<float>(sum);

@@ -12,7 +12,7 @@ struct BatchNormShape {
   int64_t inner;
 };
 
-// Moving statistics; `mean` null means that none are kept.
+// Moving statistics; none are kept if `mean` is null.
 // New value = momentum * old + (1 - momentum) * statistic of the batch, with the unbiased variance.
 struct MovingStatistics {
   float* mean;
@@ -20,11 +20,11 @@ struct MovingStatistics {
   float momentum;
 };
 
-// y = (x - mean) / sqrt(variance + epsilon) * gamma + beta with the statistics of the batch, which are left in
-// batch_mean and batch_inverse_std [channels] for the backward pass. `addend`, when not null, is added to y.
+// y = (x - mean) / sqrt(variance + epsilon) * gamma + beta with the statistics of the batch, which are written to
+// batch_mean and batch_inverse_std [channels] for the backward pass. `addend`, unless null, is added to y.
 void BatchNormTraining(const BatchNormShape& shape, const float* x, const float* gamma, const float* beta,
-                       float epsilon, const MovingStatistics& moving, const float* addend, float* y,
-                       float* batch_mean, float* batch_inverse_std);
+                       float epsilon, const MovingStatistics& moving, const float* addend, float* y, float* batch_mean,
+                       float* batch_inverse_std);
 
 // The same with given statistics.
 void BatchNormInference(const BatchNormShape& shape, const float* x, const float* mean, const float* variance,
@@ -32,7 +32,6 @@ void BatchNormInference(const BatchNormShape& shape, const float* x, const float
 
 // Gradients of BatchNormTraining with respect to x, gamma and beta.
 void BatchNormGrad(const BatchNormShape& shape, const float* x, const float* dy, const float* batch_mean,
-                   const float* batch_inverse_std, const float* gamma, float* dx, float* gamma_grad,
-                   float* beta_grad);
+                   const float* batch_inverse_std, const float* gamma, float* dx, float* gamma_grad, float* beta_grad);
 
 }  // namespace insightface

@@ -4,6 +4,7 @@
 #include <memory>
 #include <unordered_map>
 
+#include "base/alignment.h"
 #include "base/lru_cache.h"
 #include "base/onednn.h"
 #include "single_ops/global_conv.h"
@@ -16,12 +17,12 @@ using dnnl::memory;
 
 constexpr size_t kCachedPrimitives = 1024;
 
-// One of the primitive's tensors: the layout OneFlow has, the one oneDNN asked for, and the way between them.
+// One of the primitive's tensors: OneFlow's layout, the one oneDNN asked for, and the conversion between them.
 struct Operand {
   memory::desc plain;
   memory::desc inner;
   bool written;
-  dnnl::reorder reorder;  // towards `inner` for what is read, towards `plain` for what is written
+  dnnl::reorder reorder;  // to `inner` for tensors that are read, to `plain` for those that are written
   memory::desc reorder_scratchpad;
 
   bool Reordered() const { return plain != inner; }
@@ -73,13 +74,13 @@ std::shared_ptr<const Conv> MakeConv(ConvPass pass, const ConvShape& s, bool has
   const memory::dims input{s.batch, s.in_channels, s.in_h, s.in_w};
   const memory::dims output{s.batch, s.out_channels, s.out_h, s.out_w};
   const bool grouped = s.groups > 1;
-  const memory::dims filter = grouped
-      ? memory::dims{s.groups, s.out_channels / s.groups, s.in_channels / s.groups, s.kernel_h, s.kernel_w}
-      : memory::dims{s.out_channels, s.in_channels, s.kernel_h, s.kernel_w};
+  const memory::dims filter =
+      grouped ? memory::dims{s.groups, s.out_channels / s.groups, s.in_channels / s.groups, s.kernel_h, s.kernel_w}
+              : memory::dims{s.out_channels, s.in_channels, s.kernel_h, s.kernel_w};
   const memory::dims strides{s.stride_h, s.stride_w};
   const memory::dims dilates{s.dilation_h - 1, s.dilation_w - 1};
   const memory::dims before{s.pad_top, s.pad_left};
-  // Negative where the stride leaves a rest at the end.
+  // Negative where the stride leaves a remainder at the end.
   const memory::dims after{
       (s.out_h - 1) * s.stride_h + (s.kernel_h - 1) * s.dilation_h + 1 - s.in_h - s.pad_top,
       (s.out_w - 1) * s.stride_w + (s.kernel_w - 1) * s.dilation_w + 1 - s.in_w - s.pad_left,
@@ -93,9 +94,9 @@ std::shared_ptr<const Conv> MakeConv(ConvPass pass, const ConvShape& s, bool has
 
   auto conv = std::make_shared<Conv>();
   if (has_bias) { conv->bias = memory::desc({s.out_channels}, f32, tag::x); }
-  const dnnl::convolution_forward::primitive_desc forward(
-      OneDnnEngine(), dnnl::prop_kind::forward_training, algorithm, any_input, any_filter, conv->bias, any_output,
-      strides, dilates, before, after, attributes);
+  const dnnl::convolution_forward::primitive_desc forward(OneDnnEngine(), dnnl::prop_kind::forward_training, algorithm,
+                                                          any_input, any_filter, conv->bias, any_output, strides,
+                                                          dilates, before, after, attributes);
   const auto finish = [&](const memory::desc& in, const memory::desc& weights, const memory::desc& out,
                           const memory::desc& scratchpad) {
     conv->input = MakeOperand(plain_input, in, pass == ConvPass::kDataGrad);
@@ -113,38 +114,38 @@ std::shared_ptr<const Conv> MakeConv(ConvPass pass, const ConvShape& s, bool has
     finish(desc.diff_src_desc(), desc.weights_desc(), desc.diff_dst_desc(), desc.scratchpad_desc());
     conv->primitive = dnnl::convolution_backward_data(desc);
   } else {
-    const auto desc = AvoidFaulty({OneDnnEngine(), algorithm, any_input, any_filter, any_output, strides, dilates,
-                                   before, after, forward, attributes});
+    const auto desc = SkipFaultyImplementation({OneDnnEngine(), algorithm, any_input, any_filter, any_output, strides,
+                                                dilates, before, after, forward, attributes});
     finish(desc.src_desc(), desc.diff_weights_desc(), desc.diff_dst_desc(), desc.scratchpad_desc());
     conv->primitive = dnnl::convolution_backward_weights(desc);
   }
 
-  conv->workspace_bytes = Workspace::kAlignment + Workspace::Room(conv->scratchpad.get_size());
+  conv->workspace_bytes = kAlignment + AlignedSize(conv->scratchpad.get_size());
   for (const Operand* operand : {&conv->input, &conv->filter, &conv->output}) {
     if (operand->Reordered()) {
-      conv->workspace_bytes += Workspace::Room(operand->inner.get_size());
-      conv->workspace_bytes += Workspace::Room(operand->reorder_scratchpad.get_size());
+      conv->workspace_bytes += AlignedSize(operand->inner.get_size());
+      conv->workspace_bytes += AlignedSize(operand->reorder_scratchpad.get_size());
     }
   }
   return conv;
 }
 
-std::shared_ptr<const Conv> FindConv(ConvPass pass, const ConvShape& shape, bool has_bias) {
+std::shared_ptr<const Conv> GetConv(ConvPass pass, const ConvShape& shape, bool has_bias) {
   // Never destroyed: OneFlow's threads may still compute while the process exits.
   static auto* const cache = new LruCache<ConvKey, Conv, ConvKeyHash>(kCachedPrimitives);
   const ConvKey key{shape, static_cast<int64_t>(pass), has_bias ? 1 : 0};
   return cache->Get(key, [&] { return MakeConv(pass, shape, has_bias); });
 }
 
-// An operand's memory during one call.
+// The memory of an operand during one call.
 class Bound {
  public:
   Bound(const Operand& operand, float* data, Workspace* workspace)
       : operand_(operand), plain_(operand.plain, OneDnnEngine(), data) {
     if (operand.Reordered()) {
-      inner_ = memory(operand.inner, OneDnnEngine(), workspace->Take(operand.inner.get_size()));
+      inner_ = memory(operand.inner, OneDnnEngine(), workspace->Allocate(operand.inner.get_size()));
       scratchpad_ = memory(operand.reorder_scratchpad, OneDnnEngine(),
-                           workspace->Take(operand.reorder_scratchpad.get_size()));
+                           workspace->Allocate(operand.reorder_scratchpad.get_size()));
     } else {
       inner_ = plain_;
     }
@@ -186,7 +187,7 @@ ArgumentIds IdsOf(ConvPass pass) {
 
 size_t ConvWorkspaceBytes(ConvPass pass, const ConvShape& shape, bool has_bias) {
   if (IsGlobalDepthwise(shape) || IsPointwise(shape)) { return 0; }
-  return FindConv(pass, shape, has_bias)->workspace_bytes;
+  return GetConv(pass, shape, has_bias)->workspace_bytes;
 }
 
 void RunConv(ConvPass pass, const ConvShape& shape, const ConvTensors& tensors, void* workspace_memory,
@@ -199,7 +200,7 @@ void RunConv(ConvPass pass, const ConvShape& shape, const ConvTensors& tensors, 
     RunPointwise(pass, shape, tensors);
     return;
   }
-  const auto conv = FindConv(pass, shape, tensors.bias != nullptr);
+  const auto conv = GetConv(pass, shape, tensors.bias != nullptr);
   Workspace workspace(workspace_memory, workspace_bytes, conv->workspace_bytes);
   const Bound input(conv->input, tensors.input, &workspace);
   const Bound filter(conv->filter, tensors.filter, &workspace);
@@ -209,12 +210,9 @@ void RunConv(ConvPass pass, const ConvShape& shape, const ConvTensors& tensors, 
       {ids.input, input.Inner()},
       {ids.filter, filter.Inner()},
       {ids.output, output.Inner()},
-      {DNNL_ARG_SCRATCHPAD,
-       memory(conv->scratchpad, OneDnnEngine(), workspace.Take(conv->scratchpad.get_size()))},
+      {DNNL_ARG_SCRATCHPAD, memory(conv->scratchpad, OneDnnEngine(), workspace.Allocate(conv->scratchpad.get_size()))},
   };
-  if (tensors.bias != nullptr) {
-    arguments.emplace(DNNL_ARG_BIAS, memory(conv->bias, OneDnnEngine(), tensors.bias));
-  }
+  if (tensors.bias != nullptr) { arguments.emplace(DNNL_ARG_BIAS, memory(conv->bias, OneDnnEngine(), tensors.bias)); }
   for (const Bound* bound : {&input, &filter, &output}) { bound->BeforePrimitive(); }
   conv->primitive.execute(OneDnnStream(), arguments);
   for (const Bound* bound : {&input, &filter, &output}) { bound->AfterPrimitive(); }

@@ -1,5 +1,5 @@
-// Two-dimensional convolution and its gradients on dense float32 tensors, by oneDNN, or by code of our own where the
-// kernel covers a whole channel.
+// Two-dimensional convolution and its gradients on dense float32 tensors, by oneDNN; by simpler
+// code where the kernel covers a whole channel or a single pixel.
 #pragma once
 
 #include <cstddef>
@@ -8,11 +8,11 @@
 
 namespace insightface {
 
-// Bytes of workspace that RunConv wants for these arguments.
+// The bytes of workspace that RunConv needs for these arguments.
 size_t ConvWorkspaceBytes(ConvPass pass, const ConvShape& shape, bool has_bias);
 
-// Computes one pass. A workspace smaller than ConvWorkspaceBytes is replaced by memory of its own.
-// Throws dnnl::error when oneDNN refuses.
+// Computes one pass. Allocates a workspace if the one given is smaller than ConvWorkspaceBytes.
+// Throws dnnl::error if oneDNN does not support the convolution.
 void RunConv(ConvPass pass, const ConvShape& shape, const ConvTensors& tensors, void* workspace,
              size_t workspace_bytes);
 

@@ -1,4 +1,4 @@
-// What describes one pass of a two-dimensional convolution on dense float32 tensors.
+// The description of one pass of a two-dimensional convolution on dense float32 tensors.
 #pragma once
 
 #include <cstdint>

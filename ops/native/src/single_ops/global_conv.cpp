@@ -35,8 +35,8 @@ void RunChannel(ConvPass pass, const ConvShape& shape, const ConvTensors& tensor
 
 bool IsGlobalDepthwise(const ConvShape& s) {
   const bool depthwise = s.groups == s.in_channels && s.groups == s.out_channels;
-  return depthwise && s.kernel_h == s.in_h && s.kernel_w == s.in_w && s.out_h == 1 && s.out_w == 1 && s.pad_top == 0
-         && s.pad_left == 0 && s.dilation_h == 1 && s.dilation_w == 1;
+  return depthwise && s.kernel_h == s.in_h && s.kernel_w == s.in_w && s.out_h == 1 && s.out_w == 1 && s.pad_top == 0 &&
+         s.pad_left == 0 && s.dilation_h == 1 && s.dilation_w == 1;
 }
 
 void RunGlobalDepthwise(ConvPass pass, const ConvShape& shape, const ConvTensors& tensors) {

@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 
+#include "base/alignment.h"
 #include "base/lru_cache.h"
 #include "base/onednn.h"
 
@@ -52,11 +53,12 @@ void Matmul(const MatmulShape& shape, const float* a, const float* b, float alph
   static LruCache<std::string, Product, std::hash<std::string>> products(kCachedPrimitives);
   const auto product = products.Get(Key(shape, alpha, adds), [&] { return MakeProduct(shape, alpha, adds); });
   const size_t bytes = product->scratchpad.get_size();
-  Workspace workspace(nullptr, 0, Workspace::Room(bytes) + Workspace::kAlignment);
-  product->primitive.execute(OneDnnStream(), {{DNNL_ARG_SRC, At(product->a, a)},
-                                              {DNNL_ARG_WEIGHTS, At(product->b, b)},
-                                              {DNNL_ARG_DST, At(product->out, out)},
-                                              {DNNL_ARG_SCRATCHPAD, At(product->scratchpad, workspace.Take(bytes))}});
+  Workspace workspace(nullptr, 0, AlignedSize(bytes) + kAlignment);
+  product->primitive.execute(OneDnnStream(),
+                             {{DNNL_ARG_SRC, AsMemory(product->a, a)},
+                              {DNNL_ARG_WEIGHTS, AsMemory(product->b, b)},
+                              {DNNL_ARG_DST, AsMemory(product->out, out)},
+                              {DNNL_ARG_SCRATCHPAD, AsMemory(product->scratchpad, workspace.Allocate(bytes))}});
 }
 
 }  // namespace insightface

@@ -12,7 +12,7 @@ struct MatmulShape {
   int64_t a_transposed, b_transposed;
 };
 
-// out = alpha * a b, plus what is there already if it `adds`.
+// out = alpha * a b, or out + alpha * a b if it `adds`.
 void Matmul(const MatmulShape& shape, const float* a, const float* b, float alpha, bool adds, float* out);
 
 }  // namespace insightface

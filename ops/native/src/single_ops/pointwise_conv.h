@@ -1,12 +1,12 @@
-// 1x1 convolution as one matrix product per image: in OneFlow's layout an image is a matrix [channels, pixels] already,
-// so nothing has to be moved into oneDNN's own layouts and back.
+// 1x1 convolution as one matrix product per image: in OneFlow's layout an image is a matrix [channels, pixels],
+// so nothing needs conversion to oneDNN's layouts and back.
 #pragma once
 
 #include "single_ops/conv_shape.h"
 
 namespace insightface {
 
-// True where matrix products are the faster way: few pixels make them too narrow.
+// True where matrix products are faster; with few pixels they are too narrow.
 bool IsPointwise(const ConvShape& shape);
 
 // Computes one pass; see RunConv.

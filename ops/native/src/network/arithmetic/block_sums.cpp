@@ -37,23 +37,24 @@ void BlockMoments::AddBlockOf(const T* x, int64_t rows, int thread) {
     for (int64_t c = 0; c < channels_; ++c) { own.origin[c] = Load(x[c]); }
   }
   own.rows += rows;
-  sums_.AddBlock(thread,
-                 [&](float* part) { AddMoments(x, rows, channels_, own.origin.data(), part, part + channels_); });
+  sums_.AddBlock(thread, [&](float* part) {
+    kChannelRows.Of<T>().AddMoments(x, rows, channels_, own.origin.data(), part, part + channels_);
+  });
 }
 
 template void BlockMoments::AddBlockOf(const float*, int64_t, int);
 template void BlockMoments::AddBlockOf(const BFloat16*, int64_t, int);
 
-template<typename Meet>
-void BlockMoments::ForThreads(int64_t channel, const Meet& meet) const {
+template<typename Visit>
+void BlockMoments::ForThreads(int64_t channel, const Visit& visit) const {
   for (size_t i = 0; i < threads_.size(); ++i) {
     if (threads_[i].rows == 0) { continue; }
     const std::vector<double>& sums = sums_.OfThread(static_cast<int>(i));
-    meet(static_cast<double>(threads_[i].rows), threads_[i].origin[channel], sums[channel], sums[channels_ + channel]);
+    visit(static_cast<double>(threads_[i].rows), threads_[i].origin[channel], sums[channel], sums[channels_ + channel]);
   }
 }
 
-Moments BlockMoments::Find(int64_t channel) const {
+Moments BlockMoments::OfChannel(int64_t channel) const {
   double count = 0, total = 0, squares = 0;
   ForThreads(channel, [&](double rows, double origin, double sum, double) {
     count += rows;

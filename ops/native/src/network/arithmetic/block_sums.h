@@ -1,4 +1,4 @@
-// Sums over rows that come block by block, dealt out to threads.
+// Sums over rows that arrive in blocks, each on some thread.
 #pragma once
 
 #include <algorithm>
@@ -9,12 +9,12 @@
 
 namespace insightface {
 
-// Float32 within a block, double over all of them.
+// Sums in float32 within a block, in double over all blocks.
 class BlockSums {
  public:
-  // Starts anew, with `numbers` sums of zero.
+  // Starts again with `numbers` sums of zero.
   void Reset(int64_t numbers);
-  // Calls add(part), which adds the sums of a block to float32 zeros, on the thread's behalf.
+  // Calls add(part), which adds the sums of a block to float32 zeros; `thread` is the calling thread.
   template<typename Add>
   void AddBlock(int thread, const Add& add) {
     Thread& own = threads_[thread];
@@ -23,7 +23,7 @@ class BlockSums {
     for (size_t i = 0; i < own.part.size(); ++i) { own.total[i] += own.part[i]; }
   }
   const std::vector<double>& OfThread(int thread) const { return threads_[thread].total; }
-  // Over all threads, one after the other.
+  // The sums of all threads, added one thread after the other.
   std::vector<double> Total() const;
 
  private:
@@ -38,14 +38,14 @@ struct Moments {
   double mean, variance;
 };
 
-// Mean and variance of every channel. Distances from the first row that a thread meets keep the variance of channels
-// whose mean is far from zero.
+// Mean and variance of every channel. Each thread sums distances from its first row, which keeps the variance of
+// channels whose mean is far from zero.
 class BlockMoments {
  public:
   void Reset(int64_t channels);
   void AddBlock(const float* x, int64_t rows, int thread) { AddBlockOf(x, rows, thread); }
   void AddBlock(const BFloat16* x, int64_t rows, int thread) { AddBlockOf(x, rows, thread); }
-  Moments Find(int64_t channel) const;
+  Moments OfChannel(int64_t channel) const;
 
  private:
   struct Thread {
@@ -55,9 +55,9 @@ class BlockMoments {
 
   template<typename T>
   void AddBlockOf(const T* x, int64_t rows, int thread);
-  // Calls meet(rows, origin, sum, sum of squares) of a channel for the threads that have had rows.
-  template<typename Meet>
-  void ForThreads(int64_t channel, const Meet& meet) const;
+  // Calls visit(rows, origin, sum, sum of squares) of a channel for every thread that has had rows.
+  template<typename Visit>
+  void ForThreads(int64_t channel, const Visit& visit) const;
 
   int64_t channels_ = 0;
   BlockSums sums_;

@@ -1,5 +1,6 @@
 #include "network/arithmetic/matrix_products.h"
 
+#include "base/alignment.h"
 #include "base/onednn.h"
 #include "base/parallel.h"
 #include "base/prepared.h"
@@ -9,7 +10,7 @@ namespace {
 
 using dnnl::memory;
 
-// The most matrices at a time that leave none of the threads idle.
+// The largest number of matrices at a time that leaves no thread idle.
 int64_t GroupSize(int64_t count, int64_t threads) {
   int64_t group = count;
   while (group > 1 && (count % group != 0 || count / group < threads)) { --group; }
@@ -34,19 +35,20 @@ MatrixProducts::MatrixProducts(NumberType type, int64_t count, int64_t rows, int
 
 void MatrixProducts::RunShare(const void* a, const void* b, float* c, char* scratch) const {
   const memory::desc scratchpad = description_.scratchpad_desc();
-  scratch += omp_get_thread_num() * Room(static_cast<int64_t>(scratchpad.get_size()));
+  scratch += omp_get_thread_num() * AlignedSize(static_cast<int64_t>(scratchpad.get_size()));
   const Share share(count_ / group_);
   for (int64_t i = share.begin; i < share.end; ++i) {
     const int64_t first = i * group_;
-    primitive_.execute(OneDnnStream(), {{DNNL_ARG_SRC, At(a_, static_cast<const char*>(a) + first * a_bytes_)},
-                                        {DNNL_ARG_WEIGHTS, At(b_, static_cast<const char*>(b) + first * b_bytes_)},
-                                        {DNNL_ARG_DST, At(c_, c + first * c_step_)},
-                                        {DNNL_ARG_SCRATCHPAD, At(scratchpad, scratch)}});
+    primitive_.execute(OneDnnStream(),
+                       {{DNNL_ARG_SRC, AsMemory(a_, static_cast<const char*>(a) + first * a_bytes_)},
+                        {DNNL_ARG_WEIGHTS, AsMemory(b_, static_cast<const char*>(b) + first * b_bytes_)},
+                        {DNNL_ARG_DST, AsMemory(c_, c + first * c_step_)},
+                        {DNNL_ARG_SCRATCHPAD, AsMemory(scratchpad, scratch)}});
   }
 }
 
 int64_t MatrixProducts::ScratchBytes() const {
-  return threads_ * Room(static_cast<int64_t>(description_.scratchpad_desc().get_size()));
+  return threads_ * AlignedSize(static_cast<int64_t>(description_.scratchpad_desc().get_size()));
 }
 
 }  // namespace insightface

@@ -8,20 +8,20 @@
 
 namespace insightface {
 
-// c[g] = a[g] b[g] (+ c[g]) for `count` matrices g, which the threads of a team deal out among themselves.
+// c[g] = a[g] b[g] (+ c[g]) for `count` matrices g, divided among the threads of a team.
 class MatrixProducts {
  public:
   // a[g] is [rows, inner], or [inner, rows] if transposed; b[g] is [inner, columns].
   MatrixProducts(NumberType type, int64_t count, int64_t rows, int64_t inner, int64_t columns, bool transposed,
                  bool adds);
-  // To be called by every thread of the team.
+  // Computes the calling thread's share; every thread of the team must call it.
   void RunShare(const void* a, const void* b, float* c, char* scratch) const;
-  // For all threads together.
+  // The scratch memory of all threads together.
   int64_t ScratchBytes() const;
 
  private:
   const int64_t count_, threads_, group_;
-  const int64_t a_bytes_, b_bytes_, c_step_;  // from matrix to matrix
+  const int64_t a_bytes_, b_bytes_, c_step_;  // between consecutive matrices
   const dnnl::memory::desc a_, b_, c_;
   const dnnl::matmul::primitive_desc description_;
   const dnnl::matmul primitive_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/alignment.h"
 #include "base/parallel.h"
 
 namespace insightface {
@@ -10,7 +11,7 @@ namespace {
 constexpr int64_t kTile = kWinogradTile, kPatch = kWinogradPatch, kMatrices = kWinogradMatrices;
 constexpr int64_t kFloat = static_cast<int64_t>(sizeof(float));
 
-// Where a tile lies: its first pixel of the output.
+// The place of a tile: its first pixel of the output.
 struct TilePlace {
   int64_t image, row, column;
 };
@@ -20,20 +21,20 @@ TilePlace PlaceOf(const WinogradShape& shape, int64_t tile) {
   return {tile / (rows * columns), tile / columns % rows * kTile, tile % columns * kTile};
 }
 
-// Calls meet(i, address) for the pixels of a square of a map, row by row; the address is null outside the map.
-template<typename T, typename Meet>
+// Calls visit(i, address) for the pixels of a square of a map, row by row; the address is null outside the map.
+template<typename T, typename Visit>
 void ForSquare(T* maps, const ValueShape& map, int64_t image, int64_t row, int64_t column, int64_t size,
-               const Meet& meet) {
+               const Visit& visit) {
   for (int64_t i = 0; i < size * size; ++i) {
     const int64_t y = row + i / size, x = column + i % size;
     const bool inside = y >= 0 && y < map.height && x >= 0 && x < map.width;
-    meet(i, inside ? maps + ((image * map.height + y) * map.width + x) * map.channels : nullptr);
+    visit(i, inside ? maps + ((image * map.height + y) * map.width + x) * map.channels : nullptr);
   }
 }
 
 int64_t BlockSize(const WinogradShape& shape, int64_t number_bytes) {
-  // Both sets of matrices of a block should fit into the second level caches, but the filters, which are read once
-  // per block, must be worth it.
+  // Both sets of matrices of a block should fit into the second level caches, but a block must not be so small that
+  // reading the filters, once per block, takes longer than using them.
   constexpr int64_t kCache = 1536 * 1024, kLeast = 128;
   const int64_t threads = omp_get_max_threads();
   const int64_t per_tile = kMatrices * (shape.in.channels + shape.out.channels) * number_bytes;
@@ -45,27 +46,29 @@ int64_t BlockSize(const WinogradShape& shape, int64_t number_bytes) {
 }  // namespace
 
 bool SuitsWinograd(const WinogradShape& shape) {
-  // The filters are transformed at every training step, and their matrices read for every block of tiles.
+  // Training transforms the filters at every step and reads their matrices for every block of tiles.
   constexpr int64_t kLeastChannels = 32, kLeastTiles = 48, kChannelsPerTile = 8;
   const int64_t in = shape.in.channels, out = shape.out.channels;
   return in % kWinogradLanes == 0 && out % kWinogradLanes == 0 && std::min(in, out) >= kLeastChannels &&
          shape.pad <= 2 && shape.Tiles() >= std::max(kLeastTiles, std::max(in, out) / kChannelsPerTile);
 }
 
-int64_t WinogradFilters::MatricesBytes() const { return Room(kMatrices * filters_ * channels_ * kFloat); }
+int64_t WinogradFilters::MatricesBytes() const { return AlignedSize(kMatrices * filters_ * channels_ * kFloat); }
 
 void WinogradFilters::Transform(const float* weights, float* matrices) const {
   const int64_t row = channels_ * kWinogradTaps, size = filters_ * channels_;
   if (reversed_) {
     ParallelRows(filters_, [&](int64_t begin, int64_t end, int) {
       for (int64_t f = begin; f < end; ++f) {
-        TransformFilters(weights + f * row, kWinogradTaps, true, channels_, matrices + f * channels_, size);
+        kTileTransforms.TransformFilters(weights + f * row, kWinogradTaps, true, channels_, matrices + f * channels_,
+                                         size);
       }
     });
   } else {
     ParallelRows(channels_, [&](int64_t begin, int64_t end, int) {
       for (int64_t c = begin; c < end; ++c) {
-        TransformFilters(weights + c * kWinogradTaps, row, false, filters_, matrices + c * filters_, size);
+        kTileTransforms.TransformFilters(weights + c * kWinogradTaps, row, false, filters_, matrices + c * filters_,
+                                         size);
       }
     });
   }
@@ -78,17 +81,17 @@ WinogradConvolution::WinogradConvolution(const WinogradShape& shape)
 
 int64_t WinogradConvolution::ScratchBytes() const {
   const int64_t in = shape_.in.channels, out = shape_.out.channels;
-  return Room(in * kFloat) + Room(kMatrices * block_ * in * kFloat) + Room(kMatrices * block_ * out * kFloat) +
-         products_.ScratchBytes();
+  return AlignedSize(in * kFloat) + AlignedSize(kMatrices * block_ * in * kFloat) +
+         AlignedSize(kMatrices * block_ * out * kFloat) + products_.ScratchBytes();
 }
 
 void WinogradConvolution::Run(const float* x, const float* filters, const WinogradEpilogue& epilogue, float* y,
                               char* scratch) const {
   const int64_t in = shape_.in.channels, out = shape_.out.channels;
   float* const zeros = reinterpret_cast<float*>(scratch);
-  float* const maps = reinterpret_cast<float*>(scratch += Room(in * kFloat));
-  float* const products = reinterpret_cast<float*>(scratch += Room(kMatrices * block_ * in * kFloat));
-  scratch += Room(kMatrices * block_ * out * kFloat);
+  float* const maps = reinterpret_cast<float*>(scratch += AlignedSize(in * kFloat));
+  float* const products = reinterpret_cast<float*>(scratch += AlignedSize(kMatrices * block_ * in * kFloat));
+  scratch += AlignedSize(kMatrices * block_ * out * kFloat);
   const bool adds = epilogue.addend != nullptr;
   std::fill_n(zeros, in, 0.0f);
 #pragma omp parallel
@@ -99,7 +102,7 @@ void WinogradConvolution::Run(const float* x, const float* filters, const Winogr
       const float* pixels[kPatch * kPatch];
       ForSquare(x, shape_.in, place.image, place.row - shape_.pad, place.column - shape_.pad, kPatch,
                 [&](int64_t p, const float* pixel) { pixels[p] = pixel != nullptr ? pixel : zeros; });
-      TransformPatch(pixels, in, maps + i * in, block_ * in);
+      kTileTransforms.maps.float32.TransformPatch(pixels, in, maps + i * in, block_ * in);
     }
 #pragma omp barrier
     products_.RunShare(maps, filters, products, scratch);
@@ -112,8 +115,8 @@ void WinogradConvolution::Run(const float* x, const float* filters, const Winogr
         pixels[p] = pixel;
         if (adds && pixel != nullptr) { addends[p] = epilogue.addend + (pixel - y); }
       });
-      TransformProducts(products + i * out, block_ * out, out,
-                        {epilogue.bias, epilogue.slope, adds ? addends : nullptr}, pixels);
+      kTileTransforms.TransformProducts(products + i * out, block_ * out, out,
+                                        {epilogue.bias, epilogue.slope, adds ? addends : nullptr}, pixels);
     }
   }
 }
@@ -129,8 +132,8 @@ template<typename T>
 int64_t WinogradFilterGradient<T>::ScratchBytes() const {
   constexpr int64_t kNumber = sizeof(T);
   const int64_t in = shape_.in.channels, out = shape_.out.channels;
-  return Room(std::max(in, out) * kNumber) + Room(kMatrices * block_ * in * kNumber) +
-         Room(kMatrices * block_ * out * kNumber) + Room(kMatrices * in * out * kFloat) +
+  return AlignedSize(std::max(in, out) * kNumber) + AlignedSize(kMatrices * block_ * in * kNumber) +
+         AlignedSize(kMatrices * block_ * out * kNumber) + AlignedSize(kMatrices * in * out * kFloat) +
          std::max(first_.ScratchBytes(), further_.ScratchBytes());
 }
 
@@ -139,25 +142,26 @@ void WinogradFilterGradient<T>::Run(const T* x, const T* dy, float* gradient, ch
   constexpr int64_t kNumber = sizeof(T);
   const int64_t in = shape_.in.channels, out = shape_.out.channels;
   T* const zeros = reinterpret_cast<T*>(scratch);
-  T* const maps = reinterpret_cast<T*>(scratch += Room(std::max(in, out) * kNumber));
-  T* const gradients = reinterpret_cast<T*>(scratch += Room(kMatrices * block_ * in * kNumber));
-  float* const sums = reinterpret_cast<float*>(scratch += Room(kMatrices * block_ * out * kNumber));
-  scratch += Room(kMatrices * in * out * kFloat);
+  T* const maps = reinterpret_cast<T*>(scratch += AlignedSize(std::max(in, out) * kNumber));
+  T* const gradients = reinterpret_cast<T*>(scratch += AlignedSize(kMatrices * block_ * in * kNumber));
+  float* const sums = reinterpret_cast<float*>(scratch += AlignedSize(kMatrices * block_ * out * kNumber));
+  scratch += AlignedSize(kMatrices * in * out * kFloat);
   std::fill_n(zeros, std::max(in, out), T{});
+  const MapTransforms<T>& transforms = kTileTransforms.maps.Of<T>();
 #pragma omp parallel
   {
     for (int64_t first = 0; first < shape_.Tiles(); first += block_) {
       const Share share(block_);
       for (int64_t i = share.begin; i < share.end; ++i) {
-        // Tiles that fill up the last block count for nothing.
+        // Tiles that only fill up the last block are zeros and add nothing.
         const TilePlace place = PlaceOf(shape_, first + i);
         const bool real = first + i < shape_.Tiles();
         const T* pixels[kPatch * kPatch];
-        const auto meet = [&](int64_t p, const T* pixel) { pixels[p] = real && pixel != nullptr ? pixel : zeros; };
-        ForSquare(x, shape_.in, place.image, place.row - shape_.pad, place.column - shape_.pad, kPatch, meet);
-        TransformPatch(pixels, in, maps + i * in, block_ * in);
-        ForSquare(dy, shape_.out, place.image, place.row, place.column, kTile, meet);
-        TransformTileGradient(pixels, out, gradients + i * out, block_ * out);
+        const auto visit = [&](int64_t p, const T* pixel) { pixels[p] = real && pixel != nullptr ? pixel : zeros; };
+        ForSquare(x, shape_.in, place.image, place.row - shape_.pad, place.column - shape_.pad, kPatch, visit);
+        transforms.TransformPatch(pixels, in, maps + i * in, block_ * in);
+        ForSquare(dy, shape_.out, place.image, place.row, place.column, kTile, visit);
+        transforms.TransformTileGradient(pixels, out, gradients + i * out, block_ * out);
       }
 #pragma omp barrier
       (first == 0 ? first_ : further_).RunShare(maps, gradients, sums, scratch);
@@ -165,7 +169,8 @@ void WinogradFilterGradient<T>::Run(const T* x, const T* dy, float* gradient, ch
     }
     const Share share(in);
     for (int64_t row = share.begin; row < share.end; ++row) {
-      TransformFilterGradients(sums + row * out, in * out, out, gradient + row * kWinogradTaps, in * kWinogradTaps);
+      kTileTransforms.TransformFilterGradients(sums + row * out, in * out, out, gradient + row * kWinogradTaps,
+                                               in * kWinogradTaps);
     }
   }
 }

@@ -1,6 +1,6 @@
 // Convolutions of 3x3 filters, stride 1, on channels-last maps by Winograd's F(4x4, 3x3): maps and filters are
-// transformed into 36 matrices each, oneDNN multiplies them, and the products are transformed back. Tiles are taken in
-// blocks that stay in the caches.
+// transformed into 36 matrices each, oneDNN multiplies them, and the products are transformed back. Tiles are processed
+// in blocks that stay in the caches.
 #pragma once
 
 #include <cstdint>
@@ -18,20 +18,20 @@ struct WinogradShape {
   ValueShape in, out;
   int64_t pad;
 
-  // That of the convolution which leads from the gradient of the output to that of the input.
+  // The shape of the convolution from the gradient of the output to that of the input.
   WinogradShape Reversed() const { return {batch, out, in, 2 - pad}; }
   int64_t TileRows() const { return (out.height + kWinogradTile - 1) / kWinogradTile; }
   int64_t TileColumns() const { return (out.width + kWinogradTile - 1) / kWinogradTile; }
   int64_t Tiles() const { return batch * TileRows() * TileColumns(); }
 };
 
-// Whether this way of computing wins: channels that fill the vectors, and work for many tiles per filter.
+// Whether Winograd's filtering is faster: channels fill the vectors, and there are many tiles per filter.
 bool SuitsWinograd(const WinogradShape& shape);
 
 // The transformed filters of a convolution, [36, in channels, out channels].
 class WinogradFilters {
  public:
-  // Reversed: for the convolution that leads back to the input.
+  // `reversed`: for the convolution of the input's gradient.
   WinogradFilters(int64_t filters, int64_t channels, bool reversed)
       : filters_(filters), channels_(channels), reversed_(reversed) {}
   // `weights` is [filters, channels, 3, 3].
@@ -43,7 +43,7 @@ class WinogradFilters {
   const bool reversed_;
 };
 
-// What a convolution does to its result; null pointers stand for nothing.
+// Operations on the result of a convolution; a null pointer omits the operation.
 struct WinogradEpilogue {
   const float* bias;
   const float* slope;
@@ -63,7 +63,7 @@ class WinogradConvolution {
 };
 
 // On float32 or bfloat16 maps. Rounding the matrices to bfloat16 leaves an error of about 1% of the gradient's norm,
-// independent from step to step and layer to layer, as nothing else is computed from a filter's gradient.
+// independent between steps and layers, as only the update reads a filter's gradient.
 template<typename T>
 class WinogradFilterGradient {
  public:

@@ -1,13 +1,35 @@
-// Winograd's minimal filtering F(4x4, 3x3) of one tile: a 3x3 convolution of stride 1 becomes 36 products of channels
-// where the plain sum needs 144. Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (CVPR 2016); the
-// points 0, +-3/4, +-3/2 and infinity instead of 0, +-1, +-2 keep five times closer to the exact result.
+// Winograd's minimal filtering F(4x4, 3x3) of one tile: a 3x3 convolution of stride 1 becomes 36 products per channel
+// where the plain sum needs 144. Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2015,
+// arXiv:1509.09308). The points are 0, +-p, +-q and infinity with p = 3/4, q = 3/2; they keep results five times closer
+// to the exact ones than the usual 0, +-1, +-2.
 //
-// y = A^T [(G w G^T) * (B^T x B)] A. Every function transforms all channels of one tile, 16 at a time. `matrices` is
-// the tile's place in the first of 36 matrices, which lie `step` numbers apart.
+// y = A^T [(G w G^T) * (B^T x B)] A, where * multiplies number by number. With s = 1 / (2 p^2 (p^2 - q^2)) and
+// t = 1 / (2 q^2 (q^2 - p^2)):
+//
+//         | p2q2    0    -p2-q2    0    1  0 |         | 1/p2q2    0     0   |         | 1   1   1   1   1   0 |
+//         |  0   -p q2    -q2      p    1  0 |         |   s      s p   s p2 |   A^T = | 0   p  -p   q  -q   0 |
+//   B^T = |  0    p q2    -q2     -p    1  0 |     G = |   s     -s p   s p2 |         | 0  p2  p2  q2  q2   0 |
+//         |  0   -p2 q    -p2      q    1  0 |         |   t      t q   t q2 |         | 0  p3 -p3  q3 -q3   1 |
+//         |  0    p2 q    -p2     -q    1  0 |         |   t     -t q   t q2 |
+//         |  0    p2q2     0    -p2-q2  0  1 |         |   0      0     1    |
+//
+// One tile, written plainly (the code takes all channels of a tile, 16 at a time):
+//
+//   for (out = 0; out < filters; ++out) {
+//     float m[6][6] = {};                                   // the 36 sums over channels are matrix products
+//     for (in = 0; in < channels; ++in) {
+//       const Square6 u = G * w[out][in] * Transposed(G);   // TransformFilters
+//       const Square6 v = Transposed(B) * x[in] * B;        // TransformPatch: 6x6 pixels around the tile
+//       for (i = 0; i < 6; ++i)
+//         for (j = 0; j < 6; ++j) m[i][j] += u[i][j] * v[i][j];
+//     }
+//     y[out] = Transposed(A) * m * A;                       // TransformProducts: 4x4 pixels
+//   }
 #pragma once
 
 #include <cstdint>
 
+#include "base/instruction_sets.h"
 #include "base/number_types.h"
 
 namespace insightface {
@@ -18,33 +40,36 @@ constexpr int64_t kWinogradMatrices = kWinogradPatch * kWinogradPatch;
 constexpr int64_t kWinogradTaps = 9;    // of a filter
 constexpr int64_t kWinogradLanes = 16;  // channels must be a multiple of it
 
-// What happens to a result before it is stored: + bias, PReLU, + addend. Null pointers stand for nothing.
+// Operations on a result before it is stored: + bias, PReLU, + addend. A null pointer omits the operation.
 struct TileEpilogue {
   const float* bias;
   const float* slope;
   const float* const* addends;  // one per pixel of the tile
 };
 
-// matrices = B^T x B of the patch's 36 pixels.
-void TransformPatch(const float* const* pixels, int64_t channels, float* matrices, int64_t step);
-void TransformPatch(const BFloat16* const* pixels, int64_t channels, BFloat16* matrices, int64_t step);
+// Transforms of all channels of one tile. `matrices` is the tile's place in the first of 36 matrices, which lie `step`
+// numbers apart.
+template<typename T>
+struct MapTransforms {
+  // matrices = B^T x B of the patch's 36 pixels.
+  void (*TransformPatch)(const T* const* pixels, int64_t channels, T* matrices, int64_t step);
+  // matrices = A dy A^T of the tile's 16 pixels.
+  void (*TransformTileGradient)(const T* const* pixels, int64_t channels, T* matrices, int64_t step);
+};
 
-// y = A^T m A into the tile's 16 pixels; null pixels lie outside the map and are left out.
-void TransformProducts(const float* matrices, int64_t step, int64_t channels, const TileEpilogue& epilogue,
-                       float* const* pixels);
-
-// matrices = A dy A^T of the tile's 16 pixels.
-void TransformTileGradient(const float* const* pixels, int64_t channels, float* matrices, int64_t step);
-void TransformTileGradient(const BFloat16* const* pixels, int64_t channels, BFloat16* matrices, int64_t step);
-
-// Filters in place of channels, 16 at a time: each one's nine taps lie together, `filter_step` numbers from the next's.
-
-// matrices = G w G^T, the taps mirrored both ways if asked for.
-void TransformFilters(const float* weights, int64_t filter_step, bool mirrored, int64_t filters, float* matrices,
-                      int64_t step);
-
-// weights = G^T m G
-void TransformFilterGradients(const float* matrices, int64_t step, int64_t filters, float* weights,
-                              int64_t filter_step);
+struct TileTransforms {
+  BothTypes<MapTransforms> maps;
+  // matrices = G w G^T, with the taps mirrored both ways if asked for. Filters take the place of channels: the nine
+  // taps of each lie together, `filter_step` numbers from those of the next.
+  void (*TransformFilters)(const float* weights, int64_t filter_step, bool mirrored, int64_t filters, float* matrices,
+                           int64_t step);
+  // y = A^T m A into the tile's 16 pixels; null pixels lie outside the map and are omitted.
+  void (*TransformProducts)(const float* matrices, int64_t step, int64_t channels, const TileEpilogue& epilogue,
+                            float* const* pixels);
+  // weights = G^T m G
+  void (*TransformFilterGradients)(const float* matrices, int64_t step, int64_t filters, float* weights,
+                                   int64_t filter_step);
+};
+INSIGHTFACE_LOOPS(TileTransforms, kTileTransforms)
 
 }  // namespace insightface

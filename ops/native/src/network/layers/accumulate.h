@@ -1,18 +1,18 @@
-// Sums that every layer with parameters needs, and the hand-over of gradients.
+// Sums over rows for the gradients of parameters, and the gradients that a layer passes on unchanged.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <vector>
 
-#include "base/call_counts.h"
+#include "base/arrays.h"
 #include "base/parallel.h"
 #include "network/layers/layer.h"
 
 namespace insightface {
 
-// Adds up `numbers` sums over rows: add(begin, end, part) adds the rows to float32 sums, at most `rows_per_part` at a
-// time; these are added up in double, thread after thread.
+// Computes `numbers` sums over rows: add(begin, end, part) adds at most `rows_per_part` rows to float32 sums, which are
+// then added in double, one thread after the other.
 template<typename Add>
 std::vector<double> SumRows(int64_t rows, int64_t numbers, int64_t rows_per_part, const Add& add) {
   std::vector<std::vector<double>> totals(omp_get_max_threads());
@@ -33,25 +33,14 @@ std::vector<double> SumRows(int64_t rows, int64_t numbers, int64_t rows_per_part
   return sums;
 }
 
-// sum += addend
-void AddInto(BFloat16* sum, const BFloat16* addend, int64_t count);
-
-// Between the number types.
-void Convert(const float* from, BFloat16* to, int64_t count);
-void Convert(const BFloat16* from, float* to, int64_t count);
-void Convert(const float* from, float* to, int64_t count);
-void Convert(const BFloat16* from, BFloat16* to, int64_t count);
-
-// The same on the calling thread alone.
-void AddRange(BFloat16* sum, const BFloat16* addend, int64_t count);
-
-// Gives input number `input` of `layer` the numbers from `begin` to `end` of the output's gradient `dy`, as its use
-// demands; the calling thread does it.
+// Passes the numbers from `begin` to `end` of the output's gradient `dy` to input number `input` of `layer`: writes
+// them, adds them, or does nothing, as the input's GradientUse says. On the calling thread.
 template<typename T>
-void PassGradientRange(const Run& run, const Layer& layer, size_t input, int64_t begin, int64_t end, const T* dy) {
+void PassGradientRange(const ExecutionContext& context, const Layer& layer, size_t input, int64_t begin, int64_t end,
+                       const T* dy) {
   const GradientUse& use = layer.uses[input];
   if (!use.wanted || use.shared || begin == end) { return; }
-  T* const dx = run.GradientAt<T>(layer.inputs[input]);
+  T* const dx = context.GradientAt<T>(layer.inputs[input]);
   if (use.adds) {
     AddRange(dx + begin, dy + begin, end - begin);
   } else {
@@ -59,9 +48,11 @@ void PassGradientRange(const Run& run, const Layer& layer, size_t input, int64_t
   }
 }
 
+// The whole gradient, by the team.
 template<typename T>
-void PassGradient(const Run& run, const Layer& layer, size_t input, int64_t count, const T* dy) {
-  ParallelRows(count, [&](int64_t begin, int64_t end, int) { PassGradientRange(run, layer, input, begin, end, dy); });
+void PassGradient(const ExecutionContext& context, const Layer& layer, size_t input, int64_t count, const T* dy) {
+  ParallelRows(count,
+               [&](int64_t begin, int64_t end, int) { PassGradientRange(context, layer, input, begin, end, dy); });
 }
 
 }  // namespace insightface

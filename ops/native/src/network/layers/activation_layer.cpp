@@ -1,3 +1,6 @@
+// computes          y = relu(x), sigmoid(x) or tanh(x)
+// reads in backward y, dy
+// writes or adds    dx = dy * the derivative, computed from y
 #include "network/layers/activation_layer.h"
 
 #include <cmath>
@@ -27,18 +30,18 @@ class ActivationLayer final : public Layer {
   ActivationLayer(const Activation& activation, int input, int output, int64_t count)
       : Layer({input}, output), activation_(activation), count_(count) {}
 
-  void Forward(const Run& run) override {
-    const T* const x = run.ValueAt<const T>(inputs[0]);
-    T* const y = run.ValueAt<T>(output);
+  void Forward(const ExecutionContext& context) override {
+    const T* const x = context.ValueAt<const T>(inputs[0]);
+    T* const y = context.ValueAt<T>(output);
     ParallelRows(count_, [&](int64_t begin, int64_t end, int) {
       for (int64_t i = begin; i < end; ++i) { Store(activation_.function(Load(x[i])), y + i); }
     });
   }
-  void Backward(const Run& run) override {
+  void Backward(const ExecutionContext& context) override {
     if (!uses[0].wanted) { return; }
-    const T* const y = run.ValueAt<const T>(output);
-    const T* const dy = run.GradientAt<const T>(output);
-    T* const dx = run.GradientAt<T>(inputs[0]);
+    const T* const y = context.ValueAt<const T>(output);
+    const T* const dy = context.GradientAt<const T>(output);
+    T* const dx = context.GradientAt<T>(inputs[0]);
     ParallelRows(count_, [&](int64_t begin, int64_t end, int) {
       for (int64_t i = begin; i < end; ++i) {
         const float gradient = Load(dy[i]) * activation_.slope_at(Load(y[i]));
@@ -46,7 +49,7 @@ class ActivationLayer final : public Layer {
       }
     });
   }
-  std::vector<int> ReadBackward() const override { return {output}; }
+  std::vector<int> ReadInBackward() const override { return {output}; }
 
  private:
   const Activation activation_;

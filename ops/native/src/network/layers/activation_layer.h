@@ -1,4 +1,4 @@
-// Functions of single numbers.
+// Activations without parameters.
 #pragma once
 
 #include <memory>

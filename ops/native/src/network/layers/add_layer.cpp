@@ -1,3 +1,6 @@
+// computes          y = a + b
+// reads in backward dy
+// writes or adds    da = dy, db = dy; one of them may share the memory of dy instead and needs no work
 #include "network/layers/add_layer.h"
 
 #include "network/layers/accumulate.h"
@@ -10,14 +13,14 @@ template<typename T>
 class AddLayer final : public Layer {
  public:
   AddLayer(const std::vector<int>& inputs, int output, int64_t count) : Layer(inputs, output), count_(count) {}
-  void Forward(const Run& run) override {
-    T* const y = run.ValueAt<T>(output);
-    Convert(run.ValueAt<const T>(inputs[0]), y, count_);
-    AddInto(y, run.ValueAt<const T>(inputs[1]), count_);
+  void Forward(const ExecutionContext& context) override {
+    T* const y = context.ValueAt<T>(output);
+    Convert(context.ValueAt<const T>(inputs[0]), y, count_);
+    AddInto(y, context.ValueAt<const T>(inputs[1]), count_);
   }
-  void Backward(const Run& run) override {
+  void Backward(const ExecutionContext& context) override {
     for (size_t input = 0; input < inputs.size(); ++input) {
-      PassGradient(run, *this, input, count_, run.GradientAt<const T>(output));
+      PassGradient(context, *this, input, count_, context.GradientAt<const T>(output));
     }
   }
   bool PassesGradient(size_t) const override { return true; }

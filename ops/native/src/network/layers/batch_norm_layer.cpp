@@ -1,3 +1,8 @@
+// computes          v = (x - mean) / sqrt(variance + epsilon) * gamma + beta, then y = PReLU(v) or v + addend
+// writes            moving statistics (training); mean and inverse standard deviation, saved for backward
+// reads in backward x, dy, the saved statistics
+// writes            dgamma, dbeta, dslope
+// writes or adds    dx; d(addend) = dy, which may share the memory of dy instead
 #include "network/layers/batch_norm_layer.h"
 
 #include <cmath>
@@ -22,116 +27,119 @@ class BatchNormLayer final : public Layer {
         channels_(value.shape.channels),
         rows_(batch * value.shape.Pixels()),
         ones_(channels_, 1.0f),
-        own_(training ? 0 : 2 * channels_),
+        statistics_(training ? 0 : 2 * channels_),
         scale_(channels_),
-        tilt_(channels_),
-        level_(channels_) {}
+        offset_factor_(channels_),
+        constant_(channels_) {}
 
   std::vector<RowStage> ForwardStages() override {
     RowStage apply{rows_, (1 + static_cast<int64_t>(inputs.size())) * channels_};
-    apply.begin = [this](const Run& run, char*) {
-      if (!training_) { ReadStatistics(run); }
-      affine_ = MakeAffine(run);
+    apply.begin = [this](const ExecutionContext& context, char*) {
+      if (!training_) { ReadStatistics(context); }
+      affine_ = MakeAffine(context);
     };
-    apply.work = [this](const Run& run, int64_t first, int64_t last, int) {
+    apply.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int) {
       const int64_t start = first * channels_;
-      const T* const addend = inputs.size() > 1 ? run.ValueAt<const T>(inputs[1]) + start : nullptr;
-      ApplyAffine(run.ValueAt<const T>(inputs[0]) + start, addend, last - first, channels_, affine_,
-                  run.ValueAt<T>(output) + start);
+      const T* const addend = inputs.size() > 1 ? context.ValueAt<const T>(inputs[1]) + start : nullptr;
+      kChannelRows.Of<T>().ApplyAffine(context.ValueAt<const T>(inputs[0]) + start, addend, last - first, channels_,
+                                       affine_, context.ValueAt<T>(output) + start);
     };
     if (!training_) { return {apply}; }
-    RowStage take{rows_, channels_};
-    take.reduces = true;
-    take.begin = [this](const Run&, char*) { moments_.Reset(channels_); };
-    take.work = [this](const Run& run, int64_t first, int64_t last, int thread) {
-      moments_.AddBlock(run.ValueAt<const T>(inputs[0]) + first * channels_, last - first, thread);
+    RowStage measure{rows_, channels_};
+    measure.reduces = true;
+    measure.begin = [this](const ExecutionContext&, char*) { moments_.Reset(channels_); };
+    measure.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int thread) {
+      moments_.AddBlock(context.ValueAt<const T>(inputs[0]) + first * channels_, last - first, thread);
     };
-    take.end = [this](const Run& run) { TakeStatistics(run); };
-    return {take, apply};
+    measure.end = [this](const ExecutionContext& context) { UpdateStatistics(context); };
+    return {measure, apply};
   }
 
   std::vector<RowStage> BackwardStages() override {
     RowStage sum{rows_, 2 * channels_};
     sum.reduces = true;
-    sum.begin = [this](const Run& run, char*) {
-      affine_ = MakeAffine(run);
+    sum.begin = [this](const ExecutionContext& context, char*) {
+      affine_ = MakeAffine(context);
       sums_.Reset((affine_.slope != nullptr ? 3 : 2) * channels_);
     };
-    sum.work = [this](const Run& run, int64_t first, int64_t last, int thread) {
+    sum.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int thread) {
       const int64_t start = first * channels_;
       sums_.AddBlock(thread, [&](float* part) {
-        AddGradientSums(run.ValueAt<const T>(inputs[0]) + start, run.GradientAt<const T>(output) + start, last - first,
-                        channels_, affine_,
-                        {part, part + channels_, affine_.slope != nullptr ? part + 2 * channels_ : nullptr});
+        kChannelRows.Of<T>().AddGradientSums(
+            context.ValueAt<const T>(inputs[0]) + start, context.GradientAt<const T>(output) + start, last - first,
+            channels_, affine_, {part, part + channels_, affine_.slope != nullptr ? part + 2 * channels_ : nullptr});
       });
     };
-    sum.end = [this](const Run& run) { UseSums(run); };
+    sum.end = [this](const ExecutionContext& context) { UseSums(context); };
     RowStage apply{rows_, (2 + static_cast<int64_t>(inputs.size())) * channels_};
-    apply.work = [this](const Run& run, int64_t first, int64_t last, int) {
+    apply.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int) {
       const int64_t start = first * channels_;
-      const T* const dy = run.GradientAt<const T>(output);
+      const T* const dy = context.GradientAt<const T>(output);
       if (uses[0].wanted) {
-        ApplyGradient(run.ValueAt<const T>(inputs[0]) + start, dy + start, last - first, channels_, affine_,
-                      tilt_.data(), level_.data(), uses[0].adds, run.GradientAt<T>(inputs[0]) + start);
+        kChannelRows.Of<T>().ApplyGradient(context.ValueAt<const T>(inputs[0]) + start, dy + start, last - first,
+                                           channels_, affine_, offset_factor_.data(), constant_.data(), uses[0].adds,
+                                           context.GradientAt<T>(inputs[0]) + start);
       }
-      if (inputs.size() > 1) { PassGradientRange(run, *this, 1, start, last * channels_, dy); }
+      if (inputs.size() > 1) { PassGradientRange(context, *this, 1, start, last * channels_, dy); }
     };
     return {sum, apply};
   }
 
-  std::vector<int> ReadBackward() const override { return {inputs[0]}; }
+  std::vector<int> ReadInBackward() const override { return {inputs[0]}; }
   bool PassesGradient(size_t input) const override { return input == 1; }
   bool HasParameters() const override { return true; }
   int64_t SavedBytes() const override { return training_ ? 2 * channels_ * static_cast<int64_t>(sizeof(float)) : 0; }
 
  private:
-  float* SavedMean(const Run& run) const { return reinterpret_cast<float*>(run.saved + saved_offset); }
-
-  float* Mean(const Run& run) { return training_ ? SavedMean(run) : own_.data(); }
-
-  ChannelAffine MakeAffine(const Run& run) {
-    const float* const mean = Mean(run);
-    const float* const gamma = arrays_.gamma >= 0 ? run.parameters[arrays_.gamma] : ones_.data();
-    for (int64_t c = 0; c < channels_; ++c) { scale_[c] = gamma[c] * mean[channels_ + c]; }
-    const float* const slope = arrays_.slope >= 0 ? run.parameters[arrays_.slope] : nullptr;
-    return {mean, scale_.data(), run.parameters[arrays_.beta], slope};
+  float* SavedMean(const ExecutionContext& context) const {
+    return reinterpret_cast<float*>(context.saved + saved_offset);
   }
 
-  void ReadStatistics(const Run& run) {
+  float* Mean(const ExecutionContext& context) { return training_ ? SavedMean(context) : statistics_.data(); }
+
+  ChannelAffine MakeAffine(const ExecutionContext& context) {
+    const float* const mean = Mean(context);
+    const float* const gamma = arrays_.gamma >= 0 ? context.parameters[arrays_.gamma] : ones_.data();
+    for (int64_t c = 0; c < channels_; ++c) { scale_[c] = gamma[c] * mean[channels_ + c]; }
+    const float* const slope = arrays_.slope >= 0 ? context.parameters[arrays_.slope] : nullptr;
+    return {mean, scale_.data(), context.parameters[arrays_.beta], slope};
+  }
+
+  void ReadStatistics(const ExecutionContext& context) {
     for (int64_t c = 0; c < channels_; ++c) {
-      own_[c] = run.moving[arrays_.moving_mean][c];
-      own_[channels_ + c] = 1.0f / std::sqrt(run.moving[arrays_.moving_variance][c] + epsilon_);
+      statistics_[c] = context.moving[arrays_.moving_mean][c];
+      statistics_[channels_ + c] = 1.0f / std::sqrt(context.moving[arrays_.moving_variance][c] + epsilon_);
     }
   }
 
-  void TakeStatistics(const Run& run) const {
-    float* const mean = SavedMean(run);
+  void UpdateStatistics(const ExecutionContext& context) const {
+    float* const mean = SavedMean(context);
     float* const inverse_std = mean + channels_;
     const double count = static_cast<double>(rows_);
     for (int64_t c = 0; c < channels_; ++c) {
-      const Moments moments = moments_.Find(c);
+      const Moments moments = moments_.OfChannel(c);
       mean[c] = static_cast<float>(moments.mean);
       inverse_std[c] = static_cast<float>(1.0 / std::sqrt(moments.variance + epsilon_));
-      float& moving_mean = run.moving[arrays_.moving_mean][c];
-      float& moving_variance = run.moving[arrays_.moving_variance][c];
+      float& moving_mean = context.moving[arrays_.moving_mean][c];
+      float& moving_variance = context.moving[arrays_.moving_variance][c];
       const double unbiased = rows_ > 1 ? moments.variance * count / (count - 1) : moments.variance;
       moving_mean = momentum_ * moving_mean + (1 - momentum_) * mean[c];
       moving_variance = momentum_ * moving_variance + (1 - momentum_) * static_cast<float>(unbiased);
     }
   }
 
-  void UseSums(const Run& run) {
+  void UseSums(const ExecutionContext& context) {
     const std::vector<double> sums = sums_.Total();
-    const float* const inverse_std = SavedMean(run) + channels_;
+    const float* const inverse_std = SavedMean(context) + channels_;
     for (int64_t c = 0; c < channels_; ++c) {
       const double beta_gradient = sums[c];
       const double gamma_gradient = sums[channels_ + c] * inverse_std[c];
-      tilt_[c] = static_cast<float>(-gamma_gradient / static_cast<double>(rows_) * inverse_std[c] * scale_[c]);
-      level_[c] = static_cast<float>(-beta_gradient / static_cast<double>(rows_) * scale_[c]);
-      run.parameter_gradients[arrays_.beta][c] = static_cast<float>(beta_gradient);
-      if (arrays_.gamma >= 0) { run.parameter_gradients[arrays_.gamma][c] = static_cast<float>(gamma_gradient); }
+      offset_factor_[c] = static_cast<float>(-gamma_gradient / static_cast<double>(rows_) * inverse_std[c] * scale_[c]);
+      constant_[c] = static_cast<float>(-beta_gradient / static_cast<double>(rows_) * scale_[c]);
+      context.parameter_gradients[arrays_.beta][c] = static_cast<float>(beta_gradient);
+      if (arrays_.gamma >= 0) { context.parameter_gradients[arrays_.gamma][c] = static_cast<float>(gamma_gradient); }
       if (arrays_.slope >= 0) {
-        run.parameter_gradients[arrays_.slope][c] = static_cast<float>(sums[2 * channels_ + c]);
+        context.parameter_gradients[arrays_.slope][c] = static_cast<float>(sums[2 * channels_ + c]);
       }
     }
   }
@@ -143,9 +151,9 @@ class BatchNormLayer final : public Layer {
   const int64_t channels_;
   const int64_t rows_;
   const std::vector<float> ones_;
-  // Of the execution under way.
-  std::vector<float> own_;  // mean and inverse deviation outside training
-  std::vector<float> scale_, tilt_, level_;
+  // Of the current execution.
+  std::vector<float> statistics_;  // moving mean and inverse standard deviation, outside training
+  std::vector<float> scale_, offset_factor_, constant_;
   ChannelAffine affine_{};
   BlockMoments moments_;
   BlockSums sums_;

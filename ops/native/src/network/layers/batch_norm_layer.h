@@ -1,5 +1,4 @@
-// Batch normalisation (Ioffe and Szegedy, 2015) with what usually follows it: a PReLU, or the addition of another
-// value.
+// Batch normalisation (Ioffe and Szegedy, 2015) with the PReLU or addition that usually follows it.
 #pragma once
 
 #include <memory>
@@ -9,17 +8,18 @@
 
 namespace insightface {
 
-// Numbers of the layer's arrays in the network; -1 for none.
+// The numbers of the layer's arrays in the network; -1 for none.
 struct BatchNormArrays {
-  int gamma;  // none: pinned to one
+  int gamma;  // -1: fixed to one
   int beta;
   int moving_mean;
   int moving_variance;
   int slope;  // of the PReLU that follows
 };
 
-// Training: statistics of the batch, moving statistics updated with the unbiased variance. Otherwise the moving ones.
-// Inputs are the value and, where there is one, the addend. New moving value = momentum * old + (1 - momentum) * new.
+// Training uses the statistics of the batch and updates the moving ones with the unbiased variance; inference uses the
+// moving ones. Inputs are the value and, if there is one, the addend. New moving value = momentum * old + (1 -
+// momentum) * new.
 std::unique_ptr<Layer> MakeBatchNormLayer(const std::vector<int>& inputs, int output, const Value& value, int64_t batch,
                                           const BatchNormArrays& arrays, float epsilon, float momentum, bool training);
 

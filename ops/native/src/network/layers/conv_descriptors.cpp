@@ -1,5 +1,7 @@
 #include "network/layers/conv_descriptors.h"
 
+#include "base/onednn.h"
+
 namespace insightface {
 
 using dnnl::memory;

@@ -1,4 +1,4 @@
-// The descriptions of a convolution's tensors, as oneDNN wants them.
+// oneDNN's descriptions of the tensors of a convolution.
 #pragma once
 
 #include <oneapi/dnnl/dnnl.hpp>
@@ -11,7 +11,7 @@ struct ConvDescriptors {
   dnnl::memory::desc input, output;    // channels last
   dnnl::memory::desc weight;           // of the number type of the maps, any layout
   dnnl::memory::desc weight_gradient;  // float32, any layout
-  dnnl::memory::desc plain_weight;     // as the network keeps it: float32, dense
+  dnnl::memory::desc plain_weight;     // the layout of the network's array: float32, dense
   dnnl::memory::desc bias;             // float32; empty without a bias
   dnnl::memory::dims strides, pad_begin, pad_end;
   int64_t weight_count;

@@ -1,4 +1,5 @@
-// Two-dimensional convolution, channels last, with what follows it in inference: by oneDNN or Winograd's filtering.
+// Two-dimensional convolution, channels last, by oneDNN or Winograd's filtering; in inference with the layers that
+// follow it folded in.
 #pragma once
 
 #include <memory>
@@ -21,8 +22,8 @@ struct ConvArrays {
   int bias;    // -1 for none
 };
 
-// What inference folds into the convolution: a batch normalisation becomes part of weights and bias, a PReLU or the
-// addition of another value (the layer's second input) happens while the result is still in the registers.
+// The layers that inference folds into the convolution: a batch normalisation becomes part of weights and bias; a PReLU
+// or the addition of another value (the layer's second input) is applied while the result is in registers.
 struct ConvEpilogue {
   bool has_batch_norm = false;
   BatchNormArrays batch_norm{-1, -1, -1, -1, -1};
@@ -30,7 +31,7 @@ struct ConvEpilogue {
   int slope = -1;
 };
 
-// Throws dnnl::error when oneDNN has no such convolution.
+// Throws dnnl::error if oneDNN does not support the convolution.
 std::unique_ptr<Layer> MakeTrainingConv(int input, int output, const Value& in, const Value& out, int64_t batch,
                                         const ConvGeometry& geometry, const ConvArrays& arrays);
 std::unique_ptr<Layer> MakeInferenceConv(const std::vector<int>& inputs, int output, const Value& in, const Value& out,

@@ -1,8 +1,13 @@
+// computes          y [batch, units] = x weight^T + bias, float32 also for bfloat16 x
+// reads in backward x, dy (rounded to bfloat16 if x is)
+// writes            dweight = dy^T x, dbias = sum of dy
+// writes or adds    dx = dy weight
 #include "network/layers/dense_layer.h"
 
 #include <algorithm>
 #include <optional>
 
+#include "base/alignment.h"
 #include "base/onednn.h"
 #include "base/prepared.h"
 #include "network/layers/accumulate.h"
@@ -65,31 +70,32 @@ class DenseLayer final : public Layer {
     if (training) { gradients_.emplace(d_, forward_); }
   }
 
-  void Forward(const Run& run) override {
-    weights_.Prepare(run);
-    forward_primitive_.execute(OneDnnStream(), {{DNNL_ARG_SRC, At(d_.input, run.ValueAt<void>(inputs[0]))},
-                                                {DNNL_ARG_WEIGHTS, At(forward_.weights_desc(), weights_.weight())},
-                                                {DNNL_ARG_BIAS, At(d_.bias, weights_.bias())},
-                                                {DNNL_ARG_DST, At(d_.output, run.ValueAt<void>(output))},
-                                                {DNNL_ARG_SCRATCHPAD, At(forward_.scratchpad_desc(), run.scratch)}});
+  void Forward(const ExecutionContext& context) override {
+    weights_.Prepare(context);
+    forward_primitive_.execute(OneDnnStream(),
+                               {{DNNL_ARG_SRC, AsMemory(d_.input, context.ValueAt<void>(inputs[0]))},
+                                {DNNL_ARG_WEIGHTS, AsMemory(forward_.weights_desc(), weights_.weight())},
+                                {DNNL_ARG_BIAS, AsMemory(d_.bias, weights_.bias())},
+                                {DNNL_ARG_DST, AsMemory(d_.output, context.ValueAt<void>(output))},
+                                {DNNL_ARG_SCRATCHPAD, AsMemory(forward_.scratchpad_desc(), context.scratch)}});
   }
 
-  void Backward(const Run& run) override {
-    char* scratch = run.scratch;
-    const void* dy = run.GradientAt<void>(output);
+  void Backward(const ExecutionContext& context) override {
+    char* scratch = context.scratch;
+    const void* dy = context.GradientAt<void>(output);
     if (type_ == NumberType::kBFloat16) {
-      Convert(run.GradientAt<const float>(output), reinterpret_cast<BFloat16*>(scratch), output_count_);
+      Convert(context.GradientAt<const float>(output), reinterpret_cast<BFloat16*>(scratch), output_count_);
       dy = scratch;
-      scratch += Room(Size(d_.output_gradient));
+      scratch += AlignedSize(Size(d_.output_gradient));
     }
-    WeightGradient(run, dy, scratch);
+    WeightGradient(context, dy, scratch);
     if (!uses[0].wanted) { return; }
-    void* const target = run.GradientAt<void>(inputs[0]);
+    void* const target = context.GradientAt<void>(inputs[0]);
     if (!uses[0].adds) {
-      InputGradient(run, dy, target, scratch);
+      InputGradient(context, dy, target, scratch);
       return;
     }
-    InputGradient(run, dy, scratch, scratch + Room(input_count_ * BytesOf(type_)));
+    InputGradient(context, dy, scratch, scratch + AlignedSize(input_count_ * BytesOf(type_)));
     if (type_ == NumberType::kFloat32) {
       AddInto(static_cast<float*>(target), reinterpret_cast<float*>(scratch), input_count_);
     } else {
@@ -97,50 +103,50 @@ class DenseLayer final : public Layer {
     }
   }
 
-  std::vector<int> ReadBackward() const override { return {inputs[0]}; }
+  std::vector<int> ReadInBackward() const override { return {inputs[0]}; }
   bool HasParameters() const override { return true; }
 
   int64_t ScratchBytes() override {
     int64_t bytes = Size(forward_.scratchpad_desc());
     if (gradients_) {
-      const int64_t weight = Room(gradients_->from_weight.Bytes()) +
-                             Room(Size(gradients_->weight.diff_weights_desc())) +
+      const int64_t weight = AlignedSize(gradients_->from_weight.Bytes()) +
+                             AlignedSize(Size(gradients_->weight.diff_weights_desc())) +
                              Size(gradients_->weight.scratchpad_desc());
-      const int64_t input = Room(input_count_ * BytesOf(type_)) + Room(gradients_->to_input.Bytes()) +
+      const int64_t input = AlignedSize(input_count_ * BytesOf(type_)) + AlignedSize(gradients_->to_input.Bytes()) +
                             Size(gradients_->input.scratchpad_desc());
-      bytes = std::max(bytes, Room(Size(d_.output_gradient)) + std::max(weight, input));
+      bytes = std::max(bytes, AlignedSize(Size(d_.output_gradient)) + std::max(weight, input));
     }
     return bytes;
   }
 
  private:
-  void WeightGradient(const Run& run, const void* dy, char* scratch) const {
+  void WeightGradient(const ExecutionContext& context, const void* dy, char* scratch) const {
     const DenseGradients& g = *gradients_;
-    void* const target = run.parameter_gradients[arrays_.weight];
+    void* const target = context.parameter_gradients[arrays_.weight];
     const bool reordered = g.from_weight.Needed();
     void* const inner = reordered ? scratch : target;
-    if (reordered) { scratch += Room(Size(g.weight.diff_weights_desc())); }
+    if (reordered) { scratch += AlignedSize(Size(g.weight.diff_weights_desc())); }
     g.weight_primitive.execute(OneDnnStream(),
-                               {{DNNL_ARG_SRC, At(d_.input, run.ValueAt<void>(inputs[0]))},
-                                {DNNL_ARG_DIFF_DST, At(d_.output_gradient, dy)},
-                                {DNNL_ARG_DIFF_WEIGHTS, At(g.weight.diff_weights_desc(), inner)},
-                                {DNNL_ARG_DIFF_BIAS, At(d_.bias, run.parameter_gradients[arrays_.bias])},
-                                {DNNL_ARG_SCRATCHPAD, At(g.weight.scratchpad_desc(), scratch)}});
+                               {{DNNL_ARG_SRC, AsMemory(d_.input, context.ValueAt<void>(inputs[0]))},
+                                {DNNL_ARG_DIFF_DST, AsMemory(d_.output_gradient, dy)},
+                                {DNNL_ARG_DIFF_WEIGHTS, AsMemory(g.weight.diff_weights_desc(), inner)},
+                                {DNNL_ARG_DIFF_BIAS, AsMemory(d_.bias, context.parameter_gradients[arrays_.bias])},
+                                {DNNL_ARG_SCRATCHPAD, AsMemory(g.weight.scratchpad_desc(), scratch)}});
     if (reordered) { g.from_weight.Run(inner, target); }
   }
 
-  void InputGradient(const Run& run, const void* dy, void* target, char* scratch) const {
+  void InputGradient(const ExecutionContext& context, const void* dy, void* target, char* scratch) const {
     const DenseGradients& g = *gradients_;
-    const void* weight = run.parameters[arrays_.weight];
+    const void* weight = context.parameters[arrays_.weight];
     if (g.to_input.Needed()) {
       g.to_input.Run(weight, scratch);
       weight = scratch;
-      scratch += Room(g.to_input.Bytes());
+      scratch += AlignedSize(g.to_input.Bytes());
     }
-    g.input_primitive.execute(OneDnnStream(), {{DNNL_ARG_DIFF_SRC, At(d_.input, target)},
-                                               {DNNL_ARG_WEIGHTS, At(g.input.weights_desc(), weight)},
-                                               {DNNL_ARG_DIFF_DST, At(d_.output_gradient, dy)},
-                                               {DNNL_ARG_SCRATCHPAD, At(g.input.scratchpad_desc(), scratch)}});
+    g.input_primitive.execute(OneDnnStream(), {{DNNL_ARG_DIFF_SRC, AsMemory(d_.input, target)},
+                                               {DNNL_ARG_WEIGHTS, AsMemory(g.input.weights_desc(), weight)},
+                                               {DNNL_ARG_DIFF_DST, AsMemory(d_.output_gradient, dy)},
+                                               {DNNL_ARG_SCRATCHPAD, AsMemory(g.input.scratchpad_desc(), scratch)}});
   }
 
   const ConvArrays arrays_;

@@ -1,5 +1,5 @@
-// The fully connected layer, by oneDNN, on a feature map or a flat value. Its result is float32 in every mode: what
-// follows it is small, and becomes the embedding.
+// The fully connected layer, by oneDNN, on a feature map or a flat value. Its result is always float32: the
+// layers after it are small and compute the embedding.
 #pragma once
 
 #include <memory>
@@ -8,7 +8,7 @@
 
 namespace insightface {
 
-// `flat` values are numbered as the network's weights have them: channel after channel of the map `in`.
+// The weights number the values of a flat input channel after channel of the map `in`.
 std::unique_ptr<Layer> MakeDenseLayer(int input, int output, const Value& in, int64_t units, int64_t batch,
                                       const ConvArrays& arrays, bool training);
 

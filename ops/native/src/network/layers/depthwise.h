@@ -13,11 +13,11 @@ struct DepthwiseShape {
   int64_t pad;
 };
 
-// Gradient of the input from that of the output; weight is [channels, 1, kernel, kernel].
+// Computes the gradient of the input from that of the output; weight is [channels, 1, kernel, kernel].
 void DepthwiseInputGradient(const DepthwiseShape& shape, const float* dy, const float* weight, float* dx);
 void DepthwiseInputGradient(const DepthwiseShape& shape, const BFloat16* dy, const float* weight, BFloat16* dx);
 
-// Gradients of the weight and, unless null, of the bias.
+// Computes the gradients of the weight and, unless null, of the bias.
 void DepthwiseWeightGradient(const DepthwiseShape& shape, const float* x, const float* dy, float* weight, float* bias);
 void DepthwiseWeightGradient(const DepthwiseShape& shape, const BFloat16* x, const BFloat16* dy, float* weight,
                              float* bias);

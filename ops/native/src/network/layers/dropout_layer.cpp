@@ -1,3 +1,6 @@
+// computes          y = keep * x / (1 - drop); outside training y = x
+// reads in backward dy and the keep mask
+// writes or adds    dx = keep * dy / (1 - drop)
 #include "network/layers/dropout_layer.h"
 
 #include "base/parallel.h"
@@ -18,25 +21,25 @@ class DropoutLayer final : public Layer {
         scale_(1 / (1 - drop)),
         training_(training) {}
 
-  void Forward(const Run& run) override {
-    const T* const x = run.ValueAt<const T>(inputs[0]);
+  void Forward(const ExecutionContext& context) override {
+    const T* const x = context.ValueAt<const T>(inputs[0]);
     if (training_) {
-      Mask(run, x, false, run.ValueAt<T>(output));
+      Mask(context, x, false, context.ValueAt<T>(output));
     } else {
-      Convert(x, run.ValueAt<T>(output), rows_ * shape_.channels);
+      Convert(x, context.ValueAt<T>(output), rows_ * shape_.channels);
     }
   }
-  void Backward(const Run& run) override {
+  void Backward(const ExecutionContext& context) override {
     if (!uses[0].wanted) { return; }
-    Mask(run, run.GradientAt<const T>(output), uses[0].adds, run.GradientAt<T>(inputs[0]));
+    Mask(context, context.GradientAt<const T>(output), uses[0].adds, context.GradientAt<T>(inputs[0]));
   }
 
  private:
-  void Mask(const Run& run, const T* from, bool adds, T* to) const {
+  void Mask(const ExecutionContext& context, const T* from, bool adds, T* to) const {
     const int64_t channels = shape_.channels, pixels = shape_.Pixels();
     ParallelRows(rows_, [&](int64_t begin, int64_t end, int) {
       for (int64_t row = begin; row < end; ++row) {
-        const uint8_t* const keep = run.keep + row / pixels * run.keep_width + first_ + row % pixels;
+        const uint8_t* const keep = context.keep + row / pixels * context.keep_width + first_ + row % pixels;
         for (int64_t c = 0; c < channels; ++c) {
           const int64_t at = row * channels + c;
           const float value = keep[c * pixels] != 0 ? Load(from[at]) * scale_ : 0.0f;

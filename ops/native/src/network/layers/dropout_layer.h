@@ -1,4 +1,4 @@
-// Dropout by a mask that the caller has drawn.
+// Dropout with a keep mask that the caller provides.
 #pragma once
 
 #include <memory>
@@ -7,8 +7,8 @@
 
 namespace insightface {
 
-// Keeps the values whose number, channel after channel and from `first` on, has a 1 in the keep mask, times
-// 1 / (1 - drop); outside training it keeps all as they are.
+// Multiplies a value by 1 / (1 - drop) if the keep mask has a 1 for it, else by 0. The mask numbers values channel
+// after channel, starting at `first`. Outside training all values stay unchanged.
 std::unique_ptr<Layer> MakeDropoutLayer(int input, int output, const Value& value, int64_t batch, int64_t first,
                                         float drop, bool training);
 

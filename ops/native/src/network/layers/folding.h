@@ -1,4 +1,4 @@
-// Weights with a batch normalisation folded into them, kept in the layout that is computed with until one of the arrays
+// Weights with a batch normalisation folded into them, cached in the layout of the primitive until one of the arrays
 // changes.
 #pragma once
 
@@ -12,7 +12,7 @@ namespace insightface {
 
 class FoldedWeights {
  public:
-  // Leads from plain weights to the layout that is computed with.
+  // Converts plain weights to the layout of the primitive.
   using ToInner = std::function<void(const float* plain, char* inner)>;
 
   // `weight` has `filters` rows of `row` numbers.
@@ -21,13 +21,13 @@ class FoldedWeights {
   FoldedWeights(const ConvArrays& arrays, const ConvEpilogue& epilogue, int64_t filters, int64_t row,
                 const Reorder& to_inner);
 
-  // Brings weight() and bias() up to date.
-  void Prepare(const Run& run);
+  // Updates weight() and bias() if an array has changed.
+  void Prepare(const ExecutionContext& context);
   char* weight() const { return weight_.data(); }
   float* bias() const { return const_cast<float*>(bias_.data()); }
 
  private:
-  uint64_t FingerprintArrays(const Run& run) const;
+  uint64_t FingerprintArrays(const ExecutionContext& context) const;
 
   const ConvArrays arrays_;
   const ConvEpilogue epilogue_;

@@ -1,3 +1,7 @@
+// Images      computes y = (image - mean) * scale, channels last. Nothing in backward: images have no gradient.
+// Embeddings  computes embeddings = x as float32.
+//             backward reads the embeddings' gradient.
+//             writes dx; the last value has no other reader.
 #include "network/layers/image_layer.h"
 
 #include "base/parallel.h"
@@ -13,16 +17,16 @@ class ImageLayer final : public Layer {
   ImageLayer(int output, const ValueShape& shape, int64_t batch, float mean, float scale)
       : Layer({}, output), shape_(shape), batch_(batch), mean_(mean), scale_(scale) {}
 
-  void Forward(const Run& run) override {
-    T* const y = run.ValueAt<T>(output);
-    const bool channels_last = run.images.outer_axis != shape_.channels;
-    if (run.images.are_bytes) {
-      Read(static_cast<const uint8_t*>(run.images.data), channels_last, y);
+  void Forward(const ExecutionContext& context) override {
+    T* const y = context.ValueAt<T>(output);
+    const bool channels_last = context.images.outer_axis != shape_.channels;
+    if (context.images.are_bytes) {
+      Read(static_cast<const uint8_t*>(context.images.data), channels_last, y);
     } else {
-      Read(static_cast<const float*>(run.images.data), channels_last, y);
+      Read(static_cast<const float*>(context.images.data), channels_last, y);
     }
   }
-  void Backward(const Run&) override {}
+  void Backward(const ExecutionContext&) override {}
 
  private:
   template<typename From>
@@ -55,8 +59,12 @@ template<typename T>
 class EmbeddingLayer final : public Layer {
  public:
   EmbeddingLayer(int input, int64_t count) : Layer({input}, -1), count_(count) {}
-  void Forward(const Run& run) override { Convert(run.ValueAt<const T>(inputs[0]), run.embeddings, count_); }
-  void Backward(const Run& run) override { Convert(run.embedding_gradients, run.GradientAt<T>(inputs[0]), count_); }
+  void Forward(const ExecutionContext& context) override {
+    Convert(context.ValueAt<const T>(inputs[0]), context.embeddings, count_);
+  }
+  void Backward(const ExecutionContext& context) override {
+    Convert(context.embedding_gradients, context.GradientAt<T>(inputs[0]), count_);
+  }
 
  private:
   const int64_t count_;

@@ -1,4 +1,4 @@
-// The two ends of a network: images come in, embeddings go out.
+// The first and the last layer of a network: images in, embeddings out.
 #pragma once
 
 #include <memory>
@@ -7,10 +7,10 @@
 
 namespace insightface {
 
-// (image - mean) * scale, to a value.
+// Writes (image - mean) * scale to a value.
 std::unique_ptr<Layer> MakeImageLayer(int output, const Value& out, int64_t batch, float mean, float scale);
 
-// The last value, which has one pixel, as float32 embeddings.
+// Writes the last value, which has one pixel, as float32 embeddings.
 std::unique_ptr<Layer> MakeEmbeddingLayer(int input, const Value& in, int64_t batch);
 
 }  // namespace insightface

@@ -1,3 +1,6 @@
+// computes          y = convolution of x with weight, + bias; batch normalisation folded into weight and bias, then
+//                   PReLU and + addend, by oneDNN
+// reads in backward nothing: there is no backward pass
 #include "base/onednn.h"
 #include "base/prepared.h"
 #include "network/layers/conv_descriptors.h"
@@ -37,28 +40,28 @@ class InferenceConv final : public Layer {
                  Reorder(descriptors_.plain_weight, description_.weights_desc())),
         primitive_(description_) {}
 
-  void Forward(const Run& run) override {
-    weights_.Prepare(run);
+  void Forward(const ExecutionContext& context) override {
+    weights_.Prepare(context);
     const dnnl::engine& engine = OneDnnEngine();
     std::unordered_map<int, memory> arguments{
-        {DNNL_ARG_SRC, {descriptors_.input, engine, run.ValueAt<void>(inputs[0])}},
+        {DNNL_ARG_SRC, {descriptors_.input, engine, context.ValueAt<void>(inputs[0])}},
         {DNNL_ARG_WEIGHTS, {description_.weights_desc(), engine, weights_.weight()}},
-        {DNNL_ARG_DST, {descriptors_.output, engine, run.ValueAt<void>(output)}},
-        {DNNL_ARG_SCRATCHPAD, {description_.scratchpad_desc(), engine, run.scratch}}};
+        {DNNL_ARG_DST, {descriptors_.output, engine, context.ValueAt<void>(output)}},
+        {DNNL_ARG_SCRATCHPAD, {description_.scratchpad_desc(), engine, context.scratch}}};
     if (has_bias_) { arguments[DNNL_ARG_BIAS] = memory(descriptors_.bias, engine, weights_.bias()); }
     int operation = 0;
     if (epilogue_.slope >= 0) {
-      float* const slope = const_cast<float*>(run.parameters[epilogue_.slope]);
+      float* const slope = const_cast<float*>(context.parameters[epilogue_.slope]);
       arguments[DNNL_ARG_ATTR_MULTIPLE_POST_OP(operation++) | DNNL_ARG_WEIGHTS] = memory(slope_, engine, slope);
     }
     if (inputs.size() > 1) {
       arguments[DNNL_ARG_ATTR_MULTIPLE_POST_OP(operation) | DNNL_ARG_SRC_1] =
-          memory(descriptors_.output, engine, run.ValueAt<void>(inputs[1]));
+          memory(descriptors_.output, engine, context.ValueAt<void>(inputs[1]));
     }
     primitive_.execute(OneDnnStream(), arguments);
   }
 
-  void Backward(const Run&) override {}
+  void Backward(const ExecutionContext&) override {}
 
   int64_t ScratchBytes() override { return static_cast<int64_t>(description_.scratchpad_desc().get_size()); }
 

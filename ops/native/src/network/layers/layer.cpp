@@ -15,12 +15,12 @@ RowGroup GroupOf(const RowStage& stage) {
 
 }  // namespace
 
-void Layer::Forward(const Run& run) {
-  for (const RowStage& stage : ForwardStages()) { GroupOf(stage).Run(run); }
+void Layer::Forward(const ExecutionContext& context) {
+  for (const RowStage& stage : ForwardStages()) { GroupOf(stage).Run(context); }
 }
 
-void Layer::Backward(const Run& run) {
-  for (const RowStage& stage : BackwardStages()) { GroupOf(stage).Run(run); }
+void Layer::Backward(const ExecutionContext& context) {
+  for (const RowStage& stage : BackwardStages()) { GroupOf(stage).Run(context); }
 }
 
 int64_t Layer::ScratchBytes() {

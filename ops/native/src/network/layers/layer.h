@@ -1,4 +1,4 @@
-// What a network is executed as: layers that compute one value from others, forward and backward.
+// The layers that execute a network: each computes one value from others, forward and backward.
 #pragma once
 
 #include <cstdint>
@@ -10,28 +10,28 @@
 
 namespace insightface {
 
-// What comes in: [batch, channels, height, width], or [batch, height, width, channels]; bytes or float32.
+// The images of a batch: [batch, channels, height, width], or [batch, height, width, channels]; bytes or float32.
 struct Images {
   const void* data = nullptr;
   bool are_bytes = false;
-  int64_t outer_axis = 0;  // extent of the axis after the batch: the number of channels, unless they come last
+  int64_t outer_axis = 0;  // extent of the axis after the batch: the number of channels, unless they are last
 };
 
 // The memory of one execution.
-struct Run {
+struct ExecutionContext {
   int64_t batch;
-  // Where each value and its gradient lie; a value without gradient has a null one.
+  // The address of each value and of its gradient; null for a value without a gradient.
   const std::vector<void*>* values;
   const std::vector<void*>* gradients;
-  char* saved;    // what layers leave for their backward pass, beside values
-  char* scratch;  // theirs while they run
-  // Arrays of the network in the order of the description.
+  char* saved;    // data of layers for their backward pass, beside values
+  char* scratch;  // for the layer that is running
+  // Arrays of the network, in the order of the description.
   const float* const* parameters;
   float* const* moving;
   float* const* parameter_gradients;
-  // Outside memory.
+  // The caller's memory.
   Images images;
-  const uint8_t* keep;  // [batch, keep_width], which values dropout keeps
+  const uint8_t* keep;  // [batch, keep_width]: which values dropout keeps
   int64_t keep_width;
   float* embeddings;  // [batch, size]
   const float* embedding_gradients;
@@ -46,11 +46,11 @@ struct Run {
   }
 };
 
-// How a layer meets the gradient of one of its inputs.
+// How a layer contributes to the gradient of one of its inputs.
 struct GradientUse {
   bool wanted = false;  // the input depends on a parameter
-  bool adds = false;    // another layer has written its part already
-  bool shared = false;  // it is the memory of the output's gradient, which passes through unchanged
+  bool adds = false;    // another layer has already written its part
+  bool shared = false;  // shares the memory of the output's gradient, which passes through unchanged
 };
 
 class Layer {
@@ -61,17 +61,17 @@ class Layer {
   Layer(const Layer&) = delete;
   Layer& operator=(const Layer&) = delete;
 
-  virtual void Forward(const Run& run);
-  // Writes (or adds to) the gradients of the inputs that want one and writes those of its parameters.
-  virtual void Backward(const Run& run);
+  virtual void Forward(const ExecutionContext& context);
+  // Writes, or adds to, the gradients of inputs that want one, and writes those of the layer's parameters.
+  virtual void Backward(const ExecutionContext& context);
 
-  // The whole of Forward or Backward as stages, one after the other, for a layer that goes row by row.
+  // Forward or Backward as a sequence of stages, for a layer that works row by row.
   virtual std::vector<RowStage> ForwardStages() { return {}; }
   virtual std::vector<RowStage> BackwardStages() { return {}; }
 
   // Values that Backward reads.
-  virtual std::vector<int> ReadBackward() const { return {}; }
-  // Whether the gradient of the output is, unchanged, this input's share.
+  virtual std::vector<int> ReadInBackward() const { return {}; }
+  // Whether the gradient of this input is the gradient of the output, unchanged.
   virtual bool PassesGradient(size_t) const { return false; }
   virtual bool HasParameters() const { return false; }
   virtual int64_t SavedBytes() const { return 0; }

@@ -1,4 +1,4 @@
-// Layers that are written once for both number types.
+// Makes layers that are templates of the number type.
 #pragma once
 
 #include <memory>
@@ -7,7 +7,7 @@
 
 namespace insightface {
 
-// Makes a LayerOf<float> or LayerOf<BFloat16>, as `type` demands.
+// Makes a LayerOf<float> or LayerOf<BFloat16>, according to `type`.
 template<template<typename> class LayerOf, typename... Arguments>
 std::unique_ptr<Layer> MakeOfType(NumberType type, const Arguments&... arguments) {
   if (type == NumberType::kFloat32) { return std::make_unique<LayerOf<float>>(arguments...); }

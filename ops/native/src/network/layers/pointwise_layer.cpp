@@ -1,7 +1,12 @@
+// computes          y [rows, filters] = x [rows, channels] weight^T, block by block of rows
+// reads in backward x, dy
+// writes            dweight = dy^T x: each thread sums its own blocks, and the sums are added at the end
+// writes or adds    dx = dy weight
 #include "network/layers/pointwise_layer.h"
 
 #include <algorithm>
 
+#include "base/alignment.h"
 #include "base/parallel.h"
 #include "base/prepared.h"
 #include "base/thread_product.h"
@@ -34,61 +39,65 @@ class PointwiseConv final : public Layer {
 
   std::vector<RowStage> ForwardStages() override {
     RowStage stage{rows_, channels_ + filters_, block_};
-    stage.scratch_bytes = Room(to_forward_.Bytes()) + threads_ * Room(forward_.ScratchBytes());
-    stage.begin = [this](const Run& run, char* scratch) {
+    stage.scratch_bytes = AlignedSize(to_forward_.Bytes()) + threads_ * AlignedSize(forward_.ScratchBytes());
+    stage.begin = [this](const ExecutionContext& context, char* scratch) {
       scratch_ = scratch;
-      to_forward_.Run(run.parameters[weight_], scratch_);
+      to_forward_.Run(context.parameters[weight_], scratch_);
     };
-    stage.work = [this](const Run& run, int64_t first, int64_t, int thread) {
-      char* const own = scratch_ + Room(to_forward_.Bytes()) + thread * Room(forward_.ScratchBytes());
-      forward_.Run(run.ValueAt<const float>(inputs[0]) + first * channels_, scratch_,
-                   run.ValueAt<float>(output) + first * filters_, own);
+    stage.work = [this](const ExecutionContext& context, int64_t first, int64_t, int thread) {
+      char* const own = scratch_ + AlignedSize(to_forward_.Bytes()) + thread * AlignedSize(forward_.ScratchBytes());
+      forward_.Run(context.ValueAt<const float>(inputs[0]) + first * channels_, scratch_,
+                   context.ValueAt<float>(output) + first * filters_, own);
     };
     return {stage};
   }
 
   std::vector<RowStage> BackwardStages() override {
     RowStage stage{rows_, 2 * channels_ + filters_, block_};
-    stage.scratch_bytes = WeightRoom() + threads_ * ThreadRoom();
-    stage.begin = [this](const Run& run, char* scratch) {
+    stage.scratch_bytes = WeightBytes() + threads_ * ThreadBytes();
+    stage.begin = [this](const ExecutionContext& context, char* scratch) {
       scratch_ = scratch;
       started_.assign(threads_, false);
-      if (uses[0].wanted) { ToInputGradient().Run(run.parameters[weight_], scratch_); }
+      if (uses[0].wanted) { ToInputGradient().Run(context.parameters[weight_], scratch_); }
     };
-    stage.work = [this](const Run& run, int64_t first, int64_t, int thread) { WorkBackward(run, first, thread); };
-    stage.end = [this](const Run& run) { AddUpSums(run.parameter_gradients[weight_]); };
+    stage.work = [this](const ExecutionContext& context, int64_t first, int64_t, int thread) {
+      WorkBackward(context, first, thread);
+    };
+    stage.end = [this](const ExecutionContext& context) { ReduceSums(context.parameter_gradients[weight_]); };
     return {stage};
   }
 
-  std::vector<int> ReadBackward() const override { return {inputs[0]}; }
+  std::vector<int> ReadInBackward() const override { return {inputs[0]}; }
   bool HasParameters() const override { return true; }
 
  private:
-  // A thread's memory: its sums of the weights' gradient, then what the products need.
-  int64_t SumsRoom() const { return Room(filters_ * channels_ * kFloat); }
-  int64_t ThreadRoom() const {
-    return SumsRoom() + Room(std::max({input_gradient_.ScratchBytes(), added_input_gradient_.ScratchBytes(),
-                                       weight_gradient_.ScratchBytes()}));
+  // A thread's memory: its sums of the weights' gradient, then scratch memory of the products.
+  int64_t SumsBytes() const { return AlignedSize(filters_ * channels_ * kFloat); }
+  int64_t ThreadBytes() const {
+    return SumsBytes() + AlignedSize(std::max({input_gradient_.ScratchBytes(), added_input_gradient_.ScratchBytes(),
+                                               weight_gradient_.ScratchBytes()}));
   }
-  int64_t WeightRoom() const { return Room(std::max(to_input_gradient_.Bytes(), to_added_input_gradient_.Bytes())); }
+  int64_t WeightBytes() const {
+    return AlignedSize(std::max(to_input_gradient_.Bytes(), to_added_input_gradient_.Bytes()));
+  }
   float* SumsOf(int64_t thread) const {
-    return reinterpret_cast<float*>(scratch_ + WeightRoom() + thread * ThreadRoom());
+    return reinterpret_cast<float*>(scratch_ + WeightBytes() + thread * ThreadBytes());
   }
   const Reorder& ToInputGradient() const { return uses[0].adds ? to_added_input_gradient_ : to_input_gradient_; }
 
-  void WorkBackward(const Run& run, int64_t first, int thread) {
+  void WorkBackward(const ExecutionContext& context, int64_t first, int thread) {
     float* const sums = SumsOf(thread);
-    char* const own = reinterpret_cast<char*>(sums) + SumsRoom();
+    char* const own = reinterpret_cast<char*>(sums) + SumsBytes();
     if (!started_[thread]) { std::fill_n(sums, filters_ * channels_, 0.0f); }
     started_[thread] = true;
-    const float* const dy = run.GradientAt<const float>(output) + first * filters_;
-    weight_gradient_.Run(dy, run.ValueAt<const float>(inputs[0]) + first * channels_, sums, own);
+    const float* const dy = context.GradientAt<const float>(output) + first * filters_;
+    weight_gradient_.Run(dy, context.ValueAt<const float>(inputs[0]) + first * channels_, sums, own);
     if (!uses[0].wanted) { return; }
     const ThreadProduct& product = uses[0].adds ? added_input_gradient_ : input_gradient_;
-    product.Run(dy, scratch_, run.GradientAt<float>(inputs[0]) + first * channels_, own);
+    product.Run(dy, scratch_, context.GradientAt<float>(inputs[0]) + first * channels_, own);
   }
 
-  void AddUpSums(float* gradient) const {
+  void ReduceSums(float* gradient) const {
     ParallelRows(filters_ * channels_, [&](int64_t begin, int64_t end, int) {
       std::fill(gradient + begin, gradient + end, 0.0f);
       for (int64_t thread = 0; thread < threads_; ++thread) {
@@ -102,7 +111,7 @@ class PointwiseConv final : public Layer {
   const int64_t threads_;
   const ThreadProduct forward_, input_gradient_, added_input_gradient_, weight_gradient_;
   const Reorder to_forward_, to_input_gradient_, to_added_input_gradient_;
-  // Of the execution under way.
+  // Of the current execution.
   char* scratch_ = nullptr;
   std::vector<char> started_;  // which threads have had a block
 };

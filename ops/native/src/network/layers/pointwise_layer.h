@@ -1,4 +1,5 @@
-// Convolution of 1x1 filters in training, as products of rows that BatchNorm has just written or is about to read.
+// Convolution of 1x1 filters in training, as products of row blocks that the batch normalisations before and after it
+// process while they are in the caches.
 #pragma once
 
 #include <memory>
@@ -7,7 +8,7 @@
 
 namespace insightface {
 
-// float32 maps only. Null where the convolution is no such product, or where oneDNN's own convolution is as good.
+// float32 maps only. Null if the convolution is not such a product, or if oneDNN's own convolution is as fast.
 std::unique_ptr<Layer> MakePointwiseTraining(int input, int output, const Value& in, const Value& out, int64_t batch,
                                              const ConvGeometry& geometry, const ConvArrays& arrays);
 

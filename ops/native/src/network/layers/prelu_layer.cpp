@@ -1,3 +1,7 @@
+// computes          y = x where x > 0, else slope * x, with one slope per channel
+// reads in backward x, dy
+// writes            dslope = sum of dy * x where x <= 0
+// writes or adds    dx = dy where x > 0, else slope * dy
 #include "network/layers/prelu_layer.h"
 
 #include "base/parallel.h"
@@ -19,43 +23,43 @@ class PreluLayer final : public Layer {
         zeros_(channels_, 0.0f),
         ones_(channels_, 1.0f) {}
 
-  void Forward(const Run& run) override {
-    const ChannelAffine affine = Identity(run);
-    const T* const x = run.ValueAt<const T>(inputs[0]);
-    T* const y = run.ValueAt<T>(output);
+  void Forward(const ExecutionContext& context) override {
+    const ChannelAffine affine = Identity(context);
+    const T* const x = context.ValueAt<const T>(inputs[0]);
+    T* const y = context.ValueAt<T>(output);
     ParallelRows(rows_, [&](int64_t begin, int64_t end, int) {
-      ApplyAffine(x + begin * channels_, static_cast<const T*>(nullptr), end - begin, channels_, affine,
-                  y + begin * channels_);
+      kChannelRows.Of<T>().ApplyAffine(x + begin * channels_, nullptr, end - begin, channels_, affine,
+                                       y + begin * channels_);
     });
   }
 
-  void Backward(const Run& run) override {
+  void Backward(const ExecutionContext& context) override {
     constexpr int64_t kRowsPerSum = 256;
-    const ChannelAffine affine = Identity(run);
-    const T* const x = run.ValueAt<const T>(inputs[0]);
-    const T* const dy = run.GradientAt<const T>(output);
+    const ChannelAffine affine = Identity(context);
+    const T* const x = context.ValueAt<const T>(inputs[0]);
+    const T* const dy = context.GradientAt<const T>(output);
     const std::vector<double> sums =
         SumRows(rows_, 3 * channels_, kRowsPerSum, [&](int64_t begin, int64_t end, float* part) {
-          AddGradientSums(x + begin * channels_, dy + begin * channels_, end - begin, channels_, affine,
-                          {part, part + channels_, part + 2 * channels_});
+          kChannelRows.Of<T>().AddGradientSums(x + begin * channels_, dy + begin * channels_, end - begin, channels_,
+                                               affine, {part, part + channels_, part + 2 * channels_});
         });
     for (int64_t c = 0; c < channels_; ++c) {
-      run.parameter_gradients[slope_][c] = static_cast<float>(sums[2 * channels_ + c]);
+      context.parameter_gradients[slope_][c] = static_cast<float>(sums[2 * channels_ + c]);
     }
     if (!uses[0].wanted) { return; }
-    T* const dx = run.GradientAt<T>(inputs[0]);
+    T* const dx = context.GradientAt<T>(inputs[0]);
     ParallelRows(rows_, [&](int64_t begin, int64_t end, int) {
-      ApplyGradient(x + begin * channels_, dy + begin * channels_, end - begin, channels_, affine, zeros_.data(),
-                    zeros_.data(), uses[0].adds, dx + begin * channels_);
+      kChannelRows.Of<T>().ApplyGradient(x + begin * channels_, dy + begin * channels_, end - begin, channels_, affine,
+                                         zeros_.data(), zeros_.data(), uses[0].adds, dx + begin * channels_);
     });
   }
 
-  std::vector<int> ReadBackward() const override { return {inputs[0]}; }
+  std::vector<int> ReadInBackward() const override { return {inputs[0]}; }
   bool HasParameters() const override { return true; }
 
  private:
-  ChannelAffine Identity(const Run& run) const {
-    return {zeros_.data(), ones_.data(), zeros_.data(), run.parameters[slope_]};
+  ChannelAffine Identity(const ExecutionContext& context) const {
+    return {zeros_.data(), ones_.data(), zeros_.data(), context.parameters[slope_]};
   }
 
   const int slope_;

@@ -2,17 +2,18 @@
 
 #include <algorithm>
 
+#include "base/alignment.h"
 #include "base/parallel.h"
 #include "base/prepared.h"
 
 namespace insightface {
 namespace {
 
-// What a thread's second level cache has room for.
+// The numbers that fit a thread's second level cache.
 constexpr int64_t kCachedNumbers = 192 * 1024;
 
-// The rows of a block where no stage minds.
-int64_t AnyBlock(int64_t rows, int64_t width) {
+// The rows of a block if no stage demands a size.
+int64_t DefaultBlock(int64_t rows, int64_t width) {
   constexpr int64_t kLeast = 64, kMost = 256;
   const int64_t threads = omp_get_max_threads();
   return std::min(std::clamp(kCachedNumbers / width, kLeast, kMost), (rows + threads - 1) / threads);
@@ -36,7 +37,7 @@ int64_t ChooseBlock(int64_t rows, int64_t width) {
   return best;
 }
 
-bool RowGroup::Takes(const RowStage& stage) const {
+bool RowGroup::Accepts(const RowStage& stage) const {
   if (stages_.empty()) { return true; }
   const RowStage& last = stages_.back();
   if (last.reduces || last.rows != stage.rows) { return false; }
@@ -47,30 +48,30 @@ bool RowGroup::Takes(const RowStage& stage) const {
 
 void RowGroup::Add(const RowStage& stage) { stages_.push_back(stage); }
 
-void RowGroup::Run(const insightface::Run& run) const {
-  char* scratch = run.scratch;
+void RowGroup::Run(const ExecutionContext& context) const {
+  char* scratch = context.scratch;
   int64_t block = 0, width = 0;
   for (const RowStage& stage : stages_) {
     block = std::max(block, stage.block);
     width += stage.width;
-    if (stage.begin) { stage.begin(run, scratch); }
-    scratch += Room(stage.scratch_bytes);
+    if (stage.begin) { stage.begin(context, scratch); }
+    scratch += AlignedSize(stage.scratch_bytes);
   }
   const int64_t rows = stages_.front().rows;
-  if (block == 0) { block = AnyBlock(rows, width); }
+  if (block == 0) { block = DefaultBlock(rows, width); }
   ParallelRows((rows + block - 1) / block, [&](int64_t begin, int64_t end, int thread) {
     for (int64_t i = begin; i < end; ++i) {
-      for (const RowStage& stage : stages_) { stage.work(run, i * block, std::min(rows, (i + 1) * block), thread); }
+      for (const RowStage& stage : stages_) { stage.work(context, i * block, std::min(rows, (i + 1) * block), thread); }
     }
   });
   for (const RowStage& stage : stages_) {
-    if (stage.end) { stage.end(run); }
+    if (stage.end) { stage.end(context); }
   }
 }
 
 int64_t RowGroup::ScratchBytes() const {
   int64_t bytes = 0;
-  for (const RowStage& stage : stages_) { bytes += Room(stage.scratch_bytes); }
+  for (const RowStage& stage : stages_) { bytes += AlignedSize(stage.scratch_bytes); }
   return bytes;
 }
 

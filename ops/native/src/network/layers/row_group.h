@@ -1,5 +1,5 @@
-// Stages that follow each other, done together: each thread takes a block of rows through all of them while it lies in
-// the caches.
+// Consecutive stages that run together: each thread takes a block of rows through all of them while it is in the
+// caches.
 #pragma once
 
 #include <cstdint>
@@ -10,16 +10,17 @@
 
 namespace insightface {
 
-// The rows of a block for stages whose rows hold `width` numbers altogether: a divisor of `rows`, so that blocks fit the
-// second level cache and keep all threads busy. 0 where there is none.
+// Returns the number of rows per block for stages whose rows hold `width` numbers altogether: a divisor of `rows` with
+// which blocks fit the second level cache and keep all threads busy, or 0 if there is none.
 int64_t ChooseBlock(int64_t rows, int64_t width);
 
 class RowGroup {
  public:
-  // Whether the stage may join: it has as many rows, can take as many at a time, and waits for no last row.
-  bool Takes(const RowStage& stage) const;
+  // Whether the stage may join the group: it has the same number of rows, accepts the group's block size, and does not
+  // need a result that the group knows only after its last row.
+  bool Accepts(const RowStage& stage) const;
   void Add(const RowStage& stage);
-  void Run(const insightface::Run& run) const;
+  void Run(const ExecutionContext& context) const;
   int64_t ScratchBytes() const;
 
  private:

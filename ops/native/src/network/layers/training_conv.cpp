@@ -1,6 +1,11 @@
+// computes          y = convolution of x with weight, + bias, by oneDNN
+// reads in backward x, dy
+// writes            dweight by oneDNN, Winograd's filtering (bfloat16) or depthwise.h; dbias
+// writes or adds    dx by oneDNN or depthwise.h (adds by way of scratch memory)
 #include <algorithm>
 #include <optional>
 
+#include "base/alignment.h"
 #include "base/onednn.h"
 #include "base/prepared.h"
 #include "network/layers/accumulate.h"
@@ -16,7 +21,7 @@ namespace {
 using dnnl::algorithm;
 using dnnl::memory;
 
-// Forward and both gradients. The weights change at every step, so they are brought into oneDNN's layouts each time.
+// Forward and both gradients. The weights change at every step, so each pass converts them to oneDNN's layouts.
 class TrainingConv : public Layer {
  public:
   TrainingConv(int input, int output, const Value& in, const Value& out, int64_t batch, const ConvGeometry& geometry,
@@ -32,45 +37,46 @@ class TrainingConv : public Layer {
         to_forward_(descriptors_.plain_weight, forward_.weights_desc()),
         forward_primitive_(forward_) {}
 
-  void Forward(const Run& run) override {
-    const void* weight = run.parameters[arrays_.weight];
-    char* scratchpad = run.scratch;
+  void Forward(const ExecutionContext& context) override {
+    const void* weight = context.parameters[arrays_.weight];
+    char* scratchpad = context.scratch;
     if (to_forward_.Needed()) {
-      to_forward_.Run(weight, run.scratch);
-      weight = run.scratch;
-      scratchpad += Room(to_forward_.Bytes());
+      to_forward_.Run(weight, context.scratch);
+      weight = context.scratch;
+      scratchpad += AlignedSize(to_forward_.Bytes());
     }
-    std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, At(descriptors_.input, run.ValueAt<void>(inputs[0]))},
-                                              {DNNL_ARG_WEIGHTS, At(forward_.weights_desc(), weight)},
-                                              {DNNL_ARG_DST, At(descriptors_.output, run.ValueAt<void>(output))},
-                                              {DNNL_ARG_SCRATCHPAD, At(forward_.scratchpad_desc(), scratchpad)}};
-    if (arrays_.bias >= 0) { arguments[DNNL_ARG_BIAS] = At(descriptors_.bias, run.parameters[arrays_.bias]); }
+    std::unordered_map<int, memory> arguments{
+        {DNNL_ARG_SRC, AsMemory(descriptors_.input, context.ValueAt<void>(inputs[0]))},
+        {DNNL_ARG_WEIGHTS, AsMemory(forward_.weights_desc(), weight)},
+        {DNNL_ARG_DST, AsMemory(descriptors_.output, context.ValueAt<void>(output))},
+        {DNNL_ARG_SCRATCHPAD, AsMemory(forward_.scratchpad_desc(), scratchpad)}};
+    if (arrays_.bias >= 0) { arguments[DNNL_ARG_BIAS] = AsMemory(descriptors_.bias, context.parameters[arrays_.bias]); }
     forward_primitive_.execute(OneDnnStream(), arguments);
   }
 
-  void Backward(const Run& run) override {
-    WeightGradient(run);
+  void Backward(const ExecutionContext& context) override {
+    WeightGradient(context);
     if (!uses[0].wanted) { return; }
-    void* gradient = run.GradientAt<void>(inputs[0]);
+    void* gradient = context.GradientAt<void>(inputs[0]);
     if (!uses[0].adds) {
-      InputGradient(run, gradient, run.scratch);
+      InputGradient(context, gradient, context.scratch);
       return;
     }
     const int64_t bytes = input_count_ * BytesOf(type_);
-    InputGradient(run, run.scratch, run.scratch + Room(bytes));
+    InputGradient(context, context.scratch, context.scratch + AlignedSize(bytes));
     if (type_ == NumberType::kFloat32) {
-      AddInto(static_cast<float*>(gradient), reinterpret_cast<float*>(run.scratch), input_count_);
+      AddInto(static_cast<float*>(gradient), reinterpret_cast<float*>(context.scratch), input_count_);
     } else {
-      AddInto(static_cast<BFloat16*>(gradient), reinterpret_cast<BFloat16*>(run.scratch), input_count_);
+      AddInto(static_cast<BFloat16*>(gradient), reinterpret_cast<BFloat16*>(context.scratch), input_count_);
     }
   }
 
-  std::vector<int> ReadBackward() const override { return {inputs[0]}; }
+  std::vector<int> ReadInBackward() const override { return {inputs[0]}; }
   bool HasParameters() const override { return true; }
 
   int64_t ScratchBytes() override {
-    const int64_t sum = Room(input_count_ * BytesOf(type_));
-    return std::max({Room(to_forward_.Bytes()) + Size(forward_.scratchpad_desc()), WeightGradientScratch(),
+    const int64_t sum = AlignedSize(input_count_ * BytesOf(type_));
+    return std::max({AlignedSize(to_forward_.Bytes()) + Size(forward_.scratchpad_desc()), WeightGradientScratch(),
                      sum + InputGradientScratch()});
   }
 
@@ -78,8 +84,8 @@ class TrainingConv : public Layer {
   static int64_t Size(const memory::desc& description) { return static_cast<int64_t>(description.get_size()); }
 
   // Write the gradient of the weights (and of the bias) and of the input from that of the output.
-  virtual void WeightGradient(const Run& run) = 0;
-  virtual void InputGradient(const Run& run, void* gradient, char* scratch) = 0;
+  virtual void WeightGradient(const ExecutionContext& context) = 0;
+  virtual void InputGradient(const ExecutionContext& context, void* gradient, char* scratch) = 0;
   virtual int64_t WeightGradientScratch() const = 0;
   virtual int64_t InputGradientScratch() const = 0;
 
@@ -97,31 +103,32 @@ class OneDnnFilterGradient {
  public:
   OneDnnFilterGradient(const ConvDescriptors& descriptors, const dnnl::convolution_forward::primitive_desc& forward)
       : descriptors_(descriptors),
-        description_(AvoidFaulty({OneDnnEngine(), algorithm::convolution_direct, descriptors.input,
-                                  descriptors.weight_gradient, descriptors.bias, descriptors.output,
-                                  descriptors.strides, descriptors.pad_begin, descriptors.pad_end, forward,
-                                  CallersScratchpad()})),
+        description_(SkipFaultyImplementation({OneDnnEngine(), algorithm::convolution_direct, descriptors.input,
+                                               descriptors.weight_gradient, descriptors.bias, descriptors.output,
+                                               descriptors.strides, descriptors.pad_begin, descriptors.pad_end, forward,
+                                               CallersScratchpad()})),
         to_plain_(description_.diff_weights_desc(), descriptors.plain_weight),
         primitive_(description_) {}
 
   void Run(const void* x, const void* dy, float* gradient, float* bias_gradient, char* scratch) const {
-    char* const scratchpad = scratch + (to_plain_.Needed() ? InnerRoom() : 0);
+    char* const scratchpad = scratch + (to_plain_.Needed() ? InnerBytes() : 0);
     void* const inner = to_plain_.Needed() ? static_cast<void*>(scratch) : gradient;
-    std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, At(descriptors_.input, x)},
-                                              {DNNL_ARG_DIFF_DST, At(descriptors_.output, dy)},
-                                              {DNNL_ARG_DIFF_WEIGHTS, At(description_.diff_weights_desc(), inner)},
-                                              {DNNL_ARG_SCRATCHPAD, At(description_.scratchpad_desc(), scratchpad)}};
-    if (bias_gradient != nullptr) { arguments[DNNL_ARG_DIFF_BIAS] = At(descriptors_.bias, bias_gradient); }
+    std::unordered_map<int, memory> arguments{
+        {DNNL_ARG_SRC, AsMemory(descriptors_.input, x)},
+        {DNNL_ARG_DIFF_DST, AsMemory(descriptors_.output, dy)},
+        {DNNL_ARG_DIFF_WEIGHTS, AsMemory(description_.diff_weights_desc(), inner)},
+        {DNNL_ARG_SCRATCHPAD, AsMemory(description_.scratchpad_desc(), scratchpad)}};
+    if (bias_gradient != nullptr) { arguments[DNNL_ARG_DIFF_BIAS] = AsMemory(descriptors_.bias, bias_gradient); }
     primitive_.execute(OneDnnStream(), arguments);
     if (to_plain_.Needed()) { to_plain_.Run(inner, gradient); }
   }
 
   int64_t ScratchBytes() const {
-    return InnerRoom() + static_cast<int64_t>(description_.scratchpad_desc().get_size());
+    return InnerBytes() + static_cast<int64_t>(description_.scratchpad_desc().get_size());
   }
 
  private:
-  int64_t InnerRoom() const { return Room(static_cast<int64_t>(description_.diff_weights_desc().get_size())); }
+  int64_t InnerBytes() const { return AlignedSize(static_cast<int64_t>(description_.diff_weights_desc().get_size())); }
 
   const ConvDescriptors descriptors_;
   const dnnl::convolution_backward_weights::primitive_desc description_;
@@ -129,7 +136,7 @@ class OneDnnFilterGradient {
   const dnnl::convolution_backward_weights primitive_;
 };
 
-// The input's gradient by oneDNN; that of the weights by Winograd's filtering where the convolution has such a shape.
+// The input's gradient by oneDNN; that of the weights by Winograd's filtering if the shape suits it.
 class DenseConv final : public TrainingConv {
  public:
   DenseConv(int input, int output, const Value& in, const Value& out, int64_t batch, const ConvGeometry& geometry,
@@ -140,7 +147,7 @@ class DenseConv final : public TrainingConv {
                         forward_, CallersScratchpad()),
         to_input_gradient_(descriptors_.plain_weight, input_gradient_.weights_desc()),
         input_primitive_(input_gradient_) {
-    const std::optional<WinogradShape> winograd = FindWinogradShape(in, out, batch, geometry);
+    const std::optional<WinogradShape> winograd = WinogradShapeOf(in, out, batch, geometry);
     if (winograd && type_ == NumberType::kBFloat16 && arrays.bias < 0) {
       winograd_gradient_.emplace(*winograd);
     } else {
@@ -149,49 +156,49 @@ class DenseConv final : public TrainingConv {
   }
 
  private:
-  void WeightGradient(const Run& run) override {
-    float* const gradient = run.parameter_gradients[arrays_.weight];
+  void WeightGradient(const ExecutionContext& context) override {
+    float* const gradient = context.parameter_gradients[arrays_.weight];
     if (winograd_gradient_) {
-      winograd_gradient_->Run(run.ValueAt<const BFloat16>(inputs[0]), run.GradientAt<const BFloat16>(output), gradient,
-                              run.scratch);
+      winograd_gradient_->Run(context.ValueAt<const BFloat16>(inputs[0]), context.GradientAt<const BFloat16>(output),
+                              gradient, context.scratch);
       return;
     }
-    float* const bias_gradient = arrays_.bias >= 0 ? run.parameter_gradients[arrays_.bias] : nullptr;
-    filter_gradient_->Run(run.ValueAt<void>(inputs[0]), run.GradientAt<void>(output), gradient, bias_gradient,
-                          run.scratch);
+    float* const bias_gradient = arrays_.bias >= 0 ? context.parameter_gradients[arrays_.bias] : nullptr;
+    filter_gradient_->Run(context.ValueAt<void>(inputs[0]), context.GradientAt<void>(output), gradient, bias_gradient,
+                          context.scratch);
   }
 
-  void InputGradient(const Run& run, void* gradient, char* scratch) override {
-    const void* weight = run.parameters[arrays_.weight];
+  void InputGradient(const ExecutionContext& context, void* gradient, char* scratch) override {
+    const void* weight = context.parameters[arrays_.weight];
     char* scratchpad = scratch;
     if (to_input_gradient_.Needed()) {
       to_input_gradient_.Run(weight, scratch);
       weight = scratch;
-      scratchpad += Room(to_input_gradient_.Bytes());
+      scratchpad += AlignedSize(to_input_gradient_.Bytes());
     }
     input_primitive_.execute(OneDnnStream(),
-                             {{DNNL_ARG_DIFF_SRC, At(descriptors_.input, gradient)},
-                              {DNNL_ARG_WEIGHTS, At(input_gradient_.weights_desc(), weight)},
-                              {DNNL_ARG_DIFF_DST, At(descriptors_.output, run.GradientAt<void>(output))},
-                              {DNNL_ARG_SCRATCHPAD, At(input_gradient_.scratchpad_desc(), scratchpad)}});
+                             {{DNNL_ARG_DIFF_SRC, AsMemory(descriptors_.input, gradient)},
+                              {DNNL_ARG_WEIGHTS, AsMemory(input_gradient_.weights_desc(), weight)},
+                              {DNNL_ARG_DIFF_DST, AsMemory(descriptors_.output, context.GradientAt<void>(output))},
+                              {DNNL_ARG_SCRATCHPAD, AsMemory(input_gradient_.scratchpad_desc(), scratchpad)}});
   }
 
   int64_t WeightGradientScratch() const override {
     return winograd_gradient_ ? winograd_gradient_->ScratchBytes() : filter_gradient_->ScratchBytes();
   }
   int64_t InputGradientScratch() const override {
-    return Room(to_input_gradient_.Bytes()) + Size(input_gradient_.scratchpad_desc());
+    return AlignedSize(to_input_gradient_.Bytes()) + Size(input_gradient_.scratchpad_desc());
   }
 
   const dnnl::convolution_backward_data::primitive_desc input_gradient_;
   const Reorder to_input_gradient_;
   const dnnl::convolution_backward_data input_primitive_;
-  // One of the two.
+  // Exactly one of the two is set.
   std::optional<WinogradFilterGradient<BFloat16>> winograd_gradient_;
   std::optional<OneDnnFilterGradient> filter_gradient_;
 };
 
-// One filter per channel: oneDNN's gradients are slow here (some in bfloat16 thirty times), so they are our own.
+// One filter per channel. Our own gradients: oneDNN's are slower, in bfloat16 up to thirty times.
 template<typename T>
 class DepthwiseConv final : public TrainingConv {
  public:
@@ -201,13 +208,13 @@ class DepthwiseConv final : public TrainingConv {
         shape_{batch, in.shape, out.shape, geometry.kernel, geometry.stride, geometry.pad} {}
 
  private:
-  void WeightGradient(const Run& run) override {
-    float* const bias = arrays_.bias >= 0 ? run.parameter_gradients[arrays_.bias] : nullptr;
-    DepthwiseWeightGradient(shape_, run.ValueAt<const T>(inputs[0]), run.GradientAt<const T>(output),
-                            run.parameter_gradients[arrays_.weight], bias);
+  void WeightGradient(const ExecutionContext& context) override {
+    float* const bias = arrays_.bias >= 0 ? context.parameter_gradients[arrays_.bias] : nullptr;
+    DepthwiseWeightGradient(shape_, context.ValueAt<const T>(inputs[0]), context.GradientAt<const T>(output),
+                            context.parameter_gradients[arrays_.weight], bias);
   }
-  void InputGradient(const Run& run, void* gradient, char*) override {
-    DepthwiseInputGradient(shape_, run.GradientAt<const T>(output), run.parameters[arrays_.weight],
+  void InputGradient(const ExecutionContext& context, void* gradient, char*) override {
+    DepthwiseInputGradient(shape_, context.GradientAt<const T>(output), context.parameters[arrays_.weight],
                            static_cast<T*>(gradient));
   }
   int64_t WeightGradientScratch() const override { return 0; }

@@ -1,16 +1,21 @@
+// computes          the inner layer on float32 copies of its bfloat16 inputs, y rounded to bfloat16
+// reads in backward what the inner layer reads, and dy, as float32 copies
+// writes            the parameter gradients of the inner layer
+// writes or adds    dx rounded to bfloat16; the inner layer adds to a float32 copy of it
 #include "network/layers/widened_layer.h"
 
 #include <algorithm>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <utility>
 
+#include "base/alignment.h"
 #include "base/prepared.h"
 #include "network/layers/accumulate.h"
 
 namespace insightface {
 namespace {
 
-int64_t FloatRoom(int64_t count) { return Room(count * static_cast<int64_t>(sizeof(float))); }
+int64_t FloatBytes(int64_t count) { return AlignedSize(count * static_cast<int64_t>(sizeof(float))); }
 
 class WidenedLayer final : public Layer {
  public:
@@ -23,73 +28,76 @@ class WidenedLayer final : public Layer {
     for (const Value& value : in) { input_counts_.push_back(batch * value.shape.Count()); }
   }
 
-  void Forward(const Run& run) override {
-    Frame frame(run, inputs.size());
-    for (size_t i = 0; i < inputs.size(); ++i) { frame.values[i] = Widen(&frame, ValueOf(run, i), input_counts_[i]); }
-    frame.values.back() = rounds_output_ ? frame.Take(output_count_) : run.ValueAt<void>(output);
-    inner_->Forward(frame.InnerRun());
+  void Forward(const ExecutionContext& context) override {
+    Frame frame(context, inputs.size());
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      frame.values[i] = Widen(&frame, ValueOf(context, i), input_counts_[i]);
+    }
+    frame.values.back() = rounds_output_ ? frame.Take(output_count_) : context.ValueAt<void>(output);
+    inner_->Forward(frame.InnerContext());
     if (rounds_output_) {
-      Convert(static_cast<float*>(frame.values.back()), run.ValueAt<BFloat16>(output), output_count_);
+      Convert(static_cast<float*>(frame.values.back()), context.ValueAt<BFloat16>(output), output_count_);
     }
   }
 
-  void Backward(const Run& run) override {
-    HandOverUses();
-    Frame frame(run, inputs.size());
-    for (const int i : inner_->ReadBackward()) { frame.values[i] = Widen(&frame, ValueOf(run, i), input_counts_[i]); }
-    frame.gradients.back() = rounds_output_
-                                 ? Widen(&frame, run.GradientAt<const BFloat16>(output), output_count_)
-                                 : run.GradientAt<void>(output);
+  void Backward(const ExecutionContext& context) override {
+    CopyUses();
+    Frame frame(context, inputs.size());
+    for (const int i : inner_->ReadInBackward()) {
+      frame.values[i] = Widen(&frame, ValueOf(context, i), input_counts_[i]);
+    }
+    frame.gradients.back() = rounds_output_ ? Widen(&frame, context.GradientAt<const BFloat16>(output), output_count_)
+                                            : context.GradientAt<void>(output);
     for (size_t i = 0; i < inputs.size(); ++i) {
       if (!uses[i].wanted) { continue; }
-      frame.gradients[i] = uses[i].adds ? Widen(&frame, run.GradientAt<const BFloat16>(inputs[i]), input_counts_[i])
+      frame.gradients[i] = uses[i].adds ? Widen(&frame, context.GradientAt<const BFloat16>(inputs[i]), input_counts_[i])
                                         : frame.Take(input_counts_[i]);
     }
-    inner_->Backward(frame.InnerRun());
+    inner_->Backward(frame.InnerContext());
     for (size_t i = 0; i < inputs.size(); ++i) {
       if (!uses[i].wanted) { continue; }
-      Convert(static_cast<float*>(frame.gradients[i]), run.GradientAt<BFloat16>(inputs[i]), input_counts_[i]);
+      Convert(static_cast<float*>(frame.gradients[i]), context.GradientAt<BFloat16>(inputs[i]), input_counts_[i]);
     }
   }
 
-  std::vector<int> ReadBackward() const override {
+  std::vector<int> ReadInBackward() const override {
     std::vector<int> read;
-    for (const int i : inner_->ReadBackward()) { read.push_back(inputs[i]); }
+    for (const int i : inner_->ReadInBackward()) { read.push_back(inputs[i]); }
     return read;
   }
   bool HasParameters() const override { return inner_->HasParameters(); }
 
   int64_t ScratchBytes() override {
-    HandOverUses();
-    int64_t maps = rounds_output_ ? FloatRoom(output_count_) : 0;
-    for (const int64_t count : input_counts_) { maps += FloatRoom(count); }
+    CopyUses();
+    int64_t maps = rounds_output_ ? FloatBytes(output_count_) : 0;
+    for (const int64_t count : input_counts_) { maps += FloatBytes(count); }
     int64_t gradients = 0;
-    for (size_t i = 0; i < inputs.size(); ++i) { gradients += uses[i].wanted ? FloatRoom(input_counts_[i]) : 0; }
+    for (size_t i = 0; i < inputs.size(); ++i) { gradients += uses[i].wanted ? FloatBytes(input_counts_[i]) : 0; }
     return maps + gradients + inner_->ScratchBytes();
   }
 
  private:
-  // What the inner layer sees while it runs.
+  // The values and gradients of the inner layer while it runs.
   struct Frame {
-    Frame(const Run& run, size_t inputs)
-        : values(inputs + 1, nullptr), gradients(inputs + 1, nullptr), outer(run), free(run.scratch) {}
+    Frame(const ExecutionContext& context, size_t inputs)
+        : values(inputs + 1, nullptr), gradients(inputs + 1, nullptr), outer(context), free(context.scratch) {}
 
     float* Take(int64_t count) {
       float* const taken = reinterpret_cast<float*>(free);
-      free += FloatRoom(count);
+      free += FloatBytes(count);
       return taken;
     }
 
-    Run InnerRun() const {
-      Run run = outer;
-      run.values = &values;
-      run.gradients = &gradients;
-      run.scratch = free;
-      return run;
+    ExecutionContext InnerContext() const {
+      ExecutionContext context = outer;
+      context.values = &values;
+      context.gradients = &gradients;
+      context.scratch = free;
+      return context;
     }
 
     std::vector<void*> values, gradients;
-    const Run& outer;
+    const ExecutionContext& outer;
     char* free;
   };
 
@@ -99,9 +107,11 @@ class WidenedLayer final : public Layer {
     return wide;
   }
 
-  const BFloat16* ValueOf(const Run& run, size_t input) const { return run.ValueAt<const BFloat16>(inputs[input]); }
+  const BFloat16* ValueOf(const ExecutionContext& context, size_t input) const {
+    return context.ValueAt<const BFloat16>(inputs[input]);
+  }
 
-  void HandOverUses() const {
+  void CopyUses() const {
     for (size_t i = 0; i < uses.size(); ++i) { inner_->uses[i] = {uses[i].wanted, uses[i].adds, false}; }
   }
 
@@ -114,7 +124,7 @@ class WidenedLayer final : public Layer {
 }  // namespace
 
 bool MultipliesBFloat16() {
-  // Each instruction set's number has the bits of those that it contains.
+  // The number of an instruction set includes the bits of those that it extends.
   const auto needed = static_cast<unsigned>(dnnl::cpu_isa::avx512_core);
   return (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & needed) == needed;
 }

@@ -1,4 +1,4 @@
-// Layers with products between bfloat16 maps, on a processor that does not multiply bfloat16.
+// Runs layers that multiply bfloat16 maps on a processor without bfloat16 products.
 #pragma once
 
 #include <memory>
@@ -11,9 +11,9 @@ namespace insightface {
 // Whether oneDNN multiplies bfloat16 here: from AVX-512 on.
 bool MultipliesBFloat16();
 
-// Computes `inner` in float32: the maps and gradients it reads are widened into scratch memory before, those it writes
-// are rounded after. `inner` has numbers of its own for its values, the inputs from 0 on and then the output. An output
-// that is float32 in any case is written where it belongs.
+// Returns a layer that computes `inner` in float32: it widens the maps and gradients that `inner` reads into scratch
+// memory and rounds those it writes. `inner` numbers its values separately: the inputs from 0 on, then the output. An
+// output that is float32 anyway is written in place.
 std::unique_ptr<Layer> WidenLayer(std::unique_ptr<Layer> inner, const std::vector<int>& inputs, int output,
                                   const std::vector<Value>& in, const Value& out, int64_t batch);
 

@@ -1,3 +1,7 @@
+// computes          y = convolution of x with 3x3 filters, stride 1, by F(4x4, 3x3); in inference + bias, PReLU, addend
+// reads in backward x, dy
+// writes            dweight by the transposed transforms (winograd_tiles.h)
+// writes or adds    dx = the convolution of dy with the mirrored filters
 #include "network/layers/winograd_layers.h"
 
 #include <algorithm>
@@ -8,12 +12,12 @@
 namespace insightface {
 namespace {
 
-std::optional<WinogradShape> FindFloatShape(const Value& in, const Value& out, int64_t batch, const ConvGeometry& g) {
+std::optional<WinogradShape> FloatShapeOf(const Value& in, const Value& out, int64_t batch, const ConvGeometry& g) {
   if (in.type != NumberType::kFloat32) { return std::nullopt; }
-  return FindWinogradShape(in, out, batch, g);
+  return WinogradShapeOf(in, out, batch, g);
 }
 
-// The weights change at every step, so they are transformed each time.
+// The weights change at every step, so each pass transforms them.
 class WinogradTraining final : public Layer {
  public:
   WinogradTraining(int input, int output, const WinogradShape& shape, int weight)
@@ -25,18 +29,20 @@ class WinogradTraining final : public Layer {
         input_gradient_(shape.Reversed()),
         filter_gradient_(shape) {}
 
-  void Forward(const Run& run) override {
-    Convolve(run, filters_, forward_, run.ValueAt<const float>(inputs[0]), false, run.ValueAt<float>(output));
+  void Forward(const ExecutionContext& context) override {
+    Convolve(context, filters_, forward_, context.ValueAt<const float>(inputs[0]), false,
+             context.ValueAt<float>(output));
   }
 
-  void Backward(const Run& run) override {
-    const float* const dy = run.GradientAt<const float>(output);
-    filter_gradient_.Run(run.ValueAt<const float>(inputs[0]), dy, run.parameter_gradients[weight_], run.scratch);
+  void Backward(const ExecutionContext& context) override {
+    const float* const dy = context.GradientAt<const float>(output);
+    filter_gradient_.Run(context.ValueAt<const float>(inputs[0]), dy, context.parameter_gradients[weight_],
+                         context.scratch);
     if (!uses[0].wanted) { return; }
-    Convolve(run, reversed_filters_, input_gradient_, dy, uses[0].adds, run.GradientAt<float>(inputs[0]));
+    Convolve(context, reversed_filters_, input_gradient_, dy, uses[0].adds, context.GradientAt<float>(inputs[0]));
   }
 
-  std::vector<int> ReadBackward() const override { return {inputs[0]}; }
+  std::vector<int> ReadInBackward() const override { return {inputs[0]}; }
   bool HasParameters() const override { return true; }
 
   int64_t ScratchBytes() override {
@@ -45,11 +51,11 @@ class WinogradTraining final : public Layer {
   }
 
  private:
-  void Convolve(const Run& run, const WinogradFilters& filters, const WinogradConvolution& convolution, const float* x,
-                bool adds, float* y) const {
-    float* const matrices = reinterpret_cast<float*>(run.scratch);
-    filters.Transform(run.parameters[weight_], matrices);
-    convolution.Run(x, matrices, {nullptr, nullptr, adds ? y : nullptr}, y, run.scratch + filters.MatricesBytes());
+  void Convolve(const ExecutionContext& context, const WinogradFilters& filters, const WinogradConvolution& convolution,
+                const float* x, bool adds, float* y) const {
+    float* const matrices = reinterpret_cast<float*>(context.scratch);
+    filters.Transform(context.parameters[weight_], matrices);
+    convolution.Run(x, matrices, {nullptr, nullptr, adds ? y : nullptr}, y, context.scratch + filters.MatricesBytes());
   }
 
   const int weight_;
@@ -64,15 +70,15 @@ class WinogradInference final : public Layer {
                     const ConvEpilogue& epilogue)
       : Layer(inputs, output), slope_(epilogue.slope), weights_(Fold(shape, arrays, epilogue)), convolution_(shape) {}
 
-  void Forward(const Run& run) override {
-    weights_.Prepare(run);
-    const float* const slope = slope_ >= 0 ? run.parameters[slope_] : nullptr;
-    const float* const addend = inputs.size() > 1 ? run.ValueAt<const float>(inputs[1]) : nullptr;
-    convolution_.Run(run.ValueAt<const float>(inputs[0]), reinterpret_cast<const float*>(weights_.weight()),
-                     {weights_.bias(), slope, addend}, run.ValueAt<float>(output), run.scratch);
+  void Forward(const ExecutionContext& context) override {
+    weights_.Prepare(context);
+    const float* const slope = slope_ >= 0 ? context.parameters[slope_] : nullptr;
+    const float* const addend = inputs.size() > 1 ? context.ValueAt<const float>(inputs[1]) : nullptr;
+    convolution_.Run(context.ValueAt<const float>(inputs[0]), reinterpret_cast<const float*>(weights_.weight()),
+                     {weights_.bias(), slope, addend}, context.ValueAt<float>(output), context.scratch);
   }
 
-  void Backward(const Run&) override {}
+  void Backward(const ExecutionContext&) override {}
   int64_t ScratchBytes() override { return convolution_.ScratchBytes(); }
 
  private:
@@ -92,8 +98,8 @@ class WinogradInference final : public Layer {
 
 }  // namespace
 
-std::optional<WinogradShape> FindWinogradShape(const Value& in, const Value& out, int64_t batch,
-                                               const ConvGeometry& geometry) {
+std::optional<WinogradShape> WinogradShapeOf(const Value& in, const Value& out, int64_t batch,
+                                             const ConvGeometry& geometry) {
   const WinogradShape shape{batch, in.shape, out.shape, geometry.pad};
   const bool fits = geometry.kernel == 3 && geometry.stride == 1 && geometry.groups == 1;
   if (!fits || !SuitsWinograd(shape)) { return std::nullopt; }
@@ -102,7 +108,7 @@ std::optional<WinogradShape> FindWinogradShape(const Value& in, const Value& out
 
 std::unique_ptr<Layer> MakeWinogradTraining(int input, int output, const Value& in, const Value& out, int64_t batch,
                                             const ConvGeometry& geometry, const ConvArrays& arrays) {
-  const std::optional<WinogradShape> shape = FindFloatShape(in, out, batch, geometry);
+  const std::optional<WinogradShape> shape = FloatShapeOf(in, out, batch, geometry);
   if (!shape || arrays.bias >= 0) { return nullptr; }
   return std::make_unique<WinogradTraining>(input, output, *shape, arrays.weight);
 }
@@ -110,7 +116,7 @@ std::unique_ptr<Layer> MakeWinogradTraining(int input, int output, const Value& 
 std::unique_ptr<Layer> MakeWinogradInference(const std::vector<int>& inputs, int output, const Value& in,
                                              const Value& out, int64_t batch, const ConvGeometry& geometry,
                                              const ConvArrays& arrays, const ConvEpilogue& epilogue) {
-  const std::optional<WinogradShape> shape = FindFloatShape(in, out, batch, geometry);
+  const std::optional<WinogradShape> shape = FloatShapeOf(in, out, batch, geometry);
   if (!shape) { return nullptr; }
   return std::make_unique<WinogradInference>(inputs, output, *shape, arrays, epilogue);
 }

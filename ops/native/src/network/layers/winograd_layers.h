@@ -1,4 +1,4 @@
-// Convolution layers that compute by Winograd's filtering.
+// Convolution layers by Winograd's filtering.
 #pragma once
 
 #include <memory>
@@ -10,11 +10,11 @@
 
 namespace insightface {
 
-// The convolution as Winograd's filtering sees it; nothing where that does not fit, or does not win.
-std::optional<WinogradShape> FindWinogradShape(const Value& in, const Value& out, int64_t batch,
-                                               const ConvGeometry& geometry);
+// The convolution's shape for Winograd's filtering; nothing if it does not apply or would not be faster.
+std::optional<WinogradShape> WinogradShapeOf(const Value& in, const Value& out, int64_t batch,
+                                             const ConvGeometry& geometry);
 
-// float32 maps only. Null where Winograd's filtering does not fit the convolution, or does not win.
+// float32 maps only. Null if Winograd's filtering does not apply to the convolution or would not be faster.
 std::unique_ptr<Layer> MakeWinogradTraining(int input, int output, const Value& in, const Value& out, int64_t batch,
                                             const ConvGeometry& geometry, const ConvArrays& arrays);
 std::unique_ptr<Layer> MakeWinogradInference(const std::vector<int>& inputs, int output, const Value& in,

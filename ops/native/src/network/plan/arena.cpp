@@ -3,12 +3,13 @@
 #include <algorithm>
 #include <numeric>
 
+#include "base/alignment.h"
 #include "base/prepared.h"
 
 namespace insightface {
 
 int Arena::Add(int64_t bytes, int64_t first, int64_t last) {
-  blocks_.push_back({Room(bytes), first, last, 0});
+  blocks_.push_back({AlignedSize(bytes), first, last, 0});
   return static_cast<int>(blocks_.size()) - 1;
 }
 
@@ -20,7 +21,7 @@ void Arena::Extend(int block, int64_t time) {
 void Arena::Place() {
   std::vector<size_t> order(blocks_.size());
   std::iota(order.begin(), order.end(), 0);
-  // The largest first: small blocks find gaps more easily.
+  // Largest first: small blocks fit into gaps more easily.
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return blocks_[a].bytes > blocks_[b].bytes; });
   std::vector<const Block*> placed;  // sorted by offset
   for (const size_t number : order) {

@@ -1,4 +1,13 @@
-// Places blocks of memory with known lifetimes into one piece, so that blocks never needed together share room.
+// Places blocks of memory with known lifetimes into one piece, so that blocks never needed together share it.
+//
+//   Arena arena;
+//   const int a = arena.Add(4096, 0, 2);  // bytes, first and last time of use
+//   const int b = arena.Add(4096, 1, 3);
+//   const int c = arena.Add(4096, 3, 4);  // may share memory with `a`, not with `b`
+//   arena.Extend(a, 5);                   // now it may not
+//   arena.Place();
+//   AlignedBytes memory(arena.Bytes());
+//   char* const start_of_c = memory.data() + arena.Offset(c);
 #pragma once
 
 #include <cstdint>
@@ -8,11 +17,11 @@ namespace insightface {
 
 class Arena {
  public:
-  // Adds a block that is needed from time `first` to time `last`, both included; returns its number.
+  // Adds a block that is needed from time `first` to time `last`, inclusive, and returns its number.
   int Add(int64_t bytes, int64_t first, int64_t last);
-  // Lengthens the life of a block.
+  // Extends the life of a block to include `time`.
   void Extend(int block, int64_t time);
-  // Decides where the blocks lie. Nothing may be added afterwards.
+  // Computes the offsets of the blocks. No block may be added afterwards.
   void Place();
 
   int64_t Offset(int block) const { return blocks_[block].offset; }

@@ -28,19 +28,19 @@ class Assembler {
         type_(type),
         training_(training) {}
 
-  Assembly Run() {
+  Assembly Build() {
     for (const Chain& chain : FormChains(nodes_, training_)) { AddChain(chain); }
     if (nodes_.empty()) { throw std::invalid_argument("a network without nodes"); }
     const int last = ValueOf(static_cast<int>(nodes_.size()) - 1);
     const ValueShape& shape = result_.values[last].shape;
-    if (shape.Pixels() != 1) { throw std::invalid_argument("the last value of the network is no embedding"); }
+    if (shape.Pixels() != 1) { throw std::invalid_argument("the last value of the network is not an embedding"); }
     result_.embedding_size = shape.channels;
     result_.layers.push_back(MakeEmbeddingLayer(last, result_.values[last], batch_));
     return std::move(result_);
   }
 
  private:
-  // The value of a node; that of a flattening is its input's.
+  // The value of a node; a flattened value is its input's.
   int ValueOf(int node) const {
     while (nodes_[node].op == "flatten") { node = nodes_[node].inputs[0]; }
     return value_of_[node];
@@ -70,7 +70,7 @@ class Assembler {
     result_.layers.push_back(MakeLayer(chain, head, inputs, output, in));
   }
 
-  // The scaling of the images takes the place of the images themselves.
+  // The scaled images replace the images themselves.
   void AddImages(const Node& node, int number) {
     const bool scaled = node.op == "scale_shift";
     if (scaled && nodes_[node.inputs[0]].op != "input") {
@@ -112,7 +112,7 @@ class Assembler {
     if (head.op == "add") { return MakeAddLayer(inputs, output, in, batch_); }
     if (head.op == "prelu") { return MakePreluLayer(inputs[0], output, in, batch_, head.Array("slope")); }
     if (head.op == "dropout") {
-      // Outside training it hands its input on.
+      // Outside training it copies its input.
       return MakeDropoutLayer(inputs[0], output, in, batch_, head.Integer("first"), static_cast<float>(head.Real("p")),
                               training_);
     }
@@ -130,9 +130,8 @@ class Assembler {
     std::iota(numbers.begin(), numbers.end(), 0);
     std::vector<Value> maps;
     for (const int input : inputs) { maps.push_back(result_.values[input]); }
-    std::unique_ptr<Layer> wide =
-        MakeMultiplying(chain, head, numbers, static_cast<int>(numbers.size()), {in.shape, NumberType::kFloat32},
-                        {out.shape, NumberType::kFloat32});
+    std::unique_ptr<Layer> wide = MakeMultiplying(chain, head, numbers, static_cast<int>(numbers.size()),
+                                                  {in.shape, NumberType::kFloat32}, {out.shape, NumberType::kFloat32});
     return WidenLayer(std::move(wide), inputs, output, maps, out, batch_);
   }
 
@@ -162,7 +161,7 @@ class Assembler {
 
   static ConvArrays Arrays(const Node& node) { return {node.Array("weight"), node.Array("bias")}; }
 
-  // The arrays of the batch normalisation at `place` of the chain, and of a PReLU right behind it.
+  // The arrays of the batch normalisation at `place` of the chain, and of the PReLU that follows it.
   BatchNormArrays NormArrays(const Chain& chain, size_t place) const {
     const Node& norm = nodes_[chain.nodes[place]];
     const bool last = place + 1 == chain.nodes.size();
@@ -181,7 +180,7 @@ class Assembler {
 }  // namespace
 
 Assembly Assemble(const std::string& description, int64_t batch, NumberType type, bool training) {
-  return Assembler(description, batch, type, training).Run();
+  return Assembler(description, batch, type, training).Build();
 }
 
 }  // namespace insightface

@@ -1,4 +1,4 @@
-// From the description of a network to its layers.
+// Turns the description of a network into layers.
 #pragma once
 
 #include <memory>
@@ -15,7 +15,7 @@ struct Assembly {
   int64_t embedding_size;
 };
 
-// Throws std::invalid_argument for a network with a node that no layer computes, dnnl::error when oneDNN refuses one.
+// Throws std::invalid_argument if no layer computes one of the nodes, dnnl::error if oneDNN does not support one.
 Assembly Assemble(const std::string& description, int64_t batch, NumberType type, bool training);
 
 }  // namespace insightface

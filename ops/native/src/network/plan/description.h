@@ -1,4 +1,4 @@
-// A network as it comes from Python: one line per node, in the order they run.
+// The description of a network that Python sends: one line per node, in execution order.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ struct Node {
 
   double Real(const std::string& name) const { return attributes.at(name); }
   int64_t Integer(const std::string& name) const { return static_cast<int64_t>(attributes.at(name)); }
-  // Number of the array among its kind (parameters, or moving statistics); -1 when the node has none of that name.
+  // The number of an array among its kind (parameters, or moving statistics); -1 if the node has none of that name.
   int Array(const std::string& name) const {
     const auto found = attributes.find(name);
     return found == attributes.end() ? -1 : static_cast<int>(found->second);
@@ -26,7 +26,7 @@ struct Node {
 };
 
 // Parses lines "op inputs channels height width [name=number ...]", inputs separated by commas, "-" for none.
-// Throws std::invalid_argument for text of another form.
+// Throws std::invalid_argument if a line has another form.
 std::vector<Node> ParseDescription(const std::string& text);
 
 }  // namespace insightface

@@ -18,10 +18,10 @@ std::vector<Chain> FormChains(const std::vector<Node>& nodes, bool training) {
   for (int i = 0; i < count; ++i) {
     for (const int input : nodes[i].inputs) { consumers[input].push_back(i); }
   }
-  std::vector<int> previous(count, -1);  // the node that this one continues
+  std::vector<int> previous(count, -1);  // the node before this one in its chain
   std::vector<bool> continued(count, false);
   for (int i = 0; i < count; ++i) {
-    // Of the inputs of an addition the later one is taken: the other then lies ready.
+    // An addition continues the chain of its later input: by then the other input has been computed.
     for (auto input = nodes[i].inputs.rbegin(); input != nodes[i].inputs.rend(); ++input) {
       const bool only_here = consumers[*input].size() == 1;
       if (previous[i] < 0 && only_here && Extends(nodes[*input].op, nodes[i].op, training)) {

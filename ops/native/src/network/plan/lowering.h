@@ -7,14 +7,14 @@
 
 namespace insightface {
 
-// Nodes of which each reads the one before it; the value of the last one is what the rest of the network sees.
+// Nodes that each read the one before; other nodes see only the value of the last one.
 struct Chain {
   std::vector<int> nodes;
   int addend = -1;  // node whose value the last node, an addition, adds
 };
 
-// Returns chains in the order they can run. In training a batch normalisation takes the PReLU or the addition behind
-// it along; in inference a convolution takes all of them. A flattening is nobody's: it changes no number's place.
+// Returns the chains in execution order. In training a batch normalisation and the PReLU or addition that follows form
+// a chain; in inference a convolution with all of these does. Flatten belongs to no chain: it moves no data.
 std::vector<Chain> FormChains(const std::vector<Node>& nodes, bool training);
 
 }  // namespace insightface

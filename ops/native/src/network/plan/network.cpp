@@ -2,18 +2,10 @@
 
 #include <algorithm>
 
+#include "base/alignment.h"
 #include "base/lru_cache.h"
 
 namespace insightface {
-namespace {
-
-char* AlignPointer(char* memory) {
-  const uintptr_t address = reinterpret_cast<uintptr_t>(memory);
-  return memory + (kAlignment - address % kAlignment) % kAlignment;
-}
-
-}  // namespace
-
 Network::Network(const std::string& description, int64_t batch, NumberType type, bool training)
     : batch_(batch), training_(training), assembly_(Assemble(description, batch, type, training)) {
   const size_t count = assembly_.values.size();
@@ -38,16 +30,16 @@ Network::Network(const std::string& description, int64_t batch, NumberType type,
   if (training_) { PlaceGradients(); }
   arena_.Place();
   work_ = std::make_unique<AlignedBytes>(arena_.Bytes());
-  // Asked last: what a layer needs depends on how it meets the gradients of its inputs.
+  // Computed last: what a layer needs depends on how it uses the gradients of its inputs.
   scratch_ = std::make_unique<AlignedBytes>(ScratchBytes());
 }
 
-// Puts the stages of neighbouring layers into groups.
+// Joins the stages of consecutive layers into groups.
 void Network::PlanSteps() {
   const auto plan = [](std::vector<Step>* steps, Layer* layer, const std::vector<RowStage>& stages) {
     if (stages.empty()) { steps->push_back({layer, {}}); }
     for (const RowStage& stage : stages) {
-      if (steps->empty() || steps->back().layer != nullptr || !steps->back().group.Takes(stage)) {
+      if (steps->empty() || steps->back().layer != nullptr || !steps->back().group.Accepts(stage)) {
         steps->emplace_back();
       }
       steps->back().group.Add(stage);
@@ -90,14 +82,14 @@ void Network::PlaceValues() {
     Layer& layer = *assembly_.layers[i];
     for (const int input : layer.inputs) { last_use[input] = forward_times_[i]; }
     if (!training_) { continue; }
-    for (const int value : layer.ReadBackward()) { read_backward[value] = true; }
+    for (const int value : layer.ReadInBackward()) { read_backward[value] = true; }
     layer.saved_offset = saved_bytes_;
-    saved_bytes_ += Room(layer.SavedBytes());
+    saved_bytes_ += AlignedSize(layer.SavedBytes());
   }
   for (size_t value = 0; value < count; ++value) {
     if (read_backward[value]) {
       values_[value] = {Place::kSaved, saved_bytes_};
-      saved_bytes_ += Room(Bytes(static_cast<int>(value)));
+      saved_bytes_ += AlignedSize(Bytes(static_cast<int>(value)));
     } else {
       const int64_t made = forward_times_[producers_[value]];
       values_[value] = {Place::kWork, arena_.Add(Bytes(static_cast<int>(value)), made, last_use[value])};
@@ -109,12 +101,15 @@ void Network::PlaceValues() {
 void Network::PlaceGradients() {
   for (size_t i = assembly_.layers.size(); i-- > 0;) {
     Layer& layer = *assembly_.layers[i];
-    for (size_t input = 0; input < layer.inputs.size(); ++input) { MeetGradient(&layer, input, backward_times_[i]); }
+    for (size_t input = 0; input < layer.inputs.size(); ++input) {
+      PlaceInputGradient(&layer, input, backward_times_[i]);
+    }
   }
 }
 
-// Decides where the gradient of an input lies, and whether the layer writes it, adds to it, or finds it there.
-void Network::MeetGradient(Layer* layer, size_t input, int64_t time) {
+// Decides where the gradient of an input lies, and whether the layer writes it, adds to it, or shares the memory of
+// its output's gradient.
+void Network::PlaceInputGradient(Layer* layer, size_t input, int64_t time) {
   GradientUse& use = layer->uses[input];
   const int value = layer->inputs[input];
   if (!use.wanted) { return; }
@@ -124,7 +119,7 @@ void Network::MeetGradient(Layer* layer, size_t input, int64_t time) {
     use.adds = true;
     return;
   }
-  // One input may take over the memory of the output's gradient: nobody reads that any more but this layer.
+  // One input may take over the memory of the output's gradient, as only this layer still reads it.
   bool taken = false;
   for (size_t other = 0; other < input; ++other) { taken = taken || layer->uses[other].shared; }
   if (layer->PassesGradient(input) && !taken) {
@@ -138,16 +133,13 @@ void Network::MeetGradient(Layer* layer, size_t input, int64_t time) {
 
 void* Network::Resolve(const Place& place, char* saved) const {
   switch (place.kind) {
-    case Place::kSaved:
-      return saved + place.number;
-    case Place::kWork:
-      return work_->data() + arena_.Offset(static_cast<int>(place.number));
-    default:
-      return nullptr;
+    case Place::kSaved: return saved + place.number;
+    case Place::kWork: return work_->data() + arena_.Offset(static_cast<int>(place.number));
+    default: return nullptr;
   }
 }
 
-Run Network::MakeRun(const NetworkMemory& memory) {
+ExecutionContext Network::MakeContext(const NetworkMemory& memory) {
   char* const saved = memory.saved != nullptr ? AlignPointer(memory.saved) : nullptr;
   value_pointers_.clear();
   gradient_pointers_.clear();
@@ -170,18 +162,20 @@ Run Network::MakeRun(const NetworkMemory& memory) {
 
 void Network::Forward(const NetworkMemory& memory) {
   const std::lock_guard<std::mutex> lock(running_);
-  const Run run = MakeRun(memory);
-  for (const Step& step : forward_) { step.layer != nullptr ? step.layer->Forward(run) : step.group.Run(run); }
+  const ExecutionContext context = MakeContext(memory);
+  for (const Step& step : forward_) { step.layer != nullptr ? step.layer->Forward(context) : step.group.Run(context); }
 }
 
 void Network::Backward(const NetworkMemory& memory) {
   const std::lock_guard<std::mutex> lock(running_);
-  const Run run = MakeRun(memory);
-  for (const Step& step : backward_) { step.layer != nullptr ? step.layer->Backward(run) : step.group.Run(run); }
+  const ExecutionContext context = MakeContext(memory);
+  for (const Step& step : backward_) {
+    step.layer != nullptr ? step.layer->Backward(context) : step.group.Run(context);
+  }
 }
 
 std::shared_ptr<Network> GetNetwork(const std::string& description, int64_t batch, bool bfloat16, bool training) {
-  // Training and verification of one network, with some room for a change of batch size.
+  // Enough for training and verification of one network, and a few other batch sizes.
   constexpr size_t kKept = 6;
   static LruCache<std::string, std::shared_ptr<Network>, std::hash<std::string>> networks(kKept);
   const std::string key = std::to_string(batch) + (bfloat16 ? " bfloat16 " : " float32 ") +

@@ -1,4 +1,14 @@
-// A network for one batch size, ready to run: what a compiler makes of a program, this makes of a description.
+// A network for one batch size, compiled from its description into layers with planned memory.
+//
+//   const auto network = GetNetwork(description, batch, /*bfloat16=*/false, /*training=*/true);
+//   NetworkMemory memory;
+//   memory.images = {pixels, /*are_bytes=*/true, /*outer_axis=*/3};
+//   memory.parameters = parameters;      // and memory.moving, in the order of the description
+//   memory.embeddings = embeddings;      // [batch, network->EmbeddingSize()]
+//   memory.saved = saved;                // network->SavedBytes() bytes
+//   network->Forward(memory);
+//   memory.embedding_gradients = dy;     // and memory.parameter_gradients
+//   network->Backward(memory);
 #pragma once
 
 #include <memory>
@@ -13,7 +23,7 @@
 
 namespace insightface {
 
-// The caller's memory. Arrays come in the order of the description.
+// The caller's memory; arrays are in the order of the description.
 struct NetworkMemory {
   Images images;
   const uint8_t* keep = nullptr;  // [batch, keep_width]; null for a network without dropout
@@ -28,7 +38,7 @@ struct NetworkMemory {
 
 class Network {
  public:
-  // Throws std::invalid_argument or dnnl::error when the network cannot be executed here.
+  // Throws std::invalid_argument or dnnl::error if the network cannot be executed here.
   Network(const std::string& description, int64_t batch, NumberType type, bool training);
 
   int64_t SavedBytes() const { return saved_bytes_; }
@@ -37,13 +47,13 @@ class Network {
   void Backward(const NetworkMemory& memory);
 
  private:
-  // Where something lies: in the memory kept for the backward pass, or in that of the network's own.
+  // The place of a value: in the memory saved for the backward pass, or in the network's own.
   struct Place {
     enum Kind { kNowhere, kSaved, kWork } kind = kNowhere;
     int64_t number = 0;  // offset, or the block of the arena
   };
 
-  // What is done at one time: a layer that is no row stages, or a group of stages.
+  // One step of the execution: a layer without row stages, or a group of stages.
   struct Step {
     Layer* layer = nullptr;
     RowGroup group;
@@ -52,8 +62,8 @@ class Network {
   void PlanSteps();
   void PlaceValues();
   void PlaceGradients();
-  void MeetGradient(Layer* layer, size_t input, int64_t time);
-  Run MakeRun(const NetworkMemory& memory);
+  void PlaceInputGradient(Layer* layer, size_t input, int64_t time);
+  ExecutionContext MakeContext(const NetworkMemory& memory);
   void* Resolve(const Place& place, char* saved) const;
   int64_t Bytes(int value) const;
   int64_t ScratchBytes() const;
@@ -62,7 +72,7 @@ class Network {
   const bool training_;
   Assembly assembly_;
   std::vector<Step> forward_, backward_;
-  // When each layer is done, forward and backward: numbers of steps, the backward ones after the forward ones.
+  // The number of the last step of each layer; backward steps are numbered after the forward ones.
   std::vector<int64_t> forward_times_, backward_times_;
   std::vector<size_t> producers_;  // of each value
   std::vector<bool> wants_gradient_;
@@ -71,10 +81,10 @@ class Network {
   int64_t saved_bytes_ = 0;
   std::unique_ptr<AlignedBytes> work_, scratch_;
   std::vector<void*> value_pointers_, gradient_pointers_;
-  std::mutex running_;  // the memory serves one execution at a time
+  std::mutex running_;  // one execution uses the memory at a time
 };
 
-// The network for these arguments, made on first use and kept for the next.
+// Returns the network for these arguments, cached after its first use.
 std::shared_ptr<Network> GetNetwork(const std::string& description, int64_t batch, bool bfloat16, bool training);
 
 }  // namespace insightface

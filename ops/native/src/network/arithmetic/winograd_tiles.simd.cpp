@@ -2,17 +2,14 @@
 
 #include <cstring>
 
-#include "base/call_counts.h"
-
-#define INSIGHTFACE_INLINE inline __attribute__((always_inline))
-
 namespace insightface {
+namespace INSIGHTFACE_LEVEL {
 namespace {
 
 constexpr int64_t kTile = kWinogradTile, kPatch = kWinogradPatch, kLanes = kWinogradLanes;
 constexpr int64_t kFilter = 3, kTaps = kWinogradTaps;
 
-// Sixteen channels, in as few registers as the instruction set has it.
+// Sixteen channels, in as few registers as the instruction set allows.
 typedef float Lanes __attribute__((vector_size(kLanes * sizeof(float))));
 typedef uint32_t LaneBits __attribute__((vector_size(kLanes * sizeof(uint32_t))));
 typedef uint16_t HalfLanes __attribute__((vector_size(kLanes * sizeof(uint16_t))));
@@ -34,8 +31,8 @@ INSIGHTFACE_INLINE void LoadLanes(const BFloat16* from, Lanes* lanes) {
   std::memcpy(lanes, &bits, sizeof(bits));
 }
 
-// Rounds to nearest, ties to even. What is stored comes from bfloat16 numbers: the lower half of a NaN is empty, so
-// that rounding does not carry over.
+// Rounds to nearest, ties to even. The numbers stored here come from bfloat16 numbers, so the lower half of a NaN is
+// empty and rounding it does not carry into the upper half.
 INSIGHTFACE_INLINE void StoreLanes(const Lanes* lanes, BFloat16* to) {
   LaneBits bits;
   std::memcpy(&bits, lanes, sizeof(bits));
@@ -43,7 +40,7 @@ INSIGHTFACE_INLINE void StoreLanes(const Lanes* lanes, BFloat16* to) {
   std::memcpy(to, &halves, sizeof(halves));
 }
 
-// The one-dimensional transforms, from places `from` apart to places `to` apart.
+// The one-dimensional transforms: they read numbers `from` apart and write numbers `to` apart.
 
 struct PatchTransform {  // B^T, 6 to 6
   static constexpr int64_t kIn = kPatch, kOut = kPatch;
@@ -110,7 +107,7 @@ struct FilterGradientTransform {  // G^T, 6 to 3
   }
 };
 
-// Both ways: columns, then rows.
+// Transforms a square in both directions: columns, then rows.
 template<typename Transform>
 INSIGHTFACE_INLINE void TransformSquare(const Lanes (&x)[Transform::kIn * Transform::kIn],
                                         Lanes (&y)[Transform::kOut * Transform::kOut]) {
@@ -120,9 +117,9 @@ INSIGHTFACE_INLINE void TransformSquare(const Lanes (&x)[Transform::kIn * Transf
   for (int64_t row = 0; row < kOut; ++row) { Transform::Run(half + row * kIn, 1, y + row * kOut, 1); }
 }
 
-// From the pixels of a square to the 36 matrices.
+// Transforms the pixels of a square into the 36 matrices.
 template<typename Transform, typename T>
-INSIGHTFACE_INLINE void ToMatrices(const T* const* pixels, int64_t channels, T* matrices, int64_t step) {
+void ToMatrices(const T* const* pixels, int64_t channels, T* matrices, int64_t step) {
   Lanes x[Transform::kIn * Transform::kIn], y[kWinogradMatrices];
   for (int64_t c = 0; c < channels; c += kLanes) {
     for (int64_t i = 0; i < Transform::kIn * Transform::kIn; ++i) { LoadLanes(pixels[i] + c, &x[i]); }
@@ -139,28 +136,8 @@ INSIGHTFACE_INLINE void FromMatrices(const float* matrices, int64_t step,
   TransformSquare<Transform>(x, y);
 }
 
-INSIGHTFACE_VECTORISED void PatchToMatrices(const float* const* pixels, int64_t channels, float* matrices,
-                                            int64_t step) {
-  ToMatrices<PatchTransform>(pixels, channels, matrices, step);
-}
-
-INSIGHTFACE_VECTORISED void PatchToMatrices(const BFloat16* const* pixels, int64_t channels, BFloat16* matrices,
-                                            int64_t step) {
-  ToMatrices<PatchTransform>(pixels, channels, matrices, step);
-}
-
-INSIGHTFACE_VECTORISED void TileGradientToMatrices(const float* const* pixels, int64_t channels, float* matrices,
-                                                   int64_t step) {
-  ToMatrices<TileGradientTransform>(pixels, channels, matrices, step);
-}
-
-INSIGHTFACE_VECTORISED void TileGradientToMatrices(const BFloat16* const* pixels, int64_t channels, BFloat16* matrices,
-                                                   int64_t step) {
-  ToMatrices<TileGradientTransform>(pixels, channels, matrices, step);
-}
-
-INSIGHTFACE_VECTORISED void FiltersToMatrices(const float* weights, int64_t filter_step, bool mirrored,
-                                              int64_t filters, float* matrices, int64_t step) {
+void FiltersToMatrices(const float* weights, int64_t filter_step, bool mirrored, int64_t filters, float* matrices,
+                       int64_t step) {
   Lanes x[kTaps], y[kWinogradMatrices];
   float taps[kTaps][kLanes];
   for (int64_t f = 0; f < filters; f += kLanes) {
@@ -174,8 +151,8 @@ INSIGHTFACE_VECTORISED void FiltersToMatrices(const float* weights, int64_t filt
   }
 }
 
-INSIGHTFACE_VECTORISED void ProductsToTile(const float* matrices, int64_t step, int64_t channels,
-                                           const TileEpilogue& epilogue, float* const* pixels) {
+void ProductsToTile(const float* matrices, int64_t step, int64_t channels, const TileEpilogue& epilogue,
+                    float* const* pixels) {
   Lanes y[kTile * kTile];
   for (int64_t c = 0; c < channels; c += kLanes) {
     FromMatrices<ProductsTransform>(matrices + c, step, y);
@@ -195,8 +172,7 @@ INSIGHTFACE_VECTORISED void ProductsToTile(const float* matrices, int64_t step, 
   }
 }
 
-INSIGHTFACE_VECTORISED void MatricesToFilters(const float* matrices, int64_t step, int64_t filters, float* weights,
-                                              int64_t filter_step) {
+void MatricesToFilters(const float* matrices, int64_t step, int64_t filters, float* weights, int64_t filter_step) {
   Lanes y[kTaps];
   float taps[kTaps][kLanes];
   for (int64_t f = 0; f < filters; f += kLanes) {
@@ -209,37 +185,13 @@ INSIGHTFACE_VECTORISED void MatricesToFilters(const float* matrices, int64_t ste
   }
 }
 
+template<typename T>
+constexpr MapTransforms<T> kMapTransforms = {ToMatrices<PatchTransform, T>, ToMatrices<TileGradientTransform, T>};
+
 }  // namespace
 
-void TransformPatch(const float* const* pixels, int64_t channels, float* matrices, int64_t step) {
-  PatchToMatrices(pixels, channels, matrices, step);
-}
+const TileTransforms kTileTransforms = {
+    {kMapTransforms<float>, kMapTransforms<BFloat16>}, FiltersToMatrices, ProductsToTile, MatricesToFilters};
 
-void TransformPatch(const BFloat16* const* pixels, int64_t channels, BFloat16* matrices, int64_t step) {
-  PatchToMatrices(pixels, channels, matrices, step);
-}
-
-void TransformProducts(const float* matrices, int64_t step, int64_t channels, const TileEpilogue& epilogue,
-                       float* const* pixels) {
-  ProductsToTile(matrices, step, channels, epilogue, pixels);
-}
-
-void TransformTileGradient(const float* const* pixels, int64_t channels, float* matrices, int64_t step) {
-  TileGradientToMatrices(pixels, channels, matrices, step);
-}
-
-void TransformTileGradient(const BFloat16* const* pixels, int64_t channels, BFloat16* matrices, int64_t step) {
-  TileGradientToMatrices(pixels, channels, matrices, step);
-}
-
-void TransformFilters(const float* weights, int64_t filter_step, bool mirrored, int64_t filters, float* matrices,
-                      int64_t step) {
-  FiltersToMatrices(weights, filter_step, mirrored, filters, matrices, step);
-}
-
-void TransformFilterGradients(const float* matrices, int64_t step, int64_t filters, float* weights,
-                              int64_t filter_step) {
-  MatricesToFilters(matrices, step, filters, weights, filter_step);
-}
-
+}  // namespace INSIGHTFACE_LEVEL
 }  // namespace insightface

@@ -1,0 +1,114 @@
+"""Loops compiled for several instruction sets: each level computes the same, and the best one is picked."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.compiling import locate_program
+from ops.native import build
+from ops.native.loader import open_loaded_library
+from ops.native.requirements import locate_compiler
+
+# Features in /proc/cpuinfo of each level, best level last.
+FEATURES = {
+    "baseline": set(),
+    "avx2": {"avx2", "fma"},
+    "avx512": {"avx2", "fma", "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
+}
+
+
+def supported_levels() -> list[str]:
+    found = set(Path("/proc/cpuinfo").read_text().split("flags", 1)[-1].split("\n", 1)[0].split())
+    return [level for level in build.LEVELS if FEATURES[level] <= found]
+
+
+def symbol(*names: str) -> str:
+    return "_ZN11insightface" + "".join(f"{len(name)}{name}" for name in names) + "E"
+
+
+def table(level: str, name: str, size: int) -> list[int]:
+    """Return the addresses of the functions in a level's table."""
+    return list((ctypes.c_void_p * size).in_dll(open_loaded_library(), symbol(level, name)))
+
+
+def pointer(array: np.ndarray) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+def draw(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+@pytest.fixture(params=list(build.LEVELS))
+def level(request: pytest.FixtureRequest, native: None) -> str:
+    if request.param not in supported_levels():
+        pytest.skip(f"this processor has no {request.param}")
+    return request.param
+
+
+@pytest.mark.parametrize("count", [1, 15, 64, 1001])
+def test_arrays(level: str, count: int) -> None:
+    addresses = table(level, "kArrayLoops", 5)
+    prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
+    add, _, to_bfloat16, widen = (prototype(address) for address in addresses[:4])
+    x, total = draw(count), np.ones(count, np.float32)
+    add(pointer(total), pointer(x), count)
+    np.testing.assert_array_equal(total, x + np.float32(1))
+    rounded, back = np.zeros(count, np.uint16), np.zeros(count, np.float32)
+    to_bfloat16(pointer(x), pointer(rounded), count)
+    widen(pointer(rounded), pointer(back), count)
+    np.testing.assert_allclose(back, x, rtol=2**-8)
+
+
+@pytest.mark.parametrize("width", [1, 7, 64, 513])
+def test_rows(level: str, width: int) -> None:
+    addresses = table(level, "kRowLoops", 6)
+    number, whole, address = ctypes.c_float, ctypes.c_int64, ctypes.c_void_p
+    normalize = ctypes.CFUNCTYPE(None, address, whole, whole, number, address, address)(addresses[0])
+    maximum = ctypes.CFUNCTYPE(number, address, whole)(addresses[4])
+    x, y, squares = draw(5, width), np.zeros((5, width), np.float32), np.zeros(5, np.float32)
+    normalize(pointer(x), 5, width, 1e-10, pointer(y), pointer(squares))
+    exact = x.astype(np.float64)
+    np.testing.assert_allclose(squares, (exact**2).sum(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(y, exact / np.linalg.norm(exact, axis=1, keepdims=True), rtol=1e-5)
+    assert maximum(pointer(x[0]), width) == x[0].max()
+
+
+@pytest.mark.parametrize("channels", [3, 16, 40])
+def test_channel_rows(level: str, channels: int) -> None:
+    """y = PReLU((x - mean) * scale + shift) of the float32 table."""
+    whole, address = ctypes.c_int64, ctypes.c_void_p
+    apply_affine = ctypes.CFUNCTYPE(None, address, address, whole, whole, address, address)(
+        table(level, "kChannelRows", 8)[1]
+    )
+    x, arrays, y = draw(6, channels), draw(4, channels), np.zeros((6, channels), np.float32)
+    affine = (ctypes.c_void_p * 4)(*(array.ctypes.data for array in arrays))
+    apply_affine(pointer(x), None, 6, channels, ctypes.cast(affine, address), pointer(y))
+    mean, scale, shift, slope = arrays.astype(np.float64)
+    value = (x - mean) * scale + shift
+    np.testing.assert_allclose(y, np.where(value > 0, value, value * slope), rtol=1e-4, atol=1e-6)
+
+
+def test_the_best_level_is_picked(native: None) -> None:
+    picked = ctypes.c_void_p.in_dll(open_loaded_library(), symbol("kRowLoops")).value
+    best = ctypes.c_char.in_dll(open_loaded_library(), symbol(supported_levels()[-1], "kRowLoops"))
+    assert picked == ctypes.addressof(best)
+
+
+@pytest.mark.parametrize("source", sorted(build.SOURCES.rglob("*.simd.cpp")), ids=lambda source: source.name)
+def test_levels_share_no_function(source: Path, native: None, tmp_path: Path) -> None:
+    """A weak symbol is one that the linker merges: its AVX-512 code might run on an older processor."""
+    level = list(build.LEVELS)[-1]
+    options = [*build.LEVELS[level], f"-DINSIGHTFACE_LEVEL={level}", f"-I{build.SOURCES}", "-O0"]
+    target = str(tmp_path / "loops.o")
+    subprocess.run([locate_compiler(), *build.COMPILE_FLAGS, *options, "-c", str(source), "-o", target], check=True)
+    nm = locate_program(("nm",), "nm")
+    listing = subprocess.run([nm, "-C", "--defined-only", target], capture_output=True, text=True, check=True).stdout
+    symbols = [line.split(maxsplit=2)[1:] for line in listing.splitlines()]
+    assert [name for kind, name in symbols if kind in "WwVvu"] == []
+    assert [name for kind, name in symbols if kind in "RD" and name.startswith(f"insightface::{level}::k")]
