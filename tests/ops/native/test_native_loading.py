@@ -83,6 +83,15 @@ def test_the_key_follows_the_sources(native, tmp_path, monkeypatch):
     assert build._key(oneflow, onednn) != before
 
 
+def test_files_of_one_name_have_an_object_each(tmp_path, monkeypatch):
+    for path in ("layer.cpp", "a/layer.cpp", "b/layer.cpp", "b/rows.simd.cpp"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).touch()
+    monkeypatch.setattr(build, "SOURCES", tmp_path)
+    sources = [source for source, _ in build.object_files(Path("objects")).values()]
+    assert len(sources) == 3 + len(build.LEVELS)  # a dict: no two of one name
+
+
 def test_processes_that_start_together_build_once(native, tmp_path, monkeypatch):
     """A compiler that counts its calls stands in for the real one and hands out a library built before."""
     oneflow, onednn = locate_oneflow(), locate_onednn()
