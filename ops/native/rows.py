@@ -90,7 +90,7 @@ def _check(rows: np.ndarray, indices: np.ndarray, selected: np.ndarray, *like: n
     """Return the number of values per row, or raise: the C++ code itself checks no bounds."""
     for array in (rows, selected, *like):
         if array.dtype != np.float32 or not array.flags.c_contiguous or array.shape[1:] != rows.shape[1:]:
-            raise ValueError(f"rows must be contiguous float32 of equal width, not {array.dtype} {array.shape}")
+            raise ValueError(f"rows must be contiguous float32 of one width, not {array.dtype} {array.shape}")
     if any(len(array) != len(rows) for array in like) or len(selected) < len(indices):
         raise ValueError("arrays of different lengths")
     if indices.dtype != np.int64 or not indices.flags.c_contiguous:
