@@ -12,7 +12,6 @@ from backbones.graph.flops import count_flops, count_parameters
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
 from data.filtered_source import FilteredSource
-from data.ofrecord_source import OFRecordSource
 from data.source import ImageSource
 from data.synthetic import SyntheticSource
 from data.triplets import TripletBags
@@ -38,6 +37,8 @@ def open_source(config: Mapping[str, Any]) -> ImageSource:
     if config["use_synthetic_data"]:
         source = SyntheticSource(config["total_img_num"], classes, size, config["seed"])
     else:
+        from data.ofrecord_source import OFRecordSource  # loads OpenCV, which synthetic images do not need
+
         source = OFRecordSource(config["dataset_dir"], classes, size, config["train_data_part_num"])
     return FilteredSource(source, config["data_images_filter"]) if config["data_images_filter"] > 1 else source
 

@@ -19,10 +19,7 @@ from interchange.foreign_model import ForeignModel
 from interchange.matching.adapt import adapt
 from interchange.matching.canonical_layers import pair_layers
 from interchange.matching.recognise import AUTO, explain_difference, recognise
-from interchange.mxnet.checkpoint import checkpoint_paths, read_checkpoint
-from interchange.oneflow.folders import is_oneflow_folder, read_oneflow_folder
-from interchange.onnx.reader import read_onnx
-from interchange.pytorch.state import SUFFIXES, read_torch
+from snapshots.layout import MANIFEST
 from snapshots.reader import Snapshot, checksum
 
 _CHECKPOINT = re.compile(r"(.+),\s*(\d+)$")
@@ -54,6 +51,14 @@ def read_foreign(name: str) -> ForeignModel | None:
     Raises:
         UserError: its file is missing or damaged, or holds an unknown operator.
     """
+    if (Path(name) / MANIFEST).is_file():
+        return None
+    # Imported here because the readers take half a second, which a snapshot need not wait for.
+    from interchange.mxnet.checkpoint import read_checkpoint
+    from interchange.oneflow.folders import is_oneflow_folder, read_oneflow_folder
+    from interchange.onnx.reader import read_onnx
+    from interchange.pytorch.state import SUFFIXES, read_torch
+
     checkpoint = _CHECKPOINT.match(name)
     if checkpoint and not Path(name).exists():
         return read_checkpoint(checkpoint[1], int(checkpoint[2]))
@@ -127,6 +132,8 @@ def model_file(name: str) -> Path:
     """Return the file that holds the arrays of a foreign model, or one of several."""
     checkpoint = _CHECKPOINT.match(name)
     if checkpoint and not Path(name).exists():
+        from interchange.mxnet.checkpoint import checkpoint_paths
+
         return checkpoint_paths(checkpoint[1], int(checkpoint[2]))[1]
     return Path(name) if Path(name).is_file() else next(Path(name).glob("*/out"))
 
