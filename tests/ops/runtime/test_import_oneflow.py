@@ -50,7 +50,7 @@ def test_blas_kernels_are_the_user_s_choice_first() -> None:
 def test_missing_library_is_a_user_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime.sys, "path", [])
     with pytest.raises(runtime.UserError, match="OneFlow needs libcudnn.so.99: .*make setup"):
-        runtime._find_in_wheels("cudnn", "libcudnn.so.99")
+        runtime._locate_in_wheels("cudnn", "libcudnn.so.99")
 
 
 def test_handler_in_this_process_is_python_s() -> None:
