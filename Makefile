@@ -6,8 +6,9 @@ PYTHON := .venv/bin/python
 demo: setup
 	$(PYTHON) tools/demo.py
 
+# Tests run on each core, up to four; those of a group (tests/conftest.py) stay in one process.
 test: setup
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
 
 test-slow: setup
 	$(PYTHON) -m pytest -m slow

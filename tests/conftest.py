@@ -10,11 +10,25 @@ import pytest
 
 from backbones.graph.network_graph import NetworkGraph
 
+TESTS = Path(__file__).parent
+RANK_TESTS = TESTS / "multirank"
+
 
 def pytest_configure() -> None:
     """Restore the default handler of Ctrl-C, which shells disable for background jobs (``pytest &``)."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file in one process, where they share its fixtures, and all that start ranks.
+
+    Several ranks occupy the cores; they would wait for each other if two such tests ran at a time.
+    """
+    for item in items:
+        group = "ranks" if RANK_TESTS in item.path.parents else str(item.path.relative_to(TESTS))
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture
