@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 
 from common.errors import run_command
-from engine.preflight import check_run
 from launch.devices import choose_device, is_rank, world_size
 from launch.rank import RankReporter, inherited_settings, run_as_rank
 from launch.supervisor import launch
@@ -36,6 +35,8 @@ def main() -> int:
     device, ranks_here = choose_device(command.config)
     if is_rank():  # of oneflow.distributed.launch, which hands no settings on
         run_as_rank(train_as_rank, complete_config(command.config, world_size(), device))
+    from engine.preflight import check_run  # here, so that --help and mistakes in flags come sooner
+
     ranks = ranks_here * command.config.num_nodes
     config = complete_config(command.config, ranks, device)
     for notice in (*command.notices, *describe_transfers(command.given, device)):

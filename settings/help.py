@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import platform
 import sys
 from collections.abc import Mapping, Sequence
@@ -55,11 +54,13 @@ def format_help(about: str, options: Sequence[Option], defaults: Mapping[str, An
 
 def format_versions() -> str:
     """Return the versions of this program, of Python and of the packages it uses, none of which is loaded."""
+    from importlib import metadata  # here, so that runs start sooner
+
     lines = [f"insightface_oneflow {VERSION}", f"python {platform.python_version()}"]
     for package in PACKAGES:
         try:
-            lines.append(f"{package} {importlib.metadata.version(package)}")
-        except importlib.metadata.PackageNotFoundError:
+            lines.append(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
             lines.append(f"{package} is not installed")
     return "\n".join(lines)
 

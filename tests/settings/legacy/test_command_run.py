@@ -50,7 +50,7 @@ def test_a_command_line_of_train_softmax(data: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     notes = [line for line in done.stdout.splitlines() if line.startswith("note: ")]
-    assert [line.split()[1] for line in notes] == ["a", "no", "--use_deformable"]
+    assert [line.split()[1] for line in notes] == ["a", "no", "--use_deformable", "in"]
     assert f"12 images of {CLASSES} classes, 3 steps an epoch, 3 steps in all on 1 rank(s)" in done.stdout
     rates = re.findall(r"lr=([\d.e-]+)\tstep=(\d)", done.stdout)
     assert rates == [("0.001", "3")]  # that of the third update, after the first of --lr-steps
