@@ -28,6 +28,12 @@ def be_good(reporter: RankReporter) -> None:
     print(f"rank {RANK} of {os.environ['WORLD_SIZE']} works")
 
 
+def print_twice(reporter: RankReporter) -> None:
+    print(f"rank {RANK} begins", flush=True)
+    wait_until((FOLDER / "closed").exists, 60, "close of the console")
+    print(f"rank {RANK} ends", flush=True)
+
+
 def die_after_the_end(reporter: RankReporter) -> None:
     """End like a rank whose peers have exited when it leaves OneFlow."""
     reporter._send({"finished": True})

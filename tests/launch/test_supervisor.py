@@ -42,6 +42,17 @@ def test_success_is_exit_code_0_and_the_first_rank_speaks(tmp_path: Path) -> Non
         assert (tmp_path / "log" / f"rank-{rank}.log").read_text() == f"rank {rank} of 2 works\n"
 
 
+def test_a_console_that_is_closed_does_not_stop_the_run(tmp_path: Path) -> None:
+    with start_supervisor(tmp_path, 2, command("print_twice", tmp_path)) as process:
+        assert process.stdout.readline() == "rank 0 begins\n"
+        process.stdout.close()
+        (tmp_path / "closed").touch()
+        assert process.wait(20) == 0
+        process.stdout = None  # nothing is left to read
+        assert process.stderr.read() == ""
+    assert (tmp_path / "log" / "rank-0.log").read_text() == "rank 0 begins\nrank 0 ends\n"
+
+
 def test_success_does_not_wait_for_the_lingering_ranks(tmp_path: Path) -> None:
     with start_supervisor(tmp_path, 2, command("be_good", tmp_path)) as process:
         wait_until(lambda: len(rank_pids(tmp_path)) == 2, 20, "start")
