@@ -1,6 +1,6 @@
-/* A rank of OneFlow 0.9 that reaches out to rank 0 before rank 0 listens sleeps ten seconds before it tries again. Ranks
-   that start together lose this race every other time. Loaded before OneFlow and for all to see, this function stands in
-   front of the one that reaches out: the first call waits until rank 0 accepts connections, and so succeeds at once. */
+/* A rank of OneFlow 0.9 that connects to rank 0 before rank 0 listens sleeps ten seconds before it tries again. Ranks
+   that start together lose this race every other time. Loaded with global visibility before OneFlow, this function
+   overrides the one that connects: the first call waits until rank 0 accepts connections, and so succeeds at once. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <netdb.h>
@@ -16,7 +16,7 @@
 /* oneflow::RpcClient::LoadServer(const LoadServerRequest&, CtrlService::Stub*). */
 #define LOAD_SERVER "_ZN7oneflow9RpcClient10LoadServerERKNS_17LoadServerRequestEPNS_11CtrlService4StubE"
 
-/* As long as OneFlow itself tries; a connection that is not answered at all is given up after a second. */
+/* Waits as long as OneFlow itself tries; an attempt without an answer times out after a second. */
 enum { LONGEST_WAIT_SECONDS = 600, PAUSE_NANOSECONDS = 20000000, ANSWER_MILLISECONDS = 1000 };
 
 void load_server(void* client, const void* request, void* stub) __asm__(LOAD_SERVER);
