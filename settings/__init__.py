@@ -1,1 +1,10 @@
-"""What to run: sample_config.py or config.py, the names of loss, network and dataset, then the command line."""
+"""What to run: sample_config.py or config.py, loss, network and dataset, then the flags, as one checked Config.
+
+- choices, option, options: what may be set, and to what.
+- config_file: the tables of sample_config.py or config.py.
+- parser, hints, help: command lines, and what a command says of itself.
+- train_command, verify_command: from a command line to the checked settings of a run.
+- checks, complete, precision, places: relations between settings, and what follows from them.
+- config: the result, which nothing changes any more.
+- legacy: command lines and config.py files of older programs, rewritten before they are read.
+"""

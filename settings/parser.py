@@ -89,6 +89,12 @@ def set_options(targets: Iterable[str]) -> list[Option]:
     ]
 
 
+def describes_dataset(words: Iterable[Word]) -> bool:
+    """Tell whether the flags say where a dataset is and how many classes it has, so that it needs no table entry."""
+    flags = {word.flag for word in words}
+    return "--num_classes" in flags and bool(flags & {"--dataset_dir", "--use_synthetic_data"})
+
+
 def peek(words: Iterable[Word], options: Iterable[Option]) -> dict[str, Any]:
     """Return what is given of ``options``, whatever else there is, and whether or not it is right."""
     known = {flag: option for option in options for flag in option.flags}

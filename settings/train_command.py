@@ -11,10 +11,10 @@ from settings.complete import apply_flags
 from settings.config import Config
 from settings.config_file import ROOT, format_config_file, load_tables
 from settings.help import HELP, SETTINGS, VERSIONS, end_with, format_help, format_versions, take_actions
-from settings.legacy.command import include_dataset, rewrite_training
+from settings.legacy.command import rewrite_training
 from settings.option import check_values
 from settings.options import NAMES, TRAIN_TABLE
-from settings.parser import peek, read_flags, set_options
+from settings.parser import describes_dataset, peek, read_flags, set_options
 
 ACTIONS = (HELP, SETTINGS, VERSIONS)
 _ABOUT = "Train a face recognition network."
@@ -58,7 +58,8 @@ def read_train_command(argv: Sequence[str], folder: Path = ROOT) -> TrainCommand
     words = rewritten.words
     first = peek(words, _FIRST)
     names = {option.key: first.get(option.key, tables.default[option.key]) for option in NAMES}
-    tables = include_dataset(tables, names["dataset"], words)
+    if describes_dataset(words):
+        tables = tables.with_dataset(names["dataset"])
     values = tables.read(**names).values
     given = read_flags(words, [*TRAIN_TABLE, *set_options(first.get("val_targets", values["val_targets"]))])
     config = Config({**apply_flags(values, given), **names})

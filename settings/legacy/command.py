@@ -6,23 +6,45 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from common.errors import UserError
 from settings.choices import ALL_SNAPSHOTS
 from settings.complete import apply_flags
-from settings.config_file import Tables
+from settings.legacy.config_file import FileSettings
 from settings.legacy.flags import MXNET, OLD_FLAGS, PARSERS, PORT, SOFTMAX, OldFlag
 from settings.legacy.translation import OldSettings, name_network
 from settings.legacy.values import place_path_sets
 from settings.option import Option, read_value
 from settings.options import NAMES
-from settings.parser import Word, format_value, join_words, peek, read_flags, set_options, underscored
+from settings.parser import (
+    Word,
+    describes_dataset,
+    format_value,
+    join_words,
+    peek,
+    read_flags,
+    set_options,
+    underscored,
+)
 
 _NAMED = tuple(option.key for option in NAMES)
 _TRAINERS = (MXNET, SOFTMAX, PORT)
 _TARGETS = "val_targets"
 _FIRST_SPELLING = "--lfw_data_dir"  # of the older insightface_val.py, which knew lfw alone
+
+
+class Tables(Protocol):
+    """What is read of ``settings.config_file.Tables``."""
+
+    default: Mapping[str, Any]
+    dataset: Mapping[str, Mapping[str, Any]]
+
+    def read(self, network: str, dataset: str, loss: str) -> FileSettings:
+        """Return what the file says of a run of the three names."""
+
+    def with_dataset(self, name: str) -> Tables:
+        """Return the tables with an entry for a dataset that the command line describes."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +79,8 @@ def rewrite_training(words: Sequence[Word], tables: Tables, options: Sequence[Op
     first = peek(words, [option for option in options if option.key in (*_NAMED, _TARGETS)])
     named = {key: first[key] for key in _NAMED if key in first}
     names = old.choose_names({key: tables.default[key] for key in _NAMED}, named)
-    tables = include_dataset(tables, names["dataset"], words)
+    if describes_dataset(words):
+        tables = tables.with_dataset(names["dataset"])
     file = tables.read(**names)
     config = {**file.values}
     old.set_defaults(config)
@@ -97,13 +120,6 @@ def rewrite_verification(words: Sequence[Word], tables: Tables, options: Sequenc
         )
     old.announce("it is about training")
     return Rewritten(_replace_words(words, added), (*notices, *old.notices), is_older)
-
-
-def include_dataset(tables: Tables, name: str, words: Iterable[Word]) -> Tables:
-    """Return the tables with the dataset ``name`` if the command line says where it is and how many classes it has."""
-    flags = {word.flag for word in words}
-    is_described = "--num_classes" in flags and flags & {"--dataset_dir", "--use_synthetic_data"}
-    return tables.with_dataset(name) if is_described else tables
 
 
 def _sort_words(

@@ -163,20 +163,20 @@ class OldSettings:
         self.notices.append(f"--train_batch_size_per_device 0 (--per_batch_size): {_MXNET_BATCH}, as in train.py")
         return _MXNET_BATCH
 
-    def translate(self, config: dict[str, Any], given: Mapping[str, Any], later: Mapping[str, Any]) -> None:
+    def translate(self, config: dict[str, Any], given: Mapping[str, Any], left: Mapping[str, Any]) -> None:
         """Change ``config`` as the flags say.
 
         Args:
             config: the settings.
             given: the keys that were given as flags.
-            later: what config.py says that means something only now.
+            left: older keys of config.py whose meaning depends on the command line.
 
         Raises:
             UserError: a value is impossible, or contradicts a key that was given too.
         """
         self.notices += place_data(self.values, config, given)
-        self.notices += place_path(self.values, config, given, later.get("dataset_path"))
-        self._place_pretrained(config, later.get("pretrained_epoch", _MXNET_EPOCH))
+        self.notices += place_path(self.values, config, given, left.get("dataset_path"))
+        self._place_pretrained(config, left.get("pretrained_epoch", _MXNET_EPOCH))
         changes = [*self._losses(config), *self._outputs(config, given), *self._samples(config)]
         if "image_shape" in self.values:
             changes.append(_Change("image_shape", "image_size", self.values["image_shape"]))
