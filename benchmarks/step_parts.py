@@ -24,6 +24,7 @@ from launch.rank import RankReporter
 from launch.world import World, join_world
 from ops import flow
 from ops.heads.build import build_head
+from ops.heads.options import HeadOptions
 from settings.complete import complete_config
 from settings.config import Config
 
@@ -57,7 +58,7 @@ class _Parts:
 
 def _measure_steps(parts: _Parts, steps: int, beat: Callable[[], None]) -> Times:
     """Return the seconds of whole steps and, from every second step, of its parts with a wait after each."""
-    head = build_head(parts.config, parts.world.placement, parts.world.rank)
+    head = build_head(HeadOptions.from_config(parts.config), parts.world)
     train_step = TrainStep(StepOptions.from_config(parts.config), parts.world, parts.backbone, head)
     times: Times = {"whole step": [], "next batch": [], "graph call": [], "update": []}
     with parts.open_loader() as loader:

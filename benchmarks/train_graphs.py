@@ -59,14 +59,13 @@ class HeadTrainGraph(Graph):
 
     def build(self, *head_inputs: flow.Tensor) -> tuple[flow.Tensor, ...]:
         """Return (loss, *gradients)."""
-        loss, *_ = self.head(self.table(), *head_inputs)
+        loss, _, _, trained = self.head(self.table(), *head_inputs)
         flow._oneflow_internal.nn.graph.AddTensorAsGraphLoss(loss)
-        trained = [p.lazy_origin for p in self.table.parameters()] + self.head.find_trained(*head_inputs)
-        gradients = flow.autograd.grad([loss], trained)
+        gradients = flow.autograd.grad([loss], [*(p.lazy_origin for p in self.table.parameters()), *trained])
         parts = (gradient.to_global(sbp=sbp) for gradient, sbp in zip(gradients, self.sbps, strict=True))
         return (loss.detach().to_global(sbp=flow.sbp.broadcast), *parts)
 
-    def find_gradients(self, results: Sequence[flow.Tensor]) -> list[flow.Tensor]:
+    def row_gradients(self, results: Sequence[flow.Tensor]) -> list[flow.Tensor]:
         """Return the gradients among a call's ``results`` (without the loss)."""
         count = len(list(self.table.parameters()))
-        return [*results[:count], *self.head.find_gradients(results[count:])]
+        return [*results[:count], *self.head.row_gradients(results[count:])]

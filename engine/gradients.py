@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from launch.world import World, local_view
+from launch.world import World
 from ops import flow
+from ops.runtime.tensors import local_view
 
 _BLOCK = 1 << 20  # numbers of a gradient that are squared at a time, in float64
 _LARGEST_SCALE = 2.0**24

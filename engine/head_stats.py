@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from evaluation.similarity import cosine_similarity_matrix
-from launch.world import World, local_view
+from launch.world import World
 from ops import flow
 from ops.heads.base import ClassHead
+from ops.runtime.tensors import local_view
 
 SAMPLE = 1024  # centres, over all ranks
 

@@ -13,11 +13,11 @@ import numpy as np
 from backbones.execution.backbone import Backbone
 from common.errors import lookup
 from engine.options import OptimizerOptions
-from launch.world import local_view
 from ops import flow
 from ops.heads.base import Head
 from ops.moments import MOMENTS
-from ops.rows.bank import Where, set_rows
+from ops.rows.selection import RowSelection, set_rows
+from ops.runtime.tensors import local_view
 from ops.update_rules import AdamWRule, MomentumRule
 
 Moments = dict[str, dict[str, np.ndarray]]
@@ -102,7 +102,7 @@ class Optimizer:
             for name, array in own.items():
                 self.load_rows(kind, name, slice(None), array)
 
-    def load_rows(self, kind: str, name: str, where: Where, rows: np.ndarray) -> None:
+    def load_rows(self, kind: str, name: str, where: RowSelection, rows: np.ndarray) -> None:
         """Set the moments of one kind of some rows of a parameter."""
         if name in self._banks:
             bank = self._banks[name]

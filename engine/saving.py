@@ -18,11 +18,12 @@ from engine.memory import has_room
 from engine.schedule import Plan, Progress
 from engine.step import TrainStep
 from launch.rank import RankReporter
-from launch.world import World, local_view
+from launch.world import World
 from ops import flow
 from ops.heads.base import ClassHead, Head
 from ops.moments import MOMENTS
-from ops.rows.bank import Where, set_rows
+from ops.rows.selection import RowSelection, set_rows
+from ops.runtime.tensors import local_view
 from settings.choices import ALL_SNAPSHOTS, BEST_SNAPSHOT, NO_SNAPSHOTS
 from settings.places import run_directory
 from snapshots.label_map import LabelMap
@@ -30,7 +31,8 @@ from snapshots.layout import HeadShard, describe_network, snapshot_path
 from snapshots.reader import Snapshot
 from snapshots.writer import Contents, SnapshotWriter, remove_snapshot
 
-SetRows = Callable[[str, str, Where, np.ndarray], None]  # kind of moment, parameter, which rows, new values
+# Arguments: kind of moment, parameter, which rows, new values.
+SetRows = Callable[[str, str, RowSelection, np.ndarray], None]
 
 DIVERGED = (
     "the snapshots so far are untouched: resume from the last one with a smaller --lr "

@@ -17,9 +17,10 @@ from engine.gradients import LossScale, add_gradients, gradient_norm, multiply_g
 from engine.optimizer import Moments, Optimizer
 from engine.options import StepOptions
 from engine.train_graph import TrainGraph
-from launch.world import World, local_view
+from launch.world import World
 from ops import flow
 from ops.heads.base import Head
+from ops.runtime.tensors import local_view
 
 
 @dataclass(frozen=True)
@@ -84,19 +85,19 @@ class TrainStep:
         self.backbone.train()
         keep = draw_keep_masks(self._seed, batch.position, count, self._masks)
         signals = world.split(np.array([[stop_requested, self.loss_scale.value]], np.float32))
-        labels, *others = self.head.inputs(batch.labels, step, world)
+        labels, *others = self.head.prepare(batch.labels, step, world)
         size = count // self._pieces
         gradients, metrics, states = None, [], []
         for first in range(0, count, size):
             piece = slice(first, first + size)
             own = labels if size == count else world.split(local_view(labels)[piece])
             inputs = [world.split(batch.images[piece]), world.split(keep[piece]), signals, own, *others]
-            values, *results = self.backbone.run_graph(self._graph, *inputs)
-            more, statistics, state = self._graph.sort_results(results, self.head)
-            self.backbone.set_statistics(statistics)
+            results = self.backbone.run_graph(self._graph, *inputs)
+            self.backbone.set_statistics(results["statistics"])
+            more = [*results["gradients"], *self.head.row_gradients(results["head_gradients"])]
             gradients = more if self._pieces == 1 else add_gradients(gradients, more)
-            metrics.append(values)
-            states.append(state)
+            metrics.append(results["metrics"])
+            states.append(results["loss_state"])
         self.head.loss.set_state([_average(values) for values in zip(*states, strict=True)])
         losses, counts, stops, logged = np.array([values.to_local().numpy() for values in metrics], np.float64).T
         return StepResult(float(losses.mean()), float(logged.mean()), float(counts.sum()), bool(stops[0]), gradients)

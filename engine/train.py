@@ -22,6 +22,7 @@ from launch.world import World, check_shared, configure_transfers, join_world
 from ops import KERNELS, flow
 from ops.heads.base import Head
 from ops.heads.build import build_head
+from ops.heads.options import HeadOptions
 from ops.rows.storage import RowStorage
 from settings.config import Config
 from settings.places import find_storage, run_directory
@@ -38,7 +39,7 @@ def build_modules(
         UserError: the pretrained model does not fit.
     """
     backbone = build_backbone(config, config["seed"])
-    head = build_head(config, world.placement, world.rank, RowStorage(find_storage(config)))
+    head = build_head(HeadOptions.from_config(config), world, RowStorage(find_storage(config)))
     lines = []
     if config["pretrained"]:
         arrays, rows = read_pretrained(config["pretrained"], backbone.network), "class rows start from initial values"

@@ -15,10 +15,10 @@ from data.batches import Batch, Batches
 from data.options import DataOptions
 from data.source import ImageSource
 from data.triplets import TripletBags, select_triplets
+from engine.embedder import Embedder
 from engine.log import RunLog
 from engine.schedule import Progress
 from engine.step import TrainStep
-from engine.train_graph import Embedder
 from launch.rank import RankReporter
 
 _MIN_BATCHES = 2  # per choice, as in triplet_image_iter.py: more bags are taken until the triplets fill them

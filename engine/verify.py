@@ -8,7 +8,7 @@ from typing import Any
 
 from backbones.execution.backbone import Backbone
 from data.verification_set import VerificationSet, load_verification_set
-from engine.train_graph import Embedder
+from engine.embedder import Embedder
 from evaluation.verification import VerificationResult, embed_set, log_lines, verify_embeddings
 from interchange.open_model import TrainedModel, open_model
 from launch.rank import RankReporter

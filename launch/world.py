@@ -92,11 +92,6 @@ def join_world(device: str) -> World:
     return World(rank, size, device, flow.placement.all(device))
 
 
-def local_view(tensor: flow.Tensor) -> flow.Tensor:
-    """Return this rank's part of a global tensor, sharing its memory and without gradient."""
-    return (tensor.to_local() if tensor.is_global else tensor).detach()
-
-
 def check_shared(root: Path, world: World) -> None:
     """Check that all ranks see the same folder ``root``, where each writes its class rows. A collective call.
 

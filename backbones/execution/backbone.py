@@ -15,6 +15,7 @@ from backbones.graph.masks import mask_width, masks_by_node
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
 from ops import flow
+from ops.runtime.tensors import local_view
 
 
 class Backbone(flow.nn.Module):
@@ -149,7 +150,7 @@ class Backbone(flow.nn.Module):
     def set_statistics(self, values: Sequence[flow.Tensor]) -> None:
         """Make ``values``, in the order of ``new_statistics`` and broadcast, the moving statistics."""
         for name, value in zip(self.new_statistics, values, strict=True):
-            _local(getattr(self, name)).copy_(_local(value))
+            local_view(getattr(self, name)).copy_(local_view(value))
 
     def average_statistics(self, average: Callable[[flow.Tensor], flow.Tensor]) -> None:
         """Replace each moving statistic, which every rank keeps for its part of the batch, by its mean over the ranks.
@@ -161,7 +162,7 @@ class Backbone(flow.nn.Module):
         """
         for name, spec in self.network.parameters().items():
             if spec.auxiliary:
-                local = _local(getattr(self, name))
+                local = local_view(getattr(self, name))
                 mean = average(local)
                 if mean is not local:
                     local.copy_(mean)
@@ -175,7 +176,7 @@ class Backbone(flow.nn.Module):
 
         A global tensor must be broadcast; each rank then copies its own part, without a collective.
         """
-        return {name: _local(tensor).numpy().copy() for name, tensor in self.named_tensors().items()}
+        return {name: local_view(tensor).numpy().copy() for name, tensor in self.named_tensors().items()}
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Copy ``arrays`` into the module in place, so that graphs compiled from it see them in their next call.
@@ -188,18 +189,13 @@ class Backbone(flow.nn.Module):
         check_arrays(self.network, arrays)
         for name, spec in self.network.parameters().items():
             values = np.ones(spec.shape) if spec.fixed else arrays[name]
-            target = _local(getattr(self, name))
+            target = local_view(getattr(self, name))
             source = flow.tensor(np.asarray(values, dtype=np.float32), device=target.device)
             target.copy_(source)
 
 
 def _is_on_cpu(tensor: flow.Tensor) -> bool:
     return (tensor.placement if tensor.is_global else tensor.device).type == "cpu"
-
-
-def _local(tensor: flow.Tensor) -> flow.Tensor:
-    """Return a view without gradient on this rank's part of ``tensor``."""
-    return (tensor.to_local() if tensor.is_global else tensor).detach()
 
 
 def _last_uses(network: NetworkGraph) -> dict[str, list[str]]:

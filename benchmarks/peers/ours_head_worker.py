@@ -22,6 +22,7 @@ class HeadContestant(Contestant):
         from launch.world import join_world
         from ops import KERNELS
         from ops.heads.build import build_head
+        from ops.heads.options import HeadOptions
         from ops.rows.storage import RowStorage
 
         self.job, self.rank, self.count = job, rank, 0
@@ -45,7 +46,7 @@ class HeadContestant(Contestant):
         }
         self.table = EmbeddingTable(self.world.split(embeddings_of(job, rank)))
         folder = Path(tempfile.gettempdir()) if job["storage"] == "mmap" else None
-        self.head = build_head(config, self.world.placement, rank, RowStorage(folder))
+        self.head = build_head(HeadOptions.from_config(config), self.world, RowStorage(folder))
         self.graph = HeadTrainGraph(self.table, self.head)
         self.optimizer = Optimizer(self.table, self.head, OptimizerOptions.from_config(UPDATE))
         self.label = f"ours ({KERNELS.removeprefix('CPU kernels: ')})"
@@ -55,8 +56,8 @@ class HeadContestant(Contestant):
         from ops import flow
 
         labels = labels_of(self.job, self.rank, self.count)
-        loss, *results = self.graph(*self.head.inputs(labels, self.count, self.world))
-        self.optimizer.step(self.graph.find_gradients(results), 1.0)
+        loss, *results = self.graph(*self.head.prepare(labels, self.count, self.world))
+        self.optimizer.step(self.graph.row_gradients(results), 1.0)
         value = float(loss.to_local().numpy())
         flow._oneflow_internal.eager.Sync()
         self.count += 1

@@ -10,9 +10,9 @@ from backbones import build_backbone
 from benchmarks.network import SEED
 from benchmarks.peers.protocol import Contestant, serve
 from benchmarks.train_graphs import BackboneTrainGraph
+from engine.embedder import EmbedGraph
 from engine.optimizer import Optimizer
 from engine.options import OptimizerOptions
-from engine.train_graph import EmbedGraph
 from launch.world import join_world
 from ops import flow
 

@@ -1,16 +1,19 @@
-"""What a training step asks of a head, and what heads with class centres have: the centres, spread over the ranks."""
+"""What a training step asks of a head, and what heads with class rows have in common."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
+from typing_extensions import override
 
 from ops import flow
 from ops.heads.class_shards import ClassShards, initial_class_rows
-from ops.heads.loss_state import MovingState
+from ops.heads.layout import HeadLayout
+from ops.heads.loss_state import LossState
 from ops.heads.margin_softmax import MarginSoftmax
+from ops.heads.options import HeadOptions
 from ops.rows.bank import RowBank
 from ops.rows.storage import RowStorage
 
@@ -24,23 +27,40 @@ class Ranks(Protocol):
         """Return the global tensor, split along ``axis``, of which ``local`` is this rank's part."""
 
     def gather(self, local: np.ndarray) -> np.ndarray:
-        """Return the arrays of all ranks, one after the other along the first axis."""
+        """Return the arrays of all ranks, concatenated along the first axis."""
+
+
+class HeadResult(NamedTuple):
+    """What a head computes in one step.
+
+    Attributes:
+        loss: mean loss, a scalar.
+        correct: images whose own class is the nearest, without margin, a scalar.
+        logged_loss: what logs call lossvalue: for losses on class rows the cross entropy without extra loss terms.
+        trained: the tensors to differentiate ``loss`` by, one for each parameter of the head, in their order.
+    """
+
+    loss: flow.Tensor
+    correct: flow.Tensor
+    logged_loss: flow.Tensor
+    trained: list[flow.Tensor]
 
 
 class Head(flow.nn.Module):
-    """Embeddings to a loss. Without parameters of its own unless a subclass says otherwise.
+    """Embeddings to a loss, in two calls: ``prepare`` before the graph, the module itself inside it::
 
-    A training graph calls the head with the embeddings and what ``inputs`` returned, then ``find_trained``; whoever
-    called the graph takes its gradients through ``find_gradients``. The call returns the mean loss; how many images
-    count as correct; and the ``lossvalue`` of InsightFace's logs.
+        inputs = head.prepare(labels, step, world)           # outside: samples, transfers
+        result = head(embeddings, *inputs)                   # inside the graph: HeadResult
+        gradients = autograd.grad([result.loss], result.trained)
+        gradients = head.row_gradients(gradients)            # outside: of the parameters, or of their selected rows
 
     Attributes:
-        loss: what computes, and keeps the moving values of the losses that have such.
-        banks: what updates the parameters of which a step trains some rows only, by their names; empty where each step
-            trains all rows.
+        loss: what computes the loss and keeps its moving values.
+        banks: the row banks that update parameters of which a step trains selected rows only, by parameter name; empty
+            where each step trains all rows.
     """
 
-    loss: MovingState
+    loss: LossState
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,79 +70,64 @@ class Head(flow.nn.Module):
         """Return a line about the head for the log."""
         raise NotImplementedError
 
-    def inputs(self, labels: np.ndarray, step: int, ranks: Ranks) -> list[flow.Tensor]:
-        """Return what the head needs in ``step`` besides the embeddings, as global tensors. A collective call.
+    def prepare(self, labels: np.ndarray, step: int = 0, ranks: Ranks | None = None) -> list[flow.Tensor]:
+        """Return what the head needs in ``step`` besides the embeddings. A collective call.
 
-        The first of them is int32 [B], split(0): to a part of the batch belongs that part of these. Unless a subclass
-        says otherwise it is the labels, and all.
+        The first tensor is int32 [B], split(0); a piece of the batch takes the same piece of it, and the others whole.
 
         Args:
             labels: classes of this rank's images, int32 [B / number of ranks].
-            step: number of the step.
-            ranks: the way to the others.
+            step: number of the step, from 0.
+            ranks: the transfers between ranks; None in one process, where all tensors are local.
         """
-        return [ranks.split(labels)]
+        return [flow.from_numpy(labels) if ranks is None else ranks.split(labels)]
 
-    def find_trained(self, *inputs: flow.Tensor) -> list[flow.Tensor]:
-        """Return the tensors to differentiate by, in the order of the parameters. Inside a graph, after the head."""
-        return [parameter.lazy_origin for parameter in self.parameters()]
-
-    def find_gradients(self, returned: Sequence[flow.Tensor]) -> list[flow.Tensor]:
-        """Return the gradients of the parameters, or of their rows that took part; valid until a graph is called again.
+    def row_gradients(self, returned: Sequence[flow.Tensor]) -> list[flow.Tensor]:
+        """Return the gradients of the parameters, or of their selected rows; valid until a graph is called again.
 
         Args:
-            returned: the gradients by the tensors of ``find_trained``, which the graph returned.
+            returned: the gradients by ``HeadResult.trained``, which the graph returned.
         """
         return list(returned)
 
 
 class ClassHead(Head):
-    """A head with class centres, as one shard for everybody (replicated) or one shard per rank (model parallel).
+    """A head with class rows: one shard on every rank (replicated), or one shard per rank (model parallel).
 
     Attributes:
-        shards: the layout of the classes.
-        shard: which of the shards this rank holds.
-        centres: rows per class, one after the other (Sub-center ArcFace).
-        weight: fc7 weight, global [shards.padded * centres, E], split(0) or broadcast.
-        bias: global [shards.padded] if there is one, else None.
+        layout: how rows, logits and the batch lie over the ranks.
+        shards: which classes each shard holds.
+        shard: the shard that this rank holds.
+        centres: rows per class, consecutive (Sub-center ArcFace).
+        weight: fc7 weight [shards.padded * centres, E], laid out as ``layout`` says.
+        bias: [shards.padded], or None.
     """
 
     loss: MarginSoftmax
 
-    def __init__(
-        self,
-        num_classes: int,
-        emb_size: int,
-        placement: flow.placement,
-        rank: int,
-        *,
-        model_parallel: bool,
-        bias: bool,
-        seed: int,
-        centres: int = 1,
-        storage: RowStorage | None = None,
-    ) -> None:
-        """Make ``centres`` rows for each class, with the initial values of ``seed``; biases start at 0.
+    def __init__(self, options: HeadOptions, layout: HeadLayout, storage: RowStorage | None = None) -> None:
+        """Make the rows with the initial values of the seed; biases start at 0.
 
-        ``storage`` is where the CPU keeps the rows, in memory unless it is given.
+        ``storage`` is where a CPU keeps the rows; in memory unless it is given.
         """
         super().__init__()
-        self.centres = centres
-        self.shards = ClassShards(num_classes, int(np.prod(placement.ranks.shape)) if model_parallel else 1)
-        self.shard = rank if model_parallel else 0
-        sbp = flow.sbp.split(0) if model_parallel else flow.sbp.broadcast
+        self.layout = layout
+        self.centres = options.num_subcenters
+        self.shards = ClassShards(options.num_classes, layout.shards)
+        self.shard = layout.shard
         start, stop = self.shards.real_rows(self.shard)
-        rows = (storage or RowStorage()).zeros((self.shards.rows * centres, emb_size))
-        initial_class_rows(seed, start * centres, stop * centres, emb_size, out=rows[: (stop - start) * centres])
-        self.weight = flow.nn.Parameter(flow.from_numpy(rows).to_global(placement, sbp))
+        rows = (storage or RowStorage()).zeros((self.shards.rows * self.centres, options.emb_size))
+        own = rows[: (stop - start) * self.centres]
+        initial_class_rows(options.seed, start * self.centres, stop * self.centres, options.emb_size, out=own)
+        self.weight = flow.nn.Parameter(layout.place_rows(flow.from_numpy(rows)))
         self.bias = None
-        if bias:
-            self.bias = flow.nn.Parameter(flow.zeros(self.shards.rows).to_global(placement, sbp))
+        if options.has_bias:
+            self.bias = flow.nn.Parameter(layout.place_rows(flow.zeros(self.shards.rows)))
 
+    @override
     def describe(self) -> str:
-        """See ``Head``: where the class rows are."""
-        place = self.weight.placement
-        return (
-            f"fc7: placement {place.type} x {np.prod(place.ranks.shape)} ranks, sbp {self.weight.sbp[0]}, "
-            f"{self.shards.num_classes} classes, {self.shards.rows} rows per rank"
-        )
+        classes = f"{self.shards.num_classes} classes, {self.shards.rows} rows per rank"
+        place = self.layout.placement
+        if place is None:
+            return f"fc7: one process, {classes}"
+        return f"fc7: placement {place.type} x {np.prod(place.ranks.shape)} ranks, sbp {self.weight.sbp[0]}, {classes}"

@@ -1,7 +1,7 @@
 """Which class rows take part in one step of Partial FC (An et al., arXiv:2010.05222, arXiv:2203.15565).
 
 Each shard takes all classes of the batch that live on it and fills up with others, drawn uniformly, to its share of
-rows. Draws are a function of (seed, step, shard): a resumed run repeats them, and the shards need not talk.
+rows. Draws are a function of (seed, step, shard): a resumed run repeats them, without communication between shards.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ class ClassSampling:
 
     @property
     def slots(self) -> int:
-        """Places for sampled rows on each shard: enough for its share and for a batch of its classes alone."""
+        """Slots for sampled rows on each shard: enough for its share, and for a batch that holds only its classes."""
         rows = self.shards.rows
         return max(math.ceil(self.ratio * rows), min(self.batch_size, rows))
 
     @property
-    def is_everybody(self) -> bool:
+    def samples_all_classes(self) -> bool:
         """Whether all rows take part in each step; a class's slot is then its number."""
         return self.ratio == 1
 
     def draw(self, shard: int, labels: np.ndarray, step: int) -> np.ndarray:
-        """Return the rows of ``shard`` that take part in ``step``, counted from its first, int64, ascending.
+        """Return the rows of ``shard`` in the sample of ``step``, numbered from its first row, int64, ascending.
 
         Args:
-            shard: whose rows.
+            shard: the shard to sample from.
             labels: classes of the whole batch, int [B].
             step: number of the step.
 
@@ -62,7 +62,7 @@ class ClassSampling:
             chosen |= ~out
         return np.flatnonzero(chosen)
 
-    def find_slots(self, shard: int, sampled: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    def slots_of(self, shard: int, sampled: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Return where each label of the batch is among the slots of all shards, int32 [B].
 
         The slots of shard i are ``slots * i`` and up, in the order of ``sampled``, what ``draw`` returned for
@@ -76,8 +76,8 @@ class ClassSampling:
 def _mark(marks: np.ndarray, count: int, generator: np.random.Generator) -> None:
     """Set ``count`` of the False entries of ``marks``, uniformly drawn.
 
-    Numbers are drawn until so many different ones have hit: what was hit before or set at first does not count. That
-    is quick while half of the entries or more stay as they are, which is for the caller to see to.
+    Draw with replacement until ``count`` new positions are marked; repeats are ignored. The caller makes sure that at
+    least half of the entries stay unmarked, which keeps this fast.
     """
     target = np.count_nonzero(marks) + count
     while count:

@@ -14,7 +14,7 @@ _PURPOSE = 0x66633720  # keeps these draws apart from others of the same seed
 
 @dataclass(frozen=True)
 class ClassShards:
-    """Rows 0..num_classes-1 in ``shards`` equal pieces; rows beyond num_classes are padding and stand for nobody."""
+    """Rows 0..num_classes-1 in ``shards`` equal pieces; rows beyond num_classes are padding without a class."""
 
     num_classes: int
     shards: int

@@ -1,6 +1,6 @@
-"""Embeddings and class centres to a loss: margin softmax cross entropy over class rows that are spread over shards.
+"""Embeddings and class rows to a loss: margin softmax cross entropy over class rows that are spread over shards.
 
-The one computation of all heads. Whatever rows they bring, all of a shard's or a sample, each shard brings as many.
+The one computation of all heads with class rows, whichever rows they bring: each shard brings the same number.
 """
 
 from __future__ import annotations
@@ -10,49 +10,41 @@ from dataclasses import replace
 import numpy as np
 
 from ops import flow
-from ops.heads.loss_state import MovingState
-from ops.losses.margin import Margin, Target
+from ops.heads.layout import HeadLayout
+from ops.heads.loss_state import LossState
+from ops.losses.margin import LossInputs, Margin
 from ops.rows.referenced import ReferencedRows
 
-PADDING_LOGIT = -1e30  # its softmax is exactly 0, so rows that stand for nobody are nobody's negatives
+PADDING_LOGIT = -1e30  # its softmax is exactly 0, so padding rows and unused slots never act as negatives
 _EPSILON = 1e-10
 
 
-class MarginSoftmax(MovingState):
-    """Softmax cross entropy over all rows, with the margin of the chosen loss. For global tensors inside nn.Graph.
+class MarginSoftmax(LossState):
+    """Softmax cross entropy over all rows, with the margin of the chosen loss.
 
-    With several shards the rows are split(0) and every rank sees all embeddings; a single shard is broadcast, and the
-    batch stays split. Only embeddings, their gradient and values of size [B] and [B, shards] cross ranks, and where a
-    loss asks how the centres lie to each other, one vector of the embedding's length.
+    With a sharded layout the rows are split(0) and every rank sees all embeddings; otherwise the rows are whole, and
+    the batch stays split. Only embeddings, their gradient and values of size [B] and [B, shards] cross ranks, and for
+    losses that compare class centres, one vector of the embedding's length.
     """
 
-    def __init__(
-        self,
-        shards: int,
-        rows: int,
-        shard: int,
-        placement: flow.placement,
-        *,
-        margin: Margin | None,
-        scale: float,
-        model_parallel: bool,
-        centres: int = 1,
-    ) -> None:
-        """Compute with ``shards`` times ``rows`` class rows, of which this rank holds number ``shard``.
+    def __init__(self, margin: Margin | None, scale: float, layout: HeadLayout, rows: int, centres: int = 1) -> None:
+        """Compute with ``rows`` class rows per shard.
 
-        Without a margin this is the plain softmax on raw embeddings and rows, and ``scale`` is unused. With several
-        ``centres`` each row is that many, and the nearest counts (Deng et al., Sub-center ArcFace, ECCV 2020).
+        Args:
+            margin: what the loss does to cosines; None is the plain softmax on raw embeddings and rows.
+            scale: factor of the cosines; unused without a margin.
+            layout: how rows, logits and the batch lie over the ranks.
+            rows: class rows of each shard, padding included.
+            centres: vectors per row, of which the nearest counts (Deng et al., Sub-center ArcFace, ECCV 2020).
         """
-        super().__init__(margin.first_state if margin is not None else {}, placement)
-        self._centres = centres
-        self.shards = shards
+        super().__init__(margin.first_state if margin is not None else {}, layout.placement)
         self.rows = rows
+        self._layout = layout
+        self._centres = centres
         self._margin = margin
         self._scale = scale
-        self._model_parallel = model_parallel
-        sbp = flow.sbp.split(1) if model_parallel else flow.sbp.broadcast
-        first = flow.tensor(np.full((1, 1), shard * rows, np.int32))
-        self.register_buffer("_first_row", first.to_global(placement, sbp))
+        first = flow.tensor(np.full((1, 1), layout.shard * rows, np.int32))
+        self.register_buffer("_first_row", layout.place_columns(first))
 
     def forward(
         self,
@@ -62,48 +54,51 @@ class MarginSoftmax(MovingState):
         bias: flow.Tensor | None,
         padding: flow.Tensor | None,
     ) -> tuple[flow.Tensor, flow.Tensor, flow.Tensor]:
-        """Return the mean loss, the number of images whose own class is the nearest one, and the mean cross entropy.
+        """Return the mean loss, the number of images whose own class is the nearest, and the mean cross entropy.
 
-        The margin is left out of the number. Loss and cross entropy differ by what the loss adds to the latter.
+        The number is computed without margin. Loss and cross entropy differ by the extra term of some losses.
 
         Args:
             embeddings: float32 [B, E], split(0).
             labels: int32 [B], split(0): each image's row among the shards * rows.
-            weight: float32 [shards * rows * centres, E], the centres of a row one after the other; or a reference to
-                rows outside of the graph.
+            weight: float32 [shards * rows * centres, E], the centres of a row consecutive; or a reference to rows
+                outside the graph.
             bias: float32 [shards * rows], or None.
-            padding: float32 [1, shards, rows], split(1) with several shards: 0, and PADDING_LOGIT for rows that stand
-                for nobody; None if there are none.
+            padding: float32 [1, shards, rows], split(1) with a sharded layout: 0, and PADDING_LOGIT for padding rows
+                and unused slots; None if there are none.
         """
         length = None
         if self._margin is not None:
             if self._margin.uses_length:
-                length = self._replicate(_find_length(embeddings))
+                length = self._layout.to_every_rank(_length(embeddings))
             embeddings = normalize(embeddings)
-        embeddings, labels = self._replicate(embeddings), self._replicate(labels)
+        # embeddings [B, E]          x  rows^T [E, C]       ->  logits [B, C]
+        # forward:   split(0) -> broadcast  x  split(1)     ->  split(1)
+        # backward:  the gradient of the embeddings is partial_sum -> split(0), that of the rows stays split(0)
+        embeddings, labels = self._layout.to_every_rank(embeddings), self._layout.to_every_rank(labels)
         logits = self._multiply(embeddings, weight)
         if bias is not None:
             logits = logits + bias
-        if self._centres > 1:  # the nearest speaks for its class
-            logits = logits.reshape(labels.shape[0], self.shards * self.rows, self._centres).amax(dim=2)
+        if self._centres > 1:  # the nearest centre counts
+            logits = logits.reshape(labels.shape[0], self._layout.shards * self.rows, self._centres).amax(dim=2)
         # One axis for the shards: what follows is then local to each rank except for [B, shards] and [B] values.
-        logits = logits.reshape(labels.shape[0], self.shards, self.rows)
+        logits = logits.reshape(labels.shape[0], self._layout.shards, self.rows)
         if padding is not None:
             logits = logits + padding
         row = labels.reshape(-1, 1) - self._first_row
         here = (row >= 0).to(flow.float32) * (row < self.rows).to(flow.float32)
-        row = row.clamp(0, self.rows - 1).reshape(labels.shape[0], self.shards, 1)
-        target = self._replicate((flow.gather(logits, 2, row).reshape(*here.shape) * here).sum(dim=1))
-        best = self._replicate(logits.detach().amax(dim=2)).amax(dim=1)
+        row = row.clamp(0, self.rows - 1).reshape(labels.shape[0], self._layout.shards, 1)
+        target = self._layout.to_every_rank((flow.gather(logits, 2, row).reshape(*here.shape) * here).sum(dim=1))
+        best = self._layout.to_every_rank(logits.detach().amax(dim=2)).amax(dim=1)
         correct = (target.detach() >= best).to(flow.float32).sum()
 
         addition = None
         if self._margin is not None:
             between = self._compare_centres(weight, padding, row, here) if self._margin.uses_centres else None
-            values = Target(target, length, self.old_state(), between)
+            values = LossInputs(target, length, self.old_state(), between)
             logits = self._apply(self._margin, logits, values, row, here)
-            addition = self._margin.find_addition(values)
-        logits = logits.reshape(labels.shape[0], self.shards * self.rows)
+            addition = self._margin.extra_loss(values)
+        logits = logits.reshape(labels.shape[0], self._layout.shards * self.rows)
         cross_entropy = flow._C.sparse_softmax_cross_entropy(logits, labels).mean()
         return cross_entropy if addition is None else cross_entropy + addition, correct, cross_entropy
 
@@ -116,33 +111,38 @@ class MarginSoftmax(MovingState):
         """
         units = normalize(weight)
         if padding is None:
-            mean = self._replicate(units.sum(dim=0)) / units.shape[0]
+            mean = self._layout.to_every_rank(units.sum(dim=0)) / units.shape[0]
         else:
             real = (padding.reshape(-1, 1) == 0).to(units.dtype)
-            mean = self._replicate((units * real).sum(dim=0)) / self._replicate(real.sum())
-        means = flow.matmul(units, mean.reshape(-1, 1)).reshape(self.shards, self.rows)
-        own = flow.gather(means, 1, row.reshape(-1, self.shards).transpose(0, 1)).transpose(0, 1)
-        return self._replicate((own * here).sum(dim=1))
+            mean = self._layout.to_every_rank((units * real).sum(dim=0)) / self._layout.to_every_rank(real.sum())
+        means = flow.matmul(units, mean.reshape(-1, 1)).reshape(self._layout.shards, self.rows)
+        own = flow.gather(means, 1, row.reshape(-1, self._layout.shards).transpose(0, 1)).transpose(0, 1)
+        return self._layout.to_every_rank((own * here).sum(dim=1))
 
     def _multiply(self, embeddings: flow.Tensor, weight: flow.Tensor | ReferencedRows) -> flow.Tensor:
-        """Return the products with all rows, which count at unit length unless there is no margin."""
+        """Return the products with all rows, normalised if there is a margin."""
         unit = self._margin is not None
         if isinstance(weight, ReferencedRows):
             return weight.multiply(embeddings, _EPSILON if unit else 0.0)
         return flow.matmul(embeddings, normalize(weight) if unit else weight, transpose_b=True)
 
     def _apply(
-        self, margin: Margin, cosines: flow.Tensor, target: Target, row: flow.Tensor, here: flow.Tensor
+        self, margin: Margin, cosines: flow.Tensor, target: LossInputs, row: flow.Tensor, here: flow.Tensor
     ) -> flow.Tensor:
-        """Return the logits of the loss. ``row`` is where the target's cosines are, on the shard of which ``here``."""
-        self.new_state.update(margin.move(target))
+        """Return the logits of the loss.
+
+        Args:
+            margin: of the loss.
+            cosines: float32 [B, shards, rows].
+            target: of the own classes.
+            row: int [B, shards, 1], the row of the own class on the shard that holds it.
+            here: float32 [B, shards], 1 on the shard that holds the own class, else 0.
+        """
+        self.new_state.update(margin.update_state(target))
         target = replace(target, state=dict(self.new_state))
         change = (margin.change_target(target) - margin.change_all(target.cosine, target)).reshape(-1, 1) * here
         logits = flow.scatter_add(margin.change_all(cosines, target), 2, row, change.reshape(*row.shape))
-        return logits * margin.find_scale(target, self._scale)
-
-    def _replicate(self, tensor: flow.Tensor) -> flow.Tensor:
-        return tensor.to_global(sbp=flow.sbp.broadcast) if self._model_parallel else tensor
+        return logits * margin.scale(target, self._scale)
 
 
 def normalize(rows: flow.Tensor) -> flow.Tensor:
@@ -150,12 +150,12 @@ def normalize(rows: flow.Tensor) -> flow.Tensor:
     return flow._C.normalize(rows, p=2.0, dim=1, eps=_EPSILON)
 
 
-def _find_length(rows: flow.Tensor) -> flow.Tensor:
+def _length(rows: flow.Tensor) -> flow.Tensor:
     return flow.sqrt(rows.square().sum(dim=1) + _EPSILON**2)  # the derivative at 0 is 0
 
 
 def make_padding(used: int, rows: int) -> np.ndarray:
-    """Return what leaves the first ``used`` of a shard's ``rows`` when added to its logits, float32 [1, 1, rows]."""
+    """Return the mask to add to the logits of a shard whose first ``used`` rows are real, float32 [1, 1, rows]."""
     padding = np.zeros((1, 1, rows), np.float32)
     padding[..., used:] = PADDING_LOGIT
     return padding

@@ -6,13 +6,12 @@ squared distances, the angular form compares angles.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing_extensions import override
 
 from common.errors import lookup
 from ops import flow
-from ops.heads.base import Head
-from ops.heads.loss_state import MovingState
+from ops.heads.base import Head, HeadResult
+from ops.heads.loss_state import LossState
 from ops.heads.margin_softmax import normalize
 from ops.losses.margin import COSINE_LIMIT
 
@@ -35,33 +34,29 @@ class TripletHead(Head):
     tensors, of which only scalars cross ranks.
     """
 
-    def __init__(self, distance: str, alpha: float, placement: flow.placement) -> None:
-        """``distance`` is a name in ``DISTANCES``."""
+    def __init__(self, distance: str, alpha: float, placement: flow.placement | None) -> None:
+        """Take the name of a distance in ``DISTANCES`` and the margin; ``placement`` None is one process."""
         super().__init__()
-        self.loss = MovingState({}, placement)
+        self.loss = LossState({}, placement)
         self._name = distance
         self._distance = lookup(DISTANCES, distance, "loss_name")
         self._alpha = alpha
 
+    @override
     def describe(self) -> str:
-        """See ``Head``."""
         return f"{self._name}: no fc7, alpha {self._alpha:g}"
 
-    def forward(self, embeddings: flow.Tensor, labels: flow.Tensor) -> tuple[flow.Tensor, flow.Tensor, flow.Tensor]:
-        """Return the mean loss, the images of triplets whose negative is farther than the positive, and the loss again.
+    @override
+    def forward(self, embeddings: flow.Tensor, labels: flow.Tensor) -> HeadResult:
+        """Return the mean loss, which is also the logged one, and the images of triplets with the nearer positive.
 
         Args:
             embeddings: float32 [3 * T, E], split(0) between triplets.
-            labels: not looked at: what is a triplet was decided before.
+            labels: unused: the batch is made of triplets already.
         """
         triplets = normalize(embeddings).reshape(-1, 3, embeddings.shape[1])
         anchor, positive, negative = (triplets[:, i] for i in range(3))
         near, far = self._distance(anchor, positive), self._distance(anchor, negative)
         loss = flow.relu(near - far + self._alpha).mean()
         correct = (far.detach() > near.detach()).to(flow.float32).sum() * 3.0
-        return loss, correct, loss
-
-
-def build_triplet_head(config: Mapping[str, Any], placement: flow.placement) -> TripletHead:
-    """Return the head that ``config`` asks for by ``loss_name``."""
-    return TripletHead(config["loss_name"], config["triplet_alpha"], placement)
+        return HeadResult(loss, correct, loss, [])

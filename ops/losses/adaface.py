@@ -9,8 +9,11 @@ import math
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from typing_extensions import override
+
 from ops import flow
-from ops.losses.margin import Margin, Target
+from ops.losses.margin import LossInputs, Margin
+from ops.runtime.tensors import broadcast
 
 _SHORTEST, _LONGEST = 1e-3, 100.0
 _EPSILON = 1e-3  # of the deviation, and the distance of cosines and angles from the ends of their ranges
@@ -20,8 +23,8 @@ _EPSILON = 1e-3  # of the deviation, and the distance of cosines and angles from
 class AdaFace(Margin):
     """cos(theta - m * q) - (m + m * q), where q is ``h`` times the standardised length of the embedding, in [-1, 1].
 
-    Mean and standard deviation of the lengths move, a step having the share ``alpha`` in them. No gradient goes
-    through lengths.
+    Mean and standard deviation of the lengths are moving values, in which one step has the share ``alpha``. Lengths get
+    no gradient.
     """
 
     m: float
@@ -31,17 +34,17 @@ class AdaFace(Margin):
     first_state = MappingProxyType({"length_mean": 20.0, "length_std": 100.0})
     uses_length = True
 
-    def move(self, target: Target) -> dict[str, flow.Tensor]:
-        """See ``Margin``."""
+    @override
+    def update_state(self, target: LossInputs) -> dict[str, flow.Tensor]:
         length = _clip(target.length)
-        mean = length.mean().to_global(sbp=flow.sbp.broadcast)
-        squares = (length - mean).square().sum().to_global(sbp=flow.sbp.broadcast)
+        mean = broadcast(length.mean())
+        squares = broadcast((length - mean).square().sum())
         std = flow.sqrt(squares / max(1, length.shape[0] - 1))
         moved = {"length_mean": mean, "length_std": std}
         return {name: target.state[name] * (1.0 - self.alpha) + value * self.alpha for name, value in moved.items()}
 
-    def change_target(self, target: Target) -> flow.Tensor:
-        """See ``Margin``."""
+    @override
+    def change_target(self, target: LossInputs) -> flow.Tensor:
         distance = _clip(target.length) - target.state["length_mean"]
         quality = (distance / (target.state["length_std"] + _EPSILON) * self.h).clamp(-1.0, 1.0)
         angle = flow.acos(target.cosine.clamp(_EPSILON - 1.0, 1.0 - _EPSILON))

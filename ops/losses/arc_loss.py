@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from typing_extensions import override
+
 from ops import flow
-from ops.losses.margin import Margin, Target, add_angle
+from ops.losses.margin import LossInputs, Margin, add_angle
 
 
 @dataclass(frozen=True)
@@ -19,8 +21,8 @@ class ArcLoss(Margin):
     m: float
     easy: bool = False
 
-    def change_target(self, target: Target) -> flow.Tensor:
-        """Return the target cosines with the margin, differentiable and finite on [-1, 1]."""
+    @override
+    def change_target(self, target: LossInputs) -> flow.Tensor:
         cosine = target.cosine
         changed = add_angle(cosine, self.m)
         if self.easy:

@@ -1,4 +1,4 @@
-"""CurricularFace (Huang et al., arXiv:2004.00288): hard negatives weigh the more, the further training has come.
+"""CurricularFace (Huang et al., arXiv:2004.00288): the weight of hard negatives grows as training proceeds.
 
 Follows the authors' code where the paper leaves things open: the mean moves before it is used, and targets beyond
 pi - m get a straight line instead of a cosine that rises again.
@@ -10,8 +10,11 @@ import math
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from typing_extensions import override
+
 from ops import flow
-from ops.losses.margin import Margin, Target, add_angle, align
+from ops.losses.margin import LossInputs, Margin, add_angle, align
+from ops.runtime.tensors import broadcast
 
 
 @dataclass(frozen=True)
@@ -26,19 +29,19 @@ class CurricularFace(Margin):
 
     first_state = MappingProxyType({"t": 0.0})
 
-    def move(self, target: Target) -> dict[str, flow.Tensor]:
-        """See ``Margin``."""
-        mean = target.cosine.detach().mean().to_global(sbp=flow.sbp.broadcast)
+    @override
+    def update_state(self, target: LossInputs) -> dict[str, flow.Tensor]:
+        mean = broadcast(target.cosine.detach().mean())
         return {"t": target.state["t"] * (1.0 - self.alpha) + mean * self.alpha}
 
-    def change_target(self, target: Target) -> flow.Tensor:
-        """See ``Margin``."""
+    @override
+    def change_target(self, target: LossInputs) -> flow.Tensor:
         cosine = target.cosine
         straight = cosine - math.sin(self.m) * self.m
         return flow.where(cosine > -math.cos(self.m), add_angle(cosine, self.m), straight)
 
-    def change_all(self, cosines: flow.Tensor, target: Target) -> flow.Tensor:
-        """See ``Margin``."""
+    @override
+    def change_all(self, cosines: flow.Tensor, target: LossInputs) -> flow.Tensor:
         limit = align(add_angle(target.cosine.detach(), self.m), cosines)
         hard = (cosines.detach() > limit).to(cosines.dtype)
         return cosines * ((cosines + target.state["t"] - 1.0) * hard + 1.0)

@@ -1,7 +1,7 @@
 """Inter-class filtering, as in InsightFace's PyTorch recipe (CombinedMarginLoss in its losses.py).
 
-In a set with one person under two names, a face is near to a class that is not its own, and rightly so. Negatives
-that are too near are therefore left out.
+In a set that lists one person under two names, a face is rightly near a class that is not its own. Negatives that are
+too near are therefore left out.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from typing_extensions import override
+
 from ops import flow
-from ops.losses.margin import Margin, Target
+from ops.losses.margin import LossInputs, Margin
 
 
 @dataclass(frozen=True)
@@ -21,37 +23,37 @@ class InterclassFiltering(Margin):
     threshold: float
 
     @property
+    @override
     def first_state(self) -> Mapping[str, float]:
-        """See ``Margin``."""
         return self.margin.first_state
 
     @property
+    @override
     def uses_length(self) -> bool:
-        """See ``Margin``."""
         return self.margin.uses_length
 
     @property
+    @override
     def uses_centres(self) -> bool:
-        """See ``Margin``."""
         return self.margin.uses_centres
 
-    def move(self, target: Target) -> dict[str, flow.Tensor]:
-        """See ``Margin``."""
-        return self.margin.move(target)
+    @override
+    def update_state(self, target: LossInputs) -> dict[str, flow.Tensor]:
+        return self.margin.update_state(target)
 
-    def change_target(self, target: Target) -> flow.Tensor:
-        """See ``Margin``."""
+    @override
+    def change_target(self, target: LossInputs) -> flow.Tensor:
         return self.margin.change_target(target)
 
-    def change_all(self, cosines: flow.Tensor, target: Target) -> flow.Tensor:
-        """See ``Margin``."""
+    @override
+    def change_all(self, cosines: flow.Tensor, target: LossInputs) -> flow.Tensor:
         kept = (cosines.detach() <= self.threshold).to(cosines.dtype)
         return self.margin.change_all(cosines * kept, target)
 
-    def find_scale(self, target: Target, scale: float) -> float | flow.Tensor:
-        """See ``Margin``."""
-        return self.margin.find_scale(target, scale)
+    @override
+    def scale(self, target: LossInputs, scale: float) -> float | flow.Tensor:
+        return self.margin.scale(target, scale)
 
-    def find_addition(self, target: Target) -> flow.Tensor | None:
-        """See ``Margin``."""
-        return self.margin.find_addition(target)
+    @override
+    def extra_loss(self, target: LossInputs) -> flow.Tensor | None:
+        return self.margin.extra_loss(target)

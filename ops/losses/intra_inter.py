@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from typing_extensions import override
+
 from ops import flow
-from ops.losses.margin import COSINE_LIMIT, CombinedMargin, Target
+from ops.losses.margin import COSINE_LIMIT, CombinedMargin, LossInputs
 
 
 @dataclass(frozen=True)
@@ -19,8 +21,8 @@ class IntraLoss(CombinedMargin):
 
     weight: float = 1.0
 
-    def find_addition(self, target: Target) -> flow.Tensor | None:
-        """See ``Margin``; the derivative is finite on [-1, 1]."""
+    @override
+    def extra_loss(self, target: LossInputs) -> flow.Tensor | None:
         angle = flow.acos(target.cosine.clamp(-COSINE_LIMIT, COSINE_LIMIT))
         return angle.mean() * (self.weight / math.pi)
 
@@ -36,6 +38,6 @@ class InterLoss(CombinedMargin):
     weight: float = 1.0
     uses_centres = True
 
-    def find_addition(self, target: Target) -> flow.Tensor | None:
-        """See ``Margin``."""
+    @override
+    def extra_loss(self, target: LossInputs) -> flow.Tensor | None:
         return target.between.mean() * self.weight

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from typing_extensions import override
+
 from ops import flow
 
 # Keeps sin(theta) above 3e-4, so that the derivative of the margin stays finite where the cosine is 1 or -1.
@@ -17,15 +19,15 @@ COSINE_LIMIT = 1.0 - 1e-7
 
 
 @dataclass(frozen=True)
-class Target:
-    """What a loss may know of the images of a step, the same on every rank that asks.
+class LossInputs:
+    """What a loss may know of the images of a step, the same on every rank.
 
     Attributes:
         cosine: between each embedding and the centre of its own class, float32 [B].
-        length: of each embedding, float32 [B]; None unless the loss asks for it.
+        length: of each embedding, float32 [B]; None unless the loss sets ``uses_length``.
         state: the loss's moving values by name, float32 [1] each.
-        between: mean cosine of the centre of its own class with all centres that take part, itself among them, float32
-            [B]; None unless the loss asks for it.
+        between: mean cosine of the centre of its own class with all centres that take part, itself included, float32
+            [B]; None unless the loss sets ``uses_centres``.
     """
 
     cosine: flow.Tensor
@@ -35,40 +37,40 @@ class Target:
 
 
 class Margin:
-    """A loss on cosines. An object of plain numbers: what moves from step to step is handed in and returned.
+    """A loss on cosines. An object of plain numbers: moving values are handed in and returned.
 
     Attributes:
         first_state: the moving values before the first step; empty for most losses.
-        uses_length: whether ``Target`` is to hold the lengths of the embeddings.
-        uses_centres: whether it is to hold how the centres lie to each other. The rows are tensors then.
+        uses_length: whether the loss needs the lengths of the embeddings.
+        uses_centres: whether the loss compares class centres; rows then enter the graph as tensors.
     """
 
     first_state: Mapping[str, float] = MappingProxyType({})
     uses_length = False
     uses_centres = False
 
-    def move(self, target: Target) -> dict[str, flow.Tensor]:
-        """Return the state of this step, on which the rest of it goes, from that of the one before: float32 [1]."""
+    def update_state(self, target: LossInputs) -> dict[str, flow.Tensor]:
+        """Return the moving values of this step from those of the step before, float32 [1] each."""
         return {}
 
-    def change_target(self, target: Target) -> flow.Tensor:
-        """Return what takes the place of the cosines with the own centres, float32 [B]."""
+    def change_target(self, target: LossInputs) -> flow.Tensor:
+        """Return the changed cosines with the own centres, float32 [B]."""
         raise NotImplementedError
 
-    def change_all(self, cosines: flow.Tensor, target: Target) -> flow.Tensor:
-        """Return what takes the place of ``cosines`` with any centres, element by element, float32 [B, ...].
+    def change_all(self, cosines: flow.Tensor, target: LossInputs) -> flow.Tensor:
+        """Return the changed ``cosines`` with all centres, element by element, float32 [B, ...].
 
-        Those with the own centres are among them; ``change_target`` has the last word on these. So are the large
-        negative numbers of rows that stand for nobody, which must stay such.
+        Those with the own centres are included; ``change_target`` overrides them. So are the large negative numbers of
+        padding rows, which must stay large and negative.
         """
         return cosines
 
-    def find_scale(self, target: Target, scale: float) -> float | flow.Tensor:
-        """Return by what the cosines are multiplied to be logits: a number, or a tensor [B, 1, 1]."""
+    def scale(self, target: LossInputs, scale: float) -> float | flow.Tensor:
+        """Return the factor that turns cosines into logits: a number, or a tensor [B, 1, 1]."""
         return scale
 
-    def find_addition(self, target: Target) -> flow.Tensor | None:
-        """Return what is added to the mean cross entropy, a scalar, if anything is."""
+    def extra_loss(self, target: LossInputs) -> flow.Tensor | None:
+        """Return the scalar to add to the mean cross entropy, or None."""
         return None
 
 
@@ -76,7 +78,7 @@ class Margin:
 class CombinedMargin(Margin):
     """cos(m1 * theta + m2) - m3; (1, 0, 0) is normalised softmax, (1, m, 0) ArcFace, (1, 0, m) CosFace.
 
-    With ``easy`` the margin is for positive cosines alone, as with ``easy_margin`` of InsightFace's train.py.
+    With ``easy`` the margin is for positive cosines only, as with ``easy_margin`` of InsightFace's train.py.
     """
 
     m1: float
@@ -84,8 +86,8 @@ class CombinedMargin(Margin):
     m3: float
     easy: bool = False
 
-    def change_target(self, target: Target) -> flow.Tensor:
-        """Return the target cosines with the margin, differentiable and finite on [-1, 1]."""
+    @override
+    def change_target(self, target: LossInputs) -> flow.Tensor:
         changed = self._add(target.cosine)
         return flow.where(target.cosine > 0, changed, target.cosine) if self.easy else changed
 
@@ -106,5 +108,5 @@ def add_angle(cosine: flow.Tensor, angle: float) -> flow.Tensor:
 
 
 def align(values: flow.Tensor, cosines: flow.Tensor) -> flow.Tensor:
-    """Return ``values`` [B] in a shape that goes with ``cosines`` [B, ...] element by element."""
+    """Return ``values`` [B] in a shape that broadcasts against ``cosines`` [B, ...]."""
     return values.reshape(values.shape[0], *[1] * (cosines.ndim - 1))

@@ -1,9 +1,8 @@
-"""The losses by name: from the settings of a run to what they do to cosines."""
+"""The losses by name, from simple to difficult: settings to what a loss does to cosines."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
 
 from common.errors import lookup
 from ops.losses.adaface import AdaFace
@@ -12,57 +11,62 @@ from ops.losses.curricularface import CurricularFace
 from ops.losses.interclass_filtering import InterclassFiltering
 from ops.losses.intra_inter import InterLoss, IntraLoss
 from ops.losses.margin import CombinedMargin, Margin
+from ops.losses.options import LossOptions
 from ops.losses.sphereface import SphereFace
 
 
-def _combined_margin(config: Mapping[str, Any]) -> Margin:
-    return CombinedMargin(config["loss_m1"], config["loss_m2"], config["loss_m3"], config["easy_margin"])
+def _softmax(options: LossOptions) -> None:
+    return None
 
 
-def _arc_loss(config: Mapping[str, Any]) -> Margin:
-    return ArcLoss(config["loss_m2"], config["easy_margin"])
+def _combined_margin(options: LossOptions) -> Margin:
+    return CombinedMargin(options.loss_m1, options.loss_m2, options.loss_m3, options.easy_margin)
 
 
-def _sphereface(config: Mapping[str, Any]) -> Margin:
-    schedule = (config[f"loss_lambda_{key}"] for key in ("base", "gamma", "power", "min", "freeze"))
-    return SphereFace(int(config["loss_m1"]), *schedule)
+def _arc_loss(options: LossOptions) -> Margin:
+    return ArcLoss(options.loss_m2, options.easy_margin)
 
 
-def _curricularface(config: Mapping[str, Any]) -> Margin:
-    return CurricularFace(config["loss_m2"], config["loss_t_alpha"])
+def _intra(options: LossOptions) -> Margin:
+    return IntraLoss(1.0, options.loss_m2, 0.0, options.easy_margin, options.loss_b)
 
 
-def _adaface(config: Mapping[str, Any]) -> Margin:
-    return AdaFace(config["loss_m3"], config["loss_h"], config["loss_t_alpha"])
+def _inter(options: LossOptions) -> Margin:
+    return InterLoss(1.0, options.loss_m2, 0.0, options.easy_margin, options.loss_b)
 
 
-def _intra(config: Mapping[str, Any]) -> Margin:
-    return IntraLoss(1.0, config["loss_m2"], 0.0, config["easy_margin"], config["loss_b"])
+def _adaface(options: LossOptions) -> Margin:
+    return AdaFace(options.loss_m3, options.loss_h, options.loss_t_alpha)
 
 
-def _inter(config: Mapping[str, Any]) -> Margin:
-    return InterLoss(1.0, config["loss_m2"], 0.0, config["easy_margin"], config["loss_b"])
+def _curricularface(options: LossOptions) -> Margin:
+    return CurricularFace(options.loss_m2, options.loss_t_alpha)
 
 
-LOSSES = {
-    "softmax": lambda _: None,
+def _sphereface(options: LossOptions) -> Margin:
+    schedule = (getattr(options, f"loss_lambda_{key}") for key in ("base", "gamma", "power", "min", "freeze"))
+    return SphereFace(int(options.loss_m1), *schedule)
+
+
+LOSSES: dict[str, Callable[[LossOptions], Margin | None]] = {
+    "softmax": _softmax,
     "margin_softmax": _combined_margin,
     "arc_loss": _arc_loss,
-    "sphereface": _sphereface,
-    "curricularface": _curricularface,
-    "adaface": _adaface,
     "intra": _intra,
     "inter": _inter,
+    "adaface": _adaface,
+    "curricularface": _curricularface,
+    "sphereface": _sphereface,
 }
 
 
-def build_margin(config: Mapping[str, Any]) -> Margin | None:
+def build_margin(options: LossOptions) -> Margin | None:
     """Return what the loss ``loss_name`` does to cosines; None is the plain softmax.
 
     Raises:
         UserError: the loss is unknown; the message lists the known ones.
     """
-    margin = lookup(LOSSES, config["loss_name"], "loss_name")(config)
-    if margin is None or not config["interclass_filtering_threshold"]:
+    margin = lookup(LOSSES, options.loss_name, "loss_name")(options)
+    if margin is None or not options.interclass_filtering_threshold:
         return margin
-    return InterclassFiltering(margin, config["interclass_filtering_threshold"])
+    return InterclassFiltering(margin, options.interclass_filtering_threshold)

@@ -1,4 +1,4 @@
-"""SphereFace (Liu et al., arXiv:1704.08063): a multiplicative margin that comes in bit by bit."""
+"""SphereFace (Liu et al., arXiv:1704.08063): a multiplicative margin that is phased in gradually."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from typing_extensions import override
+
 from ops import flow
-from ops.losses.margin import Margin, Target
+from ops.losses.margin import LossInputs, Margin
 
 
 @dataclass(frozen=True)
@@ -29,16 +31,16 @@ class SphereFace(Margin):
     first_state = MappingProxyType({"iteration": 0.0})
     uses_length = True
 
-    def move(self, target: Target) -> dict[str, flow.Tensor]:
-        """See ``Margin``."""
+    @override
+    def update_state(self, target: LossInputs) -> dict[str, flow.Tensor]:
         return {"iteration": target.state["iteration"] + 1.0}
 
-    def change_target(self, target: Target) -> flow.Tensor:
-        """See ``Margin``. The derivative is finite: cos(m theta) is a polynomial of the cosine."""
-        share = 1.0 / (1.0 + self._find_lambda(target.state))
+    @override
+    def change_target(self, target: LossInputs) -> flow.Tensor:
+        share = 1.0 / (1.0 + self._lambda(target.state))
         return target.cosine + (self._psi(target.cosine) - target.cosine) * share
 
-    def _find_lambda(self, state: Mapping[str, flow.Tensor]) -> flow.Tensor:
+    def _lambda(self, state: Mapping[str, flow.Tensor]) -> flow.Tensor:
         passed = (state["iteration"] - float(self.freeze)).clamp(min=0.0)
         return ((passed * self.gamma + 1.0).pow(-self.power) * self.base).clamp(min=self.minimum)
 
@@ -54,6 +56,6 @@ class SphereFace(Margin):
             sign, k = (1.0 - one * 2.0) * sign, one + k
         return multiple * sign - k * 2.0
 
-    def find_scale(self, target: Target, scale: float) -> float | flow.Tensor:
-        """See ``Margin``: the lengths."""
+    @override
+    def scale(self, target: LossInputs, scale: float) -> float | flow.Tensor:
         return target.length.reshape(-1, 1, 1)

@@ -1,4 +1,4 @@
-"""Class rows that a graph computes with where they are: no copy of them goes in, and no gradient tensor comes out."""
+"""Class rows that a graph computes with where they are, without copying rows in or gradients out."""
 
 from __future__ import annotations
 
@@ -13,19 +13,25 @@ _OP = "insightface_row_products"
 
 @dataclass(frozen=True)
 class ReferencedRows:
-    """In a graph, each rank's rows by their ``reference``: float64 [ranks], split(0), the addresses of their choices.
+    """The rows of all ranks, inside a graph.
 
-    Its gradient, zeros, comes when the rows' own gradients are where their bank looks for them
-    (``ops.rows.bank.RowsInPlace``).
+    Attributes:
+        reference: float64 [ranks], split(0): the address of each rank's ``ops.native.rows.RowsHandle``. Its gradient is
+            a zero that only orders execution: it exists once the row gradients are in the bank's buffer.
+        slots: rows of each rank.
     """
 
     reference: flow.Tensor
     slots: int
 
     def multiply(self, vectors: flow.Tensor, epsilon: float) -> flow.Tensor:
-        """Return the products [B, ranks * slots], split(1), of ``vectors`` [B, E], broadcast, with all rows.
+        """Return the products of ``vectors`` with all rows, float32 [B, ranks * slots], split(1).
 
-        Columns of slots without a row are 0. With an ``epsilon`` above 0 rows count as x / sqrt(max(sum x^2, epsilon)).
+        Args:
+            vectors: float32 [B, E], broadcast.
+            epsilon: if above 0, each row is normalised to x / sqrt(max(sum x^2, epsilon)).
+
+        Columns of slots without a row are 0.
         """
         settings = {"slots": self.slots, "epsilon": float(epsilon)}
 

@@ -10,11 +10,13 @@ from backbones.execution.backbone import Backbone
 from backbones.graph.initializer import initial_arrays
 from engine.optimizer import RULES, Optimizer
 from engine.options import OptimizerOptions
-from launch.world import join_world, local_view
+from launch.world import join_world
 from ops import flow
 from ops.heads.base import Head
 from ops.heads.build import build_head
+from ops.heads.options import HeadOptions
 from ops.moments import MOMENTS
+from ops.runtime.tensors import local_view
 from tests.support.tiny import tiny_config, tiny_network
 from tests.support.update_reference import update_adamw
 
@@ -26,8 +28,8 @@ def make_parts(**changes: Any) -> tuple[Optimizer, dict[str, flow.Tensor], Head]
     config = tiny_config(Path("unused"), "softmax", **changes)
     world = join_world("cpu")
     backbone = Backbone(NETWORK, initial_arrays(NETWORK, 1)).to_global(world.placement, flow.sbp.broadcast)
-    head = build_head(config, world.placement, world.rank)
-    head.inputs(LABELS, 0, world)  # which rows take part: all of them, unless the test says otherwise
+    head = build_head(HeadOptions.from_config(config), world)
+    head.prepare(LABELS, 0, world)  # which rows take part: all of them, unless the test says otherwise
     named = dict(backbone.named_parameters()) | {f"fc7_{name}": p for name, p in head.named_parameters()}
     return Optimizer(backbone, head, OptimizerOptions.from_config(config)), named, head
 
@@ -161,7 +163,7 @@ def step_partially(
     sgd: Optimizer, tensors: dict[str, flow.Tensor], head: Head, step: int, scale: float
 ) -> dict[str, Any]:
     """Sample for ``step`` and update by drawn gradients; return the rows, and the gradients as they were passed."""
-    head.inputs(LABELS, step, join_world("cpu"))
+    head.prepare(LABELS, step, join_world("cpu"))
     rows, slots = head.sampling.draw(0, LABELS, step), head.sampling.slots
     shapes = {
         name: np.zeros((slots, *t.shape[1:]) if name.startswith("fc7_") else tuple(t.shape))

@@ -10,10 +10,11 @@ import pytest
 from backbones import build_network
 from engine.saving import BestSoFar, load_head
 from launch.rank import RankReporter
-from launch.world import local_view
 from ops import flow
+from ops.heads.layout import HeadLayout
+from ops.heads.options import HeadOptions
 from ops.heads.partial_fc import PartialFCHead
-from ops.losses.margin import CombinedMargin
+from ops.runtime.tensors import local_view
 from settings.places import run_directory
 from snapshots.layout import HeadShard, describe_network
 from snapshots.reader import Snapshot
@@ -46,16 +47,8 @@ def test_rows_are_loaded_a_part_at_a_time(tmp_path: Path) -> None:
     writer = SnapshotWriter()
     writer.start(tmp_path / "snapshot_1", Contents(about, {}), shard, background=False)
     snapshot = Snapshot.open(tmp_path / "snapshot_1")
-    head = PartialFCHead(
-        classes + 5,
-        width,
-        flow.placement("cpu", ranks=[0]),
-        0,
-        margin=CombinedMargin(1.0, 0.5, 0.0),
-        scale=16.0,
-        sample_ratio=0.001,
-        batch_size=8,
-    )
+    options = HeadOptions(classes + 5, width, partial_fc=True, sample_ratio=0.001, train_batch_size=8)
+    head = PartialFCHead(options, HeadLayout(flow.placement("cpu", ranks=[0]), is_sharded=True))
     bank, new = head.banks["weight"], local_view(head.weight).numpy()[classes:].copy()
     bank.load_momentum(np.ones((5, width), np.float32), slice(classes, classes + 5))
 

@@ -11,8 +11,8 @@ from easydict import EasyDict
 
 from common.errors import UserError
 from data.synthetic import SyntheticSource
+from engine.embedder import Embedder
 from engine.preflight import check_run
-from engine.train_graph import Embedder
 from settings.complete import complete_config
 from settings.places import run_directory
 from snapshots.reader import Snapshot, newest_snapshot

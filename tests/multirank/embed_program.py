@@ -10,7 +10,7 @@ from backbones.execution.backbone import Backbone
 from backbones.graph.initializer import initial_arrays
 from data.synthetic import SyntheticSource
 from data.verification_set import VerificationSet
-from engine.train_graph import Embedder
+from engine.embedder import Embedder
 from engine.verify import Verifier
 from launch.rank import RankReporter
 from launch.world import join_world

@@ -6,28 +6,23 @@ from typing import Any
 
 import numpy as np
 
-from launch.world import join_world, local_view
+from launch.world import join_world
 from ops import flow
-from ops.heads.build import MarginSoftmaxHead
-from ops.losses.margin import CombinedMargin
-from tests.support.head_cases import CASES, EMB_SIZE, SEED, HeadCase, extreme_embeddings, usual_embeddings
+from ops.heads.all_rows import MarginSoftmaxHead
+from ops.heads.layout import HeadLayout
+from ops.heads.options import HeadOptions
+from ops.runtime.tensors import local_view
+from tests.support.head_cases import CASES, EMB_SIZE, SEED, HeadCase, extreme_embeddings, loss_options, usual_embeddings
 
 WORLD = join_world("cpu")
 HEADS_OF_A_GRAPH = 3  # compiling takes the longer for each head, the more heads there are
 
 
 def make_head(case: HeadCase, model_parallel: bool) -> MarginSoftmaxHead:
-    head = MarginSoftmaxHead(
-        case.num_classes,
-        EMB_SIZE,
-        WORLD.placement,
-        WORLD.rank,
-        margin=None if case.margin is None else CombinedMargin(*case.margin),
-        scale=case.scale,
-        model_parallel=model_parallel,
-        bias=case.bias,
-        seed=SEED,
+    options = HeadOptions(
+        case.num_classes, EMB_SIZE, loss_options(case.margin, case.scale), fc7_no_bias=not case.bias, seed=SEED
     )
+    head = MarginSoftmaxHead(options, HeadLayout(WORLD.placement, WORLD.rank, is_sharded=model_parallel))
     if case.bias:
         start, stop = head.shards.real_rows(head.shard)
         local = np.full(head.shards.rows, 50, np.float32)  # a padding row with a large bias must still not count
@@ -52,10 +47,10 @@ class HeadsGraph(flow.nn.Graph):
         # One graph has one backward pass; the sum keeps the heads' gradients apart.
         total = sum(loss for loss, *_ in results)
         flow._oneflow_internal.nn.graph.AddTensorAsGraphLoss(total)
-        wanted = [t for head, x, _ in pairs for t in (x, *(p.lazy_origin for p in head.parameters()))]
+        wanted = [t for (_, x, _), result in zip(pairs, results, strict=True) for t in (x, *result[3])]
         gradients = iter(flow.autograd.grad([total], wanted))
         outputs = []
-        for (head, _, _), (loss, correct, _) in zip(pairs, results, strict=True):
+        for (head, _, _), (loss, correct, *_) in zip(pairs, results, strict=True):
             own = [next(gradients) for _ in range(1 + len(list(head.parameters())))]
             outputs += [value.to_global(sbp=flow.sbp.broadcast) for value in (loss.detach(), correct.detach(), *own)]
         return outputs

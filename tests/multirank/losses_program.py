@@ -10,10 +10,12 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-from launch.world import join_world, local_view
+from launch.world import join_world
 from ops import flow
 from ops.heads.base import Head
 from ops.heads.build import build_head
+from ops.heads.options import HeadOptions
+from ops.runtime.tensors import local_view
 from tests.support.loss_cases import BATCH, CASES, EMB_SIZE, FORMS, RATIO, SEED, STEPS, LossCase
 from tests.support.triplet_reference import ALPHAS
 from tests.support.triplet_run import TripletGraph, run_triplets
@@ -25,7 +27,7 @@ HEADS_OF_A_GRAPH = 3  # compiling takes the longer for each head, the more heads
 def make_head(case: LossCase, form: str) -> Head:
     of_form = {"model_parallel": form != "replicated", "partial_fc": form == "partial_fc", "sample_ratio": RATIO}
     sizes = {"num_classes": case.num_classes, "emb_size": EMB_SIZE, "train_batch_size": BATCH, "seed": SEED}
-    return build_head({**case.config, **of_form, **sizes}, WORLD.placement, WORLD.rank)
+    return build_head(HeadOptions.from_config({**case.config, **of_form, **sizes}), WORLD)
 
 
 class HeadsGraph(flow.nn.Graph):
@@ -43,12 +45,12 @@ class HeadsGraph(flow.nn.Graph):
             embeddings = next(given).requires_grad_()
             own = [next(given) for _ in range(3 if head.banks else 1)]  # labels; and with samples padding and rows
             results.append(head(embeddings, *own))
-            wanted += [embeddings, *head.find_trained(*own)]
+            wanted += [embeddings, *results[-1][3]]
         total = sum(loss for loss, *_ in results)
         flow._oneflow_internal.nn.graph.AddTensorAsGraphLoss(total)
         gradients = iter(flow.autograd.grad([total], wanted))
         outputs = []
-        for head, (loss, correct, cross_entropy), state in zip(self.heads, results, self.states, strict=True):
+        for head, (loss, correct, cross_entropy, _), state in zip(self.heads, results, self.states, strict=True):
             values = [loss.detach(), correct.detach(), cross_entropy.detach(), next(gradients)]
             outputs += [value.to_global(sbp=flow.sbp.broadcast) for value in values]
             outputs.append(next(gradients).to_global(sbp=head.weight.sbp))
@@ -74,13 +76,13 @@ def train_together(form: str, cases: Sequence[LossCase]) -> list[dict[str, dict[
         inputs = []
         for case, head in zip(cases, heads, strict=True):
             inputs.append(WORLD.split(case.embeddings(step)[mine].copy()))
-            inputs += head.inputs(case.labels(step)[mine].copy(), step, WORLD)
+            inputs += head.prepare(case.labels(step)[mine].copy(), step, WORLD)
         outputs = iter(graph(*inputs))
         result = {}
         for case, head in zip(cases, heads, strict=True):
             names = ("loss", "correct", "cross_entropy", "embeddings", "weight")
             values = {name: next(outputs) for name in names}
-            values["weight"] = head.find_gradients([values["weight"]])[0].to_global(sbp=flow.sbp.broadcast)
+            values["weight"] = head.row_gradients([values["weight"]])[0].to_global(sbp=flow.sbp.broadcast)
             result[case.name] = {name: local_view(value).numpy().copy() for name, value in values.items()}
             head.loss.set_state([next(outputs) for _ in head.loss.new_state])
             result[case.name]["state"] = head.loss.read_state()

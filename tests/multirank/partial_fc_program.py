@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 
 from engine.gradients import gradient_norm, multiply_gradients
-from launch.world import join_world, local_view
+from launch.world import join_world
 from ops import flow
+from ops.heads.layout import HeadLayout
+from ops.heads.options import HeadOptions
 from ops.heads.partial_fc import PartialFCHead
-from ops.losses.margin import CombinedMargin
+from ops.runtime.tensors import local_view
 from ops.update_rules import AdamWRule, MomentumRule, UpdateRule
+from tests.support.head_cases import loss_options
 from tests.support.partial_fc_cases import (
     ADAMW,
     BATCH,
@@ -34,18 +37,17 @@ def make_rule(case: PartialCase, step: int) -> UpdateRule:
 
 
 def make_head(case: PartialCase) -> PartialFCHead:
-    return PartialFCHead(
+    options = HeadOptions(
         case.num_classes,
         EMB_SIZE,
-        WORLD.placement,
-        WORLD.rank,
-        margin=None if case.margin is None else CombinedMargin(*case.margin),
-        scale=case.scale,
+        loss_options(case.margin, case.scale),
+        partial_fc=True,
         sample_ratio=case.ratio,
-        batch_size=BATCH,
-        bias=case.bias,
+        train_batch_size=BATCH,
+        fc7_no_bias=not case.bias,
         seed=SEED,
     )
+    return PartialFCHead(options, HeadLayout(WORLD.placement, WORLD.rank, is_sharded=True))
 
 
 class HeadsGraph(flow.nn.Graph):
@@ -61,8 +63,8 @@ class HeadsGraph(flow.nn.Graph):
         for head in self.heads:
             embeddings = next(given).requires_grad_()
             own = [next(given) for _ in range(2 + len(head.banks))]
-            loss, correct, _ = head(embeddings, *own)
-            wanted += [embeddings, *head.find_trained(*own)]
+            loss, correct, _, trained = head(embeddings, *own)
+            wanted += [embeddings, *trained]
             losses.append(loss)
             counts.append(correct.detach().to_global(sbp=flow.sbp.broadcast))
         total = sum(losses)
@@ -93,12 +95,12 @@ def main(names: list[str]) -> dict[str, Any]:
         inputs = []
         for case, head in zip(cases, heads, strict=True):
             inputs.append(WORLD.split(case.embeddings(step)[mine].copy()))
-            inputs += head.inputs(case.labels(step)[mine].copy(), step, WORLD)
+            inputs += head.prepare(case.labels(step)[mine].copy(), step, WORLD)
         outputs = iter(graph(*inputs))
         losses, counts = ([float(next(outputs).to_local().numpy()) for _ in heads] for _ in range(2))
         for case, head, loss, correct in zip(cases, heads, losses, counts, strict=True):
             embeddings = next(outputs)
-            gradients = [embeddings, *head.find_gradients([next(outputs) for _ in head.banks])]
+            gradients = [embeddings, *head.row_gradients([next(outputs) for _ in head.banks])]
             embeddings = local_view(embeddings).numpy().copy()
             if case.clip:
                 multiply_gradients(gradients, min(1.0, case.clip / gradient_norm(gradients, WORLD)))

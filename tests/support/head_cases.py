@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ops.heads.class_shards import initial_class_rows
+from ops.losses.options import LossOptions
 
 SEED = 5
 EMB_SIZE = 16
@@ -45,6 +46,13 @@ CASES = (
     HeadCase("all_margins", (0.9, 0.4, 0.15), scale=16.0),
     HeadCase("few_classes", (1.0, 0.5, 0.0), num_classes=5),  # on 4 ranks the last has padding only
 )
+
+
+def loss_options(margin: tuple[float, float, float] | None, scale: float) -> LossOptions:
+    """Return the options of the combined margin, or of the plain softmax."""
+    if margin is None:
+        return LossOptions("softmax", scale)
+    return LossOptions("margin_softmax", scale, *margin)
 
 
 def usual_embeddings() -> np.ndarray:

@@ -17,19 +17,21 @@ from backbones.execution.backbone import Backbone
 from backbones.graph.flops import count_parameters
 from backbones.graph.initializer import initial_arrays
 from common.errors import UserError
+from engine import embedder as graphs
 from engine import preflight
-from engine import train_graph as graphs
 from engine.optimizer import Optimizer
 from engine.options import OptimizerOptions
 from engine.train import train
 from launch.rank import RankReporter
 from launch.supervisor import Supervisor
-from launch.world import configure_transfers, join_world, local_view
+from launch.world import configure_transfers, join_world
 from ops import flow
 from ops.heads.base import Head
 from ops.heads.build import build_head
+from ops.heads.options import HeadOptions
 from ops.heads.partial_fc import PartialFCHead
 from ops.rows.storage import RowStorage
+from ops.runtime.tensors import local_view
 from settings.complete import complete_config
 from settings.config import Config
 from settings.places import find_storage, run_directory
@@ -157,7 +159,7 @@ def batch_of_three_ranks(config: Config) -> int:
 
 def head(config: Config) -> Head:
     world = join_world("cpu")
-    return build_head(config, world.placement, world.rank)
+    return build_head(HeadOptions.from_config(config), world)
 
 
 def rows_per_step(config: Config) -> int:
@@ -169,7 +171,7 @@ def rows_per_step(config: Config) -> int:
 def folders_of_mapped_rows(config: Config) -> list[str]:
     """Return in which folders the nameless files lie that a head has mapped."""
     world = join_world("cpu")
-    built = build_head(config, world.placement, world.rank, RowStorage(find_storage(config)))
+    built = build_head(HeadOptions.from_config(config), world, RowStorage(find_storage(config)))
     root = str(Path(config.models_root).parent)
     maps = [line.split(maxsplit=5)[-1] for line in Path("/proc/self/maps").read_text().splitlines()]
     del built
@@ -196,7 +198,7 @@ def head_loss(config: Config) -> float:
     """Return the loss of fixed embeddings."""
     world = join_world("cpu")
     built = head(config)
-    inputs = (world.split(head_embeddings(config.emb_size)), *built.inputs(HEAD_LABELS, 0, world))
+    inputs = (world.split(head_embeddings(config.emb_size)), *built.prepare(HEAD_LABELS, 0, world))
     return float(_LossGraph(built)(*inputs).numpy())
 
 
@@ -217,7 +219,7 @@ def movement(kind: str, step: int = 1) -> Observer:
         watched = {"weight": backbone.fc1_weight, "bias": backbone.fc1_bias, "fc7": built.weight}[kind]
         for _ in range(step):
             before = local_view(watched).numpy().ravel()[0]
-            built.inputs(HEAD_LABELS, 0, world)  # which rows take part: all
+            built.prepare(HEAD_LABELS, 0, world)  # which rows take part: all
             optimizer.step([flow.ones_like(parameter) for parameter in parameters], 1.0)
         return float(before - local_view(watched).numpy().ravel()[0])
 

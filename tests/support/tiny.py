@@ -83,6 +83,7 @@ def make_trainer(config: EasyDict, network: NetworkGraph, reporter: RankReporter
     from launch.world import join_world
     from ops import flow
     from ops.heads.build import build_head
+    from ops.heads.options import HeadOptions
     from ops.rows.storage import RowStorage
 
     world, reporter = join_world(config.device), reporter or RankReporter()
@@ -90,7 +91,7 @@ def make_trainer(config: EasyDict, network: NetworkGraph, reporter: RankReporter
     snapshot, label_map = starting_snapshot(config), starting_label_map(config)
     backbone = Backbone(network, initial_arrays(network, config.seed), sync_bn=config.sync_bn)
     backbone = backbone.to_global(world.placement, flow.sbp.broadcast)
-    head = build_head(config, world.placement, world.rank, RowStorage(find_storage(config)))
+    head = build_head(HeadOptions.from_config(config), world, RowStorage(find_storage(config)))
     start_step = snapshot.about["step"] if snapshot is not None else 0
     log = RunLog(run_directory(config, config.log_dir), world.rank == 0, start_step)
     plan, train_step = make_plan(config, len(source)), TrainStep(StepOptions.from_config(config), world, backbone, head)

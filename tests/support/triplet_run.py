@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from launch.world import World, local_view
+from launch.world import World
 from ops import flow
 from ops.heads.build import build_head
+from ops.heads.options import HeadOptions
+from ops.losses.options import LossOptions
+from ops.runtime.tensors import local_view
 from tests.support.triplet_reference import ALPHAS, SEEDS, draw_embeddings
 
 
@@ -15,15 +18,15 @@ class TripletGraph(flow.nn.Graph):
 
     def __init__(self, name: str, world: World) -> None:
         super().__init__()
-        self.head = build_head({"loss_name": name, "triplet_alpha": ALPHAS[name]}, world.placement, world.rank)
+        self.head = build_head(HeadOptions(loss=LossOptions(name, triplet_alpha=ALPHAS[name])), world)
         self.config.proto.train_conf.SetInParent()
 
     def build(self, embeddings: flow.Tensor, labels: flow.Tensor) -> list[flow.Tensor]:
         embeddings.requires_grad_()
-        loss, correct, shown = self.head(embeddings, labels)
+        loss, correct, logged_loss, trained = self.head(embeddings, labels)
         flow._oneflow_internal.nn.graph.AddTensorAsGraphLoss(loss)
-        gradients = flow.autograd.grad([loss], [embeddings, *self.head.find_trained(labels)])
-        values = [value.detach() for value in (loss, correct, shown)]
+        gradients = flow.autograd.grad([loss], [embeddings, *trained])
+        values = [value.detach() for value in (loss, correct, logged_loss)]
         return [value.to_global(sbp=flow.sbp.broadcast) for value in (*values, *gradients)]
 
 
@@ -32,6 +35,6 @@ def run_triplets(graph: TripletGraph, world: World) -> list[list[np.ndarray]]:
     results = []
     for seed in SEEDS:
         mine = np.split(draw_embeddings(seed), world.size)[world.rank].copy()
-        inputs = graph.head.inputs(np.zeros(len(mine), np.int32), 0, world)
+        inputs = graph.head.prepare(np.zeros(len(mine), np.int32), 0, world)
         results.append([local_view(value).numpy().copy() for value in graph(world.split(mine), *inputs)])
     return results

@@ -109,7 +109,7 @@ def test_slots_lead_to_the_labels(shards: int) -> None:
     found = np.full(BATCH, ABSENT, np.int32)
     for shard in range(shards):
         rows = draws.draw(shard, LABELS, 0)
-        slots = draws.find_slots(shard, rows, LABELS)
+        slots = draws.slots_of(shard, rows, LABELS)
         here = LABELS // draws.shards.rows == shard
         assert slots.dtype == np.int32 and (slots[~here] == ABSENT).all()
         np.testing.assert_array_equal(rows[slots[here] - shard * draws.slots], LABELS[here] - shard * draws.shards.rows)

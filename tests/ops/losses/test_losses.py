@@ -5,6 +5,7 @@ import pytest
 import sample_config
 from common.errors import UserError
 from ops.heads.triplet import DISTANCES
+from ops.losses.options import LossOptions
 from ops.losses.registry import LOSSES, build_margin
 from settings import choices
 from settings.choices import TRIPLET_LOSSES
@@ -18,4 +19,4 @@ def test_the_losses_are_those_that_settings_may_name() -> None:
 
 def test_an_unknown_loss_is_an_error_that_lists_the_known() -> None:
     with pytest.raises(UserError, match="unknown loss_name 'circle'; known: adaface, .*softmax"):
-        build_margin({"loss_name": "circle"})
+        build_margin(LossOptions("circle"))

@@ -10,7 +10,7 @@ import pytest
 
 from ops import flow
 from ops.native.rows import NativeRows
-from ops.rows.bank import RowsInPlace
+from ops.rows.host_bank import ReferencedHostRows
 from ops.rows.storage import RowStorage
 from ops.runtime.graph import Graph
 
@@ -42,12 +42,12 @@ def test_products_and_gradients(rows, count, slots, batch, width, kind, epsilon,
     matrix, vectors, dy = draw((rows, width), 0), draw((batch, width), 1), draw((batch, slots), 2)
     matrix[:2] *= 1e-7  # shorter than epsilon allows for
     indices = choose(rows, count, kind)
-    bank = RowsInPlace(flow.from_numpy(matrix), NativeRows(), RowStorage())
+    bank = ReferencedHostRows(flow.from_numpy(matrix), NativeRows(), RowStorage())
     x = flow.tensor(vectors, requires_grad=True)
-    reference = bank.gather(indices, slots)
+    reference = bank.select(indices, slots)
     y = bank.open(reference, slots).multiply(x, epsilon)
     (y * flow.tensor(dy)).sum().backward()
-    gradients = bank.find_gradients(reference.grad).numpy()
+    gradients = bank.row_gradients(reference.grad).numpy()
     reference.grad = None
 
     chosen, vectors, dy = (array.astype(np.float64) for array in (matrix[indices], vectors, dy[:, :count]))
@@ -69,12 +69,12 @@ def test_the_same_bits_every_time(native):
     matrix, vectors, dy = draw((3000, 64), 0), draw((16, 64), 1), draw((16, 1000), 2)
     seen = set()
     for _ in range(3):
-        bank = RowsInPlace(flow.tensor(matrix), NativeRows(), RowStorage())
+        bank = ReferencedHostRows(flow.tensor(matrix), NativeRows(), RowStorage())
         x = flow.tensor(vectors, requires_grad=True)
-        reference = bank.gather(choose(3000, 1000, "scattered"), 1000)
+        reference = bank.select(choose(3000, 1000, "scattered"), 1000)
         y = bank.open(reference, 1000).multiply(x, EPSILON)
         (y * flow.tensor(dy)).sum().backward()
-        arrays = (y.detach(), x.grad, bank.find_gradients(reference.grad))
+        arrays = (y.detach(), x.grad, bank.row_gradients(reference.grad))
         seen.add(b"".join(array.numpy().tobytes() for array in arrays))
     assert len(seen) == 1
 

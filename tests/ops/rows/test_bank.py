@@ -8,7 +8,10 @@ import pytest
 
 from ops import flow
 from ops.native.rows import NativeRows
-from ops.rows.bank import DeviceRows, HostRows, RowBank, RowsInPlace, make_row_bank
+from ops.rows.bank import RowBank
+from ops.rows.device_bank import DeviceRows
+from ops.rows.host_bank import HostRows, ReferencedHostRows
+from ops.rows.make_bank import make_row_bank
 from ops.rows.storage import RowStorage
 from ops.update_rules import AdamWRule, MomentumRule
 from tests.support.update_reference import update_adamw
@@ -19,8 +22,8 @@ ROWS, SLOTS = 1000, 400
 
 def hand_over(bank: RowBank, gradients: np.ndarray) -> flow.Tensor:
     """Return ``gradients`` as the bank has them after a graph call."""
-    found = bank.find_gradients(flow.tensor(gradients))
-    if isinstance(bank, RowsInPlace):
+    found = bank.row_gradients(flow.tensor(gradients))
+    if isinstance(bank, ReferencedHostRows):
         found.numpy()[:] = gradients
     return found
 
@@ -38,7 +41,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[flow.Tenso
     if request.param == "kernels":
         return lambda tensor: HostRows(tensor, NativeRows(), storage)
     # What graphs compute with; a bias has no such kind.
-    return lambda tensor: (RowsInPlace if tensor.ndim == 2 else HostRows)(tensor, NativeRows(), storage)
+    return lambda tensor: (ReferencedHostRows if tensor.ndim == 2 else HostRows)(tensor, NativeRows(), storage)
 
 
 def draw(step: int, shape: tuple[int, ...], count: int = 300) -> tuple[np.ndarray, np.ndarray]:
@@ -60,11 +63,11 @@ def test_sampled_rows_follow_the_rule_and_others_stay(make: Callable, shape: tup
     for step in range(6):
         indices, gradients = draw(step, shape)
         before, momentum = tensor.numpy().copy(), bank.view_momentum().copy()
-        gathered = bank.gather(indices, SLOTS)
-        if not isinstance(bank, RowsInPlace):
-            assert tuple(gathered.shape) == (SLOTS, *shape)
-            np.testing.assert_array_equal(gathered.numpy()[: len(indices)], before[indices])
-            assert np.isfinite(gathered.numpy()).all()
+        selected = bank.select(indices, SLOTS)
+        if not isinstance(bank, ReferencedHostRows):
+            assert tuple(selected.shape) == (SLOTS, *shape)
+            np.testing.assert_array_equal(selected.numpy()[: len(indices)], before[indices])
+            assert np.isfinite(selected.numpy()).all()
         bank.update(hand_over(bank, gradients), RULE)
         buffers[indices] = 0.9 * buffers[indices] + gradients[: len(indices)] + 0.01 * weights[indices]
         weights[indices] -= 0.1 * buffers[indices]
@@ -84,7 +87,7 @@ def test_adamw_of_sampled_rows(make: Callable, shape: tuple[int, ...]) -> None:
     for step in range(6):
         indices, gradients = draw(step, shape)
         before = [tensor.numpy().copy(), bank.view_momentum().copy(), bank.view_variance().copy()]
-        bank.gather(indices, SLOTS)
+        bank.select(indices, SLOTS)
         bank.update(hand_over(bank, gradients), AdamWRule(0.1, (0.9, 0.99), 1e-8, 0.01, step + 1))
         rows = weights[indices], means[indices], variances[indices]
         weights[indices], means[indices], variances[indices] = update_adamw(
@@ -111,7 +114,7 @@ def test_all_rows_give_what_oneflow_s_sgd_gives(make: Callable) -> None:
     sgd = flow.optim.SGD([{"params": [twin], "weight_decay": 0.01}], lr=0.1, momentum=0.9)
     for step in range(4):
         gradients = np.random.default_rng(step).normal(size=(ROWS, 8)).astype(np.float32)
-        bank.gather(np.arange(ROWS), ROWS)
+        bank.select(np.arange(ROWS), ROWS)
         bank.update(hand_over(bank, gradients), RULE)
         twin.grad = flow.tensor(gradients)
         sgd.step()
@@ -121,7 +124,7 @@ def test_all_rows_give_what_oneflow_s_sgd_gives(make: Callable) -> None:
 def test_no_rows_change_nothing(make: Callable) -> None:
     tensor = flow.tensor(start((8,)))
     bank = make(tensor)
-    assert np.isfinite(bank.gather(np.zeros(0, np.int64), SLOTS).numpy()).all()
+    assert np.isfinite(bank.select(np.zeros(0, np.int64), SLOTS).numpy()).all()
     bank.update(flow.ones(SLOTS, 8), RULE)
     np.testing.assert_array_equal(tensor.numpy(), start((8,)))
     assert (bank.view_momentum() == 0).all()
@@ -131,13 +134,13 @@ def test_momentum_travels(make: Callable) -> None:
     first, second = (flow.tensor(start((8,))) for _ in range(2))
     bank, other = make(first), make(second)
     indices, gradients = draw(0, (8,))
-    bank.gather(indices, SLOTS)
+    bank.select(indices, SLOTS)
     bank.update(flow.tensor(gradients), RULE)
     second.copy_(first)
     other.load_momentum(bank.view_momentum())
     indices, gradients = draw(1, (8,))
     for each in (bank, other):
-        each.gather(indices, SLOTS)
+        each.select(indices, SLOTS)
         each.update(flow.tensor(gradients), RULE)
     np.testing.assert_array_equal(first.numpy(), second.numpy())
     np.testing.assert_array_equal(bank.view_momentum(), other.view_momentum())
@@ -146,7 +149,7 @@ def test_momentum_travels(make: Callable) -> None:
 
 def test_the_cpu_gets_its_own_kind() -> None:
     assert isinstance(make_row_bank(flow.zeros(3, 2)), HostRows)
-    assert isinstance(make_row_bank(flow.zeros(3, 2)), RowsInPlace) == NativeRows.available()
+    assert isinstance(make_row_bank(flow.zeros(3, 2)), ReferencedHostRows) == NativeRows.available()
 
 
 @pytest.mark.skipif(not NativeRows.available(), reason="the CPU kernels are not loaded")

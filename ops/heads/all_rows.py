@@ -1,0 +1,43 @@
+"""A head that computes with all class rows in each step: local, replicated or model parallel."""
+
+from __future__ import annotations
+
+from typing_extensions import override
+
+from ops import flow
+from ops.heads.base import ClassHead, HeadResult
+from ops.heads.layout import LOCAL, HeadLayout
+from ops.heads.margin_softmax import MarginSoftmax, make_padding
+from ops.heads.options import HeadOptions
+from ops.losses.registry import build_margin
+
+
+class MarginSoftmaxHead(ClassHead):
+    """Softmax cross entropy over all classes, with the margin of the chosen loss.
+
+    On global tensors inside nn.Graph; with the local layout also on local tensors, eagerly::
+
+        head = MarginSoftmaxHead(HeadOptions(num_classes=10, emb_size=512))
+        head(embeddings, *head.prepare(labels)).loss.backward()   # embeddings [B, 512], labels int32 [B]
+    """
+
+    def __init__(self, options: HeadOptions, layout: HeadLayout = LOCAL) -> None:
+        super().__init__(options, layout)
+        margin, rows = build_margin(options.loss), self.shards.rows
+        self.loss = MarginSoftmax(margin, options.loss.loss_s, layout, rows, self.centres)
+        padding = None
+        if self.shards.padded > self.shards.num_classes:
+            start, stop = self.shards.real_rows(self.shard)
+            padding = layout.place_columns(flow.tensor(make_padding(stop - start, rows)))
+        self.register_buffer("_padding", padding)
+
+    @override
+    def forward(self, embeddings: flow.Tensor, labels: flow.Tensor) -> HeadResult:
+        """Return loss and what goes with it.
+
+        Args:
+            embeddings: float32 [B, E], split(0).
+            labels: int32 [B] in 0..num_classes-1, split(0).
+        """
+        result = self.loss(embeddings, labels, self.weight, self.bias, self._padding)
+        return HeadResult(*result, [self.weight] if self.bias is None else [self.weight, self.bias])

@@ -1,0 +1,49 @@
+"""The settings of a head. Needs no framework."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from ops.losses.options import LossOptions
+
+
+@dataclass(frozen=True)
+class HeadOptions:
+    """What a head is built from; fields are the keys of sample_config.py.
+
+    Attributes:
+        num_classes: number of classes; unused by the triplet losses, like everything else but ``loss``.
+        emb_size: length of the embeddings.
+        loss: the loss and its numbers.
+        model_parallel: split the class rows over the ranks; otherwise each rank holds all of them.
+        partial_fc: only a sample of the class rows takes part in a step. Needs ``model_parallel``.
+        sample_ratio: share of each rank's classes in the sample, in (0, 1].
+        train_batch_size: images per step over all ranks, an upper bound of the classes in a batch. For Partial FC.
+        num_subcenters: rows (centres) per class, of which the nearest counts.
+        fc7_no_bias: plain softmax without a bias.
+        seed: of the initial rows and of the samples.
+    """
+
+    num_classes: int = 0
+    emb_size: int = 512
+    loss: LossOptions = field(default_factory=LossOptions)
+    model_parallel: bool = True
+    partial_fc: bool = False
+    sample_ratio: float = 1.0
+    train_batch_size: int = 0
+    num_subcenters: int = 1
+    fc7_no_bias: bool = False
+    seed: int = 0
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> HeadOptions:
+        """Take the known keys of ``config``; a missing key means its default."""
+        own = {key.name: config[key.name] for key in fields(cls) if key.name != "loss" and key.name in config}
+        return cls(loss=LossOptions.from_config(config), **own)
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether each class has a bias: that of plain softmax, unless ``fc7_no_bias``."""
+        return self.loss.loss_name == "softmax" and not self.fc7_no_bias

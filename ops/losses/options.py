@@ -1,0 +1,53 @@
+"""The settings of a loss. Needs no framework."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """The loss by name and its numbers; fields are the keys of sample_config.py, defaults are ArcFace's.
+
+    Attributes:
+        loss_name: a name in ``ops.losses.names``.
+        loss_s: scale of the cosines; unused by ``softmax``.
+        loss_m1: angle factor of the combined margin cos(m1 * theta + m2) - m3; SphereFace's m.
+        loss_m2: angle, in radians, that the combined margin adds; CurricularFace's m.
+        loss_m3: cosine that the combined margin subtracts; AdaFace's m.
+        easy_margin: the combined margin for positive cosines only.
+        loss_h: how much AdaFace's margin depends on the length of an embedding.
+        loss_t_alpha: share of one step in the moving means of CurricularFace and AdaFace.
+        loss_b: weight of the second term of the intra- and the inter-loss.
+        loss_lambda_base: SphereFace's lambda is max(min, base * (1 + gamma * step) ** -power).
+        loss_lambda_gamma: see ``loss_lambda_base``.
+        loss_lambda_power: see ``loss_lambda_base``.
+        loss_lambda_min: see ``loss_lambda_base``.
+        loss_lambda_freeze: steps before SphereFace's lambda begins to fall.
+        interclass_filtering_threshold: negatives with a larger cosine are left out; 0 keeps all.
+        triplet_alpha: margin of the triplet losses.
+    """
+
+    loss_name: str = "margin_softmax"
+    loss_s: float = 64.0
+    loss_m1: float = 1.0
+    loss_m2: float = 0.5
+    loss_m3: float = 0.0
+    easy_margin: bool = False
+    loss_h: float = 0.333
+    loss_t_alpha: float = 0.01
+    loss_b: float = 1.0
+    loss_lambda_base: float = 1000.0
+    loss_lambda_gamma: float = 0.12
+    loss_lambda_power: float = 1.0
+    loss_lambda_min: float = 5.0
+    loss_lambda_freeze: int = 0
+    interclass_filtering_threshold: float = 0.0
+    triplet_alpha: float = 0.3
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> LossOptions:
+        """Take the known keys of ``config``; a missing key means its default."""
+        return cls(**{field.name: config[field.name] for field in fields(cls) if field.name in config})
