@@ -1,4 +1,4 @@
-"""Fill in the settings that follow from others: from what is given, and from the device and the number of ranks."""
+"""Derive settings from others: from the given flags, the device and the number of ranks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from settings.checks import check_triplet_batch
 from settings.config import Config
 from settings.precision import check_bfloat16_device, resolve_precision
 
-# Images of each rank, and of all of them.
+# Batch size per rank -> batch size over all ranks.
 _BATCHES = {"train_batch_size_per_device": "train_batch_size", "val_batch_size_per_device": "val_batch_size"}
 
 
@@ -59,9 +59,9 @@ def place_lr_steps(config: Mapping[str, Any]) -> list[int]:
 
 
 def apply_flags(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``values`` of files with the ``given`` flags over them, and what these flags change beside their keys.
+    """Return the ``values`` of files, overridden by the ``given`` flags and by what follows from these.
 
-    A batch of each rank replaces one of all ranks that a file has, and ``scales`` follow ``lr_steps``.
+    A given batch size per rank replaces a file's batch size over all ranks, and ``scales`` follow ``lr_steps``.
     """
     settings = {**values, **given}
     for per_rank, in_all in _BATCHES.items():
@@ -73,10 +73,10 @@ def apply_flags(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str
 
 
 def fit_scales(steps: list[int], scales: list[float], is_given: bool) -> list[float]:
-    """Return ``scales``, as many as there are ``steps`` where that can be done.
+    """Return one scale for each of ``steps``, if ``scales`` can be fitted.
 
-    An older list begins with the 1 that holds before the first step. Where scales are not given, and of another number,
-    each step is a tenth, as in train.py.
+    A list of older programs starts with the scale before the first step, 1. If scales are not given and their number
+    differs, each step divides the rate by ten, as in train.py.
     """
     if len(scales) == len(steps) + 1 and scales[0] == 1:
         return scales[1:]

@@ -1,4 +1,4 @@
-"""The tables behind a run's settings: those of config.py where there is one, else of sample_config.py."""
+"""Load the tables of a run's settings: those of config.py if it exists, else those of sample_config.py."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Tables:
         network: the networks by name.
         dataset: the datasets by name.
         loss: the losses by name.
-        default: the defaults of a run; what the file lacks comes from sample_config.
-        config: the structure; what the file lacks comes from sample_config.
+        default: the defaults of a run; missing keys come from sample_config.
+        config: the structure; missing keys come from sample_config.
         file: the config.py, None for sample_config.
     """
 
@@ -41,7 +41,7 @@ class Tables:
     file: ConfigFile | None = None
 
     def read(self, network: str, dataset: str, loss: str) -> FileSettings:
-        """Return all that the file says of a run of the three names.
+        """Return the file's settings for a network, dataset and loss.
 
         Raises:
             UserError: a name is unknown, or ``generate_config`` fails.
@@ -57,7 +57,7 @@ class Tables:
         return FileSettings({**merged, **names})
 
     def with_dataset(self, name: str) -> Tables:
-        """Return the tables with an entry for a dataset that the command line describes."""
+        """Return the tables with an (empty) entry for dataset ``name``, which the command line describes."""
         if name in self.dataset:
             return self
         file = self.file and self.file.with_dataset(name)
@@ -70,7 +70,7 @@ def sample_tables() -> Tables:
 
 
 def load_tables(folder: Path = ROOT) -> Tables:
-    """Return the tables of ``config.py`` in ``folder`` when present, else of sample_config.
+    """Return the tables of ``config.py`` in ``folder`` if it exists, else those of sample_config.
 
     Raises:
         UserError: config.py cannot be read, lacks a table or has an unknown key.
@@ -97,16 +97,16 @@ def load_tables(folder: Path = ROOT) -> Tables:
 
 
 def merge(tables: Tables, network: str, dataset: str, loss: str) -> Config:
-    """Return the settings of the three names; keys that an older config.py lacks come from sample_config.
+    """Return the settings for a network, dataset and loss; keys missing in config.py come from sample_config.
 
     Raises:
-        UserError: a name is unknown; the message lists the known ones.
+        UserError: a name is unknown; the message lists the known names.
     """
     return Config(tables.read(network, dataset, loss).values)
 
 
 def format_config_file(config: Mapping[str, Any], tables: Tables) -> str:
-    """Return the text of a config.py that resolves to ``config``: its entries hold what they held, with its values."""
+    """Return the text of a config.py that resolves to ``config``."""
     names = {kind: config[kind] for kind in NAMED}
     structure = [key for key in config if key in tables.config]
     lines = [

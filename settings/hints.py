@@ -1,4 +1,4 @@
-"""What to say of a flag that is unknown: the nearest one here, or what another trainer's flag is called here."""
+"""Hints for unknown flags: the nearest known flag, or the equivalent of another trainer's flag."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PLACE = "--models_root for snapshots, --log_dir for logs"
 _RESUME = "--resume 1 continues the newest snapshot in --models_root, --model_load_dir a given one"
 _START = "--pretrained starts from a backbone, --model_load_dir continues a run"
 _NO_FREEZING = "not supported: every layer is trained; --pretrained starts from a trained backbone"
-# What other trainers call what is here.
+# Flags of other trainers -> the equivalent here.
 ELSEWHERE: dict[str, str] = {
     **dict.fromkeys(("learning_rate", "base_learning_rate", "lr_init", "init_lr"), "--lr"),
     **dict.fromkeys(("batch_size", "batchsize", "bs", "b", "global_batch_size"), _BATCH),
@@ -49,7 +49,7 @@ ELSEWHERE: dict[str, str] = {
 
 
 def hint(flag: str, known: Iterable[str]) -> str:
-    """Return what is known here instead of ``flag``, for the middle of a message; empty if nothing is like it."""
+    """Return a hint for the unknown ``flag``, to continue a message; empty if no flag is similar."""
     name = flag.lstrip("-").lower()
     flags = list(known)
     here = ELSEWHERE.get(name)

@@ -1,4 +1,4 @@
-"""What a setting is: its type, its range, and what is said of a value that is none of it.
+"""A setting: its flag, type and range, and the message for a value outside of it.
 
 Values from the command line and from config.py are checked by the same rules.
 """
@@ -14,7 +14,11 @@ from common.errors import UserError
 
 
 def parse_bool(text: str) -> bool:
-    """Read yes/true/t/y/1 or no/false/f/n/0, in any case."""
+    """Parse yes/true/t/y/1 or no/false/f/n/0, in any case.
+
+    Raises:
+        ArgumentTypeError: ``text`` is neither.
+    """
     word = text.lower()
     if word in ("yes", "true", "t", "y", "1"):
         return True
@@ -24,14 +28,22 @@ def parse_bool(text: str) -> bool:
 
 
 def parse_count(text: str) -> int:
-    """Read a whole number, 0 or more."""
+    """Parse a whole number >= 0.
+
+    Raises:
+        ArgumentTypeError: ``text`` is not one.
+    """
     if not (text.isascii() and text.isdigit()):
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number >= 0")
     return int(text)
 
 
 def parse_image_size(text: str) -> int:
-    """Read one length, or the height and width of a square: 112 or 112,112."""
+    """Parse one length, or the equal height and width of a square: 112 or 112,112.
+
+    Raises:
+        ArgumentTypeError: ``text`` is not one, or the lengths differ.
+    """
     lengths = set(text.split(","))
     if len(lengths) != 1 or not lengths.copy().pop().strip().isdigit():
         raise argparse.ArgumentTypeError(f"'{text}' is not the side of a square such as 112 or 112,112")
@@ -53,10 +65,10 @@ _KINDS: Mapping[Callable, str] = {int: "a whole number", float: "a number"}
 
 
 def read_value(parse: Callable[[str], Any], text: str) -> Any:
-    """Return what ``parse`` makes of ``text``.
+    """Return ``parse(text)``.
 
     Raises:
-        ValueError: it is of another kind; the message says of which one it should be.
+        ValueError: ``text`` is not of the kind that ``parse`` reads; the message names the kind.
     """
     try:
         return parse(text)
@@ -74,9 +86,9 @@ class Option:
         key: its name in sample_config.py; the flag is ``--key``.
         parse: reads the flag's value.
         group: the heading in ``--help``.
-        help: what it means, in a line.
+        help: its meaning, in one line.
         aliases: the names that the flag has in arcface_torch.
-        choices: the values it may have, with their meaning where they are numbers.
+        choices: the allowed values; for numbers, with their meanings.
         at_least: the smallest value.
         above: the value that it must exceed.
         at_most: the largest value.
@@ -100,7 +112,7 @@ class Option:
         return (f"--{self.key}", *self.aliases)
 
     def violation(self, value: Any) -> str | None:
-        """Return a message that says which values are allowed if ``value`` is not one of them."""
+        """Return None if ``value`` is allowed, else a message with the allowed values."""
         if self.choices and value not in self.choices:
             if isinstance(self.choices, Mapping):
                 known = ", ".join(f"{number} ({meaning})" for number, meaning in self.choices.items())
@@ -113,7 +125,7 @@ class Option:
             "at most": self.at_most is None or value <= self.at_most,
             "below": self.below is None or value < self.below,
         }
-        if all(limits.values()):  # which no NaN passes
+        if all(limits.values()):  # NaN fails every limit
             return None
         bounds = [(word, getattr(self, word.replace(" ", "_"))) for word in limits]
         allowed = " and ".join(f"{word} {bound}" for word, bound in bounds if bound is not None)
@@ -121,10 +133,10 @@ class Option:
 
 
 def check_values(options: Iterable[Option], config: Mapping[str, Any]) -> None:
-    """Check each value of ``config`` by its option.
+    """Check every value of ``config`` against its option.
 
     Raises:
-        UserError: one or several are outside of what they may be; the message has a line for each.
+        UserError: values are not allowed; the message has a line for each.
     """
     violations = [option.violation(config[option.key]) for option in options if option.key in config]
     problems = [violation for violation in violations if violation]

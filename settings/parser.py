@@ -1,4 +1,4 @@
-"""Read a command line by a table of options: each flag by its key, and every mistake in one error."""
+"""Parse a command line by a table of options, and report all its mistakes in one error."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Word:
     """A flag of a command line.
 
     Attributes:
-        flag: with underscores, ``--lr_steps``.
-        value: what follows it; None if nothing does.
-        written: what the user wrote, where ``flag`` is a translation of it.
+        flag: the flag with underscores, such as ``--lr_steps``.
+        value: its value; None if it has none.
+        written: the flag as the user wrote it, if ``flag`` is a translation of it.
     """
 
     flag: str
@@ -29,7 +29,7 @@ class Word:
     written: str = ""
 
     def __str__(self) -> str:
-        """Return it as messages quote it."""
+        """Return flag and value as the user wrote them."""
         return self.spelling if self.value is None else f"{self.spelling} {self.value}"
 
     @property
@@ -62,7 +62,7 @@ def split_command(argv: Iterable[str]) -> list[Word]:
 
 
 def join_words(words: Iterable[Word]) -> list[str]:
-    """Return the command line of which ``split_command`` makes ``words``."""
+    """Return the command line that ``split_command`` splits into ``words``."""
     argv: list[str] = []
     for word in words:
         if word.value is None:
@@ -75,14 +75,14 @@ def join_words(words: Iterable[Word]) -> list[str]:
 
 
 def format_value(value: Any) -> str:
-    """Return a value as it is written on a command line."""
+    """Return a value in the form of a command line."""
     if isinstance(value, (list, tuple)):
         return ",".join(map(format_value, value))
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 
 def set_options(targets: Iterable[str]) -> list[Option]:
-    """Return the options that say where verification sets are, ``--{set}_dataset_dir``."""
+    """Return the options for the paths of verification sets, ``--{set}_dataset_dir``."""
     return [
         Option(f"{name}_dataset_dir", str, "verification sets", f"OFRecord folder or .bin file of {name}")
         for name in targets
@@ -96,7 +96,7 @@ def describes_dataset(words: Iterable[Word]) -> bool:
 
 
 def peek(words: Iterable[Word], options: Iterable[Option]) -> dict[str, Any]:
-    """Return what is given of ``options``, whatever else there is, and whether or not it is right."""
+    """Return the given values of ``options`` by key, without checking ranges or other flags."""
     known = {flag: option for option in options for flag in option.flags}
     found = {}
     for word in words:

@@ -29,7 +29,7 @@ class TrainCommand:
         config: the checked settings.
         notices: lines to print about flags of older programs and keys of older files.
         given: the keys that were given as flags.
-        translation: the command line in the flags of this program if it had others, else empty.
+        translation: the command line in the flags of this program if it had older ones, else empty.
     """
 
     config: Config
@@ -39,9 +39,9 @@ class TrainCommand:
 
 
 def read_train_command(argv: Sequence[str], folder: Path = ROOT) -> TrainCommand:
-    """Return the checked settings of a training run, and what to print about its flags.
+    """Return the checked settings of a training run, and notices about its flags.
 
-    Ends the process where the command line asks for help, settings or versions.
+    If the command line asks for help, settings or versions, print them and exit.
 
     Raises:
         UserError: an unknown name, key or flag, or values that are impossible or contradict each other; the message has

@@ -41,7 +41,7 @@ class VerifyCommand:
     Attributes:
         config: the checked settings.
         notices: lines to print about flags of older programs and keys of older files.
-        translation: the command line in the flags of this program if it had others, else empty.
+        translation: the command line in the flags of this program if it had older ones, else empty.
     """
 
     config: Config
@@ -50,10 +50,10 @@ class VerifyCommand:
 
 
 def read_verify_command(argv: Sequence[str], folder: Path = ROOT) -> VerifyCommand:
-    """Return the checked settings of a verification run, and what to print about its flags.
+    """Return the checked settings of a verification run, and notices about its flags.
 
-    Flags of the older insightface_val.py mean what they meant; those of training have no effect, and a line says so.
-    Ends the process where the command line asks for help or versions.
+    Flags of the older insightface_val.py keep their meaning; those of training have no effect, and a notice says so.
+    If the command line asks for help or versions, print them and exit.
 
     Raises:
         UserError: no model, an unknown name, key or flag, or values that are impossible or contradict each other.
@@ -93,6 +93,6 @@ def read_verify_command(argv: Sequence[str], folder: Path = ROOT) -> VerifyComma
 
 
 def _name_sets(words: Sequence[Word], targets: Sequence[str]) -> list[str]:
-    """Return the sets whose place is given and that are not among ``targets``."""
+    """Return the sets whose path is given by a flag and that are not among ``targets``."""
     names = [word.flag[2 : -len(_PLACE)] for word in words if word.flag.endswith(_PLACE)]
     return [name for name in dict.fromkeys(names) if name != "val" and name not in targets]

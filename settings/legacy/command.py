@@ -1,4 +1,4 @@
-"""Rewrite the command lines of older programs in the flags of these."""
+"""Rewrite command lines of older programs in the flags of this one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from settings.parser import (
 _NAMED = tuple(option.key for option in NAMES)
 _TRAINERS = (MXNET, SOFTMAX, PORT)
 _TARGETS = "val_targets"
-_FIRST_SPELLING = "--lfw_data_dir"  # of the older insightface_val.py, which knew lfw alone
+_FIRST_SPELLING = "--lfw_data_dir"  # in the first insightface_val.py, which verified only lfw
 
 
 class Tables(Protocol):
@@ -54,7 +54,7 @@ class Rewritten:
     Attributes:
         words: the flags.
         notices: lines to print about older flags, and older keys of config.py.
-        is_older: whether there were older flags in it.
+        is_older: whether it had older flags.
     """
 
     words: list[Word]
@@ -62,14 +62,14 @@ class Rewritten:
     is_older: bool
 
     def __str__(self) -> str:
-        """Return the command line as a shell takes it."""
+        """Return the command line, quoted for a shell."""
         return shlex.join(join_words(self.words))
 
 
 def rewrite_training(words: Sequence[Word], tables: Tables, options: Sequence[Option]) -> Rewritten:
-    """Return a training's command line in the flags of ``options``, which stand for what the older flags stood for.
+    """Rewrite the command line of a training in the flags of ``options``.
 
-    Older keys of config.py that depend on the command line become flags, too.
+    Older keys of config.py whose meaning depends on the command line become flags too.
 
     Raises:
         UserError: a flag is unknown or has an impossible value, or two flags contradict each other.
@@ -95,7 +95,7 @@ def rewrite_training(words: Sequence[Word], tables: Tables, options: Sequence[Op
 
 
 def rewrite_verification(words: Sequence[Word], tables: Tables, options: Sequence[Option]) -> Rewritten:
-    """Return a verification's command line in the flags of ``options``; flags of training have no effect there.
+    """Rewrite the command line of a verification in the flags of ``options``; flags of training have no effect.
 
     Raises:
         UserError: an older flag has an impossible value.
@@ -125,9 +125,9 @@ def rewrite_verification(words: Sequence[Word], tables: Tables, options: Sequenc
 def _sort_words(
     words: Iterable[Word], options: Iterable[Option], parsers: tuple[str, ...]
 ) -> tuple[list[Word], dict[str, Any], bool]:
-    """Return the words of this program's flags, renamed where they have older names; the rest by name; if any is older.
+    """Sort flags into this program's, renamed from older names, and older ones that need a translation, by name.
 
-    A flag that is known nowhere stays, for the parser to report.
+    The third result tells whether any flag is older. Unknown flags stay among the first for the parser to report.
     """
     flags = {flag for option in options for flag in option.flags}
     keys = {option.key for option in options}
@@ -164,7 +164,7 @@ def _read_value(row: OldFlag, word: Word) -> Any:
 
 
 def _with_mxnet_batch(word: Word, old: OldSettings) -> Word:
-    """Return ``word`` with the batch that MXNet's trainers mean by 0 images on each rank."""
+    """Return ``word`` with the batch size that 0 images per rank mean in MXNet's trainers."""
     if word.flag != "--train_batch_size_per_device" or (word.value or "").strip() != "0":
         return word
     return replace(word, value=str(old.take_mxnet_batch()))
@@ -173,15 +173,15 @@ def _with_mxnet_batch(word: Word, old: OldSettings) -> Word:
 def _find_flags(
     config: Mapping[str, Any], given: Mapping[str, Any], tables: Tables, keys: Iterable[str]
 ) -> dict[str, Any]:
-    """Return what must be given beside ``given``, so that ``keys`` resolve to their values in ``config``."""
+    """Return the flags to add to ``given``, so that ``keys`` resolve to their values in ``config``."""
     names = {key: config[key] for key in _NAMED}
     plain = tables.with_dataset(names["dataset"]).read(**names).values
     added = {key: name for key, name in names.items() if given.get(key, tables.default[key]) != name}
-    for _ in range(2):  # what is added may change other keys
+    for _ in range(2):  # an added flag may change other keys
         resolved = apply_flags(plain, {**given, **added})
         added |= {key: config[key] for key in keys if resolved[key] != config[key]}
     if config["ckpt"] != ALL_SNAPSHOTS:
-        added.pop("iter_num_in_snapshot", None)  # which is for all snapshots
+        added.pop("iter_num_in_snapshot", None)  # applies only if all snapshots are kept
     return added
 
 

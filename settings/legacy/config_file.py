@@ -1,7 +1,7 @@
-"""Read config.py files, those made from older sample_config.py files too, in the keys of sample_config.py.
+"""Read config.py files, including copies of older sample_config.py files, in the keys of sample_config.py.
 
-The older keys are those of the table of older flags, ``settings.legacy.flags``. What they mean may depend on others,
-and an older ``generate_config`` sets some by itself, so a file is read for one choice of network, dataset and loss.
+The older keys are those in the table of older flags, ``settings.legacy.flags``. Their meaning may depend on other keys,
+and an older ``generate_config`` sets some itself, so a file is read for one choice of network, dataset and loss.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from settings.option import read_value
 from settings.options import TRAIN_TABLE
 
 NAMES = ("network", "dataset", "loss")
-SINGLE, NAMED = ("default", "config"), ("loss", "network", "dataset")  # in the order in which later ones win
-_ACCEPTED = {bool: (bool, int), float: (float, int), list: (list, tuple)}  # beyond the same type
-# They choose among the tables, or say where all the rest is; in a file the tables are there already.
+SINGLE, NAMED = ("default", "config"), ("loss", "network", "dataset")  # later tables override earlier ones
+_ACCEPTED = {bool: (bool, int), float: (float, int), list: (list, tuple)}  # besides the same type
+# Flags that choose table entries or paths; they make no sense in a file, which has the tables.
 _COMMAND_ONLY = ("data_dir", "loss_type", "prefix")
 ROWS: Mapping[str, OldFlag] = {row.name: row for row in OLD_FLAGS if row.name not in _COMMAND_ONLY}
 _ABSENT = object()
 _COUNTERS = {"iter_num_in_snapshot", *(row.name for row in ROWS.values() if row.key == "iter_num_in_snapshot")}
-_OPEN = ("dataset_path", "pretrained_epoch")  # mean something only next to what the command line says
+_OPEN = ("dataset_path", "pretrained_epoch")  # their meaning depends on the command line
 Entries = Mapping[str, EasyDict]
 
 
 @dataclass(frozen=True)
 class FileSettings:
-    """What a file says of one run.
+    """The settings of a file for one run.
 
     Attributes:
         values: the settings.
-        notices: lines to print about keys of older files.
+        notices: lines to print about older keys.
         left: values of older keys whose meaning depends on the command line, for ``settings.legacy.command``.
     """
 
@@ -56,10 +56,10 @@ class ConfigFile:
     """A config.py.
 
     Attributes:
-        path: where it is.
-        module: the file as it was imported.
-        written: its tables as they are there.
-        modern: the same by ``modernise``.
+        path: the file.
+        module: the imported file.
+        written: its tables, unchanged.
+        modern: its tables after ``modernise``.
     """
 
     path: Path
@@ -76,10 +76,12 @@ class ConfigFile:
 
 
 def modernise(written: Entries, path: Path) -> dict[str, EasyDict]:
-    """Return the tables ``written`` in a config.py in our keys; those whose meaning depends on others stay.
+    """Return the tables ``written`` in a config.py in the keys of sample_config.py.
+
+    Older keys whose meaning depends on other keys are kept.
 
     Raises:
-        UserError: a key is unknown, a value of the wrong type, or two keys contradict each other.
+        UserError: a key is unknown, a value has the wrong type, or two keys contradict each other.
     """
     modern = {name: EasyDict(translate_entry(written[name], f"{path}: {name}")) for name in SINGLE}
     for name in NAMED:
@@ -89,7 +91,7 @@ def modernise(written: Entries, path: Path) -> dict[str, EasyDict]:
 
 
 def known_values() -> dict[str, Any]:
-    """Return every key that sample_config.py uses anywhere, with a value it has there."""
+    """Return all keys of sample_config.py, each with one of its values there."""
     values = {}
     for table in (sample_config.network, sample_config.dataset, sample_config.loss):
         for entry in table.values():
@@ -101,7 +103,7 @@ def _from_verbose(every: int) -> dict[str, Any]:
     return {"validation_interval": every, "iter_num_in_snapshot": every}
 
 
-# Keys that stand for others, whatever else is set.
+# Keys with a fixed translation.
 _STAND_FOR: Mapping[str, Callable[[Any], dict[str, Any]]] = {
     "verbose": _from_verbose,
     "image_shape": lambda size: {"image_size": size},
@@ -110,16 +112,18 @@ _STAND_FOR: Mapping[str, Callable[[Any], dict[str, Any]]] = {
 
 
 def translate_entry(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return an entry of a table in our keys; those whose meaning depends on others, or that have none, stay.
+    """Return an entry of a table in the keys of sample_config.py.
+
+    Older keys without an equivalent, or whose meaning depends on other keys, are kept.
 
     Raises:
-        UserError: a key is unknown, a value of the wrong type, or two keys contradict each other. ``where`` names the
+        UserError: a key is unknown, a value has the wrong type, or two keys contradict each other. ``where`` names the
             entry.
     """
     known, said = known_values(), {}
     for key, value in entry.items():
         row = None if key in known else ROWS.get(key)
-        if row is None and key.endswith("_dataset_dir"):  # of any verification set
+        if row is None and key.endswith("_dataset_dir"):  # the path of a verification set
             row = OldFlag(f"--{key}", (), key=key)
         if key not in known and row is None:
             raise UserError(
@@ -148,7 +152,7 @@ def _translate(key: str, value: Any, row: OldFlag | None, known: Mapping[str, An
 
 
 def _convert(value: Any, name: str, example: Any, shown: str) -> Any:
-    """Return ``value`` with the type of ``example``: lists may be text with commas, and yes and no are 1 and 0."""
+    """Convert ``value`` to the type of ``example``: a list may be comma-separated text, a boolean 0 or 1."""
     kind = type(example)
     if kind is list and isinstance(value, str):
         parse = next(option.parse for option in TRAIN_TABLE if option.key == name)
@@ -162,7 +166,7 @@ def _convert(value: Any, name: str, example: Any, shown: str) -> Any:
 
 
 def overlay(entries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what ``entries`` say together: later ones win, also between the two ways to say how large a batch is."""
+    """Merge ``entries``: later ones override, also between the two keys of the batch size."""
     settings: dict[str, Any] = {}
     for entry in entries:
         if "train_batch_size_per_device" in entry and "train_batch_size" not in entry:
@@ -171,14 +175,14 @@ def overlay(entries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return settings
 
 
-def find_own_settings(
+def generated_settings(
     before: Mapping[str, Any], after: Mapping[str, Any], chosen: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Return what a ``generate_config`` that changes its tables says by itself, beside copying ``chosen`` entries."""
+    """Return the settings that an older ``generate_config`` makes itself, besides copying the ``chosen`` entries."""
     said = {}
     for table in ("config", "default"):
         for key, value in after[table].items():
-            # num_workers is what MXNet's launcher calls its machines.
+            # num_workers is the number of machines in MXNet's launcher.
             if key in NAMES or (key == "num_workers" and key not in before[table]):
                 continue
             sources = [before[table].get(key, _ABSENT), *(entry.get(key, _ABSENT) for entry in chosen)]
@@ -188,21 +192,21 @@ def find_own_settings(
 
 
 def complete_length(settings: dict[str, Any]) -> None:
-    """Let ``end_epoch`` or ``max_steps`` be the end where a file has no ``train_iter``, as in train.py."""
+    """Without ``train_iter`` in a file, end at ``end_epoch`` or ``max_steps``, as in train.py."""
     if "train_iter" not in settings and (settings.get("end_epoch") or settings.get("max_steps")):
         settings["train_iter"] = 0
 
 
 class FileReader:
-    """Reads what a config.py says of one run."""
+    """Reads the settings of a config.py for one run."""
 
     def __init__(self, file: ConfigFile, names: Mapping[str, str]) -> None:
-        """Take the file, and network, dataset and loss of the run."""
+        """``names`` are the network, dataset and loss of the run."""
         self._file, self._names = file, names
         self._notices: list[str] = []
 
     def read(self) -> FileSettings:
-        """Return what the file says of the run; keys that it lacks come from sample_config.
+        """Return the settings of the run; missing keys come from sample_config.
 
         Raises:
             UserError: ``generate_config`` fails, or a value is impossible.
@@ -219,7 +223,7 @@ class FileReader:
         return FileSettings(config, (*self._notices, *old.notices), left)
 
     def _generate(self, tables: Mapping[str, EasyDict]) -> dict[str, Any] | None:
-        """Call ``generate_config`` over a copy of ``tables``, which it may change."""
+        """Call ``generate_config`` with copies of ``tables``, which it may change; return its result."""
         module = self._file.module
         for name, table in tables.items():
             setattr(module, name, copy.deepcopy(table))
@@ -230,10 +234,10 @@ class FileReader:
         return dict(settings) if settings is not None else None
 
     def _merge_older(self) -> dict[str, Any]:
-        """Merge the tables as we do, and what ``generate_config`` sets by itself, which it left in them."""
+        """Merge the tables, and the settings that an older ``generate_config`` has written into them."""
         path = self._file.path
         after = {name: getattr(self._file.module, name) for name in SINGLE}
-        own = find_own_settings(self._file.written, after, self._choose(self._file.written))
+        own = generated_settings(self._file.written, after, self._choose(self._file.written))
         settings = overlay([*(self._file.modern[name] for name in SINGLE), *self._choose(self._file.modern)])
         changes = translate_entry(own, f"{path}: generate_config")
         if changes:

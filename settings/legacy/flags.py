@@ -1,4 +1,4 @@
-"""The flags of the programs that these take the place of: one row each, with what it means here.
+"""The flags of the programs that this project replaces: one row each, with its meaning here.
 
 ``MXNET`` is InsightFace's train.py and train_parall.py (of SubCenter-ArcFace too), ``SOFTMAX`` its older
 src/train_softmax.py, ``PORT`` the OneFlow port's insightface_train.py in all its versions (older ones called it
@@ -20,16 +20,16 @@ PARSERS = (MXNET, SOFTMAX, PORT, VAL)
 
 @dataclass(frozen=True)
 class OldFlag:
-    """One flag, spelled with underscores; with dashes it is the same.
+    """One flag, spelled with underscores; dashes mean the same.
 
-    Of the three that follow ``parsers`` one is not empty.
+    Exactly one of ``key``, ``meaning`` and ``notice`` is set.
 
     Attributes:
         parsers: the programs that have it.
-        key: the key of sample_config.py that takes its value as it is.
-        meaning: what it is translated to; ``settings.legacy.translation`` does that.
-        notice: why it has no effect; the run says so when it is given.
-        parse: reads the value of a flag that is translated.
+        key: the key of sample_config.py that takes its value unchanged.
+        meaning: its translation, for the documentation; ``settings.legacy.translation`` translates it.
+        notice: the reason why it has no effect, printed if the flag is given.
+        parse: parses the value of a translated flag.
     """
 
     flag: str
@@ -45,7 +45,7 @@ class OldFlag:
         return self.flag.lstrip("-")
 
     def describe(self) -> str:
-        """Return what it means here, for the documentation."""
+        """Return its meaning here, for the documentation."""
         if self.key:
             return f"`--{self.key}`"
         return self.meaning or f"no effect: {self.notice}"
@@ -68,11 +68,11 @@ _BOTH = (PORT, VAL)
 SETS = ("lfw", "cfp_fp", "agedb_30")
 _ONE_NUMBER = "--val_data_part_num holds for all sets"
 _COUNTED = "the images of a set are counted when it is read"
-_LAYOUT = "the loader takes every part-N and part-0000N of the folder, whatever the digits"
+_LAYOUT = "the loader takes every part-N and part-0000N of the folder, with any number of digits"
 _OWN_KERNELS = "memory layouts and workspaces are chosen by cuDNN and by the CPU kernels"
 
 OLD_FLAGS: tuple[OldFlag, ...] = (
-    # ------------------------------------------------------------------ what to train, and where
+    # ------------------------------------------------------------------ network, dataset, loss, machines
     *_same((MXNET, PORT, VAL), "dataset", "loss"),
     *_same(PARSERS, "network"),
     OldFlag("-network", (VAL,), key="network"),
@@ -85,10 +85,10 @@ OLD_FLAGS: tuple[OldFlag, ...] = (
     *_same((MXNET,), "fp16_scale"),
     *_renamed((MXNET,), fp16="use_fp16"),
     *_ineffective(
-        (MXNET,), "the ranks add their gradients up through OneFlow's collectives; --num_nodes for machines", "kvstore"
+        (MXNET,), "the ranks sum their gradients with OneFlow's collectives; --num_nodes for machines", "kvstore"
     ),
     *_ineffective((MXNET,), _OWN_KERNELS, "workspace"),
-    *_ineffective((MXNET,), "it did nothing there either; --gradient_accumulation saves memory", "memonger"),
+    *_ineffective((MXNET,), "it had no effect there either; --gradient_accumulation saves memory", "memonger"),
     # ------------------------------------------------------------------ network and head
     *_renamed(
         (SOFTMAX,),
@@ -107,7 +107,7 @@ OLD_FLAGS: tuple[OldFlag, ...] = (
     *_same(_ALL, "emb_size"),
     *_same((MXNET, SOFTMAX), "bn_mom", "fc7_wd_mult", "fc7_lr_mult", "fc7_no_bias"),
     *_ineffective((SOFTMAX,), "no deformable convolutions here; few networks ever had them", "use_deformable"),
-    *_ineffective((PORT,), "training and verification switch BatchNorm by themselves", "bn_is_training"),
+    *_ineffective((PORT,), "training and verification set the mode of BatchNorm automatically", "bn_is_training"),
     *_ineffective((PORT,), "the width follows from the network", "input_channel"),
     *_ineffective(
         (PORT,), _OWN_KERNELS, "channel_last", "pad_output", "data_format", "cudnn_conv_heuristic_search_algo"
@@ -150,13 +150,11 @@ OLD_FLAGS: tuple[OldFlag, ...] = (
     ),
     *_renamed((PORT,), train_data_dir="dataset_dir"),
     *_ineffective(
-        (MXNET,),
-        "the parts are in the order they were written in; every epoch has an order of its own",
-        "is_shuffled_rec",
+        (MXNET,), "the parts keep the order in which they were written; each epoch is shuffled", "is_shuffled_rec"
     ),
-    *_ineffective((MXNET,), "images are trained on with the identities they have", "flip_noise_prob"),
+    *_ineffective((MXNET,), "the identities of images are not changed", "flip_noise_prob"),
     *_ineffective((PORT,), _LAYOUT, "part_name_prefix", "part_name_suffix_length"),
-    *_ineffective((PORT,), "every epoch has an order of its own, which depends on --seed", "shuffle"),
+    *_ineffective((PORT,), "each epoch is shuffled, depending on --seed", "shuffle"),
     *_same((PORT,), "use_synthetic_data", "train_batch_size", "train_batch_size_per_device"),
     *_renamed((MXNET, SOFTMAX), per_batch_size="train_batch_size_per_device"),
     *_same((MXNET,), "data_rand_mirror", "data_cutoff", "data_color", "data_images_filter"),
@@ -209,7 +207,7 @@ OLD_FLAGS: tuple[OldFlag, ...] = (
     ),
     *_renamed(_BOTH, lfw_batch_size="val_batch_size"),
     *_renamed((VAL,), nfolds="nrof_folds"),
-    *_ineffective((VAL,), "nothing read it there either", "max", "mode"),
+    *_ineffective((VAL,), "it was not read there either", "max", "mode"),
     *(OldFlag(f"--{name}_dataset_dir", _BOTH, key=f"{name}_dataset_dir") for name in SETS),
     OldFlag("--lfw_data_dir", _BOTH, key="lfw_dataset_dir"),
     *(OldFlag(f"--{name}_data_dir", (PORT,), key=f"{name}_dataset_dir") for name in SETS[1:]),
@@ -220,13 +218,13 @@ OLD_FLAGS: tuple[OldFlag, ...] = (
 
 
 def rows_beyond(keys: Collection[str], parsers: Sequence[str] = PARSERS) -> list[OldFlag]:
-    """Return the flags of ``parsers`` that set none of ``keys`` as they are, and no place of a verification set."""
+    """Return the flags of ``parsers`` that set none of ``keys`` and no path of a verification set."""
     rows = [row for row in OLD_FLAGS if set(row.parsers) & set(parsers)]
     return [row for row in rows if row.key not in keys and not row.key.endswith("_dataset_dir")]
 
 
 def table_lines() -> list[str]:
-    """Return the rows as they stand in docs/options.md, in Markdown."""
+    """Return the Markdown table of docs/options.md."""
     lines = ["| flag | " + " | ".join(PARSERS) + " | here |", "|---|" + "---|" * (len(PARSERS) + 1)]
     for row in OLD_FLAGS:
         marks = ["x" if parser in row.parsers else "" for parser in PARSERS]

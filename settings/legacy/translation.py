@@ -1,6 +1,6 @@
-"""What flags and keys of older programs mean that set no key as they are: translated, announced, or contradictory.
+"""Translate flags and keys of older programs whose value does not simply set one key.
 
-train_softmax.py is known by ``--data_dir`` or a number for ``--loss_type``: its defaults then hold for the rest.
+A command line with ``--data_dir`` or a numeric ``--loss_type`` is one of train_softmax.py, whose defaults then apply.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from common.errors import lookup, require
 from settings.legacy.flags import OLD_FLAGS
 from settings.legacy.values import place_data, place_path
 
-# Of train_softmax.py by number, of the OneFlow port's first versions by name.
+# By number in train_softmax.py, by name in the first versions of the OneFlow port.
 LOSS_TYPES = {
     "0": "softmax",
     "1": "sphereface",
@@ -28,10 +28,10 @@ LOSS_TYPES = {
     "arc_loss": "arc_loss",
     "arc_loss_ms": "arcface",
 }
-NETWORKS = {"resnet100": "r100", "resnet50": "r50", "mobilefacenet": "y1"}  # the port's first names
+NETWORKS = {"resnet100": "r100", "resnet50": "r50", "mobilefacenet": "y1"}  # names in the port's first versions
 _ANGLE = {"margin_m": "loss_m2"}
 _WITH_WEIGHT = {**_ANGLE, "margin_b": "loss_b"}
-# Which key a flag of train_softmax.py sets depends on the loss; where it is in no list the loss does without it.
+# The key that a flag of train_softmax.py sets depends on the loss; a loss without the flag ignores it.
 LOSS_KEYS = {
     "arcface": _ANGLE,
     "arc_loss": {**_ANGLE, "margin": "loss_m2"},
@@ -50,7 +50,7 @@ LOSS_KEYS = {
     },
 }
 _LOSS_FLAGS = ("margin_m", "margin_a", "margin_b", "margin", "beta", "beta_min", "gamma", "power")
-# What train_softmax.py takes where nothing is given; margins are its --margin-m 0.5 and so on.
+# The defaults of train_softmax.py; margins follow from its --margin-m 0.5 and so on.
 SOFTMAX_DEFAULTS: dict[str, Any] = {
     "emb_size": 512,
     "image_size": 112,
@@ -93,9 +93,9 @@ _LOSS_DEFAULTS: dict[str, dict[str, Any]] = {
     "cosface": {"loss_m3": 0.5},
     "combined": {"loss_m1": 1.0, "loss_m2": 0.5, "loss_m3": 0.0},
 }
-_MANY_CLASSES = 20000  # beyond them its --loss-type 1 holds lambda for a while and lowers it more slowly
-_MXNET_EPOCH = 1  # of --pretrained-epoch
-_MXNET_BATCH = 128  # what --per-batch-size 0 is
+_MANY_CLASSES = 20000  # with more classes its --loss-type 1 holds lambda at first and lowers it more slowly
+_MXNET_EPOCH = 1  # default of --pretrained-epoch
+_MXNET_BATCH = 128  # the meaning of --per-batch-size 0
 
 
 class _Change(NamedTuple):
@@ -107,15 +107,15 @@ class _Change(NamedTuple):
 
 
 class OldSettings:
-    """Flags of older programs in a command line, or keys in a file, that set no key as they are.
+    """Older flags of a command line, or older keys of a file, that need a translation.
 
     Attributes:
-        values: what was given, by name.
+        values: their values, by name.
         notices: lines to print about them.
     """
 
     def __init__(self, values: Mapping[str, Any], before: str = "--") -> None:
-        """Take what was given, by the flag's name; ``before`` comes before names in what the user reads."""
+        """Take the values by name; ``before`` is the prefix of names in messages."""
         self.values = dict(values)
         self.notices: list[str] = []
         self._before = before
@@ -129,7 +129,7 @@ class OldSettings:
         """Return network, dataset and loss of the run.
 
         Raises:
-            UserError: the loss type is unknown, or two of the names contradict each other.
+            UserError: the loss type is unknown, or two flags name different losses or datasets.
         """
         names = {**defaults, **({"network": "r50"} if self.is_train_softmax else {}), **given}
         names["network"] = name_network(names["network"])
@@ -148,7 +148,7 @@ class OldSettings:
         return names
 
     def set_defaults(self, config: dict[str, Any]) -> None:
-        """Put the defaults of train_softmax.py over those of ``config``, if the command line is one of its own."""
+        """Override the defaults in ``config`` by those of train_softmax.py if this is one of its command lines."""
         if not self.is_train_softmax:
             return
         defaults = {**SOFTMAX_DEFAULTS, **_LOSS_DEFAULTS.get(config["loss"], {})}
@@ -159,20 +159,20 @@ class OldSettings:
         )
 
     def take_mxnet_batch(self) -> int:
-        """Return the images of each rank where a command line says 0, and announce them."""
+        """Return the batch size per rank that 0 means, and add a notice about it."""
         self.notices.append(f"--train_batch_size_per_device 0 (--per_batch_size): {_MXNET_BATCH}, as in train.py")
         return _MXNET_BATCH
 
     def translate(self, config: dict[str, Any], given: Mapping[str, Any], left: Mapping[str, Any]) -> None:
-        """Change ``config`` as the flags say.
+        """Apply the flags to ``config``.
 
         Args:
-            config: the settings.
-            given: the keys that were given as flags.
+            config: the settings, changed in place.
+            given: the keys given as flags.
             left: older keys of config.py whose meaning depends on the command line.
 
         Raises:
-            UserError: a value is impossible, or contradicts a key that was given too.
+            UserError: a value is impossible, or contradicts a given key.
         """
         self.notices += place_data(self.values, config, given)
         self.notices += place_path(self.values, config, given, left.get("dataset_path"))
@@ -187,12 +187,12 @@ class OldSettings:
             )
             config[key] = value
         if "lr_steps" in given and "lr_steps_batch" not in given and self.is_train_softmax:
-            config["lr_steps_batch"] = 0  # only its own steps go with the batch
+            config["lr_steps_batch"] = 0  # only its default steps scale with the batch
         self._slow_sphere(config, given)
         self.announce()
 
     def translate_file(self, config: dict[str, Any]) -> None:
-        """Change ``config`` as the keys of a file say.
+        """Apply the keys of a file to ``config``.
 
         Raises:
             UserError: a value is impossible.
@@ -271,7 +271,7 @@ class OldSettings:
             config["loss_lambda_gamma"] = 0.06
 
     def announce(self, of_other_keys: str = "") -> None:
-        """Say which of the flags have no effect; ``of_other_keys`` is why, where the table has no reason."""
+        """Add notices about flags without effect; ``of_other_keys`` is the reason if the table has none."""
         reasons: dict[str, list[str]] = {}
         for row in OLD_FLAGS:
             if row.name in self.values and (row.notice or of_other_keys):
@@ -284,5 +284,5 @@ class OldSettings:
 
 
 def name_network(name: str) -> str:
-    """Return what a network of the OneFlow port's first versions is called here."""
+    """Return the present name of a network of the OneFlow port's first versions."""
     return NETWORKS.get(name, name)

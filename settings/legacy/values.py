@@ -1,4 +1,4 @@
-"""Values of older programs that are written differently here, and the one folder where they keep all of a dataset."""
+"""Translate values of older programs, and the single folder in which they keep a dataset."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from common.errors import require
 from data.recordio_dataset import read_property
 
-# The OneFlow port had one network function for each depth.
+# The OneFlow port had one network function per depth.
 NET_NAMES: Mapping[str, dict[str, Any]] = {
     f"{kind}{depth}": {"net_name": "fresnet", "num_layers": depth}
     for kind in ("fresnet", "resnet")
@@ -19,10 +19,10 @@ NET_NAMES: Mapping[str, dict[str, Any]] = {
 
 
 def parse_image_shape(text: str) -> int:
-    """Return the side of a square of three colours: 112 for 112,112,3 or (112, 112, 3).
+    """Parse the shape of a square RGB image and return its side: 112 for 112,112,3 or (112, 112, 3).
 
     Raises:
-        ArgumentTypeError: ``text`` is something else.
+        ArgumentTypeError: ``text`` is not the shape of a square RGB image.
     """
     sizes = [size.strip() for size in text.strip("()[] ").split(",")]
     if len(sizes) != 3 or sizes[0] != sizes[1] or sizes[2] != "3" or not sizes[0].isdigit():
@@ -31,12 +31,12 @@ def parse_image_shape(text: str) -> int:
 
 
 def place_data(values: Mapping[str, Any], config: dict[str, Any], given: Mapping[str, Any]) -> list[str]:
-    """Take dataset, parts, classes and sets from ``--data_dir``; return notices to print, one per line.
+    """Set dataset, parts, classes and verification sets from ``--data_dir``; return notices to print, one per line.
 
-    ``given`` are the keys that were given as flags: they stay.
+    Keys ``given`` as flags are not changed.
 
     Raises:
-        UserError: ``--data_dir`` is not a folder, or holds no ``property``.
+        UserError: ``--data_dir`` is not a folder, or has no ``property`` file.
     """
     if "data_dir" not in values:
         return []
@@ -54,7 +54,7 @@ def place_data(values: Mapping[str, Any], config: dict[str, Any], given: Mapping
 def place_path(
     values: Mapping[str, Any], config: dict[str, Any], given: Mapping[str, Any], of_file: str | None
 ) -> list[str]:
-    """Take parts and sets from ``--dataset_path``, or from that of config.py where it names no other places.
+    """Set parts and verification sets from ``--dataset_path``, or from that of config.py if it sets no other paths.
 
     Raises:
         UserError: the flag contradicts ``--dataset_dir``.
@@ -77,7 +77,7 @@ def place_path(
 
 
 def place_path_sets(config: dict[str, Any], folder: Path) -> list[str]:
-    """Take the verification sets from ``folder`` if one of them is there; return notices to print."""
+    """Set the folder of the verification sets to ``folder`` if it contains one of them; return notices to print."""
     if any(_find_place(folder, name, config) for name in config["val_targets"]):
         return place_sets(config, folder)
     config["val_dataset_dir"] = config["val_dataset_dir"] or str(folder)
@@ -85,7 +85,7 @@ def place_path_sets(config: dict[str, Any], folder: Path) -> list[str]:
 
 
 def place_sets(config: dict[str, Any], folder: Path) -> list[str]:
-    """Take those verification sets that are in ``folder``; return a line that names the others."""
+    """Verify only the sets that are in ``folder``; return a notice that names the others."""
     places = {name: _find_place(folder, name, config) for name in config["val_targets"]}
     config["val_dataset_dir"] = str(next((place for place in places.values() if place), folder))
     missing = [name for name, place in places.items() if place is None]
@@ -96,7 +96,7 @@ def place_sets(config: dict[str, Any], folder: Path) -> list[str]:
 
 
 def _find_place(folder: Path, name: str, config: Mapping[str, Any]) -> Path | None:
-    """Return the folder that holds the verification set ``name``, which may have a place of its own."""
+    """Return the folder that contains the verification set ``name``, or ``folder`` if a flag gives its path."""
     if config.get(f"{name}_dataset_dir"):
         return folder
     for place in (folder, folder / "ofrecord"):
