@@ -1,7 +1,4 @@
-"""Check what settings must have in common: relations between two of them, before a rank is started.
-
-The range of each alone stands beside it in ``settings.options``.
-"""
+"""Check relations between settings before a rank is started; ``settings.options`` has the range of each."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from common.errors import UserError, lookup, require
 from settings.choices import ALL_SNAPSHOTS, LOSSES, NO_SNAPSHOTS, TRIPLET_LOSSES
 from settings.config import Config
 
-# What a loss without class centres cannot have: key and the value that omits it.
+# Settings that need class centres, with the values that turn them off.
 _FOR_CENTRES = {
     "partial_fc": False,
     "head_stats": 0,
@@ -153,7 +150,7 @@ def _check_triplets(config: Config) -> None:
 
 
 def check_triplet_batch(config: Mapping[str, Any], ranks: int) -> None:
-    """Check that each rank's part of the batch, and each piece of it, is whole triplets.
+    """Check that each rank's part of the batch, and each piece of it, consists of complete triplets.
 
     Raises:
         UserError: the number of images is not a multiple of 3.
@@ -167,13 +164,13 @@ def check_triplet_batch(config: Mapping[str, Any], ranks: int) -> None:
         )
 
 
-def resolve_checkpoints(config: Config, given: Mapping[str, Any]) -> tuple[Config, list[str]]:
-    """Return the settings with those of snapshots as ``ckpt`` wants them, and notices to print, one per line.
+def resolve_snapshots(config: Config, given: Mapping[str, Any]) -> tuple[Config, list[str]]:
+    """Return the settings with ``ckpt`` applied to those of snapshots, and notices to print, one per line.
 
-    ``iter_num_in_snapshot`` and ``save_last_snapshot`` are for ckpt 2. ``given`` are the keys that were given as flags.
+    ``iter_num_in_snapshot`` and ``save_last_snapshot`` apply only to ckpt 2. ``given`` are the keys given as flags.
 
     Raises:
-        UserError: ckpt was given together with what contradicts it.
+        UserError: ``ckpt`` contradicts a given key.
     """
     ckpt = config.ckpt
     if ckpt == ALL_SNAPSHOTS:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from settings.checks import check_train, resolve_checkpoints
+from settings.checks import check_train, resolve_snapshots
 from settings.complete import apply_flags
 from settings.config import Config
 from settings.config_file import ROOT, format_config_file, load_tables
@@ -64,7 +64,7 @@ def read_train_command(argv: Sequence[str], folder: Path = ROOT) -> TrainCommand
     given = read_flags(words, [*TRAIN_TABLE, *set_options(first.get("val_targets", values["val_targets"]))])
     config = Config({**apply_flags(values, given), **names})
     check_values(TRAIN_TABLE, config)
-    config, notices = resolve_checkpoints(config, given)
+    config, notices = resolve_snapshots(config, given)
     check_train(config)
     if SETTINGS in actions:
         end_with(format_config_file(config, tables))
