@@ -1,16 +1,17 @@
-"""A trained backbone as a function from images to embeddings, over all ranks."""
+"""A trained backbone as a function from images to embeddings, on one process or over all ranks."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from backbones.execution.backbone import Backbone
-from launch.world import World
+from interchange.open_model import open_model
+from launch.world import World, join_world
 from ops import flow
 
 
 class EmbedGraph(flow.nn.Graph):
-    """Images uint8 split(0), as the backbone takes them, to embeddings [B, E] float32 broadcast, in inference mode."""
+    """Images uint8 split(0) to embeddings [B, E] float32 broadcast, in inference mode."""
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
@@ -22,21 +23,56 @@ class EmbedGraph(flow.nn.Graph):
 
 
 class Embedder:
-    """A function uint8 [N, 3, S, S] -> float32 [N, E] over all ranks; every rank calls it with the same images.
+    """A function from RGB images, uint8 [N, 3, S, S], to embeddings, float32 [N, E].
 
-    Batches are padded to a multiple of the number of ranks and to one static shape.
+    In a plain script, with a model of any format::
+
+        embed = Embedder.open("demo/y1.onnx")
+        embeddings = embed(images)  # images uint8 [N, 3, 112, 112]
+
+    With several ranks every rank calls it with the same images and embeds its part of each batch. Batches are padded to
+    one static shape, a multiple of the number of ranks.
+
+    Attributes:
+        batch_size: images per call of the compiled graph, over all ranks.
     """
 
     def __init__(self, backbone: Backbone, world: World, batch_size: int) -> None:
-        """``batch_size`` is that of all ranks together; it is rounded up to a multiple of their number."""
+        """Embed with ``backbone``, whose tensors must be global.
+
+        ``batch_size`` counts the images of all ranks together; it is rounded up to a multiple of their number.
+        """
         self._backbone = backbone
         self._world = world
         self._per_rank = -(-batch_size // world.size)
         self.batch_size = self._per_rank * world.size
         self._graph: EmbedGraph | None = None
 
+    @classmethod
+    def open(cls, path: str, batch_size: int = 64, device: str = "cpu") -> Embedder:
+        """Open a trained model.
+
+        Args:
+            path: a snapshot's folder, FILE.onnx, PREFIX,EPOCH of an MXNet checkpoint, or a PyTorch FILE.pth.
+            batch_size: images that are computed at once.
+            device: ``cpu`` or ``cuda``.
+
+        Raises:
+            UserError: the model cannot be read.
+        """
+        model, world = open_model(path), join_world(device)
+        backbone = Backbone(model.network, model.arrays).to_global(world.placement, flow.sbp.broadcast)
+        return cls(backbone, world, batch_size)
+
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Embed up to ``batch_size`` images. A collective call."""
+        """Embed any number of images. A collective call."""
+        if not len(images):
+            return np.zeros((0, self._backbone.network.embedding_size), np.float32)
+        batches = range(0, len(images), self.batch_size)
+        return np.concatenate([self._embed_batch(images[first : first + self.batch_size]) for first in batches])
+
+    def _embed_batch(self, images: np.ndarray) -> np.ndarray:
+        """Embed 1 to ``batch_size`` images."""
         count = len(images)
         if count < self.batch_size:
             images = np.concatenate([images, np.zeros((self.batch_size - count, *images.shape[1:]), images.dtype)])

@@ -35,7 +35,15 @@ RULES = {"sgd": _sgd, "adamw": _adamw}
 
 
 class Optimizer:
-    """The update of backbone and head.
+    """The update of backbone and head. Training in one process, without graphs::
+
+        backbone, head = build_backbone(config).train(), build_head(HeadOptions.from_config(config))
+        optimizer = Optimizer(backbone, head, OptimizerOptions.from_config(config))
+        for step, (images, labels) in enumerate(batches):  # uint8 [B, 3, S, S] and int32 [B], numpy
+            result = head(backbone(flow.tensor(images)), *head.prepare(labels, step))
+            gradients = flow.autograd.grad([result.loss], [*backbone.parameters(), *result.trained])
+            head.loss.set_state(list(head.loss.new_state.values()))  # of losses with moving values
+            optimizer.step(gradients, 1.0)
 
     Parameters are known as ``{MXNet name}``, the head's as ``fc7_weight`` and ``fc7_bias``. Order: the backbone's
     parameters, then the head's, as their graphs return the gradients.

@@ -1,0 +1,69 @@
+"""Heads of local tensors in one process compute what graphs over all ranks compute."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from launch.world import World, join_world
+from ops import flow
+from ops.heads.base import Head
+from ops.heads.build import build_head
+from ops.heads.options import HeadOptions
+from ops.heads.triplet import DISTANCES
+from ops.losses.options import LossOptions
+from ops.losses.registry import LOSSES
+
+BATCH, EMB_SIZE, CLASSES, STEPS = 6, 16, 13, 3
+
+
+class _StepGraph(flow.nn.Graph):
+    def __init__(self, head: Head) -> None:
+        super().__init__()
+        self.head = head
+        self.config.proto.train_conf.SetInParent()
+
+    def build(self, embeddings: flow.Tensor, *inputs: flow.Tensor) -> list[flow.Tensor]:
+        embeddings.requires_grad_()
+        result = self.head(embeddings, *inputs)
+        flow._oneflow_internal.nn.graph.AddTensorAsGraphLoss(result.loss)
+        (gradient,) = flow.autograd.grad([result.loss], [embeddings])
+        return [result.loss, result.correct, result.logged_loss, gradient, *self.head.loss.new_state.values()]
+
+
+def draw(step: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(step)
+    return rng.normal(0, 2, (BATCH, EMB_SIZE)).astype(np.float32), rng.integers(0, CLASSES, BATCH).astype(np.int32)
+
+
+def run_eager(head: Head) -> list[np.ndarray]:
+    seen = []
+    for step in range(STEPS):
+        embeddings, labels = draw(step)
+        embeddings = flow.tensor(embeddings).requires_grad_()
+        result = head(embeddings, *head.prepare(labels, step))
+        (gradient,) = flow.autograd.grad([result.loss], [embeddings])
+        head.loss.set_state(list(head.loss.new_state.values()))
+        seen += [value.numpy() for value in (result.loss, result.correct, result.logged_loss, gradient)]
+    return seen
+
+
+def run_graph(head: Head, world: World) -> list[np.ndarray]:
+    graph, seen = _StepGraph(head), []
+    for step in range(STEPS):
+        embeddings, labels = draw(step)
+        loss, correct, logged, gradient, *state = graph(world.split(embeddings), *head.prepare(labels, step, world))
+        head.loss.set_state(state)
+        seen += [value.numpy() for value in (loss, correct, logged, gradient)]
+    return seen
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+@pytest.mark.parametrize("name", [*LOSSES, *DISTANCES])
+def test_a_local_head_computes_what_a_graph_computes(name: str, sharded: bool) -> None:
+    loss = LossOptions(name, 16.0, loss_m1=3.0 if name == "sphereface" else 1.0, loss_m3=0.1, loss_t_alpha=0.3)
+    options = HeadOptions(CLASSES, EMB_SIZE, loss, model_parallel=sharded, seed=3)
+    world = join_world("cpu")
+    eager, graphed = run_eager(build_head(options)), run_graph(build_head(options, world), world)
+    for own, other in zip(eager, graphed, strict=True):
+        np.testing.assert_allclose(own, other, rtol=1e-4, atol=1e-6)
