@@ -1,72 +1,21 @@
-"""Load the tables of a run's settings: those of config.py if it exists, else those of sample_config.py."""
+"""Read config.py into tables, and write the settings of a run as a config.py."""
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from easydict import EasyDict
 
 import sample_config
-from common.errors import UserError, lookup
+from common.errors import UserError
 from settings.config import Config
-from settings.legacy.config_file import NAMED, SINGLE, ConfigFile, FileReader, FileSettings, modernise
+from settings.legacy.config_file import ConfigFile, modernise
+from settings.tables import NAMED, SINGLE, Tables, sample_tables
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-@dataclass(frozen=True)
-class Tables:
-    """The tables of a file, in the keys of sample_config.py.
-
-    Attributes:
-        path: the file.
-        network: the networks by name.
-        dataset: the datasets by name.
-        loss: the losses by name.
-        default: the defaults of a run; missing keys come from sample_config.
-        config: the structure; missing keys come from sample_config.
-        file: the config.py, None for sample_config.
-    """
-
-    path: Path
-    network: EasyDict
-    dataset: EasyDict
-    loss: EasyDict
-    default: EasyDict
-    config: EasyDict
-    file: ConfigFile | None = None
-
-    def read(self, network: str, dataset: str, loss: str) -> FileSettings:
-        """Return the file's settings for a network, dataset and loss.
-
-        Raises:
-            UserError: a name is unknown, or ``generate_config`` fails.
-        """
-        names = {"network": network, "dataset": dataset, "loss": loss}
-        for kind, name in names.items():
-            lookup(getattr(self, kind), name, kind)
-        if self.file is not None:
-            return FileReader(self.file, names).read()
-        merged = {**self.default, **self.config}
-        for kind in NAMED:
-            merged.update(getattr(self, kind)[names[kind]])
-        return FileSettings({**merged, **names})
-
-    def with_dataset(self, name: str) -> Tables:
-        """Return the tables with an (empty) entry for dataset ``name``, which the command line describes."""
-        if name in self.dataset:
-            return self
-        file = self.file and self.file.with_dataset(name)
-        return replace(self, dataset=EasyDict({**self.dataset, name: {}}), file=file)
-
-
-def sample_tables() -> Tables:
-    """Return the tables of sample_config.py."""
-    return Tables(Path(sample_config.__file__), **{name: getattr(sample_config, name) for name in (*NAMED, *SINGLE)})
 
 
 def load_tables(folder: Path = ROOT) -> Tables:

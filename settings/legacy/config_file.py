@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,9 +23,9 @@ from settings.legacy.translation import OldSettings
 from settings.legacy.values import NET_NAMES
 from settings.option import read_value
 from settings.options import TRAIN_TABLE
+from settings.tables import NAMED, SINGLE, FileSettings
 
 NAMES = ("network", "dataset", "loss")
-SINGLE, NAMED = ("default", "config"), ("loss", "network", "dataset")  # later tables override earlier ones
 _ACCEPTED = {bool: (bool, int), float: (float, int), list: (list, tuple)}  # besides the same type
 # Flags that choose table entries or paths; they make no sense in a file, which has the tables.
 _COMMAND_ONLY = ("data_dir", "loss_type", "prefix")
@@ -34,21 +34,6 @@ _ABSENT = object()
 _COUNTERS = {"iter_num_in_snapshot", *(row.name for row in ROWS.values() if row.key == "iter_num_in_snapshot")}
 _OPEN = ("dataset_path", "pretrained_epoch")  # their meaning depends on the command line
 Entries = Mapping[str, EasyDict]
-
-
-@dataclass(frozen=True)
-class FileSettings:
-    """The settings of a file for one run.
-
-    Attributes:
-        values: the settings.
-        notices: lines to print about older keys.
-        left: values of older keys whose meaning depends on the command line, for ``settings.legacy.command``.
-    """
-
-    values: Mapping[str, Any]
-    notices: tuple[str, ...] = ()
-    left: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -66,6 +51,14 @@ class ConfigFile:
     module: ModuleType
     written: Entries
     modern: Entries
+
+    def read(self, names: Mapping[str, str]) -> FileSettings:
+        """Return the settings of a run of ``names``: a network, a dataset and a loss.
+
+        Raises:
+            UserError: ``generate_config`` fails.
+        """
+        return _FileReader(self, names).read()
 
     def with_dataset(self, name: str) -> ConfigFile:
         """Return the file with an empty entry for a dataset."""
@@ -197,7 +190,7 @@ def complete_length(settings: dict[str, Any]) -> None:
         settings["train_iter"] = 0
 
 
-class FileReader:
+class _FileReader:
     """Reads the settings of a config.py for one run."""
 
     def __init__(self, file: ConfigFile, names: Mapping[str, str]) -> None:

@@ -16,8 +16,9 @@ from launch.world import configure_transfers
 from ops import flow
 from settings.complete import complete_config
 from settings.config import Config
-from settings.config_file import merge, sample_tables
+from settings.config_file import merge
 from settings.precision import check_bfloat16, describe_precision, describe_transfers, resolve_precision
+from settings.tables import sample_tables
 from settings.train_command import resolve_train_config
 from tests.support.tiny import make_trainer, tiny_config, tiny_network
 

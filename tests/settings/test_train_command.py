@@ -11,12 +11,13 @@ import pytest
 import sample_config
 from common.errors import UserError
 from settings.complete import complete_config
-from settings.config_file import load_tables, sample_tables
+from settings.config_file import load_tables
 from settings.legacy.command import rewrite_training
 from settings.legacy.flags import OLD_FLAGS
 from settings.option import parse_bool
 from settings.options import TRAIN_TABLE
 from settings.parser import read_flags, split_command
+from settings.tables import sample_tables
 from settings.train_command import resolve_train_config
 
 ROOT = Path(__file__).resolve().parents[2]

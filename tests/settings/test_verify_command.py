@@ -10,8 +10,9 @@ import pytest
 from backbones.graph.initializer import initial_arrays
 from common.errors import UserError
 from interchange.converted_snapshot import ConvertedModel, write_converted
-from settings.config_file import merge, sample_tables
+from settings.config_file import merge
 from settings.legacy.flags import OLD_FLAGS, VAL, rows_beyond
+from settings.tables import sample_tables
 from settings.verify_command import VAL_TABLE, read_verify_command
 from tests.settings.legacy.old_config_files import change, write
 from tests.support.tiny import tiny_network

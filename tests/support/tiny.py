@@ -16,8 +16,9 @@ from data.synthetic import SyntheticSource
 from engine.preflight import starting_label_map, starting_snapshot
 from engine.schedule import make_plan
 from launch.rank import RankReporter
-from settings.config_file import merge, sample_tables
+from settings.config_file import merge
 from settings.places import find_storage, run_directory
+from settings.tables import sample_tables
 
 IMAGE_SIZE = 16
 EMB_SIZE = 16

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from common.errors import UserError
-from settings.config_file import sample_tables
 from settings.legacy.command import rewrite_training
 from settings.legacy.flags import MXNET, OLD_FLAGS, PORT, SOFTMAX, OldFlag, rows_beyond, table_lines
 from settings.options import TRAIN_TABLE
 from settings.parser import split_command
+from settings.tables import sample_tables
 from settings.train_command import TrainCommand, read_train_command
 
 ROOT = Path(__file__).resolve().parents[3]
