@@ -6,12 +6,11 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from common.errors import UserError
 from settings.choices import ALL_SNAPSHOTS
 from settings.complete import apply_flags
-from settings.legacy.config_file import FileSettings
 from settings.legacy.flags import MXNET, OLD_FLAGS, PARSERS, PORT, SOFTMAX, OldFlag
 from settings.legacy.translation import OldSettings, name_network
 from settings.legacy.values import place_path_sets
@@ -27,24 +26,12 @@ from settings.parser import (
     set_options,
     underscored,
 )
+from settings.tables import Tables
 
 _NAMED = tuple(option.key for option in NAMES)
 _TRAINERS = (MXNET, SOFTMAX, PORT)
 _TARGETS = "val_targets"
 _FIRST_SPELLING = "--lfw_data_dir"  # in the first insightface_val.py, which verified only lfw
-
-
-class Tables(Protocol):
-    """What is read of ``settings.config_file.Tables``."""
-
-    default: Mapping[str, Any]
-    dataset: Mapping[str, Mapping[str, Any]]
-
-    def read(self, network: str, dataset: str, loss: str) -> FileSettings:
-        """Return what the file says of a run of the three names."""
-
-    def with_dataset(self, name: str) -> Tables:
-        """Return the tables with an entry for a dataset that the command line describes."""
 
 
 @dataclass(frozen=True)
