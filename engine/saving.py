@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +18,16 @@ from engine.memory import has_room
 from engine.schedule import Plan, Progress
 from engine.step import TrainStep
 from launch.rank import RankReporter
-from launch.world import World
 from ops import flow
-from ops.heads.base import ClassHead, Head
 from ops.moments import MOMENTS
-from ops.rows.selection import RowSelection, set_rows
 from ops.runtime.tensors import local_view
 from settings.choices import ALL_SNAPSHOTS, BEST_SNAPSHOT, NO_SNAPSHOTS
 from settings.places import run_directory
+from snapshots.class_rows import describe_rows, load_head, read_head
 from snapshots.label_map import LabelMap
-from snapshots.layout import HeadShard, describe_network, snapshot_path
+from snapshots.layout import describe_network, snapshot_path
 from snapshots.reader import Snapshot
 from snapshots.writer import Contents, SnapshotWriter, remove_snapshot
-
-# Arguments: kind of moment, parameter, which rows, new values.
-SetRows = Callable[[str, str, RowSelection, np.ndarray], None]
 
 DIVERGED = (
     "the snapshots so far are untouched: resume from the last one with a smaller --lr "
@@ -120,7 +115,7 @@ class Saver:
             copy = config["fc7_storage"] == "memory" and has_room(wanted, self._world.local_size)
             read = step.optimizer.read_moments(copy)
             moments = {kind: {n: a for n, a in own.items() if not n.startswith("fc7_")} for kind, own in read.items()}
-            shard, about["fc7"] = read_head(step.head, read, self._world, copy)
+            shard, about["fc7"] = read_head(step.head, read, self._world.rank, copy)
         path = snapshot_path(self._root, progress.step)
         self._writer.start(path, Contents(about, weights, moments, data), shard, background=copy)
         self._saved_step = progress.step
@@ -209,19 +204,6 @@ class Saver:
         return [f"{key} {before[key]!r} -> {now[key]!r}" for key in keys if before[key] != now[key]]
 
 
-def describe_rows(head: Head, snapshot: Snapshot, label_map: LabelMap | None, moments: str = "") -> str:
-    """Return a few words on the class rows that ``load_head`` takes from a snapshot."""
-    if not isinstance(head, ClassHead):
-        return "there are no class rows"
-    classes = head.shards.num_classes
-    known = snapshot.about["fc7"]["num_classes"] if label_map is None else len(label_map.new)
-    text = f"rows of {known} classes" + (f" with {moments}" if moments else "")
-    text += f" by {label_map.path}" if label_map is not None else ""
-    return (
-        text if known == classes else f"{text}; {classes - known} classes are new: they start from their initial rows"
-    )
-
-
 def load_backbone(backbone: Backbone, snapshot: Snapshot) -> None:
     """Fill the backbone from the snapshot.
 
@@ -233,98 +215,3 @@ def load_backbone(backbone: Backbone, snapshot: Snapshot) -> None:
     except UserError as error:
         network = snapshot.about["config"]["network"]
         raise UserError(f"{snapshot.path} (network {network}) does not fit: {error}") from error
-
-
-def read_head(
-    head: Head, moments: Mapping[str, Mapping[str, np.ndarray]], world: World, copy: bool = True
-) -> tuple[HeadShard | None, dict[str, Any]]:
-    """Return this rank's shard of class rows with their moments, and what the manifest says of all shards.
-
-    A replicated head is one shard, written by the first rank; the others return None for theirs. Without ``copy`` the
-    rows are the live ones. A head without classes has no shards.
-    """
-    if not isinstance(head, ClassHead):
-        return None, {"num_classes": 0, "shards": [], "loss_state": head.loss.read_state()}
-    layout = head.shards
-    shards = [HeadShard(i, layout.shards, *layout.real_rows(i), {}) for i in range(layout.shards)]
-    listed = [{"file": s.file, "rows": [s.start, s.stop]} for s in shards]
-    about = {"num_classes": layout.num_classes, "emb_size": int(head.weight.shape[1]), "shards": listed}
-    about |= {"num_subcenters": head.centres, "loss_state": head.loss.read_state()}
-    if head.shard != world.rank:
-        return None, about
-    arrays = {}
-    for name, parameter in head.named_parameters():
-        weight = local_view(parameter).numpy()
-        arrays[f"fc7_{name}"] = weight.copy() if copy else weight
-        arrays |= {f"fc7_{name}_{kind}": own[f"fc7_{name}"] for kind, own in moments.items()}
-    start, stop = layout.real_rows(head.shard)
-    rows = {name: _by_class(array, head)[: stop - start] for name, array in arrays.items()}
-    return HeadShard(head.shard, layout.shards, start, stop, rows), about
-
-
-def load_head(
-    head: Head,
-    snapshot: Snapshot,
-    label_map: LabelMap | None = None,
-    kinds: Sequence[str] = (),
-    load_moments: SetRows | None = None,
-) -> None:
-    """Fill this rank's class rows from the snapshot, whatever number of shards it has, a part of them at a time.
-
-    The moments of ``kinds`` go to ``load_moments``. Classes that the snapshot does not have keep their initial rows,
-    without moments: those above its number of classes, or with a label map those that it does not name.
-
-    Raises:
-        UserError: the snapshot is of more classes, another number of sub-centers, embedding length or loss family, or
-            the map does not fit.
-    """
-    if not snapshot.is_full:
-        raise UserError(f"{snapshot.path} holds no class rows: it is a backbone-only snapshot")
-    if snapshot.has_classes != isinstance(head, ClassHead):
-        others, own = ("class rows", "none") if snapshot.has_classes else ("no class rows", "some")
-        raise UserError(f"{snapshot.path} has {others}, this run's loss needs {own}; try --pretrained")
-    if not isinstance(head, ClassHead):
-        return
-    about = {"num_subcenters": 1, **snapshot.about["fc7"]}  # snapshots that do not say have one
-    for key, value in {"emb_size": int(head.weight.shape[1]), "num_subcenters": head.centres}.items():
-        if about[key] != value:
-            raise UserError(f"{snapshot.path} has {key}={about[key]}, this run {value}; try --pretrained")
-    found = snapshot.head_rows(0, 0)
-    parameters = {f"fc7_{name}": local_view(parameter) for name, parameter in head.named_parameters()}
-    for name in parameters:
-        if name not in found:
-            raise UserError(f"{snapshot.path} has no {name}: it was trained with another loss; try --pretrained")
-    own, sources = _source_classes(head, snapshot, label_map)
-    for places, rows in snapshot.head_pieces(sources):
-        targets = (own[places][:, None] * head.centres + np.arange(head.centres)).reshape(-1)
-        first, count = int(targets[0]), len(targets)
-        # A slice is much faster.
-        where = slice(first, first + count) if np.array_equal(targets, np.arange(first, first + count)) else targets
-        for name, local in parameters.items():
-            shape = (-1, *local.shape[1:])
-            set_rows(local, where, rows[name].reshape(shape))
-            for kind in kinds:
-                load_moments(kind, name, where, rows[f"{name}_{kind}"].reshape(shape))
-
-
-def _source_classes(head: ClassHead, snapshot: Snapshot, label_map: LabelMap | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return this rank's classes that are in the snapshot, counted from its first, and their classes there: int64."""
-    old, new = snapshot.about["fc7"]["num_classes"], head.shards.num_classes
-    start, stop = head.shards.real_rows(head.shard)
-    if label_map is None:
-        if old > new:
-            raise UserError(
-                f"{snapshot.path} has num_classes={old}, this run {new}: classes can be added, not taken away; use "
-                "--label_map or --pretrained"
-            )
-        sources = np.arange(min(start, old), min(stop, old))
-        return sources - start, sources
-    label_map.check_sizes(old, new)
-    sources = label_map.source_classes(start, stop)
-    own = np.flatnonzero(sources >= 0)
-    return own, sources[own]
-
-
-def _by_class(array: np.ndarray, head: ClassHead) -> np.ndarray:
-    """Return the rows of ``head`` with classes along the first axis: [N, E], with sub-centers [N, K, E]."""
-    return array if head.centres == 1 else array.reshape(-1, head.centres, *array.shape[1:])

@@ -11,7 +11,7 @@ from data.source import ImageSource
 from engine.log import RunLog
 from engine.options import StepOptions
 from engine.preflight import describe_missing_snapshot, describe_run, open_source, starting_label_map, starting_snapshot
-from engine.saving import Saver, describe_rows, load_head
+from engine.saving import Saver
 from engine.schedule import make_plan
 from engine.step import TrainStep
 from engine.trainer import Trainer
@@ -26,6 +26,7 @@ from ops.heads.options import HeadOptions
 from ops.rows.storage import RowStorage
 from settings.config import Config
 from settings.places import find_storage, run_directory
+from snapshots.class_rows import describe_rows, load_head
 from snapshots.label_map import LabelMap
 from snapshots.reader import Snapshot
 

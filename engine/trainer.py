@@ -11,15 +11,16 @@ from common.errors import UserError
 from data.batches import Batch
 from data.source import ImageSource
 from engine.batches import open_batches
-from engine.head_stats import head_statistics
 from engine.log import RunLog, StepMeter, format_seconds
 from engine.memory import resident_bytes
 from engine.saving import DIVERGED, Saver
 from engine.schedule import Plan, lr_scale
 from engine.step import StepResult, TrainStep
 from engine.verify import Verifier
+from evaluation.class_centres import describe_centres
 from evaluation.verification import highest_line, log_lines
 from launch.rank import RankReporter
+from ops.heads.centre_sample import sample_centres
 from settings.choices import NO_SNAPSHOTS
 
 
@@ -87,7 +88,8 @@ class Trainer:
                 # ---- look at the head, verify, save: not counted in the speed
                 start = time.perf_counter()
                 if config["head_stats"] and progress.step % config["head_stats"] == 0:
-                    log.record(progress.step, "head", head_statistics(self.train_step.head, self.train_step.world))
+                    centres = sample_centres(self.train_step.head, self.train_step.world)
+                    log.record(progress.step, "head", describe_centres(centres))
                 if self.verifier is not None and plan.is_validation(progress.step):
                     self._verify()
                 if plan.is_snapshot(progress.step):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from backbones import build_network
-from engine.saving import BestSoFar, load_head
+from engine.saving import BestSoFar
 from launch.rank import RankReporter
 from ops import flow
 from ops.heads.layout import HeadLayout
@@ -16,6 +16,7 @@ from ops.heads.options import HeadOptions
 from ops.heads.partial_fc import PartialFCHead
 from ops.runtime.tensors import local_view
 from settings.places import run_directory
+from snapshots.class_rows import load_head
 from snapshots.layout import HeadShard, describe_network
 from snapshots.reader import Snapshot
 from snapshots.writer import Contents, SnapshotWriter
