@@ -1,4 +1,4 @@
-"""Estimates the memory of a training before it starts, and compares it with what is free."""
+"""Estimate the memory of a training before it starts, and compare it with the free memory."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from ops.moments import MOMENTS
 from settings.choices import TRIPLET_LOSSES
 
 _FLOAT = 4
-_PROCESS = 500 << 20  # OneFlow and Python themselves
+_PROCESS = 500 << 20  # OneFlow and Python
 # Largest number of arrays of one size that a step holds at a time, as measured.
-_ROW_COPIES = 3  # all rows: of unit length, their gradient, and its way out of the graph
-_SAMPLE_COPIES = 11  # sampled rows: fetched, in the graph, of unit length, their gradient, and its way out
-_IN_PLACE_COPIES = 1  # either of them on a CPU with the kernels: their gradient
+_ROW_COPIES = 3  # all rows: normalised, their gradient, and its copy out of the graph
+_SAMPLE_COPIES = 11  # sampled rows: selected, in the graph, normalised, their gradient, its copies
+_IN_PLACE_COPIES = 1  # either kind on a CPU with the kernels: the gradient
 _LOGIT_COPIES = 5
 _OPS_KEPT = (
     "conv",
@@ -63,7 +63,7 @@ class MemoryEstimate:
 
     @property
     def needed(self) -> int:
-        """What a rank needs whatever the size of the batch."""
+        """The memory of a rank that does not depend on the batch size."""
         return self.fc7 + self.momentum - self.in_files + self.backbone
 
     def describe(self) -> str:
@@ -88,7 +88,7 @@ def estimate_memory(config: Mapping[str, Any], network: NetworkGraph, ranks: int
     if config["partial_fc"]:
         sampled = ClassSampling(shards, config["sample_ratio"], config["train_batch_size"], seed=0).slots
         copies = _SAMPLE_COPIES
-    in_place = config["native_ops"] and config["loss_name"] != "inter"  # which looks at all rows together
+    in_place = config["native_ops"] and config["loss_name"] != "inter"  # which needs all rows at once
     if config["model_parallel"] and config["device"] == "cpu" and in_place:
         copies = _IN_PLACE_COPIES
     rows, sampled = rows * config["num_subcenters"], sampled * config["num_subcenters"]
@@ -101,7 +101,7 @@ def estimate_memory(config: Mapping[str, Any], network: NetworkGraph, ranks: int
     numbers += sum(2 * n.attrs["heads"] * network.shapes[n.name][0] ** 2 for n in network.nodes if n.op == "attention")
     per_image = numbers * (2 if config["use_bf16"] else _FLOAT)
     moments = len(MOMENTS[config["optimizer"]])
-    gradients = 1 + (config["gradient_accumulation"] > 1)  # of all pieces, and of one
+    gradients = 1 + (config["gradient_accumulation"] > 1)  # the sum over the pieces, and one piece
     backbone = (arrays + (moments + gradients) * trainable) * _FLOAT
     return MemoryEstimate(
         fc7=bank,

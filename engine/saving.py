@@ -33,7 +33,7 @@ DIVERGED = (
     "the snapshots so far are untouched: resume from the last one with a smaller --lr "
     "(or smaller --loss_s, or start from a softmax snapshot)"
 )
-_SAME_RUN = ("resume", "model_load_dir", "node_rank")  # settings that say nothing of what is trained
+_SAME_RUN = ("resume", "model_load_dir", "node_rank")  # settings that do not affect what is trained
 
 
 class BestSoFar:
@@ -95,8 +95,8 @@ class Saver:
     def save(self) -> None:
         """Begin to write a snapshot of the current step unless there is one already. A collective call.
 
-        The call returns when the previous snapshot is complete and the arrays are copied; writing goes on in the
-        background. If memory is too short for a copy of the class rows, it returns when everything is written.
+        The call returns when the previous snapshot is complete and the arrays are copied; writing continues in
+        the background. If memory is too short for a copy of the class rows, it returns when everything is written.
 
         Raises:
             UserError: a snapshot cannot be written, or its weights are not finite.
@@ -150,7 +150,7 @@ class Saver:
         self._obsolete = None
 
     def _describe(self) -> dict[str, Any]:
-        """Return what the manifest says besides the class rows."""
+        """Return the manifest without the class rows."""
         return {
             "step": self.progress.step,
             "position": self.progress.position,

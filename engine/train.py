@@ -1,4 +1,4 @@
-"""What each rank of a training does: it builds the run from the settings, loads what it starts from, and trains."""
+"""Train as one rank: build the run from the settings, load the start values, and train."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from snapshots.reader import Snapshot
 def build_modules(
     config: Mapping[str, Any], world: World, label_map: LabelMap | None
 ) -> tuple[Backbone, Head, list[str]]:
-    """Return backbone and head as global tensors, and lines that say what was taken over from ``pretrained``.
+    """Return backbone and head as global tensors, and lines about the arrays taken from ``pretrained``.
 
     Raises:
         UserError: the pretrained model does not fit.
@@ -56,14 +56,14 @@ def build_modules(
 def open_log(
     config: Mapping[str, Any], backbone: Backbone, source: ImageSource, world: World, start_step: int
 ) -> RunLog:
-    """Open the log and write what the run will be; the launching process, if there is one, has printed it."""
+    """Open the log and describe the run; a launching process has printed the description already."""
     log = RunLog(run_directory(config, config["log_dir"]), world.rank == 0, start_step)
     log.write(*describe_run(config, backbone.network, source, world.size))
     return log
 
 
 def describe_modules(config: Mapping[str, Any], backbone: Backbone, head: Head) -> list[str]:
-    """Return lines that say how head and backbone compute."""
+    """Return lines about how head and backbone compute."""
     lines = [head.describe()]
     if config["partial_fc"]:
         lines.append(

@@ -71,7 +71,7 @@ class TripletBatches(Batches):
         self._embed = Embedder(self._backbone, self._world, self._size)
         state = start.data or {"next_bag": np.zeros(1, np.int64), "triplets": np.zeros((0, 3), np.int64)}
         self._next_bag = int(state["next_bag"][0])
-        self._unused = state["triplets"]  # image numbers of the triplets that no batch has had yet
+        self._unused = state["triplets"]  # image numbers of the triplets not yet used
         self._requested: deque[Batch] = deque()
         super().__init__(BatchReader(source, options.augmentation, self._own, options.num_workers))
 
@@ -102,7 +102,7 @@ class TripletBatches(Batches):
             number, images = self._next_bag, self._bags.images(self._next_bag)
             self._next_bag += 1
             embeddings, rows = self._embed_bag(images), np.zeros((0, 3), np.int64)
-            if self._world.rank == 0:  # on another kind of machine rounding might choose other triplets
+            if self._world.rank == 0:  # on another kind of processor, rounding might select other triplets
                 labels, draws = self._source.labels(images), self._bags.generator(number)
                 rows = select_triplets(embeddings, labels, self._alpha, self._max_ap, draws)
             rows = self._world.share(rows)

@@ -60,13 +60,13 @@ def open_verifier(config: Mapping[str, Any], backbone: Backbone, world: World, r
 
 
 def describe_model(config: Mapping[str, Any], model: TrainedModel) -> dict[str, Any]:
-    """Return what the report says about the model."""
+    """Return the report's description of the model."""
     return {"model": model.path, **model.about, "device": config["device"]}
 
 
 def verify(config: Config, reporter: RankReporter) -> None:
     """Verify a trained model in any format as one rank, print InsightFace's lines and write the report."""
-    from evaluation.report import format_table, write_report  # draws pictures, which training does not
+    from evaluation.report import format_table, write_report  # imported here because it loads matplotlib
 
     world = join_world(config.device)
     model = open_model(config.model_load_dir)

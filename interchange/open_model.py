@@ -139,7 +139,7 @@ def model_file(name: str) -> Path:
 
 
 def read_pretrained(name: str, network: NetworkGraph) -> dict[str, np.ndarray]:
-    """Return the arrays of a model for a run of ``network``, from whatever format.
+    """Return the arrays of a model in any format for a run of ``network``.
 
     Raises:
         UserError: the model cannot be read, or is of another network.

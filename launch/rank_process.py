@@ -149,7 +149,7 @@ def _tee(output: BinaryIO, log: Path) -> None:
                 if console:
                     sys.stdout.buffer.write(data)
                     sys.stdout.buffer.flush()
-            except (OSError, ValueError):  # closed, as by `| head`: the run and its log go on
+            except (OSError, ValueError):  # closed, as by `| head`: the run and its log continue
                 console = False
                 with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
                     os.dup2(nowhere.fileno(), sys.stdout.fileno())  # for what Python still holds for stdout

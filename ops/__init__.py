@@ -1,7 +1,7 @@
 """Mathematics on tensors, and the only door to OneFlow: ``from ops import flow``.
 
-Asking for ``flow`` or ``KERNELS`` the first time prepares the process (libraries, BLAS kernels, quiet start), loads
-OneFlow, and replaces its CPU kernels by faster ones; ``KERNELS`` is a line that says which ones the process has.
+The first access to ``flow`` or ``KERNELS`` prepares the process (libraries, BLAS kernels, quiet start), loads OneFlow,
+and replaces its CPU kernels by faster ones; ``KERNELS`` is a line about the kernels of the process.
 Modules of this package that need no framework (class shards, class sampling, moments) import without it.
 """
 
@@ -18,7 +18,7 @@ __all__ = ["KERNELS", "flow"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load OneFlow when it is first asked for."""
+    """Load OneFlow on first access."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from ops.native import load_native_kernels

@@ -1,4 +1,4 @@
-"""What each optimiser keeps of every parameter, by the names that snapshots use. Free of OneFlow."""
+"""The moments that each optimiser keeps per parameter, by their names in snapshots. Does not import OneFlow."""
 
 from __future__ import annotations
 

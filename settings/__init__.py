@@ -2,7 +2,7 @@
 
 - choices, option, options: what may be set, and to what.
 - config_file: the tables of sample_config.py or config.py.
-- parser, hints, help: command lines, and what a command says of itself.
+- parser, hints, help: command lines, help and versions.
 - train_command, verify_command: from a command line to the checked settings of a run.
 - checks, complete, precision, places: relations between settings, and what follows from them.
 - config: the result, which nothing changes any more.

@@ -82,7 +82,7 @@ def load_head(
         raise UserError(f"{snapshot.path} has {others}, this run's loss needs {own}; try --pretrained")
     if not isinstance(head, ClassHead):
         return
-    about = {"num_subcenters": 1, **snapshot.about["fc7"]}  # snapshots that do not say have one
+    about = {"num_subcenters": 1, **snapshot.about["fc7"]}  # older snapshots have one
     for key, value in {"emb_size": int(head.weight.shape[1]), "num_subcenters": head.centres}.items():
         if about[key] != value:
             raise UserError(f"{snapshot.path} has {key}={about[key]}, this run {value}; try --pretrained")

@@ -45,7 +45,7 @@ def read_label_map(path: str | Path) -> LabelMap:
     In a text file, numbers are separated by blanks, tabs or a comma; a # starts a comment.
 
     Raises:
-        UserError: the file cannot be read, is not such a list, or names a class twice.
+        UserError: the file cannot be read, is not a list of pairs, or names a class twice.
     """
     path = Path(path)
     read = _read_npy if path.suffix == ".npy" else _read_text

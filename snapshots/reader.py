@@ -94,9 +94,9 @@ class Snapshot:
 
     @property
     def optimizer(self) -> dict[str, Any]:
-        """What the manifest says about the optimizer: ``name``, ``updates`` and ``loss_scale``.
+        """The manifest's entry on the optimizer: ``name``, ``updates`` and ``loss_scale``.
 
-        A snapshot that says nothing comes from SGD with one update per step.
+        A snapshot without it was written by SGD with one update per step.
         """
         return {
             "name": "sgd",

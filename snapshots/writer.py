@@ -56,7 +56,7 @@ class SnapshotWriter:
         Args:
             rank: this rank; rank 0 makes the folder and completes it.
             barrier: waits for all ranks.
-            advice: what the error advises when weights hold NaN or Inf. Such weights are never written.
+            advice: the advice in the error about weights with NaN or Inf, which are never written.
         """
         self._rank = rank
         self._barrier = barrier
@@ -127,7 +127,7 @@ class SnapshotWriter:
         for name, array in arrays.items():
             for start in range(0, len(array), _ROWS):
                 if not np.isfinite(array[start : start + _ROWS]).all():
-                    # A finite loss is no proof: the update after it may have broken the weights.
+                    # A finite loss does not prove finite weights: the update after it may have broken them.
                     raise UserError(f"{name} holds NaN or Inf after step {step}; {self._advice}")
 
 

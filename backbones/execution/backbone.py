@@ -181,7 +181,7 @@ class Backbone(flow.nn.Module):
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Copy ``arrays`` into the module in place, so that graphs compiled from it see them in their next call.
 
-        Gammas pinned by fix_gamma become 1 whatever ``arrays`` holds. Nothing is written unless everything fits.
+        Gammas pinned by fix_gamma become 1, even if ``arrays`` has others. If an array does not fit, nothing changes.
 
         Raises:
             UserError: an array is missing, unknown or of another shape; the message names the first one.

@@ -1,4 +1,4 @@
-"""Compares networks by structure: what each layer computes from which layers, whatever its name.
+"""Compare networks by structure: the operation and the inputs of each layer, independent of names.
 
 Two forms of one network count as equal: a convolution or fully connected layer followed by a BatchNorm and one into
 which the BatchNorm was folded; with dropout and without; any order of the terms of a sum. Constants to which values

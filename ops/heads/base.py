@@ -1,4 +1,4 @@
-"""What a training step asks of a head, and what heads with class rows have in common."""
+"""The interface of heads, and the base class of heads with class rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ops.rows.storage import RowStorage
 
 
 class Ranks(Protocol):
-    """How arrays get from each rank to all of them; ``launch.world.World`` is one. ``gather`` is a collective call."""
+    """Transfers of arrays between ranks, such as ``launch.world.World``. ``gather`` is a collective call."""
 
     rank: int
 
@@ -31,7 +31,7 @@ class Ranks(Protocol):
 
 
 class HeadResult(NamedTuple):
-    """What a head computes in one step.
+    """The results of a head in one step.
 
     Attributes:
         loss: mean loss, a scalar.
@@ -55,7 +55,7 @@ class Head(flow.nn.Module):
         gradients = head.row_gradients(gradients)            # outside: of the parameters, or of their selected rows
 
     Attributes:
-        loss: what computes the loss and keeps its moving values.
+        loss: the module that computes the loss and holds its moving values.
         banks: the row banks that update parameters of which a step trains selected rows only, by parameter name; empty
             where each step trains all rows.
     """
@@ -106,9 +106,9 @@ class ClassHead(Head):
     loss: MarginSoftmax
 
     def __init__(self, options: HeadOptions, layout: HeadLayout, storage: RowStorage | None = None) -> None:
-        """Make the rows with the initial values of the seed; biases start at 0.
+        """Create the rows with the initial values of the seed; biases start at 0.
 
-        ``storage`` is where a CPU keeps the rows; in memory unless it is given.
+        ``storage`` holds the rows on a CPU; by default they are in memory.
         """
         super().__init__()
         self.layout = layout

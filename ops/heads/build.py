@@ -1,4 +1,4 @@
-"""The head that a run's settings ask for: embeddings meet the class rows and become a loss.
+"""Build the head of a run from its settings.
 
 One computation (``ops.heads.margin_softmax``) in the forms of ``ops.heads.layout``. Where graphs can read rows in place
 (the CPU with its kernels), the model parallel form is Partial FC with a sample of all rows.
@@ -21,16 +21,16 @@ from ops.rows.storage import RowStorage
 
 
 def build_head(options: HeadOptions, ranks: Any = None, storage: RowStorage | None = None) -> Head:
-    """Return the head that ``options`` ask for, with the initial rows of their seed.
+    """Return the head of ``options``, with initial rows drawn from their seed.
 
     Args:
         options: the settings; ``HeadOptions.from_config(config)`` takes them from those of a run.
         ranks: ``launch.world.World``, whose ``placement`` and ``rank`` the head takes. None makes a head of local
             tensors for one process, which also works eagerly, with all rows in each step.
-        storage: where a CPU keeps the rows of Partial FC; in memory unless it is given.
+        storage: holds the rows of Partial FC on a CPU; by default they are in memory.
 
     Raises:
-        UserError: the loss is unknown; the message lists the known ones.
+        UserError: the loss is unknown; the message lists the known losses.
     """
     placement = None if ranks is None else ranks.placement
     if options.loss.loss_name in DISTANCES:

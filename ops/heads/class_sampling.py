@@ -1,7 +1,7 @@
-"""Which class rows take part in one step of Partial FC (An et al., arXiv:2010.05222, arXiv:2203.15565).
+"""Sample the class rows of a step of Partial FC (An et al., arXiv:2010.05222, arXiv:2203.15565).
 
-Each shard takes all classes of the batch that live on it and fills up with others, drawn uniformly, to its share of
-rows. Draws are a function of (seed, step, shard): a resumed run repeats them, without communication between shards.
+Each shard selects all classes of the batch that it holds and fills up its share of rows with others, drawn uniformly.
+Draws are a function of (seed, step, shard): a resumed run repeats them, and the shards need no communication.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from ops.heads.class_shards import ClassShards
 
-_PURPOSE = 0x70666320  # keeps these draws apart from others of the same seed
+_PURPOSE = 0x70666320  # separates these draws from others with the same seed
 ABSENT = -1
 
 
@@ -34,7 +34,7 @@ class ClassSampling:
 
     @property
     def samples_all_classes(self) -> bool:
-        """Whether all rows take part in each step; a class's slot is then its number."""
+        """Whether every step uses all rows; a class's slot is then its number."""
         return self.ratio == 1
 
     def draw(self, shard: int, labels: np.ndarray, step: int) -> np.ndarray:
@@ -45,8 +45,8 @@ class ClassSampling:
             labels: classes of the whole batch, int [B].
             step: number of the step.
 
-        The classes of the batch are among them. With them there are ceil(ratio * real rows of the shard), or more if
-        the batch alone has more; never a padding row.
+        They include the classes of the batch. Their number is ceil(ratio * real rows of the shard), or more if the
+        batch alone has more; padding rows are never among them.
         """
         start, stop = self.shards.real_rows(shard)
         chosen = np.zeros(stop - start, bool)
@@ -56,14 +56,14 @@ class ClassSampling:
         wanted = max(positives, math.ceil(self.ratio * len(chosen)))
         if wanted - positives <= len(chosen) - wanted:
             _mark(chosen, wanted - positives, generator)
-        else:  # fewer rows stay out than come in
+        else:  # fewer rows are omitted than selected
             out = chosen.copy()
             _mark(out, len(chosen) - wanted, generator)
             chosen |= ~out
         return np.flatnonzero(chosen)
 
     def slots_of(self, shard: int, sampled: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Return where each label of the batch is among the slots of all shards, int32 [B].
+        """Return the slot of each label of the batch among the slots of all shards, int32 [B].
 
         The slots of shard i are ``slots * i`` and up, in the order of ``sampled``, what ``draw`` returned for
         ``shard``. Labels of other shards are ABSENT.

@@ -1,4 +1,4 @@
-"""How class rows are spread over ranks: ceil(C / R) rows each, the last ranks padded."""
+"""Distribute class rows over ranks: ceil(C / R) rows each, with padding on the last ranks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _CHUNK = 4096
-_PURPOSE = 0x66633720  # keeps these draws apart from others of the same seed
+_PURPOSE = 0x66633720  # separates these draws from others with the same seed
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class ClassShards:
 def initial_class_rows(seed: int, start: int, stop: int, emb_size: int, out: np.ndarray | None = None) -> np.ndarray:
     """Return rows ``start``..``stop``-1 of the initial fc7 weight, float32 [stop - start, emb_size] ~ Normal(0, 0.01).
 
-    A row depends on (seed, its number) alone, so every number of ranks starts from the same weight. ``out`` takes them
-    if it is given. Works on all cores.
+    A row depends only on (seed, its number), so the weight is the same on any number of ranks. The rows are written
+    to ``out`` if it is given. Uses all cores.
     """
     rows = np.empty((stop - start, emb_size), np.float32) if out is None else out
 

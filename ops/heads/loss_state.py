@@ -1,4 +1,4 @@
-"""The values that a loss keeps from step to step: a few numbers, the same on every rank."""
+"""The moving values that a loss carries from step to step: a few numbers, the same on every rank."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class LossState(flow.nn.Module):
         return {name: getattr(self, f"_state_{name}") for name in self._state_names}
 
     def set_state(self, values: Sequence[flow.Tensor]) -> None:
-        """Set the state that the next step starts from: ``values`` in the order of ``new_state``, broadcast."""
+        """Set the state of the next step to ``values``, broadcast, in the order of ``new_state``."""
         for name, value in zip(self._state_names, values, strict=True):
             self._local_state(name).copy_(local_view(value))
 
@@ -41,7 +41,7 @@ class LossState(flow.nn.Module):
         return {name: float(self._local_state(name).numpy()[0]) for name in self._state_names}
 
     def load_state(self, values: Mapping[str, float]) -> None:
-        """Set what ``read_state`` returned; the values of another loss are ignored, and this loss starts afresh."""
+        """Restore the result of ``read_state``; values of another loss are ignored, so that this loss starts anew."""
         if values.keys() == set(self._state_names):
             for name, value in values.items():
                 self._local_state(name).fill_(value)

@@ -1,6 +1,6 @@
-"""Embeddings and class rows to a loss: margin softmax cross entropy over class rows that are spread over shards.
+"""Compute the margin softmax cross entropy from embeddings and class rows that are distributed over shards.
 
-The one computation of all heads with class rows, whichever rows they bring: each shard brings the same number.
+All heads with class rows share this computation; each shard contributes the same number of rows.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class MarginSoftmax(LossState):
         """Compute with ``rows`` class rows per shard.
 
         Args:
-            margin: what the loss does to cosines; None is the plain softmax on raw embeddings and rows.
+            margin: the change of the cosines; None is the plain softmax on raw embeddings and rows.
             scale: factor of the cosines; unused without a margin.
             layout: how rows, logits and the batch lie over the ranks.
             rows: class rows of each shard, padding included.

@@ -1,1 +1,1 @@
-"""Margins: what a loss does to the cosines before the softmax, one file each."""
+"""Margins: the changes that each loss makes to the cosines before the softmax, one file per loss."""

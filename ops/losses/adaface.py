@@ -1,6 +1,6 @@
-"""AdaFace (Kim et al., arXiv:2204.00964): the margin depends on the image's quality, of which the length tells.
+"""AdaFace (Kim et al., arXiv:2204.00964): the margin depends on the image quality, measured by the embedding's length.
 
-Follows the authors' code (head.py): its constants, and mean and deviation that move before they are used.
+As in the authors' code (head.py), with its constants, mean and deviation are updated before they are used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _EPSILON = 1e-3  # of the deviation, and the distance of cosines and angles from
 class AdaFace(Margin):
     """cos(theta - m * q) - (m + m * q), where q is ``h`` times the standardised length of the embedding, in [-1, 1].
 
-    Mean and standard deviation of the lengths are moving values, in which one step has the share ``alpha``. Lengths get
+    Mean and standard deviation of the lengths are moving averages with the weight ``alpha`` for one step. Lengths get
     no gradient.
     """
 

@@ -1,4 +1,4 @@
-"""ArcFace as InsightFace's train_softmax.py has it under ``--loss-type 4``; ``arc_loss`` of the older OneFlow port."""
+"""ArcFace as in ``--loss-type 4`` of InsightFace's train_softmax.py, and ``arc_loss`` of the older OneFlow port."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ops.losses.margin import LossInputs, Margin, add_angle
 class ArcLoss(Margin):
     """cos(theta + m), and cos(theta) - m * sin(m) where theta + m is beyond pi, so that it keeps falling.
 
-    With ``easy`` the margin is for positive cosines alone.
+    With ``easy`` the margin applies only to positive cosines.
     """
 
     m: float

@@ -1,7 +1,7 @@
 """CurricularFace (Huang et al., arXiv:2004.00288): the weight of hard negatives grows as training proceeds.
 
-Follows the authors' code where the paper leaves things open: the mean moves before it is used, and targets beyond
-pi - m get a straight line instead of a cosine that rises again.
+Where the paper is not specific, this follows the authors' code: the mean is updated before it is used, and targets
+beyond pi - m get a straight line instead of a cosine that rises again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ops.runtime.tensors import broadcast
 class CurricularFace(Margin):
     """ArcFace's margin ``m`` on the target; cosines above cos(theta + m) of their image become cos * (t + cos).
 
-    t is a moving mean of the target cosines, in which a step has the share ``alpha``.
+    t is a moving average of the target cosines, with the weight ``alpha`` for one step.
     """
 
     m: float

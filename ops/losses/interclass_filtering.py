@@ -1,7 +1,7 @@
 """Inter-class filtering, as in InsightFace's PyTorch recipe (CombinedMarginLoss in its losses.py).
 
-In a set that lists one person under two names, a face is rightly near a class that is not its own. Negatives that are
-too near are therefore left out.
+If a dataset lists one person under two names, a face is rightly similar to a class with another label. Negatives that
+are too similar are therefore ignored.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ops.losses.margin import LossInputs, Margin
 
 @dataclass(frozen=True)
 class InterclassFiltering(Margin):
-    """``margin`` on cosines of which those above ``threshold`` become 0 and get no gradient, except the own class's."""
+    """``margin`` after negatives with a cosine above ``threshold`` are set to 0, without a gradient."""
 
     margin: Margin
     threshold: float

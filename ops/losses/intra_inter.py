@@ -31,8 +31,8 @@ class IntraLoss(CombinedMargin):
 class InterLoss(CombinedMargin):
     """The margin, and ``weight`` times the mean cosine of the images' own centres with all centres.
 
-    The paper has the mean angle with the other centres, negative; the scripts have the cosine, and each centre is among
-    its own others, which has no gradient.
+    The paper uses the negative mean angle with the other centres; the scripts use the cosine and include the own
+    centre, which has no gradient.
     """
 
     weight: float = 1.0

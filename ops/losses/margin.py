@@ -1,4 +1,4 @@
-"""What a loss does to the cosines between embeddings and class centres: the interface of all, and the combined margin.
+"""The interface of all margins (changes of the cosines between embeddings and centres), and the combined margin.
 
 ArcFace (arXiv:1801.07698), CosFace (arXiv:1801.09414) and the combined form follow InsightFace's train.py.
 """
@@ -20,7 +20,7 @@ COSINE_LIMIT = 1.0 - 1e-7
 
 @dataclass(frozen=True)
 class LossInputs:
-    """What a loss may know of the images of a step, the same on every rank.
+    """The values of a step that a loss may use, the same on every rank.
 
     Attributes:
         cosine: between each embedding and the centre of its own class, float32 [B].
@@ -37,7 +37,7 @@ class LossInputs:
 
 
 class Margin:
-    """A loss on cosines. An object of plain numbers: moving values are handed in and returned.
+    """A loss on cosines. It holds only constants: moving values are passed in and returned.
 
     Attributes:
         first_state: the moving values before the first step; empty for most losses.
@@ -78,7 +78,7 @@ class Margin:
 class CombinedMargin(Margin):
     """cos(m1 * theta + m2) - m3; (1, 0, 0) is normalised softmax, (1, m, 0) ArcFace, (1, 0, m) CosFace.
 
-    With ``easy`` the margin is for positive cosines only, as with ``easy_margin`` of InsightFace's train.py.
+    With ``easy`` the margin applies only to positive cosines, as with ``easy_margin`` of InsightFace's train.py.
     """
 
     m1: float

@@ -1,4 +1,4 @@
-"""The losses by name, from simple to difficult: settings to what a loss does to cosines."""
+"""The losses by name, from simple to difficult, each built from the settings."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ LOSSES: dict[str, Callable[[LossOptions], Margin | None]] = {
 
 
 def build_margin(options: LossOptions) -> Margin | None:
-    """Return what the loss ``loss_name`` does to cosines; None is the plain softmax.
+    """Return the margin of the loss ``loss_name``; None is the plain softmax.
 
     Raises:
-        UserError: the loss is unknown; the message lists the known ones.
+        UserError: the loss is unknown; the message lists the known losses.
     """
     margin = lookup(LOSSES, options.loss_name, "loss_name")(options)
     if margin is None or not options.interclass_filtering_threshold:

@@ -18,7 +18,7 @@ class SphereFace(Margin):
     """(lambda * cos(theta) + psi(theta)) / (1 + lambda), psi = (-1)^k cos(m theta) - 2k on [k pi/m, (k + 1) pi/m].
 
     lambda = max(minimum, base * (1 + gamma * n)^-power) in step n, from 1, counted after the first ``freeze`` steps, in
-    which it is ``base``. Embeddings keep their lengths, which stand in the place of the scale.
+    which it is ``base``. Embeddings keep their lengths, which replace the scale.
     """
 
     m: int

@@ -1,1 +1,1 @@
-"""Where the class rows of Partial FC and their moments lie, and how a step reads and updates a few of them."""
+"""Store the class rows of Partial FC and their moments, and read and update the rows of a step."""

@@ -33,7 +33,7 @@ class HostRows(RowBank):
 
     @property
     def _rows(self) -> np.ndarray:
-        return self._tensor.numpy()  # shared memory; waits for whatever OneFlow is still writing there
+        return self._tensor.numpy()  # shared memory; waits for OneFlow's pending writes
 
     @override
     def select(self, indices: np.ndarray, slots: int) -> flow.Tensor:

@@ -1,4 +1,4 @@
-"""The row bank of a tensor, by where its memory is."""
+"""Choose the row bank of a tensor by the kind of its memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def make_row_bank(tensor: flow.Tensor, storage: RowStorage | None = None, refere
 
     Args:
         tensor: float32 [N, ...].
-        storage: where a CPU keeps the moments; in memory unless it is given.
+        storage: holds the moments on a CPU; by default they are in memory.
         referenced: allow graphs to read rows of a CPU where they are; otherwise graphs are given copies of the rows.
     """
     storage = storage or RowStorage()

@@ -12,7 +12,7 @@ RowSelection = slice | np.ndarray  # consecutive rows, or int64 row numbers
 def set_rows(tensor: flow.Tensor, where: RowSelection, rows: np.ndarray) -> None:
     """Set rows of a local tensor without gradient, on any device."""
     if tensor.device.type == "cpu":
-        tensor.numpy()[where] = rows  # shared memory; waits for whatever OneFlow is still writing there
+        tensor.numpy()[where] = rows  # shared memory; waits for OneFlow's pending writes
         return
     if isinstance(where, np.ndarray):
         where = flow.tensor(where, device=tensor.device)

@@ -1,4 +1,4 @@
-"""Where class rows and their momentum live: in memory, or in files that are mapped into it (CPU only)."""
+"""Allocate class rows and their momentum in memory, or in memory-mapped files (CPU only)."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ STORAGES = ("memory", "mmap")
 
 
 class RowStorage:
-    """Makes large float32 arrays.
+    """Allocates large float32 arrays.
 
-    Mapped ones may be larger than the memory: the system writes what was not used lately to the disk and fetches it
-    back. Their files have no name, so that nothing is left of them when the process ends, however it ends.
+    Mapped arrays may be larger than the memory: the system moves pages between memory and disk. Their files have no
+    name, so that nothing remains of them when the process ends, however it ends.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        """Take the folder of mapped arrays, which is made if need be; None for arrays in memory."""
+        """``folder`` is that of mapped arrays, created if missing; None for arrays in memory."""
         self._folder = folder
 
     def zeros(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Return a new array of zeros; of either kind, what nobody has touched takes no memory.
+        """Return a new array of zeros; pages that are never written take no memory.
 
         Raises:
             UserError: the folder cannot be written, or its disk is too full.
@@ -35,7 +35,7 @@ class RowStorage:
         size = 4 * prod(shape)
         if not size:
             return np.zeros(shape, np.float32)
-        # A step's rows lie anywhere: large pages are quick to look up, and what is beside them on a disk is no use.
+        # A step's rows are scattered: large pages are faster to look up, and reading ahead on a disk is useless.
         if self._folder is None:
             mapped = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
             mapped.madvise(mmap.MADV_HUGEPAGE)
@@ -49,10 +49,10 @@ class RowStorage:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder) as file:
-                os.posix_fallocate(file.fileno(), 0, size)  # a full disk must not end the process later on
+                os.posix_fallocate(file.fileno(), 0, size)  # a disk that fills up later would kill the process
                 return mmap.mmap(file.fileno(), size)
         except OSError as error:
             raise UserError(
                 f"{folder} cannot hold a file of {size / 1e9:.2f} GB for class rows ({error.strerror}); "
-                "--fc7_storage_dir names another folder"
+                "choose another folder with --fc7_storage_dir"
             ) from error

@@ -157,7 +157,7 @@ EFFECTS: dict[str, Effect] = {
     "images_per_identity": Effect("2", logged("loss"), OTHER, OTHER, TRIPLETS),
     "triplet_bag_size": Effect("60", logged("loss"), OTHER, OTHER, TRIPLETS),
     "triplet_alpha": Effect("0.7", logged("loss"), OTHER, OTHER, TRIPLETS),
-    "triplet_max_ap": Effect("1e-9", logged("step"), [1, 2], [], TRIPLETS),  # nobody is so near to himself
+    "triplet_max_ap": Effect("1e-9", logged("step"), [1, 2], [], TRIPLETS),  # no pair is that near
     "loss_lambda_base": Effect(
         "100", head_loss, cosine_loss("sphereface"), cosine_loss("sphereface", loss_lambda_base=100), SPHEREFACE
     ),

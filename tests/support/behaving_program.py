@@ -1,4 +1,4 @@
-"""Rank program: says who it is, or misbehaves on the rank that is told to."""
+"""Rank program: returns its rank, or misbehaves on a given rank."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def save(network: nn.Module, folder: Path) -> None:
 
 
 def main() -> None:
-    """Do what the command line says."""
+    """Run the command of the command line."""
     task, name, folder, *file = sys.argv[1:]
     network, folder = make_network(name), Path(folder)
     images = (torch.from_numpy(np.load(folder / "images.npy")) - 127.5) / 127.5

@@ -13,7 +13,7 @@ from ops.native import build, load_native_kernels
 from ops.native.requirements import NativeUnavailableError, locate_compiler, locate_onednn, locate_oneflow
 
 ROOT = Path(__file__).resolve().parents[3]
-# Whatever the import of ops loads by itself is switched off: the call under test is the script's own.
+# The kernels are not loaded by the import of ops, so that the script tests its own call.
 SCRIPT = """
 import os, sys
 from pathlib import Path

@@ -15,7 +15,7 @@ BASE = {
     "default": {"network": "mine", "dataset": "mine", "loss": "mine"},
     "config": {},
 }
-# Which one returns nothing, and copies the chosen entries in an order of its own, as theirs do.
+# Which one returns nothing, and copies the chosen entries in a different order, as theirs do.
 GENERATE = """
 def generate_config(net, data, kind):
     for entry in (dataset[data], loss[kind], network[net]):
