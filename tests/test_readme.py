@@ -32,9 +32,3 @@ def test_both_languages_say_the_same() -> None:
     for block, other in zip(blocks, translated, strict=True):
         if "train.rec" not in block:  # a listing with remarks
             assert commands(block) == commands(other)
-
-
-def test_links_lead_somewhere() -> None:
-    for name in ("README.md", "README_CH.md"):
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (ROOT / name).read_text(encoding="utf-8")):
-            assert (ROOT / target).exists(), (name, target)
