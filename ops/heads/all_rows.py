@@ -33,7 +33,7 @@ class MarginSoftmaxHead(ClassHead):
 
     @override
     def forward(self, embeddings: flow.Tensor, labels: flow.Tensor) -> HeadResult:
-        """Return loss and what goes with it.
+        """Return loss and metrics among all classes.
 
         Args:
             embeddings: float32 [B, E], split(0).

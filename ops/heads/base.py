@@ -19,15 +19,21 @@ from ops.rows.storage import RowStorage
 
 
 class Ranks(Protocol):
-    """Transfers of arrays between ranks, such as ``launch.world.World``. ``gather`` is a collective call."""
+    """The ranks of a run and the transfers between them; ``launch.world.World`` is one.
+
+    Attributes:
+        rank: the number of this rank.
+        placement: the devices of all ranks.
+    """
 
     rank: int
+    placement: flow.placement
 
     def split(self, local: np.ndarray | flow.Tensor, axis: int = 0) -> flow.Tensor:
         """Return the global tensor, split along ``axis``, of which ``local`` is this rank's part."""
 
     def gather(self, local: np.ndarray) -> np.ndarray:
-        """Return the arrays of all ranks, concatenated along the first axis."""
+        """Return the arrays of all ranks, concatenated along the first axis. A collective call."""
 
 
 class HeadResult(NamedTuple):

@@ -6,11 +6,9 @@ One computation (``ops.heads.margin_softmax``) in the forms of ``ops.heads.layou
 
 from __future__ import annotations
 
-from typing import Any
-
 from ops import flow
 from ops.heads.all_rows import MarginSoftmaxHead
-from ops.heads.base import Head
+from ops.heads.base import Head, Ranks
 from ops.heads.layout import LOCAL, HeadLayout
 from ops.heads.options import HeadOptions
 from ops.heads.partial_fc import PartialFCHead
@@ -20,13 +18,13 @@ from ops.native.rows import NativeRows
 from ops.rows.storage import RowStorage
 
 
-def build_head(options: HeadOptions, ranks: Any = None, storage: RowStorage | None = None) -> Head:
+def build_head(options: HeadOptions, ranks: Ranks | None = None, storage: RowStorage | None = None) -> Head:
     """Return the head of ``options``, with initial rows drawn from their seed.
 
     Args:
         options: the settings; ``HeadOptions.from_config(config)`` takes them from those of a run.
-        ranks: ``launch.world.World``, whose ``placement`` and ``rank`` the head takes. None makes a head of local
-            tensors for one process, which also works eagerly, with all rows in each step.
+        ranks: the ranks of the run. None makes a head of local tensors for one process, which also works eagerly and
+            computes with all rows in each step.
         storage: holds the rows of Partial FC on a CPU; by default they are in memory.
 
     Raises:
@@ -37,7 +35,8 @@ def build_head(options: HeadOptions, ranks: Any = None, storage: RowStorage | No
         return TripletHead(options.loss.loss_name, options.loss.triplet_alpha, placement)
     if ranks is None:
         return MarginSoftmaxHead(options, LOCAL)
-    layout = HeadLayout(placement, ranks.rank, options.model_parallel)
+    make_layout = HeadLayout.model_parallel if options.model_parallel else HeadLayout.replicated
+    layout = make_layout(placement, ranks.rank)
     if options.partial_fc or (options.model_parallel and _reads_rows_in_place(options, placement)):
         return PartialFCHead(options, layout, storage)
     return MarginSoftmaxHead(options, layout)

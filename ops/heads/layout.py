@@ -11,27 +11,46 @@ from ops import flow
 
 @dataclass(frozen=True)
 class HeadLayout:
-    """The SBP of every axis of a head. Another layout is another strategy: nothing else decides it.
+    """The SBP of a head's tensors. Another layout is another strategy: nothing else in a head decides it.
 
-    ==============  ===============  ===============  =================  ==============================
-    layout          rows [C, E]      logits [B, C]    batch [B, E]       crosses ranks
-    ==============  ===============  ===============  =================  ==============================
-    local           a local tensor   a local tensor   a local tensor     nothing: one process
-    replicated      broadcast        split(0)         split(0)           the gradient of the rows
-    model parallel  split(0)         split(1)         split(0) -> bcast  embeddings and their gradient
-    Partial FC      split(0), a      split(1)         split(0) -> bcast  embeddings and their gradient
-                    sample of them
-    ==============  ===============  ===============  =================  ==============================
+    ==============  =============  =============  ===================  ==============================
+    layout          rows [C, E]    logits [B, C]  batch [B, E], [B]    crosses ranks
+    ==============  =============  =============  ===================  ==============================
+    ``LOCAL``       local          local          local                nothing: one process
+    replicated      broadcast      split(0)       split(0)             the gradient of the rows
+    model parallel  split(0)       split(1)       broadcast            embeddings and their gradient
+    Partial FC      split(0), of   split(1)       broadcast            embeddings and their gradient
+                    a sample
+    ==============  =============  =============  ===================  ==============================
 
     Attributes:
         placement: the ranks; None for local tensors in one process.
         rank: this process.
-        is_sharded: whether each rank holds its own shard of the rows (model parallel and Partial FC).
+        rows: SBP of the class rows and their gradient.
+        logits: SBP of the logits.
+        batch: SBP of embeddings and labels where they meet the rows; the backbone hands them over split(0).
     """
 
     placement: flow.placement | None = None
     rank: int = 0
-    is_sharded: bool = False
+    rows: flow.sbp.sbp = flow.sbp.broadcast
+    logits: flow.sbp.sbp = flow.sbp.split(0)
+    batch: flow.sbp.sbp = flow.sbp.split(0)
+
+    @classmethod
+    def replicated(cls, placement: flow.placement, rank: int) -> HeadLayout:
+        """Return the layout in which each rank holds all rows and computes with its part of the batch."""
+        return cls(placement, rank)
+
+    @classmethod
+    def model_parallel(cls, placement: flow.placement, rank: int) -> HeadLayout:
+        """Return the layout in which each rank holds a shard of the rows and computes with the whole batch."""
+        return cls(placement, rank, flow.sbp.split(0), flow.sbp.split(1), flow.sbp.broadcast)
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether each rank holds a shard of the rows."""
+        return self.rows == flow.sbp.split(0)
 
     @property
     def shards(self) -> int:
@@ -45,20 +64,17 @@ class HeadLayout:
 
     def place_rows(self, local: flow.Tensor) -> flow.Tensor:
         """Return the tensor over all ranks of which ``local`` [C / shards, ...] is this rank's part."""
-        return self._place(local, flow.sbp.split(0))
+        return local if self.placement is None else local.to_global(self.placement, self.rows)
 
     def place_columns(self, local: flow.Tensor) -> flow.Tensor:
-        """Return the tensor over all ranks of which ``local`` [1, 1, ...] is this rank's part along the second axis."""
-        return self._place(local, flow.sbp.split(1))
+        """Return the tensor over all ranks of which ``local`` [1, C / shards, ...] is this rank's part."""
+        if self.placement is None:
+            return local
+        return local.to_global(self.placement, self.logits if self.is_sharded else flow.sbp.broadcast)
 
     def to_every_rank(self, tensor: flow.Tensor) -> flow.Tensor:
         """Return ``tensor`` complete on each rank where rows are sharded; elsewhere each rank keeps its own part."""
-        return tensor.to_global(sbp=flow.sbp.broadcast) if self.is_sharded else tensor
-
-    def _place(self, local: flow.Tensor, sbp: flow.sbp.sbp) -> flow.Tensor:
-        if self.placement is None:
-            return local
-        return local.to_global(self.placement, sbp if self.is_sharded else flow.sbp.broadcast)
+        return tensor.to_global(sbp=self.batch) if self.is_sharded else tensor
 
 
 LOCAL = HeadLayout()

@@ -23,7 +23,7 @@ from ops.rows.storage import RowStorage
 
 
 class PartialFCHead(ClassHead):
-    """A sharded head whose loss is over the classes of the batch and a sample of the others.
+    """A model parallel head whose loss is over the classes of the batch and a sample of the others.
 
     Each rank brings ``sampling.slots`` rows to a step; slots that the sample does not use are masked like padding rows.
     A training loop around a compiled graph, with the head's two calls::
@@ -39,10 +39,12 @@ class PartialFCHead(ClassHead):
     """
 
     def __init__(self, options: HeadOptions, layout: HeadLayout, storage: RowStorage | None = None) -> None:
-        """Make the head on a sharded ``layout``.
+        """Make the rows with the initial values of the seed, and their banks.
 
-        ``storage`` is where a CPU keeps rows and moments; in memory unless it is given. Without ``partial_fc`` in the
-        options each step samples all rows. A bias goes with one centre per class only.
+        Args:
+            options: the settings. Without ``partial_fc`` each step samples all rows. A bias needs one centre per class.
+            layout: a model parallel one.
+            storage: where a CPU keeps rows and moments; None means in memory.
         """
         super().__init__(options, layout, storage)
         ratio = options.sample_ratio if options.partial_fc else 1.0
@@ -87,13 +89,13 @@ class PartialFCHead(ClassHead):
     def row_gradients(self, returned: Sequence[flow.Tensor]) -> list[flow.Tensor]:
         """Return the gradients of the selected rows; valid until a graph is called again."""
         found = [bank.row_gradients(part.to_local()) for bank, part in zip(self.banks.values(), returned, strict=True)]
-        return [gradient.to_global(self.layout.placement, flow.sbp.split(0), check_meta=False) for gradient in found]
+        return [gradient.to_global(self.layout.placement, self.layout.rows, check_meta=False) for gradient in found]
 
     @override
     def forward(
         self, embeddings: flow.Tensor, labels: flow.Tensor, padding: flow.Tensor, *rows: flow.Tensor
     ) -> HeadResult:
-        """Return the loss among the sampled classes and what goes with it.
+        """Return loss and metrics among the sampled classes.
 
         Args:
             embeddings: float32 [B, E], split(0).

@@ -12,7 +12,7 @@ class LossOptions:
     """The loss by name and its numbers; fields are the keys of sample_config.py, defaults are ArcFace's.
 
     Attributes:
-        loss_name: a name in ``ops.losses.names``.
+        loss_name: a name in ``ops.losses.registry.LOSSES`` or ``ops.heads.triplet.DISTANCES``.
         loss_s: scale of the cosines; unused by ``softmax``.
         loss_m1: angle factor of the combined margin cos(m1 * theta + m2) - m3; SphereFace's m.
         loss_m2: angle, in radians, that the combined margin adds; CurricularFace's m.

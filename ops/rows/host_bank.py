@@ -137,4 +137,4 @@ class ReferencedHostRows(HostRows):
 
 
 def _copy_rows(rows: np.ndarray, indices: np.ndarray, out: np.ndarray) -> None:
-    np.take(rows, indices, axis=0, out=out, mode="clip")  # the only mode without a buffer of its own
+    np.take(rows, indices, axis=0, out=out, mode="clip")  # the only mode that copies without a temporary buffer

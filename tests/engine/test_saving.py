@@ -49,7 +49,7 @@ def test_rows_are_loaded_a_part_at_a_time(tmp_path: Path) -> None:
     writer.start(tmp_path / "snapshot_1", Contents(about, {}), shard, background=False)
     snapshot = Snapshot.open(tmp_path / "snapshot_1")
     options = HeadOptions(classes + 5, width, partial_fc=True, sample_ratio=0.001, train_batch_size=8)
-    head = PartialFCHead(options, HeadLayout(flow.placement("cpu", ranks=[0]), is_sharded=True))
+    head = PartialFCHead(options, HeadLayout.model_parallel(flow.placement("cpu", ranks=[0]), 0))
     bank, new = head.banks["weight"], local_view(head.weight).numpy()[classes:].copy()
     bank.load_momentum(np.ones((5, width), np.float32), slice(classes, classes + 5))
 

@@ -22,7 +22,8 @@ def make_head(case: HeadCase, model_parallel: bool) -> MarginSoftmaxHead:
     options = HeadOptions(
         case.num_classes, EMB_SIZE, loss_options(case.margin, case.scale), fc7_no_bias=not case.bias, seed=SEED
     )
-    head = MarginSoftmaxHead(options, HeadLayout(WORLD.placement, WORLD.rank, is_sharded=model_parallel))
+    make_layout = HeadLayout.model_parallel if model_parallel else HeadLayout.replicated
+    head = MarginSoftmaxHead(options, make_layout(WORLD.placement, WORLD.rank))
     if case.bias:
         start, stop = head.shards.real_rows(head.shard)
         local = np.full(head.shards.rows, 50, np.float32)  # a padding row with a large bias must still not count

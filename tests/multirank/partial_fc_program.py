@@ -47,7 +47,7 @@ def make_head(case: PartialCase) -> PartialFCHead:
         fc7_no_bias=not case.bias,
         seed=SEED,
     )
-    return PartialFCHead(options, HeadLayout(WORLD.placement, WORLD.rank, is_sharded=True))
+    return PartialFCHead(options, HeadLayout.model_parallel(WORLD.placement, WORLD.rank))
 
 
 class HeadsGraph(flow.nn.Graph):
