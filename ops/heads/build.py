@@ -35,7 +35,8 @@ def build_head(options: HeadOptions, ranks: Ranks | None = None, storage: RowSto
         return TripletHead(options.loss.loss_name, options.loss.triplet_alpha, placement)
     if ranks is None:
         return MarginSoftmaxHead(options, LOCAL)
-    make_layout = HeadLayout.model_parallel if options.model_parallel else HeadLayout.replicated
+    is_sharded = options.model_parallel or options.partial_fc
+    make_layout = HeadLayout.model_parallel if is_sharded else HeadLayout.replicated
     layout = make_layout(placement, ranks.rank)
     if options.partial_fc or (options.model_parallel and _reads_rows_in_place(options, placement)):
         return PartialFCHead(options, layout, storage)

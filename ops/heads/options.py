@@ -18,7 +18,7 @@ class HeadOptions:
         emb_size: length of the embeddings.
         loss: the loss and its numbers.
         model_parallel: split the class rows over the ranks; otherwise each rank holds all of them.
-        partial_fc: only a sample of the class rows takes part in a step. Needs ``model_parallel``.
+        partial_fc: only a sample of the class rows takes part in a step. Implies ``model_parallel``.
         sample_ratio: share of each rank's classes in the sample, in (0, 1].
         train_batch_size: images per step over all ranks, an upper bound of the classes in a batch. For Partial FC.
         num_subcenters: rows (centres) per class, of which the nearest counts.
