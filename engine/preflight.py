@@ -20,7 +20,7 @@ from engine.schedule import make_plan
 from interchange.open_model import read_pretrained
 from settings.choices import TRIPLET_LOSSES
 from settings.config import Config
-from settings.places import check_sets, find_storage, run_directory
+from settings.places import check_sets, run_directory, storage_directory
 from settings.precision import check_bfloat16, describe_precision
 from snapshots.label_map import LabelMap, read_label_map
 from snapshots.reader import Snapshot, newest_snapshot
@@ -140,7 +140,7 @@ def check_run(config: Config, ranks: int) -> None:
     print(*describe_run(config, network, source, ranks), sep="\n", flush=True)
     if config.device == "cpu":
         local_ranks, estimate = ranks // config.num_nodes, estimate_memory(config, network, ranks)
-        storage = find_storage(config)
+        storage = storage_directory(config)
         if storage is not None:
             check_disk(estimate, local_ranks, storage)
         warning = check_memory(estimate, local_ranks, free_memory())

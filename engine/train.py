@@ -25,7 +25,7 @@ from ops.heads.build import build_head
 from ops.heads.options import HeadOptions
 from ops.rows.storage import RowStorage
 from settings.config import Config
-from settings.places import find_storage, run_directory
+from settings.places import run_directory, storage_directory
 from snapshots.class_rows import describe_rows, load_head
 from snapshots.label_map import LabelMap
 from snapshots.reader import Snapshot
@@ -40,7 +40,7 @@ def build_modules(
         UserError: the pretrained model does not fit.
     """
     backbone = build_backbone(config, config["seed"])
-    head = build_head(HeadOptions.from_config(config), world, RowStorage(find_storage(config)))
+    head = build_head(HeadOptions.from_config(config), world, RowStorage(storage_directory(config)))
     lines = []
     if config["pretrained"]:
         arrays, rows = read_pretrained(config["pretrained"], backbone.network), "class rows start from initial values"

@@ -77,7 +77,7 @@ def rewrite_training(words: Sequence[Word], tables: Tables, options: Sequence[Op
     given = read_flags(words, [*options, *set_options(first.get(_TARGETS, config[_TARGETS]))])
     config = {**apply_flags(config, given), **names}
     old.translate(config, given, file.left)
-    added = _find_flags(config, given, tables, [option.key for option in options])
+    added = _flags_to_add(config, given, tables, [option.key for option in options])
     return Rewritten(_replace_words(words, added), (*file.notices, *old.notices), is_older)
 
 
@@ -120,7 +120,7 @@ def _sort_words(
     keys = {option.key for option in options}
     own, values, is_older = [], {}, False
     for word in words:
-        row = None if word.flag in flags else _find_row(word.flag, keys, parsers)
+        row = None if word.flag in flags else _older_flag(word.flag, keys, parsers)
         if row is None:
             own.append(word)
             continue
@@ -132,7 +132,7 @@ def _sort_words(
     return own, values, is_older
 
 
-def _find_row(flag: str, keys: set[str], parsers: tuple[str, ...]) -> OldFlag | None:
+def _older_flag(flag: str, keys: set[str], parsers: tuple[str, ...]) -> OldFlag | None:
     for row in OLD_FLAGS:
         if row.flag == flag and (row.key in keys or set(row.parsers) & set(parsers)):
             return row
@@ -157,7 +157,7 @@ def _with_mxnet_batch(word: Word, old: OldSettings) -> Word:
     return replace(word, value=str(old.take_mxnet_batch()))
 
 
-def _find_flags(
+def _flags_to_add(
     config: Mapping[str, Any], given: Mapping[str, Any], tables: Tables, keys: Iterable[str]
 ) -> dict[str, Any]:
     """Return the flags to add to ``given``, so that ``keys`` resolve to their values in ``config``."""

@@ -34,7 +34,7 @@ from ops.rows.storage import RowStorage
 from ops.runtime.tensors import local_view
 from settings.complete import complete_config
 from settings.config import Config
-from settings.places import find_storage, run_directory
+from settings.places import run_directory, storage_directory
 from snapshots.reader import Snapshot, newest_snapshot
 from tests.support.ranks import run_ranks
 from tests.support.supervise import start_supervisor
@@ -171,7 +171,7 @@ def rows_per_step(config: Config) -> int:
 def folders_of_mapped_rows(config: Config) -> list[str]:
     """Return in which folders the nameless files lie that a head has mapped."""
     world = join_world("cpu")
-    built = build_head(HeadOptions.from_config(config), world, RowStorage(find_storage(config)))
+    built = build_head(HeadOptions.from_config(config), world, RowStorage(storage_directory(config)))
     root = str(Path(config.models_root).parent)
     maps = [line.split(maxsplit=5)[-1] for line in Path("/proc/self/maps").read_text().splitlines()]
     del built

@@ -17,7 +17,7 @@ from engine.preflight import starting_label_map, starting_snapshot
 from engine.schedule import make_plan
 from launch.rank import RankReporter
 from settings.config_file import merge
-from settings.places import find_storage, run_directory
+from settings.places import run_directory, storage_directory
 from settings.tables import sample_tables
 
 IMAGE_SIZE = 16
@@ -92,7 +92,7 @@ def make_trainer(config: EasyDict, network: NetworkGraph, reporter: RankReporter
     snapshot, label_map = starting_snapshot(config), starting_label_map(config)
     backbone = Backbone(network, initial_arrays(network, config.seed), sync_bn=config.sync_bn)
     backbone = backbone.to_global(world.placement, flow.sbp.broadcast)
-    head = build_head(HeadOptions.from_config(config), world, RowStorage(find_storage(config)))
+    head = build_head(HeadOptions.from_config(config), world, RowStorage(storage_directory(config)))
     start_step = snapshot.about["step"] if snapshot is not None else 0
     log = RunLog(run_directory(config, config.log_dir), world.rank == 0, start_step)
     plan, train_step = make_plan(config, len(source)), TrainStep(StepOptions.from_config(config), world, backbone, head)
