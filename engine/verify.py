@@ -15,7 +15,7 @@ from launch.rank import RankReporter
 from launch.world import World, join_world
 from ops import flow
 from settings.config import Config
-from settings.places import set_path
+from settings.places import verification_path
 
 
 class Verifier:
@@ -54,7 +54,7 @@ def open_verifier(config: Mapping[str, Any], backbone: Backbone, world: World, r
         UserError: a set is missing or damaged; the message says where it is expected and how to convert it.
     """
     size, parts = config["image_size"], config["val_data_part_num"]
-    sets = [load_verification_set(set_path(config, name), name, size, parts) for name in config["val_targets"]]
+    sets = [load_verification_set(verification_path(config, name), name, size, parts) for name in config["val_targets"]]
     batch = config["val_batch_size"] or config["val_batch_size_per_device"] * world.size
     return Verifier(sets, Embedder(backbone, world, batch), config["nrof_folds"], reporter)
 

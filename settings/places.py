@@ -22,7 +22,7 @@ def storage_directory(config: Mapping[str, Any]) -> Path | None:
     return Path(config["fc7_storage_dir"] or run_directory(config, config["models_root"]))
 
 
-def set_path(config: Mapping[str, Any], target: str) -> Path:
+def verification_path(config: Mapping[str, Any], target: str) -> Path:
     """Return the path of the set ``target``: that of its flag, else its folder or .bin in ``val_dataset_dir``."""
     given = config.get(f"{target}_dataset_dir")
     if given:
@@ -39,7 +39,7 @@ def check_sets(config: Mapping[str, Any]) -> None:
         UserError: a set does not exist; the message says how to create it.
     """
     for target in config["val_targets"]:
-        path = set_path(config, target)
+        path = verification_path(config, target)
         if not path.exists():
             raise UserError(
                 f"verification set '{target}' is not at {path}: expected OFRecord parts or a .bin; convert it with "

@@ -78,7 +78,7 @@ def place_path(
 
 def place_path_sets(config: dict[str, Any], folder: Path) -> list[str]:
     """Set the folder of the verification sets to ``folder`` if it contains one of them; return notices to print."""
-    if any(_set_folder(folder, name, config) for name in config["val_targets"]):
+    if any(_verification_folder(folder, name, config) for name in config["val_targets"]):
         return place_sets(config, folder)
     config["val_dataset_dir"] = config["val_dataset_dir"] or str(folder)
     return []
@@ -86,7 +86,7 @@ def place_path_sets(config: dict[str, Any], folder: Path) -> list[str]:
 
 def place_sets(config: dict[str, Any], folder: Path) -> list[str]:
     """Verify only the sets that are in ``folder``; return a notice that names the others."""
-    places = {name: _set_folder(folder, name, config) for name in config["val_targets"]}
+    places = {name: _verification_folder(folder, name, config) for name in config["val_targets"]}
     config["val_dataset_dir"] = str(next((place for place in places.values() if place), folder))
     missing = [name for name, place in places.items() if place is None]
     if not missing:
@@ -95,7 +95,7 @@ def place_sets(config: dict[str, Any], folder: Path) -> list[str]:
     return [f"no {', '.join(missing)} in {folder}: not verified, as in InsightFace's trainers"]
 
 
-def _set_folder(folder: Path, name: str, config: Mapping[str, Any]) -> Path | None:
+def _verification_folder(folder: Path, name: str, config: Mapping[str, Any]) -> Path | None:
     """Return the folder that contains the verification set ``name``, or ``folder`` if a flag gives its path."""
     if config.get(f"{name}_dataset_dir"):
         return folder
