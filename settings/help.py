@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
@@ -33,7 +34,9 @@ def take_actions(argv: Sequence[str], actions: Sequence[str]) -> tuple[set[str],
 
 def format_help(about: str, options: Sequence[Option], defaults: Mapping[str, Any], actions: Sequence[str]) -> str:
     """Return the help of a command: each flag once, with its default."""
-    parser = argparse.ArgumentParser(description=about, epilog=_EPILOG, add_help=False, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        usage="%(prog)s [--flag value ...]", description=about, epilog=_EPILOG, add_help=False
+    )
     explained = {
         HELP: "print this help",
         SETTINGS: "print the settings that a run would have as a config.py",
@@ -67,5 +70,8 @@ def format_versions() -> str:
 
 def end_with(text: str) -> None:
     """Print ``text`` and end the process successfully."""
-    print(text)
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # as by `| head`; nothing more can be written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(0)

@@ -13,7 +13,7 @@ _START = "--pretrained starts from a backbone, --model_load_dir continues a run"
 _NO_FREEZING = "not supported: every layer is trained; --pretrained starts from a trained backbone"
 # Flags of other trainers -> the equivalent here.
 ELSEWHERE: dict[str, str] = {
-    **dict.fromkeys(("learning_rate", "base_learning_rate", "lr_init", "init_lr"), "--lr"),
+    **dict.fromkeys(("learning_rate", "base_learning_rate", "lr_init", "init_lr", "lr_rate"), "--lr"),
     **dict.fromkeys(("batch_size", "batchsize", "bs", "b", "global_batch_size"), _BATCH),
     **dict.fromkeys(("epochs", "epoch", "num_epochs", "num_epoch", "max_epoch", "max_epochs"), _EPOCHS),
     **dict.fromkeys(("iterations", "num_steps", "max_iter", "total_steps"), "--train_iter"),

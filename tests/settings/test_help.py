@@ -114,10 +114,20 @@ def flags_of(text: str) -> list[str]:
 
 
 def test_help_shows_each_flag_once() -> None:
-    shown = flags_of(run("insightface_train.py", "--help"))
+    text = run("insightface_train.py", "--help")
+    shown = flags_of(text)
+    assert text.startswith("usage: insightface_train.py [--flag value ...]")
     sets = [f"--{name}_dataset_dir" for name in ("lfw", "cfp_fp", "agedb_30")]
     actions = ["--help", "--print_config", "--version"]
     assert sorted(shown) == sorted([*actions, *sets, *(f"--{option.key}" for option in TRAIN_TABLE)])
+
+
+def test_help_may_be_cut() -> None:
+    program = subprocess.Popen(
+        [sys.executable, str(ROOT / "insightface_train.py"), "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    program.stdout.close()
+    assert program.stderr.read() == b"" and program.wait(100) == 0
 
 
 def test_help_of_a_verification_is_about_verification() -> None:
