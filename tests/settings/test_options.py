@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -310,14 +312,28 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def observe_without(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[observe.Observer, str], Any]:
+    """A function of an observer and flags: what it sees without another option. Options share what they start from."""
+
+    @functools.cache
+    def observe_once(observed: observe.Observer, flags: str) -> Any:
+        folder = shutil.copytree(template, tmp_path_factory.mktemp("without") / "copy")
+        return observed(resolve(folder, flags))
+
+    return observe_once
+
+
 @pytest.mark.usefixtures("two_gpus")
 @pytest.mark.parametrize("option", TRAIN_TABLE, ids=lambda option: option.key)
-def test_another_value_has_its_effect(template: Path, tmp_path: Path, option: Any) -> None:
+def test_another_value_has_its_effect(
+    template: Path, tmp_path: Path, observe_without: Callable[[observe.Observer, str], Any], option: Any
+) -> None:
     effect = EFFECTS[option.key]
     if effect.before == ONE_OP and not native_calls():
         pytest.skip("it is an effect on the CPU kernels, which are not loaded here")
-    without, given = (shutil.copytree(template, tmp_path / name) for name in ("without", "given"))
-    before = effect.observed(resolve(without, effect.base))
+    given = shutil.copytree(template, tmp_path / "given")
+    before = observe_without(effect.observed, effect.base)
     after = effect.observed(resolve(given, f"{effect.base} --{option.key} {effect.value}"))
     if effect.before is not OTHER:
         assert before == effect.before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import sys
@@ -58,6 +59,7 @@ def or_error(observer: Observer) -> Observer:
 # ------------------------------------------------------------------------------------------------ before any training
 
 
+@functools.cache
 def structure(key: str) -> Observer:
     """Return the observer of one fact of the network that would be built."""
 
@@ -202,6 +204,7 @@ def head_loss(config: Config) -> float:
     return float(_LossGraph(built)(*inputs).numpy())
 
 
+@functools.cache
 def movement(kind: str, step: int = 1) -> Observer:
     """Return the observer of how far a gradient of 1 moves a parameter that was 1, in a given step.
 
@@ -247,6 +250,7 @@ def run(config: Config, reporter: RankReporter | None = None) -> Config:
     return tiny
 
 
+@functools.cache
 def logged(key: str) -> Observer:
     """Return the observer of ``key`` in every training line of the metrics."""
     return lambda config: [round(line[key], 6) for line in read_metrics(run(config))]
