@@ -50,8 +50,7 @@ def test_the_page_has_three_programs() -> None:
 
 @pytest.mark.parametrize("name", BLOCKS)
 def test_a_program_is_short(name: str) -> None:
-    lines = [line for line in BLOCKS[name].splitlines() if line and not line.startswith(("import ", "from "))]
-    assert len(lines) <= 10
+    assert len([line for line in BLOCKS[name].splitlines() if line]) <= 10
 
 
 def test_images_are_embedded(folder: Path) -> None:
@@ -59,11 +58,13 @@ def test_images_are_embedded(folder: Path) -> None:
 
 
 def test_two_images_are_compared(folder: Path) -> None:
-    similarity, distance = (float(line.split()[-1]) for line in run(BLOCKS["Compare two images"], folder).splitlines())
+    similarity, distance = map(float, run(BLOCKS["Compare two images"], folder).split())
     assert -1 <= similarity <= 1
     assert distance == pytest.approx(2 - 2 * similarity, abs=1e-6)
 
 
 def test_a_training_step_lowers_the_loss(folder: Path) -> None:
-    losses = [float(loss) for loss in re.findall(r"[\d.]+", run(BLOCKS["Take a training step"], folder))]
-    assert losses[-1] < losses[0]
+    step = BLOCKS["Take a training step"]
+    look = "print(head(backbone(images), *head.prepare(np.arange(8, dtype=np.int32))).loss.item())"
+    before, after = (float(run(code + look, folder)) for code in (step.replace("optimizer.step()", ""), step))
+    assert after < before
