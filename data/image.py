@@ -23,6 +23,10 @@ class DecodeError(ValueError):
     index = 0
 
 
+class ImageSizeError(DecodeError):
+    """The image can be decoded, but has another size than required."""
+
+
 def decode_image(encoded: bytes, size: int = 112, resize: bool = False) -> np.ndarray:
     """Decode a JPEG, PNG or other still image. Slightly broken JPEGs are accepted, as by MXNet.
 
@@ -36,14 +40,15 @@ def decode_image(encoded: bytes, size: int = 112, resize: bool = False) -> np.nd
         uint8 array [size, size, 3], RGB.
 
     Raises:
-        DecodeError: the bytes cannot be decoded, or the image (scaled if ``resize``) is not ``size`` x ``size``.
+        DecodeError: the bytes cannot be decoded.
+        ImageSizeError: the image (scaled if ``resize``) is not ``size`` x ``size``.
     """
     image = _decode(encoded)
     if resize and min(image.shape[:2]) != size:
         image = _resize_short_side(image, size)
     if image.shape != (size, size, 3):
         height, width = image.shape[:2]
-        raise DecodeError(f"the image is {width}x{height} pixels, expected {size}x{size}")
+        raise ImageSizeError(f"the image is {width}x{height} pixels, expected {size}x{size}")
     return image
 
 

@@ -72,7 +72,8 @@ class MemoryEstimate:
         return (
             f"memory of a rank, estimated: fc7 {_gb(self.fc7)}, its moments {_gb(self.momentum)}, class rows in a "
             f"step {_gb(self.rows_in_step)}, logits {_gb(self.logits)}, backbone {_gb(self.backbone)}, feature "
-            f"maps {_gb(self.activations)}; {whole}; a snapshot takes {_gb(self.snapshot)}"
+            f"maps {_gb(self.activations)}, the process itself {_gb(_PROCESS)}; {whole}; "
+            f"a snapshot takes {_gb(self.snapshot)}"
         )
 
 

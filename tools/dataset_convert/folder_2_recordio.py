@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from common.errors import UserError, require, run_command
 from common.files import atomic_directory
 from common.progress import progress
-from data.image import DecodeError, decode_image
+from data.image import DecodeError, ImageSizeError, decode_image
 from data.recordio_dataset import write_insightface_recordio
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -49,8 +49,10 @@ def read_photo(path: Path, size: int) -> bytes:
     try:
         encoded = path.read_bytes()
         decode_image(encoded, size)
-    except (OSError, DecodeError) as error:
+    except ImageSizeError as error:
         raise UserError(f"{path}: {error}; align the faces first, or set --image_size to their size") from error
+    except (OSError, DecodeError) as error:
+        raise UserError(f"{path}: {error}; replace or remove the file") from error
     return encoded
 
 

@@ -59,7 +59,7 @@ def test_bad_folders_are_one_line(run_tool: Callable, photos: Path, tmp_path: Pa
     with pytest.raises(UserError, match="zoe has no subfolders"):
         list_people(photos / "zoe")
     (photos / "zoe" / "1.jpg").write_bytes(b"no image")
-    with pytest.raises(UserError, match="1.jpg: 8 bytes that cannot be decoded"):
+    with pytest.raises(UserError, match="cannot be decoded as an image; replace or remove the file$"):
         read_photo(photos / "zoe" / "1.jpg", 32)
     (photos / "zoe" / "1.jpg").unlink()
     with pytest.raises(UserError, match=r"zoe contains no photo \(\.jpg"):
