@@ -6,9 +6,9 @@ PYTHON := .venv/bin/python
 demo: setup
 	$(PYTHON) tools/demo.py
 
-# Tests run on each core, up to four; those of a group (tests/conftest.py) stay in one process.
+# A process for each core, up to four; the tests of a file stay together.
 test: setup
-	$(PYTHON) -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
+	$(PYTHON) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-slow: setup
 	$(PYTHON) -m pytest -m slow

@@ -4,14 +4,12 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from backbones.graph.network_graph import NetworkGraph
-
-TESTS = Path(__file__).parent
-RANK_TESTS = TESTS / "multirank"
 
 
 def pytest_configure() -> None:
@@ -20,15 +18,12 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file in one process, where they share its fixtures, and all that start ranks.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Replace the scheduler of ``--dist loadfile``."""
+    from tests.support.scheduling import FileScheduling
 
-    Several ranks occupy the cores; they would wait for each other if two such tests ran at a time.
-    """
-    for item in items:
-        group = "ranks" if RANK_TESTS in item.path.parents else str(item.path.relative_to(TESTS))
-        item.add_marker(pytest.mark.xdist_group(group))
+    return FileScheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.ranks import run_ranks
 
-PROGRAM = Path(__file__).parent / "rank_norm_program.py"
+PROGRAM = Path(__file__).parent / "sync_batch_norm_program.py"
 EPS = 2e-5
 SHAPES = {"map": (8, 5, 30, 30), "flat": (8, 7)}
 PARTS = ("y", "mean", "variance", "x gradient", "gamma gradient", "beta gradient")
