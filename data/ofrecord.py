@@ -147,7 +147,7 @@ def list_parts(directory: str | Path, part_num: int = 0) -> list[Path]:
         part_num: required number of parts; 0 accepts any number above 0.
 
     Raises:
-        UserError: the folder is missing, holds no parts, or does not hold ``part_num`` parts.
+        UserError: the folder is missing, contains no parts, or does not contain ``part_num`` parts.
     """
     directory = Path(directory)
     hint = (

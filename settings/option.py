@@ -50,17 +50,19 @@ def parse_image_size(text: str) -> int:
     return int(lengths.pop())
 
 
-def _list_of(convert: Callable[[str], Any]) -> Callable[[str], list]:
+def _list_of(convert: Callable[[str], Any], items: str) -> Callable[[str], list]:
     def parse_list(text: str) -> list:
         try:
             return [convert(item.strip()) for item in text.split(",") if item.strip()]
         except ValueError as error:
-            raise argparse.ArgumentTypeError(f"'{text}' is not a comma-separated list: {error}") from error
+            raise argparse.ArgumentTypeError(f"'{text}' is not a comma-separated list of {items}") from error
 
     return parse_list
 
 
-int_list, float_list, str_list = _list_of(int), _list_of(float), _list_of(str)
+int_list = _list_of(int, "whole numbers")
+float_list = _list_of(float, "numbers")
+str_list = _list_of(str, "names")
 _KINDS: Mapping[Callable, str] = {int: "a whole number", float: "a number"}
 
 

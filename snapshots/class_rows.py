@@ -76,7 +76,7 @@ def load_head(
             loss family, or the map does not fit.
     """
     if not snapshot.is_full:
-        raise UserError(f"{snapshot.path} holds no class rows: it is a backbone-only snapshot")
+        raise UserError(f"{snapshot.path} contains no class rows: it is a backbone-only snapshot")
     if snapshot.has_classes != isinstance(head, ClassHead):
         others, own = ("class rows", "none") if snapshot.has_classes else ("no class rows", "some")
         raise UserError(f"{snapshot.path} has {others}, this run's loss needs {own}; try --pretrained")

@@ -56,11 +56,12 @@ def read_run(folder: Path) -> Run:
     """Read the numbers of a run; a last line that was torn by a crash is left out.
 
     Raises:
-        UserError: the folder holds no metrics.jsonl, or no numbers of a training.
+        UserError: the folder contains no metrics.jsonl, or no numbers of a training.
     """
     path = folder / "metrics.jsonl"
     require(
-        path.is_file(), f"{folder} holds no metrics.jsonl; give the folder of a run, as output/log/r100-arcface-emore"
+        path.is_file(),
+        f"{folder} contains no metrics.jsonl; give the folder of a run, as output/log/r100-arcface-emore",
     )
     curves: dict[str, dict[str, Curve]] = {}
     for line in path.read_text(errors="replace").splitlines():
@@ -74,7 +75,9 @@ def read_run(folder: Path) -> Run:
                 curve = curves.setdefault(kind, {}).setdefault(name, Curve())
                 curve.steps.append(step)
                 curve.values.append(float(value))
-    require("loss" in curves.get(TRAIN, {}), f"{path} holds no numbers of a training yet; wait for its first log line")
+    require(
+        "loss" in curves.get(TRAIN, {}), f"{path} contains no numbers of a training yet; wait for its first log line"
+    )
     return Run(folder.resolve().name, curves)
 
 
@@ -82,7 +85,7 @@ def read_runs(folders: Sequence[str]) -> list[Run]:
     """Read several runs; those of one name are told apart by their whole paths.
 
     Raises:
-        UserError: a folder holds no metrics.jsonl, or no numbers of a training.
+        UserError: a folder contains no metrics.jsonl, or no numbers of a training.
     """
     runs = [read_run(Path(folder)) for folder in folders]
     names = [run.name for run in runs]

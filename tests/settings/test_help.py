@@ -82,7 +82,7 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
         "--momentum 'fast' is not a number",
         "unknown flag --no_such 3; --help lists the flags",
         "--seed needs a value",
-        "--lr_steps '1,x' is not a comma-separated list: invalid literal for int() with base 10: 'x'",
+        "--lr_steps '1,x' is not a comma-separated list of whole numbers",
         "--bn_mom 1.0 must be at least 0 and below 1",
         "--lr -1.0 must be at least 0",
         "--optimizer rms is unknown; known: sgd, adamw",

@@ -90,7 +90,7 @@ def test_the_command_writes_a_picture(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("lines", "message"),
-    [(None, "holds no metrics.jsonl; give the folder of a run"), ([], "holds no numbers of a training yet")],
+    [(None, "contains no metrics.jsonl; give the folder of a run"), ([], "contains no numbers of a training yet")],
 )
 def test_a_folder_without_numbers_is_one_line(tmp_path: Path, lines: list | None, message: str) -> None:
     folder = tmp_path / "run"
