@@ -24,6 +24,7 @@ from ops.heads.base import Head
 from ops.heads.build import build_head
 from ops.heads.options import HeadOptions
 from ops.rows.storage import RowStorage
+from settings.choices import TRIPLET_LOSSES
 from settings.config import Config
 from settings.places import run_directory, storage_directory
 from snapshots.class_rows import describe_rows, load_head
@@ -43,8 +44,10 @@ def build_modules(
     head = build_head(HeadOptions.from_config(config), world, RowStorage(storage_directory(config)))
     lines = []
     if config["pretrained"]:
-        arrays, rows = read_pretrained(config["pretrained"], backbone.network), "class rows start from initial values"
+        arrays = read_pretrained(config["pretrained"], backbone.network)
         backbone.load_arrays(arrays)
+        without_rows = config["loss_name"] in TRIPLET_LOSSES
+        rows = "this loss has no class rows" if without_rows else "class rows start from initial values"
         if label_map is not None:
             snapshot = Snapshot.open(config["pretrained"])
             load_head(head, snapshot, label_map)

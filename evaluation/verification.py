@@ -132,7 +132,9 @@ def verify_distances(
     if nrof_folds < 2:
         raise UserError(f"{name}: {nrof_folds} folds asked for; expected at least 2, one to test and one to train on")
     if len(issame) < nrof_folds:
-        raise UserError(f"{name}: only {len(issame)} pairs for {nrof_folds} folds; give more pairs or fewer folds")
+        raise UserError(
+            f"{name}: only {len(issame)} pairs for {nrof_folds} folds; use more pairs or a smaller --nrof_folds"
+        )
     folds = fold_slices(len(issame), nrof_folds)
     accuracies, thresholds = fold_accuracies(distances, issame, folds)
     accuracy, accuracy_std = mean_and_std(accuracies)

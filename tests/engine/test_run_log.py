@@ -134,3 +134,13 @@ def test_pretrained_says_what_comes_along(tmp_path: Path, mapped: bool) -> None:
     run(other)
     expected = f"pretrained from {changes['pretrained']}: 9 arrays of the backbone; {rows}"
     assert expected in log_lines(other)
+
+
+def test_pretrained_for_a_loss_without_class_rows_says_so(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, train_iter=1, save_last_snapshot=True)
+    run(config)
+    pretrained = str(newest(config))
+    other = tiny_config(tmp_path / "other", "triplet", train_batch_size=12, train_iter=1, pretrained=pretrained)
+    run(other)
+    expected = f"pretrained from {pretrained}: 9 arrays of the backbone; this loss has no class rows"
+    assert expected in log_lines(other)
