@@ -22,11 +22,13 @@ def load_tables(folder: Path = ROOT) -> Tables:
     """Return the tables of ``config.py`` in ``folder`` if it exists, else those of sample_config.
 
     Raises:
-        UserError: config.py cannot be read, lacks a table or has an unknown key.
+        UserError: config.py cannot be read, is empty, lacks a table or has an unknown key.
     """
     path = folder / "config.py"
     if not path.is_file():
         return sample_tables()
+    if path.stat().st_size == 0:  # as a shell leaves it that writes --print_config straight into it
+        raise UserError(f"{path} is empty; remove it, and print settings to another file before you move them there")
     spec = importlib.util.spec_from_file_location("config", path)
     module = importlib.util.module_from_spec(spec)
     try:

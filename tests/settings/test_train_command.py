@@ -94,6 +94,12 @@ def test_a_wrong_config_py_is_one_clear_line(folder: Path, text: str, message: s
     assert "\n" not in str(caught.value)
 
 
+def test_an_empty_config_py_says_how_it_came_about(folder: Path) -> None:
+    (folder / "config.py").write_text("")
+    with pytest.raises(UserError, match="config.py is empty; remove it, and print settings to another file"):
+        resolve(folder=folder)
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
