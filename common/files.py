@@ -23,6 +23,18 @@ def _write_error(path: Path, error: OSError) -> UserError:
     return UserError(f"{path} cannot be written ({error.strerror}); choose another path")
 
 
+def make_directory(path: Path, flag: str) -> None:
+    """Create the folder that ``flag`` names, and its parents, if they are missing.
+
+    Raises:
+        UserError: the folder cannot be created.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path} cannot be created ({error.strerror}); choose another {flag}") from error
+
+
 def sync_path(path: Path) -> None:
     """Flush a file or a folder to the disk."""
     handle = os.open(path, os.O_RDONLY)

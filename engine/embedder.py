@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from backbones.execution.backbone import Backbone
+from common.errors import require
 from interchange.open_model import open_model
 from launch.world import World, join_world
 from ops import flow
@@ -65,9 +66,20 @@ class Embedder:
         return cls(backbone, world, batch_size)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Embed any number of images. A collective call."""
+        """Embed any number of images. A collective call.
+
+        Raises:
+            UserError: the images are not uint8 [N, 3, S, S] of the network's size.
+        """
+        network = self._backbone.network
+        shape = network.shapes[network.nodes[0].name]
+        sizes = ", ".join(map(str, shape))
+        require(
+            isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.shape[1:] == shape,
+            f"{_describe(images)} cannot be embedded; the network takes an array of uint8 [N, {sizes}]",
+        )
         if not len(images):
-            return np.zeros((0, self._backbone.network.embedding_size), np.float32)
+            return np.zeros((0, network.embedding_size), np.float32)
         batches = range(0, len(images), self.batch_size)
         return np.concatenate([self._embed_batch(images[first : first + self.batch_size]) for first in batches])
 
@@ -89,3 +101,8 @@ class Embedder:
             result = self._backbone.run_graph(self._graph, self._world.split(mine)).to_local().numpy()
         self._backbone.train(training)
         return result
+
+
+def _describe(images: object) -> str:
+    """Return type and shape of what is not an array of images."""
+    return f"{images.dtype} {list(images.shape)}" if isinstance(images, np.ndarray) else f"a {type(images).__name__}"

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from common.files import make_directory
 from launch.options import LaunchOptions
 from launch.rank_process import RankProcess
 from launch.rendezvous import MachineLink, rendezvous
@@ -59,7 +60,7 @@ class Supervisor:
                 signal.signal(number, handler)
 
     def _start(self, command: Sequence[str]) -> None:
-        self._log_dir.mkdir(parents=True, exist_ok=True)
+        make_directory(self._log_dir, "--log_dir")
         first = self._options.node_rank * self._count
         shared = {
             "MASTER_ADDR": self._options.node_ips[0],

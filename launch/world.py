@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
+from common.files import make_directory
 from ops import flow
 
 
@@ -100,7 +101,7 @@ def check_shared(root: Path, world: World) -> None:
     """
     mark = root / ".seen-by-all-ranks"
     if world.rank == 0:
-        root.mkdir(parents=True, exist_ok=True)
+        make_directory(root, "--models_root")
         mark.touch()
     world.barrier()
     seen = mark.exists()

@@ -6,6 +6,7 @@ Values from the command line and from config.py are checked by the same rules.
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -128,7 +129,9 @@ class Option:
             "below": self.below is None or value < self.below,
         }
         if all(limits.values()):  # NaN fails every limit
-            return None
+            numbers = value if isinstance(value, (list, tuple)) else [value]
+            is_finite = all(math.isfinite(number) for number in numbers if isinstance(number, float))
+            return None if is_finite else f"--{self.key} {value} must be finite"
         bounds = [(word, getattr(self, word.replace(" ", "_"))) for word in limits]
         allowed = " and ".join(f"{word} {bound}" for word, bound in bounds if bound is not None)
         return f"--{self.key} {value} must be {allowed}"

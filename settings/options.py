@@ -238,7 +238,7 @@ TRAIN_OPTIONS = (
         at_least=0,
         at_most=1,
     ),
-    Option("seed", int, DATA, "the source of all randomness", at_least=0),
+    Option("seed", int, DATA, "the source of all randomness", at_least=0, at_most=2**63 - 1),
     Option("train_unit", str, SCHEDULE, "what train_iter and the intervals count", choices=("batch", "epoch")),
     Option("train_iter", int, SCHEDULE, "length of the training", at_least=0),
     Option("max_steps", int, SCHEDULE, "batches after which the training ends in any case; 0: none", at_least=0),

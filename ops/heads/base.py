@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from typing_extensions import override
 
+from common.errors import UserError, require
 from ops import flow
 from ops.heads.class_shards import ClassShards, initial_class_rows
 from ops.heads.layout import HeadLayout
@@ -97,6 +98,19 @@ class Head(flow.nn.Module):
         return list(returned)
 
 
+def check_labels(labels: np.ndarray, num_classes: int) -> None:
+    """Check the classes of images.
+
+    Raises:
+        UserError: they are not an array int32 [B] or int64 [B], or one is not in 0..``num_classes`` - 1.
+    """
+    is_array = isinstance(labels, np.ndarray) and labels.ndim == 1 and labels.dtype in (np.int32, np.int64)
+    require(is_array, "the labels are not a numpy array, int32 [B] or int64 [B]")
+    wrong = labels[(labels < 0) | (labels >= num_classes)].tolist()
+    if wrong:
+        raise UserError(f"label {wrong[0]} is not in 0..{num_classes - 1}, the classes of this head")
+
+
 class ClassHead(Head):
     """A head with class rows: one shard on every rank (replicated), or one shard per rank (model parallel).
 
@@ -129,6 +143,17 @@ class ClassHead(Head):
         self.bias = None
         if options.has_bias:
             self.bias = flow.nn.Parameter(layout.place_rows(flow.zeros(self.shards.rows)))
+
+    @override
+    def prepare(self, labels: np.ndarray, step: int = 0, ranks: Ranks | None = None) -> list[flow.Tensor]:
+        """Return the labels; without ``ranks``, which come with checked images, check them: OneFlow would abort.
+
+        Raises:
+            UserError: the labels are not int32 [B] or int64 [B], or one is not a class of this head.
+        """
+        if ranks is None:
+            check_labels(labels, self.shards.num_classes)
+        return super().prepare(labels, step, ranks)
 
     @override
     def describe(self) -> str:

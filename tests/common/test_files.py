@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import UserError
-from common.files import atomic_directory, atomic_file, copy_file
+from common.files import atomic_directory, atomic_file, copy_file, make_directory
 
 
 def write(path: Path) -> None:
@@ -70,3 +70,9 @@ def test_a_folder_is_never_overwritten(tmp_path: Path) -> None:
     make(tmp_path / "c")
     with pytest.raises(UserError, match="exists already"):
         make(tmp_path / "c")
+
+
+def test_a_directory_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"file/run cannot be created \(Not a directory\); choose another --log_dir"):
+        make_directory(tmp_path / "file" / "run", "--log_dir")

@@ -57,3 +57,18 @@ def test_no_images_have_no_embeddings(folder: Path) -> None:
 def test_a_model_that_is_missing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nothing"):
         Embedder.open(str(tmp_path / "nothing"))
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((2, 112, 112, 3), np.uint8), r"uint8 \[2, 112, 112, 3\] cannot be embedded"),
+        (np.zeros((3, 112, 112), np.uint8), r"uint8 \[3, 112, 112\] cannot be embedded"),
+        (np.zeros((2, 3, 112, 112), np.float32), r"the network takes an array of uint8 \[N, 3, 112, 112\]"),
+        ([], "a list cannot be embedded"),
+    ],
+)
+def test_arrays_that_are_not_images_are_an_error(folder: Path, images: object, message: str) -> None:
+    embed = Embedder.open(f"{folder}/model.onnx")
+    with pytest.raises(UserError, match=message):
+        embed(images)

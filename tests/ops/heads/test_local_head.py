@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from common.errors import UserError
 from launch.world import World, join_world
 from ops import flow
 from ops.heads.base import Head
@@ -67,3 +68,18 @@ def test_a_local_head_computes_what_a_graph_computes(name: str, sharded: bool) -
     eager, graphed = run_eager(build_head(options)), run_graph(build_head(options, world), world)
     for own, other in zip(eager, graphed, strict=True):
         np.testing.assert_allclose(own, other, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.array([0, CLASSES]), "label 13 is not in 0..12"),
+        (np.array([0, -1]), "label -1 is not in 0..12"),
+        (np.array([0.0]), "the labels are not a numpy array"),
+        (np.array([[0]]), "the labels are not a numpy array"),
+        ([0], "the labels are not a numpy array"),
+    ],
+)
+def test_a_local_head_refuses_labels_that_are_no_classes(labels: object, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        build_head(HeadOptions(CLASSES, EMB_SIZE)).prepare(labels)
