@@ -104,4 +104,7 @@ def train(config: Config, reporter: RankReporter) -> None:
         trainer.verifier = open_verifier(config, backbone, world, reporter)
     log.record_settings(config, ["train/loss", *(f"{name}/accuracy" for name in config.val_targets)])
 
-    trainer.run(source)
+    try:
+        trainer.run(source)
+    finally:  # also of a run that diverges: TensorBoard's file holds back the last two minutes
+        log.close()

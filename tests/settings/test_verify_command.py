@@ -136,3 +136,10 @@ def test_a_wrong_command_line_is_one_clear_line(folder: Path, argv: str, message
     with pytest.raises(UserError, match=message) as caught:
         read(folder, *argv.split())
     assert "\n" not in str(caught.value)
+
+
+def test_a_report_of_a_set_twice_is_an_error_before_anything_is_verified(folder: Path) -> None:
+    argv = ["--model_load_dir", str(folder / "model"), "--val_targets", "lfw,lfw"]
+    assert read_verify_command(argv).config.val_targets == ["lfw", "lfw"]
+    with pytest.raises(UserError, match="lfw occurs more than once"):
+        read_verify_command([*argv, "--report", "there"])
