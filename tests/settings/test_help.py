@@ -88,13 +88,13 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
         "--optimizer rms is unknown; known: sgd, adamw",
     ]
     done = subprocess.run(
-        [sys.executable, str(ROOT / "insightface_train.py"), "--lr", "-1", "--seed", "-1"],
+        [sys.executable, str(ROOT / "insightface_train.py"), "--lr", "-1", "--num_workers", "-1"],
         capture_output=True,
         text=True,
         timeout=100,
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "error: --seed -1 must be at least 0\nerror: --lr -1.0 must be at least 0\n"
+    assert done.stderr == "error: --num_workers -1 must be at least 0\nerror: --lr -1.0 must be at least 0\n"
 
 
 def test_values_of_config_py_are_checked_by_the_same_rules(tmp_path: Path) -> None:
