@@ -33,19 +33,21 @@ class RowBank(Protocol):
         """
 
     def open(self, given: flow.Tensor, slots: int) -> flow.Tensor | ReferencedRows:
-        """Return, inside a graph, the rows to compute with.
+        """Return, inside a graph, the rows to compute with: by default the tensor that was given.
 
         Args:
             given: what ``select`` returned on all ranks, as a global tensor: the graph differentiates by it.
             slots: rows of each rank.
         """
+        return given.requires_grad_()
 
     def row_gradients(self, returned: flow.Tensor) -> flow.Tensor:
         """Return the local gradients [slots, ...] of the selected rows; valid until a graph is called again.
 
         Args:
-            returned: this rank's part of the gradient by what ``select`` returned.
+            returned: this rank's part of the gradient by what ``select`` returned; by default it is the result.
         """
+        return returned
 
     def update(self, gradients: flow.Tensor, rule: MomentumRule | AdamWRule) -> None:
         """Apply ``rule`` to the selected rows, by the first of the local ``gradients`` [slots, ...]."""

@@ -29,14 +29,6 @@ class DeviceRows(RowBank):
         return selected
 
     @override
-    def open(self, given: flow.Tensor, slots: int) -> flow.Tensor:
-        return given.requires_grad_()
-
-    @override
-    def row_gradients(self, returned: flow.Tensor) -> flow.Tensor:
-        return returned
-
-    @override
     def update(self, gradients: flow.Tensor, rule: MomentumRule | AdamWRule) -> None:
         count = len(self._indices)
         if not count:

@@ -45,14 +45,6 @@ class HostRows(RowBank):
         return self._selected
 
     @override
-    def open(self, given: flow.Tensor, slots: int) -> flow.Tensor:
-        return given.requires_grad_()
-
-    @override
-    def row_gradients(self, returned: flow.Tensor) -> flow.Tensor:
-        return returned
-
-    @override
     def update(self, gradients: flow.Tensor, rule: MomentumRule | AdamWRule) -> None:
         if isinstance(rule, AdamWRule):
             self._update_adamw(gradients, rule)
