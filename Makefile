@@ -6,10 +6,10 @@ PYTHON := .venv/bin/python
 demo: setup
 	$(PYTHON) tools/demo.py
 
-# One process more than there are cores, since some tests wait, and four at most; the tests of a file stay together.
+# A process for each core, up to four; the tests of a file stay together.
 # Threads without work sleep at once, because all cores are busy.
 test: setup
-	GOMP_SPINCOUNT=0 $(PYTHON) -m pytest --numprocesses $$(($$(nproc) + 1)) --maxprocesses 4 --dist loadfile
+	GOMP_SPINCOUNT=0 $(PYTHON) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-slow: setup
 	$(PYTHON) -m pytest -m slow
