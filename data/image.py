@@ -11,6 +11,7 @@ import simplejpeg
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 # MXNet ignores the orientation in the Exif header.
 _RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+_RGB_UPRIGHT = cv2.IMREAD_COLOR_RGB
 
 
 class DecodeError(ValueError):
@@ -87,6 +88,15 @@ def decode_images(encoded: Sequence[bytes], size: int, places: Sequence[np.ndarr
     return images
 
 
+def decode_photo(encoded: bytes) -> np.ndarray:
+    """Decode a photograph of any size and turn it upright as its Exif data say: uint8 [H, W, 3], RGB.
+
+    Raises:
+        DecodeError: the bytes cannot be decoded.
+    """
+    return _decode(encoded, _RGB_UPRIGHT)
+
+
 def image_shape(encoded: bytes) -> tuple[int, int]:
     """Return (height, width) of an encoded image.
 
@@ -104,14 +114,14 @@ def encode_jpeg(rgb: np.ndarray, quality: int = 95) -> bytes:
     return encoded.tobytes()
 
 
-def _decode(encoded: bytes) -> np.ndarray:
+def _decode(encoded: bytes, flags: int = _RGB) -> np.ndarray:
     """Return uint8 [H, W, 3], RGB."""
     if not encoded:
         raise DecodeError("the image is empty (0 bytes)")
-    image = cv2.imdecode(np.frombuffer(encoded, np.uint8), _RGB)
+    image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
     if image is None and encoded.startswith(_JPEG_START):
         # Some sets hold truncated JPEGs. MXNet's older OpenCV accepts them; the newer one requires the end marker.
-        image = cv2.imdecode(np.frombuffer(encoded + _JPEG_END, np.uint8), _RGB)
+        image = cv2.imdecode(np.frombuffer(encoded + _JPEG_END, np.uint8), flags)
     if image is None:
         raise DecodeError(f"{len(encoded)} bytes that cannot be decoded as an image")
     return image

@@ -135,14 +135,14 @@ def open_recordio(data_dir: str | Path) -> RecordIOImages:
 
 
 def write_insightface_recordio(
-    directory: str | Path, images: Iterable[tuple[bytes, int]], num_classes: int, image_size: int
+    directory: str | Path, images: Iterable[tuple[bytes, int]], num_classes: int | None, image_size: int
 ) -> int:
     """Write ``train.rec``, ``train.idx`` and ``property`` in the InsightFace layout; ``property`` appears last.
 
     Args:
         directory: folder to write to; created if missing.
         images: (encoded image, class), sorted by class, because an identity record stores one range of keys.
-        num_classes: number of identities, each with at least one image.
+        num_classes: number of identities, each with at least one image; None: as many as the images show.
         image_size: height and width in pixels, for ``property``.
 
     Returns:
@@ -166,7 +166,7 @@ def write_insightface_recordio(
             elif label != len(firsts) - 1:
                 raise UserError(f"image {key} has class {label} after class {len(firsts) - 1}; sort images by class")
             offsets.append(writer.write(pack_record(ImageHeader((float(label),), key), encoded)))
-        if len(firsts) != num_classes:
+        if num_classes not in (None, len(firsts)):
             raise UserError(f"{directory}: the images show {len(firsts)} classes, expected {num_classes}")
         num_images = len(offsets)
         for first, end in zip(firsts, [*firsts[1:], num_images + 1], strict=True):
@@ -174,7 +174,7 @@ def write_insightface_recordio(
         end_key = len(offsets) + 1
         offsets.append(writer.write(pack_record(ImageHeader((num_images + 1, end_key)))))
         write_index(index_file, [*range(1, end_key), 0], offsets)
-        property_file.write(_property_line(Property(num_classes, image_size, image_size)))
+        property_file.write(_property_line(Property(len(firsts), image_size, image_size)))
     return num_images
 
 

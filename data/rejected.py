@@ -13,6 +13,9 @@ from common.files import atomic_file
 
 REJECTED_FILE = "rejected.csv"
 
+NOT_DECODABLE, WRONG_SIZE = "not decodable", "wrong size"
+"""Reasons that all commands share."""
+
 
 class Rejection(NamedTuple):
     """An image that was left out: its file (with the key of its record, if it has one), the kind of fault, details."""

@@ -1,85 +1,112 @@
-"""Write a folder of photos, with one subfolder per person, as a training set in the layout of InsightFace.
+"""Make a training set in the layout of InsightFace of a folder of photos, with one subfolder per person.
 
-``python tools/dataset_convert/folder_2_recordio.py --input_dir photos --output_dir datasets/photos`` writes train.rec,
-train.idx and property, and classes.txt with the subfolder's name for each class: classes are numbered in the order of
-the names. The photos are aligned faces of --image_size (``112x112``) and are stored unchanged.
+``--align 1`` takes photographs: it finds the face, chooses one of several, and aligns it. ``--resize 1`` takes aligned
+faces of another size. Without both, the photos are aligned faces of --image_size and are stored unchanged.
+
+    python tools/dataset_convert/folder_2_recordio.py --input_dir photos --output_dir datasets/mine --align 1
+
+Photos are recognised by their content, not by their name, and photos in folders below a person's belong to the person.
+Names that begin with ".", "@" or "__" are left out. The output holds train.rec, train.idx and property; classes.txt
+with the person of each class, in the order of the names; images.csv with the photo and the sharpness of each image;
+rejected.csv with what was left out and why; and sheet.jpg, which shows a sample of both.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from common.errors import UserError, require, run_command
-from common.files import atomic_directory
-from common.progress import progress
-from data.image import DecodeError, ImageSizeError, decode_image
-from data.recordio_dataset import write_insightface_recordio
+from common.errors import UserError, run_command
+from common.workers import available_cpus
+from data.photos.build import PARTS_FOLDER, PhotoDataset, write_photo_dataset
+from data.photos.detectors import open_detector
+from data.photos.prepare import PhotoRules
+from data.photos.walk import PeopleFolder, printable, walk_people
+from data.rejected import REJECTED_FILE, summarize
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-
-
-def list_people(folder: Path) -> dict[str, list[Path]]:
-    """Return the photos of each person; people and photos are sorted by name.
-
-    Raises:
-        UserError: ``folder`` is not a folder, has no subfolders, or a subfolder has no photos.
-    """
-    require(folder.is_dir(), f"--input_dir {folder} is not a folder; give one with a subfolder of photos per person")
-    names = sorted(path for path in folder.iterdir() if path.is_dir())
-    require(bool(names), f"--input_dir {folder} has no subfolders; expected one with photos per person")
-    people = {
-        path.name: sorted(photo for photo in path.iterdir() if photo.suffix.lower() in SUFFIXES) for path in names
-    }
-    for name, photos in people.items():
-        require(bool(photos), f"{folder / name} contains no photo ({', '.join(SUFFIXES)}); add one or remove it")
-    return people
+_SHOWN = 10
 
 
-def read_photo(path: Path, size: int) -> bytes:
-    """Return the bytes of a photo.
+def parse_arguments() -> argparse.Namespace:
+    """Return the checked command line.
 
     Raises:
-        UserError: the photo cannot be read or decoded, or is not ``size`` x ``size`` pixels.
+        UserError: a flag is out of range, or two contradict each other.
     """
-    try:
-        encoded = path.read_bytes()
-        decode_image(encoded, size)
-    except ImageSizeError as error:
-        raise UserError(f"{path}: {error}; align the faces first, or set --image_size to their size") from error
-    except (OSError, DecodeError) as error:
-        raise UserError(f"{path}: {error}; replace or remove the file") from error
-    return encoded
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--input_dir", required=True, help="folder with one subfolder of photos per person")
+    parser.add_argument("--output_dir", required=True, help="folder to create")
+    parser.add_argument("--image_size", type=int, default=112, help="height and width of the images (default: 112)")
+    parser.add_argument("--align", type=int, choices=(0, 1), default=0, help="1: detect the face and align it")
+    parser.add_argument("--resize", type=int, choices=(0, 1), default=0, help="1: scale photos of another size")
+    parser.add_argument(
+        "--detector", default="", help="ONNX file of SCRFD or RetinaFace for --align 1 (default: MTCNN)"
+    )
+    parser.add_argument(
+        "--min_size",
+        type=int,
+        default=32,
+        help="leave out faces (--align 1) or photos (--resize 1) whose shorter side has fewer pixels (default: 32)",
+    )
+    parser.add_argument(
+        "--min_sharpness",
+        type=float,
+        default=0,
+        help="leave out images whose sharpness, which images.csv and sheet.jpg show, is less (default: 0)",
+    )
+    parser.add_argument("--ofrecord", type=int, choices=(0, 1), default=0, help="1: write OFRecord parts as well")
+    parser.add_argument(
+        "--num_workers", type=int, default=available_cpus(), help="number of processes (default: all CPUs)"
+    )
+    args = parser.parse_args()
+    mistakes = []
+    if args.align and args.resize:
+        mistakes.append("--align 1 and --resize 1 contradict each other: aligned faces have the right size; omit one")
+    if args.detector and not args.align:
+        mistakes.append(f"--detector {args.detector} needs --align 1")
+    for flag, least in (("image_size", 16), ("min_size", 0), ("min_sharpness", 0), ("num_workers", 1)):
+        if getattr(args, flag) < least:
+            mistakes.append(f"--{flag} {getattr(args, flag)} must be at least {least}")
+    if Path(args.output_dir).exists():
+        mistakes.append(f"{printable(args.output_dir)} exists already; remove it or choose another --output_dir")
+    if mistakes:
+        raise UserError(*mistakes)
+    return args
 
 
-def write_dataset(people: dict[str, list[Path]], output: Path, size: int) -> int:
-    """Write all files and return the number of images; ``output`` appears once they are complete."""
-
-    def photos() -> Iterator[tuple[bytes, int]]:
-        for label, paths in enumerate(progress(list(people.values()), desc="people", unit="person")):
-            for path in paths:
-                yield read_photo(path, size), label
-
-    with atomic_directory(output) as directory:
-        num_images = write_insightface_recordio(directory, photos(), len(people), size)
-        (directory / "classes.txt").write_text("".join(f"{name}\n" for name in people))
-    return num_images
+def print_result(folder: PeopleFolder, dataset: PhotoDataset, output: str) -> None:
+    """Print how many images were made, and what was left out."""
+    print(f"{output}: {len(dataset.kept)} images of {len(dataset.classes)} people")
+    if dataset.rejections:
+        print(f"left out: {summarize(dataset.rejections)}; {output}/{REJECTED_FILE} lists them, sheet.jpg shows some")
+    without = dataset.without_images
+    if without:
+        more = f", and {len(without) - _SHOWN} more" if len(without) > _SHOWN else ""
+        print(f"warning: no class for people without an image: {', '.join(map(printable, without[:_SHOWN]))}{more}")
+    if len(dataset.classes) == 1:
+        name = printable(folder.root / dataset.classes[0])
+        print(f"warning: all images are of one person; if the subfolders of {name} are people, set --input_dir {name}")
 
 
 def main() -> None:
     """Parse the command line and write the dataset."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--input_dir", required=True, help="folder with one subfolder of photos per person")
-    parser.add_argument("--output_dir", required=True, help="folder to create")
-    parser.add_argument("--image_size", type=int, default=112, help="height and width of the photos (default: 112)")
-    args = parser.parse_args()
-    people = list_people(Path(args.input_dir))
-    num_images = write_dataset(people, Path(args.output_dir), args.image_size)
-    print(f"{args.output_dir}: {num_images} images of {len(people)} people, --num_classes {len(people)}")
+    args = parse_arguments()
+    rules = PhotoRules(
+        args.image_size,
+        open_detector(args.detector) if args.align else None,
+        bool(args.resize),
+        args.min_size,
+        args.min_sharpness,
+    )
+    folder = walk_people(args.input_dir)
+    dataset = write_photo_dataset(folder, args.output_dir, rules, args.num_workers, bool(args.ofrecord))
+    output = printable(args.output_dir)
+    print_result(folder, dataset, output)
+    if args.ofrecord:
+        print(f"{output}/{PARTS_FOLDER}: the same images as OFRecord parts")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,116 @@
+"""Draw contact sheets: rows of small pictures with captions, below titles.
+
+sections = [("kept", [Tile(image, "anna/1.jpg")]), ("left out", [Tile(photo, "anna/2.jpg\\nno face")])]
+write_sheet("sheet.jpg", sections)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from common.errors import UserError
+from common.files import atomic_file
+from data.image import encode_jpeg
+
+_GAP = 6
+_TEXT_SIZE, _TITLE_SIZE = 11, 15
+_LINE, _TITLE_LINE = _TEXT_SIZE + 3, _TITLE_SIZE + 9
+_MAX_HEIGHT = 65500  # of a JPEG
+_EMPTY = 224
+
+
+class Tile(NamedTuple):
+    """A picture of a sheet.
+
+    Attributes:
+        image: uint8 [H, W, 3] RGB of any size, or None where there is none to show.
+        caption: text below it, one or several lines; a line that is too long loses its middle.
+    """
+
+    image: np.ndarray | None
+    caption: str = ""
+
+
+def draw_sheet(sections: Sequence[tuple[str, Sequence[Tile]]], columns: int = 8, size: int = 112) -> np.ndarray:
+    """Return the sheet, uint8 [H, W, 3] RGB.
+
+    Args:
+        sections: title and tiles of each section; a section without tiles shows its title alone.
+        columns: number of tiles in a row.
+        size: pixels of a tile's side; larger and smaller images are scaled to fit.
+
+    Raises:
+        UserError: the sheet would be higher than a picture can be.
+    """
+    lines = 1 + max((tile.caption.count("\n") for _, tiles in sections for tile in tiles), default=0)
+    row_height = size + lines * _LINE + _GAP
+    rows = [-(-len(tiles) // columns) for _, tiles in sections]
+    width, height = _GAP + columns * (size + _GAP), _GAP + len(rows) * _TITLE_LINE + sum(rows) * row_height
+    if height > _MAX_HEIGHT:
+        raise UserError(f"a sheet of {sum(rows)} rows is too high for a picture; show fewer images")
+    sheet = Image.new("RGB", (width, height), "white")
+    draw, font, title_font = ImageDraw.Draw(sheet), _font(_TEXT_SIZE), _font(_TITLE_SIZE)
+    top = _GAP
+    for (title, tiles), count in zip(sections, rows, strict=True):
+        draw.text((_GAP, top), _shorten(title, title_font, width - 2 * _GAP), "black", title_font)
+        top += _TITLE_LINE
+        for number, tile in enumerate(tiles):
+            left, place = _GAP + number % columns * (size + _GAP), top + number // columns * row_height
+            sheet.paste(Image.fromarray(_fit(tile.image, size)), (left, place))
+            for line, text in enumerate(tile.caption.split("\n")):
+                draw.text((left, place + size + line * _LINE), _shorten(text, font, size), "black", font)
+        top += count * row_height
+    return np.asarray(sheet)
+
+
+def write_sheet(
+    path: str | Path, sections: Sequence[tuple[str, Sequence[Tile]]], columns: int = 8, size: int = 112
+) -> None:
+    """Write the sheet of ``draw_sheet`` as a JPEG.
+
+    Raises:
+        UserError: the sheet would be too high, or the file cannot be written.
+    """
+    encoded = encode_jpeg(draw_sheet(sections, columns, size), quality=90)
+    with atomic_file(path) as handle:
+        handle.write(encoded)
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """Return DejaVu Sans, which has more letters than Pillow's own font; matplotlib brings it."""
+    import matplotlib
+
+    return ImageFont.truetype(os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
+
+
+def _fit(image: np.ndarray | None, size: int) -> np.ndarray:
+    """Return the image in the middle of a grey square, scaled to fit it."""
+    square = np.full((size, size, 3), _EMPTY, np.uint8)
+    if image is None:
+        return square
+    scale = size / max(image.shape[:2])
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    if (height, width) != image.shape[:2]:
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    top, left = (size - height) // 2, (size - width) // 2
+    square[top : top + height, left : left + width] = image
+    return square
+
+
+def _shorten(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    """Replace the middle of a text by an ellipsis until it fits; bytes that are not UTF-8 become question marks."""
+    text = text.encode("utf-8", "replace").decode()
+    if font.getlength(text) <= width:
+        return text
+    for keep in range(min(len(text), 200) - 1, 1, -1):
+        short = f"{text[: keep // 2]}\N{HORIZONTAL ELLIPSIS}{text[len(text) - keep + keep // 2 :]}"
+        if font.getlength(short) <= width:
+            return short
+    return ""
