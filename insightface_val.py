@@ -15,7 +15,6 @@ from launch.devices import choose_device, is_rank
 from launch.rank import RankReporter, inherited_settings, run_as_rank
 from launch.supervisor import launch
 from settings.config import Config
-from settings.places import check_sets
 from settings.precision import check_bfloat16, check_bfloat16_device
 from settings.verify_command import read_verify_command
 
@@ -44,7 +43,9 @@ def main() -> int:
         print(f"note: in the flags of this program: python insightface_val.py {command.translation}")
     if not config.val_targets:
         raise UserError("--val_targets is empty: name at least one verification set")
-    check_sets(config)
+    from engine.verification_sets import check_verification  # here, so that --help comes sooner
+
+    check_verification(config)
     if config.use_bf16:
         check_bfloat16(config, open_model(config.model_load_dir).network)
     return launch(config, ranks, Path(config.log_dir) / "verification", sys.argv[1:])

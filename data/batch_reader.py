@@ -7,6 +7,7 @@ from collections import deque
 import numpy as np
 
 from data.augment import Augmentation
+from data.bad_images import BadImage
 from data.source import ImageSource
 from data.worker import fill_batch, list_places
 from data.worker_team import WorkerTeam
@@ -55,19 +56,22 @@ class BatchReader:
             self._team.submit(number, locations, draws)
         return self._slots[number % len(self._slots)]
 
-    def collect(self) -> None:
-        """Wait until the oldest batch not yet collected is in its buffer.
+    def collect(self) -> list[BadImage]:
+        """Wait until the oldest batch not yet collected is in its buffer; return its bad images, which are black.
 
         Raises:
-            UserError: a record is bad, or a worker was killed.
+            UserError: images cannot be read, or a worker was killed.
         """
         number = self._collected
         self._collected += 1
         if self._team is None:
             places = self._places[number % len(self._slots)]
-            fill_batch(self._source, *self._waiting.popleft(), self._change, places)
-        else:
-            self._team.collect(number)
+            return fill_batch(self._source, *self._waiting.popleft(), self._change, places)
+        return self._team.collect(number)
+
+    def blank_images(self) -> np.ndarray:
+        """Return a black batch in new memory, uint8 [B, size, size, 3]."""
+        return np.zeros_like(self._slots[0])
 
     def close(self) -> None:
         """Stop the workers. May be called twice."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.batch_reader import BatchReader
+from data.rejected import Rejection
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Batches:
         """Take ownership of ``reader``: ``close`` closes it too."""
         self.wait_seconds = 0.0
         self._reader = reader
+        self._rejected: list[Rejection] = []
 
     def __iter__(self) -> Batches:
         return self
@@ -64,6 +66,16 @@ class Batches:
     def close(self) -> None:
         """Stop the workers. May be called twice."""
         self._reader.close()
+
+    def blank_batch(self) -> Batch:
+        """Return a batch of black images: what a rank that has none brings to a step that all ranks will discard."""
+        images = self._reader.blank_images()
+        return Batch(0, 0, 0, images, np.zeros(len(images), np.int32))
+
+    def take_rejected(self) -> list[Rejection]:
+        """Return the bad images that were left out since the last call; one may occur several times."""
+        rejected, self._rejected = self._rejected, []
+        return rejected
 
     def read_state(self) -> dict[str, np.ndarray]:
         """Return the state that a snapshot keeps besides step and position."""

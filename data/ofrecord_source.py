@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from common.errors import UserError
-from data.image import DecodeError, decode_images
+from data.bad_images import BadImageError
+from data.image import DecodeError, ImageSizeError, decode_images
 from data.ofrecord import list_parts
 from data.ofrecord_index import OFRecordIndex
 from data.part_reader import PartReader
@@ -54,17 +54,20 @@ class OFRecordSource:
         All images are read before the first is decoded: alternating between the two is slower.
 
         Raises:
-            UserError: an image cannot be read or decoded, or has another size; the message names part and byte offset.
+            BadImageError: an image cannot be decoded, has another size or was cut; it names part and byte offset.
+            UserError: a part cannot be read.
         """
         rows = locations.tolist()
         encoded = self._reader.read([(part, begin, length) for part, _, begin, length in rows])
         for row, data in zip(rows, encoded, strict=True):
             if len(data) < row[3]:
-                raise self._error(row, f"the part was cut since it was indexed: {len(data)} of {row[3]} bytes are left")
+                details = f"the part was cut since it was indexed: {len(data)} of {row[3]} bytes are left"
+                raise self._error(row, "cut", details)
         try:
             return decode_images(encoded, self.image_size, places)
         except DecodeError as error:
-            raise self._error(rows[error.index], str(error)) from error
+            reason = "other size" if isinstance(error, ImageSizeError) else "not decodable"
+            raise self._error(rows[error.index], reason, str(error)) from error
 
     def read(self, index: int) -> tuple[np.ndarray, int]:
         """Return (uint8 [size, size, 3] RGB, label) of image ``index``."""
@@ -76,9 +79,9 @@ class OFRecordSource:
         """Omit the index, which may be large and which ``fetch`` does not need."""
         return {**self.__dict__, "_index": None}
 
-    def _error(self, location: Sequence[int], message: str) -> UserError:
+    def _error(self, location: Sequence[int], reason: str, details: str) -> BadImageError:
         """Return an error that names the record."""
-        return UserError(f"{self._parts[location[0]]}: record at byte {location[1]}: {message}")
+        return BadImageError(f"{self._parts[location[0]]}: record at byte {location[1]}", reason, details)
 
     def _located(self) -> OFRecordIndex:
         if self._index is None:

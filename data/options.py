@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.augment import Augmentation
+from data.bad_images import STOP
 
 
 @dataclass(frozen=True)
@@ -18,14 +19,22 @@ class DataOptions:
         num_workers: worker processes on each rank; 0 decodes in the rank's process, with the same result bit for bit.
         seed: decides the image order and the augmentation.
         augmentation: random changes of the images.
+        bad_images: "stop" raises an error at a bad image, "skip" takes another image in its place.
     """
 
     global_batch_size: int
     num_workers: int = 0
     seed: int = 0
     augmentation: Augmentation = Augmentation()  # frozen, so one default may be shared
+    bad_images: str = STOP
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> DataOptions:
         """Return the options that the run's settings ask for."""
-        return cls(config["train_batch_size"], config["num_workers"], config["seed"], Augmentation.from_config(config))
+        return cls(
+            config["train_batch_size"],
+            config["num_workers"],
+            config["seed"],
+            Augmentation.from_config(config),
+            config.get("bad_images", STOP),
+        )

@@ -24,6 +24,7 @@ class Purpose(IntEnum):
     WARP = 60
     EXPOSURE = 70
     CROP = 100
+    REPLACEMENT = 110
 
 
 def mix(value: np.ndarray) -> np.ndarray:

@@ -41,6 +41,7 @@ class ImageSource(Protocol):
         it.
 
         Raises:
-            UserError: the record is bad; the message names the file and the byte offset.
+            BadImageError: an image is bad; it names the file and the byte offset. The others may be good.
+            UserError: the file cannot be read.
         """
         ...

@@ -43,14 +43,31 @@ def load_verification_set(path: str | Path, name: str, image_size: int = 112, pa
     Raises:
         UserError: the set is not found, or it is damaged.
     """
-    path = Path(path)
+    place = _find(Path(path), name, part_num)
+    return (_from_bin if isinstance(place, Path) else _from_parts)(place, name, image_size)
+
+
+def count_pairs(path: str | Path, name: str, part_num: int = 0) -> int:
+    """Return the number of pairs of a set; its images are read, but not decoded.
+
+    Raises:
+        UserError: the set is not found, or its file is damaged.
+    """
+    place = _find(Path(path), name, part_num)
+    if isinstance(place, Path):
+        return len(read_bin(place)[1])
+    return sum(1 for part in place for _ in read_part(part)) // 2
+
+
+def _find(path: Path, name: str, part_num: int) -> Path | list[Path]:
+    """Return the .bin file of a set, or its parts."""
     if path.is_file():
-        return _from_bin(path, name, image_size)
+        return path
     if (path / f"{name}.bin").is_file():
-        return _from_bin(path / f"{name}.bin", name, image_size)
+        return path / f"{name}.bin"
     for folder in (path / name, path):
         if folder.is_dir() and any(folder.glob("part-*")):
-            return _from_parts(list_parts(folder, part_num), name, image_size)
+            return list_parts(folder, part_num)
     raise UserError(
         f"verification set '{name}': looked for {path / name}.bin, {path / name}/part-0 and {path}/part-0; "
         f"give the .bin file, or convert with: python tools/dataset_convert/bin_2_ofrecord.py "

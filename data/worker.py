@@ -18,13 +18,16 @@ import numpy as np
 
 from common.errors import UserError
 from data.augment import Change
+from data.bad_images import BadImage, BadImageError
 from data.source import ImageSource
 
 Places = list[np.ndarray]  # the memory of each image of a batch, uint8 [size, size, 3]
 
 
-def fill_batch(source: ImageSource, locations: np.ndarray, draws: np.ndarray, change: Change, places: Places) -> None:
-    """Read and augment the images of one batch.
+def fill_batch(
+    source: ImageSource, locations: np.ndarray, draws: np.ndarray, change: Change, places: Places
+) -> list[BadImage]:
+    """Read and augment the images of one batch, and return its bad images, whose places become black.
 
     Args:
         source: the images.
@@ -34,12 +37,32 @@ def fill_batch(source: ImageSource, locations: np.ndarray, draws: np.ndarray, ch
         places: the memory of the B images.
 
     Raises:
-        UserError: a record is bad.
+        UserError: the images cannot be read.
     """
-    for image, draw, place in zip(source.fetch(locations, places), draws.tolist(), places, strict=True):
+    images, bad = _fetch(source, locations, places)
+    for image, draw, place in zip(images, draws.tolist(), places, strict=True):
         changed = change(image, draw) if draw else image
         if changed is not place:
             place[...] = changed
+    for number, _ in bad:
+        places[number][...] = 0
+    return bad
+
+
+def _fetch(source: ImageSource, locations: np.ndarray, places: Places) -> tuple[list[np.ndarray], list[BadImage]]:
+    """Return the images and the bad ones among them, in whose places anything may be."""
+    try:
+        return source.fetch(locations, places), []
+    except BadImageError:
+        pass
+    images, bad = [], []
+    for number, place in enumerate(places):
+        try:
+            images += source.fetch(locations[number : number + 1], [place])
+        except BadImageError as error:
+            images.append(place)
+            bad.append(BadImage(number, error.rejection))
+    return images, bad
 
 
 def list_places(slots: np.ndarray) -> list[Places]:
@@ -72,7 +95,7 @@ def serve(connection_handle: int, memory_handle: int) -> None:
     Args:
         connection_handle: file descriptor of the connection. It carries ``sys.path``, then (source, augmentation, shape
             [slots, B, size, size, 3] of the shared memory), then requests. The answer to a request is empty, or a
-            pickled (message of a UserError or None, traceback of another error or None).
+            pickled (list of ``BadImage``, message of a UserError or None, traceback of another error or None).
         memory_handle: file descriptor of the shared memory.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and then closes the connection
@@ -85,13 +108,15 @@ def serve(connection_handle: int, memory_handle: int) -> None:
         slots = list_places(map_images(memory_handle, shape))
         while True:
             slot, locations, draws = unpack_request(connection.recv_bytes(), shape[1])
-            failure = b""
+            answer = b""
             try:
-                fill_batch(source, locations, draws, change, slots[slot])
+                bad = fill_batch(source, locations, draws, change, slots[slot])
+                if bad:
+                    answer = pickle.dumps((bad, None, None))
             except UserError as error:
-                failure = pickle.dumps((str(error), None))
+                answer = pickle.dumps(([], str(error), None))
             except Exception:
-                failure = pickle.dumps((None, traceback.format_exc()))
-            connection.send_bytes(failure)
+                answer = pickle.dumps(([], None, traceback.format_exc()))
+            connection.send_bytes(answer)
     except (EOFError, ConnectionError):
         return

@@ -17,6 +17,7 @@ import numpy as np
 
 from common.errors import UserError
 from data.augment import Augmentation
+from data.bad_images import BadImage
 from data.source import ImageSource
 from data.worker import map_images, pack_request
 
@@ -65,25 +66,28 @@ class WorkerTeam:
         with contextlib.suppress(ConnectionError):  # the worker has exited; collect reports it
             self._worker(number)[1].send_bytes(pack_request(number % len(self.slots), locations, draws))
 
-    def collect(self, number: int) -> None:
-        """Wait until batch ``number``, the oldest one submitted, is in its slot.
+    def collect(self, number: int) -> list[BadImage]:
+        """Wait until batch ``number``, the oldest one submitted, is in its slot; return its bad images.
 
         Raises:
-            UserError: a record is bad, or the worker was killed.
+            UserError: images cannot be read, or the worker was killed.
             RuntimeError: another error occurred in the worker; the message holds its traceback.
         """
         process, connection = self._worker(number)
         try:
-            failure = connection.recv_bytes()
+            answer = connection.recv_bytes()
         except (EOFError, ConnectionError) as error:
             code = process.wait()
             cause = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
             raise UserError(
                 f"a data worker ended ({cause}); if memory ran out, use fewer workers or smaller batches"
             ) from error
-        if failure:
-            message, trace = pickle.loads(failure)
-            raise UserError(message) if message is not None else RuntimeError(f"a data worker failed:\n{trace}")
+        bad, message, trace = pickle.loads(answer) if answer else ([], None, None)
+        if message is not None:
+            raise UserError(*message.splitlines())
+        if trace is not None:
+            raise RuntimeError(f"a data worker failed:\n{trace}")
+        return bad
 
     def _worker(self, number: int) -> tuple[subprocess.Popen, Connection]:
         index = number % len(self._processes)

@@ -2,82 +2,78 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from tensorboardX import SummaryWriter
-from tensorboardX.summary import hparams
-
+from common.append_file import AppendFile
+from common.errors import UserError
 from common.files import atomic_file
+from engine.board import Board
 
 
 class RunLog:
     """The log of a run; only the first rank writes one.
 
     Files in ``directory``: ``train.log``, ``metrics.jsonl`` and TensorBoard's event files. A resumed run appends to
-    them, after its first numbers have replaced those of later steps than the snapshot's.
+    them, after its first numbers have replaced those of later steps than the snapshot's. A file that cannot be written
+    does not end the run: a line says so once.
+
+    Attributes:
+        is_active: whether this rank writes the log.
     """
 
     def __init__(self, directory: Path, active: bool, start_step: int) -> None:
         """Open ``train.log``; without ``active`` every call does nothing."""
+        self.is_active = active
         self._directory = directory
-        self._active = active
         self._start_step = start_step
-        self._lines: TextIO | None = None
-        self._metrics: TextIO | None = None
-        self._board: SummaryWriter | None = None
+        self._lines: AppendFile | None = None
+        self._metrics: AppendFile | None = None
+        self._board: Board | None = None
         if active:
-            directory.mkdir(parents=True, exist_ok=True)
-            self._lines = open(directory / "train.log", "a", buffering=1)  # noqa: SIM115 (closed in close)
+            self._lines = AppendFile(directory / "train.log", _print)
 
     def say(self, *lines: str) -> None:
         """Print lines, and write them to ``train.log`` with the time."""
-        if self._active:
+        if self.is_active:
             for line in lines:
-                print(line, flush=True)
+                _print(line)
             self.write(*lines)
 
     def write(self, *lines: str) -> None:
         """Write lines to ``train.log`` only, with the time."""
-        if self._active:
+        if self.is_active:
             stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-            self._lines.writelines(f"{stamp} {line}\n" for line in lines)
+            self._lines.write("".join(f"{stamp} {line}\n" for line in lines).encode("utf-8", "surrogateescape"))
 
     def record(self, step: int, kind: str, values: Mapping[str, float]) -> None:
         """Write numbers of one ``kind`` ("train", or the name of a verification set) at ``step``.
 
         Numbers that are not finite are left out: JSON has none.
         """
-        if not self._active:
+        if not self.is_active:
             return
         self._open_numbers()
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        self._metrics.write(json.dumps({"step": step, "kind": kind, "time": stamp, **finite}) + "\n")
-        for name, value in finite.items():
-            self._board.add_scalar(f"{kind}/{name}", value, step)
+        line = json.dumps({"step": step, "kind": kind, "time": stamp, **finite}) + "\n"
+        self._metrics.write(line.encode())
+        self._board.add_numbers({f"{kind}/{name}": value for name, value in finite.items()}, step)
 
     def record_settings(self, settings: Mapping[str, Any], metrics: Sequence[str]) -> None:
         """Give TensorBoard the settings, as a text and as hyperparameters to compare runs of by ``metrics``."""
-        if not self._active:
-            return
-        self._open_numbers()
-        lines = [f"| {key} | {value} |" for key, value in sorted(settings.items())]
-        self._board.add_text("settings", "\n".join(["| key | value |", "|---|---|", *lines]), self._start_step)
-        values = {
-            key: value if isinstance(value, (bool, int, float)) else str(value) for key, value in settings.items()
-        }
-        # SummaryWriter.add_hparams would open another run in a folder below this one.
-        for summary in hparams(values, dict.fromkeys(metrics)):
-            self._board.file_writer.add_summary(summary)
+        if self.is_active:
+            self._open_numbers()
+            self._board.add_settings(settings, metrics, self._start_step)
 
     def close(self) -> None:
-        """Flush and close the files."""
+        """Close the files."""
         for file in (self._board, self._metrics, self._lines):
             if file is not None:
                 file.close()
@@ -86,10 +82,17 @@ class RunLog:
         """Open the files of numbers, without those of steps that come again."""
         if self._metrics is None:
             path = self._directory / "metrics.jsonl"
-            _drop_after(path, self._start_step)
-            self._metrics = open(path, "a", buffering=1)  # noqa: SIM115 (closed in close)
-            purge = self._start_step + 1 if self._start_step else None
-            self._board = SummaryWriter(str(self._directory), purge_step=purge)
+            try:
+                _drop_after(path, self._start_step)
+            except (UserError, OSError) as error:
+                self.say(f"{path}: the numbers of later steps than {self._start_step} stay in it ({error})")
+            self._metrics = AppendFile(path, self.say)
+            self._board = Board(self._directory, self._start_step + 1 if self._start_step else None, self.say)
+
+
+def _print(line: str) -> None:
+    with contextlib.suppress(OSError):  # a console that writes to a full disk does not end the run
+        print(line, flush=True)
 
 
 def _drop_after(path: Path, step: int) -> None:

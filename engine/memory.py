@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -68,12 +67,12 @@ class MemoryEstimate:
 
     def describe(self) -> str:
         """Return the estimate in one line."""
-        whole = f"{_gb(self.rank)} in all" + (f" and {_gb(self.in_files)} in mapped files" if self.in_files else "")
+        whole = f"{in_gb(self.rank)} in all" + (f" and {in_gb(self.in_files)} in mapped files" if self.in_files else "")
         return (
-            f"memory of a rank, estimated: fc7 {_gb(self.fc7)}, its moments {_gb(self.momentum)}, class rows in a "
-            f"step {_gb(self.rows_in_step)}, logits {_gb(self.logits)}, backbone {_gb(self.backbone)}, feature "
-            f"maps {_gb(self.activations)}, the process itself {_gb(_PROCESS)}; {whole}; "
-            f"a snapshot takes {_gb(self.snapshot)}"
+            f"memory of a rank, estimated: fc7 {in_gb(self.fc7)}, its moments {in_gb(self.momentum)}, class rows in a "
+            f"step {in_gb(self.rows_in_step)}, logits {in_gb(self.logits)}, backbone {in_gb(self.backbone)}, feature "
+            f"maps {in_gb(self.activations)}, the process itself {in_gb(_PROCESS)}; {whole}; "
+            f"a snapshot takes {in_gb(self.snapshot)}"
         )
 
 
@@ -126,31 +125,16 @@ def check_memory(estimate: MemoryEstimate, local_ranks: int, free: int) -> str:
     advice = "more ranks on more machines, --fc7_storage mmap (CPU, Partial FC), or a smaller --emb_size"
     if estimate.needed * local_ranks > free:
         raise UserError(
-            f"fc7, backbone and their moments need {_gb(estimate.needed * local_ranks)} for {local_ranks} rank(s) "
-            f"here, {_gb(free)} are free: use {advice}"
+            f"fc7, backbone and their moments need {in_gb(estimate.needed * local_ranks)} for {local_ranks} rank(s) "
+            f"here, {in_gb(free)} are free: use {advice}"
         )
     if estimate.rank * local_ranks <= free:
         return ""
     return (
-        f"warning: {local_ranks} rank(s) here are likely to need {_gb(estimate.rank * local_ranks)} and "
-        f"{_gb(free)} are free; use a smaller --train_batch_size, --partial_fc 1 with a smaller "
+        f"warning: {local_ranks} rank(s) here are likely to need {in_gb(estimate.rank * local_ranks)} and "
+        f"{in_gb(free)} are free; use a smaller --train_batch_size, --partial_fc 1 with a smaller "
         f"--sample_ratio, {advice}"
     )
-
-
-def check_disk(estimate: MemoryEstimate, local_ranks: int, folder: Path) -> None:
-    """Check that the files of ``local_ranks`` ranks fit the disk of ``folder``, which need not exist yet.
-
-    Raises:
-        UserError: the files do not fit the disk.
-    """
-    there = next(path for path in (folder, *folder.resolve().parents) if path.is_dir())
-    free, needed = shutil.disk_usage(there).free, estimate.in_files * local_ranks
-    if needed > free:
-        raise UserError(
-            f"--fc7_storage mmap needs {_gb(needed)} in {folder} for {local_ranks} rank(s) here, {_gb(free)} are "
-            "free; name a folder on another disk with --fc7_storage_dir"
-        )
 
 
 def free_memory(meminfo: Path = Path("/proc/meminfo"), limit: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
@@ -173,5 +157,6 @@ def has_room(count: int, local_ranks: int) -> bool:
     return 2 * count * local_ranks <= free_memory()
 
 
-def _gb(count: int) -> str:
+def in_gb(count: int) -> str:
+    """Return a number of bytes in gigabytes."""
     return f"{count / 1e9:.2f} GB"

@@ -15,12 +15,14 @@ from data.filtered_source import FilteredSource
 from data.source import ImageSource
 from data.synthetic import SyntheticSource
 from data.triplets import TripletBags
-from engine.memory import check_disk, check_memory, estimate_memory, free_memory
-from engine.schedule import make_plan
+from engine.disk import check_disk, check_snapshots
+from engine.memory import check_memory, estimate_memory, free_memory
+from engine.schedule import Progress, make_plan, read_progress
+from engine.verification_sets import check_verification
 from interchange.open_model import read_pretrained
 from settings.choices import TRIPLET_LOSSES
 from settings.config import Config
-from settings.places import check_sets, run_directory, storage_directory
+from settings.places import run_directory, storage_directory
 from settings.precision import check_bfloat16, describe_precision
 from snapshots.label_map import LabelMap, read_label_map
 from snapshots.reader import Snapshot, newest_snapshot
@@ -67,6 +69,11 @@ def starting_snapshot(config: Mapping[str, Any]) -> Snapshot | None:
     return snapshot
 
 
+def starting_progress(snapshot: Snapshot | None, source: ImageSource) -> Progress:
+    """Return how far the run has come whose snapshot is loaded; a new run is at its beginning."""
+    return Progress() if snapshot is None else read_progress(snapshot.about, len(source))
+
+
 def describe_missing_snapshot(config: Mapping[str, Any]) -> list[str]:
     """Return a line if ``resume`` is set and the run has no snapshot yet: where one was expected, what happens now."""
     root = run_directory(config, config["models_root"])
@@ -97,9 +104,11 @@ def _check_label_map(label_map: LabelMap, path: str, num_classes: int) -> None:
     label_map.check_sizes(given.about["fc7"]["num_classes"], num_classes)
 
 
-def describe_run(config: Mapping[str, Any], network: NetworkGraph, source: ImageSource, ranks: int) -> list[str]:
+def describe_run(
+    config: Mapping[str, Any], network: NetworkGraph, source: ImageSource, ranks: int, start: Progress
+) -> list[str]:
     """Return lines for the log: settings, number formats, FLOPs, memory, images and steps."""
-    plan = make_plan(config, len(source))
+    plan = make_plan(config, len(source), start)
     lines = [f"Called with argument: {dict(sorted(config.items()))}"]
     lines += [f"note: {line}" for line in describe_precision(config, ranks, network)]
     if config["count_flops"]:
@@ -124,8 +133,7 @@ def check_run(config: Config, ranks: int) -> None:
     Raises:
         UserError: data, snapshot, sizes or memory do not fit.
     """
-    starting_snapshot(config)
-    label_map = starting_label_map(config)
+    snapshot, label_map = starting_snapshot(config), starting_label_map(config)
     if label_map is not None:
         _check_label_map(label_map, config.pretrained or config.model_load_dir, config.num_classes)
     network = build_network(config)
@@ -135,11 +143,15 @@ def check_run(config: Config, ranks: int) -> None:
     if config.loss_name in TRIPLET_LOSSES:
         TripletBags.from_config(config, source)
     if config.do_validation_while_train and config.val_targets:
-        check_sets(config)
+        check_verification(config)
     check_bfloat16(config, network)
-    print(*describe_run(config, network, source, ranks), sep="\n", flush=True)
+    start = starting_progress(snapshot, source)
+    print(*describe_run(config, network, source, ranks, start), sep="\n", flush=True)
+    local_ranks, estimate = ranks // config.num_nodes, estimate_memory(config, network, ranks)
+    warning = check_snapshots(config, make_plan(config, len(source), start), start.step, estimate)
+    if warning:
+        print(warning, file=sys.stderr)
     if config.device == "cpu":
-        local_ranks, estimate = ranks // config.num_nodes, estimate_memory(config, network, ranks)
         storage = storage_directory(config)
         if storage is not None:
             check_disk(estimate, local_ranks, storage)

@@ -154,7 +154,8 @@ class Saver:
         return {
             "step": self.progress.step,
             "position": self.progress.position,
-            "epoch": self.progress.step // self._plan.steps_per_epoch,
+            "epoch": self._plan.epoch_of(self.progress.step)[0],
+            "epochs": self._plan.epochs_done(self.progress.step),
             "seed": self._config["seed"],
             "ranks": self._world.size,
             "highest_accuracy": self.best.accuracy,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from backbones.graph.masks import draw_keep_masks
 from common.errors import UserError
 from data.batches import Batch
 from engine.gradients import LossScale, add_gradients, gradient_norm, multiply_gradients
+from engine.news import FAILED, QUIET
 from engine.optimizer import Moments, Optimizer
 from engine.options import StepOptions
 from engine.train_graph import TrainGraph
@@ -31,7 +32,8 @@ class StepResult:
         loss: mean over the batch.
         logged_loss: what the log calls lossvalue: for margin losses the cross entropy without extra loss terms.
         correct: number of correctly classified images.
-        stop: whether a rank was asked to stop.
+        has_news: whether a rank has news for the others.
+        failed: whether a rank failed and the step must be discarded: nothing has changed, ``gradients`` is empty.
         gradients: global tensors, times the loss scale, summed over the pieces; ``update`` overwrites them.
         norm: L2 norm of the gradient before clipping; None unless ``update`` computed it.
         skipped: whether the gradients overflowed, so that the loss scale was halved and nothing updated.
@@ -41,8 +43,9 @@ class StepResult:
     loss: float
     logged_loss: float
     correct: float
-    stop: bool
+    has_news: bool
     gradients: list[flow.Tensor]
+    failed: bool = False
     norm: float | None = None
     skipped: bool = False
     diverged: bool = False
@@ -79,28 +82,33 @@ class TrainStep:
         self._clip = options.clip_gradient
         self._masks = list(backbone.masks.values())
 
-    def compute(self, batch: Batch, step: int, stop_requested: bool = False) -> StepResult:
-        """Run forward and backward of ``step``, from 0, on this rank's part of the batch. A collective call."""
+    def compute(self, batch: Batch, step: int, signal: float = QUIET) -> StepResult:
+        """Run forward and backward of ``step``, from 0, on this rank's part of the batch. A collective call.
+
+        ``signal`` is this rank's, of ``engine.news``.
+        """
         count, world = len(batch.labels), self.world
         self.backbone.train()
         keep = draw_keep_masks(self._seed, batch.position, count, self._masks)
-        signals = world.split(np.array([[stop_requested, self.loss_scale.value]], np.float32))
+        shared = world.split(np.array([[signal, self.loss_scale.value]], np.float32))
         labels, *others = self.head.prepare(batch.labels, step, world)
         size = count // self._pieces
         gradients, metrics, states = None, [], []
         for first in range(0, count, size):
             piece = slice(first, first + size)
             own = labels if size == count else world.split(local_view(labels)[piece])
-            inputs = [world.split(batch.images[piece]), world.split(keep[piece]), signals, own, *others]
+            inputs = [world.split(batch.images[piece]), world.split(keep[piece]), shared, own, *others]
             results = self.backbone.run_graph(self._graph, *inputs)
+            metrics.append(results["metrics"])
+            if first == 0 and _read(metrics)[2] >= FAILED:
+                return StepResult(0.0, 0.0, 0.0, has_news=True, gradients=[], failed=True)
             self.backbone.set_statistics(results["statistics"])
             more = [*results["gradients"], *self.head.row_gradients(results["head_gradients"])]
             gradients = more if self._pieces == 1 else add_gradients(gradients, more)
-            metrics.append(results["metrics"])
             states.append(results["loss_state"])
         self.head.loss.set_state([_average(values) for values in zip(*states, strict=True)])
-        losses, counts, stops, logged = np.array([values.to_local().numpy() for values in metrics], np.float64).T
-        return StepResult(float(losses.mean()), float(logged.mean()), float(counts.sum()), bool(stops[0]), gradients)
+        losses, counts, signals, logged = _read(metrics)
+        return StepResult(float(losses.mean()), float(logged.mean()), float(counts.sum()), bool(signals[0]), gradients)
 
     def update(self, result: StepResult, lr_scale: float, measure_norm: bool = False) -> StepResult:
         """Update the parameters at ``lr_scale`` times the learning rate; return ``result`` completed. Collective.
@@ -147,6 +155,11 @@ class TrainStep:
         self.optimizer.updates = about["updates"]
         self.optimizer.load_moments(moments)
         self.loss_scale.load_state(about["loss_scale"])
+
+
+def _read(metrics: Sequence[flow.Tensor]) -> np.ndarray:
+    """Return the numbers of each piece, float64 [4, pieces]."""
+    return np.array([values.to_local().numpy() for values in metrics], np.float64).T
 
 
 def _average(values: tuple[flow.Tensor, ...]) -> flow.Tensor:

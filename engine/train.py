@@ -10,9 +10,16 @@ from backbones.execution.backbone import Backbone
 from data.source import ImageSource
 from engine.log import RunLog
 from engine.options import StepOptions
-from engine.preflight import describe_missing_snapshot, describe_run, open_source, starting_label_map, starting_snapshot
+from engine.preflight import (
+    describe_missing_snapshot,
+    describe_run,
+    open_source,
+    starting_label_map,
+    starting_progress,
+    starting_snapshot,
+)
 from engine.saving import Saver
-from engine.schedule import make_plan
+from engine.schedule import Progress, make_plan
 from engine.step import TrainStep
 from engine.trainer import Trainer
 from engine.verify import open_verifier
@@ -57,11 +64,11 @@ def build_modules(
 
 
 def open_log(
-    config: Mapping[str, Any], backbone: Backbone, source: ImageSource, world: World, start_step: int
+    config: Mapping[str, Any], backbone: Backbone, source: ImageSource, world: World, start: Progress
 ) -> RunLog:
     """Open the log and describe the run; a launching process has printed the description already."""
-    log = RunLog(run_directory(config, config["log_dir"]), world.rank == 0, start_step)
-    log.write(*describe_run(config, backbone.network, source, world.size))
+    log = RunLog(run_directory(config, config["log_dir"]), world.rank == 0, start.step)
+    log.write(*describe_run(config, backbone.network, source, world.size, start))
     return log
 
 
@@ -91,11 +98,13 @@ def train(config: Config, reporter: RankReporter) -> None:
     source = open_source(config)
     snapshot, label_map = starting_snapshot(config), starting_label_map(config)
     backbone, head, taken_over = build_modules(config, world, label_map)
-    log = open_log(config, backbone, source, world, snapshot.about["step"] if snapshot is not None else 0)
+    start = starting_progress(snapshot, source)
+    log = open_log(config, backbone, source, world, start)
     log.say(*describe_modules(config, backbone, head), *describe_missing_snapshot(config), *taken_over)
 
     # ---- how: the step, the plan, and what is kept
-    train_step, plan = TrainStep(StepOptions.from_config(config), world, backbone, head), make_plan(config, len(source))
+    plan = make_plan(config, len(source), start)
+    train_step = TrainStep(StepOptions.from_config(config), world, backbone, head)
     saver = Saver(config, plan, train_step, log, reporter)
     if snapshot is not None:
         saver.load(snapshot, label_map)

@@ -32,7 +32,7 @@ class TrainGraph(Graph):
     ) -> dict[str, Any]:
         """Return the results of one step by name.
 
-        ``metrics``: float32 [4], broadcast: mean loss, correctly classified images, ranks asked to stop, logged loss.
+        ``metrics``: float32 [4], broadcast: mean loss, correctly classified images, sum of the signals, logged loss.
         ``gradients``: of the backbone's parameters, in their order.
         ``head_gradients``: by the head's trained tensors, in the order of its parameters.
         ``statistics``: new moving statistics, in the order of ``Backbone.new_statistics``.
@@ -41,8 +41,8 @@ class TrainGraph(Graph):
         Args:
             images: uint8 [B, S, S, 3], split(0).
             keep: uint8 [B, D], split(0): which inputs of the dropout layers stay (D may be 0).
-            signals: float32 [ranks, 2], split(0): 1 where a rank was asked to stop; and the loss scale, the same on all
-                ranks.
+            signals: float32 [ranks, 2], split(0): each rank's signal (``engine.news``); and the loss scale, the same on
+                all ranks.
             head_inputs: what ``Head.prepare`` returned.
         """
         embeddings = self.backbone(images, keep)

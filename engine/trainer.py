@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from common.errors import UserError
-from data.batches import Batch
+from data.batches import Batch, Batches
 from data.source import ImageSource
+from engine.bad_image_list import BadImageList
 from engine.batches import open_batches
 from engine.log import RunLog, StepMeter, format_seconds
 from engine.memory import resident_bytes
+from engine.news import exchange_news, signal_of
 from engine.saving import DIVERGED, Saver
 from engine.schedule import Plan, lr_scale
 from engine.step import StepResult, TrainStep
@@ -22,6 +24,7 @@ from evaluation.verification import highest_line, log_lines
 from launch.rank import RankReporter
 from ops.heads.centre_sample import sample_centres
 from settings.choices import NO_SNAPSHOTS
+from settings.places import run_directory
 
 
 class Trainer:
@@ -47,6 +50,9 @@ class Trainer:
         self.plan = plan
         self.train_step = train_step
         self.progress = saver.progress
+        self._first_step = saver.progress.step
+        directory, is_resumed = run_directory(config, config["log_dir"]), self._first_step > 0
+        self._bad_images = BadImageList(directory, log, is_resumed)
         self.verifier: Verifier | None = None
         self._saver = saver
         self._log = log
@@ -56,28 +62,38 @@ class Trainer:
     def run(self, source: ImageSource) -> None:
         """Train on ``source`` until the plan is fulfilled or a stop is requested, then write the last snapshot.
 
+        Whatever ends the training before writes a snapshot first if it can.
+
         Raises:
-            UserError: the loss is not finite any more, or a record of the data is bad.
+            UserError: the loss is not finite any more, an image is bad and not to be skipped, or a verification fails.
         """
-        config, plan, progress, log = self.config, self.plan, self.progress, self._log
+        config, plan, progress, log, step = self.config, self.plan, self.progress, self._log, self.train_step
         if progress.step >= plan.total_steps:
             log.say(
                 f"nothing left to do: the run is at step {progress.step} and ends at step {plan.total_steps}; to train "
                 "longer, raise --train_iter (or --max_steps, --end_epoch)"
             )
         meter, stopping = StepMeter(config["train_batch_size"]), False
-        with open_batches(config, source, self.train_step, progress, log, self._reporter) as batches:
+        with open_batches(config, source, step, progress, log, self._reporter) as batches:
             while progress.step < plan.total_steps and not stopping:
                 # ---- next batch
-                batch = next(batches, None)
-                progress.data = batches.read_state()
+                batch, failure = _next_batch(batches)
                 if batch is None:
+                    progress.data = batches.read_state()
                     log.say(f"stopping at step {progress.step}: no triplet violates the margin any more")
                     break
 
-                # ---- forward, backward, update
-                result = self._step(batch)
-                stopping = result.stop
+                # ---- forward, backward, news of other ranks, update
+                stop, rejected = self._reporter.stop_requested, batches.take_rejected()
+                result = step.compute(batch, progress.step, signal_of(stop, failure, rejected))
+                if result.has_news:
+                    news = exchange_news(step.world, stop, failure, rejected)
+                    self._bad_images.add(news.rejected)
+                    if news.failure is not None:
+                        self._give_up(news.failure)
+                    stopping = news.stop
+                result = self._update(result)
+                progress.data = batches.read_state()
 
                 # ---- log
                 meter.add(result.loss, result.logged_loss, result.correct)
@@ -88,7 +104,7 @@ class Trainer:
                 # ---- look at the head, verify, save: not counted in the speed
                 start = time.perf_counter()
                 if config["head_stats"] and progress.step % config["head_stats"] == 0:
-                    centres = sample_centres(self.train_step.head, self.train_step.world)
+                    centres = sample_centres(step.head, step.world)
                     log.record(progress.step, "head", describe_centres(centres))
                 if self.verifier is not None and plan.is_validation(progress.step):
                     self._verify()
@@ -97,10 +113,9 @@ class Trainer:
                 meter.exclude(time.perf_counter() - start)
         self._finish(stopping)
 
-    def _step(self, batch: Batch) -> StepResult:
-        """Train on one batch; return the results."""
+    def _update(self, result: StepResult) -> StepResult:
+        """Update with what a step has computed; return the completed results."""
         step, progress = self.train_step, self.progress
-        result = step.compute(batch, progress.step, self._reporter.stop_requested)
         scale = lr_scale(progress.step, self.plan, self.config)
         result = step.update(result, scale, measure_norm=self._is_logged(progress.step + 1))
         if result.diverged:
@@ -126,7 +141,7 @@ class Trainer:
     def _log_step(self, values: dict[str, float]) -> None:
         config, step = self.config, self.progress.step
         lr = config["lr"] * lr_scale(step - 1, self.plan, config)
-        epoch, in_epoch = divmod(step - 1, self.plan.steps_per_epoch)
+        epoch, in_epoch = self.plan.epoch_of(step - 1)
         speed = values["images_per_second"]
         lossvalue = f"lossvalue={values['lossvalue']:.6f}\t" if config["ce_loss"] else ""
         left = (self.plan.total_steps - step) * config["train_batch_size"] / speed
@@ -142,12 +157,18 @@ class Trainer:
             values["gradient_norm"] = self._norm
         if config["fp16_scale_window"]:
             values["loss_scale"] = self.train_step.loss_scale.value
+        if self._bad_images.count:
+            values["bad_images"] = self._bad_images.count
         self._log.record(step, "train", values)
+        self._bad_images.say_count()
 
     def _verify(self) -> None:
         """Verify on every set, log InsightFace's lines, and save if ``ckpt`` says so. A collective call."""
         self.train_step.backbone.average_statistics(self.train_step.world.average)
-        results = self.verifier.run()
+        try:
+            results = self.verifier.run()
+        except UserError as error:  # on all ranks, which have the same embeddings
+            self._give_up(error)
         for result in results:
             self._log.say(*log_lines(result, self.progress.step))
             names = ("accuracy", "accuracy_std", "xnorm", "auc", "val")
@@ -156,6 +177,20 @@ class Trainer:
         self._log.say(highest_line(self._saver.best.accuracy, self.progress.step))
         if is_best:
             self._saver.save_best()
+
+    def _give_up(self, error: Exception) -> NoReturn:
+        """Write a snapshot of the finished steps if it can be written, then raise ``error``. A collective call."""
+        step, keeps = self.progress.step, self.config["ckpt"] != NO_SNAPSHOTS
+        if keeps and step > self._first_step:
+            try:
+                self._saver.save()
+                self._saver.finish()
+            except UserError as second:
+                self._log.say(f"there is no snapshot of step {step}: {second}")
+            else:
+                self._log.say(f"stopped after step {step}; resume with --resume 1")
+                self.train_step.world.barrier()  # rank 0 may still be writing when another rank is done
+        raise error
 
     def _finish(self, stopping: bool) -> None:
         keeps = self.config["ckpt"] != NO_SNAPSHOTS
@@ -167,3 +202,14 @@ class Trainer:
             self._log.say(f"stopped after step {self.progress.step}; {then}")
         self._log.close()
         self.train_step.world.barrier()  # rank 0 is still writing; a rank that finds another one gone aborts
+
+
+def _next_batch(batches: Batches) -> tuple[Batch | None, Exception | None]:
+    """Return the next batch, None at the end; if that fails, a blank batch and the error.
+
+    The other ranks, which know nothing of the error yet, begin a step; so must this one.
+    """
+    try:
+        return next(batches, None), None
+    except Exception as error:
+        return batches.blank_batch(), error

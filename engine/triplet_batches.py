@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from typing_extensions import override
 
+from common.errors import UserError
 from data.augment import unchanged
+from data.bad_images import SKIP, bad_images_error
 from data.batch_reader import BatchReader
 from data.batches import Batch, Batches
 from data.options import DataOptions
@@ -17,12 +19,14 @@ from data.source import ImageSource
 from data.triplets import TripletBags, select_triplets
 from engine.embedder import Embedder
 from engine.log import RunLog
+from engine.news import PeerFailedError
 from engine.schedule import Progress
 from engine.step import TrainStep
 from launch.rank import RankReporter
 
 _MIN_BATCHES = 2  # per choice, as in triplet_image_iter.py: more bags are taken until the triplets fill them
 _FRUITLESS_BAGS = 10
+_GOOD, _BAD, _FAILED = range(3)  # of an image of a bag
 
 
 class TripletBatches(Batches):
@@ -33,7 +37,8 @@ class TripletBatches(Batches):
     rounding. Every call is collective.
 
     The iterator ends when the network leaves so few triplets that a whole round of bags (or 10, if that is more) does
-    not fill a batch. ``wait_seconds`` includes choosing the triplets.
+    not fill a batch. ``wait_seconds`` includes choosing the triplets. With ``bad_images`` "skip" bad images
+    are left out of their bags.
     """
 
     def __init__(
@@ -56,12 +61,15 @@ class TripletBatches(Batches):
             reporter: gets a heartbeat after each batch that is embedded.
 
         Raises:
-            UserError: no bag can be filled; from ``next``, a bad record or a worker that was killed.
+            UserError: no bag can be filled; from ``next``, a bad image that is not to be skipped or a worker that was
+                killed.
+            PeerFailedError: from ``next``, another rank met such an error in a bag.
         """
         options = DataOptions.from_config(config)
         self._source = source
         self._world, self._backbone = train_step.world, train_step.backbone
         self._augmentation, self._seed = options.augmentation, options.seed
+        self._skips = options.bad_images == SKIP
         self._alpha, self._max_ap = config["triplet_alpha"], config["triplet_max_ap"]
         self._size = options.global_batch_size
         self._own = self._size // self._world.size
@@ -83,7 +91,9 @@ class TripletBatches(Batches):
                 raise StopIteration
         self._request()
         batch = self._requested.popleft()
-        self._reader.collect()
+        bad = self._reader.collect()
+        if bad:  # good when its bag was embedded
+            raise bad_images_error(bad)
         self._step, self._position = self._step + 1, self._position + self._size
         self._unused = self._unused[self._size // 3 :]
         return batch
@@ -101,7 +111,8 @@ class TripletBatches(Batches):
         while sum(map(len, found)) < wanted and len(found) < bags:
             number, images = self._next_bag, self._bags.images(self._next_bag)
             self._next_bag += 1
-            embeddings, rows = self._embed_bag(images), np.zeros((0, 3), np.int64)
+            embeddings, good = self._embed_bag(images)
+            images, embeddings, rows = images[good], embeddings[good], np.zeros((0, 3), np.int64)
             if self._world.rank == 0:  # on another kind of processor, rounding might select other triplets
                 labels, draws = self._source.labels(images), self._bags.generator(number)
                 rows = select_triplets(embeddings, labels, self._alpha, self._max_ap, draws)
@@ -110,18 +121,40 @@ class TripletBatches(Batches):
             self._log.say(f"bag {number}: eval {len(images)} images..  found triplets {len(rows)}")
         return np.concatenate(found)
 
-    def _embed_bag(self, images: np.ndarray) -> np.ndarray:
-        """Return the embeddings of ``images``, float32 [N, E], on every rank. A collective call."""
+    def _embed_bag(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the embeddings of ``images``, float32 [N, E], and which are good, bool [N], on every rank. Collective.
+
+        A rank that fails embeds to the end of the bag, so that the others do not wait for it.
+        """
         filled = np.resize(images, -(-len(images) // self._size) * self._size)
         own = filled.reshape(-1, self._world.size, self._own)[:, self._world.rank]
         embeddings, waiting, rest = [], deque(), iter(own)
-        for _ in own:
+        states, failure = np.full(own.shape, _GOOD, np.uint8), None
+        for i in range(len(own)):
             while self._reader.free_slots > 0 and (part := next(rest, None)) is not None:
                 waiting.append(self._reader.request(self._source.locate(part), unchanged(len(part))))
-            self._reader.collect()
+            failure = failure or self._collect_part(states[i])
             embeddings.append(self._embed.embed_parts(waiting.popleft()))
             self._reporter.heartbeat()
-        return np.concatenate(embeddings)[: len(images)]
+        states = self._world.gather(states).reshape(self._world.size, *own.shape)
+        if (states == _FAILED).any():
+            raise failure or PeerFailedError
+        states = states.swapaxes(0, 1).reshape(-1)
+        return np.concatenate(embeddings)[: len(images)], states[: len(images)] == _GOOD
+
+    def _collect_part(self, states: np.ndarray) -> Exception | None:
+        """Wait for a part of a bag and note the state of each image; return the error if it must end the training."""
+        try:
+            bad = self._reader.collect()
+            if bad and not self._skips:
+                raise bad_images_error(bad)
+        except (UserError, RuntimeError) as error:
+            states[:] = _FAILED
+            return error
+        for place, rejection in bad:
+            states[place] = _BAD
+            self._rejected.append(rejection)
+        return None
 
     def _request(self) -> None:
         """Request the images of as many of the next batches as there is room for."""

@@ -9,7 +9,7 @@ from typing import Any
 from backbones.execution.backbone import Backbone
 from data.verification_set import VerificationSet, load_verification_set
 from engine.embedder import Embedder
-from evaluation.verification import VerificationResult, embed_set, log_lines, verify_embeddings
+from evaluation.verification import VerificationResult, check_folds, embed_set, log_lines, verify_embeddings
 from interchange.open_model import TrainedModel, open_model
 from launch.rank import RankReporter
 from launch.world import World, join_world
@@ -51,10 +51,13 @@ def open_verifier(config: Mapping[str, Any], backbone: Backbone, world: World, r
     """Read every set of ``val_targets`` and return the verifier of ``backbone``, whose tensors are global.
 
     Raises:
-        UserError: a set is missing or damaged; the message says where it is expected and how to convert it.
+        UserError: a set is missing or damaged (the message says where it is expected and how to convert it), or has
+            fewer pairs than folds.
     """
     size, parts = config["image_size"], config["val_data_part_num"]
     sets = [load_verification_set(verification_path(config, name), name, size, parts) for name in config["val_targets"]]
+    for each in sets:
+        check_folds(each.name, len(each.issame), config["nrof_folds"])
     batch = config["val_batch_size"] or config["val_batch_size_per_device"] * world.size
     return Verifier(sets, Embedder(backbone, world, batch), config["nrof_folds"], reporter)
 

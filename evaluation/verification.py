@@ -131,10 +131,7 @@ def verify_distances(
         )
     if nrof_folds < 2:
         raise UserError(f"{name}: {nrof_folds} folds asked for; expected at least 2, one to test and one to train on")
-    if len(issame) < nrof_folds:
-        raise UserError(
-            f"{name}: only {len(issame)} pairs for {nrof_folds} folds; use more pairs or a smaller --nrof_folds"
-        )
+    check_folds(name, len(issame), nrof_folds)
     folds = fold_slices(len(issame), nrof_folds)
     accuracies, thresholds = fold_accuracies(distances, issame, folds)
     accuracy, accuracy_std = mean_and_std(accuracies)
@@ -159,6 +156,16 @@ def verify_distances(
         tpr=tpr,
         distances=distances,
     )
+
+
+def check_folds(name: str, pairs: int, nrof_folds: int) -> None:
+    """Check that a set has a pair for each fold.
+
+    Raises:
+        UserError: there are fewer pairs than folds.
+    """
+    if pairs < nrof_folds:
+        raise UserError(f"{name}: only {pairs} pairs for {nrof_folds} folds; use more pairs or a smaller --nrof_folds")
 
 
 def log_lines(result: VerificationResult, step: int) -> list[str]:

@@ -6,6 +6,7 @@ failures on stderr only.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import faulthandler
 import json
@@ -65,7 +66,8 @@ class RankReporter:
         A rank that is still leaving the last barrier aborts if another rank is gone already. So each rank lingers, and
         the supervisor ends them as soon as all have finished.
         """
-        sys.stdout.flush()
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
         self._send({"finished": True})
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             time.sleep(_LINGER_SECONDS)
@@ -76,13 +78,15 @@ class RankReporter:
         text = (
             f"error: {error}" if isinstance(error, UserError) else "".join(traceback.format_exception(error)).rstrip()
         )
-        print(text, file=sys.stderr)  # which the supervisor keeps in the rank's log
+        with contextlib.suppress(OSError):  # a full disk
+            print(text, file=sys.stderr)  # which the supervisor keeps in the rank's log
         self._send({"failed": text})
         self._exit(1)
 
     def _exit(self, code: int) -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):
+                stream.flush()
         os._exit(code)
 
     def _request_stop(self, number: int, frame: object) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from common.append_file import AppendFile
 from launch.rank import PIPE_VARIABLE, SETTINGS_VARIABLE
 
 _DRAIN_SECONDS = 5.0  # for the output of an ended rank to reach console and log
@@ -142,7 +143,8 @@ class RankProcess:
 def _tee(output: BinaryIO, log: Path) -> None:
     """Copy a rank's ``output`` to this process' stdout and to the end of ``log``, until the rank closes it."""
     console = True
-    with output, open(log, "ab", buffering=0) as file:
+    file = AppendFile(log, lambda line: print(line, file=sys.stderr))
+    with output, contextlib.closing(file):
         while data := os.read(output.fileno(), 1 << 16):
             file.write(data)
             try:

@@ -62,6 +62,14 @@ class World:
         sent = flow._oneflow_internal.cpu_broadcast(b"." + array.tobytes() if self.rank == 0 else None, 0)
         return np.frombuffer(sent[1:], array.dtype).reshape(-1, *array.shape[1:])
 
+    def exchange(self, message: bytes) -> list[bytes]:
+        """Return the messages of all ranks, in their order. A collective call."""
+        if self.size == 1:
+            return [message]
+        send = flow._oneflow_internal.cpu_broadcast
+        # The first byte is there because OneFlow cannot send nothing.
+        return [send(b"." + message if rank == self.rank else None, rank)[1:] for rank in range(self.size)]
+
     def average(self, local: flow.Tensor) -> flow.Tensor:
         """Return the mean over the ranks of a local float tensor, as a local tensor. A collective call."""
         if self.size == 1:

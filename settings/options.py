@@ -222,6 +222,13 @@ TRAIN_OPTIONS = (
     Option("data_cutoff", int, DATA, "side of a grey square in half of the images, in pixels"),
     Option("data_images_filter", int, DATA, "leave out identities with fewer images", at_least=0),
     Option(
+        "bad_images",
+        str,
+        DATA,
+        "an image that cannot be decoded: stop, or skip it for another one of the same person",
+        choices=("stop", "skip"),
+    ),
+    Option(
         "crop_augmentation_prob",
         float,
         DATA,

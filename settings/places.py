@@ -36,12 +36,13 @@ def check_sets(config: Mapping[str, Any]) -> None:
     """Check that every set of ``val_targets`` exists.
 
     Raises:
-        UserError: a set does not exist; the message says how to create it.
+        UserError: a set does not exist; the message has a line for each and says how to create it.
     """
-    for target in config["val_targets"]:
-        path = verification_path(config, target)
-        if not path.exists():
-            raise UserError(
-                f"verification set '{target}' is not at {path}: expected OFRecord parts or a .bin; convert it with "
-                f"tools/dataset_convert/bin_2_ofrecord.py or name its place with --{target}_dataset_dir"
-            )
+    missing = [
+        f"verification set '{target}' is not at {path}: expected OFRecord parts or a .bin; convert it with "
+        f"tools/dataset_convert/bin_2_ofrecord.py or name its place with --{target}_dataset_dir"
+        for target in config["val_targets"]
+        if not (path := verification_path(config, target)).exists()
+    ]
+    if missing:
+        raise UserError(*missing)

@@ -208,6 +208,13 @@ EFFECTS: dict[str, Effect] = {
     "data_color": Effect("2", logged("loss"), OTHER, OTHER, INLINE),
     "data_cutoff": Effect("9", logged("loss"), OTHER, OTHER, INLINE),
     "data_images_filter": Effect("2", observe.source, ("OFRecordSource", 5), ("FilteredSource", 4), REAL),
+    "bad_images": Effect(
+        "skip",
+        or_error(logged("step")),
+        OTHER,
+        [1, 2],
+        f"{VERIFY} --validation_interval 9 --dataset_dir {{folder}}/bad",
+    ),
     "crop_augmentation_prob": Effect("0.5", logged("loss"), OTHER, OTHER, INLINE),
     "low_res_augmentation_prob": Effect("0.5", logged("loss"), OTHER, OTHER, INLINE),
     "photometric_augmentation_prob": Effect("0.5", logged("loss"), OTHER, OTHER, INLINE),
@@ -279,7 +286,7 @@ EFFECTS: dict[str, Effect] = {
 
 
 def write_faces(folder: Path) -> None:
-    """Write training parts of 3 and 5 images, the sets ``first`` and ``second`` of 8 pairs, and one as parts."""
+    """Write training parts of 3 images, of 5, of 5 and a bad one; sets of 8 pairs: ``first``, ``second``, and parts."""
     source = SyntheticSource(16, 3, IMAGE_SIZE)
     faces = [encode_jpeg(source.read(i)[0]) for i in range(16)]
     for count in (3, 5):
@@ -287,6 +294,9 @@ def write_faces(folder: Path) -> None:
         with open(folder / f"train{count}" / "part-00000", "wb") as handle:
             for i in range(count):
                 write_record(handle, encode_train_record(faces[i], i % 3))
+    shutil.copytree(folder / "train5", folder / "bad")
+    with open(folder / "bad" / "part-00000", "ab") as handle:
+        write_record(handle, encode_train_record(b"this is not a picture", 0))
     (folder / "sets").mkdir()
     same = [True, False] * 4
     write_bin(folder / "sets" / "first.bin", faces, same)

@@ -13,7 +13,7 @@ from backbones.graph.initializer import initial_arrays
 from backbones.graph.network_graph import NetworkGraph
 from backbones.networks.layers import add_image_input
 from data.synthetic import SyntheticSource
-from engine.preflight import starting_label_map, starting_snapshot
+from engine.preflight import starting_label_map, starting_progress, starting_snapshot
 from engine.schedule import make_plan
 from launch.rank import RankReporter
 from settings.config_file import merge
@@ -95,7 +95,8 @@ def make_trainer(config: EasyDict, network: NetworkGraph, reporter: RankReporter
     head = build_head(HeadOptions.from_config(config), world, RowStorage(storage_directory(config)))
     start_step = snapshot.about["step"] if snapshot is not None else 0
     log = RunLog(run_directory(config, config.log_dir), world.rank == 0, start_step)
-    plan, train_step = make_plan(config, len(source)), TrainStep(StepOptions.from_config(config), world, backbone, head)
+    plan = make_plan(config, len(source), starting_progress(snapshot, source))
+    train_step = TrainStep(StepOptions.from_config(config), world, backbone, head)
     saver = Saver(config, plan, train_step, log, reporter)
     if snapshot is not None:
         saver.load(snapshot, label_map)
