@@ -252,6 +252,7 @@ default.val_batch_size = 0
 default.val_batch_size_per_device = 20
 default.validation_interval = 5000
 default.nrof_folds = 10
+default.far_targets = [0.0001, 0.001, 0.01]
 
 
 def generate_config(_network: str, _dataset: str, _loss: str) -> edict:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -26,6 +26,12 @@ def require(condition: bool, message: str) -> None:
     """
     if not condition:
         raise UserError(message)
+
+
+def shorten(messages: Sequence[str], what: str, limit: int = 20) -> list[str]:
+    """Return the first ``limit`` messages; a last line counts the others, if any: ``... and 7 more bad images``."""
+    more = len(messages) - limit
+    return [*messages[:limit], *([f"... and {more} more {what}"] if more > 0 else [])]
 
 
 def nearest(name: object, known: Iterable[object]) -> str:

@@ -42,14 +42,15 @@ def decode_image(encoded: bytes, size: int = 112, resize: bool = False) -> np.nd
 
     Raises:
         DecodeError: the bytes cannot be decoded.
-        ImageSizeError: the image (scaled if ``resize``) is not ``size`` x ``size``.
+        ImageSizeError: the image (scaled if ``resize``) is not ``size`` x ``size``; the message has its true size.
     """
     image = _decode(encoded)
-    if resize and min(image.shape[:2]) != size:
+    height, width = image.shape[:2]
+    if resize and min(height, width) != size:
         image = _resize_short_side(image, size)
     if image.shape != (size, size, 3):
-        height, width = image.shape[:2]
-        raise ImageSizeError(f"the image is {width}x{height} pixels, expected {size}x{size}")
+        expected = f"a square, which is scaled to {size}x{size}" if resize else f"{size}x{size}"
+        raise ImageSizeError(f"the image is {width}x{height} pixels, expected {expected}")
     return image
 
 

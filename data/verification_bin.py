@@ -49,11 +49,10 @@ def read_bin(path: str | Path) -> tuple[list[bytes], list[bool]]:
     except (DamagedError, ValueError) as error:  # ValueError: an empty file cannot be mapped
         raise UserError(f"{path}: not {_KIND}: {error}") from error
     if not isinstance(content, (tuple, list)) or len(content) != 2:
-        raise UserError(f"{path}: found a {type(content).__name__}, expected (images, issame_list)")
-    bins, issame = map(_get_values, content)
-    if not _is_list(bins) or not _is_list(issame) or len(bins) != 2 * len(issame):
-        raise UserError(f"{path}: expected a list of 2N images and a list of N booleans")
-    images = _copy_images(path, [_to_buffer(path, item, i) for i, item in enumerate(bins)], size)
+        raise UserError(f"{path}: found {_describe(content)}, expected a pair (images, issame_list)")
+    bins, issame = (_to_list(path, item, name) for item, name in zip(content, ("images", "flags"), strict=True))
+    _check_counts(path, bins, issame)
+    images = _copy_images(path, _to_buffers(path, bins), size)
     return images, [_to_bool(path, x, i) for i, x in enumerate(issame)]
 
 
@@ -68,7 +67,13 @@ def write_bin(path: str | Path, bins: Sequence[bytes], issame: Sequence[bool]) -
 class _Dtype:
     """Replaces numpy's dtype, which a pickled state could turn into any type."""
 
-    _KNOWN = {kind + size: kind + size for kind in "iu" for size in "1248"} | {"b1": "?", "f4": "f4", "f8": "f8"}
+    _KNOWN = {kind + size: kind + size for kind in "iu" for size in "1248"} | {
+        "b1": "?",
+        "f2": "f2",
+        "f4": "f4",
+        "f8": "f8",
+        **dict.fromkeys(("O", "O4", "O8"), "O"),
+    }
 
     def __init__(self, name: str | bytes, *_: Any) -> None:
         name = name.decode("latin1") if isinstance(name, bytes) else str(name)
@@ -85,10 +90,14 @@ class _Array:
     """Replaces numpy's array, which pickle creates empty and fills later."""
 
     values: np.ndarray | None = None
+    objects: tuple[int, ...] | None = None  # the shape of an array of Python objects, which are not kept
 
     def __setstate__(self, state: tuple) -> None:
         _, shape, dtype, in_columns, content = state
-        self.values = _read_array(content, dtype, shape, "F" if in_columns else "C")
+        if dtype.plain.hasobject:
+            self.objects = shape
+        else:
+            self.values = _read_array(content, dtype, shape, "F" if in_columns else "C")
 
 
 def _read_array(content: bytes, dtype: _Dtype, shape: tuple, order: str = "C") -> np.ndarray:
@@ -143,18 +152,78 @@ class _Unpickler(RestrictedUnpickler):
 
 
 def _get_values(item: Any) -> Any:
-    return item.values if isinstance(item, _Array) else item
+    return item.values if isinstance(item, _Array) and item.objects is None else item
 
 
-def _is_list(item: Any) -> bool:
-    return isinstance(item, (tuple, list)) or (isinstance(item, np.ndarray) and item.ndim > 0)
-
-
-def _to_buffer(path: Path, item: object, number: int) -> bytes | bytearray | np.ndarray:
+def _describe(item: Any) -> str:
+    """Return what an entry is, for messages."""
     item = _get_values(item)
-    if isinstance(item, (bytes, bytearray)) or (isinstance(item, np.ndarray) and item.dtype == np.uint8):
-        return item
-    raise UserError(f"{path}: image {number} is a {type(item).__name__}, expected bytes or a uint8 array")
+    if isinstance(item, _Array):
+        return f"a numpy array of Python objects {list(item.objects)}"
+    if isinstance(item, np.ndarray):
+        return f"a numpy array {item.dtype} {list(item.shape)}"
+    if isinstance(item, (tuple, list, dict)):
+        return f"a {type(item).__name__} of {len(item)} entries"
+    if isinstance(item, (bytes, bytearray)):
+        return f"{len(item)} bytes"
+    return f"a {type(item).__name__}"
+
+
+def _to_list(path: Path, item: Any, name: str) -> Any:
+    """Return the images, or the flags, as something with a length.
+
+    Raises:
+        UserError: the file holds something else in their place.
+    """
+    values = _get_values(item)
+    if isinstance(values, _Array):
+        raise UserError(f"{path}: its {name} are {_describe(values)}; write list({name}), a list of bytes or booleans")
+    if not isinstance(values, (tuple, list)) and not (isinstance(values, np.ndarray) and values.ndim > 0):
+        raise UserError(
+            f"{path}: its {name} are {_describe(values)}, expected a list of 2N images and one of N booleans"
+        )
+    return values
+
+
+def _check_counts(path: Path, bins: Sequence, issame: Sequence) -> None:
+    """Check that there are two images for each flag.
+
+    Raises:
+        UserError: there are not.
+    """
+    images, flags = len(bins), len(issame)
+    if images == 2 * flags:
+        return
+    found = f"{path}: found {images} images and {flags} flags"
+    if images == flags and images:
+        raise UserError(f"{found}, one for each image; expected one for each pair, {images // 2}: write issame[::2]")
+    if flags == 2 * images:
+        raise UserError(f"{found}; expected (images, issame_list), not the other way round")
+    raise UserError(f"{found}; expected two images for each flag: 2N images and N booleans")
+
+
+def _to_buffers(path: Path, bins: Sequence) -> list[bytes | bytearray | np.ndarray]:
+    """Return the encoded images.
+
+    Raises:
+        UserError: images are not encoded; the message describes the first of them.
+    """
+    items = [_get_values(item) for item in bins]
+    wrong = [number for number, item in enumerate(items) if not _is_encoded(item)]
+    if not wrong:
+        return items
+    item, more = items[wrong[0]], f" (and {len(wrong) - 1} more like it or of other kinds)" if len(wrong) > 1 else ""
+    decoded = isinstance(item, np.ndarray) and item.ndim > 1
+    raise UserError(
+        f"{path}: image {wrong[0]} is {_describe(item)}{', decoded pixels' if decoded else ''}{more}; expected the "
+        "bytes of a JPEG or PNG file: cv2.imencode('.png', bgr)[1].tobytes(), or tools/dataset_convert/pairs_2_bin.py"
+    )
+
+
+def _is_encoded(item: object) -> bool:
+    if isinstance(item, np.ndarray):
+        return item.dtype == np.uint8 and item.size == max(item.shape, default=0)  # older imencode: [bytes, 1]
+    return isinstance(item, (bytes, bytearray))
 
 
 def _copy_images(path: Path, items: list[bytes | bytearray | np.ndarray], size: int) -> list[bytes]:

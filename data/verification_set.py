@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import UserError
+from common.errors import UserError, shorten
 from data.image import DecodeError, decode_image
 from data.ofrecord import RecordError, decode_verification_record, list_parts, read_part
 from data.verification_bin import read_bin
@@ -108,9 +108,12 @@ def _build(name: str, bins: list[bytes], places: list[str], issame: list[bool], 
     numbers: dict[bytes, int] = {}
     index = np.array([numbers.setdefault(encoded, len(numbers)) for encoded in bins], np.int64)
     images = np.empty((len(numbers), 3, image_size, image_size), np.uint8)
+    problems = []
     for number, encoded in enumerate(numbers):
         try:
             images[number] = decode_image(encoded, image_size, resize=True).transpose(2, 0, 1)
         except DecodeError as error:
-            raise UserError(f"{places[int(np.argmax(index == number))]}: {error}") from error
+            problems.append(f"{places[int(np.argmax(index == number))]}: {error}")
+    if problems:
+        raise UserError(*shorten(problems, "bad images"))
     return VerificationSet(name, images, index, np.array(issame, bool))

@@ -20,7 +20,7 @@ from engine.schedule import Plan, lr_scale
 from engine.step import StepResult, TrainStep
 from engine.verify import Verifier
 from evaluation.class_centres import describe_centres
-from evaluation.verification import highest_line, log_lines
+from evaluation.verification import highest_line, log_lines, logged_numbers, threshold_lines
 from launch.rank import RankReporter
 from ops.heads.centre_sample import sample_centres
 from settings.choices import NO_SNAPSHOTS
@@ -170,9 +170,8 @@ class Trainer:
         except UserError as error:  # on all ranks, which have the same embeddings
             self._give_up(error)
         for result in results:
-            self._log.say(*log_lines(result, self.progress.step))
-            names = ("accuracy", "accuracy_std", "xnorm", "auc", "val")
-            self._log.record(self.progress.step, result.name, {name: getattr(result, name) for name in names})
+            self._log.say(*log_lines(result, self.progress.step), *threshold_lines(result, self.progress.step))
+            self._log.record(self.progress.step, result.name, logged_numbers(result))
         is_best = self._saver.best.update([result.accuracy for result in results])
         self._log.say(highest_line(self._saver.best.accuracy, self.progress.step))
         if is_best:

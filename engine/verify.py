@@ -26,11 +26,19 @@ class Verifier:
         images_per_second: of the last verification of each set, by its name.
     """
 
-    def __init__(self, sets: Sequence[VerificationSet], embedder: Embedder, folds: int, reporter: RankReporter) -> None:
+    def __init__(
+        self,
+        sets: Sequence[VerificationSet],
+        embedder: Embedder,
+        folds: int,
+        far_targets: Sequence[float],
+        reporter: RankReporter,
+    ) -> None:
         """Take the sets in memory and the function that embeds."""
         self.sets = sets
         self._embedder = embedder
         self._folds = folds
+        self._far_targets = far_targets
         self._reporter = reporter
         self.images_per_second: dict[str, float] = {}
 
@@ -44,7 +52,7 @@ class Verifier:
             self._embedder, each.images, each.index, self._embedder.batch_size, on_batch=self._reporter.heartbeat
         )
         self.images_per_second[each.name] = 2 * len(each.images) / (time.perf_counter() - start)
-        return verify_embeddings(each.name, plain, flipped, each.issame, self._folds)
+        return verify_embeddings(each.name, plain, flipped, each.issame, self._folds, self._far_targets)
 
 
 def open_verifier(config: Mapping[str, Any], backbone: Backbone, world: World, reporter: RankReporter) -> Verifier:
@@ -59,7 +67,7 @@ def open_verifier(config: Mapping[str, Any], backbone: Backbone, world: World, r
     for each in sets:
         check_folds(each.name, len(each.issame), config["nrof_folds"])
     batch = config["val_batch_size"] or config["val_batch_size_per_device"] * world.size
-    return Verifier(sets, Embedder(backbone, world, batch), config["nrof_folds"], reporter)
+    return Verifier(sets, Embedder(backbone, world, batch), config["nrof_folds"], config["far_targets"], reporter)
 
 
 def describe_model(config: Mapping[str, Any], model: TrainedModel) -> dict[str, Any]:
@@ -69,7 +77,11 @@ def describe_model(config: Mapping[str, Any], model: TrainedModel) -> dict[str, 
 
 def verify(config: Config, reporter: RankReporter) -> None:
     """Verify a trained model in any format as one rank, print InsightFace's lines and write the report."""
-    from evaluation.report import format_table, write_report  # imported here because it loads matplotlib
+    from evaluation.report import (
+        format_table,
+        format_thresholds,
+        write_report,
+    )  # imported here because it loads matplotlib
 
     world = join_world(config.device)
     model = open_model(config.model_load_dir)
@@ -81,6 +93,8 @@ def verify(config: Config, reporter: RankReporter) -> None:
     for result in results:
         print(*log_lines(result, model.about["step"]), sep="\n")
     print(format_table(results))
+    if any(result.thresholds for result in results):
+        print(format_thresholds(results))
     if config.report:
         write_report(config.report, results, verifier.images_per_second, describe_model(config, model), verifier.sets)
         print(f"report: {config.report}")

@@ -46,4 +46,5 @@ def verify_pixels(
         distances.append(pair_distances(rows[0::2], rows[1::2]))
     if not distances:
         raise UserError(f"{name}: the set contains no pairs")
-    return verify_distances(name, np.concatenate(distances), issame, nrof_folds, float(np.concatenate(norms).mean()))
+    xnorm = float(np.concatenate(norms).mean())
+    return verify_distances(name, np.concatenate(distances), issame, nrof_folds, xnorm, mirrored=False)

@@ -12,9 +12,12 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import atomic_file
+from evaluation.far_thresholds import BOOTSTRAP_SAMPLES, CONFIDENCE, FarThreshold
 from evaluation.pair_sheet import FacePairs, draw_pairs
 from evaluation.roc_picture import draw_roc
 from evaluation.verification import FAR_TARGET, VerificationResult
+
+MIRRORED, SINGLE = "image + mirrored image", "image alone"  # the embedding that a threshold holds for
 
 
 def write_report(
@@ -29,10 +32,12 @@ def write_report(
     ``pairs.png`` shows some pairs of each set with their similarity. It needs ``sets``, the images of the results'
     pairs in the same order.
 
-    ``report.json`` has three keys; numbers that could not be measured are null::
+    ``report.json`` has these keys; numbers that could not be measured are null::
 
         about        the caller's description of the model and the run
         far_target   the FAR that the VAL threshold aims at, 0.001
+        confidence   of the intervals, 0.95; the share of bootstrap samples between the two ends
+        bootstrap_samples
         sets         {set name: {
             pairs              number of pairs
             accuracy           mean over the test folds, 0 to 1
@@ -46,14 +51,33 @@ def write_report(
             auc                area under the ROC curve of all pairs
             eer                equal error rate of all pairs, 0 to 1
             images_per_second  speed[set name], null if not given
+            thresholds         [{
+                far_target         the wanted FAR
+                mirrored           true: holds for f(image) + f(mirrored image), as all other numbers; false: f(image)
+                distance           pairs with a smaller squared L2 distance of unit vectors are accepted
+                distance_interval  [low, high]
+                cosine             pairs with a larger cosine similarity are accepted
+                cosine_interval    [low, high]
+                far                the false accept rate measured at the threshold, at most far_target
+                tar                share of same pairs accepted
+                tar_interval       [low, high]
+            }]
         }}, in the order of ``results``
 
     Raises:
         UserError: there are no results, or two have the same name.
     """
     _check_names(results)
-    numbers = {result.name: {**_numbers(result), "images_per_second": speed.get(result.name)} for result in results}
-    report = _to_json({"about": about, "far_target": FAR_TARGET, "sets": numbers})
+    numbers = {
+        result.name: {
+            **_numbers(result),
+            "images_per_second": speed.get(result.name),
+            "thresholds": [_threshold_numbers(each) for each in result.thresholds],
+        }
+        for result in results
+    }
+    bootstrap = {"confidence": CONFIDENCE, "bootstrap_samples": BOOTSTRAP_SAMPLES}
+    report = _to_json({"about": about, "far_target": FAR_TARGET, **bootstrap, "sets": numbers})
     directory = Path(directory)
     with atomic_file(directory / "report.json", "w") as handle:
         json.dump(report, handle, indent=2, allow_nan=False)
@@ -86,12 +110,40 @@ def format_table(results: Sequence[VerificationResult]) -> str:
                 _number(100 * result.eer, 2),
             )
         )
+    return _align(rows)
+
+
+def format_thresholds(results: Sequence[VerificationResult]) -> str:
+    """Return all thresholds as an aligned table with a heading, no final newline; empty without thresholds.
+
+    A threshold that a set is too small to measure is shown as ``-``.
+    """
+    heading = ("set", "holds for", "FAR", "distance below", "or cosine above", "TAR %")
+    rows = [
+        (
+            result.name,
+            MIRRORED if each.mirrored else SINGLE,
+            f"{each.far_target:g}",
+            _number_and_range(each.distance, each.distance_interval, 3),
+            _number_and_range(each.cosine, each.cosine_interval, 3),
+            _number_and_range(100 * each.tar, tuple(100 * end for end in each.tar_interval), 2),
+        )
+        for result in results
+        for each in result.thresholds
+    ]
+    if not rows:
+        return ""
+    title = f"thresholds for a false accept rate, with {100 * CONFIDENCE:g} % intervals (bootstrap)"
+    return f"{title}\n{_align([heading, *rows])}"
+
+
+def _align(rows: Sequence[Sequence[str]]) -> str:
+    """Return the rows as lines with columns of equal width, the first one on the left."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
-    for name, *numbers in rows:
-        cells = [name.ljust(widths[0])]
-        cells += [number.rjust(width) for number, width in zip(numbers, widths[1:], strict=True)]
-        lines.append("  ".join(cells))
+    for name, *cells in rows:
+        others = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
+        lines.append("  ".join([name.ljust(widths[0]), *others]))
     return "\n".join(lines)
 
 
@@ -120,6 +172,20 @@ def _numbers(result: VerificationResult) -> dict[str, Any]:
     }
 
 
+def _threshold_numbers(threshold: FarThreshold) -> dict[str, Any]:
+    return {
+        "far_target": threshold.far_target,
+        "mirrored": threshold.mirrored,
+        "distance": threshold.distance,
+        "distance_interval": threshold.distance_interval,
+        "cosine": threshold.cosine,
+        "cosine_interval": threshold.cosine_interval,
+        "far": threshold.far,
+        "tar": threshold.tar,
+        "tar_interval": threshold.tar_interval,
+    }
+
+
 def _to_json(value: Any) -> Any:
     """Return ``value`` in JSON's own types: arrays as lists, numpy scalars as numbers, NaN and Inf as null."""
     if isinstance(value, Mapping):
@@ -139,3 +205,8 @@ def _number(value: float, digits: int) -> str:
 
 def _number_and_std(value: float, std: float, digits: int) -> str:
     return f"{value:.{digits}f} +- {std:.{digits}f}" if math.isfinite(value) else "-"
+
+
+def _number_and_range(value: float, interval: tuple[float, float], digits: int) -> str:
+    low, high = interval
+    return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})" if math.isfinite(value) else "-"

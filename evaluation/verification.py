@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from common.errors import UserError
+from evaluation.far_thresholds import FAR_TARGETS, FarThreshold, find_thresholds
 from evaluation.pair_metrics import fold_accuracies, fold_slices, fold_validation_rates, mean_and_std, roc
 from evaluation.similarity import pair_distances
 
@@ -21,6 +22,8 @@ class VerificationResult:
     ``val`` is the share of same pairs accepted at the threshold that aims at ``FAR_TARGET``, ``far`` the false accept
     rate measured at this threshold, both averaged over the test folds. Without same or without different pairs the
     numbers that need them are NaN and the curve is empty.
+
+    ``thresholds`` has one for each wanted FAR, first those of the embedding that all other numbers are of.
     """
 
     name: str
@@ -38,6 +41,7 @@ class VerificationResult:
     fpr: np.ndarray  # float64 [P], rising from 0 to 1
     tpr: np.ndarray  # float64 [P]
     distances: np.ndarray  # float64 [N], of each pair in file order
+    thresholds: tuple[FarThreshold, ...] = ()
 
 
 def embed_set(
@@ -87,11 +91,17 @@ def embed_set(
 
 
 def verify_embeddings(
-    name: str, plain: np.ndarray, flipped: np.ndarray, issame: Sequence[bool] | np.ndarray, nrof_folds: int = 10
+    name: str,
+    plain: np.ndarray,
+    flipped: np.ndarray,
+    issame: Sequence[bool] | np.ndarray,
+    nrof_folds: int = 10,
+    far_targets: Sequence[float] = FAR_TARGETS,
 ) -> VerificationResult:
     """Score a set from the embeddings ``[2N,E]`` of its plain and mirrored images; pair i is rows 2i and 2i+1.
 
-    Plain and mirrored rows are added, then L2-normalised; XNorm is the mean norm of the rows before that.
+    Plain and mirrored rows are added, then L2-normalised; XNorm is the mean norm of the rows before that. Thresholds
+    are given for the plain rows alone, too.
 
     Raises:
         UserError: the shapes do not fit, values are not finite, or there are fewer pairs than folds.
@@ -113,13 +123,22 @@ def verify_embeddings(
     plain, flipped = plain.astype(np.float64), flipped.astype(np.float64)
     xnorm = np.linalg.norm(np.concatenate([plain, flipped]), axis=1).mean()
     rows = plain + flipped
-    return verify_distances(name, pair_distances(rows[0::2], rows[1::2]), issame, nrof_folds, xnorm)
+    result = verify_distances(name, pair_distances(rows[0::2], rows[1::2]), issame, nrof_folds, xnorm, far_targets)
+    alone = pair_distances(plain[0::2], plain[1::2])
+    thresholds = find_thresholds(alone, np.asarray(issame, dtype=bool), far_targets, mirrored=False)
+    return replace(result, thresholds=result.thresholds + thresholds)
 
 
 def verify_distances(
-    name: str, distances: np.ndarray, issame: Sequence[bool] | np.ndarray, nrof_folds: int, xnorm: float
+    name: str,
+    distances: np.ndarray,
+    issame: Sequence[bool] | np.ndarray,
+    nrof_folds: int,
+    xnorm: float,
+    far_targets: Sequence[float] = FAR_TARGETS,
+    mirrored: bool = True,
 ) -> VerificationResult:
-    """Score a set from the squared distances ``[N]`` of its pairs.
+    """Score a set from the squared distances ``[N]`` of its pairs; ``mirrored`` says of which embedding they are.
 
     Raises:
         UserError: the numbers of pairs and labels differ, there are fewer pairs than folds, or fewer than two folds.
@@ -155,6 +174,7 @@ def verify_distances(
         fpr=fpr,
         tpr=tpr,
         distances=distances,
+        thresholds=find_thresholds(distances, issame, far_targets, mirrored),
     )
 
 
@@ -174,9 +194,34 @@ def log_lines(result: VerificationResult, step: int) -> list[str]:
     return [f"{head}XNorm: {result.xnorm:f}", f"{head}Accuracy-Flip: {result.accuracy:.5f}+-{result.accuracy_std:.5f}"]
 
 
+def threshold_lines(result: VerificationResult, step: int) -> list[str]:
+    """Return a line for each measured threshold for f(image) + f(mirrored image)."""
+    return [
+        f"[{result.name}][{step}]Threshold-Flip@FAR={each.far_target:g}: "
+        f"distance {each.distance:.4f} ({_range(each.distance_interval)}), "
+        f"cosine {each.cosine:.4f} ({_range(each.cosine_interval)}), TAR {each.tar:.5f}"
+        for each in result.thresholds
+        if each.mirrored and each.is_measured
+    ]
+
+
+def logged_numbers(result: VerificationResult) -> dict[str, float]:
+    """Return the numbers of one verification that a training records, by name."""
+    names = ("accuracy", "accuracy_std", "xnorm", "auc", "val")
+    numbers = {name: getattr(result, name) for name in names}
+    for each in result.thresholds:
+        if each.mirrored:
+            numbers |= {f"cosine_at_far_{each.far_target:g}": each.cosine, f"tar_at_far_{each.far_target:g}": each.tar}
+    return numbers
+
+
 def highest_line(accuracy: float, step: int) -> str:
     """Return InsightFace's line for the best accuracy so far: ``[168000]Accuracy-Highest: 0.99783``."""
     return f"[{step}]Accuracy-Highest: {accuracy:.5f}"
+
+
+def _range(interval: tuple[float, float]) -> str:
+    return f"{interval[0]:.4f} to {interval[1]:.4f}"
 
 
 def _check_images(images: np.ndarray, index: np.ndarray) -> None:

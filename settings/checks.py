@@ -42,6 +42,18 @@ def check_run(config: Config) -> None:
     )
 
 
+def check_verification(config: Config) -> None:
+    """Check the settings of the verification.
+
+    Raises:
+        UserError: a wanted false accept rate is not a rate.
+    """
+    require(
+        all(0 < far < 1 for far in config.far_targets),
+        f"--far_targets {config.far_targets} must be false accept rates above 0 and below 1, such as 0.001,0.01",
+    )
+
+
 def check_train(config: Config) -> None:
     """Check the settings of a training run.
 
@@ -49,6 +61,7 @@ def check_train(config: Config) -> None:
         UserError: two settings contradict each other, or the network cannot be built.
     """
     check_run(config)
+    check_verification(config)
     _check_loss(config)
     _check_schedule(config)
     if config.loss_name in TRIPLET_LOSSES:

@@ -345,6 +345,7 @@ SHARED_OPTIONS = (
     ),
     Option("val_batch_size_per_device", int, VERIFY, "images per step and rank", at_least=1),
     Option("nrof_folds", int, VERIFY, "folds of the verification", at_least=2),
+    Option("far_targets", float_list, VERIFY, "false accept rates that verification gives thresholds for"),
 )
 
 TRAIN_TABLE = NAMES + RUN_OPTIONS + MODEL_OPTIONS + TRAIN_OPTIONS + SHARED_OPTIONS

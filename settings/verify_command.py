@@ -8,7 +8,7 @@ from pathlib import Path
 
 from common.errors import require
 from interchange.open_model import FORMATS, describe_model
-from settings.checks import check_run
+from settings.checks import check_run, check_verification
 from settings.complete import apply_flags
 from settings.config import Config
 from settings.config_file import ROOT, load_tables
@@ -88,6 +88,7 @@ def read_verify_command(argv: Sequence[str], folder: Path = ROOT) -> VerifyComma
     )
     check_values(VAL_TABLE, config)
     check_run(config)
+    check_verification(config)
     twice = sorted({name for name in config.val_targets if config.val_targets.count(name) > 1})
     require(
         not (config.report and twice),

@@ -100,7 +100,7 @@ def test_undecodable_bytes(encoded: bytes) -> None:
 def test_another_size_is_named() -> None:
     with pytest.raises(DecodeError, match="96x112 pixels, expected 112x112"):
         decode_image(encode_jpeg(smooth_picture(112, 96)))
-    with pytest.raises(DecodeError, match="expected 112x112"):
+    with pytest.raises(DecodeError, match="112x224 pixels, expected a square, which is scaled to 112x112"):
         decode_image(encode_jpeg(smooth_picture(224, 112)), resize=True)
 
 

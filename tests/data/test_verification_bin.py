@@ -62,6 +62,7 @@ def test_python2_pickles(tmp_path: Path) -> None:
         (BINS, ISSAME),
         ([np.frombuffer(item, np.uint8) for item in BINS], ISSAME),
         ([np.frombuffer(item, np.uint8).copy() for item in BINS], np.array(ISSAME)),
+        ([np.frombuffer(item, np.uint8)[:, None] for item in BINS], ISSAME),  # of older versions of OpenCV
         ([bytearray(item) for item in BINS], [np.bool_(same) for same in ISSAME]),
         [tuple(BINS), tuple(int(same) for same in ISSAME)],
     ],
@@ -103,11 +104,25 @@ def test_codecs_other_than_latin1_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (BINS, "expected"),
+        (BINS, "found a list of 4 entries, expected a pair"),
         (5, "found a int"),
-        ((BINS, [True]), "2N images"),
+        ({"images": BINS, "issame": ISSAME}, "found a dict of 2 entries"),
+        ((BINS, [True]), "found 4 images and 1 flags; expected two images for each flag"),
+        ((BINS, [True, True, False, False]), r"4 images and 4 flags, one for each image; .* 2: write issame\[::2\]"),
+        ((ISSAME, BINS), "2 images and 4 flags; .* not the other way round"),
+        ((5, ISSAME), "its images are a int"),
         ((["text", b"x"], [True]), "image 0 is a str"),
-        (([b"x", np.zeros(3)], [True]), "image 1 is a ndarray"),
+        (([b"x", np.zeros(3)], [True]), r"image 1 is a numpy array float64 \[3\]; expected the bytes"),
+        ((np.zeros((4, 5, 7, 3), np.uint8), ISSAME), r"array uint8 \[5, 7, 3\], decoded pixels \(and 3 more"),
+        (([np.zeros((9, 8, 3), np.float32)] * 2, [True]), r"image 0 is a numpy array float32 \[9, 8, 3\], decoded"),
+        (
+            (np.array([b"x", b"yy"], object), [True]),
+            r"its images are a numpy array of Python objects \[2\]; write list",
+        ),
+        ((BINS, np.array(ISSAME, object)), r"its flags are a numpy array of Python objects \[2\]"),
+        ((np.array([BINS, ISSAME], object)), r"found a numpy array of Python objects \[2\]"),
+        (([b"x", np.array(b"y", object)], [True]), r"image 1 is a numpy array of Python objects \[\]"),
+        ((np.array([b"x", b"yy"]), [True]), "refused to load 'numpy.dtype S2'"),
         (([b"x", b"y"], ["yes"]), "issame of pair 0 is 'yes'"),
     ],
 )

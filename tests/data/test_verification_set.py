@@ -62,6 +62,13 @@ def test_damaged_sets(tmp_path: Path) -> None:
     write_bin(tmp_path / "lfw.bin", [FACES[0], b"bad"], [True])
     with pytest.raises(UserError, match=r"lfw\.bin: image 1: .*cannot be decoded"):
         load_verification_set(tmp_path, "lfw")
+    tall = encode_jpeg(np.zeros((150, 100, 3), np.uint8))
+    write_bin(tmp_path / "lfw.bin", [FACES[0], tall, b"bad", b"", FACES[0], b"bad"], [True, True, False])
+    with pytest.raises(UserError) as caught:
+        load_verification_set(tmp_path, "lfw")
+    first, *others = str(caught.value).splitlines()
+    assert "image 1: the image is 100x150 pixels, expected a square, which is scaled to 112x112" in first
+    assert [line.partition(": ")[2].split(":")[0] for line in others] == ["image 2", "image 3"]
     write_parts(tmp_path / "a", BINS[:3], [True] * 3)
     with pytest.raises(UserError, match="3 images, expected an even number"):
         load_verification_set(tmp_path / "a", "a")

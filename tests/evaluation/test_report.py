@@ -12,7 +12,7 @@ import pytest
 from matplotlib import colormaps
 
 from common.errors import UserError
-from evaluation.report import format_table, write_report
+from evaluation.report import format_table, format_thresholds, write_report
 from evaluation.verification import verify_distances, verify_embeddings
 
 KEYS = [
@@ -28,6 +28,7 @@ KEYS = [
     "auc",
     "eer",
     "images_per_second",
+    "thresholds",
 ]
 
 
@@ -54,16 +55,22 @@ def test_report_json(tmp_path, results):
     }
     write_report(tmp_path / "new" / "folder", results, {"hard": np.float32(12.5)}, about)
     report = read_strictly(tmp_path / "new" / "folder" / "report.json")
-    assert list(report) == ["about", "far_target", "sets"]
+    assert list(report) == ["about", "far_target", "confidence", "bootstrap_samples", "sets"]
     assert report["about"] == {"model": "some/model", "step": 5, "loss": None, "sizes": [112, 112], "ok": True}
     assert report["far_target"] == 0.001
     assert list(report["sets"]) == ["hard", "same_only"]
     hard, same_only = report["sets"].values()
     assert list(hard) == list(same_only) == KEYS
-    for key in KEYS[:-1]:
+    for key in KEYS[:-2]:
         value = getattr(results[0], key)
         assert hard[key] == (value.tolist() if key == "fold_accuracies" else value)
     assert hard["images_per_second"] == 12.5
+    assert [each["far_target"] for each in hard["thresholds"]] == 2 * [0.0001, 0.001, 0.01]
+    for each, threshold in zip(hard["thresholds"], results[0].thresholds, strict=True):
+        assert each["mirrored"] == threshold.mirrored
+        assert each["cosine"] == (threshold.cosine if threshold.is_measured else None)
+    assert hard["thresholds"][2]["distance_interval"] == list(results[0].thresholds[2].distance_interval)
+    assert same_only["thresholds"][0]["tar_interval"] == [None, None]
     assert same_only["accuracy"] == 1
     assert same_only["images_per_second"] is None
     assert all(same_only[key] is None for key in ("val", "val_std", "far", "auc", "eer"))
@@ -117,3 +124,14 @@ def test_table_is_aligned(results):
     accuracy, std = results[0].accuracy, results[0].accuracy_std
     assert f" {100 * accuracy:.3f} +- {100 * std:.3f} " in hard
     assert same_only.split() == ["same_only", "20", "100.000", "+-", "0.000", "1.500", "-", "-", "0.310", "-", "-"]
+
+
+def test_table_of_thresholds(results):
+    title, heading, *lines = format_thresholds(results).split("\n")
+    assert "95 %" in title
+    assert len({len(line) for line in (heading, *lines)}) == 1 and len(lines) == 9
+    found = results[0].thresholds[5]
+    assert lines[5].startswith("hard") and "image alone" in lines[5]
+    assert f"{found.cosine:.3f} ({found.cosine_interval[0]:.3f} to {found.cosine_interval[1]:.3f})" in lines[5]
+    assert lines[0].split()[-3:] == ["-", "-", "-"]
+    assert format_thresholds([replace(results[0], thresholds=())]) == ""

@@ -282,6 +282,7 @@ EFFECTS: dict[str, Effect] = {
     "val_batch_size": Effect("6", observe.verification_batch, 20, 6, VERIFY),
     "val_batch_size_per_device": Effect("7", observe.verification_batch, 20, 7, VERIFY),
     "nrof_folds": Effect("9", or_error(observe.verified_steps), VERIFIED, "error: first: only 8", VERIFY),
+    "far_targets": Effect("0.001,0.5", observe.measured_rates, [], ["cosine_at_far_0.5", "tar_at_far_0.5"], VERIFY),
 }
 
 

@@ -202,6 +202,7 @@ def test_an_empty_config_py_says_how_it_came_about(folder: Path) -> None:
         ("--loss_m2 nan", "--loss_m2 nan must be finite"),
         ("--lr_steps 9 --scales nan", r"--scales \[nan\] must be finite"),
         ("--nrof_folds 1", "--nrof_folds 1 must be at least 2"),
+        ("--far_targets 0.1,1", r"--far_targets \[0.1, 1.0\] must be false accept rates above 0 and below 1"),
         ("--rank_timeout 0", "--rank_timeout 0 must be at least 1"),
         ("--device_num_per_node -1", "--device_num_per_node -1 must be at least 0"),
         ("--num_nodes 2 --master_port 1", "--num_nodes 2 needs as many --node_ips, 1 given"),

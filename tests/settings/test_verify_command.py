@@ -130,6 +130,7 @@ def test_the_sets_of_an_older_file(folder: Path, tmp_path: Path) -> None:
         ("--gpu_num_per_node 1 --device_num_per_node 2", "contradict each other; give one"),
         ("--device_num_per_node few", "--device_num_per_node 'few' is not a whole number"),
         ("--nfolds 1", "--nrof_folds 1 must be at least 2"),
+        ("--far_targets 0", r"--far_targets \[0.0\] must be false accept rates"),
     ],
 )
 def test_a_wrong_command_line_is_one_clear_line(folder: Path, argv: str, message: str) -> None:

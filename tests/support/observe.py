@@ -280,6 +280,11 @@ def verified_steps(config: Config) -> dict[str, list[int]]:
     return {name: [line["step"] for line in read_metrics(ran, name)] for name in ("first", "second")}
 
 
+def measured_rates(config: Config) -> list[str]:
+    """Return the names of the numbers at a false accept rate in the metrics of a verification."""
+    return [name for name in read_metrics(run(config), "first")[0] if "_at_far_" in name]
+
+
 def snapshots(config: Config) -> dict[str, list[str]]:
     """Return the kinds of files in every snapshot of a run."""
     root = run_directory(config, run(config).models_root)
