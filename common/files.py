@@ -96,7 +96,7 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
     """Yield an empty temporary folder that becomes ``path`` when the block ends without an exception.
 
     Raises:
-        UserError: ``path`` exists already (it is never overwritten), or it cannot be written.
+        UserError: ``path`` exists already (it is never overwritten), it cannot be written, or the disk is full.
     """
     path = Path(path)
     if path.exists():
@@ -115,6 +115,8 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
                 sync_path(child)
         os.rename(temporary, path)
         sync_path(path.parent)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            raise _write_error(path, error) from error
         raise

@@ -1,4 +1,4 @@
-"""Apply a function to many items on several processes, which are started once."""
+"""Apply a function to many items on several processes or threads, which are started once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from typing import TypeVar
@@ -62,6 +62,29 @@ def map_in_processes(
         raise UserError(
             "a worker process ended unexpectedly; if memory ran out, use a smaller --num_workers"
         ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item], num_workers: int) -> Iterator[Result]:
+    """Yield ``function(item)`` of every item, in the order of the items, from threads that start at once.
+
+    For functions whose work is done outside Python's lock, such as decoding, reading and writing. Items are taken as
+    they are needed. After an exception of the function, no further item is begun.
+    """
+    if num_workers <= 1:
+        yield from map(function, items)
+        return
+    items = iter(items)
+    waiting: deque[Future[Result]] = deque()
+    pool = ThreadPoolExecutor(num_workers)
+    try:
+        while True:
+            for item in itertools.islice(items, _IN_FLIGHT * num_workers - len(waiting)):
+                waiting.append(pool.submit(function, item))
+            if not waiting:
+                break
+            yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,60 +14,105 @@ import numpy as np
 from common.errors import UserError
 from common.files import atomic_directory
 from common.progress import progress
-from data.convert_parts import PartTask, write_parts
-from data.image import DecodeError, image_shape
+from data.convert_parts import write_parts
+from data.decode_check import find_bad_images
+from data.label_map import LABEL_MAP_FILE, write_label_map
 from data.ofrecord import SUCCESS_FILE, encode_verification_record, write_dataset_info, write_record
 from data.recordio_dataset import RecordIOImages, open_recordio
+from data.recordio_options import DEFAULT_OPTIONS, RecordIOOptions
+from data.rejected import REJECTED_FILE, Rejection, summarize, write_rejected
 from data.verification_bin import read_bin
 
+_MAX_LISTED = 20
 _log = logging.getLogger(__name__)
 
 
 def convert_recordio(
-    data_dir: str | Path, output: str | Path, num_parts: int = 1, shuffle_seed: int | None = None, num_workers: int = 1
+    place: str | Path,
+    output: str | Path,
+    num_parts: int = 1,
+    shuffle_seed: int | None = None,
+    options: RecordIOOptions = DEFAULT_OPTIONS,
 ) -> dict[str, Any]:
-    """Convert ``data_dir/train.rec`` to parts ``output/part-00000``, ..., with ``dataset.json`` and ``_SUCCESS``.
+    """Convert a ``.rec`` file to parts ``output/part-00000``, ..., with ``dataset.json`` and ``_SUCCESS``.
 
     Args:
-        data_dir: folder with train.rec and, optionally, train.idx and property.
+        place: the ``.rec`` file, or the folder with train.rec and, optionally, train.idx and property.
         output: folder to create; it appears only once everything is written.
         num_parts: number of parts; their sizes differ by at most one image.
-        shuffle_seed: shuffle all images over all parts with this seed; None keeps the order of train.rec.
-        num_workers: processes that write parts side by side.
+        shuffle_seed: shuffle all images over all parts with this seed; None keeps the order of the file.
+        options: what to do about faults of the set.
 
     Returns:
         The contents of ``dataset.json``: num_images, num_classes, image_size, num_parts, shuffle_seed.
 
     Raises:
-        UserError: the output exists and is not empty, a record is bad, or a label is not below the number of classes
-            in ``property``.
+        UserError: the output exists and is not empty, the disk has no room, or the set has problems; the messages name
+            all of them.
     """
     if num_parts < 1:
         raise UserError(f"the number of parts is {num_parts}, expected 1 or more")
     _require_free(output)
-    images = open_recordio(data_dir)
-    if num_parts > len(images):
-        raise UserError(f"{images.path} has {len(images)} images, too few for {num_parts} parts; ask for fewer parts")
-    order = np.arange(len(images))
+    images = open_recordio(place, options.ignore_idx, options.renumber_labels, skip_damaged=options.skip_bad)
+    _require_room(output, int(images.lengths.sum(dtype=np.int64)))
+    kept, rejections = _find_good(images, options)
+    if num_parts > len(kept):
+        raise UserError(f"{images.path} has {len(kept)} images, too few for {num_parts} parts; ask for fewer parts")
     if shuffle_seed is not None:
-        order = np.random.Generator(np.random.Philox(shuffle_seed)).permutation(order)
-    image_size = _image_size(images)
+        kept = kept[np.random.Generator(np.random.Philox(shuffle_seed)).permutation(len(kept))]
+    info = {
+        "num_images": len(kept),
+        "num_classes": images.num_classes,
+        "image_size": images.image_size,
+        "num_parts": num_parts,
+        "shuffle_seed": shuffle_seed,
+    }
     with _output_directory(output) as directory:
-        limit = images.property.num_classes if images.property else None
-        tasks = [
-            PartTask(directory / f"part-{number:05d}", images.path, images.keys[share], images.offsets[share], limit)
-            for number, share in enumerate(np.array_split(order, num_parts))
-        ]
-        classes = write_parts(tasks, num_workers)
-        info = {
-            "num_images": len(images),
-            "num_classes": _num_classes(images, classes),
-            "image_size": image_size,
-            "num_parts": num_parts,
-            "shuffle_seed": shuffle_seed,
-        }
+        paths = [directory / f"part-{number:05d}" for number in range(num_parts)]
+        write_parts(images, paths, np.array_split(kept, num_parts), options.num_workers)
+        if rejections:
+            write_rejected(directory / REJECTED_FILE, rejections)
+        if images.original_labels is not None:
+            _write_map(directory / LABEL_MAP_FILE, images.original_labels)
         write_dataset_info(directory, info)
     return info
+
+
+def _find_good(images: RecordIOImages, options: RecordIOOptions) -> tuple[np.ndarray, list[Rejection]]:
+    """Return the rows of the images that are converted, int64 [M], and what is left out.
+
+    Raises:
+        UserError: an image is bad and bad ones are not to be left out, or all of them are bad.
+    """
+    rejections = [
+        Rejection(f"{images.path.name}, bytes {place.begin} to {place.end}", "damaged record", place.reason)
+        for place in images.damage
+    ]
+    bad = find_bad_images(images, options.num_workers) if options.decode else []
+    rejections += [
+        Rejection(f"{images.path.name}, key {images.keys[row]} at byte {images.offsets[row]}", reason, details)
+        for row, reason, details in bad
+    ]
+    kept = np.delete(np.arange(len(images)), [row for row, _, _ in bad])
+    if rejections:
+        listed = [f"{each.file}: {each.details}" for each in rejections[:_MAX_LISTED]]
+        more = len(rejections) - len(listed)
+        listed += [f"... and {more} more"] if more else []
+        if not options.skip_bad or not len(kept):
+            way = "" if not len(kept) else "; --skip_bad 1 leaves them out and lists them in rejected.csv"
+            counts = f"{len(rejections)} of {len(images)} images are bad ({summarize(rejections)})"
+            raise UserError(f"{images.path}: {counts}{way}", *listed)
+        _log.warning(
+            "%s: %d images left out (%s), listed in %s",
+            images.path,
+            len(rejections),
+            summarize(rejections),
+            REJECTED_FILE,
+        )
+    missing = images.num_classes - len(np.unique(images.labels[kept]))
+    if rejections and missing > images.num_classes - len(np.unique(images.labels)):
+        _log.warning("%s: %d of the %d classes have no image", images.path, missing, images.num_classes)
+    return kept, rejections
 
 
 def convert_bin(path: str | Path, output: str | Path) -> dict[str, Any]:
@@ -89,32 +135,28 @@ def convert_bin(path: str | Path, output: str | Path) -> dict[str, Any]:
     return info
 
 
-def _num_classes(images: RecordIOImages, classes: set[int]) -> int:
-    """Return the number of classes in ``property``, else in the labels; warn if the two differ."""
-    if images.property is None:
-        return max(classes) + 1
-    if len(classes) < images.property.num_classes:
-        _log.warning(
-            "%s: its property file says %d classes, but the images show %d",
-            images.path,
-            images.property.num_classes,
-            len(classes),
+def _write_map(path: Path, original_labels: np.ndarray) -> None:
+    """Write which label became which class, as ``--label_map`` reads it."""
+    new_classes = np.full(int(original_labels[-1]) + 1, -1)
+    new_classes[original_labels] = np.arange(len(original_labels))
+    write_label_map(path, new_classes)
+
+
+def _require_room(output: str | Path, num_bytes: int) -> None:
+    """Check that the disk of ``output`` has ``num_bytes`` free.
+
+    Raises:
+        UserError: it has not.
+    """
+    folder = Path(output).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if free < num_bytes:
+        raise UserError(
+            f"{output} needs {num_bytes / 1e9:.2f} GB, but its disk has {free / 1e9:.2f} GB free; "
+            "choose another --output_filepath or make room"
         )
-    return images.property.num_classes
-
-
-def _image_size(images: RecordIOImages) -> int:
-    """Return height and width from ``property``, else from the first image."""
-    if images.property is not None:
-        height, width = images.property.height, images.property.width
-    else:
-        try:
-            height, width = image_shape(next(images.read())[0])
-        except DecodeError as error:
-            raise UserError(f"{images.path}: the image at byte {images.offsets[0]}: {error}") from error
-    if height != width:
-        raise UserError(f"{images.path} holds images of {width}x{height} pixels; only square ones can be used")
-    return height
 
 
 def _require_free(output: str | Path) -> None:

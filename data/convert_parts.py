@@ -1,131 +1,125 @@
-"""Write OFRecord parts from the records of a ``.rec`` file, in parallel."""
+"""Write OFRecord parts from the image records of a ``.rec`` file.
+
+The length of every record is known before, so threads write to the same part side by side, each at its place. The
+kernel copies images from the mapped ``.rec`` file into the parts; only the few bytes around them pass through Python.
+"""
 
 from __future__ import annotations
 
+import mmap
 import os
-import signal
-import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing import Pipe, get_context, parent_process
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from common.errors import UserError
 from common.progress import progress
-from data.ofrecord import encode_train_record, write_record
-from data.recordio import RecordReader
-from data.recordio_dataset import read_image
+from common.workers import map_in_threads
+from data.ofrecord_bytes import bytes_after, bytes_before
+from data.recordio import unpack_span
+from data.recordio_dataset import RecordIOImages
+
+_TASK = 4080  # images that a thread writes at a time
+_CALL = 340  # images in one call, which takes at most 1024 pieces of memory: three an image
+_LABEL = "label"
 
 
 @dataclass(frozen=True)
-class PartTask:
-    """One part to write.
-
-    Attributes:
-        path: the part file.
-        records: the ``.rec`` file.
-        keys: int64 [N], keys of the image records, for error messages.
-        offsets: int64 [N], their byte offsets.
-        num_classes: labels must be below this; None for any.
-    """
+class _Stretch:
+    """Images ``rows`` (int64 [M]) that follow each other in a part, the first at byte ``position``."""
 
     path: Path
-    records: Path
-    keys: np.ndarray
-    offsets: np.ndarray
-    num_classes: int | None
+    position: int
+    rows: np.ndarray
 
 
-def write_parts(tasks: Sequence[PartTask], num_workers: int) -> set[int]:
-    """Write all parts, with ``num_workers`` processes if more than one, and return the set of classes found.
+def write_parts(images: RecordIOImages, paths: Sequence[Path], shares: Sequence[np.ndarray], num_workers: int) -> None:
+    """Write the parts.
 
-    Raises:
-        UserError: a record is bad (the message names file, key and byte offset), or a process was killed.
-    """
-    if min(num_workers, len(tasks)) <= 1:
-        return set().union(*(_write_part(task, show=True) for task in tasks))
-    classes: set[int] = set()
-    waiting = list(reversed(tasks))
-    running: dict[Connection, BaseProcess] = {}
-    try:
-        with progress(total=len(tasks), desc="converting", unit="part") as bar:
-            while waiting or running:
-                while waiting and len(running) < num_workers:
-                    connection, process = _start(waiting.pop())
-                    running[connection] = process
-                for connection in wait(list(running)):
-                    classes |= _result(connection, running[connection])
-                    del running[connection]
-                    bar.update(1)
-    finally:
-        for process in running.values():
-            process.kill()
-            process.join()
-    return classes
-
-
-def _write_part(task: PartTask, show: bool = False) -> set[int]:
-    classes = set()
-    rows = zip(task.keys.tolist(), task.offsets.tolist(), strict=True)
-    if show:
-        rows = progress(rows, total=len(task.keys), desc=task.path.name, unit="img")
-    with RecordReader(task.records) as reader, open(task.path, "wb") as handle:
-        for key, offset in rows:
-            encoded, label = read_image(reader, key, offset)
-            if task.num_classes is not None and label >= task.num_classes:
-                raise UserError(
-                    f"{task.records}: key {key} at byte {offset} has label {label}, "
-                    f"but its property file says {task.num_classes} classes; correct property"
-                )
-            classes.add(label)
-            write_record(handle, encode_train_record(encoded, label))
-    return classes
-
-
-def _start(task: PartTask) -> tuple[Connection, BaseProcess]:
-    """Start a process that writes one part; spawned, not forked, so that the caller may have threads."""
-    ours, theirs = Pipe(duplex=False)
-    process = get_context("spawn").Process(target=_work, args=(task, theirs), daemon=True)
-    process.start()
-    theirs.close()
-    return ours, process
-
-
-def _work(task: PartTask, connection: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends this process
-
-    def end_with_parent() -> None:
-        parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    try:
-        connection.send(_write_part(task))
-    except UserError as error:
-        connection.send(str(error))
-
-
-def _result(connection: Connection, process: BaseProcess) -> set[int]:
-    """Return the classes that a finished process found.
+    Args:
+        images: the images.
+        paths: the parts.
+        shares: the images in each, int64 [M].
+        num_workers: number of threads.
 
     Raises:
-        UserError: the process hit a bad record or was killed.
+        UserError: the ``.rec`` file cannot be read.
+        OSError: a part cannot be written.
     """
     try:
-        answer = connection.recv()
-    except EOFError:
-        process.join()
-        raise UserError(
-            f"a process that wrote parts ended with exit code {process.exitcode}; "
-            "if memory ran out, use a smaller --num_workers"
-        ) from None
+        with open(images.path, "rb") as handle:
+            mapped = memoryview(mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ))
+    except OSError as error:
+        raise UserError(f"{images.path} cannot be read: {error.strerror}") from error
+    write, total = partial(_write_stretch, images, mapped), sum(map(len, shares))
+    with progress(total=total, desc="converting", unit="img") as bar:
+        for count in map_in_threads(write, _stretches(images, mapped, paths, shares), num_workers):
+            bar.update(count)
+
+
+def _stretches(
+    images: RecordIOImages, mapped: memoryview, paths: Sequence[Path], shares: Sequence[np.ndarray]
+) -> Iterator[_Stretch]:
+    """Create the parts and yield what is to be written to them."""
+    lengths = images.lengths.copy()
+    for row in np.flatnonzero(images.starts == 0).tolist():
+        lengths[row] = len(_view(images, mapped, row))
+    sizes = _record_lengths(lengths, images.labels)
+    for path, rows in zip(paths, shares, strict=True):
+        path.touch()
+        position = 0
+        for first in range(0, len(rows), _TASK):
+            some = rows[first : first + _TASK]
+            yield _Stretch(path, position, some)
+            position += int(sizes[some].sum())
+
+
+def _record_lengths(lengths: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the bytes that each record takes in a part, int64 [N]."""
+    different, which = np.unique(lengths, return_inverse=True)
+    before = np.array([len(bytes_before(length, 0)) for length in different.tolist()])[which]
+    different, which = np.unique(labels, return_inverse=True)
+    after = np.array([len(bytes_after(_LABEL, label)) for label in different.tolist()])[which]
+    return before + lengths + after
+
+
+def _view(images: RecordIOImages, mapped: memoryview, row: int) -> memoryview | bytes:
+    """Return an image."""
+    begin = int(images.offsets[row]) + int(images.starts[row])
+    span = mapped[begin : begin + int(images.lengths[row])]
+    return span if images.starts[row] else unpack_span(bytes(span))[1]
+
+
+def _write_stretch(images: RecordIOImages, mapped: memoryview, stretch: _Stretch) -> int:
+    """Write the images of a stretch and return their number."""
+    position = stretch.position
+    handle = os.open(stretch.path, os.O_WRONLY)
+    try:
+        for first in range(0, len(stretch.rows), _CALL):
+            position += _write_rows(images, mapped, handle, position, stretch.rows[first : first + _CALL])
     finally:
-        connection.close()
-    process.join()
-    if isinstance(answer, str):
-        raise UserError(answer)
-    return answer
+        os.close(handle)
+    return len(stretch.rows)
+
+
+def _write_rows(images: RecordIOImages, mapped: memoryview, handle: int, position: int, rows: np.ndarray) -> int:
+    """Write at most ``_CALL`` images at byte ``position`` and return the number of bytes."""
+    begins = images.offsets[rows] + images.starts[rows]
+    ends = begins + images.lengths[rows]
+    views = [mapped[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
+    for place in np.flatnonzero(images.starts[rows] == 0).tolist():
+        views[place] = _view(images, mapped, int(rows[place]))
+    pieces: list[bytes | memoryview] = []
+    for view, label in zip(views, images.labels[rows].tolist(), strict=True):
+        after = bytes_after(_LABEL, label)
+        pieces += (bytes_before(len(view), len(after)), view, after)
+    written = os.pwritev(handle, pieces, position)
+    total = sum(map(len, pieces))
+    if written < total:  # the disk is full, which the next call says, or a signal came
+        rest = memoryview(b"".join(pieces))
+        while written < total:
+            written += os.pwrite(handle, rest[written:], position + written)
+    return total

@@ -18,6 +18,7 @@ from typing import IO, Any
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
 from common.errors import UserError
+from data.ofrecord_bytes import bytes_after, bytes_before
 
 SUCCESS_FILE = "_SUCCESS"
 INFO_FILE = "dataset.json"
@@ -192,11 +193,8 @@ def read_dataset_info(directory: str | Path) -> dict[str, Any] | None:
 
 
 def _encode(encoded: bytes, name: str, number: int) -> bytes:
-    record = ofrecord_class()()
-    record.feature["encoded"].bytes_list.value.append(encoded)
-    record.feature[name].int32_list.value.append(number)
-    # With sorted map entries the same images always give the same file.
-    return record.SerializeToString(deterministic=True)
+    after = bytes_after(name, number)
+    return bytes_before(len(encoded), len(after))[LENGTH.size :] + encoded + after
 
 
 def _decode(payload: bytes, name: str) -> tuple[bytes, int]:

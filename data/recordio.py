@@ -19,14 +19,13 @@ import numpy as np
 from common.errors import UserError
 
 MAGIC = 0xCED7230A
-_MAGIC_BYTES = struct.pack("<I", MAGIC)
+MAGIC_BYTES = struct.pack("<I", MAGIC)
 _FRAME = struct.Struct("<II")
 _HEADER = struct.Struct("<IfQQ")
-_MAX_PIECE = 1 << 29
-_WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
+MAX_PIECE = 1 << 29
+WHOLE, FIRST, MIDDLE, LAST = range(4)
 
-LABEL_PAIR_FRAME = _FRAME.size + _HEADER.size + 8
-"""Bytes on disk of a record of two labels and no image, such as the identity records and key 0 of InsightFace."""
+FRAME_BYTES, HEADER_BYTES = _FRAME.size, _HEADER.size
 
 
 class ImageHeader(NamedTuple):
@@ -61,6 +60,21 @@ def unpack_record(payload: bytes) -> tuple[ImageHeader, bytes]:
     return ImageHeader(labels, number, number2), payload[start:]
 
 
+def unpack_span(span: bytes) -> tuple[ImageHeader, bytes]:
+    """Split the bytes of a file that are one record, in one piece or several, into its header and the encoded image.
+
+    Raises:
+        ValueError: the payload is too short for its header.
+    """
+    pieces, place = [], 0
+    while place < len(span):
+        length = _FRAME.unpack_from(span, place)[1] & (MAX_PIECE - 1)
+        place += _FRAME.size
+        pieces.append(span[place : place + length])
+        place += length + -length % 4
+    return unpack_record(MAGIC_BYTES.join(pieces))
+
+
 class RecordWriter:
     """Append records to an open binary file."""
 
@@ -77,12 +91,12 @@ class RecordWriter:
         offset = self._position
         pieces = _split_at_magic(payload)
         for number, piece in enumerate(pieces):
-            if len(piece) >= _MAX_PIECE:
+            if len(piece) >= MAX_PIECE:
                 raise ValueError(f"a record of {len(piece)} bytes is too long for RecordIO")
             if len(pieces) == 1:
-                cflag = _WHOLE
+                cflag = WHOLE
             else:
-                cflag = _FIRST if number == 0 else _LAST if number == len(pieces) - 1 else _MIDDLE
+                cflag = FIRST if number == 0 else LAST if number == len(pieces) - 1 else MIDDLE
             frame = _FRAME.pack(MAGIC, cflag << 29 | len(piece)) + piece + b"\0" * (-len(piece) % 4)
             self._handle.write(frame)
             self._position += len(frame)
@@ -126,20 +140,6 @@ class RecordReader:
             yield offset, payload
             offset = following
 
-    def scan_images(self) -> Iterator[int]:
-        """Yield the offset of every record that holds an image; reads only the headers."""
-        offset = 0
-        while offset < self.size:
-            start, cflag, length = offset, *self._frame(offset)
-            header = os.pread(self._handle, min(length, _HEADER.size), offset + _FRAME.size)
-            while cflag in (_FIRST, _MIDDLE):
-                offset = self._after(offset, length)
-                cflag, length = self._frame(offset, continued=True)
-            whole = offset == start and len(header) == _HEADER.size
-            if not whole or length != _HEADER.size + 4 * _HEADER.unpack(header)[0]:
-                yield start
-            offset = self._after(offset, length)
-
     def _read_from(self, offset: int) -> tuple[bytes, int]:
         """Return the payload at ``offset`` and the offset of the following record."""
         pieces = []
@@ -147,8 +147,8 @@ class RecordReader:
         while True:
             pieces.append(os.pread(self._handle, length, offset + _FRAME.size))
             offset = self._after(offset, length)
-            if cflag in (_WHOLE, _LAST):
-                return _MAGIC_BYTES.join(pieces), offset
+            if cflag in (WHOLE, LAST):
+                return MAGIC_BYTES.join(pieces), offset
             cflag, length = self._frame(offset, continued=True)
 
     def _frame(self, offset: int, continued: bool = False) -> tuple[int, int]:
@@ -157,8 +157,8 @@ class RecordReader:
         if len(frame) < _FRAME.size:
             raise UserError(f"{self.path}: truncated at byte {offset}: the file has {self.size} bytes; copy it again")
         magic, word = _FRAME.unpack(frame)
-        cflag, length = word >> 29, word & (_MAX_PIECE - 1)
-        if magic != MAGIC or cflag not in ((_MIDDLE, _LAST) if continued else (_WHOLE, _FIRST)):
+        cflag, length = word >> 29, word & (MAX_PIECE - 1)
+        if magic != MAGIC or cflag not in ((MIDDLE, LAST) if continued else (WHOLE, FIRST)):
             raise UserError(
                 f"{self.path}: no RecordIO record at byte {offset} (found {frame.hex()}); "
                 "the file is damaged, or its .idx belongs to another file"
@@ -202,10 +202,10 @@ def write_index(handle: IO[bytes], keys: Sequence[int], offsets: Sequence[int]) 
 
 def _split_at_magic(payload: bytes) -> list[bytes]:
     """Cut the payload at every magic that starts at a multiple of 4 bytes; the magic itself is dropped."""
-    pieces, start, found = [], 0, payload.find(_MAGIC_BYTES)
+    pieces, start, found = [], 0, payload.find(MAGIC_BYTES)
     while found >= 0:
         if found % 4 == 0:
             pieces.append(payload[start:found])
             start = found + 4
-        found = payload.find(_MAGIC_BYTES, found + (4 if found % 4 == 0 else 1))
+        found = payload.find(MAGIC_BYTES, found + (4 if found % 4 == 0 else 1))
     return [*pieces, payload[start:]]

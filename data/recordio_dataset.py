@@ -1,238 +1,208 @@
-"""Read and write training sets in RecordIO: ``train.rec``, ``train.idx`` and ``property`` in three common layouts.
+"""Open training sets in RecordIO and judge them: ``train.rec``, ``train.idx`` and ``property`` in three common layouts.
 
 - InsightFace: image records under the keys 1..N, then one record per identity (labels [first, last + 1) of its image
   keys, no image), and key 0 written last, with (first identity key, last identity key + 1).
 - im2rec: image records only, keys from 0.
 - shuffled: image records only, neither key 0 nor ``.idx``.
 
-Only records that contain an image are image records. The ranges are float32, exact only up to 2^24, so they are checked
-but not used: the ``.idx`` lists the images, and the label of each image gives its class.
+The label of each image gives its class. Everything that is wrong with a set is said at once.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from common.errors import UserError
-from common.files import atomic_file
-from data.recordio import (
-    LABEL_PAIR_FRAME,
-    ImageHeader,
-    RecordReader,
-    RecordWriter,
-    pack_record,
-    read_index,
-    unpack_record,
-    write_index,
-)
+from data.image import DecodeError, image_shape
+from data.property import PROPERTY_FILE, Property, read_property
+from data.recordio import unpack_span
+from data.recordio_index import describe_left_out, match_index
+from data.recordio_labels import LabelJudge
+from data.recordio_layout import describe_ranges, find_images
+from data.recordio_scan import Damage, scan_records
 
+RECORDS_FILE = "train.rec"
+_FIRST_IMAGES = 8  # whose size is compared with property
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Property:
-    """First line of a ``property`` file: number of identities and the images' size in pixels."""
-
-    num_classes: int
-    height: int
-    width: int
-
-
-def read_property(directory: str | Path) -> Property:
-    """Read ``property``; the further lines of shuffled variants are ignored.
-
-    Raises:
-        UserError: the file is missing or its first line is not ``num_classes,height,width``.
-    """
-    path = Path(directory) / "property"
-    try:
-        first = path.read_text().split("\n", 1)[0]
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); expected 'num_classes,height,width'") from error
-    try:
-        return Property(*(int(field) for field in first.split(",")))
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{path}: found '{first}', expected 'num_classes,height,width'") from error
-
-
-def write_property(directory: str | Path, value: Property) -> None:
-    """Write ``property``."""
-    with atomic_file(Path(directory) / "property") as handle:
-        handle.write(_property_line(value))
-
-
-@dataclass(frozen=True)
 class RecordIOImages:
-    """The image records of one ``.rec`` file.
+    """The image records of one ``.rec`` file, in the order of the file.
 
     Attributes:
         path: the ``.rec`` file.
         keys: int64 [N], the key of each image (its running number without an ``.idx``).
-        offsets: int64 [N], the byte offset of each image record.
+        offsets: int64 [N], the byte at which each record starts.
+        starts: int32 [N], bytes from there to the encoded image; 0 for a record in pieces.
+        lengths: int32 [N], bytes of the encoded image; for a record in pieces the bytes of the whole record, whose
+            image ``unpack_span`` puts together.
+        labels: int32 [N], the class of each image.
+        num_classes: by ``property``, else by the labels.
+        image_size: height and width in pixels, by ``property``, else by the first image.
         property: the contents of the ``property`` file, or None without one.
+        original_labels: int64 [num_classes], the label in the file of each class, if the classes were renumbered.
+        damage: places that are not records.
     """
 
     path: Path
     keys: np.ndarray
     offsets: np.ndarray
+    starts: np.ndarray
+    lengths: np.ndarray
+    labels: np.ndarray
+    num_classes: int
+    image_size: int
     property: Property | None
+    original_labels: np.ndarray | None
+    damage: tuple[Damage, ...]
 
     def __len__(self) -> int:
         return len(self.keys)
 
-    def read(self) -> Iterator[tuple[bytes, int]]:
-        """Yield (encoded image, class) of every image, in file order."""
-        with RecordReader(self.path) as reader:
-            for key, offset in zip(self.keys.tolist(), self.offsets.tolist(), strict=True):
-                yield read_image(reader, key, offset)
+    def read(self, rows: Sequence[int] | None = None) -> Iterator[tuple[bytes, int]]:
+        """Yield (encoded image, class) of the images ``rows``, or of all in file order."""
+        with open(self.path, "rb") as handle:
+            for row in range(len(self)) if rows is None else rows:
+                start, length = int(self.starts[row]), int(self.lengths[row])
+                span = os.pread(handle.fileno(), length, int(self.offsets[row]) + start)
+                yield span if start else unpack_span(span)[1], int(self.labels[row])
 
 
-def read_image(reader: RecordReader, key: int, offset: int) -> tuple[bytes, int]:
-    """Return (encoded image, class) of the image record at ``offset``; the class is the first of its labels.
-
-    Raises:
-        UserError: the record is damaged, contains no image, or its label is not a class number; the message names file,
-            key and offset.
-    """
-    try:
-        header, encoded = unpack_record(reader.read(offset))
-    except ValueError as error:
-        raise UserError(f"{reader.path}: key {key} at byte {offset}: {error}") from error
-    if not encoded:
-        raise UserError(f"{reader.path}: key {key} at byte {offset} contains no image")
-    label = header.labels[0]
-    if not (label >= 0 and label.is_integer()):
-        raise UserError(
-            f"{reader.path}: key {key} at byte {offset}: label {label} is not a class number (0, 1, 2, ...)"
-        )
-    return encoded, int(label)
-
-
-def open_recordio(data_dir: str | Path) -> RecordIOImages:
-    """List the image records of ``data_dir/train.rec`` in any of the layouts; reads only the headers.
-
-    Raises:
-        UserError: ``train.rec`` does not exist, contains no image, or is damaged.
-    """
-    directory = Path(data_dir)
-    path = directory / "train.rec"
-    if not path.is_file():
-        raise UserError(
-            f"looked for {path}, which does not exist; --data_dir is the folder with train.rec (and train.idx)"
-        )
-    prop = read_property(directory) if (directory / "property").exists() else None
-    index = path.with_suffix(".idx")
-    with RecordReader(path) as reader:
-        keys, offsets = _indexed_images(reader, *read_index(index)) if index.exists() else _scanned_images(reader)
-    if len(keys) == 0:
-        raise UserError(f"{path} contains no image records")
-    return RecordIOImages(path, keys, offsets, prop)
-
-
-def write_insightface_recordio(
-    directory: str | Path, images: Iterable[tuple[bytes, int]], num_classes: int | None, image_size: int
-) -> int:
-    """Write ``train.rec``, ``train.idx`` and ``property`` in the InsightFace layout; ``property`` appears last.
+def open_recordio(
+    place: str | Path, ignore_idx: bool | None = None, renumber_labels: bool = False, skip_damaged: bool = False
+) -> RecordIOImages:
+    """List the image records of a set and judge it; reads all headers and the first images.
 
     Args:
-        directory: folder to write to; created if missing.
-        images: (encoded image, class), sorted by class, because an identity record stores one range of keys.
-        num_classes: number of identities, each with at least one image; None: as many as the images show.
-        image_size: height and width in pixels, for ``property``.
-
-    Returns:
-        The number of images written.
+        place: a ``.rec`` file, or a folder with ``train.rec``.
+        ignore_idx: read all records of the ``.rec`` without its ``.idx``; False: the images that the ``.idx`` lists;
+            None: an ``.idx`` that leaves images out is an error.
+        renumber_labels: number the classes 0, 1, 2, ... in the order of the labels.
+        skip_damaged: return places that are not records in ``damage`` instead of raising an error.
 
     Raises:
-        UserError: ``train.rec`` exists already, or the classes are not 0, 1, ..., num_classes - 1 in this order.
+        UserError: the file is missing, or the set has problems; the messages name all of them.
     """
-    directory = Path(directory)
-    if (directory / "train.rec").exists():
-        raise UserError(f"{directory / 'train.rec'} exists already; remove it or choose another folder")
-    with (
-        atomic_file(directory / "property") as property_file,
-        atomic_file(directory / "train.idx") as index_file,
-        atomic_file(directory / "train.rec") as record_file,
-    ):
-        writer, offsets, firsts = RecordWriter(record_file), [], []
-        for key, (encoded, label) in enumerate(images, start=1):
-            if label == len(firsts):
-                firsts.append(key)
-            elif label != len(firsts) - 1:
-                raise UserError(f"image {key} has class {label} after class {len(firsts) - 1}; sort images by class")
-            offsets.append(writer.write(pack_record(ImageHeader((float(label),), key), encoded)))
-        if num_classes not in (None, len(firsts)):
-            raise UserError(f"{directory}: the images show {len(firsts)} classes, expected {num_classes}")
-        num_images = len(offsets)
-        for first, end in zip(firsts, [*firsts[1:], num_images + 1], strict=True):
-            offsets.append(writer.write(pack_record(ImageHeader((first, end), len(offsets) + 1))))
-        end_key = len(offsets) + 1
-        offsets.append(writer.write(pack_record(ImageHeader((num_images + 1, end_key)))))
-        write_index(index_file, [*range(1, end_key), 0], offsets)
-        property_file.write(_property_line(Property(len(firsts), image_size, image_size)))
-    return num_images
+    path = find_records(place)
+    images, problems, notices = survey_recordio(path, ignore_idx, renumber_labels)
+    if images.damage and not skip_damaged:
+        problems.insert(0, describe_damage(path, images.damage))
+    if problems:
+        raise UserError(*problems)
+    for notice in notices:
+        _log.warning("%s", notice)
+    return images
 
 
-def _property_line(value: Property) -> bytes:
-    return f"{value.num_classes},{value.height},{value.width}\n".encode()
+def find_records(place: str | Path) -> Path:
+    """Return the ``.rec`` file of a folder, or ``place`` if it is not a folder.
+
+    Raises:
+        UserError: the file does not exist; the message lists other ``.rec`` files of the folder.
+    """
+    place = Path(place)
+    path = place / RECORDS_FILE if place.is_dir() else place
+    if path.is_file():
+        return path
+    others = sorted(path.name for path in place.glob("*.rec")) if place.is_dir() else []
+    if others:
+        names = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
+        raise UserError(f"looked for {path}, which does not exist; found {names}: name the file with --rec")
+    raise UserError(f"looked for {path}, which does not exist; expected the folder with train.rec (and train.idx)")
 
 
-def _scanned_images(reader: RecordReader) -> tuple[np.ndarray, np.ndarray]:
-    offsets = np.fromiter(reader.scan_images(), np.int64)
-    return np.arange(len(offsets)), offsets
+def survey_recordio(
+    path: Path, ignore_idx: bool | None = None, renumber_labels: bool = False
+) -> tuple[RecordIOImages, list[str], list[str]]:
+    """Return the images of a ``.rec`` file, all problems of the set except damaged places, and notices.
 
+    With problems, ``labels`` (-1 for what is not a class number), ``num_classes`` and ``image_size`` (0 if unknown) are
+    only what could be found out. ``open_recordio`` describes the arguments.
 
-def _indexed_images(reader: RecordReader, keys: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Omit the records without an image, whose frames are exactly as long as one header and two labels."""
-    order = np.argsort(offsets, kind="stable")
-    keys, offsets = keys[order], offsets[order]
-    if offsets[0] < 0 or offsets[-1] >= reader.size:
-        raise UserError(
-            f"{reader.path}: its .idx points to byte {offsets[-1]}, but the file has {reader.size} bytes; "
-            "the file is truncated, or the .idx belongs to another file"
-        )
-    ranges = {}
-    is_image = np.ones(len(keys), bool)
-    for row in np.flatnonzero(np.diff(offsets, append=reader.size) == LABEL_PAIR_FRAME).tolist():
-        labels = _label_pair(reader.read(int(offsets[row])))
-        if labels is not None:
-            ranges[int(keys[row])] = labels
-            is_image[row] = False
-    _warn_about_ranges(reader.path, ranges, int(is_image.sum()))
-    return keys[is_image], offsets[is_image]
-
-
-def _label_pair(payload: bytes) -> tuple[int, int] | None:
-    """Return the two labels of a record without an image, None for an image."""
+    Raises:
+        UserError: the file cannot be read, or is empty.
+    """
+    table = scan_records(path)
+    is_image, problems = find_images(path, table)
+    index = path.with_suffix(".idx")
+    keys, indexed = np.arange(len(table)), index.exists() and not ignore_idx
+    notices: list[str] = []
+    chosen = is_image
+    if indexed:
+        keys, listed, found = match_index(path, index, table)
+        problems += found
+        left_out = is_image & ~listed
+        if not found and left_out.any():
+            text = describe_left_out(path, index, table, left_out)
+            if ignore_idx is None:
+                problems.append(
+                    f"{text}; --ignore_idx 1 reads all records of the .rec, --ignore_idx 0 only those of the .idx"
+                )
+            else:
+                notices.append(f"{text}; they are not used")
+                chosen = is_image & listed
+    notices += describe_ranges(path, table, is_image, keys if indexed else None)
+    prop = None
     try:
-        header, image = unpack_record(payload)
-        first, last = header.labels
-        return None if image else (int(first), int(last))
-    except ValueError:
-        return None
+        prop = read_property(path.parent) if (path.parent / PROPERTY_FILE).exists() else None
+    except UserError as error:
+        problems.append(str(error))
+    columns = [column[chosen] for column in (keys, table.offsets, table.starts, table.lengths)]
+    labels, num_classes, originals, size = np.empty(0, np.int32), 0, None, 0
+    if not chosen.any():
+        problems += [] if table.damage else [f"{path} contains no image records"]
+    else:
+        judge = LabelJudge(path, columns[0], columns[1], table.counts[chosen], table.labels[chosen])
+        labels = judge.labels
+        if not judge.problems:
+            labels, num_classes, originals = judge.classes(prop, renumber_labels)
+        size, found = _judge_size(path, columns, prop)
+        problems += judge.problems + found
+        notices += judge.notices
+    images = RecordIOImages(path, *columns, labels, num_classes, size, prop, originals, table.damage)
+    return images, problems, notices
 
 
-def _warn_about_ranges(path: Path, ranges: dict[int, tuple[int, int]], num_images: int) -> None:
-    """Warn in one line if the ranges of the InsightFace layout disagree with the ``.idx``."""
-    claimed = ranges.pop(0, None)
-    if claimed is None:
-        return
-    identities = (min(ranges, default=0), max(ranges, default=-1) + 1)
-    disagreements = [f"key 0 says identity keys {claimed}, the .idx {identities}"] if claimed != identities else []
-    in_order = [ranges[key] for key in sorted(ranges)]
-    ends = [1, *(end for _, end in in_order)]
-    starts = [*(start for start, _ in in_order), num_images + 1]
-    wrong = sum(start != end for start, end in zip(starts, ends, strict=True))
-    if wrong:
-        disagreements.append(f"{wrong} identity ranges are not contiguous")
-    if disagreements:
-        _log.warning(
-            "%s: %s (ranges are float32, exact only up to 16777216); the .idx and each image's own label are used",
-            path,
-            "; ".join(disagreements),
+def describe_damage(path: Path, damage: tuple[Damage, ...]) -> str:
+    """Return a sentence about the damaged places of a file."""
+    first, lost = damage[0], sum(place.end - place.begin for place in damage)
+    text = f"{path}: {first.reason}, bytes {first.begin} to {first.end}"
+    if len(damage) > 1:
+        text += f"; {len(damage) - 1} more damaged places, {lost} bytes in all"
+    return f"{text}; copy it again, or --skip_bad 1 leaves these bytes out"
+
+
+def _judge_size(path: Path, columns: list[np.ndarray], prop: Property | None) -> tuple[int, list[str]]:
+    """Return height and width of the images (0 if unknown) and problems."""
+    keys, offsets, starts, lengths = (column[:_FIRST_IMAGES].tolist() for column in columns)
+    shapes = {}
+    with open(path, "rb") as handle:
+        for key, offset, start, length in zip(keys, offsets, starts, lengths, strict=True):
+            span = os.pread(handle.fileno(), length, offset + start)
+            try:
+                shapes.setdefault(image_shape(span if start else unpack_span(span)[1]), (key, offset))
+            except DecodeError:
+                continue  # named when all images are decoded
+    if prop:
+        height, width = prop.height, prop.width
+    elif shapes:
+        height, width = next(iter(shapes))
+    else:
+        return 0, [f"{path}: none of its first {len(keys)} images can be decoded, and there is no property file"]
+    problems = []
+    if shapes and (height, width) not in shapes:
+        (found_height, found_width), (key, offset) = next(iter(shapes.items()))
+        problems.append(
+            f"{path.parent / PROPERTY_FILE} says images of {width}x{height} pixels, but key {key} at byte {offset} of "
+            f"{path.name} has {found_width}x{found_height}; correct or remove {PROPERTY_FILE}"
         )
+    if height != width:
+        problems.append(f"{path} holds images of {width}x{height} pixels; only square ones can be used")
+    return height, problems

@@ -19,7 +19,8 @@ from data.convert import convert_recordio
 from data.photos.prepare import PhotoRules, prepare_photo
 from data.photos.sheet import Kept, write_photo_sheet
 from data.photos.walk import PeopleFolder, printable
-from data.recordio_dataset import write_insightface_recordio
+from data.recordio_options import RecordIOOptions
+from data.recordio_writer import write_insightface_recordio
 from data.rejected import REJECTED_FILE, WRONG_SIZE, Rejection, write_rejected
 
 CLASSES_FILE, IMAGES_FILE, SHEET_FILE, PARTS_FOLDER = "classes.txt", "images.csv", "sheet.jpg", "ofrecord/train"
@@ -66,7 +67,9 @@ def write_photo_dataset(
         write_rejected(directory / REJECTED_FILE, dataset.rejections)
         write_photo_sheet(directory / SHEET_FILE, folder.root, directory, rules.size, dataset.kept, dataset.rejections)
         if ofrecord:
-            convert_recordio(directory, directory / PARTS_FOLDER, num_workers=num_workers)
+            convert_recordio(
+                directory, directory / PARTS_FOLDER, options=RecordIOOptions(decode=False, num_workers=num_workers)
+            )
     return dataset
 
 

@@ -11,8 +11,7 @@ import numpy as np
 
 from data.contact_sheet import Tile, write_sheet
 from data.image import DecodeError, decode_image, decode_photo
-from data.recordio import RecordReader
-from data.recordio_dataset import open_recordio, read_image
+from data.recordio_dataset import open_recordio
 from data.rejected import Rejection
 
 _COLUMNS = 10
@@ -56,9 +55,7 @@ def write_photo_sheet(
 
 
 def _kept_tiles(dataset: Path, size: int, kept: Sequence[Kept], rows: Sequence[int]) -> list[Tile]:
-    images = open_recordio(dataset)
-    with RecordReader(images.path) as reader:
-        encoded = [read_image(reader, int(images.keys[row]), int(images.offsets[row]))[0] for row in rows]
+    encoded = [image for image, _ in open_recordio(dataset).read(rows)]
     return [
         Tile(decode_image(data, size), f"{kept[row].file}\n{kept[row].sharpness:.0f}")
         for data, row in zip(encoded, rows, strict=True)

@@ -89,16 +89,6 @@ def test_short_payloads_are_refused() -> None:
         unpack_record(pack_record(ImageHeader((1.0, 2.0)))[:-1])
 
 
-def test_scan_images_skips_records_that_only_hold_labels(tmp_path: Path) -> None:
-    image = pack_record(ImageHeader((0.0,)), b"abcdefgh" + MAGIC_BYTES + b"tail")  # written in two pieces
-    offsets = write_ours(
-        tmp_path / "a.rec",
-        [image, pack_record(ImageHeader((1.0, 2.0))), pack_record(ImageHeader((4.0, 1.0)), b"x"), image],
-    )
-    with RecordReader(tmp_path / "a.rec") as reader:
-        assert list(reader.scan_images()) == [offsets[0], offsets[2], offsets[3]]
-
-
 @pytest.mark.parametrize("cut", [1, 4, 9, 30])
 def test_truncation_names_file_and_offset(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "a.rec"

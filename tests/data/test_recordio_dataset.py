@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from data.recordio_dataset import Property, open_recordio, read_property, write_insightface_recordio, write_property
+from data.property import Property, read_property, write_property
+from data.recordio_dataset import open_recordio
+from data.recordio_writer import write_insightface_recordio
 
 IMAGES = [(b"image-%d of some length" % i, label) for i, label in enumerate([0, 0, 0, 1, 2, 2])]
 
 
 def write_with_mxnet(folder: Path, records: list[tuple[int, object, bytes]]) -> None:
-    """Records are (key, label or labels, image)."""
+    """Records are (key, label or labels, image); ``property`` saves a look at the images, which are none."""
+    write_property(folder, Property(3, 112, 112))
     writer = mx.recordio.MXIndexedRecordIO(str(folder / "train.idx"), str(folder / "train.rec"), "w")
     for key, label, image in records:
         writer.write_idx(key, mx.recordio.pack(mx.recordio.IRHeader(0, label, key, 0), image))
@@ -28,7 +31,6 @@ def insightface_records() -> list[tuple[int, object, bytes]]:
 
 def test_insightface_layout(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_with_mxnet(tmp_path, insightface_records())
-    write_property(tmp_path, Property(3, 112, 112))
     images = open_recordio(tmp_path)
     assert images.keys.tolist() == [1, 2, 3, 4, 5, 6]
     assert list(images.read()) == IMAGES
@@ -41,7 +43,6 @@ def test_im2rec_layout(tmp_path: Path) -> None:
     images = open_recordio(tmp_path)
     assert images.keys.tolist() == [0, 1, 2, 3, 4, 5]
     assert list(images.read()) == IMAGES
-    assert images.property is None
 
 
 @pytest.mark.parametrize("with_identities", [False, True])
@@ -93,14 +94,6 @@ def test_writer_leaves_nothing_after_an_error(tmp_path: Path) -> None:
     write_insightface_recordio(tmp_path, IMAGES, 3, 112)
     with pytest.raises(UserError, match="exists already"):
         write_insightface_recordio(tmp_path, IMAGES, 3, 112)
-
-
-def test_property_may_have_more_lines(tmp_path: Path) -> None:
-    (tmp_path / "property").write_text("360232,112,112\nshuffled\n")
-    assert read_property(tmp_path) == Property(360232, 112, 112)
-    (tmp_path / "property").write_text("360232 112 112\n")
-    with pytest.raises(UserError, match="expected 'num_classes,height,width'"):
-        read_property(tmp_path)
 
 
 @pytest.mark.parametrize("label", [-1.0, 2.5, np.nan, np.inf])

@@ -13,15 +13,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from common.errors import run_command
 from data.convert import convert_recordio
+from data.recordio_options import add_recordio_flags, place_and_options
 
 
 def main() -> None:
     """Parse the command line and convert."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data_dir", required=True, help="folder with train.rec (and train.idx, property)")
+    add_recordio_flags(parser)
     parser.add_argument("--output_filepath", required=True, help="folder to write; dataset_dir of the config")
     args = parser.parse_args()
-    info = convert_recordio(args.data_dir, args.output_filepath)
+    place, options = place_and_options(args)
+    info = convert_recordio(place, args.output_filepath, options=options)
     print(f"{args.output_filepath}: {info['num_images']} images of {info['num_classes']} classes in 1 part")
 
 

@@ -7,7 +7,6 @@ Writes part-00000, part-00001, ..., dataset.json and _SUCCESS directly into --ou
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -15,20 +14,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from common.errors import run_command
 from data.convert import convert_recordio
+from data.recordio_options import add_recordio_flags, place_and_options
 
 
 def main() -> None:
     """Parse the command line and convert."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data_dir", required=True, help="folder with train.rec (and train.idx, property)")
+    add_recordio_flags(parser)
     parser.add_argument("--output_filepath", required=True, help="folder to write; dataset_dir of the config")
     parser.add_argument("--num_part", "--part_num", type=int, default=96, help="number of parts (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the shuffling (default %(default)s)")
-    parser.add_argument(
-        "--num_workers", type=int, default=os.cpu_count(), help="processes that write parts (default: all CPUs)"
-    )
     args = parser.parse_args()
-    info = convert_recordio(args.data_dir, args.output_filepath, args.num_part, args.seed, args.num_workers)
+    place, options = place_and_options(args)
+    info = convert_recordio(place, args.output_filepath, args.num_part, args.seed, options)
     print(
         f"{args.output_filepath}: {info['num_images']} images of {info['num_classes']} classes "
         f"in {info['num_parts']} shuffled parts"

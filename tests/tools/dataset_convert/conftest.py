@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from data.image import encode_jpeg
-from data.recordio_dataset import write_insightface_recordio
+from data.recordio_writer import write_insightface_recordio
 from data.synthetic import SyntheticSource
 
 ROOT = Path(__file__).resolve().parents[3]

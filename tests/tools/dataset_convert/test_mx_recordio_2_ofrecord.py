@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from data.ofrecord import decode_train_record, list_parts, read_part
-from data.recordio_dataset import Property, write_property
+from data.property import Property, write_property
 
 PLAIN = "mx_recordio_2_ofrecord"
 SHUFFLED = "mx_recordio_2_ofrecord_shuffled_npart"
@@ -81,7 +81,7 @@ def test_too_few_classes_in_property(
     write_property(recordio_dir, Property(2, 32, 32))
     result = run_tool(tool, data_dir=recordio_dir, output_filepath=tmp_path / "out", **flags)
     assert result.returncode == 1 and result.stderr.count("\n") == 1
-    assert "label 2, but its property file says 2 classes" in result.stderr and "key " in result.stderr
+    assert "is not below the 2 classes of its property file" in result.stderr and "key " in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["faces"]
 
 

@@ -1,0 +1,52 @@
+"""Read text files as people's editors save them: UTF-8, or any Unicode encoding that its byte order mark names."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+
+from common.errors import UserError
+
+# The marks of UTF-32 begin with those of UTF-16, so they come first.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8", "UTF-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le", "UTF-32"),
+    (codecs.BOM_UTF32_BE, "utf-32-be", "UTF-32"),
+    (codecs.BOM_UTF16_LE, "utf-16-le", "UTF-16"),
+    (codecs.BOM_UTF16_BE, "utf-16-be", "UTF-16"),
+)
+
+
+def read_text(path: str | Path) -> str:
+    """Return the text of a file, with every line end as a line feed and without a byte order mark.
+
+    Raises:
+        UserError: the file cannot be read, or a byte is not part of a text in the encoding; the message names it.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    return decode_text(content, path)
+
+
+def decode_text(content: bytes, path: str | Path) -> str:
+    """Return the text of a file's bytes; ``path`` is for the message.
+
+    Raises:
+        UserError: a byte is not part of a text in the encoding.
+    """
+    mark, codec, name = next((each for each in _MARKS if content.startswith(each[0])), (b"", "utf-8", "UTF-8"))
+    try:
+        text = content[len(mark) :].decode(codec)
+    except UnicodeDecodeError as error:
+        place, what = len(mark) + error.start, f"0x{error.object[error.start]:02x}, which is not {name}"
+        raise _error(path, content, place, what) from error
+    if "\0" in text:
+        raise _error(path, content, content.index(0), "0x00, as in UTF-16 without a byte order mark")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _error(path: str | Path, content: bytes, place: int, what: str) -> UserError:
+    line = content.count(b"\n", 0, place) + 1
+    return UserError(f"{path}: byte {place} (line {line}) is {what}; save the file as UTF-8")

@@ -1,0 +1,69 @@
+"""Decode every image of a RecordIO set to find the bad ones."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from common.errors import UserError
+from common.progress import progress
+from common.workers import map_in_threads
+from data.image import DecodeError, ImageSizeError, decode_images
+from data.recordio import unpack_span
+from data.recordio_dataset import RecordIOImages
+from data.rejected import NOT_DECODABLE, WRONG_SIZE
+
+_TASK = 256  # images that a thread decodes at a time
+
+
+class BadRow(NamedTuple):
+    """An image that cannot be used: its row in the table, the kind of fault, details."""
+
+    row: int
+    reason: str
+    details: str
+
+
+def find_bad_images(images: RecordIOImages, num_workers: int) -> list[BadRow]:
+    """Return the images that cannot be decoded or are not of the set's size, in the order of the file.
+
+    The decoders work outside Python's lock, so threads keep all CPUs busy and start at once.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    bad: list[BadRow] = []
+    with open(images.path, "rb") as handle, progress(total=len(images), desc="decoding", unit="img") as bar:
+        check = partial(_check_rows, images, handle.fileno())
+        tasks = (range(first, min(first + _TASK, len(images))) for first in range(0, len(images), _TASK))
+        for rows, found in map_in_threads(check, tasks, num_workers):
+            bad += found
+            bar.update(len(rows))
+    return bad
+
+
+def _check_rows(images: RecordIOImages, handle: int, rows: range) -> tuple[range, list[BadRow]]:
+    place = [np.empty((images.image_size, images.image_size, 3), np.uint8)]
+    bad = []
+    for row, encoded in _read(images, handle, rows):
+        try:
+            decode_images([encoded], images.image_size, place)
+        except DecodeError as error:
+            bad.append(BadRow(row, WRONG_SIZE if isinstance(error, ImageSizeError) else NOT_DECODABLE, str(error)))
+    return rows, bad
+
+
+def _read(images: RecordIOImages, handle: int, rows: range) -> Iterator[tuple[int, bytes]]:
+    some = slice(rows.start, rows.stop)
+    starts, lengths = images.starts[some].tolist(), images.lengths[some].tolist()
+    begins = (images.offsets[some] + images.starts[some]).tolist()
+    for row, start, begin, length in zip(rows, starts, begins, lengths, strict=True):
+        try:
+            span = os.pread(handle, length, begin)
+        except OSError as error:
+            raise UserError(f"{images.path} cannot be read at byte {begin}: {error.strerror}") from error
+        yield row, span if start else unpack_span(span)[1]
