@@ -92,8 +92,11 @@ def copy_file(source: str | Path, target: str | Path) -> None:
 
 
 @contextmanager
-def atomic_directory(path: str | Path) -> Iterator[Path]:
+def atomic_directory(path: str | Path, many_files: bool = False) -> Iterator[Path]:
     """Yield an empty temporary folder that becomes ``path`` when the block ends without an exception.
+
+    Each file is flushed to the disk; with ``many_files`` all file systems are, at once, which takes less time for
+    thousands of files.
 
     Raises:
         UserError: ``path`` exists already (it is never overwritten), it cannot be written, or the disk is full.
@@ -110,7 +113,9 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
         raise _write_error(path, error) from error
     try:
         yield temporary
-        for child in temporary.rglob("*"):
+        if many_files:
+            os.sync()
+        for child in () if many_files else temporary.rglob("*"):
             if child.is_file():
                 sync_path(child)
         os.rename(temporary, path)

@@ -107,6 +107,23 @@ def image_shape(encoded: bytes) -> tuple[int, int]:
     return _decode(encoded).shape[:2]
 
 
+def decode_any_size(encoded: bytes) -> tuple[np.ndarray, bool]:
+    """Decode an image of any size, and tell whether it is intact: False for a JPEG that is decoded only in part.
+
+    Returns:
+        uint8 [H, W, 3], RGB, the same pixels as ``decode_image``; and the answer.
+
+    Raises:
+        DecodeError: the bytes cannot be decoded.
+    """
+    if encoded.startswith(_JPEG_START):
+        try:
+            return simplejpeg.decode_jpeg(encoded), True
+        except ValueError as error:
+            return _decode(encoded), "Unsupported" in str(error)
+    return _decode(encoded), True
+
+
 def encode_jpeg(rgb: np.ndarray, quality: int = 95) -> bytes:
     """Encode a uint8 RGB array [H, W, 3] as JPEG."""
     done, encoded = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])

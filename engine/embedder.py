@@ -49,6 +49,12 @@ class Embedder:
         self.batch_size = self._per_rank * world.size
         self._graph: EmbedGraph | None = None
 
+    @property
+    def image_size(self) -> int:
+        """Height and width of the images that the network takes."""
+        network = self._backbone.network
+        return network.shapes[network.nodes[0].name][1]
+
     @classmethod
     def open(cls, path: str, batch_size: int = 64, device: str = "cpu") -> Embedder:
         """Open a trained model.

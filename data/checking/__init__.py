@@ -1,0 +1,1 @@
+"""Check a dataset: what is bad in it, what occurs twice, and a set without that."""

@@ -1,0 +1,44 @@
+"""Recognise the kind of a dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from common.errors import UserError
+from data.listing.base import Listing, require_images
+from data.listing.folder import FolderListing
+from data.listing.ofrecord import PartListing
+from data.listing.recordio import RecordListing
+from data.listing.verification import BinListing
+
+EXPECTED = (
+    "a folder with train.rec, with OFRecord parts (part-00000, ...) or with a subfolder of photos per person, "
+    "a .rec file, or a verification .bin"
+)
+
+
+def open_listing(path: str | Path) -> Listing:
+    """List the images of a set of any kind.
+
+    Raises:
+        UserError: ``path`` is not a dataset, it has no images, or it cannot be read.
+    """
+    path = Path(path)
+    return require_images(_open(path))
+
+
+def _open(path: Path) -> Listing:
+    if path.is_file():
+        if path.suffix == ".bin":
+            return BinListing(path)
+        if path.suffix == ".rec":
+            return RecordListing(path)
+    elif path.is_dir():
+        if any(path.glob("*.rec")):
+            return RecordListing(path)
+        if any(path.glob("part-*")):
+            return PartListing(path)
+        if any(entry.is_dir() for entry in path.iterdir()):
+            return FolderListing(path)
+    found = "is not there" if not path.exists() else "is not a dataset"
+    raise UserError(f"{path} {found}; expected {EXPECTED}")

@@ -1,0 +1,41 @@
+"""Write the pictures of a training set as files, in one folder per person.
+
+``python tools/dataset_convert/recordio_2_folder.py --data_dir datasets/faces_emore --output_dir photos`` also
+takes OFRecord parts. Bytes are unchanged. Folders have the names in classes.txt, else the class numbers with leading
+zeros, so that folder_2_recordio.py keeps the order of the classes; files have the keys of their records.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import numpy as np
+
+from common.errors import run_command
+from common.files import atomic_directory
+from common.workers import available_cpus
+from data.listing.training_set import open_training_set
+from data.write_set import NewSet, Selection, write_folder
+
+
+def main() -> None:
+    """Parse the command line and write the files."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data_dir", required=True, help="folder with train.rec or OFRecord parts, or a .rec file")
+    parser.add_argument("--output_dir", required=True, help="folder to create")
+    parser.add_argument("--num_workers", type=int, default=available_cpus(), help="processes (default: all CPUs)")
+    args = parser.parse_args()
+    listing, labels = open_training_set(args.data_dir, args.num_workers)
+    num_classes = max(int(labels.max()) + 1, listing.num_classes or 0)
+    selection = Selection(listing, np.arange(len(listing)), labels.astype(np.int64))
+    with atomic_directory(args.output_dir, many_files=True) as directory:
+        write_folder(directory, NewSet([selection], num_classes, None, listing.names))
+    print(f"{args.output_dir}: {len(listing)} images of {len(np.unique(labels))} people")
+
+
+if __name__ == "__main__":
+    run_command(main)
