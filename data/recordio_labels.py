@@ -10,7 +10,7 @@ from data.property import PROPERTY_FILE, Property
 
 EXACT = 1 << 24
 """Labels are float32, which holds whole numbers exactly only below this."""
-_PACK_AGAIN = "pack the set again with labels 0, 1, 2, ..."
+PACK_AGAIN = "pack the set again with labels 0, 1, 2, ..."
 _RENUMBER = "--renumber_labels 1 numbers the classes 0, 1, 2, ... and writes label_map.txt"
 
 
@@ -45,18 +45,18 @@ class LabelJudge:
         if _is_detection(counts, labels):
             self.problems.append(
                 f"{path}: its labels have the form of object detection ([{labels[0, 0]:.0f}, {labels[0, 1]:.0f}, "
-                f"class, box, ...]), so the first is not a class number; {_PACK_AGAIN}"
+                f"class, box, ...]), so the first is not a class number; {PACK_AGAIN}"
             )
             return
         large = whole & (self._labels >= EXACT)
         if not whole.all():
-            self._complain(~whole, f"is not a class number (0, 1, 2, ...); {_PACK_AGAIN}")
+            self._complain(~whole, f"is not a class number (0, 1, 2, ...); {PACK_AGAIN}")
         if large.any():
             different = len(np.unique(self._labels[large]))
             self._complain(
                 large,
                 f"is {EXACT} or more, where float32 holds not every whole number: neighbouring labels are already one "
-                f"({different} different ones are left) and cannot be told apart again; {_PACK_AGAIN}",
+                f"({different} different ones are left) and cannot be told apart again; {PACK_AGAIN}",
             )
 
     def classes(self, prop: Property | None, renumber: bool) -> tuple[np.ndarray, int, np.ndarray | None]:

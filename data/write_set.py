@@ -15,7 +15,7 @@ from data.listing import Listing
 from data.listing.base import write_names
 from data.listing.recordio import RecordListing
 from data.ofrecord import SUCCESS_FILE, encode_train_record, write_dataset_info, write_record
-from data.recordio_dataset import write_insightface_recordio
+from data.recordio_writer import write_insightface_recordio
 
 _BATCH = 256
 _SUFFIXES = ((b"\xff\xd8", ".jpg"), (b"\x89PNG", ".png"), (b"BM", ".bmp"), (b"RIFF", ".webp"), (b"GIF8", ".gif"))

@@ -33,6 +33,7 @@ def describe(checked: CheckedSet) -> Iterator[str]:
     people = "" if checked.classes is None else f" of {len(checked.classes.labels)} people"
     pairs = "" if listing.issame is None else f", {len(listing.issame)} pairs, {listing.issame.sum()} same"
     yield f"{listing.path}: {listing.kind}, {len(facts)} images{people}{pairs}"
+    yield from (f"  problem: {problem}" for problem in listing.problems)
     yield from (f"  note: {note}" for note in listing.notes)
     rejections = checked.rejections()
     yield f"  bad: {len(rejections)}" + (f" ({summarize(rejections)})" if rejections else "")
@@ -106,6 +107,7 @@ def to_json(checked: CheckedSet) -> dict[str, Any]:
         "kind": listing.kind,
         "num_images": len(facts),
         "image_size": checked.image_size,
+        "problems": listing.problems,
         "notes": listing.notes,
         "bad": [each._asdict() for each in checked.rejections()],
         "sizes": [{"height": h, "width": w, "images": count} for (h, w), count in list_sizes(facts)],

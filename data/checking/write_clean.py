@@ -30,9 +30,11 @@ def write_clean(output: Path, checked: CheckedSet, kinds: Sequence[str]) -> str:
         a line that says what was written.
 
     Raises:
-        UserError: no image stays, or the output exists or cannot be written.
+        UserError: no image stays, the labels cannot be used, or the output exists or cannot be written.
     """
     listing = checked.listing
+    if listing.label_problems:
+        raise UserError(*listing.label_problems)
     stays, rejected = choose_images(checked, kinds)
     if listing.issame is not None:
         return _write_pairs(output, listing, choose_pairs(stays), rejected)

@@ -81,6 +81,11 @@ class Listing(ABC):
         self.names: list[str] | None = None
         self.issame: np.ndarray | None = None
 
+    @property
+    def label_problems(self) -> list[str]:
+        """The problems because of which the labels are not the classes of the images."""
+        return []
+
     @abstractmethod
     def __len__(self) -> int:
         """Return the number of images."""
@@ -123,11 +128,6 @@ def write_names(folder: Path, names: Sequence[str]) -> None:
     """Write ``classes.txt``."""
     text = "".join(f"{name}\n" for name in names)
     (folder / CLASSES_FILE).write_bytes(text.encode("utf-8", "surrogateescape"))
-
-
-def square_size(height: int, width: int) -> int | None:
-    """Return the side of a square, None for other rectangles."""
-    return height if height == width else None
 
 
 def require_images(listing: Listing) -> Listing:

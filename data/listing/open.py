@@ -10,6 +10,7 @@ from data.listing.folder import FolderListing
 from data.listing.ofrecord import PartListing
 from data.listing.recordio import RecordListing
 from data.listing.verification import BinListing
+from data.recordio_dataset import find_records
 
 EXPECTED = (
     "a folder with train.rec, with OFRecord parts (part-00000, ...) or with a subfolder of photos per person, "
@@ -32,10 +33,10 @@ def _open(path: Path) -> Listing:
         if path.suffix == ".bin":
             return BinListing(path)
         if path.suffix == ".rec":
-            return RecordListing(path)
+            return RecordListing(path, path)
     elif path.is_dir():
         if any(path.glob("*.rec")):
-            return RecordListing(path)
+            return RecordListing(find_records(path), path)
         if any(path.glob("part-*")):
             return PartListing(path)
         if any(entry.is_dir() for entry in path.iterdir()):
