@@ -1,0 +1,169 @@
+"""Make a verification set of photos: a ``.bin``, and OFRecord parts as well with ``--ofrecord 1``.
+
+    python tools/dataset_convert/pairs_2_bin.py --pairs pairs.txt --input_dir lfw --align 1 --output datasets/lfw.bin
+    python tools/dataset_convert/pairs_2_bin.py --input_dir photos --draw 600 --align 1 --output datasets/mine.bin
+
+``--pairs`` is LFW's pairs.txt, or lines ``path path 0/1`` (1: one person); its order is kept. ``--draw`` draws pairs
+from a folder with one subfolder per person: as many of one person as of two, the same with the same seed, and in each
+fold other people. Photos that give no image are not drawn; of a list they are an error unless ``--skip_bad 1`` leaves
+their pairs out.
+
+``--align 1`` takes photographs: it finds the face, chooses one of several, and aligns it. ``--resize 1`` takes aligned
+faces of another size. Without both, the photos are aligned faces of --image_size and are stored unchanged.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from common.errors import UserError, require, run_command, shorten
+from common.workers import available_cpus
+from data.convert import convert_bin
+from data.draw_pairs import draw_pairs
+from data.pair_lists import Pair, read_pairs
+from data.pair_set import PairPhotos, draw_usable, write_pairs
+from data.photos.detectors import open_detector
+from data.photos.prepare import PhotoRules
+from data.photos.walk import printable, walk_people
+from data.rejected import REJECTED_FILE, Rejection, summarize, write_rejected
+
+FOLDS = 10
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Return the checked command line.
+
+    Raises:
+        UserError: a flag is out of range, or two contradict each other.
+    """
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", default="", help="list of pairs: LFW's pairs.txt, or lines 'path path 0/1'")
+    parser.add_argument("--draw", type=int, default=0, help="draw this many pairs from the people of --input_dir")
+    parser.add_argument(
+        "--input_dir", default="", help="folder of the photos; with --pairs by default the folder of the list"
+    )
+    parser.add_argument("--output", required=True, help="the .bin to write; its name is the name of the set")
+    parser.add_argument(
+        "--ofrecord", type=int, choices=(0, 1), default=0, help="1: also OFRecord parts, in a folder beside the .bin"
+    )
+    parser.add_argument("--align", type=int, choices=(0, 1), default=0, help="1: detect the face and align it")
+    parser.add_argument("--resize", type=int, choices=(0, 1), default=0, help="1: scale photos of another size")
+    parser.add_argument(
+        "--detector", default="", help="ONNX file of SCRFD or RetinaFace for --align 1 (default: MTCNN)"
+    )
+    parser.add_argument("--image_size", type=int, default=112, help="height and width of the images (default: 112)")
+    parser.add_argument(
+        "--folds", type=int, default=FOLDS, help=f"folds of the verification, its --nrof_folds (default: {FOLDS})"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of --draw (default: 0)")
+    parser.add_argument(
+        "--leave_out", default="", help="draw no people named in this file, such as classes.txt of a training set"
+    )
+    parser.add_argument(
+        "--skip_bad",
+        type=int,
+        choices=(0, 1),
+        default=0,
+        help="1: leave out pairs of a list whose photos give no image",
+    )
+    parser.add_argument(
+        "--num_workers", type=int, default=available_cpus(), help="number of processes (default: all CPUs)"
+    )
+    args = parser.parse_args()
+    output = Path(args.output)
+    mistakes = {
+        "give either --pairs FILE or --draw N": bool(args.pairs) == bool(args.draw),
+        "--draw needs --input_dir, a folder with one subfolder of photos per person": args.draw and not args.input_dir,
+        f"--leave_out {args.leave_out} needs --draw; --pairs names every photo": args.leave_out and args.pairs,
+        "--align 1 and --resize 1 contradict each other: aligned faces have the right size; omit one": args.align
+        and args.resize,
+        f"--detector {args.detector} needs --align 1": args.detector and not args.align,
+        f"--output {output}: the name must end in .bin": output.suffix != ".bin",
+        f"{output} exists already; remove it or choose another --output": output.exists(),
+        f"{output.with_suffix('')} exists already; remove it or choose another --output": args.ofrecord
+        and output.with_suffix("").exists(),
+        **{
+            f"--{flag} {getattr(args, flag)} must be at least {least}": getattr(args, flag) < least
+            for flag, least in (("image_size", 16), ("num_workers", 1), ("folds", 2), ("seed", 0), ("draw", 0))
+        },
+    }
+    if any(mistakes.values()):
+        raise UserError(*(message for message, is_made in mistakes.items() if is_made))
+    return args
+
+
+def make_list(args: argparse.Namespace, photos: PairPhotos) -> list[Pair]:
+    """Return the pairs of the list, with their images made.
+
+    Raises:
+        UserError: the list is wrong or too short, or photos give no image and ``--skip_bad`` is 0.
+    """
+    listed = read_pairs(args.pairs, args.input_dir or Path(args.pairs).parent)
+    pairs = photos.usable(listed)
+    rejections = list(photos.rejections.values())
+    if rejections and not args.skip_bad:
+        raise UserError(
+            *shorten([_describe(rejection) for rejection in rejections], "photos that give no image"),
+            f"{args.pairs}: {len(rejections)} photos give no image ({summarize(rejections)}), so "
+            f"{len(listed) - len(pairs)} of {len(listed)} pairs cannot be made; mend the photos, or leave these pairs out "
+            "with --skip_bad 1",
+        )
+    require(
+        len(pairs) >= args.folds,
+        f"{args.pairs}: {len(pairs)} pairs are too few for {args.folds} folds; add some, or set a smaller --folds",
+    )
+    return pairs
+
+
+def draw(args: argparse.Namespace, photos: PairPhotos) -> list[Pair]:
+    """Return drawn pairs, with their images made.
+
+    Raises:
+        UserError: the people or photos are too few, or the names to leave out cannot be read.
+    """
+    people = walk_people(args.input_dir).people
+    if args.leave_out:
+        try:
+            names = set(Path(args.leave_out).read_text("utf-8", "surrogateescape").splitlines())
+        except OSError as error:
+            raise UserError(f"--leave_out {args.leave_out} cannot be read ({error.strerror})") from error
+        people = {name: paths for name, paths in people.items() if name not in names}
+        require(
+            bool(people),
+            f"--leave_out {args.leave_out} names all people in {args.input_dir}; keep some out of training",
+        )
+    return draw_usable(people, partial(draw_pairs, count=args.draw, folds=args.folds, seed=args.seed), photos)
+
+
+def _describe(rejection: Rejection) -> str:
+    details = f" ({rejection.details})" if rejection.details else ""
+    return f"{printable(rejection.file)}: {rejection.reason}{details}"
+
+
+def main() -> None:
+    """Parse the command line and write the set."""
+    args = parse_arguments()
+    output = Path(args.output)
+    detector = open_detector(args.detector) if args.align else None
+    photos = PairPhotos(PhotoRules(args.image_size, detector, bool(args.resize)), args.num_workers)
+    pairs = make_list(args, photos) if args.pairs else draw(args, photos)
+    write_pairs(output, pairs, photos)
+    if args.ofrecord:
+        convert_bin(output, output.with_suffix(""))
+    same, used = sum(pair.same for pair in pairs), len({side for pair in pairs for side in pair[:2]})
+    print(f"{output}: {len(pairs)} pairs of {used} photos, {same} of one person and {len(pairs) - same} of two")
+    if photos.rejections:
+        rejected = output.with_name(f"{output.stem}.{REJECTED_FILE}")
+        write_rejected(rejected, photos.rejections.values())
+        print(f"left out: {summarize(photos.rejections.values())}; {rejected} lists them")
+    folds = f" --nrof_folds {args.folds}" if args.folds != FOLDS else ""
+    print(f"verify with: --val_targets {output.stem} --{output.stem}_dataset_dir {output}{folds}")
+
+
+if __name__ == "__main__":
+    run_command(main)
