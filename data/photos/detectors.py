@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from data.photos.align import Detector
+from data.photos.faces import Detector
 from data.photos.insightface_detector import InsightFaceDetector
 from data.photos.mtcnn import MtcnnDetector
 

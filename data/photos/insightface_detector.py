@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError, require
-from data.photos.align import Face
+from data.photos.faces import Face
 
 _THRESHOLD = 0.5
 
@@ -44,7 +44,8 @@ class InsightFaceDetector:
 
     @cached_property
     def _model(self) -> Any:
-        require(Path(self.path).is_file(), f"--detector {self.path} does not exist; expected an ONNX file")
+        usable = self.path.endswith(".onnx") and Path(self.path).is_file()
+        require(usable, f"--detector {self.path} is not a file with a name in .onnx; expected SCRFD or RetinaFace")
         try:
             import onnxruntime
             from insightface.model_zoo import get_model

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
-from data.photos.align import Face
+from data.photos.faces import Face
 
 _LEAST_FACE, _LEAST_SHARE = 20, 1 / 40
 """The smallest face looked for: pixels, and share of the photo's longer side, which bounds the time of large photos."""

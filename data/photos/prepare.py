@@ -9,8 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from data.image import DecodeError, ImageSizeError, decode_image, decode_photo, encode_jpeg, image_shape
-from data.photos.align import Detector, align_photo
+from data.photos.align import align_face
+from data.photos.faces import Detector
 from data.photos.photo import BLURRED, NOT_READABLE, TOO_SMALL, Fault, resize_photo, sharpness
+from data.photos.upright import find_face
 from data.rejected import NOT_DECODABLE, WRONG_SIZE
 
 
@@ -61,6 +63,30 @@ def prepare_photo(path: Path, rules: PhotoRules) -> Prepared:
     if value < rules.min_sharpness:
         return Prepared(b"", value, Fault(BLURRED, f"sharpness {value:.0f}"))
     return Prepared(encode_jpeg(image) if changed else original, value, None)
+
+
+def align_photo(encoded: bytes, detector: Detector, size: int = 112, min_face: float = 0) -> np.ndarray | Fault:
+    """Return the aligned face of a photo.
+
+    Args:
+        encoded: the file's bytes. Exif's orientation is applied.
+        detector: see ``detectors.open_detector``.
+        size: height and width of the result in pixels.
+        min_face: the least side of the face's box in pixels of the photo.
+
+    Returns:
+        uint8 [size, size, 3] RGB, or the fault.
+    """
+    try:
+        photo = decode_photo(encoded)
+    except DecodeError as error:
+        return Fault(NOT_DECODABLE, str(error))
+    face = find_face(photo, detector)
+    if isinstance(face, Fault):
+        return face
+    if face.side < min_face:
+        return Fault(TOO_SMALL, f"the face is {face.side:.0f} pixels wide")
+    return align_face(photo, face.landmarks, size)
 
 
 def make_image(original: bytes, rules: PhotoRules) -> tuple[np.ndarray, bool] | Fault:

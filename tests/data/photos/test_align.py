@@ -8,8 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from data.photos.align import TEMPLATE, Face, align_face, align_photo, choose_face, similarity_transform, template
+from data.photos.align import TEMPLATE, align_face, similarity_transform, template
+from data.photos.faces import Face, choose_face
 from data.photos.photo import Fault
+from data.photos.prepare import align_photo
 
 RNG = np.random.default_rng(7)
 IMAGE = cv2.GaussianBlur(RNG.integers(0, 256, (300, 400, 3), np.uint8), (0, 0), 2)
@@ -65,7 +67,7 @@ def test_the_chosen_face_is_large_and_in_the_middle() -> None:
 
 def test_a_photo_gives_its_face_or_the_reason() -> None:
     encoded = cv2.imencode(".png", IMAGE)[1].tobytes()
-    found = face(150, 100, 50)._replace(landmarks=warped_landmarks(10, 1, (200, 150)))
+    found = face(150, 100, 50)._replace(landmarks=warped_landmarks(0, 1, (200, 150)))
     aligned = align_photo(encoded, lambda image: [found])
     assert np.array_equal(aligned, align_face(IMAGE[..., ::-1], found.landmarks))
     assert align_photo(encoded, lambda image: [found], min_face=51) == Fault("too small", "the face is 50 pixels wide")
