@@ -100,7 +100,8 @@ network.vit_b_dp005_mask_005 = edict(num_layers=24, vit_width=512, **_masked)
 network.vit_l_dp005_mask_005 = edict(num_layers=24, vit_width=768, **_masked)
 
 # ---------------------------------------------------------------- datasets
-# dataset_dir holds the training images' OFRecord parts, val_dataset_dir one folder (or .bin) per verification set.
+# dataset_dir holds the training images (OFRecord parts or train.rec), val_dataset_dir one folder (or .bin) per
+# verification set. Your own set needs no entry: --dataset_dir alone takes everything from the images.
 dataset = edict()
 
 dataset.emore = edict()
@@ -196,6 +197,7 @@ default.nccl_fusion_max_ops = 64
 
 # Training data. train_batch_size is the batch of all ranks together; 0 means train_batch_size_per_device x ranks.
 default.dataset_dir = ""
+default.name = ""
 default.num_classes = 0
 default.total_img_num = 0
 default.train_data_part_num = 0

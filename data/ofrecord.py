@@ -135,7 +135,7 @@ def read_part(path: Path) -> Iterator[tuple[int, bytes]]:
     with open(path, "rb", buffering=1 << 20) as handle:
         size, offset = os.fstat(handle.fileno()).st_size, 0
         while offset < size:
-            length = _check_length(path, offset, handle.read(LENGTH.size), size)
+            length = check_length(path, offset, handle.read(LENGTH.size), size)
             yield offset, handle.read(length)
             offset += LENGTH.size + length
 
@@ -209,7 +209,12 @@ def _decode(payload: bytes, name: str) -> tuple[bytes, int]:
     return images[0], numbers[0]
 
 
-def _check_length(path: Path, offset: int, field: bytes, size: int) -> int:
+def check_length(path: Path, offset: int, field: bytes, size: int) -> int:
+    """Return the length in the ``field`` at byte ``offset`` of a part of ``size`` bytes.
+
+    Raises:
+        UserError: the field is incomplete, or the part does not have that many bytes.
+    """
     length = LENGTH.unpack(field)[0] if len(field) == LENGTH.size else None
     if length is None or length <= 0 or offset + LENGTH.size + length > size:
         found = "an incomplete length field" if length is None else f"the length {length}"

@@ -28,21 +28,49 @@ from snapshots.label_map import LabelMap, read_label_map
 from snapshots.reader import Snapshot, newest_snapshot
 
 
-def open_source(config: Mapping[str, Any]) -> ImageSource:
-    """Return the training images, without those of identities that ``data_images_filter`` leaves out.
+def open_images(config: Mapping[str, Any]) -> ImageSource:
+    """Return all training images.
 
     Raises:
-        UserError: the folder is absent or damaged (the message says what is expected there and how to convert it), or
-            no identity has enough images.
+        UserError: the folder is absent or damaged; the message says what is expected there and how to make it.
     """
     classes, size = config["num_classes"], config["image_size"]
     if config["use_synthetic_data"]:
-        source = SyntheticSource(config["total_img_num"], classes, size, config["seed"])
-    else:
-        from data.ofrecord_source import OFRecordSource  # loads OpenCV, which synthetic images do not need
+        return SyntheticSource(config["total_img_num"], classes, size, config["seed"])
+    from data.training_set import open_training_set  # loads OpenCV, which synthetic images do not need
 
-        source = OFRecordSource(config["dataset_dir"], classes, size, config["train_data_part_num"])
-    return FilteredSource(source, config["data_images_filter"]) if config["data_images_filter"] > 1 else source
+    return open_training_set(config["dataset_dir"], classes, size, config["train_data_part_num"])
+
+
+def filter_images(config: Mapping[str, Any], images: ImageSource) -> ImageSource:
+    """Return the images without those of identities that ``data_images_filter`` leaves out.
+
+    Raises:
+        UserError: no identity has enough images.
+    """
+    return FilteredSource(images, config["data_images_filter"]) if config["data_images_filter"] > 1 else images
+
+
+def open_source(config: Mapping[str, Any]) -> ImageSource:
+    """Return the images to train on.
+
+    Raises:
+        UserError: ``open_images`` or ``filter_images`` fails.
+    """
+    return filter_images(config, open_images(config))
+
+
+def describe_images(images: ImageSource) -> list[str]:
+    """Return lines about what is written beside the images, or assumed of them, and they contradict.
+
+    Raises:
+        UserError: the run would train on something else than what is written.
+    """
+    if isinstance(images, SyntheticSource):
+        return []
+    from data.training_set import check_training_set
+
+    return check_training_set(images)
 
 
 def starting_snapshot(config: Mapping[str, Any]) -> Snapshot | None:
@@ -139,7 +167,10 @@ def check_run(config: Config, ranks: int) -> None:
     network = build_network(config)
     if config.pretrained:
         read_pretrained(config.pretrained, network)
-    source = open_source(config)
+    images = open_images(config)
+    for notice in describe_images(images):
+        print(f"note: {notice}")
+    source = filter_images(config, images)
     if config.loss_name in TRIPLET_LOSSES:
         TripletBags.from_config(config, source)
     if config.do_validation_while_train and config.val_targets:

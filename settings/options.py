@@ -25,7 +25,7 @@ SNAPSHOTS = {
 
 NAMES = (
     Option("network", str, RUN, "network of sample_config.py"),
-    Option("dataset", str, RUN, "dataset of sample_config.py"),
+    Option("dataset", str, RUN, "known dataset, of sample_config.py; omit it for your own set: --dataset_dir"),
     Option("loss", str, RUN, "loss of sample_config.py"),
 )
 
@@ -183,8 +183,9 @@ TRAIN_OPTIONS = (
         "GPUs: how many transfers are put together at most; 0: OneFlow's own",
         at_least=0,
     ),
-    Option("dataset_dir", str, DATA, "folder of the training OFRecord parts"),
-    Option("num_classes", int, DATA, "number of identities", at_least=1),
+    Option("dataset_dir", str, DATA, "the training images: folder of OFRecord parts or with train.rec, or a .rec"),
+    Option("name", str, DATA, "what to call your own set, of --dataset_dir without --dataset; default: its folder"),
+    Option("num_classes", int, DATA, "number of identities; of your own set: as in the images", at_least=1),
     Option("total_img_num", int, DATA, "number of images of the synthetic data", at_least=0),
     Option("train_data_part_num", int, DATA, "number of parts that must be there; 0: any", at_least=0),
     Option("use_synthetic_data", parse_bool, DATA, "train on synthetic images, without verification"),

@@ -36,8 +36,8 @@ class TablesFile(Protocol):
     def read(self, names: Mapping[str, str]) -> FileSettings:
         """Return the settings of a run of ``names``: a network, a dataset and a loss."""
 
-    def with_dataset(self, name: str) -> TablesFile:
-        """Return the file with an empty entry for a dataset."""
+    def with_dataset(self, name: str, entry: Mapping[str, Any]) -> TablesFile:
+        """Return the file with another entry for a dataset."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,21 @@ class Tables:
             merged.update(getattr(self, kind)[names[kind]])
         return FileSettings({**merged, **names})
 
-    def with_dataset(self, name: str) -> Tables:
-        """Return the tables with an (empty) entry for dataset ``name``, which the command line describes."""
-        if name in self.dataset:
-            return self
-        file = self.file and self.file.with_dataset(name)
-        return replace(self, dataset=EasyDict({**self.dataset, name: {}}), file=file)
+    def with_dataset(self, name: str, entry: Mapping[str, Any] | None = None, is_default: bool = False) -> Tables:
+        """Return the tables with a dataset that the command line describes.
+
+        Args:
+            name: its name.
+            entry: its settings; None keeps the entry that is there, or makes an empty one.
+            is_default: make it the dataset of a command line that names none.
+        """
+        if entry is None:
+            if name in self.dataset:
+                return self
+            entry = {}
+        dataset, file = EasyDict({**self.dataset, name: entry}), self.file and self.file.with_dataset(name, entry)
+        default = EasyDict({**self.default, "dataset": name}) if is_default else self.default
+        return replace(self, dataset=dataset, default=default, file=file)
 
 
 def sample_tables() -> Tables:

@@ -14,6 +14,7 @@ from settings.help import HELP, SETTINGS, VERSIONS, end_with, format_help, forma
 from settings.legacy.command import rewrite_training
 from settings.option import check_values
 from settings.options import NAMES, TRAIN_TABLE
+from settings.own_set import describe_images, has_own_set, without_images
 from settings.parser import describes_dataset, peek, read_flags, set_options
 
 ACTIONS = (HELP, SETTINGS, VERSIONS)
@@ -54,6 +55,10 @@ def read_train_command(argv: Sequence[str], folder: Path = ROOT) -> TrainCommand
     if HELP in actions:
         values = tables.read(**{option.key: tables.default[option.key] for option in NAMES}).values
         end_with(format_help(_ABOUT, [*TRAIN_TABLE, *set_options(values["val_targets"])], values, ACTIONS))
+    # Mistakes in flags are reported before the images are looked at.
+    rewritten = rewrite_training(words, without_images(words, tables), TRAIN_TABLE)
+    own = describe_images(rewritten.words, has_own_set(words, tables), tables)
+    tables = own.tables
     rewritten = rewrite_training(words, tables, TRAIN_TABLE)
     words = rewritten.words
     first = peek(words, _FIRST)
@@ -69,7 +74,7 @@ def read_train_command(argv: Sequence[str], folder: Path = ROOT) -> TrainCommand
     if SETTINGS in actions:
         end_with(format_config_file(config, tables))
     translation = str(rewritten) if rewritten.is_older else ""
-    return TrainCommand(config, (*rewritten.notices, *notices), frozenset(given), translation)
+    return TrainCommand(config, (*own.notices, *rewritten.notices, *notices), frozenset(given), translation)
 
 
 def resolve_train_config(argv: Sequence[str], folder: Path = ROOT) -> Config:

@@ -31,6 +31,7 @@ from settings.tables import Tables
 _NAMED = tuple(option.key for option in NAMES)
 _TRAINERS = (MXNET, SOFTMAX, PORT)
 _TARGETS = "val_targets"
+_PLACE = "--dataset_dir"
 _FIRST_SPELLING = "--lfw_data_dir"  # in the first insightface_val.py, which verified only lfw
 
 
@@ -61,6 +62,7 @@ def rewrite_training(words: Sequence[Word], tables: Tables, options: Sequence[Op
     Raises:
         UserError: a flag is unknown or has an impossible value, or two flags contradict each other.
     """
+    written = {word.flag for word in words}
     words, values, is_older = _sort_words(words, options, _TRAINERS)
     old = OldSettings(values)
     first = peek(words, [option for option in options if option.key in (*_NAMED, _TARGETS)])
@@ -78,6 +80,8 @@ def rewrite_training(words: Sequence[Word], tables: Tables, options: Sequence[Op
     config = {**apply_flags(config, given), **names}
     old.translate(config, given, file.left)
     added = _flags_to_add(config, given, tables, [option.key for option in options])
+    if "dataset_dir" in {**given, **added} and _PLACE not in written and "dataset" not in given:
+        added.setdefault("dataset", config["dataset"])  # older names of the folder do not make it a set of one's own
     return Rewritten(_replace_words(words, added), (*file.notices, *old.notices), is_older)
 
 

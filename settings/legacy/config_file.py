@@ -60,10 +60,11 @@ class ConfigFile:
         """
         return _FileReader(self, names).read()
 
-    def with_dataset(self, name: str) -> ConfigFile:
-        """Return the file with an empty entry for a dataset."""
+    def with_dataset(self, name: str, entry: Mapping[str, Any]) -> ConfigFile:
+        """Return the file with another entry for a dataset."""
         tables = (
-            {**tables, "dataset": EasyDict({**tables["dataset"], name: {}})} for tables in (self.written, self.modern)
+            {**tables, "dataset": EasyDict({**tables["dataset"], name: entry})}
+            for tables in (self.written, self.modern)
         )
         return ConfigFile(self.path, self.module, *tables)
 

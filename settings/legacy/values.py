@@ -44,11 +44,17 @@ def place_data(values: Mapping[str, Any], config: dict[str, Any], given: Mapping
     require(folder.is_dir(), f"--data_dir {folder} is not a folder; expected one with property, parts and .bin files")
     config["dataset"] = folder.resolve().name
     if "dataset_dir" not in given:
-        parts = folder if any(folder.glob("part-*")) else folder / "ofrecord" / "train"
-        config["dataset_dir"] = str(parts)
+        config["dataset_dir"] = str(_images_within(folder))
     if "num_classes" not in given:
         config["num_classes"] = read_property(folder).num_classes
     return [] if "val_dataset_dir" in given else place_sets(config, folder)
+
+
+def _images_within(folder: Path) -> Path:
+    """Return where the images of a dataset's folder are: parts, else ``train.rec``."""
+    parts = folder / "ofrecord" / "train"
+    is_whole = any(folder.glob("part-*")) or ((folder / "train.rec").is_file() and not any(parts.glob("part-*")))
+    return folder if is_whole else parts
 
 
 def place_path(

@@ -10,8 +10,7 @@ import pytest
 from common.errors import UserError
 from data.image import decode_image, encode_jpeg
 from data.ofrecord import encode_train_record, encode_verification_record, list_parts, write_record
-from data.ofrecord_index import INDEX_FILE, OFRecordIndex
-from data.ofrecord_source import OFRecordSource
+from data.ofrecord_source import INDEX_FILE, OFRecordSource, open_part_index
 from data.synthetic import SyntheticSource
 
 
@@ -76,7 +75,7 @@ def test_a_part_cut_short_after_it_was_indexed_is_noticed(tmp_path: Path) -> Non
     part = tmp_path / "part-00000"
     os.truncate(part, part.stat().st_size - 100)
     offset = source.locate(np.array([2]))[0, 1]
-    with pytest.raises(UserError, match=rf"part-00000: record at byte {offset}: the part was cut since .*: \d+ of \d+"):
+    with pytest.raises(UserError, match=rf"part-00000: record at byte {offset}: the file was cut since .*: \d+ of \d+"):
         source.read(2)
     source.read(1)
 
@@ -97,24 +96,24 @@ def test_labels_and_places_of_many_images_at_once(tmp_path: Path) -> None:
 def test_index_is_kept_and_rebuilt_when_a_part_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_parts(tmp_path, [2, 3])
     parts = list_parts(tmp_path)
-    built = OFRecordIndex.open(parts)
+    built = open_part_index(parts)
     with monkeypatch.context() as patch:
-        patch.setattr(OFRecordIndex, "_build", lambda *_: pytest.fail("the stored index was not used"))
-        stored = OFRecordIndex.open(parts)
+        patch.setattr("data.ofrecord_source.scan_files", lambda *_: pytest.fail("the stored index was not used"))
+        stored = open_part_index(parts)
     np.testing.assert_array_equal(stored.records, built.records)
     np.testing.assert_array_equal(stored.starts, [0, 2, 5])
     with open(parts[0], "ab") as handle:
         write_record(handle, encode_train_record(b"more", 0))
-    assert len(OFRecordIndex.open(parts)) == 6
+    assert len(open_part_index(parts)) == 6
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-8], lambda data: b"nonsense", lambda data: b"[]\n" + data])
 def test_a_damaged_index_is_rebuilt(tmp_path: Path, damage: object) -> None:
     write_parts(tmp_path, [2, 3])
     parts = list_parts(tmp_path)
-    records = np.array(OFRecordIndex.open(parts).records)
+    records = np.array(open_part_index(parts).records)
     (tmp_path / INDEX_FILE).write_bytes(damage((tmp_path / INDEX_FILE).read_bytes()))
-    np.testing.assert_array_equal(OFRecordIndex.open(parts).records, records)
+    np.testing.assert_array_equal(open_part_index(parts).records, records)
 
 
 def test_a_folder_that_cannot_be_written_to_is_fine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,69 @@
+"""Find the verification sets in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from data.ofrecord import RecordError, decode_verification_record, list_parts, read_dataset_info, read_part
+
+_PICKLES = (b"\x80", b"(")  # how a .bin begins that Python 3 or Python 2 wrote
+
+
+class FoundSets(NamedTuple):
+    """Verification sets of a folder.
+
+    Attributes:
+        folder: where they are.
+        chosen: those to verify: the usual ones of InsightFace that are there, else all.
+        others: the further ones.
+    """
+
+    folder: Path
+    chosen: list[str]
+    others: list[str]
+
+
+def find_sets(folders: Sequence[Path], usual: Iterable[str]) -> FoundSets:
+    """Return the sets in the first of ``folders`` that has any, as NAME.bin or as parts in NAME."""
+    for folder in folders:
+        names = list_sets(folder)
+        if names:
+            chosen = [name for name in usual if name in names] or names
+            return FoundSets(folder, chosen, [name for name in names if name not in chosen])
+    return FoundSets(folders[0], [], [])
+
+
+def list_sets(folder: Path) -> list[str]:
+    """Return the names of the verification sets in a folder, sorted."""
+    if not folder.is_dir():
+        return []
+    found = {entry.stem for entry in folder.glob("*.bin") if _is_pickle(entry)}
+    found |= {entry.name for entry in folder.iterdir() if entry.is_dir() and _holds_pairs(entry)}
+    return sorted(name for name in found if "," not in name and not name.startswith("."))
+
+
+def _is_pickle(path: Path) -> bool:
+    try:
+        with open(path, "rb") as handle:
+            return handle.read(1) in _PICKLES
+    except OSError:
+        return False
+
+
+def _holds_pairs(folder: Path) -> bool:
+    """Tell whether a folder holds the parts of a verification set, by its first record."""
+    if not any(folder.glob("part-*")):
+        return False
+    info = read_dataset_info(folder)
+    if info is not None:
+        return "num_pairs" in info
+    try:
+        return bool([decode_verification_record(payload) for _, payload in _first_record(list_parts(folder)[0])])
+    except RecordError:
+        return False
+
+
+def _first_record(part: Path) -> list[tuple[int, bytes]]:
+    return [record for record, _ in zip(read_part(part), range(1), strict=False)]
