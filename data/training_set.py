@@ -170,7 +170,7 @@ def _check_sizes(source: IndexedSource, claimed: int | None, file: Path | None, 
         found = ", ".join(f"{count} of {width}x{height}" for (height, width), count in wrong.items())
         line = f"of {shapes.total()} images of {place} looked at, {found} pixels, but image_size is {size}"
         if (size, size) in shapes:
-            notices.append(f"{line}: each stops the run where it comes up")
+            notices.append(f"{line}: those are bad images (--bad_images)")
         else:
             return [f"{line}; use --image_size or convert the set with resized images"]
     elif claimed not in (None, size) and shapes:
