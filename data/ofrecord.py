@@ -151,16 +151,12 @@ def list_parts(directory: str | Path, part_num: int = 0) -> list[Path]:
         UserError: the folder is missing, contains no parts, or does not contain ``part_num`` parts.
     """
     directory = Path(directory)
-    hint = (
-        "get the set as recordio (train.rec, train.idx, property; see InsightFace's dataset zoo) and convert it: "
-        f"python tools/dataset_convert/mx_recordio_2_ofrecord.py --data_dir <its folder> --output_filepath {directory}"
-    )
     if not directory.is_dir():
-        raise UserError(f"looked for OFRecord parts part-00000, ... in {directory}, which does not exist; {hint}")
+        raise UserError(f"looked for OFRecord parts part-00000, ... in {directory}, which is not a folder")
     numbers = {entry.name: _PART_NAME.fullmatch(entry.name) for entry in directory.iterdir() if entry.is_file()}
     parts = {name: int(match[1]) for name, match in numbers.items() if match}
     if not parts:
-        raise UserError(f"looked in {directory} and found no part files; expected part-00000, ...; {hint}")
+        raise UserError(f"looked in {directory} and found no part files; expected part-00000, ...")
     if part_num and len(parts) != part_num:
         raise UserError(
             f"{directory} has {len(parts)} part files, but the config expects {part_num}; "

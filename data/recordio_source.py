@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from typing_extensions import override
 
+from common.errors import UserError
 from data.index_file import IndexFile
 from data.indexed_source import IndexedSource
 from data.property import PROPERTY_FILE
@@ -55,7 +56,13 @@ def open_record_index(path: Path) -> RecordIndex:
 
 def _list_images(path: Path) -> list[np.ndarray]:
     """Return ``RECORD`` [N] of the images of a ``.rec`` file, as the only element."""
-    images = open_recordio(path)
+    try:
+        images = open_recordio(path)
+    except UserError as error:
+        command = f"python tools/dataset_convert/mx_recordio_2_ofrecord.py --rec {path} --output_filepath DIR"
+        raise UserError(
+            *str(error).splitlines(), f"a .rec is trained on as it is; to leave out or renumber, convert it: {command}"
+        ) from error
     records = np.empty(len(images), RECORD)
     records["offset"], records["image"] = images.offsets, images.starts
     records["length"], records["label"] = images.lengths, images.labels

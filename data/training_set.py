@@ -13,7 +13,7 @@ import numpy as np
 from common.errors import UserError
 from data.image import DecodeError, image_shape
 from data.indexed_source import IndexedSource
-from data.ofrecord import INFO_FILE, list_parts, read_dataset_info
+from data.ofrecord import INFO_FILE, read_dataset_info
 from data.ofrecord_source import OFRecordSource
 from data.property import PROPERTY_FILE, read_property
 from data.recordio_dataset import RECORDS_FILE
@@ -21,6 +21,7 @@ from data.recordio_source import RecordIOSource
 
 _SAMPLE = 16  # images whose size is looked at
 _MANY_CLASSES, _SPARSE = 1000, 10  # labels far from dense: so many times more classes than people
+_ORL = "faces_orl"  # the set of the demo, which a tool makes
 _WITHIN = Path("ofrecord", "train")  # where the converter's examples put the parts of a dataset's folder
 
 
@@ -65,8 +66,26 @@ def find_training_set(place: str | Path) -> Path:
             raise UserError(
                 f"{place} has no {RECORDS_FILE}, but {', '.join(others)}: name one, --dataset_dir {place / others[0]}"
             )
-    list_parts(place)
+        raise UserError(_describe_missing(place))
     return place
+
+
+def _describe_missing(place: Path) -> str:
+    """Return what was looked for, and where images may come from."""
+    is_there = "no images are there" if place.is_dir() else "which does not exist"
+    text = f"looked for OFRecord parts part-00000, ... or {RECORDS_FILE} in {place}, {is_there}; "
+    folder = place.parents[1] if place.parts[-2:] == _WITHIN.parts else place
+    if (folder / RECORDS_FILE).is_file():
+        return (
+            f"{text}{folder / RECORDS_FILE} is there: --dataset_dir {folder} trains on it as it is, or convert it: "
+            f"python tools/dataset_convert/mx_recordio_2_ofrecord.py --data_dir {folder} --output_filepath {place}"
+        )
+    if folder.name == _ORL:
+        return f"{text}make the set: python tools/dataset_convert/orl_2_recordio.py --output_dir {folder}"
+    return (
+        f"{text}name another --dataset_dir, get the set as recordio (train.rec, train.idx, property; see InsightFace's "
+        "dataset zoo), or make one of photos: python tools/dataset_convert/folder_2_recordio.py"
+    )
 
 
 def has_images(place: str | Path) -> bool:

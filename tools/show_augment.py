@@ -2,7 +2,7 @@
 
 Each row of the sheet is one augmentation, applied to every image with different random numbers; the last two rows are
 the recipes of InsightFace and of AdaFace with their probabilities, as drawn in training. The images are drawn faces, or
-the first images of a folder of OFRecord parts (``--dataset_dir datasets/faces_emore/ofrecord/train``).
+the first images of a training set (``--dataset_dir datasets/faces_emore``).
 """
 
 from __future__ import annotations
@@ -31,10 +31,8 @@ from data.augmentations.jpeg import Compression
 from data.augmentations.low_resolution import LowResolution
 from data.augmentations.warp import Warp
 from data.drawn_faces import draw_face
-from data.ofrecord_index import RECORD
-from data.ofrecord_source import OFRecordSource
+from data.training_set import open_training_set
 
-MAX_CLASSES = np.iinfo(RECORD["label"]).max
 LABEL_WIDTH = 330
 GAP = 6
 CUTOFF = 56
@@ -98,14 +96,14 @@ def make_sheet(images: Sequence[np.ndarray], seed: int) -> np.ndarray:
 
 
 def load_images(dataset_dir: str, count: int, size: int, seed: int) -> list[np.ndarray]:
-    """Return uint8 [size, size, 3] images: the first images of the parts, or drawn faces without a folder.
+    """Return uint8 [size, size, 3] images: the first images of a training set, or drawn faces without one.
 
     Raises:
-        UserError: the folder has no parts, a part is damaged, or an image has another size.
+        UserError: there are no images, the set is damaged, or an image has another size.
     """
     if not dataset_dir:
         return [draw_face(seed, person, 0, size) for person in range(count)]
-    source = OFRecordSource(dataset_dir, MAX_CLASSES, size)
+    source = open_training_set(dataset_dir, image_size=size)
     return [source.read(i)[0] for i in range(min(count, len(source)))]
 
 
@@ -113,7 +111,9 @@ def main() -> None:
     """Parse the command line and write the sheet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", required=True, help="the .png or .jpg to write")
-    parser.add_argument("--dataset_dir", default="", help="folder of OFRecord parts; empty: drawn faces")
+    parser.add_argument(
+        "--dataset_dir", default="", help="folder of OFRecord parts or with train.rec, or a .rec; empty: drawn faces"
+    )
     parser.add_argument("--num_images", type=int, default=6, help="images in each row (default: 6)")
     parser.add_argument("--image_size", type=int, default=112, help="height and width of the images (default: 112)")
     parser.add_argument("--seed", type=int, default=1, help="seed of all random numbers (default: 1)")

@@ -121,11 +121,9 @@ def test_list_parts_sorts_by_number_and_skips_the_rest(tmp_path: Path) -> None:
 
 
 def test_list_parts_says_what_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"looked for .*nowhere.*mx_recordio_2_ofrecord\.py"):
+    with pytest.raises(UserError, match=r"looked for .*nowhere, which is not a folder"):
         list_parts(tmp_path / "nowhere")
-    with pytest.raises(
-        UserError, match=r"expected part-00000, \.\.\.; get the set .* convert it: python tools/dataset_convert"
-    ):
+    with pytest.raises(UserError, match=r"no part files; expected part-00000, \.\.\."):
         list_parts(tmp_path)
     (tmp_path / "part-0").touch()
     with pytest.raises(UserError, match="has 1 part files, but the config expects 2"):

@@ -61,7 +61,9 @@ def test_batches_are_those_of_the_parts(folder: Path, num_parts: int) -> None:
     for source in (RecordIOSource(folder, image_size=SIZE), OFRecordSource(folder / "parts", image_size=SIZE)):
         assert source.num_classes == 8
         with BatchLoader(source, options) as loader:
-            batches.append([(batch.labels.copy(), batch.images.copy()) for batch, _ in zip(loader, range(8))])
+            batches.append(
+                [(batch.labels.copy(), batch.images.copy()) for batch, _ in zip(loader, range(8), strict=False)]
+            )
     for (labels, images), (others, same) in zip(*batches, strict=True):
         assert labels.tobytes() == others.tobytes() and images.tobytes() == same.tobytes()
 

@@ -1,4 +1,4 @@
-"""A small set in RecordIO as mxnet writes it, with what the format allows: records in pieces, two labels, identities."""
+"""A small set in RecordIO as mxnet writes it, with all the format allows: records in pieces, two labels, identities."""
 
 from __future__ import annotations
 
