@@ -6,6 +6,7 @@ One computation (``ops.heads.margin_softmax``) in the forms of ``ops.heads.layou
 
 from __future__ import annotations
 
+from common.errors import require
 from ops import flow
 from ops.heads.all_rows import MarginSoftmaxHead
 from ops.heads.base import Head, Ranks
@@ -28,12 +29,17 @@ def build_head(options: HeadOptions, ranks: Ranks | None = None, storage: RowSto
         storage: holds the rows of Partial FC on a CPU; by default they are in memory.
 
     Raises:
-        UserError: the loss is unknown; the message lists the known losses.
+        UserError: the loss is unknown (the message lists the known losses), or Partial FC is asked for without ranks.
     """
     placement = None if ranks is None else ranks.placement
     if options.loss.loss_name in DISTANCES:
         return TripletHead(options.loss.loss_name, options.loss.triplet_alpha, placement)
     if ranks is None:
+        require(
+            not options.partial_fc,
+            "a head without ranks computes with all class rows, so partial_fc has no effect; build it with ranks "
+            "(launch.world.join_world makes them, also for one process), or leave partial_fc out",
+        )
         return MarginSoftmaxHead(options, LOCAL)
     is_sharded = options.model_parallel or options.partial_fc
     make_layout = HeadLayout.model_parallel if is_sharded else HeadLayout.replicated

@@ -83,3 +83,8 @@ def test_a_local_head_computes_what_a_graph_computes(name: str, sharded: bool) -
 def test_a_local_head_refuses_labels_that_are_no_classes(labels: object, message: str) -> None:
     with pytest.raises(UserError, match=message):
         build_head(HeadOptions(CLASSES, EMB_SIZE)).prepare(labels)
+
+
+def test_partial_fc_without_ranks_is_refused() -> None:
+    with pytest.raises(UserError, match="partial_fc has no effect; build it with ranks"):
+        build_head(HeadOptions(CLASSES, EMB_SIZE, partial_fc=True, sample_ratio=0.5))
