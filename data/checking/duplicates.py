@@ -1,4 +1,4 @@
-"""Find images that occur more than once: by the hashes of an inspection, confirmed by the images themselves."""
+"""Find images that occur more than once: the hashes of an inspection name candidates, the images decide."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.workers import map_in_processes
+from data.checking.inspect import map_decoding
 from data.image import decode_any_size
 from data.listing import Listing, Request
 
@@ -33,11 +33,17 @@ class Duplicates:
 def find_duplicates(listing: Listing, facts: np.ndarray, num_workers: int) -> Duplicates:
     """Compare the images of a set with each other; ``facts`` is ``FACTS`` [N] of it.
 
-    Images that cannot be decoded are not compared.
+    The pixels decide, so pictures in different formats, or with other metadata, can be equal. Images that cannot be
+    decoded are not compared.
     """
-    numbers, firsts = _candidates(facts["pixels"])
-    same_pixels, same_bytes = compare_images(listing, numbers, listing, firsts, num_workers)
-    numbers, firsts, same_bytes = numbers[same_pixels], firsts[same_pixels], same_bytes[same_pixels]
+    keys, rest = _keys(facts), np.flatnonzero(facts["height"])
+    found = []
+    while len(rest):
+        numbers, firsts = _candidates(keys, rest)
+        same_pixels, same_bytes = compare_images(listing, numbers, listing, firsts, num_workers)
+        found.append((numbers[same_pixels], firsts[same_pixels], same_bytes[same_pixels]))
+        rest = np.sort(numbers[~same_pixels])  # differ from the first with their hash, maybe not from each other
+    numbers, firsts, same_bytes = (np.concatenate(column) for column in zip(*found, strict=True))
     labels, across = facts["label"], np.zeros(len(facts), bool)
     differs = np.zeros(len(facts), bool)
     differs[firsts[labels[numbers] != labels[firsts]]] = True
@@ -62,22 +68,38 @@ def find_shared(
     Returns:
         their numbers, int64 [S], and for each the number of an image with the same pixels in the other set, int64 [S].
     """
-    pixels, where = np.unique(other_facts["pixels"], return_index=True)
-    places = np.searchsorted(pixels, facts["pixels"])
-    places[places == len(pixels)] = 0
-    numbers = np.flatnonzero((pixels[places] == facts["pixels"]) & (facts["pixels"] != 0))
-    others = where[places[numbers]]
-    same_pixels, _ = compare_images(listing, numbers, other, others, num_workers)
-    return numbers[same_pixels], others[same_pixels]
+    keys, other_keys = _keys(facts), _keys(other_facts)
+    order = np.argsort(other_keys, kind="stable")
+    begins, ends = (np.searchsorted(other_keys[order], keys, side) for side in ("left", "right"))
+    ends[facts["height"] == 0] = begins[facts["height"] == 0]
+    found_numbers, found_others = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    numbers = np.flatnonzero(begins < ends)
+    while len(numbers):
+        others = order[begins[numbers]]
+        same_pixels, _ = compare_images(listing, numbers, other, others, num_workers)
+        found_numbers.append(numbers[same_pixels])
+        found_others.append(others[same_pixels])
+        begins[numbers] += 1
+        numbers = numbers[~same_pixels & (begins[numbers] < ends[numbers])]
+    numbers, others = np.concatenate(found_numbers), np.concatenate(found_others)
+    order = np.argsort(numbers, kind="stable")
+    return numbers[order], others[order]
 
 
-def _candidates(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the images whose hash occurred before, and the first with each hash: int64 [D] both, group by group."""
-    numbers = np.flatnonzero(pixels)
-    order = np.argsort(pixels[numbers], kind="stable")
-    numbers = numbers[order]
-    hashes = pixels[numbers]
-    is_first = np.r_[True, hashes[1:] != hashes[:-1]][: len(hashes)]
+def _keys(facts: np.ndarray) -> np.ndarray:
+    """Return what images with equal pixels have in common, uint64 [N]: the size, and the hash."""
+    size = facts["height"].astype(np.uint64) << np.uint64(48) | facts["width"].astype(np.uint64) << np.uint64(32)
+    return size | facts["pixels"]
+
+
+def _candidates(keys: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return those of the images ``numbers`` whose key occurred before, and the first image with each of these keys.
+
+    Both are int64 [D], ordered by key.
+    """
+    numbers = numbers[np.argsort(keys[numbers], kind="stable")]
+    found = keys[numbers]
+    is_first = np.r_[True, found[1:] != found[:-1]]
     firsts = numbers[is_first][np.cumsum(is_first) - 1]
     return numbers[~is_first], firsts[~is_first]
 
@@ -91,7 +113,7 @@ def compare_images(
         bool [D], whether the pixels are the same; bool [D], whether the bytes are.
     """
     pairs = zip(listing.requests(numbers, _CHUNK), other.requests(others, _CHUNK), strict=True)
-    found = list(map_in_processes(_compare, pairs, num_workers))
+    found = list(map_decoding(_compare, pairs, num_workers))
     same = np.concatenate([np.empty((0, 2), bool), *found])
     return same[:, 0], same[:, 1]
 

@@ -1,31 +1,31 @@
-"""Decode every image of a listing, on several processes, and keep a few numbers of each."""
+"""Decode every image of a listing, on several CPUs, and keep a few numbers of each."""
 
 from __future__ import annotations
 
-import hashlib
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from typing import TypeVar
 
 import numpy as np
 
 from common.progress import progress
-from common.workers import map_in_processes
+from common.workers import map_in_processes, map_in_threads
 from data.image import DecodeError, decode_any_size
 from data.listing import Listing, Request
 from data.rejected import NOT_DECODABLE, Rejection
 
-FACTS = np.dtype([("label", "<i4"), ("height", "<u2"), ("width", "<u2"), ("fault", "<u1"), ("pixels", "<u8")])
-"""What is kept of an image, 17 bytes. ``pixels`` is a hash of the decoded image; 0, like the size, if there is none."""
+FACTS = np.dtype([("label", "<i4"), ("height", "<u2"), ("width", "<u2"), ("fault", "<u1"), ("pixels", "<u4")])
+"""What is kept of an image, 13 bytes: its class, size, fault, and ``hash_pixels`` of it. No size, no image."""
 
 INTACT, DAMAGED, UNDECODABLE, NO_IMAGE = range(4)
 FAULTS = ("", "damaged JPEG", NOT_DECODABLE, "damaged record")
 """Reasons of rejection by fault; a damaged JPEG is decoded as far as possible."""
 
 _CHUNK = 256
+_MOST_THREADS = 8
+Item, Result = TypeVar("Item"), TypeVar("Result")
 _MAX_SIDE = (1 << 16) - 1
-_HASHED_WORDS = 3 * 256 * 256 // 8
-_SEED = 112
-_HALF = np.uint64(32)
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,22 @@ def inspect(listing: Listing, num_workers: int) -> Inspection:
     facts, details, position = np.empty(len(listing), FACTS), {}, 0
     requests = listing.requests(np.arange(len(listing)), _CHUNK)
     with progress(total=len(listing), desc=f"decoding {listing.path.name}", unit="img") as bar:
-        for rows, found in map_in_processes(inspect_request, requests, num_workers):
+        for rows, found in map_decoding(inspect_request, requests, num_workers):
             facts[position : position + len(rows)] = rows
             details.update((position + row, text) for row, text in found)
             position += len(rows)
             bar.update(len(rows))
     return Inspection(facts, details)
+
+
+def map_decoding(function: Callable[[Item], Result], items: Iterable[Item], num_workers: int) -> Iterator[Result]:
+    """Yield ``function(item)`` of every item in order, where most of the time of ``function`` goes into decoding.
+
+    Decoders work outside Python's lock, so a few threads keep as many CPUs busy, and they start at once. The rest of
+    the work, a tenth, would keep many threads waiting for the lock: then processes do it.
+    """
+    use = map_in_threads if num_workers <= _MOST_THREADS else map_in_processes
+    return use(function, items, num_workers)
 
 
 def inspect_request(request: Request) -> tuple[np.ndarray, list[tuple[int, str]]]:
@@ -91,19 +101,9 @@ def inspect_request(request: Request) -> tuple[np.ndarray, list[tuple[int, str]]
 
 
 def hash_pixels(image: np.ndarray) -> int:
-    """Return a hash of the pixels of an image, 64 bits, above 0. Images of different shapes may have the same.
+    """Return a checksum of the middle third of an image's rows, 32 bits: images with equal pixels have the same.
 
-    Faces take the sum of random multiples of their 64-bit words, modulo 2^64, in a tenth of the time of decoding; the
-    upper half of a word is mixed into the lower one, because products carry upwards only. Large photos take BLAKE2.
+    It takes a thirtieth of the time of decoding. Whether images with the same one are equal, only comparing them tells.
     """
-    if image.size % 8 or image.size > 8 * _HASHED_WORDS:
-        mixed = int.from_bytes(hashlib.blake2b(np.ascontiguousarray(image), digest_size=8).digest(), "little")
-    else:
-        words = np.ascontiguousarray(image).reshape(-1).view(np.uint64)
-        mixed = int(np.dot(words ^ (words >> _HALF), _multipliers()[: len(words)]))
-    return mixed or 1
-
-
-@cache
-def _multipliers() -> np.ndarray:
-    return np.random.Generator(np.random.Philox(_SEED)).integers(0, 1 << 64, _HASHED_WORDS, np.uint64) | np.uint64(1)
+    height = len(image)
+    return zlib.crc32(np.ascontiguousarray(image[height // 3 : height - height // 3]))
