@@ -6,7 +6,7 @@ import numpy as np
 
 from backbones.execution.backbone import Backbone
 from common.errors import require
-from interchange.open_model import open_model
+from interchange.open_model import TrainedModel, open_model
 from launch.world import World, join_world
 from ops import flow
 
@@ -67,7 +67,12 @@ class Embedder:
         Raises:
             UserError: the model cannot be read.
         """
-        model, world = open_model(path), join_world(device)
+        return cls.of(open_model(path), batch_size, device)
+
+    @classmethod
+    def of(cls, model: TrainedModel, batch_size: int = 64, device: str = "cpu") -> Embedder:
+        """Embed with a model that is open already."""
+        world = join_world(device)
         backbone = Backbone(model.network, model.arrays).to_global(world.placement, flow.sbp.broadcast)
         return cls(backbone, world, batch_size)
 

@@ -110,8 +110,8 @@ def make_list(args: argparse.Namespace, photos: PairPhotos) -> list[Pair]:
         raise UserError(
             *shorten([_describe(rejection) for rejection in rejections], "photos that give no image"),
             f"{args.pairs}: {len(rejections)} photos give no image ({summarize(rejections)}), so "
-            f"{len(listed) - len(pairs)} of {len(listed)} pairs cannot be made; mend the photos, or leave these pairs out "
-            "with --skip_bad 1",
+            f"{len(listed) - len(pairs)} of {len(listed)} pairs cannot be made; mend the photos, or leave these pairs "
+            "out with --skip_bad 1",
         )
     require(
         len(pairs) >= args.folds,

@@ -1,0 +1,224 @@
+"""List the images of a folder, a list, a ``.rec`` or a ``.bin``, and make faces of the network's size of them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from typing_extensions import override
+
+from common.errors import UserError
+from data.image import DecodeError, ImageSizeError, decode_image, decode_photo
+from data.photos.align import align_face
+from data.photos.photo import NOT_READABLE, Fault
+from data.photos.prepare import PhotoRules, make_image
+from data.photos.walk import walk_photos
+from data.recordio import unpack_span
+from data.recordio_dataset import RECORDS_FILE, RecordIOImages, open_recordio
+from data.rejected import NOT_DECODABLE, WRONG_SIZE, Rejection
+from data.verification_bin import read_bin
+
+_POINTS = 10  # numbers: x and y of five landmarks
+
+
+class FilePlace(NamedTuple):
+    """A file, and the landmarks in it (ten numbers) if they are known."""
+
+    path: str
+    points: tuple[float, ...] = ()
+
+
+class RecordPlace(NamedTuple):
+    """An image in a ``.rec``: where its bytes begin, their number, and whether its record is in pieces."""
+
+    path: str
+    begin: int
+    length: int
+    in_pieces: bool
+
+
+Place = FilePlace | RecordPlace | bytes  # bytes: the encoded image itself
+
+
+class RecordPlaces(Sequence[RecordPlace]):
+    """The places of millions of images, made one by one."""
+
+    def __init__(self, images: RecordIOImages) -> None:
+        self._images = images
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    @override
+    def __getitem__(self, row: int) -> RecordPlace:
+        images = self._images
+        if not 0 <= row < len(images):
+            raise IndexError(row)
+        start = int(images.starts[row])
+        return RecordPlace(str(images.path), int(images.offsets[row]) + start, int(images.lengths[row]), start == 0)
+
+
+@dataclass(frozen=True)
+class ImageList:
+    """Images in the order of their source.
+
+    Attributes:
+        source: the path.
+        names: a name for each: the path below the folder, the path in the list, the key, or the number in the .bin.
+        places: where each is.
+        size: bytes of the source; 0 for a folder.
+        labels: the class of each image, or None.
+        issame: of a .bin, whether images 2i and 2i + 1 show one person, or None.
+        left_out: files of a folder with hidden names.
+        is_folder: whether it is a folder, which may hold other files than photos.
+        has_landmarks: whether it is a list that gives landmarks.
+    """
+
+    source: str
+    names: Sequence[str]
+    places: Sequence[Place]
+    size: int = 0
+    labels: np.ndarray | None = None
+    issame: Sequence[bool] | None = None
+    left_out: Sequence[Rejection] = ()
+    is_folder: bool = False
+    has_landmarks: bool = False
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def describe(self) -> dict[str, Any]:
+        """Return facts about the images; the checksum is that of the names and the size of the list, .rec or .bin."""
+        digest = hashlib.sha256(str(self.size).encode())
+        for name in self.names:
+            digest.update(f"{name}\n".encode("utf-8", "surrogateescape"))
+        return {
+            "source": self.source,
+            "source_sha256": digest.hexdigest(),
+            "images": len(self),
+            "landmarks": self.has_landmarks,
+        }
+
+
+def list_images(source: str | Path, root: str | Path = "") -> ImageList:
+    """List the images of ``source``.
+
+    Args:
+        source: a folder of photos, at any depth; a ``.rec``, or the folder of train.rec; a ``.bin``; or a text file
+            with a path per line, which five landmarks (x and y of left eye, right eye, nose, left and right corner of
+            the mouth) may follow, and a score.
+        root: folder that the paths of a list are relative to; empty: the list's folder.
+
+    Raises:
+        UserError: it does not exist or cannot be read, or contains no images.
+    """
+    source = Path(source)
+    if source.is_dir():
+        images = _list_records(source) if (source / RECORDS_FILE).is_file() else _list_folder(source)
+    elif source.suffix == ".rec":
+        images = _list_records(source)
+    elif source.suffix == ".bin":
+        images = _list_bin(source)
+    elif source.is_file():
+        images = _list_paths(source, Path(root) if root else source.parent)
+    else:
+        raise UserError(f"--input {source} does not exist; give a folder of photos, a list, a .rec or a .bin")
+    if not len(images):
+        raise UserError(f"--input {source} contains no images")
+    return images
+
+
+def _list_folder(folder: Path) -> ImageList:
+    found = walk_photos(folder, "--input")
+    names = [str(path.relative_to(folder)) for path in found.photos]
+    places = [FilePlace(str(path)) for path in found.photos]
+    return ImageList(str(folder), names, places, left_out=found.left_out, is_folder=True)
+
+
+def _list_paths(path: Path, root: Path) -> ImageList:
+    try:
+        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise UserError(f"--input {path} cannot be read ({error.strerror})") from error
+    names, places = [], []
+    for line in text.splitlines():
+        if line.strip():
+            name, points = _split_line(line.strip())
+            names.append(name)
+            places.append(FilePlace(str(root / name), points))
+    landmarks = any(place.points for place in places)
+    return ImageList(str(path), names, places, path.stat().st_size, has_landmarks=landmarks)
+
+
+def _split_line(line: str) -> tuple[str, tuple[float, ...]]:
+    """Return path and landmarks: the line's last ten words, or those before a score, if all are numbers."""
+    words = line.split()
+    for count in (_POINTS + 1, _POINTS):  # with a score, without
+        if len(words) > count and all(map(_is_number, words[-count:])):
+            name = line.rsplit(None, count)[0]
+            return name, tuple(map(float, words[-count:][:_POINTS]))
+    return line, ()
+
+
+def _is_number(word: str) -> bool:
+    try:
+        return bool(np.isfinite(float(word)))
+    except ValueError:
+        return False
+
+
+def _list_records(path: Path) -> ImageList:
+    images = open_recordio(path)
+    names = [str(key) for key in images.keys.tolist()]
+    return ImageList(str(path), names, RecordPlaces(images), images.path.stat().st_size, images.labels)
+
+
+def _list_bin(path: Path) -> ImageList:
+    bins, issame = read_bin(path)
+    return ImageList(str(path), [str(number) for number in range(len(bins))], bins, path.stat().st_size, issame=issame)
+
+
+def load_face(place: Place, rules: PhotoRules) -> np.ndarray | Fault:
+    """Return the face of an image, uint8 [size, size, 3] RGB, or why there is none.
+
+    Images of a .bin are scaled as for verification, unless they are aligned.
+    """
+    try:
+        encoded = _read(place)
+    except OSError as error:
+        return Fault(NOT_READABLE, error.strerror or "")
+    except ValueError as error:
+        return Fault(NOT_READABLE, str(error))
+    try:
+        if isinstance(place, FilePlace) and place.points:
+            points = np.array(place.points, np.float32).reshape(-1, 2)
+            return align_face(decode_photo(encoded), points, rules.size)
+        if isinstance(place, bytes) and rules.detector is None:
+            return decode_image(encoded, rules.size, resize=True)
+    except ImageSizeError as error:
+        return Fault(WRONG_SIZE, str(error))
+    except DecodeError as error:
+        return Fault(NOT_DECODABLE, str(error))
+    made = make_image(encoded, rules)
+    return made if isinstance(made, Fault) else made[0]
+
+
+def _read(place: Place) -> bytes:
+    """Return the encoded image.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: the record is damaged.
+    """
+    if isinstance(place, bytes):
+        return place
+    if isinstance(place, FilePlace):
+        return Path(place.path).read_bytes()
+    with open(place.path, "rb", buffering=0) as handle:
+        span = os.pread(handle.fileno(), place.length, place.begin)
+    return unpack_span(span)[1] if place.in_pieces else span

@@ -1,0 +1,113 @@
+"""Embed images with a trained model and write the embeddings as one NumPy file.
+
+    python tools/embed.py --model_load_dir DIR --input photos --align 1 --output photos.npz
+
+--input is a folder of photos, at any depth; a text file with a path per line, which may go on with five landmarks; a
+``.rec`` or the folder of train.rec; or a verification ``.bin``. An embedding is f(image) + f(mirrored image), or with
+``--flip 0`` f(image), as the model gives it, not normalised. A command that was killed is taken up where it was; one
+that is complete is not repeated.
+
+The file has the arrays embeddings, norms, names and about (model, checksums, preprocessing); labels if the images have
+classes; issame of a ``.bin``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from common.errors import UserError, require, run_command
+from common.workers import available_cpus
+from data.embedding_images import list_images
+from data.photos.detectors import open_detector
+from data.photos.prepare import PhotoRules
+from data.photos.walk import printable
+from data.rejected import REJECTED_FILE, summarize, write_rejected
+from evaluation.embedding_store import different_work, read_store
+from interchange.open_model import FORMATS, open_model
+from launch.devices import choose_device
+from snapshots.layout import describe_network
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Return the checked command line.
+
+    Raises:
+        UserError: a flag is out of range, or two contradict each other.
+    """
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model_load_dir", required=True, help=FORMATS)
+    parser.add_argument("--input", required=True, help="folder of photos, list of paths, .rec, its folder, or .bin")
+    parser.add_argument("--root", default="", help="folder that the paths of a list are relative to (default: its own)")
+    parser.add_argument("--output", required=True, help="the .npz to write")
+    parser.add_argument("--align", type=int, choices=(0, 1), default=0, help="1: detect the face and align it")
+    parser.add_argument("--resize", type=int, choices=(0, 1), default=0, help="1: scale images of another size")
+    parser.add_argument(
+        "--detector", default="", help="ONNX file of SCRFD or RetinaFace for --align 1 (default: MTCNN)"
+    )
+    parser.add_argument(
+        "--flip", type=int, choices=(0, 1), default=1, help="0: f(image) without the mirrored image (default: 1)"
+    )
+    parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="of the embeddings")
+    parser.add_argument(
+        "--skip_bad", type=int, choices=(0, 1), default=0, help="1: leave out images that cannot be used"
+    )
+    parser.add_argument("--batch_size", type=int, default=64, help="images that are computed at once (default: 64)")
+    parser.add_argument(
+        "--num_workers", type=int, default=available_cpus(), help="processes that decode (default: all CPUs)"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if there is one")
+    args = parser.parse_args()
+    mistakes = {
+        "--align 1 and --resize 1 contradict each other: aligned faces have the right size; omit one": args.align
+        and args.resize,
+        f"--detector {args.detector} needs --align 1": args.detector and not args.align,
+        f"--output {args.output}: the name must end in .npz": not args.output.endswith(".npz"),
+        f"--batch_size {args.batch_size} must be at least 1": args.batch_size < 1,
+        f"--num_workers {args.num_workers} must be at least 1": args.num_workers < 1,
+    }
+    if any(mistakes.values()):
+        raise UserError(*(message for message, is_made in mistakes.items() if is_made))
+    return args
+
+
+def main() -> None:
+    """Parse the command line, embed, and say what was written."""
+    args = parse_arguments()
+    images = list_images(args.input, args.root)
+    model = open_model(args.model_load_dir)
+    device, _ = choose_device({"device": args.device, "device_num_per_node": 1})
+    # Imported here because OneFlow takes seconds, and mistakes are said before.
+    from engine.embed_images import EmbeddingTask, write_embeddings
+    from engine.embedder import Embedder
+
+    size = describe_network(model.network)["input"]["height"]
+    rules = PhotoRules(size, open_detector(args.detector) if args.align else None, bool(args.resize))
+    task = EmbeddingTask(
+        images, rules, bool(args.flip), args.dtype, args.batch_size, args.num_workers, bool(args.skip_bad)
+    )
+    output = Path(args.output)
+    if output.exists():
+        different = different_work(read_store(output).about, task.describe(model))
+        require(
+            not different,
+            f"{output} exists already, with another {', '.join(different)}; remove it or choose another --output",
+        )
+        print(f"{output} is complete already")
+        return
+    rejections = write_embeddings(output, model, Embedder.of(model, args.batch_size, device), task)
+    store = read_store(output)
+    kind = "image + mirrored image" if args.flip else "image alone"
+    print(f"{output}: {len(store)} embeddings of {store.embeddings.shape[1]} numbers, {args.dtype}, {kind}")
+    left_out = [*images.left_out, *rejections]
+    if left_out:
+        rejected = output.with_name(f"{output.stem}.{REJECTED_FILE}")
+        write_rejected(rejected, left_out)
+        print(f"left out: {summarize(left_out)}; {printable(rejected)} lists them")
+
+
+if __name__ == "__main__":
+    run_command(main)
