@@ -17,7 +17,7 @@ import sample_config
 from common.errors import require
 from settings.option import Option, parse_bool
 from settings.options import TRAIN_TABLE
-from settings.parser import Word, peek
+from settings.parser import Word, describes_dataset, peek
 from settings.tables import Tables
 from settings.verification_places import FoundSets, find_sets
 
@@ -67,7 +67,7 @@ def without_images(words: Sequence[Word], tables: Tables) -> Tables:
     """Return the tables with an entry for one's own set that says nothing yet, to look for mistakes in flags.
 
     Raises:
-        UserError: ``--name`` is impossible, or names no set.
+        UserError: ``--name`` is impossible or names no set, or the dataset is unknown.
     """
     given = _read_first(words)
     if has_own_set(words, tables):
@@ -76,6 +76,12 @@ def without_images(words: Sequence[Word], tables: Tables) -> Tables:
     require(
         "name" not in given,
         f"--name {given.get('name')} names a set of your own: give its folder with --dataset_dir, and no --dataset",
+    )
+    name = given.get("dataset", tables.default["dataset"])
+    require(
+        name in tables.dataset or "dataset_dir" not in given or describes_dataset(words),
+        f"unknown dataset '{name}'; known: {', '.join(sorted(tables.dataset))}. For a set of your own: "
+        f"--dataset_dir {given.get('dataset_dir')} --name {name}, without --dataset",
     )
     return tables
 

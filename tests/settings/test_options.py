@@ -187,6 +187,9 @@ EFFECTS: dict[str, Effect] = {
     "nccl_fusion_threshold_mb": Effect("0", observe.transfers, [16, 64], [64]),
     "nccl_fusion_max_ops": Effect("24", observe.transfers, [16, 64], [16, 24]),
     "dataset_dir": Effect("{folder}/train3", observe.source, ("OFRecordSource", 5), ("OFRecordSource", 3), REAL),
+    "name": Effect(
+        "mine", observe.run_name, "r100-arcface-train5", "r100-arcface-mine", "--dataset_dir {folder}/train5"
+    ),
     "num_classes": Effect("9", lambda c: len(observe.head(c).weight), 7, 9, HEAD),
     "total_img_num": Effect("17", observe.source, ("SyntheticSource", 93), ("SyntheticSource", 17), QUICK),
     "train_data_part_num": Effect(
