@@ -95,7 +95,7 @@ def _apply(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Re
 
 def _prepare_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends this process
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
         os.environ[name] = "1"  # the processes are the parallel part
 
     def end_with_parent() -> None:

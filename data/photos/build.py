@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -113,11 +112,17 @@ def _require_images(folder: PeopleFolder, rules: PhotoRules, dataset: PhotoDatas
         ]
     else:
         lines = [f"{root}: none of its {total} files gives an image"]
-    reasons = Counter(rejection.reason for rejection in dataset.rejections if rejection.reason != WRONG_SIZE)
-    for reason, count in reasons.most_common():
-        some = [rejection for rejection in dataset.rejections if rejection.reason == reason]
-        lines.append(f"{root}: {count} {reason}: {examples(some)}")
-    raise UserError(*lines)
+    others = [rejection for rejection in dataset.rejections if rejection.reason != WRONG_SIZE]
+    raise UserError(*lines, *(f"{root}: {line}" for line in describe_rejections(others)))
+
+
+def describe_rejections(rejections: Sequence[Rejection]) -> list[str]:
+    """Return a line for each reason, the most frequent first, with its count and some files."""
+    by_reason: dict[str, list[Rejection]] = {}
+    for rejection in rejections:
+        by_reason.setdefault(rejection.reason, []).append(rejection)
+    ordered = sorted(by_reason.items(), key=lambda item: -len(item[1]))
+    return [f"{len(some)} {reason}: {examples(some)}" for reason, some in ordered]
 
 
 def examples(rejections: Sequence[Rejection]) -> str:

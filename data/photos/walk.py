@@ -62,7 +62,7 @@ def walk_people(root: str | Path, flag: str = "--input_dir") -> PeopleFolder:
     found = PeopleFolder(root)
     for entry in _visible_entries(root, found):
         if not entry.is_dir():
-            found.left_out.append(Rejection(entry.name, LOOSE, "it lies beside the people's folders"))
+            found.left_out.append(Rejection(entry.name, LOOSE))
             continue
         photos = sorted(_files_below(Path(entry.path), found, frozenset()))
         if photos:

@@ -21,11 +21,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from common.errors import UserError, run_command
 from common.workers import available_cpus
-from data.photos.build import PARTS_FOLDER, PhotoDataset, write_photo_dataset
+from data.photos.build import PARTS_FOLDER, SHEET_FILE, PhotoDataset, describe_rejections, write_photo_dataset
 from data.photos.detectors import open_detector
 from data.photos.prepare import PhotoRules
 from data.photos.walk import PeopleFolder, printable, walk_people
-from data.rejected import REJECTED_FILE, summarize
+from data.rejected import REJECTED_FILE
 
 _SHOWN = 10
 
@@ -80,8 +80,11 @@ def parse_arguments() -> argparse.Namespace:
 def print_result(folder: PeopleFolder, dataset: PhotoDataset, output: str) -> None:
     """Print how many images were made, and what was left out."""
     print(f"{output}: {len(dataset.kept)} images of {len(dataset.classes)} people")
+    for line in describe_rejections(dataset.rejections):
+        print(f"left out: {line}")
     if dataset.rejections:
-        print(f"left out: {summarize(dataset.rejections)}; {output}/{REJECTED_FILE} lists them, sheet.jpg shows some")
+        print(f"{output}/{REJECTED_FILE} lists what was left out")
+    print(f"{output}/{SHEET_FILE} shows a sample; look at it before training")
     without = dataset.without_images
     if without:
         more = f", and {len(without) - _SHOWN} more" if len(without) > _SHOWN else ""

@@ -52,6 +52,15 @@ def test_landmarks_are_those_of_the_package_before_it_rounds_them(mtcnn: Detecto
     assert list(map(int, face.box[:2])) == expected["box"][:2] and (face.landmarks % 1 != 0).any()
 
 
+def test_a_large_photo_gives_the_same_face(mtcnn: Detector) -> None:
+    photo = read(astronaut())
+    (large,) = mtcnn(cv2.resize(photo, (4096, 4096), interpolation=cv2.INTER_LINEAR))
+    (face,) = mtcnn(photo)
+    assert (
+        np.abs(large.landmarks / 8 - face.landmarks).max() < 2 and np.abs(np.divide(large.box, 8) - face.box).max() < 9
+    )
+
+
 def test_a_detector_can_be_sent_to_another_process(mtcnn: Detector) -> None:
     copy, photo = pickle.loads(pickle.dumps(mtcnn)), read(hanks())
     assert np.array_equal(copy(photo)[0].landmarks, mtcnn(photo)[0].landmarks)

@@ -42,7 +42,7 @@ def test_names_of_systems_and_loose_files_are_left_out_and_listed(tmp_path: Path
     assert sorted(found.left_out) == sorted(
         [
             *(Rejection(name, HIDDEN) for name in hidden),
-            Rejection("notes.txt", LOOSE, "it lies beside the people's folders"),
+            Rejection("notes.txt", LOOSE),
             Rejection("anna/gone.jpg", "not readable", "not a file"),
         ]
     )

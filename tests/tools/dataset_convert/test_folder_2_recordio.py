@@ -61,8 +61,11 @@ def test_mxnet_reads_what_was_in_the_folders(run_tool: Callable, photos: Path, t
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.splitlines() == [
         f"{output}: 5 images of 3 people",
-        f"left out: 2 hidden name, 1 belongs to no person, 1 not decodable; {output}/rejected.csv lists them, "
-        "sheet.jpg shows some",
+        "left out: 2 hidden name: .ipynb_checkpoints, adam/._a.jfif",
+        "left out: 1 belongs to no person: notes.txt",
+        "left out: 1 not decodable: adam/Thumbs.db (1 bytes that cannot be decoded as an image)",
+        f"{output}/rejected.csv lists what was left out",
+        f"{output}/sheet.jpg shows a sample; look at it before training",
         "warning: no class for people without an image: nobody",
         f"{output}/ofrecord/train: the same images as OFRecord parts",
     ]
@@ -96,7 +99,7 @@ def test_all_wrong_sizes_are_one_message(run_tool: Callable, photos: Path, tmp_p
         f"error: {photos}: 2 of 7 files are not 32x32 pixels; use --align 1 to detect and align the faces, --resize 1 "
         "if they are aligned, or set --image_size: adam/a.jfif (40x50), zoe/2.jpg (60x40)",
         f"error: {photos}: 2 hidden name: .ipynb_checkpoints, adam/._a.jfif",
-        f"error: {photos}: 1 belongs to no person: notes.txt (it lies beside the people's folders)",
+        f"error: {photos}: 1 belongs to no person: notes.txt",
         f"error: {photos}: 1 not decodable: adam/Thumbs.db (1 bytes that cannot be decoded as an image)",
     ]
     assert result.returncode == 1 and os.listdir(tmp_path) == ["photos"]
