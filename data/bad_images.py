@@ -15,6 +15,7 @@ from data.source import ImageSource
 STOP, SKIP = "stop", "skip"  # the values of --bad_images
 _MOST_TRIED = 64  # images of the same person, and as many of those that follow
 _BLOCK = 1 << 20  # labels read at once
+_MOST_LINES = 20
 
 
 class BadImageError(UserError):
@@ -37,10 +38,12 @@ class BadImage(NamedTuple):
     rejection: Rejection
 
 
-def bad_images_error(bad: Sequence[BadImage]) -> UserError:
+def bad_images_error(rejections: Sequence[Rejection]) -> UserError:
     """Return one error with a line for each bad image."""
     advice = f"--bad_images {SKIP} takes another image in its place"
-    return UserError(*(f"{rejection.file}: {rejection.details}; {advice}" for _, rejection in bad))
+    lines = [f"{rejection.file}: {rejection.details}; {advice}" for rejection in rejections[:_MOST_LINES]]
+    more = len(rejections) - len(lines)
+    return UserError(*lines, *([f"and {more} more bad images in the same step"] if more else []))
 
 
 def replacement_candidates(source: ImageSource, seed: int, epoch: int, index: int) -> Iterator[int]:

@@ -43,6 +43,7 @@ class Batches:
         self.wait_seconds = 0.0
         self._reader = reader
         self._rejected: list[Rejection] = []
+        self._last: Batch | None = None
 
     def __iter__(self) -> Batches:
         return self
@@ -55,6 +56,7 @@ class Batches:
             self.close()
             raise
         self.wait_seconds += time.perf_counter() - start
+        self._last = batch
         return batch
 
     def __enter__(self) -> Batches:
@@ -67,8 +69,14 @@ class Batches:
         """Stop the workers. May be called twice."""
         self._reader.close()
 
-    def blank_batch(self) -> Batch:
-        """Return a batch of black images: what a rank that has none brings to a step that all ranks will discard."""
+    def spare_batch(self) -> Batch:
+        """Return what a rank whose ``next`` failed brings to a step that all ranks will discard.
+
+        It is the batch before, so that the moving statistics of BatchNorm, the only trace of the step, see real images;
+        a black one if there is none.
+        """
+        if self._last is not None:
+            return self._last
         images = self._reader.blank_images()
         return Batch(0, 0, 0, images, np.zeros(len(images), np.int32))
 

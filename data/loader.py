@@ -101,7 +101,7 @@ class BatchLoader(Batches):
     def _replace(self, batch: Batch, planned: _PlannedBatch, bad: list[BadImage]) -> Batch:
         """Return the batch with other images in the places of the bad ones."""
         if not self._skips:
-            raise bad_images_error(bad)
+            raise bad_images_error([rejection for _, rejection in bad])
         batch = replace(batch, labels=batch.labels.copy())
         for place, rejection in bad:
             chosen = self._fill(batch.images[place], int(planned.indices[place]), int(planned.epochs[place]))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.augment import Augmentation
-from data.bad_images import STOP
+from data.bad_images import SKIP, STOP
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class DataOptions:
         num_workers: worker processes on each rank; 0 decodes in the rank's process, with the same result bit for bit.
         seed: decides the image order and the augmentation.
         augmentation: random changes of the images.
-        bad_images: "stop" raises an error at a bad image, "skip" takes another image in its place.
+        bad_images: "stop" raises an error at a bad image, "skip" takes another image in its place and keeps a list. A
+            training always skips here: where it is to stop, it does so after the step, when all ranks know of it.
     """
 
     global_batch_size: int
@@ -32,9 +33,5 @@ class DataOptions:
     def from_config(cls, config: Mapping[str, Any]) -> DataOptions:
         """Return the options that the run's settings ask for."""
         return cls(
-            config["train_batch_size"],
-            config["num_workers"],
-            config["seed"],
-            Augmentation.from_config(config),
-            config.get("bad_images", STOP),
+            config["train_batch_size"], config["num_workers"], config["seed"], Augmentation.from_config(config), SKIP
         )

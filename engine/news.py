@@ -1,7 +1,7 @@
 """What the ranks tell each other about a step: requests to stop, failures, and images that were left out.
 
 A rank that fails in ``next`` must not leave the others waiting in the collective calls of the step. It takes part in
-the step with a blank batch and a signal. The graph sums the signals of all ranks; only where the sum says that there is
+the step with a spare batch and a signal. The graph sums the signals of all ranks; only where the sum says that there is
 news do the ranks exchange it.
 """
 
@@ -20,7 +20,7 @@ from launch.world import World
 QUIET, NEWS, FAILED = 0.0, 1.0, 4096.0
 
 
-class PeerFailedError(Exception):
+class PeerFailedError(RuntimeError):
     """Another rank has failed and says why in the exchange that follows."""
 
 

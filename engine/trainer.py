@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from common.errors import UserError
+from data.bad_images import STOP, bad_images_error
 from data.batches import Batch, Batches
 from data.source import ImageSource
 from engine.bad_image_list import BadImageList
@@ -77,21 +78,21 @@ class Trainer:
         with open_batches(config, source, step, progress, log, self._reporter) as batches:
             while progress.step < plan.total_steps and not stopping:
                 # ---- next batch
-                batch, failure = _next_batch(batches)
+                batch, failure = self._next_batch(batches)
                 if batch is None:
                     progress.data = batches.read_state()
                     log.say(f"stopping at step {progress.step}: no triplet violates the margin any more")
                     break
 
                 # ---- forward, backward, news of other ranks, update
-                stop, rejected = self._reporter.stop_requested, batches.take_rejected()
+                stop, rejected, bad = self._reporter.stop_requested, batches.take_rejected(), []
                 result = step.compute(batch, progress.step, signal_of(stop, failure, rejected))
                 if result.has_news:
                     news = exchange_news(step.world, stop, failure, rejected)
-                    self._bad_images.add(news.rejected)
                     if news.failure is not None:
                         self._give_up(news.failure)
-                    stopping = news.stop
+                    stopping, bad = news.stop, news.rejected
+                    self._bad_images.add(bad)
                 result = self._update(result)
                 progress.data = batches.read_state()
 
@@ -100,6 +101,8 @@ class Trainer:
                 self._saver.poll()
                 if self._is_logged(progress.step):
                     self._log_step(meter.read(batches.wait_seconds))
+                if bad and config["bad_images"] == STOP:  # the step took other images and counts
+                    self._give_up(bad_images_error(bad))
 
                 # ---- look at the head, verify, save: not counted in the speed
                 start = time.perf_counter()
@@ -112,6 +115,18 @@ class Trainer:
                     self._saver.save()
                 meter.exclude(time.perf_counter() - start)
         self._finish(stopping)
+
+    def _next_batch(self, batches: Batches) -> tuple[Batch | None, Exception | None]:
+        """Return the next batch, None at the end; if it cannot be had, another batch and the error.
+
+        The other ranks know nothing of the error yet and begin a step; so must this one.
+        """
+        try:
+            return next(batches, None), None
+        except (UserError, RuntimeError) as error:
+            if self.train_step.world.size == 1:
+                self._give_up(error)
+            return batches.spare_batch(), error
 
     def _update(self, result: StepResult) -> StepResult:
         """Update with what a step has computed; return the completed results."""
@@ -201,14 +216,3 @@ class Trainer:
             self._log.say(f"stopped after step {self.progress.step}; {then}")
         self._log.close()
         self.train_step.world.barrier()  # rank 0 is still writing; a rank that finds another one gone aborts
-
-
-def _next_batch(batches: Batches) -> tuple[Batch | None, Exception | None]:
-    """Return the next batch, None at the end; if that fails, a blank batch and the error.
-
-    The other ranks, which know nothing of the error yet, begin a step; so must this one.
-    """
-    try:
-        return next(batches, None), None
-    except Exception as error:
-        return batches.blank_batch(), error

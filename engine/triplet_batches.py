@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from common.errors import UserError
 from data.augment import unchanged
-from data.bad_images import SKIP, bad_images_error
+from data.bad_images import bad_images_error
 from data.batch_reader import BatchReader
 from data.batches import Batch, Batches
 from data.options import DataOptions
@@ -37,8 +37,7 @@ class TripletBatches(Batches):
     rounding. Every call is collective.
 
     The iterator ends when the network leaves so few triplets that a whole round of bags (or 10, if that is more) does
-    not fill a batch. ``wait_seconds`` includes choosing the triplets. With ``bad_images`` "skip" bad images
-    are left out of their bags.
+    not fill a batch. ``wait_seconds`` includes choosing the triplets. Bad images are left out of their bags.
     """
 
     def __init__(
@@ -61,15 +60,13 @@ class TripletBatches(Batches):
             reporter: gets a heartbeat after each batch that is embedded.
 
         Raises:
-            UserError: no bag can be filled; from ``next``, a bad image that is not to be skipped or a worker that was
-                killed.
+            UserError: no bag can be filled; from ``next``, images cannot be read or a worker was killed.
             PeerFailedError: from ``next``, another rank met such an error in a bag.
         """
         options = DataOptions.from_config(config)
         self._source = source
         self._world, self._backbone = train_step.world, train_step.backbone
         self._augmentation, self._seed = options.augmentation, options.seed
-        self._skips = options.bad_images == SKIP
         self._alpha, self._max_ap = config["triplet_alpha"], config["triplet_max_ap"]
         self._size = options.global_batch_size
         self._own = self._size // self._world.size
@@ -93,7 +90,7 @@ class TripletBatches(Batches):
         batch = self._requested.popleft()
         bad = self._reader.collect()
         if bad:  # good when its bag was embedded
-            raise bad_images_error(bad)
+            raise bad_images_error([rejection for _, rejection in bad])
         self._step, self._position = self._step + 1, self._position + self._size
         self._unused = self._unused[self._size // 3 :]
         return batch
@@ -133,7 +130,8 @@ class TripletBatches(Batches):
         for i in range(len(own)):
             while self._reader.free_slots > 0 and (part := next(rest, None)) is not None:
                 waiting.append(self._reader.request(self._source.locate(part), unchanged(len(part))))
-            failure = failure or self._collect_part(states[i])
+            error = self._collect_part(states[i])
+            failure = failure or error
             embeddings.append(self._embed.embed_parts(waiting.popleft()))
             self._reporter.heartbeat()
         states = self._world.gather(states).reshape(self._world.size, *own.shape)
@@ -146,8 +144,6 @@ class TripletBatches(Batches):
         """Wait for a part of a bag and note the state of each image; return the error if it must end the training."""
         try:
             bad = self._reader.collect()
-            if bad and not self._skips:
-                raise bad_images_error(bad)
         except (UserError, RuntimeError) as error:
             states[:] = _FAILED
             return error

@@ -3,9 +3,12 @@ from __future__ import annotations
 import json
 import math
 import re
+import struct
 from pathlib import Path
 
 import pytest
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.record_writer import masked_crc32c
 
 from engine.log import RunLog, StepMeter, format_seconds
 
@@ -95,6 +98,54 @@ def test_tensorboard_file_is_written(tmp_path: Path) -> None:
     write(tmp_path, 0, range(1, 3))
     (events,) = tmp_path.glob("events.out.tfevents*")
     assert b"train/loss" in events.read_bytes()
+
+
+def test_full_disks_are_said_once_a_file_and_end_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("train.log", "metrics.jsonl"):
+        (tmp_path / name).symlink_to("/dev/full")
+    log = RunLog(tmp_path, active=True, start_step=0)
+    for step in (1, 2):
+        log.say(f"step {step}")
+        log.record(step, "train", {"loss": 1.0})
+    log.close()
+    full = "cannot be written (No space left on device); the training continues without it"
+    assert capsys.readouterr().out.splitlines() == [
+        "step 1",
+        f"{tmp_path / 'train.log'} {full}",
+        f"{tmp_path / 'metrics.jsonl'} {full}",
+        "step 2",
+    ]
+
+
+def test_a_log_folder_that_vanishes_ends_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = RunLog(tmp_path / "log", active=True, start_step=0)
+    (tmp_path / "log" / "train.log").unlink()
+    (tmp_path / "log").rmdir()
+    (tmp_path / "log").touch()
+    log.record(1, "train", {"loss": 1.0})
+    log.record(2, "train", {"loss": 1.0})
+    log.close()
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 2 and "metrics.jsonl cannot be written (" in said[0] and "events.out" in said[1]
+
+
+def test_tensorboard_reads_its_file(tmp_path: Path) -> None:
+    """The records have tensorboardX's form, and steps that come again are hidden from TensorBoard."""
+    write(tmp_path, 5, range(6, 8))
+    (path,) = tmp_path.glob("events.out.tfevents*")
+    data, events = path.read_bytes(), []
+    while data:
+        (length,) = struct.unpack("<Q", data[:8])
+        assert struct.unpack("<I", data[8:12])[0] == masked_crc32c(data[:8])
+        body = data[12 : 12 + length]
+        assert struct.unpack("<I", data[12 + length : 16 + length])[0] == masked_crc32c(body)
+        events.append(Event.FromString(body))
+        data = data[16 + length :]
+    assert [event.file_version for event in events[:2]] == ["brain.Event:2"] * 2
+    assert (events[2].step, events[2].session_log.status) == (6, SessionLog.START)
+    numbers = [(event.step, event.summary.value[0].tag, event.summary.value[0].simple_value) for event in events[3:]]
+    assert numbers == [(6, "train/loss", 3.0), (7, "train/loss", 3.5)]
+    assert all(event.wall_time > 1.6e9 for event in events)
 
 
 def test_tensorboard_has_the_settings_beside_the_numbers(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from engine.schedule import lr_scale, make_plan
+from engine.schedule import Plan, Progress, lr_scale, make_plan, read_progress
 from settings.complete import place_lr_steps
 
 
@@ -101,3 +101,99 @@ def test_a_warm_up_as_long_as_the_training_is_refused() -> None:
     for changes in ({"warmup_steps": 7}, {"warmup_epochs": 0.7}):
         with pytest.raises(UserError, match="a warm-up of 7 steps leaves nothing of the 7 of the training"):
             make_plan(config(**changes), 80)
+
+
+# ---------------------------------------------------------------------------------------- another batch on resume
+
+
+def resumed(batch: int, step: int, old_batch: int = 8, images: int = 80, **changes: object) -> tuple[Plan, dict]:
+    """Return plan and settings of a run that resumes with ``batch`` after ``step`` steps of ``old_batch`` images."""
+    old = make_plan(config(train_batch_size=old_batch), images)
+    about = {"step": step, "position": step * old_batch, "epochs": old.epochs_done(step), "config": {}}
+    settings = config(train_batch_size=batch, **changes)
+    return make_plan(settings, images, read_progress(about, images)), settings
+
+
+@pytest.mark.parametrize("images", [80, 81, 97])
+@pytest.mark.parametrize("step", range(0, 40, 3))
+def test_the_same_batch_changes_nothing(images: int, step: int) -> None:
+    changes = {"train_unit": "epoch", "train_iter": 4, "warmup_epochs": 0.5, "lr_steps_batch": 8, "end_epoch": 5}
+    straight = make_plan(config(**changes), images)
+    plan, settings = resumed(8, step, images=images, **changes)
+    assert plan == straight
+    assert lr_scale(step, plan, settings) == lr_scale(step, straight, settings)
+
+
+@pytest.mark.parametrize(("batch", "per_epoch", "place", "left"), [(16, 5, 2, 8), (4, 20, 8, 32), (40, 2, 1, 3)])
+def test_epochs_come_from_the_data_and_not_from_the_number_of_steps(
+    batch: int, per_epoch: int, place: int, left: int
+) -> None:
+    """2.4 epochs are behind the run; the fourth ends after 1.6 more, to the nearest batch."""
+    plan, _ = resumed(batch, 24, train_iter=0, end_epoch=4)
+    assert plan.steps_per_epoch == per_epoch
+    assert plan.epoch_of(24) == (2, place)
+    assert plan.total_steps == 24 + left
+    assert plan.epoch_of(plan.total_steps) == (4, 0)
+
+
+def test_an_epoch_that_is_not_a_whole_number_of_batches_stays_finished() -> None:
+    """40 epochs of 100 images in 7 batches of 16, or in 10 of 10: the number of epochs survives either change."""
+    for old, new in ((16, 10), (10, 16)):
+        steps = 40 * -(-100 // old)
+        plan, _ = resumed(new, steps, old, images=100, train_iter=0, end_epoch=41)
+        assert plan.epoch_of(steps) == (40, 0) and plan.total_steps == steps + -(-100 // new)
+
+
+def test_intervals_in_epochs_go_on_where_they_were() -> None:
+    plan, _ = resumed(16, 25, train_unit="epoch", train_iter=4, iter_num_in_snapshot=1, validation_interval=2)
+    ends = [step for step in range(26, 60) if plan.is_snapshot(step)]
+    assert ends[:3] == [28, 33, 38]  # 12 of 15 batches of 16 were behind it: 2.4 epochs
+    assert [step for step in range(26, 60) if plan.is_validation(step)][:2] == [33, 43]
+    assert plan.total_steps == 33
+    batches, _ = resumed(16, 25, train_iter=40)
+    assert [step for step in range(26, 34) if batches.is_snapshot(step)] == [27, 30, 33]
+    assert batches.total_steps == 40
+
+
+def test_a_warm_up_in_epochs_goes_on_where_it_was() -> None:
+    """A warm-up of two epochs of 10 steps is half done: with batches of twice the size 5 of 10 steps are left."""
+    plan, settings = resumed(16, 10, warmup_epochs=2.0, train_iter=100)
+    found = [lr_scale(step, plan, settings) for step in range(10, 17)]
+    assert found == pytest.approx([0.6, 0.7, 0.8, 0.9, 1.0, 1.0, 1.0])
+    plan, settings = resumed(16, 10, warmup_steps=20, train_iter=100)
+    assert lr_scale(10, plan, settings) == pytest.approx(11 / 20)  # given in batches
+
+
+@pytest.mark.parametrize("warmup", [0.0, 1.0])
+def test_schedules_that_end_with_an_epoch_reach_0_there(warmup: float) -> None:
+    given = {"lr_schedule": "poly", "lr_power": 1.0, "warmup_epochs": warmup, "train_iter": 0, "end_epoch": 4}
+    before, settings = make_plan(config(**given), 80), config(**given)
+    plan, _ = resumed(16, 20, **given)
+    after = config(train_batch_size=16, **given)
+    assert lr_scale(20, plan, after) == pytest.approx(lr_scale(20, before, settings))
+    assert plan.total_steps == 30 and lr_scale(30, plan, after) == 0
+    assert lr_scale(25, plan, after) == pytest.approx(lr_scale(30, before, settings))
+
+
+def test_a_schedule_on_mixed_clocks_stays_in_range() -> None:
+    for batch, step in ((4, 30), (16, 30), (40, 50)):
+        for given in ({"warmup_epochs": 2.0, "train_iter": 60}, {"warmup_steps": 15, "train_iter": 0, "end_epoch": 9}):
+            plan, settings = resumed(batch, step, lr_schedule="cosine", **given)
+            found = [lr_scale(at, plan, settings) for at in range(step, plan.total_steps + 1)]
+            assert all(0 <= scale <= 1 for scale in found) and found[-1] == pytest.approx(0)
+
+
+def test_steps_that_are_meant_for_a_batch_are_reached_after_as_many_images() -> None:
+    """Step 30 of batches of 8 is after 240 images: after 20 steps of 8, five of 16 are left."""
+    placed = {"lr_steps": [15], "scales": [0.1], "lr_steps_batch": 8, "train_iter": 90}  # as place_lr_steps gives them
+    plan, settings = resumed(16, 20, **placed)
+    assert [lr_scale(step, plan, settings) for step in range(23, 27)] == [1.0, 1.0, 0.1, 0.1]
+    plan, settings = resumed(16, 20, **{**placed, "lr_steps_batch": 0, "lr_steps": [23]})
+    assert [lr_scale(step, plan, settings) for step in range(21, 25)] == [1.0, 1.0, 0.1, 0.1]
+
+
+def test_an_older_snapshot_counted_epochs_in_its_own_batches() -> None:
+    about = {"step": 25, "position": 200, "config": {"train_batch_size": 8}}
+    assert read_progress(about, 80) == Progress(25, 200, 2.5)
+    assert read_progress({**about, "config": {}}, 80) == Progress(25, 200, 2.5)
+    assert read_progress({**about, "step": 0, "position": 0, "config": {}}, 80) == Progress(0, 0, 0.0)

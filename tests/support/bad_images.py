@@ -1,0 +1,38 @@
+"""Training images of which some are bad."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from data.bad_images import BadImageError
+from data.image import encode_jpeg
+from data.ofrecord import encode_train_record, write_record
+from data.synthetic import SyntheticSource
+from tests.support.tiny import IMAGE_SIZE
+
+
+class BadSource(SyntheticSource):
+    """A ``SyntheticSource`` whose images ``bad`` cannot be decoded."""
+
+    def __init__(self, bad: Sequence[int], num_images: int = 23, num_classes: int = 5, seed: int = 1) -> None:
+        super().__init__(num_images, num_classes, IMAGE_SIZE, seed)
+        self.bad = frozenset(bad)
+
+    def fetch(self, locations: np.ndarray, places: Sequence[np.ndarray]) -> list[np.ndarray]:
+        for index in locations[:, 0].tolist():
+            if index in self.bad:
+                raise BadImageError(f"image {index}", "not decodable", "it is bad")
+        return super().fetch(locations, places)
+
+
+def write_part(folder: Path, bad: dict[int, bytes], num_images: int = 300, num_classes: int = 30) -> None:
+    """Write a part of small JPEGs, image i of class i modulo ``num_classes``, with other bytes for those of ``bad``."""
+    source = SyntheticSource(num_images, num_classes, IMAGE_SIZE)
+    folder.mkdir(parents=True)
+    with open(folder / "part-00000", "wb") as handle:
+        for index in range(num_images):
+            image, label = source.read(index)
+            write_record(handle, encode_train_record(bad.get(index, encode_jpeg(image)), label))
