@@ -24,6 +24,11 @@ _TEXT_SIZE, _TITLE_SIZE = 11, 15
 _LINE, _TITLE_LINE = _TEXT_SIZE + 3, _TITLE_SIZE + 9
 _MAX_HEIGHT = 65500  # of a JPEG
 _EMPTY = 224
+_EAST_ASIAN_FONTS = (
+    *("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "Source Han Sans CN", "WenQuanYi Micro Hei"),
+    *("WenQuanYi Zen Hei", "Droid Sans Fallback", "Microsoft YaHei", "SimHei", "PingFang SC", "Arial Unicode MS"),
+)
+"""Fonts of the system for captions that DejaVu Sans cannot write; without one their letters are empty boxes."""
 
 
 class Tile(NamedTuple):
@@ -56,7 +61,9 @@ def draw_sheet(sections: Sequence[tuple[str, Sequence[Tile]]], columns: int = 8,
     if height > _MAX_HEIGHT:
         raise UserError(f"a sheet of {sum(rows)} rows is too high for a picture; show fewer images")
     sheet = Image.new("RGB", (width, height), "white")
-    draw, font, title_font = ImageDraw.Draw(sheet), _font(_TEXT_SIZE), _font(_TITLE_SIZE)
+    file = _find_font("".join(title + "".join(tile.caption for tile in tiles) for title, tiles in sections))
+    font, title_font = ImageFont.truetype(file, _TEXT_SIZE), ImageFont.truetype(file, _TITLE_SIZE)
+    draw = ImageDraw.Draw(sheet)
     top = _GAP
     for (title, tiles), count in zip(sections, rows, strict=True):
         draw.text((_GAP, top), _shorten(title, title_font, width - 2 * _GAP), "black", title_font)
@@ -83,11 +90,18 @@ def write_sheet(
         handle.write(encoded)
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """Return DejaVu Sans, which has more letters than Pillow's own font; matplotlib brings it."""
+def _find_font(text: str) -> str:
+    """Return the file of a font for ``text``: DejaVu Sans, which matplotlib brings, if possible."""
     import matplotlib
 
-    return ImageFont.truetype(os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
+    if max(text, default="") >= "\N{CJK RADICAL REPEAT}":
+        from matplotlib.font_manager import fontManager  # here, because it lists the fonts of the system
+
+        files = {font.name: font.fname for font in fontManager.ttflist}
+        for name in _EAST_ASIAN_FONTS:
+            if name in files:
+                return files[name]
+    return os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
 
 
 def _fit(image: np.ndarray | None, size: int) -> np.ndarray:

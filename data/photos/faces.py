@@ -9,8 +9,6 @@ import numpy as np
 
 from data.photos.photo import EQUAL_FACES, NO_FACE, Fault
 
-_EQUAL_SHARE = 0.2
-
 
 class Face(NamedTuple):
     """A detected face, in pixels of the image.
@@ -30,6 +28,11 @@ class Face(NamedTuple):
         """The shorter side of the box."""
         return min(self.box[2] - self.box[0], self.box[3] - self.box[1])
 
+    @property
+    def area(self) -> float:
+        """The area of the box."""
+        return (self.box[2] - self.box[0]) * (self.box[3] - self.box[1])
+
 
 Detector = Callable[[np.ndarray], Sequence[Face]]
 """Takes uint8 RGB [H, W, 3], returns the faces in it."""
@@ -43,8 +46,8 @@ def choose_face(faces: Sequence[Face], shape: tuple[int, int]) -> Face | Fault:
         shape: its height and width.
 
     Returns:
-        The face, or a fault if there is none, or if the value of another face is less by not even a fifth of the
-        chosen one's area.
+        The face, or a fault: there is none, or another one comes close, in area (half of it or more) and in this value
+        (less by not even half of the area).
     """
     if not faces:
         return Fault(NO_FACE)
@@ -52,9 +55,8 @@ def choose_face(faces: Sequence[Face], shape: tuple[int, int]) -> Face | Fault:
     for face in faces:
         left, top, right, bottom = face.box
         distance = ((left + right) / 2 - shape[1] / 2) ** 2 + ((top + bottom) / 2 - shape[0] / 2) ** 2
-        values.append((right - left) * (bottom - top) - 2 * distance)
+        values.append(face.area - 2 * distance)
     best = int(np.argmax(values))
-    left, top, right, bottom = faces[best].box
-    limit = values[best] - _EQUAL_SHARE * (right - left) * (bottom - top)
-    equal = sum(value > limit for value in values)
+    close = faces[best].area / 2
+    equal = sum(face.area >= close and values[best] - value < close for face, value in zip(faces, values, strict=True))
     return faces[best] if equal == 1 else Fault(EQUAL_FACES, f"{equal} of {len(faces)} faces")

@@ -11,11 +11,13 @@ import numpy as np
 
 from data.contact_sheet import Tile, write_sheet
 from data.image import DecodeError, decode_image, decode_photo
+from data.photos.walk import HIDDEN, LOOSE
 from data.recordio_dataset import open_recordio
 from data.rejected import Rejection
 
 _COLUMNS = 10
 _SAMPLE, _LEAST_SHARP, _PER_REASON = 40, 10, 20
+_NO_PHOTOS = (HIDDEN, LOOSE)
 
 
 class Kept(NamedTuple):
@@ -46,7 +48,7 @@ def write_photo_sheet(
         (f"{len(sample)} of {len(kept)} images, with their sharpness", _kept_tiles(dataset, size, kept, sample)),
         ("the least sharp", _kept_tiles(dataset, size, kept, blurred)),
     ]
-    for reason in dict.fromkeys(rejection.reason for rejection in rejections):
+    for reason in dict.fromkeys(rejection.reason for rejection in rejections if rejection.reason not in _NO_PHOTOS):
         left_out = [rejection for rejection in rejections if rejection.reason == reason]
         shown = [left_out[row] for row in sorted(draw.permutation(len(left_out))[:_PER_REASON].tolist())]
         title = f"left out: {reason}, {len(shown)} of {len(left_out)}"

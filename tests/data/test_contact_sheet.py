@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
+from data import contact_sheet
 from data.contact_sheet import Tile, draw_sheet, write_sheet
 
 RED, GREEN, GREY = (255, 0, 0), (0, 255, 0), (224, 224, 224)
@@ -47,6 +48,16 @@ def test_captions_are_text_that_fits_the_tile() -> None:
         assert len(found) and found[:, 1].max() < 6 + 50  # nothing runs into the next tile
     two = dark("a\nb")
     assert np.ptp(two[:, 0]) > 12
+
+
+def test_chinese_captions_are_written_with_a_font_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    def draw(caption: str) -> np.ndarray:
+        return draw_sheet([("", [Tile(filled(RED, 50, 50), caption)])])
+
+    monkeypatch.setattr(contact_sheet, "_EAST_ASIAN_FONTS", ("absent",))
+    without, latin = draw("a 王芳"), draw("a")
+    monkeypatch.setattr(contact_sheet, "_EAST_ASIAN_FONTS", ("absent", "DejaVu Serif"))  # stands for a Chinese font
+    assert not np.array_equal(draw("a 王芳"), without) and np.array_equal(draw("a"), latin)
 
 
 def test_a_sheet_is_a_jpeg_and_never_too_high(tmp_path: Path) -> None:

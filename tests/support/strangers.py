@@ -14,7 +14,7 @@ from tools.dataset_convert.orl_2_recordio import picture_folder, read_picture
 
 NAMES = ("Anna Berg", "Jörg Müller", "王芳", "josé", "Łukasz")
 GBK_NAME = "李伟".encode("gbk")
-TRAIN_PEOPLE, OTHER_PEOPLE = range(1, 28), range(28, 36)
+TRAIN_PEOPLE, OTHER_PEOPLE = range(1, 16), range(16, 36)
 
 
 def orl(person: int, number: int) -> np.ndarray:
@@ -64,7 +64,7 @@ def write_person(folder: Path, person: int, count: int) -> None:
 
 
 def write_strangers_folder(root: Path, pictures: int = 10) -> None:
-    """Write ``photos`` with 30 people and ``others`` with 8 other people below ``root``.
+    """Write ``photos`` with 18 people and ``others`` with 20 other people below ``root``.
 
     Args:
         root: an existing folder.

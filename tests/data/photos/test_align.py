@@ -60,9 +60,10 @@ def test_the_chosen_face_is_large_and_in_the_middle() -> None:
     assert choose_face([], shape) == Fault("no face")
     left, right = face(90, 80, 40), face(170, 80, 40)
     assert choose_face([left, right, corner], shape) == Fault("several equal faces", "2 of 3 faces")
-    # Area minus twice the squared distance: 1600 for the middle, 1600 - 2 * 12 ** 2 = 1312 beside it.
-    assert choose_face([middle, face(142, 80, 40)], shape) == Fault("several equal faces", "2 of 2 faces")
-    assert choose_face([middle, face(143, 80, 40)], shape) is middle
+    # Area minus twice the squared distance: 1600 for the middle, and 1600 - 2 * 20 ** 2 = 800 beside it.
+    assert choose_face([middle, face(149, 80, 40)], shape) == Fault("several equal faces", "2 of 2 faces")
+    assert choose_face([middle, face(150, 80, 40)], shape) is middle
+    assert choose_face([face(130, 80, 40), small := face(140, 90, 20)], shape).side == 40 and small.area == 400
 
 
 def test_a_photo_gives_its_face_or_the_reason() -> None:
