@@ -36,15 +36,15 @@ def scan_part(segment: Segment) -> Scan:
     """
     if segment.begin >= segment.end:  # an empty part, which cannot be mapped
         return Scan(segment.begin, segment.begin, np.empty(0, RECORD))
-    with map_file(segment) as mapped:
-        data = np.frombuffer(mapped, np.uint8)
-        first = segment.begin if segment.is_exact else _find_record(mapped, data, segment)
-        starts, damage = _chain(mapped, first, segment)
-        records, bad = _read_records(data, starts)
-        following = int(starts[len(records)])
-        if bad is not None:
-            damage = f"{segment.path}: record at byte {following}: {bad}"
-        return Scan(first, following, records, damage)
+    mapped = map_file(segment.path)
+    data = np.frombuffer(mapped, np.uint8)
+    first = segment.begin if segment.is_exact else _find_record(mapped, data, segment)
+    starts, damage = _chain(mapped, first, segment)
+    records, bad = _read_records(data, starts)
+    following = int(starts[len(records)])
+    if bad is not None:
+        damage = f"{segment.path}: record at byte {following}: {bad}"
+    return Scan(first, following, records, damage)
 
 
 def _find_record(mapped: mmap.mmap, data: np.ndarray, segment: Segment) -> int:

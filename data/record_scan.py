@@ -8,9 +8,7 @@ meet, and has a segment scanned again from the right byte where they do not.
 from __future__ import annotations
 
 import mmap
-import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,17 +96,14 @@ def _split(path: Path, length: int) -> Iterator[Segment]:
         yield Segment(path, begin, min(begin + length, size), begin == 0)
 
 
-@contextmanager
-def map_file(segment: Segment) -> Iterator[mmap.mmap]:
-    """Map the file of a segment into memory, and have the disk read the segment ahead.
+def map_file(path: Path) -> mmap.mmap:
+    """Map a file that is not empty into memory; it stays there while arrays refer to it.
 
     Raises:
         UserError: the file cannot be read.
     """
     try:
-        with open(segment.path, "rb") as handle:
-            os.posix_fadvise(handle.fileno(), segment.begin, segment.end - segment.begin, os.POSIX_FADV_WILLNEED)
-            mapped = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+        with open(path, "rb") as handle:
+            return mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
-        raise UserError(f"{segment.path} cannot be read: {error.strerror}") from error
-    yield mapped  # freed with its last user: arrays may refer to it
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error

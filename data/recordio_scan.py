@@ -10,15 +10,19 @@ import mmap
 from array import array
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from common.errors import UserError
+from common.progress import progress
 from data.recordio import FIRST, FRAME_BYTES, HEADER_BYTES, LAST, MAGIC, MAGIC_BYTES, MAX_PIECE, MIDDLE, unpack_span
 
 _MAGIC_WORDS = 2
 """Words (of 4 bytes) of a frame before its payload: magic and length."""
+_MEGA = 10**6
+_PROGRESS_WORDS = 8 * _MEGA
+"""Words between two steps of the progress bar."""
 
 
 class Damage(NamedTuple):
@@ -71,18 +75,22 @@ def scan_records(path: str | Path) -> RecordTable:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise UserError(f"{path} is empty (0 bytes); copy it again") from error
-    frames, damage = _walk(mapped)
+    with progress(total=len(mapped) // _MEGA, desc="reading headers", unit="MB") as bar:
+        frames, damage = _walk(mapped, bar)
     words = np.frombuffer(mapped, "<u4", len(mapped) // 4)
     return _read_headers(mapped, words, frames, damage)
 
 
-def _walk(mapped: mmap.mmap) -> tuple[np.ndarray, list[Damage]]:
+def _walk(mapped: mmap.mmap, bar: Any) -> tuple[np.ndarray, list[Damage]]:
     """Return the first word of every frame, int64 [N], and the damaged places between them."""
     size, frames, damage = len(mapped), array("q"), []
     words = memoryview(mapped)[: size // 4 * 4].cast("I")
     last, place, mask = len(words) - _MAGIC_WORDS, 0, MAX_PIECE - 1
-    append = frames.append
+    append, mark = frames.append, _PROGRESS_WORDS
     while place <= last:
+        if place >= mark:
+            bar.update(4 * place // _MEGA - bar.n)
+            mark = place + _PROGRESS_WORDS
         if words[place] != MAGIC:
             following = _find_frame(mapped, place + 1)
             found = mapped[4 * place : 4 * place + FRAME_BYTES].hex()
