@@ -15,6 +15,7 @@ import pytest
 
 from settings.legacy.flags import OLD_FLAGS
 from settings.train_command import resolve_train_config
+from tests.support.own_set import write_own_set
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "README_CH.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
@@ -133,6 +134,7 @@ def test_every_command_is_taken(command: str, folder: Path) -> None:
     script, *flags = shlex.split(command)
     assert (ROOT / script).is_file()
     if script == TRAIN and not {"--help", "--print_config", "--version"} & set(flags):
+        write_own_set(flags, folder)
         resolve_train_config(flags, folder)
         return
     known = help_flags(script) | {"--help"}
