@@ -11,6 +11,7 @@ from data.bad_images import BadImageError
 from data.image import DecodeError, ImageSizeError, decode_images
 from data.part_reader import PartReader
 from data.record_index import RecordIndex
+from data.rejected import NOT_DECODABLE, WRONG_SIZE
 
 
 class IndexedSource:
@@ -71,7 +72,7 @@ class IndexedSource:
         try:
             return decode_images(self.read_encoded(rows), self.image_size, places)
         except DecodeError as error:
-            reason = "other size" if isinstance(error, ImageSizeError) else "not decodable"
+            reason = WRONG_SIZE if isinstance(error, ImageSizeError) else NOT_DECODABLE
             raise self._error(rows[error.index], reason, str(error)) from error
 
     def read_encoded(self, rows: Sequence[Sequence[int]]) -> list[bytes]:

@@ -12,12 +12,13 @@ from data.image import encode_jpeg
 from data.rejected import REJECTED_FILE
 from settings.places import run_directory
 from snapshots.reader import Snapshot, newest_snapshot
-from tests.support.bad_images import write_part
+from tests.support.bad_images import make_faces
 from tests.support.ranks import run_ranks
+from tests.support.recordio_set import write_recordio
 from tests.support.tiny import read_losses, read_metrics, tiny_config
 
 PROGRAM = Path(__file__).parent / "bad_images_program.py"
-HTML, OTHER_SIZE = b"<html>404 not found</html>", encode_jpeg(np.zeros((20, 20, 3), np.uint8))
+FAULTS = (b"<html>404 not found</html>", b"\xff\xd8 broken", encode_jpeg(np.zeros((20, 20, 3), np.uint8)))
 RUN = {
     "use_synthetic_data": False,
     "num_classes": 30,
@@ -39,14 +40,14 @@ def read_log(config: Any) -> str:
     ("loss", "ranks"),
     [
         ("adaface", 2),
-        ("triplet", 1),
         pytest.param("adaface", 1, marks=pytest.mark.slow),
+        pytest.param("triplet", 1, marks=pytest.mark.slow),
         pytest.param("triplet", 2, marks=pytest.mark.slow),
     ],
 )
 def test_a_stopped_run_resumes_to_what_skipping_gives(tmp_path: Path, loss: str, ranks: int) -> None:
     settings, num_images, bad = CASES[loss]
-    write_part(tmp_path / "train", dict(zip(bad, (HTML, b"", OTHER_SIZE), strict=True)), num_images)
+    write_recordio(tmp_path / "train", make_faces(dict(zip(bad, FAULTS, strict=True)), num_images))
     settings = {**settings, "loss": loss, "dataset_dir": str(tmp_path / "train")}
     stop = {"folder": str(tmp_path / "stop"), "config": settings}
     skip = {"bad_images": "skip"}
@@ -56,7 +57,7 @@ def test_a_stopped_run_resumes_to_what_skipping_gives(tmp_path: Path, loss: str,
     assert all(answer == answers[0] for answer in answers)
     error, *others = answers[0]
     assert others == ["", ""]
-    assert error.count("part-00000: record at byte ") == len(error.splitlines()) >= 1
+    assert error.count("train.rec: record at byte ") == len(error.splitlines()) >= 1
     assert error.endswith("; --bad_images skip takes another image in its place")
 
     stopped, straight = (tiny_config(tmp_path / name, loss) for name in ("stop", "skip"))
@@ -71,20 +72,20 @@ def test_a_stopped_run_resumes_to_what_skipping_gives(tmp_path: Path, loss: str,
 
     listed = (run_directory(straight, straight.log_dir) / REJECTED_FILE).read_text().splitlines()
     assert listed[0] == "file,reason,details" and len(listed) == 4
-    assert sorted(line.split(",")[1] for line in listed[1:]) == ["not decodable", "not decodable", "other size"]
+    assert sorted(line.split(",")[1] for line in listed[1:]) == ["not decodable", "not decodable", "wrong size"]
     counts = [line.get("bad_images", 0) for line in read_metrics(straight)]
     assert counts == sorted(counts) and counts[-1] >= 3
-    assert f"bad images: left out {counts[-1]} times; 3 different ones (2 not decodable, 1 other size)" in (
+    assert f"bad images: left out {counts[-1]} times; 3 different ones (2 not decodable, 1 wrong size)" in (
         read_log(straight)
     )
 
 
 # With triplets batches 0 to 2 are the first bag, 3 to 9 its triplets, and 11 is in the middle of the second bag.
-@pytest.mark.parametrize(("loss", "batch"), [("adaface", 5), ("triplet", 11)])
+@pytest.mark.parametrize(("loss", "batch"), [pytest.param("adaface", 5, marks=pytest.mark.slow), ("triplet", 11)])
 def test_a_rank_that_cannot_read_lets_all_save_first(tmp_path: Path, loss: str, batch: int) -> None:
     """The step in which one rank of two has no batch leaves no trace in the losses that follow."""
     settings, num_images, _ = CASES[loss]
-    write_part(tmp_path / "train", {}, num_images)
+    write_recordio(tmp_path / "train", make_faces({}, num_images))
     settings = {**settings, "loss": loss, "train_iter": 8, "dataset_dir": str(tmp_path / "train"), "num_workers": 0}
     broken = {"folder": str(tmp_path / "broken"), "config": settings, "unreadable": [batch, 1]}
     resumed = {"folder": broken["folder"], "config": {**settings, "resume": True}}

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from data.bad_images import BadImageError
 from data.image import encode_jpeg
-from data.ofrecord import encode_train_record, write_record
 from data.synthetic import SyntheticSource
 from tests.support.tiny import IMAGE_SIZE
 
@@ -28,11 +26,8 @@ class BadSource(SyntheticSource):
         return super().fetch(locations, places)
 
 
-def write_part(folder: Path, bad: dict[int, bytes], num_images: int = 300, num_classes: int = 30) -> None:
-    """Write a part of small JPEGs, image i of class i modulo ``num_classes``, with other bytes for those of ``bad``."""
+def make_faces(bad: dict[int, bytes], num_images: int, num_classes: int = 30) -> list[tuple[bytes, int]]:
+    """Return small JPEGs, image i of class i modulo ``num_classes``, with other bytes for those of ``bad``."""
     source = SyntheticSource(num_images, num_classes, IMAGE_SIZE)
-    folder.mkdir(parents=True)
-    with open(folder / "part-00000", "wb") as handle:
-        for index in range(num_images):
-            image, label = source.read(index)
-            write_record(handle, encode_train_record(bad.get(index, encode_jpeg(image)), label))
+    faces = (source.read(index) for index in range(num_images))
+    return [(bad.get(index, encode_jpeg(image)), label) for index, (image, label) in enumerate(faces)]

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.errors import UserError
+from data.image import encode_jpeg
+from data.ofrecord import encode_verification_record, write_record
+from data.verification_bin import write_bin
+from data.verification_set import count_pairs
+from engine.verification_sets import check_verification
+from settings.places import check_sets
+
+FACE = encode_jpeg(np.zeros((16, 16, 3), np.uint8))
+
+
+def config(folder: Path, *targets: str) -> dict:
+    return {"val_targets": list(targets), "val_dataset_dir": str(folder), "val_data_part_num": 0, "nrof_folds": 10}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the sets ``ten`` of 10 pairs, ``five`` of 5, ``parts`` of 10 and ``broken``."""
+    write_bin(tmp_path / "ten.bin", [FACE] * 20, [True, False] * 5)
+    write_bin(tmp_path / "five.bin", [FACE] * 10, [True] * 5)
+    (tmp_path / "broken.bin").write_bytes(b"no pickle")
+    (tmp_path / "parts").mkdir()
+    with open(tmp_path / "parts" / "part-0", "wb") as handle:
+        for _ in range(20):
+            write_record(handle, encode_verification_record(FACE, True))
+    return tmp_path
+
+
+def test_pairs_are_counted(folder: Path) -> None:
+    found = [
+        count_pairs(folder / place, name) for place, name in (("ten.bin", "ten"), ("", "five"), ("parts", "parts"))
+    ]
+    assert found == [10, 5, 10]
+
+
+def test_all_sets_that_cannot_be_verified_are_listed(folder: Path) -> None:
+    check_verification(config(folder, "ten", "parts"))
+    with pytest.raises(UserError) as caught:
+        check_verification(config(folder, "ten", "five", "broken", "parts"))
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "five: only 5 pairs for 10 folds; use more pairs or a smaller --nrof_folds"
+    assert len(lines) == 2 and lines[1].startswith(f"{folder / 'broken.bin'}: ")
+    check_verification({**config(folder, "five"), "nrof_folds": 5})
+
+
+def test_all_missing_sets_are_listed(folder: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        check_sets(config(folder, "ten", "here", "there"))
+    assert [line.split(":")[0] for line in str(caught.value).splitlines()] == [
+        f"verification set '{name}' is not at {folder / name}" for name in ("here", "there")
+    ]

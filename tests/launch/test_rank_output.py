@@ -1,0 +1,40 @@
+"""A full disk at the log of a rank ends neither the rank nor what it says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from launch.rank_process import _tee
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_output_is_copied_to_the_console_alone(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    (tmp_path / "rank-0.log").symlink_to("/dev/full")
+    read_end, write_end = os.pipe()
+    with os.fdopen(write_end, "wb", buffering=0) as output:
+        output.write(b"Epoch[0]\n")
+    _tee(os.fdopen(read_end, "rb", buffering=0), tmp_path / "rank-0.log")
+    out, err = capfdbinary.readouterr()
+    assert out == b"Epoch[0]\n"
+    assert err.decode() == (
+        f"{tmp_path / 'rank-0.log'} cannot be written (No space left on device); the training continues without it\n"
+    )
+
+
+def test_a_rank_reports_its_failure_all_the_same() -> None:
+    read_end, write_end = os.pipe()
+    program = "from launch.rank import RankReporter; RankReporter().fail(ValueError('seven'))"
+    environment = {**os.environ, "INSIGHTFACE_REPORT_FD": str(write_end)}
+    with open("/dev/full", "wb") as full:
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, cwd=ROOT, env=environment, pass_fds=(write_end,), stdout=full, stderr=full)
+    os.close(write_end)
+    with os.fdopen(read_end, "rb") as reports:
+        assert b"ValueError: seven" in reports.read()
+    assert done.returncode == 1
