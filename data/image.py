@@ -136,13 +136,25 @@ def _decode(encoded: bytes, flags: int = _RGB) -> np.ndarray:
     """Return uint8 [H, W, 3], RGB."""
     if not encoded:
         raise DecodeError("the image is empty (0 bytes)")
-    image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
-    if image is None and encoded.startswith(_JPEG_START):
-        # Some sets hold truncated JPEGs. MXNet's older OpenCV accepts them; the newer one requires the end marker.
-        image = cv2.imdecode(np.frombuffer(encoded + _JPEG_END, np.uint8), flags)
+    try:
+        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+        if image is None and encoded.startswith(_JPEG_START):
+            # Some sets hold truncated JPEGs. MXNet's older OpenCV accepts them; the newer one requires the end marker.
+            image = cv2.imdecode(np.frombuffer(encoded + _JPEG_END, np.uint8), flags)
+    except cv2.error as error:  # it has too many pixels
+        raise DecodeError(f"{len(encoded)} bytes that cannot be decoded as an image ({error.err})") from error
     if image is None:
-        raise DecodeError(f"{len(encoded)} bytes that cannot be decoded as an image")
+        raise DecodeError(f"{len(encoded)} bytes that cannot be decoded as an image{_hint(encoded)}")
     return image
+
+
+def _hint(encoded: bytes) -> str:
+    """Return what the bytes are instead, for the end of a message, for formats that cameras of phones write."""
+    if encoded[4:8] != b"ftyp":
+        return ""
+    if encoded[8:12] in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1", b"avif"):
+        return ": a photo in the HEIC or AVIF format; convert it to JPEG"
+    return ": a video"
 
 
 def _resize_short_side(image: np.ndarray, size: int) -> np.ndarray:

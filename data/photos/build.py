@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from common.errors import UserError
-from common.files import atomic_directory
+from common.files import atomic_directory, atomic_file
 from common.progress import progress
 from common.workers import map_in_processes
 from data.convert import convert_recordio
@@ -61,8 +61,10 @@ def write_photo_dataset(
         write_insightface_recordio(directory, _images(folder, rules, num_workers, dataset), None, rules.size)
         with_images = set(dataset.classes)
         dataset.without_images = sorted({*folder.empty, *folder.people} - with_images)
-        (directory / CLASSES_FILE).write_bytes(b"".join(os.fsencode(name) + b"\n" for name in dataset.classes))
-        (directory / IMAGES_FILE).write_bytes(_images_table(dataset.kept))
+        with atomic_file(directory / CLASSES_FILE) as file:
+            file.write(b"".join(os.fsencode(name) + b"\n" for name in dataset.classes))
+        with atomic_file(directory / IMAGES_FILE) as file:
+            file.write(_images_table(dataset.kept))
         write_rejected(directory / REJECTED_FILE, dataset.rejections)
         write_photo_sheet(directory / SHEET_FILE, folder.root, directory, rules.size, dataset.kept, dataset.rejections)
         if ofrecord:

@@ -15,6 +15,8 @@ from data.photos.photo import BLURRED, NOT_READABLE, TOO_SMALL, Fault, resize_ph
 from data.photos.upright import find_face
 from data.rejected import NOT_DECODABLE, WRONG_SIZE
 
+_LARGEST_FILE = 1 << 28  # bytes; larger ones are videos or disk images, which are not read
+
 
 @dataclass(frozen=True)
 class PhotoRules:
@@ -52,6 +54,9 @@ class Prepared(NamedTuple):
 def prepare_photo(path: Path, rules: PhotoRules) -> Prepared:
     """Read a photo and make its image."""
     try:
+        size = path.stat().st_size
+        if size > _LARGEST_FILE:
+            return Prepared(b"", 0.0, Fault(NOT_DECODABLE, f"{size} bytes are not a photo"))
         original = path.read_bytes()
     except OSError as error:
         return Prepared(b"", 0.0, Fault(NOT_READABLE, error.strerror or ""))

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 
 import cv2
 import mxnet as mx
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.image import DecodeError, decode_image, decode_images, encode_jpeg, image_shape
+from data.image import DecodeError, decode_image, decode_images, decode_photo, encode_jpeg, image_shape
 
 
 def smooth_picture(height: int, width: int) -> np.ndarray:
@@ -95,6 +97,20 @@ def test_trailing_bytes_after_a_jpeg_are_tolerated() -> None:
 def test_undecodable_bytes(encoded: bytes) -> None:
     with pytest.raises(DecodeError):
         decode_image(encoded)
+
+
+def test_what_cannot_be_decoded_is_named_where_it_is_known() -> None:
+    wide = struct.pack(">IIBBBBB", 40000, 40000, 8, 2, 0, 0, 0)
+    header = struct.pack(">I", 13) + b"IHDR" + wide + struct.pack(">I", zlib.crc32(b"IHDR" + wide))
+    pixels = zlib.compress(bytes(99))
+    data = struct.pack(">I", len(pixels)) + b"IDAT" + pixels + struct.pack(">I", zlib.crc32(b"IDAT" + pixels))
+    for encoded, message in (
+        (b"\0\0\0\x18ftypheic" + bytes(50), r"^62 bytes .*: a photo in the HEIC or AVIF format; convert it to JPEG$"),
+        (b"\0\0\0\x18ftypisom" + bytes(50), "^62 bytes that cannot be decoded as an image: a video$"),
+        (b"\x89PNG\r\n\x1a\n" + header + data, "decoded as an image .*PIXELS"),
+    ):
+        with pytest.raises(DecodeError, match=message):
+            decode_photo(encoded)
 
 
 def test_another_size_is_named() -> None:

@@ -56,6 +56,9 @@ def test_blurred_and_unreadable_files_are_faults(photo: Path) -> None:
         photo.write_bytes(content)
         for rules in (PhotoRules(64), PhotoRules(64, resize=True)):
             assert prepare_photo(photo, rules).fault.reason == "not decodable"
+    with open(photo, "wb") as file:
+        file.truncate(1 << 30)  # a hole, which takes no space
+    assert prepare_photo(photo, PhotoRules(64)).fault == Fault("not decodable", f"{1 << 30} bytes are not a photo")
     sharp, soft = FACE, cv2.GaussianBlur(FACE, (0, 0), 3)
     grey = cv2.cvtColor(sharp, cv2.COLOR_RGB2GRAY).astype(np.float64)
     edges = np.pad(grey, 1, "reflect")
