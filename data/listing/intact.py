@@ -16,7 +16,7 @@ _SHOWN = 10
 HINT = "python tools/dataset_convert/check_dataset.py"
 
 
-def open_training_set(path: str | Path, num_workers: int = 1) -> tuple[Listing, np.ndarray]:
+def open_intact(path: str | Path, num_workers: int = 1) -> tuple[Listing, np.ndarray]:
     """Open a training set of any kind without damage.
 
     Returns:
@@ -38,9 +38,8 @@ def open_training_set(path: str | Path, num_workers: int = 1) -> tuple[Listing, 
         problems += [f"{path}: {listing.describe(number)} has no class" for number in without[:_SHOWN].tolist()]
     if problems:
         more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
-        raise UserError(
-            *problems[:_SHOWN], *more, f"{path} has damaged records; {HINT} {path} --write_clean OUT drops them"
-        )
+        hint = [] if listing.label_problems else [f"{HINT} {path} --write_clean OUT writes the set without this"]
+        raise UserError(*problems[:_SHOWN], *more, *hint)
     return listing, labels
 
 

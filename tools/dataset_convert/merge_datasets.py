@@ -1,0 +1,111 @@
+"""Join training sets: ``python tools/dataset_convert/merge_datasets.py A B --output C``.
+
+A, B, ... are folders with train.rec or OFRecord parts, or .rec files. Classes get consecutive numbers: those of A, then
+those of B, and so on. label_map_1.txt, label_map_2.txt, ... in C say which class of each set became which class of C.
+
+People who are in two sets become one with --same_people FILE, a CSV whose columns are set_1,class_1,set_2,class_2 (sets
+are numbered 1, 2, ...). --model MODEL finds them by the cosine of their mean embeddings and writes that CSV, with a
+contact sheet, into --list DIR. Without --output the command ends there:
+
+    python tools/dataset_convert/merge_datasets.py A B --model MODEL --list same
+    (look at same/sheet.jpg, delete wrong lines of same/same_people.csv)
+    python tools/dataset_convert/merge_datasets.py A B --same_people same/same_people.csv --output C
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from common.errors import UserError, require, run_command
+from common.files import atomic_directory
+from common.workers import available_cpus
+from data.merge import SourceSet, common_size, merged_set, plan_merge, write_label_maps
+from data.same_people import SAME_PEOPLE_FILE, SamePerson, read_same_people, write_same_people
+from data.write_set import WRITERS
+from interchange.open_model import FORMATS
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Return the flags.
+
+    Raises:
+        UserError: they contradict each other, or an output exists.
+    """
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("datasets", nargs="+", metavar="SET", help="the training sets, at least two")
+    parser.add_argument("--output", default="", help="folder to create")
+    parser.add_argument("--ofrecord", type=int, choices=(0, 1), default=0, help="1: write OFRecord parts, not recordio")
+    parser.add_argument("--num_part", "--part_num", type=int, default=1, help="number of OFRecord parts (default 1)")
+    parser.add_argument("--same_people", default="", metavar="FILE", help="CSV of the people who are in several sets")
+    parser.add_argument("--model", default="", help=f"find these people with a model: {FORMATS}")
+    parser.add_argument(
+        "--same_above", type=float, default=0.5, help="cosine of mean embeddings above which two are one (default 0.5)"
+    )
+    parser.add_argument("--list", default="", metavar="DIR", help="folder to create for what --model finds")
+    parser.add_argument("--num_workers", type=int, default=available_cpus(), help="processes (default: all CPUs)")
+    parser.add_argument("--batch_size", type=int, default=64, help="images per call of the model (default 64)")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where the model runs (default cpu)")
+    args = parser.parse_args()
+    require(len(args.datasets) > 1, f"found one set, {args.datasets[0]}; give at least two")
+    require(not (args.same_people and args.model), "--same_people and --model are both given; use one of them")
+    require(bool(args.output or args.model), "--output is missing: the folder for the joint set")
+    require(
+        bool(args.list) == bool(args.model), "--model needs --list DIR, the folder for what it finds, and vice versa"
+    )
+    require(-1 <= args.same_above <= 1, f"--same_above {args.same_above} is not a cosine; expected -1 to 1")
+    require(args.num_part >= 1, f"--num_part {args.num_part} is not a whole number >= 1")
+    taken = [
+        f"{path} exists already; remove it or choose another name"
+        for path in (args.output, args.list)
+        if path and Path(path).exists()
+    ]
+    if taken:
+        raise UserError(*taken)
+    return args
+
+
+def find_same_people(args: argparse.Namespace, sources: list[SourceSet]) -> list[SamePerson]:
+    """Embed the sets, list who is in two of them, and return the list."""
+    from engine.embedder import Embedder  # here, because OneFlow takes a second to load
+    from engine.people import embed_people, find_between, write_pairs
+
+    embedder = Embedder.open(args.model, args.batch_size, args.device)
+    people = [embed_people(source, embedder, args.num_workers) for source in sources]
+    found = find_between(people, args.same_above)
+    with atomic_directory(args.list) as directory:
+        write_same_people(directory / SAME_PEOPLE_FILE, found)
+        write_pairs(directory / "sheet.jpg", people, found)
+    print(f"{args.list}: {len(found)} pairs of people with a cosine above {args.same_above:g}")
+    return found
+
+
+def main() -> None:
+    """Parse the command line, list and join."""
+    args = parse_arguments()
+    sources = [SourceSet.open(path, args.num_workers) for path in args.datasets]
+    common_size([source.listing for source in sources])
+    same: list[SamePerson] = []
+    if args.same_people:
+        same = read_same_people(args.same_people, [source.num_classes for source in sources])
+    elif args.model:
+        same = find_same_people(args, sources)
+    if not args.output:
+        return
+    new_classes = plan_merge(sources, same)
+    new = merged_set(sources, new_classes, args.num_part)
+    with atomic_directory(args.output) as directory:
+        WRITERS["ofrecord" if args.ofrecord else "recordio"](directory, new)
+        write_label_maps(directory, sources, new_classes)
+    for number, (source, classes) in enumerate(zip(sources, new_classes, strict=True), start=1):
+        used = classes[classes >= 0]
+        print(f"set {number}, {source.listing.path}: {len(source.labels)} images, classes {used.min()} to {used.max()}")
+    joined = f", {len(same)} pairs of classes joined" if same else ""
+    print(f"{args.output}: {len(new)} images of {new.num_classes} people{joined}, --num_classes {new.num_classes}")
+
+
+if __name__ == "__main__":
+    run_command(main)
