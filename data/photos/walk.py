@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,7 +61,7 @@ def walk_people(root: str | Path, flag: str = "--input_dir") -> PeopleFolder:
     require(root.is_dir(), f"{flag} {root} is not a folder; give one with a subfolder of photos per person")
     found = PeopleFolder(root)
     for entry in _visible_entries(root, found):
-        if not entry.is_dir():
+        if not _is(entry.is_dir):
             found.left_out.append(Rejection(entry.name, LOOSE))
             continue
         photos = sorted(_files_below(Path(entry.path), found, frozenset()))
@@ -122,18 +122,30 @@ def _visible_entries(folder: Path, found: PeopleFolder | PhotoFolder) -> list[os
 
 def _files_below(folder: Path, found: PeopleFolder | PhotoFolder, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
     """Yield the files in ``folder`` and below it. Links are followed, except to a folder ``above``."""
-    status = os.stat(folder)
+    try:
+        status = os.stat(folder)
+    except OSError as error:
+        found.left_out.append(Rejection(_relative(folder, found), NOT_READABLE, error.strerror or ""))
+        return
     identity = (status.st_dev, status.st_ino)
     if identity in above:
         return
     for entry in _visible_entries(folder, found):
         path = Path(entry.path)
-        if entry.is_dir():
+        if _is(entry.is_dir):
             yield from _files_below(path, found, above | {identity})
-        elif entry.is_file():
+        elif _is(entry.is_file):
             yield path
         else:  # a broken link, a socket, ...
             found.left_out.append(Rejection(_relative(path, found), NOT_READABLE, "not a file"))
+
+
+def _is(kind: Callable[[], bool]) -> bool:
+    """Return the answer of an entry's ``is_dir`` or ``is_file``, which follow links; False for a link to itself."""
+    try:
+        return kind()
+    except OSError:
+        return False
 
 
 def _relative(path: Path, found: PeopleFolder | PhotoFolder) -> str:

@@ -36,6 +36,7 @@ def test_names_of_systems_and_loose_files_are_left_out_and_listed(tmp_path: Path
     put(tmp_path, "notes.txt")
     (tmp_path / "nobody" / "deep").mkdir(parents=True)
     (tmp_path / "anna" / "gone.jpg").symlink_to("nowhere")
+    (tmp_path / "anna" / "self").symlink_to("self")
     found = walk_people(tmp_path)
     assert [path.name for path in found.people["anna"]] == ["1.jpg"] and found.empty == ["nobody"]
     hidden = ["anna/._1.jpg", "anna/@eaDir", ".ipynb_checkpoints", "__MACOSX"]
@@ -44,6 +45,7 @@ def test_names_of_systems_and_loose_files_are_left_out_and_listed(tmp_path: Path
             *(Rejection(name, HIDDEN) for name in hidden),
             Rejection("notes.txt", LOOSE),
             Rejection("anna/gone.jpg", "not readable", "not a file"),
+            Rejection("anna/self", "not readable", "not a file"),
         ]
     )
 
