@@ -15,7 +15,7 @@ from common.errors import UserError
 from common.files import atomic_directory
 from common.progress import progress
 from data.convert_parts import write_parts
-from data.decode_check import find_bad_images
+from data.decode_check import find_bad_images, find_undecodable
 from data.label_map import LABEL_MAP_FILE, write_label_map
 from data.ofrecord import SUCCESS_FILE, encode_verification_record, write_dataset_info, write_record
 from data.recordio_dataset import RecordIOImages, open_recordio
@@ -95,13 +95,11 @@ def _find_good(images: RecordIOImages, options: RecordIOOptions) -> tuple[np.nda
     ]
     kept = np.delete(np.arange(len(images)), [row for row, _, _ in bad])
     if rejections:
-        listed = [f"{each.file}: {each.details}" for each in rejections[:_MAX_LISTED]]
-        more = len(rejections) - len(listed)
-        listed += [f"... and {more} more"] if more else []
         if not options.skip_bad or not len(kept):
             way = "" if not len(kept) else "; --skip_bad 1 leaves them out and lists them in rejected.csv"
             counts = f"{len(rejections)} of {len(images)} images are bad ({summarize(rejections)})"
-            raise UserError(f"{images.path}: {counts}{way}", *listed)
+            listed = [f"{each.file}: {each.details}" for each in rejections]
+            raise UserError(f"{images.path}: {counts}{way}", *_shorten(listed))
         _log.warning(
             "%s: %d images left out (%s), listed in %s",
             images.path,
@@ -115,17 +113,27 @@ def _find_good(images: RecordIOImages, options: RecordIOOptions) -> tuple[np.nda
     return kept, rejections
 
 
-def convert_bin(path: str | Path, output: str | Path) -> dict[str, Any]:
+def convert_bin(path: str | Path, output: str | Path, decode: bool = True, num_workers: int = 1) -> dict[str, Any]:
     """Convert a verification ``.bin`` to ``output/part-0``: one record per image, with the ``issame`` of its pair.
+
+    Args:
+        path: the ``.bin`` file.
+        output: folder to create.
+        decode: decode every image to find the bad ones, which are an error: without one its pair has no meaning.
+        num_workers: threads that decode.
 
     Returns:
         The contents of ``dataset.json``: num_images, num_pairs, num_same, num_parts.
 
     Raises:
-        UserError: the output exists and is not empty, or the ``.bin`` is missing or damaged.
+        UserError: the output exists and is not empty, the disk has no room, or the ``.bin`` is missing or damaged.
     """
     _require_free(output)
     bins, issame = read_bin(path)
+    _require_room(output, sum(map(len, bins)))
+    if decode and (bad := find_undecodable(bins, num_workers)):
+        listed = [f"image {number} (of pair {number // 2}): {details}" for number, details in bad]
+        raise UserError(f"{path}: {len(bad)} of {len(bins)} images cannot be decoded", *_shorten(listed))
     with _output_directory(output) as directory:
         with open(directory / "part-0", "wb") as handle:
             for number, encoded in enumerate(progress(bins, desc="converting", unit="img")):
@@ -133,6 +141,12 @@ def convert_bin(path: str | Path, output: str | Path) -> dict[str, Any]:
         info = {"num_images": len(bins), "num_pairs": len(issame), "num_same": sum(issame), "num_parts": 1}
         write_dataset_info(directory, info)
     return info
+
+
+def _shorten(lines: list[str]) -> list[str]:
+    """Return the first lines, and a line that says how many more there are."""
+    more = len(lines) - _MAX_LISTED
+    return [*lines[:_MAX_LISTED], f"... and {more} more"] if more > 0 else lines
 
 
 def _write_map(path: Path, original_labels: np.ndarray) -> None:

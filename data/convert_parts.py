@@ -1,12 +1,11 @@
 """Write OFRecord parts from the image records of a ``.rec`` file.
 
-The length of every record is known before, so threads write to the same part side by side, each at its place. The
-kernel copies images from the mapped ``.rec`` file into the parts; only the few bytes around them pass through Python.
+The length of every record is known before, so threads write to the same part side by side, each at its place. Images
+that follow each other in the file are read in one piece, others one by one.
 """
 
 from __future__ import annotations
 
-import mmap
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,8 +21,9 @@ from data.ofrecord_bytes import bytes_after, bytes_before
 from data.recordio import unpack_span
 from data.recordio_dataset import RecordIOImages
 
-_TASK = 4080  # images that a thread writes at a time
-_CALL = 340  # images in one call, which takes at most 1024 pieces of memory: three an image
+_CALL = 160  # images in one call, which takes at most 1024 pieces of memory: three an image
+_STRETCH = 20 * _CALL  # images that a thread writes at a time
+_GAP = 4096  # bytes between two images that are read rather than skipped
 _LABEL = "label"
 
 
@@ -49,30 +49,25 @@ def write_parts(images: RecordIOImages, paths: Sequence[Path], shares: Sequence[
         UserError: the ``.rec`` file cannot be read.
         OSError: a part cannot be written.
     """
-    try:
-        with open(images.path, "rb") as handle:
-            mapped = memoryview(mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ))
-    except OSError as error:
-        raise UserError(f"{images.path} cannot be read: {error.strerror}") from error
-    write, total = partial(_write_stretch, images, mapped), sum(map(len, shares))
-    with progress(total=total, desc="converting", unit="img") as bar:
-        for count in map_in_threads(write, _stretches(images, mapped, paths, shares), num_workers):
+    total = sum(map(len, shares))
+    with open(images.path, "rb") as records, progress(total=total, desc="writing", unit="img") as bar:
+        write = partial(_write_stretch, images, records.fileno())
+        for count in map_in_threads(write, _stretches(images, paths, shares), num_workers):
             bar.update(count)
 
 
-def _stretches(
-    images: RecordIOImages, mapped: memoryview, paths: Sequence[Path], shares: Sequence[np.ndarray]
-) -> Iterator[_Stretch]:
+def _stretches(images: RecordIOImages, paths: Sequence[Path], shares: Sequence[np.ndarray]) -> Iterator[_Stretch]:
     """Create the parts and yield what is to be written to them."""
     lengths = images.lengths.copy()
-    for row in np.flatnonzero(images.starts == 0).tolist():
-        lengths[row] = len(_view(images, mapped, row))
+    in_pieces = np.flatnonzero(images.starts == 0).tolist()
+    for row, (encoded, _) in zip(in_pieces, images.read(in_pieces), strict=True):
+        lengths[row] = len(encoded)
     sizes = _record_lengths(lengths, images.labels)
     for path, rows in zip(paths, shares, strict=True):
         path.touch()
         position = 0
-        for first in range(0, len(rows), _TASK):
-            some = rows[first : first + _TASK]
+        for first in range(0, len(rows), _STRETCH):
+            some = rows[first : first + _STRETCH]
             yield _Stretch(path, position, some)
             position += int(sizes[some].sum())
 
@@ -86,38 +81,56 @@ def _record_lengths(lengths: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return before + lengths + after
 
 
-def _view(images: RecordIOImages, mapped: memoryview, row: int) -> memoryview | bytes:
-    """Return an image."""
-    begin = int(images.offsets[row]) + int(images.starts[row])
-    span = mapped[begin : begin + int(images.lengths[row])]
-    return span if images.starts[row] else unpack_span(bytes(span))[1]
-
-
-def _write_stretch(images: RecordIOImages, mapped: memoryview, stretch: _Stretch) -> int:
+def _write_stretch(images: RecordIOImages, records: int, stretch: _Stretch) -> int:
     """Write the images of a stretch and return their number."""
-    position = stretch.position
+    position, calls = stretch.position, range(0, len(stretch.rows), _CALL)
+    most = np.add.reduceat(images.lengths[stretch.rows], calls, dtype=np.int64).max()
+    buffer = memoryview(bytearray(int(most) + _CALL * _GAP))
     handle = os.open(stretch.path, os.O_WRONLY)
     try:
-        for first in range(0, len(stretch.rows), _CALL):
-            position += _write_rows(images, mapped, handle, position, stretch.rows[first : first + _CALL])
+        for first in calls:
+            rows = stretch.rows[first : first + _CALL]
+            pieces: list[bytes | memoryview] = []
+            for image, label in zip(_read(images, records, rows, buffer), images.labels[rows].tolist(), strict=True):
+                after = bytes_after(_LABEL, label)
+                pieces += (bytes_before(len(image), len(after)), image, after)
+            position += _write(handle, pieces, position)
     finally:
         os.close(handle)
     return len(stretch.rows)
 
 
-def _write_rows(images: RecordIOImages, mapped: memoryview, handle: int, position: int, rows: np.ndarray) -> int:
-    """Write at most ``_CALL`` images at byte ``position`` and return the number of bytes."""
-    begins = images.offsets[rows] + images.starts[rows]
-    ends = begins + images.lengths[rows]
-    views = [mapped[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
-    for place in np.flatnonzero(images.starts[rows] == 0).tolist():
-        views[place] = _view(images, mapped, int(rows[place]))
-    pieces: list[bytes | memoryview] = []
-    for view, label in zip(views, images.labels[rows].tolist(), strict=True):
-        after = bytes_after(_LABEL, label)
-        pieces += (bytes_before(len(view), len(after)), view, after)
-    written = os.pwritev(handle, pieces, position)
-    total = sum(map(len, pieces))
+def _read(images: RecordIOImages, records: int, rows: np.ndarray, buffer: memoryview) -> list[bytes | memoryview]:
+    """Return encoded images, most of them views of ``buffer``.
+
+    Raises:
+        UserError: the file cannot be read, or was cut.
+    """
+    starts, lengths = images.starts[rows], images.lengths[rows].astype(np.int64)
+    begins = images.offsets[rows] + starts
+    gaps = begins[1:] - begins[:-1] - lengths[:-1]
+    if len(gaps) and gaps.min() >= 0 and gaps.max() < _GAP:
+        places, reads = begins - begins[0], [(0, int(begins[-1] + lengths[-1] - begins[0]), int(begins[0]))]
+    else:
+        places = np.cumsum(lengths) - lengths
+        reads = zip(places.tolist(), (places + lengths).tolist(), begins.tolist(), strict=True)
+    for place, end, begin in reads:
+        try:
+            count = os.preadv(records, [buffer[place:end]], begin)
+        except OSError as error:
+            raise UserError(f"{images.path} cannot be read at byte {begin}: {error.strerror}") from error
+        if count < end - place:
+            raise UserError(f"{images.path} was cut while it was read; copy it again")
+    ends = (places + lengths).tolist()
+    found: list[bytes | memoryview] = [buffer[i:j] for i, j in zip(places.tolist(), ends, strict=True)]
+    for place in np.flatnonzero(starts == 0).tolist():
+        found[place] = unpack_span(bytes(found[place]))[1]
+    return found
+
+
+def _write(handle: int, pieces: list[bytes | memoryview], position: int) -> int:
+    """Write pieces of memory at byte ``position`` and return the number of bytes."""
+    written, total = os.pwritev(handle, pieces, position), sum(map(len, pieces))
     if written < total:  # the disk is full, which the next call says, or a signal came
         rest = memoryview(b"".join(pieces))
         while written < total:

@@ -1,9 +1,9 @@
-"""Decode every image of a RecordIO set to find the bad ones."""
+"""Decode every image of a set to find the bad ones."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ import numpy as np
 from common.errors import UserError
 from common.progress import progress
 from common.workers import map_in_threads
-from data.image import DecodeError, ImageSizeError, decode_images
+from data.image import DecodeError, ImageSizeError, decode_images, image_shape
 from data.recordio import unpack_span
 from data.recordio_dataset import RecordIOImages
 from data.rejected import NOT_DECODABLE, WRONG_SIZE
@@ -44,6 +44,29 @@ def find_bad_images(images: RecordIOImages, num_workers: int) -> list[BadRow]:
             bad += found
             bar.update(len(rows))
     return bad
+
+
+def find_undecodable(encoded: Sequence[bytes], num_workers: int) -> list[tuple[int, str]]:
+    """Return (number, reason) of the images that cannot be decoded; the same bytes object is decoded once."""
+    first = {id(image): number for number, image in reversed(list(enumerate(encoded)))}
+    different = sorted(first.values())
+    reasons: dict[int, str] = {}
+    with progress(total=len(different), desc="decoding", unit="img") as bar:
+        for number, reason in zip(
+            different, map_in_threads(_why_undecodable, (encoded[n] for n in different), num_workers), strict=True
+        ):
+            reasons[number] = reason
+            bar.update(1)
+    numbered = ((number, reasons[first[id(image)]]) for number, image in enumerate(encoded))
+    return [(number, reason) for number, reason in numbered if reason]
+
+
+def _why_undecodable(encoded: bytes) -> str:
+    try:
+        image_shape(encoded)
+    except DecodeError as error:
+        return str(error)
+    return ""
 
 
 def _check_rows(images: RecordIOImages, handle: int, rows: range) -> tuple[range, list[BadRow]]:

@@ -38,14 +38,12 @@ def match_index(path: Path, index: Path, table: RecordTable) -> tuple[np.ndarray
         problems.append(_describe_lost(path, index, table.size, offsets[lost], len(offsets)))
     row_keys[rows[found]] = keys[found]
     listed[rows[found]] = True
-    for values, what in ((keys, "key"), (offsets, "offset")):
+    for values, what in ((keys, "key"), (offsets, "byte")):
         different, counts = np.unique(values, return_counts=True)
         if len(different) < len(values):
-            first = int(np.argmax(counts > 1))
-            problems.append(
-                f"{index}: {int((counts > 1).sum())} {what}s occur more than once (the first: {different[first]}, "
-                f"{counts[first]} times), so it does not say which record is which; {_WAYS}"
-            )
+            first, others = int(np.argmax(counts > 1)), int((counts > 1).sum()) - 1
+            more = f", and {others} other {what}s more than once" if others else ""
+            problems.append(f"{index}: {what} {different[first]} occurs {counts[first]} times{more}; {_WAYS}")
     return row_keys, listed, problems
 
 

@@ -1,7 +1,7 @@
 """Convert a verification set {data_dir}/{dataset_name}.bin to an OFRecord part.
 
 Writes part-0 (one record per image, with the issame of its pair), dataset.json and _SUCCESS directly into
---output_filepath, which must not exist yet (or be empty).
+--output_filepath, which must not exist yet (or be empty). Every image is decoded, and those that cannot be are named.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from common.errors import run_command
+from common.workers import available_cpus
 from data.convert import convert_bin
 
 
@@ -22,8 +23,13 @@ def main() -> None:
     parser.add_argument("--data_dir", required=True, help="folder with the .bin file")
     parser.add_argument("--output_filepath", required=True, help="folder to write")
     parser.add_argument("--dataset_name", default="lfw", help="name of the set, any (default %(default)s)")
+    parser.add_argument("--no_decode", type=int, choices=(0, 1), default=0, help="1: do not decode the images")
+    parser.add_argument(
+        "--num_workers", type=int, default=available_cpus(), help="images decoded at a time (default: all CPUs)"
+    )
     args = parser.parse_args()
-    info = convert_bin(Path(args.data_dir) / f"{args.dataset_name}.bin", args.output_filepath)
+    path = Path(args.data_dir) / f"{args.dataset_name}.bin"
+    info = convert_bin(path, args.output_filepath, not args.no_decode, args.num_workers)
     print(f"{args.output_filepath}: {info['num_images']} images, {info['num_pairs']} pairs, {info['num_same']} same")
 
 

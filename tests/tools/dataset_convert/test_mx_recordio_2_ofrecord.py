@@ -106,3 +106,35 @@ def test_impossible_numbers_of_parts(run_tool: Callable, recordio_dir: Path, tmp
     for number, message in ((0, "expected 1 or more"), (10, "9 images, too few for 10 parts")):
         result = run_tool(SHUFFLED, data_dir=recordio_dir, output_filepath=tmp_path / "out", num_part=number)
         assert result.returncode == 1 and message in result.stderr
+
+
+def test_a_file_of_another_name(run_tool: Callable, recordio_dir: Path, faces: Faces, tmp_path: Path) -> None:
+    for suffix in ("rec", "idx"):
+        (recordio_dir / f"train.{suffix}").rename(recordio_dir / f"train_0.{suffix}")
+    result = run_tool(PLAIN, data_dir=recordio_dir, output_filepath=tmp_path / "out")
+    assert result.returncode == 1 and "found train_0.rec: name the file with --rec" in result.stderr
+    flags = {"rec": recordio_dir / "train_0.rec", "output_filepath": tmp_path / "out"}
+    result = run_tool(PLAIN, data_dir=recordio_dir, **flags)
+    assert result.returncode == 1 and "give either --data_dir" in result.stderr
+    result = run_tool(PLAIN, **flags)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert read_all(tmp_path / "out") == faces
+
+
+def test_the_flags_for_faults(run_tool: Callable, recordio_dir: Path, faces: Faces, tmp_path: Path) -> None:
+    index = (recordio_dir / "train.idx").read_text().splitlines(keepends=True)
+    (recordio_dir / "train.idx").write_text("".join(index[1:]))
+    data = (recordio_dir / "train.rec").read_bytes()
+    (recordio_dir / "train.rec").write_bytes(data.replace(faces[4][0], b"x" * len(faces[4][0])))
+    flags = {"data_dir": recordio_dir, "num_part": 1, "output_filepath": tmp_path / "out"}
+    result = run_tool(SHUFFLED, **flags)
+    assert result.returncode == 1 and "train.idx leaves out 1 of the 9 images" in result.stderr
+    result = run_tool(SHUFFLED, **flags, ignore_idx=1)
+    assert result.returncode == 1 and "1 of 9 images are bad (1 not decodable)" in result.stderr
+    assert not (tmp_path / "out").exists()
+    result = run_tool(SHUFFLED, **flags, ignore_idx=1, skip_bad=1)
+    assert result.returncode == 0 and "1 images left out (1 not decodable), listed in rejected.csv" in result.stderr
+    assert sorted(read_all(tmp_path / "out")) == sorted(face for row, face in enumerate(faces) if row != 4)
+    result = run_tool(SHUFFLED, **{**flags, "output_filepath": tmp_path / "all"}, ignore_idx=0, no_decode=1)
+    assert result.returncode == 0 and "they are not used" in result.stderr
+    assert len(read_all(tmp_path / "all")) == 8
