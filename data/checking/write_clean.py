@@ -86,8 +86,8 @@ def write_subset(
         with atomic_directory(output, many_files=True) as directory:
             WRITERS[listing.kind](directory, new)
         # A folder of photos holds people's folders alone, so the lists lie beside it.
-        write_label_map(output.with_name(f"{output.name}_{LABEL_MAP_FILE}"), new_classes, about)
-        write_rejected(output.with_name(f"{output.name}_{REJECTED_FILE}"), rejected)
+        write_label_map(output.with_name(f"{output.name}.{LABEL_MAP_FILE}"), new_classes, about)
+        write_rejected(output.with_name(f"{output.name}.{REJECTED_FILE}"), rejected)
         return
     with atomic_directory(output) as directory:
         WRITERS[listing.kind](directory, new)
@@ -103,7 +103,7 @@ def _write_pairs(output: Path, listing: Listing, stays: np.ndarray, rejected: Se
     images, issame = [found.encoded for found in listing.read(numbers)], listing.issame[stays].tolist()
     if listing.kind == "bin":
         write_bin(output, images, issame)
-        write_rejected(output.with_name(f"{output.name}_{REJECTED_FILE}"), rejected)
+        write_rejected(output.with_name(f"{output.stem}.{REJECTED_FILE}"), rejected)
     else:
         with atomic_directory(output) as directory:
             with open(directory / "part-0", "wb") as handle:

@@ -10,7 +10,7 @@ from data.listing.folder import FolderListing
 from data.listing.ofrecord import PartListing
 from data.listing.recordio import RecordListing
 from data.listing.verification import BinListing
-from data.recordio_dataset import find_records
+from data.recordio_dataset import RECORDS_FILE
 
 EXPECTED = (
     "a folder with train.rec, with OFRecord parts (part-00000, ...) or with a subfolder of photos per person, "
@@ -35,8 +35,13 @@ def _open(path: Path) -> Listing:
         if path.suffix == ".rec":
             return RecordListing(path, path)
     elif path.is_dir():
-        if any(path.glob("*.rec")):
-            return RecordListing(find_records(path), path)
+        if (path / RECORDS_FILE).is_file():
+            return RecordListing(path / RECORDS_FILE, path)
+        others = sorted(each.name for each in path.glob("*.rec"))
+        if others:
+            raise UserError(
+                f"{path} has no {RECORDS_FILE}, but {', '.join(others)}; give the file in place of the folder"
+            )
         if any(path.glob("part-*")):
             return PartListing(path)
         if any(entry.is_dir() for entry in path.iterdir()):

@@ -52,7 +52,7 @@ def test_a_clean_set_holds_the_rest_with_new_classes(tmp_path: Path, faces: list
     assert "8 of 15 images of 4 people, --num_classes 4" in out
     assert "people without an image left: 1" in out
     folder = tmp_path if kind == "folder" else tmp_path / "clean"
-    prefix = "clean_" if kind == "folder" else ""
+    prefix = "clean." if kind == "folder" else ""
     label_map = read_label_map(folder / f"{prefix}label_map.txt")
     assert dict(zip(label_map.old.tolist(), label_map.new.tolist(), strict=True)) == new_class
     rejected = list(csv.reader((folder / f"{prefix}rejected.csv").open()))[1:]
@@ -152,3 +152,33 @@ def test_mistakes_are_one_line(tmp_path: Path, flags: list[str], message: str) -
 def test_what_is_not_a_dataset_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a dataset; expected a folder with train.rec"):
         open_listing(tmp_path)
+
+
+def test_a_rec_of_any_name_is_given_as_a_file(tmp_path: Path, faces: list[Face]) -> None:
+    write_records(tmp_path, faces, index=False)
+    (tmp_path / "train.rec").rename(tmp_path / "train_0.rec")
+    with pytest.raises(UserError, match="has no train.rec, but train_0.rec; give the file in place of the folder"):
+        open_listing(tmp_path)
+    assert "15 images of 5 people" in check(tmp_path / "train_0.rec")[1]
+
+
+def test_labels_that_are_not_classes_are_not_cleaned(tmp_path: Path) -> None:
+    write_records(tmp_path / "set", [(encoded, label + 69003073.0) for encoded, label in small_faces(6, 2)])
+    code, out, err = check(tmp_path / "set", "--write_clean", tmp_path / "clean")
+    assert code == 1
+    assert "problem: " in out
+    assert "pack the set again with labels 0, 1, 2, ..." in err
+    assert not (tmp_path / "clean").exists()
+
+
+def test_records_that_the_index_leaves_out_are_a_problem_and_come_back(tmp_path: Path) -> None:
+    faces = small_faces(4, 3)
+    write_records(tmp_path / "set", faces, "4,32,32")
+    index = tmp_path / "set" / "train.idx"
+    index.write_text("".join(index.read_text().splitlines(keepends=True)[:8]))
+    code, out, _ = check(tmp_path / "set")
+    assert code == 1
+    assert "12 images of 4 people" in out
+    assert "train.idx" in out
+    assert check(tmp_path / "set", "--write_clean", tmp_path / "clean")[0] == 0
+    assert read_all(tmp_path / "clean") == faces
