@@ -17,7 +17,7 @@ from common.workers import map_in_processes
 from data.convert import convert_recordio
 from data.photos.prepare import PhotoRules, prepare_photo
 from data.photos.sheet import Kept, write_photo_sheet
-from data.photos.walk import PeopleFolder, printable
+from data.photos.walk import HIDDEN, LOOSE, PeopleFolder, printable
 from data.recordio_options import RecordIOOptions
 from data.recordio_writer import write_insightface_recordio
 from data.rejected import REJECTED_FILE, WRONG_SIZE, Rejection, write_rejected
@@ -114,7 +114,7 @@ def _require_images(folder: PeopleFolder, rules: PhotoRules, dataset: PhotoDatas
         ]
     else:
         lines = [f"{root}: none of its {total} files gives an image"]
-    others = [rejection for rejection in dataset.rejections if rejection.reason != WRONG_SIZE]
+    others = [rejection for rejection in dataset.rejections if rejection.reason not in (WRONG_SIZE, HIDDEN, LOOSE)]
     raise UserError(*lines, *(f"{root}: {line}" for line in describe_rejections(others)))
 
 
