@@ -74,6 +74,8 @@ def _describe_missing(place: Path) -> str:
     """Return what was looked for, and where images may come from."""
     is_there = "no images are there" if place.is_dir() else "which does not exist"
     text = f"looked for OFRecord parts part-00000, ... or {RECORDS_FILE} in {place}, {is_there}; "
+    if "," in str(place):
+        text += "one place is expected, and tools/dataset_convert/merge_datasets.py joins sets; "
     folder = place.parents[1] if place.parts[-2:] == _WITHIN.parts else place
     if (folder / RECORDS_FILE).is_file():
         return (

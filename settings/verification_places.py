@@ -6,8 +6,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from data.ofrecord import RecordError, decode_verification_record, list_parts, read_dataset_info, read_part
-
 _PICKLES = (b"\x80", b"(")  # how a .bin begins that Python 3 or Python 2 wrote
 
 
@@ -56,14 +54,14 @@ def _holds_pairs(folder: Path) -> bool:
     """Tell whether a folder holds the parts of a verification set, by its first record."""
     if not any(folder.glob("part-*")):
         return False
-    info = read_dataset_info(folder)
+    from data import ofrecord  # here, so that --help comes sooner
+
+    info = ofrecord.read_dataset_info(folder)
     if info is not None:
         return "num_pairs" in info
+    _, payload = next(ofrecord.read_part(ofrecord.list_parts(folder)[0]), (0, b""))
     try:
-        return bool([decode_verification_record(payload) for _, payload in _first_record(list_parts(folder)[0])])
-    except RecordError:
+        ofrecord.decode_verification_record(payload)
+    except ofrecord.RecordError:
         return False
-
-
-def _first_record(part: Path) -> list[tuple[int, bytes]]:
-    return [record for record, _ in zip(read_part(part), range(1), strict=False)]
+    return True

@@ -88,6 +88,13 @@ def test_usual_verification_sets_come_first(kids: Path, tmp_path: Path) -> None:
     assert len(read(f"--dataset_dir {kids} --do_validation_while_train 0", tmp_path).notices) == 1
 
 
+def test_parts_of_other_programs_are_told_apart_by_their_records(kids: Path, tmp_path: Path) -> None:
+    for info in kids.rglob("dataset.json"):
+        info.unlink()
+    command = read(f"--dataset_dir {kids}/ofrecord/train", tmp_path)
+    assert (command.config.val_targets, command.config.num_classes) == (["of_pairs"], PEOPLE)
+
+
 def test_without_verification_sets(kids: Path, tmp_path: Path) -> None:
     (kids / "pairs.bin").unlink()
     shutil.rmtree(kids / "ofrecord")
