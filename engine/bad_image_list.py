@@ -45,7 +45,7 @@ class BadImageList:
             self._said = self.count
             different = list(self._known.values())
             self._log.say(
-                f"bad images: left out {self.count} times; {len(different)} different ones ({summarize(different)}), "
+                f"bad images so far: {self.count}, of {len(different)} different records ({summarize(different)}), "
                 f"listed in {self._path}"
             )
 

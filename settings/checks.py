@@ -62,6 +62,8 @@ def check_train(config: Config) -> None:
     """
     check_run(config)
     check_verification(config)
+    twice = sorted({name for name in config.val_targets if config.val_targets.count(name) > 1})
+    require(not twice, f"--val_targets: {', '.join(twice)} occurs more than once; name each set once")
     _check_loss(config)
     _check_schedule(config)
     if config.loss_name in TRIPLET_LOSSES:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from common.errors import UserError
+from common.errors import UserError, nearest
+from settings.verification_places import list_sets
 
 
 def run_directory(config: Mapping[str, Any], root: str) -> Path:
@@ -41,6 +42,7 @@ def check_sets(config: Mapping[str, Any]) -> None:
     missing = [
         f"verification set '{target}' is not at {path}: expected OFRecord parts or a .bin; convert it with "
         f"tools/dataset_convert/bin_2_ofrecord.py or name its place with --{target}_dataset_dir"
+        f"{nearest(target, list_sets(path.parent))}"
         for target in config["val_targets"]
         if not (path := verification_path(config, target)).exists()
     ]

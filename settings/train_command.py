@@ -16,6 +16,7 @@ from settings.option import check_values
 from settings.options import NAMES, TRAIN_TABLE
 from settings.own_set import describe_images, has_own_set, without_images
 from settings.parser import describes_dataset, peek, read_flags, set_options
+from settings.verification_places import describe_others
 
 ACTIONS = (HELP, SETTINGS, VERSIONS)
 _ABOUT = "Train a face recognition network."
@@ -73,6 +74,8 @@ def read_train_command(argv: Sequence[str], folder: Path = ROOT) -> TrainCommand
     check_train(config)
     if SETTINGS in actions:
         end_with(format_config_file(config, tables))
+    if config.do_validation_while_train and "val_targets" not in given and not own.notices:
+        notices += describe_others(config.val_dataset_dir, config.val_targets)
     translation = str(rewritten) if rewritten.is_older else ""
     return TrainCommand(config, (*own.notices, *rewritten.notices, *notices), frozenset(given), translation)
 

@@ -42,6 +42,12 @@ def list_sets(folder: Path) -> list[str]:
     return sorted(name for name in found if "," not in name and not name.startswith("."))
 
 
+def describe_others(folder: str, targets: Sequence[str]) -> list[str]:
+    """Return a line about the sets in ``folder`` that are not verified; none if there are none."""
+    others = [name for name in list_sets(Path(folder)) if name not in targets] if folder else []
+    return [f"{folder} also has {', '.join(others)}, not verified; --val_targets chooses"] if others else []
+
+
 def _is_pickle(path: Path) -> bool:
     try:
         with open(path, "rb") as handle:

@@ -17,6 +17,7 @@ from settings.legacy.command import rewrite_verification
 from settings.option import Option, check_values
 from settings.options import OUTPUT, RUN, RUN_OPTIONS, SHARED_OPTIONS
 from settings.parser import Word, peek, read_flags, set_options
+from settings.verification_places import describe_others
 
 ACTIONS = (HELP, VERSIONS)
 _ABOUT = "Verify a trained network on pairs of faces."
@@ -94,6 +95,8 @@ def read_verify_command(argv: Sequence[str], folder: Path = ROOT) -> VerifyComma
         not (config.report and twice),
         f"--val_targets: {', '.join(twice)} occurs more than once; --report needs each set once",
     )
+    if "val_targets" not in first:
+        notices += describe_others(config.val_dataset_dir, config.val_targets)
     translation = str(rewritten) if rewritten.is_older else ""
     return VerifyCommand(config, (*rewritten.notices, *notices), translation)
 

@@ -12,6 +12,8 @@ from data.verification_bin import write_bin
 from data.verification_set import count_pairs
 from engine.verification_sets import check_verification
 from settings.places import check_sets
+from settings.train_command import read_train_command
+from settings.verification_places import describe_others
 
 FACE = encode_jpeg(np.zeros((16, 16, 3), np.uint8))
 
@@ -56,3 +58,19 @@ def test_all_missing_sets_are_listed(folder: Path) -> None:
     assert [line.split(":")[0] for line in str(caught.value).splitlines()] == [
         f"verification set '{name}' is not at {folder / name}" for name in ("here", "there")
     ]
+
+
+def test_a_name_that_is_almost_right_gets_a_hint(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"verification set 'FIVE' is not at .*; did you mean 'five'\?$"):
+        check_sets(config(folder, "FIVE"))
+
+
+def test_sets_that_lie_beside_are_mentioned_unless_the_sets_were_chosen(folder: Path) -> None:
+    argv = ["--dataset", "orl", "--val_dataset_dir", str(folder)]
+    (folder / "broken.bin").unlink()
+    assert read_train_command([*argv, "--do_validation_while_train", "0"]).notices == ()
+    assert read_train_command([*argv, "--val_targets", "ten"]).notices == ()
+    assert read_train_command(argv).notices == (
+        f"{folder} also has five, parts, ten, not verified; --val_targets chooses",
+    )
+    assert describe_others(str(folder), ["five", "parts", "ten"]) == describe_others("", []) == []

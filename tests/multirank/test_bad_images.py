@@ -75,7 +75,7 @@ def test_a_stopped_run_resumes_to_what_skipping_gives(tmp_path: Path, loss: str,
     assert sorted(line.split(",")[1] for line in listed[1:]) == ["not decodable", "not decodable", "wrong size"]
     counts = [line.get("bad_images", 0) for line in read_metrics(straight)]
     assert counts == sorted(counts) and counts[-1] >= 3
-    assert f"bad images: left out {counts[-1]} times; 3 different ones (2 not decodable, 1 wrong size)" in (
+    assert f"bad images so far: {counts[-1]}, of 3 different records (2 not decodable, 1 wrong size)" in (
         read_log(straight)
     )
 

@@ -134,6 +134,7 @@ def test_an_empty_config_py_says_how_it_came_about(folder: Path) -> None:
         ("--fp16_scale inf", "--fp16_scale inf must be finite"),
         ("--fp16_scale_window -1", "--fp16_scale_window -1 must be at least 0"),
         ("--warmup_steps 5 --warmup_epochs 1", "--warmup_steps 5 and --warmup_epochs 1.0 are two lengths; give one"),
+        ("--val_targets lfw,agedb_30,lfw", "--val_targets: lfw occurs more than once; name each set once"),
         ("--warmup_epochs nan", "--warmup_epochs nan must be at least 0"),
         ("--lr_schedule linear", "--lr_schedule linear is unknown; known: step, poly, cosine"),
         ("--optimizer adam", r"--optimizer adam is unknown; known: sgd, adamw?"),
