@@ -20,6 +20,7 @@ from data.photos.prepare import PhotoRules, make_image
 from data.photos.walk import walk_photos
 from data.recordio import unpack_span
 from data.recordio_dataset import RECORDS_FILE, RecordIOImages, open_recordio
+from data.recordio_options import DEFAULT_OPTIONS, RecordIOOptions
 from data.rejected import NOT_DECODABLE, WRONG_SIZE, Rejection
 from data.verification_bin import read_bin
 
@@ -105,7 +106,7 @@ class ImageList:
         }
 
 
-def list_images(source: str | Path, root: str | Path = "") -> ImageList:
+def list_images(source: str | Path, root: str | Path = "", records: RecordIOOptions = DEFAULT_OPTIONS) -> ImageList:
     """List the images of ``source``.
 
     Args:
@@ -113,15 +114,16 @@ def list_images(source: str | Path, root: str | Path = "") -> ImageList:
             with a path per line, which five landmarks (x and y of left eye, right eye, nose, left and right corner of
             the mouth) may follow, and a score.
         root: folder that the paths of a list are relative to; empty: the list's folder.
+        records: how a ``.rec`` is read where it is not perfect.
 
     Raises:
         UserError: it does not exist or cannot be read, or contains no images.
     """
     source = Path(source)
     if source.is_dir():
-        images = _list_records(source) if (source / RECORDS_FILE).is_file() else _list_folder(source)
+        images = _list_records(source, records) if (source / RECORDS_FILE).is_file() else _list_folder(source)
     elif source.suffix == ".rec":
-        images = _list_records(source)
+        images = _list_records(source, records)
     elif source.suffix == ".bin":
         images = _list_bin(source)
     elif source.is_file():
@@ -145,6 +147,8 @@ def _list_paths(path: Path, root: Path) -> ImageList:
         text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
     except OSError as error:
         raise UserError(f"--input {path} cannot be read ({error.strerror})") from error
+    if "\0" in text:
+        raise UserError(f"--input {path} is not a list of paths; give a folder of photos, a list, a .rec or a .bin")
     names, places = [], []
     for line in text.splitlines():
         if line.strip():
@@ -172,8 +176,8 @@ def _is_number(word: str) -> bool:
         return False
 
 
-def _list_records(path: Path) -> ImageList:
-    images = open_recordio(path)
+def _list_records(path: Path, options: RecordIOOptions) -> ImageList:
+    images = open_recordio(path, options.ignore_idx, options.renumber_labels, options.skip_bad)
     names = [str(key) for key in images.keys.tolist()]
     return ImageList(str(path), names, RecordPlaces(images), images.path.stat().st_size, images.labels)
 

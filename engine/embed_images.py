@@ -13,8 +13,8 @@ import numpy as np
 
 from common.errors import UserError, shorten
 from common.progress import progress
-from common.workers import map_in_processes
-from data.embedding_images import ImageList, load_face
+from common.workers import map_in_processes, map_in_threads
+from data.embedding_images import ImageList, Place, load_face
 from data.photos.photo import Fault
 from data.photos.prepare import PhotoRules
 from data.photos.walk import printable
@@ -25,9 +25,15 @@ from interchange.open_model import TrainedModel
 from snapshots.layout import describe_network
 
 PIECE = 512  # images; what a kill can lose
-_CHUNK = 8  # images that a worker process takes at a time
+_CHUNK = 2  # photos that a process takes at a time
 
 Embed = Callable[[np.ndarray], np.ndarray]
+
+
+def embed_faces(embed: Embed, faces: np.ndarray, mirrored: bool) -> np.ndarray:
+    """Return float32 rows [N, E] of faces, uint8 [N, 3, S, S]: f(face), ``mirrored`` plus f(mirrored face)."""
+    rows = embed(faces)
+    return rows + embed(np.ascontiguousarray(faces[..., ::-1])) if mirrored else rows
 
 
 def embed_images(
@@ -43,9 +49,7 @@ def embed_images(
     """
     images = iter(images)
     while batch := list(itertools.islice(images, batch_size)):
-        faces = np.ascontiguousarray(np.stack(batch).transpose(0, 3, 1, 2))
-        rows = embed(faces)
-        yield rows + embed(np.ascontiguousarray(faces[..., ::-1])) if mirrored else rows
+        yield embed_faces(embed, np.ascontiguousarray(np.stack(batch).transpose(0, 3, 1, 2)), mirrored)
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class EmbeddingTask:
         mirrored: whether a row is f(image) + f(mirrored image).
         dtype: of the rows, float32 or float16.
         batch_size: images per call of the network.
-        num_workers: processes that decode and align.
+        num_workers: threads that decode, or processes that align.
         skip_bad: leave out images that cannot be used. In a folder, files that hold no face are always left out.
     """
 
@@ -106,7 +110,7 @@ def write_embeddings(target: Path, model: TrainedModel, embed: Embed, task: Embe
         partial.drop_rejected()
     ranges = list(partial.missing(len(images), PIECE))
     places = (images.places[row] for start, stop in ranges for row in range(start, stop))
-    faces = map_in_processes(functools.partial(load_face, rules=task.rules), places, task.num_workers, _CHUNK)
+    faces = _load_faces(places, task)
     left = sum(stop - start for start, stop in ranges)
     with progress(total=len(images), desc="embedding", unit="img") as bar:
         bar.update(len(images) - left)
@@ -118,6 +122,14 @@ def write_embeddings(target: Path, model: TrainedModel, embed: Embed, task: Embe
     _write(target, about, task, partial)
     partial.remove()
     return rejected
+
+
+def _load_faces(places: Iterable[Place], task: EmbeddingTask) -> Iterator[np.ndarray | Fault]:
+    """Yield the faces in order: decoded in threads, which start at once, and detected in processes."""
+    load = functools.partial(load_face, rules=task.rules)
+    if task.rules.detector is None:
+        return map_in_threads(load, places, task.num_workers)
+    return map_in_processes(load, places, task.num_workers, _CHUNK)
 
 
 def _require_tolerated(task: EmbeddingTask, rejected: Sequence[Rejection]) -> None:

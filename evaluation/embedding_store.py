@@ -173,18 +173,17 @@ def _map_rows(path: Path) -> np.ndarray:
     """Return the embeddings, mapped where the file permits."""
     with zipfile.ZipFile(path) as archive:
         info = archive.getinfo("embeddings.npy")
-    with open(path, "rb") as handle:
-        handle.seek(info.header_offset + 26)
-        lengths = np.frombuffer(handle.read(4), "<u2")
-        handle.seek(info.header_offset + 30 + int(lengths.sum()))
-        begin = handle.tell()
-        version = np.lib.format.read_magic(handle)
-        if info.compress_type == zipfile.ZIP_STORED and version == (1, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(handle)
-            offset = handle.tell()
-            if not fortran and dtype.kind == "f" and offset % _ALIGNMENT == 0 and shape[0] > 0:
-                if offset + int(np.prod(shape)) * dtype.itemsize > begin + info.file_size:
-                    raise ValueError("its rows are cut off")
-                return np.memmap(path, dtype, "r", offset, shape)
+    if info.compress_type == zipfile.ZIP_STORED:
+        with open(path, "rb") as handle:
+            handle.seek(info.header_offset + 26)  # behind it: name, extra field, data
+            begin = info.header_offset + 30 + int(np.frombuffer(handle.read(4), "<u2").sum())
+            handle.seek(begin)
+            if np.lib.format.read_magic(handle) == (1, 0):
+                shape, in_columns, dtype = np.lib.format.read_array_header_1_0(handle)
+                offset, size = handle.tell(), int(np.prod(shape)) * dtype.itemsize
+                if size and not in_columns and dtype.kind == "f" and offset % _ALIGNMENT == 0:
+                    if offset + size > begin + info.file_size:
+                        raise ValueError("its rows are cut off")
+                    return np.memmap(path, dtype, "r", offset, shape)
     with np.load(path, allow_pickle=False) as file:
         return file["embeddings"]

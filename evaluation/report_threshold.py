@@ -50,14 +50,14 @@ def read_threshold(
     try:
         report = json.loads(path.read_text())
         sets, about = report["sets"], report["about"]
+        if len(sets) > 1 and not set_name:
+            raise UserError(f"{path} has the sets {', '.join(sets)}; choose one with --set")
         name = set_name or next(iter(sets))
         chosen = lookup(sets, name, f"set of {path}")
         thresholds = [each for each in chosen["thresholds"] if each["mirrored"] == mirrored]
         measured = [each for each in thresholds if each["cosine"] is not None]
         if checksum and about.get("checksum") != checksum:
             raise UserError(f"{path} is the report of another model, {about.get('model')}; verify this one, or omit it")
-        if len(sets) > 1 and not set_name:
-            raise UserError(f"{path} has the sets {', '.join(sets)}; choose one with --set")
         return _choose(path, name, chosen, measured, mirrored, far)
     except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
         raise UserError(f"{path} is not a report with thresholds ({error!r}); verify the model again") from error

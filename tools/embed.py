@@ -25,6 +25,7 @@ from data.embedding_images import list_images
 from data.photos.detectors import open_detector
 from data.photos.prepare import PhotoRules
 from data.photos.walk import printable
+from data.recordio_options import RecordIOOptions
 from data.rejected import REJECTED_FILE, summarize, write_rejected
 from evaluation.embedding_store import different_work, read_store
 from interchange.open_model import FORMATS, open_model
@@ -42,6 +43,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--model_load_dir", required=True, help=FORMATS)
     parser.add_argument("--input", required=True, help="folder of photos, list of paths, .rec, its folder, or .bin")
     parser.add_argument("--root", default="", help="folder that the paths of a list are relative to (default: its own)")
+    parser.add_argument(
+        "--ignore_idx", type=int, choices=(0, 1), help="1: read all records of a .rec; 0: only those of its .idx"
+    )
+    parser.add_argument(
+        "--renumber_labels", type=int, choices=(0, 1), default=0, help="1: number the classes of a .rec 0, 1, 2, ..."
+    )
     parser.add_argument("--output", required=True, help="the .npz to write")
     parser.add_argument("--align", type=int, choices=(0, 1), default=0, help="1: detect the face and align it")
     parser.add_argument("--resize", type=int, choices=(0, 1), default=0, help="1: scale images of another size")
@@ -57,7 +64,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--batch_size", type=int, default=64, help="images that are computed at once (default: 64)")
     parser.add_argument(
-        "--num_workers", type=int, default=available_cpus(), help="processes that decode (default: all CPUs)"
+        "--num_workers", type=int, default=available_cpus(), help="images prepared at a time (default: all CPUs)"
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if there is one")
     args = parser.parse_args()
@@ -77,7 +84,9 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Parse the command line, embed, and say what was written."""
     args = parse_arguments()
-    images = list_images(args.input, args.root)
+    ignore_idx = None if args.ignore_idx is None else bool(args.ignore_idx)
+    records = RecordIOOptions(ignore_idx, bool(args.renumber_labels), bool(args.skip_bad))
+    images = list_images(args.input, args.root, records)
     model = open_model(args.model_load_dir)
     device, _ = choose_device({"device": args.device, "device_num_per_node": 1})
     # Imported here because OneFlow takes seconds, and mistakes are said before.
@@ -85,7 +94,7 @@ def main() -> None:
     from engine.embedder import Embedder
 
     size = describe_network(model.network)["input"]["height"]
-    rules = PhotoRules(size, open_detector(args.detector) if args.align else None, bool(args.resize))
+    rules = PhotoRules(size, open_detector(args.detector) if args.align else None, bool(args.resize), min_size=0)
     task = EmbeddingTask(
         images, rules, bool(args.flip), args.dtype, args.batch_size, args.num_workers, bool(args.skip_bad)
     )
@@ -96,12 +105,12 @@ def main() -> None:
             not different,
             f"{output} exists already, with another {', '.join(different)}; remove it or choose another --output",
         )
-        print(f"{output} is complete already")
+        print(f"{printable(output)} is complete already")
         return
     rejections = write_embeddings(output, model, Embedder.of(model, args.batch_size, device), task)
     store = read_store(output)
     kind = "image + mirrored image" if args.flip else "image alone"
-    print(f"{output}: {len(store)} embeddings of {store.embeddings.shape[1]} numbers, {args.dtype}, {kind}")
+    print(f"{printable(output)}: {len(store)} embeddings of {store.embeddings.shape[1]} numbers, {args.dtype}, {kind}")
     left_out = [*images.left_out, *rejections]
     if left_out:
         rejected = output.with_name(f"{output.stem}.{REJECTED_FILE}")

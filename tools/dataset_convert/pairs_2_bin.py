@@ -33,6 +33,7 @@ from data.photos.walk import printable, walk_people
 from data.rejected import REJECTED_FILE, Rejection, summarize, write_rejected
 
 FOLDS = 10
+LEAST = {"image_size": 16, "min_size": 0, "num_workers": 1, "folds": 2, "seed": 0, "draw": 0}
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -55,6 +56,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--resize", type=int, choices=(0, 1), default=0, help="1: scale photos of another size")
     parser.add_argument(
         "--detector", default="", help="ONNX file of SCRFD or RetinaFace for --align 1 (default: MTCNN)"
+    )
+    parser.add_argument(
+        "--min_size",
+        type=int,
+        default=32,
+        help="leave out faces (--align 1) or photos (--resize 1) whose shorter side has fewer pixels (default: 32)",
     )
     parser.add_argument("--image_size", type=int, default=112, help="height and width of the images (default: 112)")
     parser.add_argument(
@@ -89,7 +96,7 @@ def parse_arguments() -> argparse.Namespace:
         and output.with_suffix("").exists(),
         **{
             f"--{flag} {getattr(args, flag)} must be at least {least}": getattr(args, flag) < least
-            for flag, least in (("image_size", 16), ("num_workers", 1), ("folds", 2), ("seed", 0), ("draw", 0))
+            for flag, least in LEAST.items()
         },
     }
     if any(mistakes.values()):
@@ -150,7 +157,7 @@ def main() -> None:
     args = parse_arguments()
     output = Path(args.output)
     detector = open_detector(args.detector) if args.align else None
-    photos = PairPhotos(PhotoRules(args.image_size, detector, bool(args.resize)), args.num_workers)
+    photos = PairPhotos(PhotoRules(args.image_size, detector, bool(args.resize), args.min_size), args.num_workers)
     pairs = make_list(args, photos) if args.pairs else draw(args, photos)
     write_pairs(output, pairs, photos)
     if args.ofrecord:

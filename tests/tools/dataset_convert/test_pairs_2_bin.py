@@ -13,8 +13,8 @@ from insightface.utils.face_align import norm_crop
 
 from common.errors import UserError
 from data.image import decode_image, decode_photo
-from data.photos.align import choose_face
 from data.photos.detectors import open_detector
+from data.photos.upright import find_face
 from data.verification_bin import read_bin
 from data.verification_set import load_verification_set
 from evaluation.baseline import verify_pixels
@@ -87,7 +87,7 @@ def test_a_list_is_aligned_as_insightface_does(monkeypatch: pytest.MonkeyPatch, 
     detector = open_detector()
     for encoded, path in zip(bins[:2], (hanks(), astronaut()), strict=True):
         photo = decode_photo(path.read_bytes())
-        expected = norm_crop(photo, choose_face(detector(photo), photo.shape[:2]).landmarks)
+        expected = norm_crop(photo, find_face(photo, detector).landmarks)
         assert cv2.PSNR(decode_image(encoded, 112), expected) > 35  # JPEG
 
 
