@@ -71,7 +71,8 @@ class ImageList:
     Attributes:
         source: the path.
         names: a name for each: the path below the folder, the path in the list, the key, or the number in the .bin.
-        places: where each is.
+        places: where each is; equal images of a .bin are one place.
+        rows: int64 [N], the place of each image, if there are fewer places than images; else None.
         size: bytes of the source; 0 for a folder.
         labels: the class of each image, or None.
         issame: of a .bin, whether images 2i and 2i + 1 show one person, or None.
@@ -83,6 +84,7 @@ class ImageList:
     source: str
     names: Sequence[str]
     places: Sequence[Place]
+    rows: np.ndarray | None = None
     size: int = 0
     labels: np.ndarray | None = None
     issame: Sequence[bool] | None = None
@@ -91,7 +93,11 @@ class ImageList:
     has_landmarks: bool = False
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.names)
+
+    def name(self, place: int) -> str:
+        """Return the name of the first image at a place."""
+        return self.names[place if self.rows is None else int(np.argmax(self.rows == place))]
 
     def describe(self) -> dict[str, Any]:
         """Return facts about the images; the checksum is that of the names and the size of the list, .rec or .bin."""
@@ -156,7 +162,7 @@ def _list_paths(path: Path, root: Path) -> ImageList:
             names.append(name)
             places.append(FilePlace(str(root / name), points))
     landmarks = any(place.points for place in places)
-    return ImageList(str(path), names, places, path.stat().st_size, has_landmarks=landmarks)
+    return ImageList(str(path), names, places, None, path.stat().st_size, has_landmarks=landmarks)
 
 
 def _split_line(line: str) -> tuple[str, tuple[float, ...]]:
@@ -179,12 +185,15 @@ def _is_number(word: str) -> bool:
 def _list_records(path: Path, options: RecordIOOptions) -> ImageList:
     images = open_recordio(path, options.ignore_idx, options.renumber_labels, options.skip_bad)
     names = [str(key) for key in images.keys.tolist()]
-    return ImageList(str(path), names, RecordPlaces(images), images.path.stat().st_size, images.labels)
+    return ImageList(str(path), names, RecordPlaces(images), None, images.path.stat().st_size, images.labels)
 
 
 def _list_bin(path: Path) -> ImageList:
     bins, issame = read_bin(path)
-    return ImageList(str(path), [str(number) for number in range(len(bins))], bins, path.stat().st_size, issame=issame)
+    places: dict[bytes, int] = {}
+    rows = np.array([places.setdefault(encoded, len(places)) for encoded in bins], np.int64)
+    names = [str(number) for number in range(len(bins))]
+    return ImageList(str(path), names, list(places), rows, path.stat().st_size, issame=issame)
 
 
 def load_face(place: Place, rules: PhotoRules) -> np.ndarray | Fault:

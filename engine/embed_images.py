@@ -108,16 +108,16 @@ def write_embeddings(target: Path, model: TrainedModel, embed: Embed, task: Embe
     partial = PartialEmbeddings(target, about)
     if not task.skip_bad:
         partial.drop_rejected()
-    ranges = list(partial.missing(len(images), PIECE))
+    ranges = list(partial.missing(len(images.places), PIECE))
     places = (images.places[row] for start, stop in ranges for row in range(start, stop))
     faces = _load_faces(places, task)
     left = sum(stop - start for start, stop in ranges)
-    with progress(total=len(images), desc="embedding", unit="img") as bar:
-        bar.update(len(images) - left)
+    with progress(total=len(images.places), desc="embedding", unit="img") as bar:
+        bar.update(len(images.places) - left)
         for start, stop in ranges:
             partial.add(_embed_piece(embed, task, start, list(itertools.islice(faces, stop - start))))
             bar.update(stop - start)
-    rejected = [Rejection(images.names[place], *why) for piece in partial.read() for place, *why in piece.rejected]
+    rejected = [Rejection(images.name(place), *why) for piece in partial.read() for place, *why in piece.rejected]
     _require_tolerated(task, rejected)
     _write(target, about, task, partial)
     partial.remove()
@@ -159,7 +159,7 @@ def _embed_piece(embed: Embed, task: EmbeddingTask, start: int, loaded: Sequence
     kept = [number for number, one in enumerate(loaded) if isinstance(one, np.ndarray)]
     rejected = [(start + number, *one) for number, one in enumerate(loaded) if isinstance(one, Fault)]
     # All images may have another size: said before the work, not after it.
-    wrong = [Rejection(task.images.names[place], *why) for place, *why in rejected if why[0] == WRONG_SIZE]
+    wrong = [Rejection(task.images.name(place), *why) for place, *why in rejected if why[0] == WRONG_SIZE]
     _require_tolerated(task, wrong)
     faces = (loaded[number] for number in kept)
     parts = list(embed_images(embed, faces, task.mirrored, task.batch_size))
@@ -168,7 +168,7 @@ def _embed_piece(embed: Embed, task: EmbeddingTask, start: int, loaded: Sequence
         rows = exact.astype(task.dtype)
     broken = np.flatnonzero(~np.isfinite(rows).all(axis=1))
     if len(broken):
-        name = task.images.names[start + kept[broken[0]]]
+        name = task.images.name(start + kept[broken[0]])
         why = "are too large for float16; use --dtype float32" if np.isfinite(exact).all() else "hold NaN or Inf"
         raise UserError(f"{name}: its embedding and {len(broken) - 1} others {why}")
     return Piece(
@@ -183,20 +183,30 @@ def _embed_piece(embed: Embed, task: EmbeddingTask, start: int, loaded: Sequence
 
 def _write(target: Path, about: Mapping[str, Any], task: EmbeddingTask, partial: PartialEmbeddings) -> None:
     """Put the pieces together."""
-    images, positions, norms = task.images, [], []
+    images = task.images
+    places, norms = [], []
     for piece in partial.read():
-        positions += piece.positions.tolist()
+        places.append(piece.positions)
         norms.append(piece.norms)
-    if not positions:
+    done, norms = np.concatenate(places), np.concatenate(norms)
+    if not len(done):
         raise UserError(f"--input {images.source}: none of its {len(images)} images can be used")
+    pieces = (piece.rows for piece in partial.read() if len(piece.positions))
+    kept = done  # the images whose rows are written, in the order of ``pieces``
+    if images.rows is not None:
+        row_of_place = np.full(len(images.places), -1)
+        row_of_place[done] = np.arange(len(done))
+        kept = np.flatnonzero(row_of_place[images.rows] >= 0)
+        order = row_of_place[images.rows[kept]]
+        pieces, norms = [np.concatenate(list(pieces))[order]], norms[order]
     # A pair of which one image was left out is not a pair.
-    has_pairs = images.issame is not None and len(positions) == len(images)
+    has_pairs = images.issame is not None and len(kept) == len(images)
     write_store(
         target,
-        (piece.rows for piece in partial.read() if len(piece.positions)),
-        np.concatenate(norms),
-        [images.names[position] for position in positions],
+        pieces,
+        norms,
+        [images.names[number] for number in kept.tolist()],
         about,
-        images.labels[positions] if images.labels is not None else None,
+        images.labels[kept] if images.labels is not None else None,
         np.array(images.issame, bool) if has_pairs else None,
     )

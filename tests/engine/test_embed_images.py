@@ -103,12 +103,28 @@ def test_a_bin_gives_the_distances_of_the_verification(tmp_path: Path) -> None:
     big = encode_jpeg(cv2.resize(SOURCE.read(30)[0], (40, 40)))  # verification scales it
     issame = [number % 3 == 0 for number in range(20)]
     write_bin(tmp_path / "mine.bin", [*FACES[:38], FACES[0], big], issame)
-    store = run(tmp_path / "mine.bin", tmp_path / "a.npz")
+    seen: list[int] = []
+
+    def counted(images: np.ndarray) -> np.ndarray:
+        seen.append(len(images))
+        return embed(images)
+
+    store = run(tmp_path / "mine.bin", tmp_path / "a.npz", counted)
+    assert sum(seen) == 2 * 39  # equal images are embedded once
     assert store.issame.tolist() == issame and store.names.tolist() == [str(number) for number in range(40)]
     faces = load_verification_set(tmp_path / "mine.bin", "mine", IMAGE_SIZE)
     result = verify_embeddings("mine", *embed_set(embed, faces.images, faces.index, 4), faces.issame)
     distances = pair_distances(store.embeddings[0::2], store.embeddings[1::2])
     np.testing.assert_allclose(distances, result.distances, atol=1e-5)
+
+
+def test_a_bin_with_a_bad_image_that_occurs_twice(tmp_path: Path) -> None:
+    write_bin(tmp_path / "mine.bin", [FACES[0], b"bad", FACES[1], FACES[0], b"bad", FACES[2]], [True, False, True])
+    with pytest.raises(UserError, match=r"^1: not decodable \(3 bytes .*\n.*: 1 not decodable; mend them"):
+        run(tmp_path / "mine.bin", tmp_path / "a.npz")
+    store = run(tmp_path / "mine.bin", tmp_path / "a.npz", skip_bad=True)
+    assert store.names.tolist() == ["0", "2", "3", "5"] and store.issame is None
+    np.testing.assert_allclose(store.embeddings, expected([0, 1, 0, 2]), rtol=1e-5, atol=1e-4)
 
 
 def test_a_list_with_and_without_landmarks(photos: Path, tmp_path: Path) -> None:
