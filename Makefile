@@ -25,6 +25,7 @@ bench: setup
 	$(PYTHON) benchmarks/bench_backbone.py
 	$(PYTHON) benchmarks/bench_step.py
 	$(PYTHON) benchmarks/bench_loader.py
+	$(PYTHON) benchmarks/bench_convert.py
 	$(PYTHON) benchmarks/bench_head.py
 	$(PYTHON) benchmarks/bench_quality.py
 

@@ -1,6 +1,7 @@
 """Convert a RecordIO training set (train.rec, train.idx, property) to one OFRecord part, in the order of train.rec.
 
-Writes part-00000, dataset.json and _SUCCESS into --output_filepath, which must not exist yet (or be empty).
+Writes part-00000, dataset.json and _SUCCESS into --output_filepath, which must not exist yet (or be empty). The labels,
+the .idx and property are judged before, and every image is decoded; what is wrong is said in one go.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 Writes part-00000, part-00001, ..., dataset.json and _SUCCESS directly into --output_filepath (not into a subfolder
 "train"), which must not exist yet (or be empty). The same seed gives the same files.
+The labels, the .idx and property are judged before, and every image is decoded; what is wrong is said in one go.
 """
 
 from __future__ import annotations
