@@ -40,8 +40,10 @@ class BadImage(NamedTuple):
 
 def bad_images_error(rejections: Sequence[Rejection]) -> UserError:
     """Return one error with a line for each bad image."""
-    advice = f"--bad_images {SKIP} takes another image in its place"
-    lines = [f"{rejection.file}: {rejection.details}; {advice}" for rejection in rejections[:_MOST_LINES]]
+    lines = [
+        f"{rejection.file}: {rejection.details}; --bad_images skip takes another image in its place"
+        for rejection in rejections[:_MOST_LINES]
+    ]
     more = len(rejections) - len(lines)
     return UserError(*lines, *([f"and {more} more bad images in the same step"] if more else []))
 

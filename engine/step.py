@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,7 +33,8 @@ class StepResult:
         logged_loss: what the log calls lossvalue: for margin losses the cross entropy without extra loss terms.
         correct: number of correctly classified images.
         has_news: whether a rank has news for the others.
-        failed: whether a rank failed and the step must be discarded: nothing has changed, ``gradients`` is empty.
+        failed: whether a rank failed and the step must be discarded: ``gradients`` is empty and nothing has changed but
+            the moving statistics of BatchNorm.
         gradients: global tensors, times the loss scale, summed over the pieces; ``update`` overwrites them.
         norm: L2 norm of the gradient before clipping; None unless ``update`` computed it.
         skipped: whether the gradients overflowed, so that the loss scale was halved and nothing updated.
@@ -99,15 +100,15 @@ class TrainStep:
             own = labels if size == count else world.split(local_view(labels)[piece])
             inputs = [world.split(batch.images[piece]), world.split(keep[piece]), shared, own, *others]
             results = self.backbone.run_graph(self._graph, *inputs)
-            metrics.append(results["metrics"])
-            if first == 0 and _read(metrics)[2] >= FAILED:
+            metrics.append(results["metrics"].to_local())
+            if first == 0 and metrics[0].numpy()[2] >= FAILED:
                 return StepResult(0.0, 0.0, 0.0, has_news=True, gradients=[], failed=True)
             self.backbone.set_statistics(results["statistics"])
             more = [*results["gradients"], *self.head.row_gradients(results["head_gradients"])]
             gradients = more if self._pieces == 1 else add_gradients(gradients, more)
             states.append(results["loss_state"])
         self.head.loss.set_state([_average(values) for values in zip(*states, strict=True)])
-        losses, counts, signals, logged = _read(metrics)
+        losses, counts, signals, logged = np.array([values.numpy() for values in metrics], np.float64).T
         return StepResult(float(losses.mean()), float(logged.mean()), float(counts.sum()), bool(signals[0]), gradients)
 
     def update(self, result: StepResult, lr_scale: float, measure_norm: bool = False) -> StepResult:
@@ -155,11 +156,6 @@ class TrainStep:
         self.optimizer.updates = about["updates"]
         self.optimizer.load_moments(moments)
         self.loss_scale.load_state(about["loss_scale"])
-
-
-def _read(metrics: Sequence[flow.Tensor]) -> np.ndarray:
-    """Return the numbers of each piece, float64 [4, pieces]."""
-    return np.array([values.to_local().numpy() for values in metrics], np.float64).T
 
 
 def _average(values: tuple[flow.Tensor, ...]) -> flow.Tensor:

@@ -130,7 +130,8 @@ class TripletBatches(Batches):
         for i in range(len(own)):
             while self._reader.free_slots > 0 and (part := next(rest, None)) is not None:
                 waiting.append(self._reader.request(self._source.locate(part), unchanged(len(part))))
-            error = self._collect_part(states[i])
+            first = (i * self._world.size + self._world.rank) * self._own  # images from len(images) on are repeated
+            error = self._collect_part(states[i], len(images) - first)
             failure = failure or error
             embeddings.append(self._embed.embed_parts(waiting.popleft()))
             self._reporter.heartbeat()
@@ -140,8 +141,11 @@ class TripletBatches(Batches):
         states = states.swapaxes(0, 1).reshape(-1)
         return np.concatenate(embeddings)[: len(images)], states[: len(images)] == _GOOD
 
-    def _collect_part(self, states: np.ndarray) -> Exception | None:
-        """Wait for a part of a bag and note the state of each image; return the error if it must end the training."""
+    def _collect_part(self, states: np.ndarray, count: int) -> Exception | None:
+        """Wait for a part of a bag and note the state of each image; return the error if it must end the training.
+
+        Bad images among the first ``count`` are listed.
+        """
         try:
             bad = self._reader.collect()
         except (UserError, RuntimeError) as error:
@@ -149,7 +153,7 @@ class TripletBatches(Batches):
             return error
         for place, rejection in bad:
             states[place] = _BAD
-            self._rejected.append(rejection)
+            self._rejected += [rejection] if place < count else []
         return None
 
     def _request(self) -> None:
