@@ -17,36 +17,33 @@ _MARKS = (
 )
 
 
-def read_text(path: str | Path) -> str:
+def read_text(path: str | Path, flag: str = "", keep_bytes: bool = False) -> str:
     """Return the text of a file, with every line end as a line feed and without a byte order mark.
+
+    Args:
+        path: the file.
+        flag: the flag that names it, for the message.
+        keep_bytes: keep bytes that are not UTF-8, as ``os.fsdecode`` does, for files that hold the names of files.
 
     Raises:
         UserError: the file cannot be read, or a byte is not part of a text in the encoding; the message names it.
     """
+    name = f"{flag} {path}".strip()
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    return decode_text(content, path)
-
-
-def decode_text(content: bytes, path: str | Path) -> str:
-    """Return the text of a file's bytes; ``path`` is for the message.
-
-    Raises:
-        UserError: a byte is not part of a text in the encoding.
-    """
-    mark, codec, name = next((each for each in _MARKS if content.startswith(each[0])), (b"", "utf-8", "UTF-8"))
+        raise UserError(f"{name} cannot be read ({error.strerror})") from error
+    mark, codec, encoding = next((each for each in _MARKS if content.startswith(each[0])), (b"", "utf-8", "UTF-8"))
     try:
-        text = content[len(mark) :].decode(codec)
+        text = content[len(mark) :].decode(codec, "surrogateescape" if keep_bytes and codec == "utf-8" else "strict")
     except UnicodeDecodeError as error:
-        place, what = len(mark) + error.start, f"0x{error.object[error.start]:02x}, which is not {name}"
-        raise _error(path, content, place, what) from error
+        place, what = len(mark) + error.start, f"0x{error.object[error.start]:02x}, which is not {encoding}"
+        raise _error(name, content, place, what) from error
     if "\0" in text:
-        raise _error(path, content, content.index(0), "0x00, as in UTF-16 without a byte order mark")
+        raise _error(name, content, content.index(0), "0x00, as in UTF-16 without a byte order mark")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _error(path: str | Path, content: bytes, place: int, what: str) -> UserError:
+def _error(name: str, content: bytes, place: int, what: str) -> UserError:
     line = content.count(b"\n", 0, place) + 1
-    return UserError(f"{path}: byte {place} (line {line}) is {what}; save the file as UTF-8")
+    return UserError(f"{name}: byte {place} (line {line}) is {what}; save the file as UTF-8")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from common.errors import UserError
+from common.errors import UserError, shorten
 from common.files import atomic_directory
 from common.progress import progress
 from data.convert_parts import write_parts
@@ -23,7 +23,6 @@ from data.recordio_options import DEFAULT_OPTIONS, RecordIOOptions
 from data.rejected import REJECTED_FILE, Rejection, summarize, write_rejected
 from data.verification_bin import read_bin
 
-_MAX_LISTED = 20
 _log = logging.getLogger(__name__)
 
 
@@ -99,7 +98,7 @@ def _find_good(images: RecordIOImages, options: RecordIOOptions) -> tuple[np.nda
             way = "" if not len(kept) else "; --skip_bad 1 leaves them out and lists them in rejected.csv"
             counts = f"{len(rejections)} of {len(images)} images are bad ({summarize(rejections)})"
             listed = [f"{each.file}: {each.details}" for each in rejections]
-            raise UserError(f"{images.path}: {counts}{way}", *_shorten(listed))
+            raise UserError(f"{images.path}: {counts}{way}", *shorten(listed, "bad images"))
         _log.warning(
             "%s: %d images left out (%s), listed in %s",
             images.path,
@@ -133,7 +132,7 @@ def convert_bin(path: str | Path, output: str | Path, decode: bool = True, num_w
     _require_room(output, sum(map(len, bins)))
     if decode and (bad := find_undecodable(bins, num_workers)):
         listed = [f"image {number} (of pair {number // 2}): {details}" for number, details in bad]
-        raise UserError(f"{path}: {len(bad)} of {len(bins)} images cannot be decoded", *_shorten(listed))
+        raise UserError(f"{path}: {len(bad)} of {len(bins)} images cannot be decoded", *shorten(listed, "bad images"))
     with _output_directory(output) as directory:
         with open(directory / "part-0", "wb") as handle:
             for number, encoded in enumerate(progress(bins, desc="converting", unit="img")):
@@ -141,12 +140,6 @@ def convert_bin(path: str | Path, output: str | Path, decode: bool = True, num_w
         info = {"num_images": len(bins), "num_pairs": len(issame), "num_same": sum(issame), "num_parts": 1}
         write_dataset_info(directory, info)
     return info
-
-
-def _shorten(lines: list[str]) -> list[str]:
-    """Return the first lines, and a line that says how many more there are."""
-    more = len(lines) - _MAX_LISTED
-    return [*lines[:_MAX_LISTED], f"... and {more} more"] if more > 0 else lines
 
 
 def _write_map(path: Path, original_labels: np.ndarray) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import atomic_file
+from common.text_files import read_text
 from data.listing import Listing
 
 DROP_FILE = "drop.csv"
@@ -56,11 +57,7 @@ def read_drop_list(path: str | Path, listing: Listing, labels: np.ndarray) -> li
     Raises:
         UserError: the file cannot be read, lacks a column, or is the list of another set; the messages name the lines.
     """
-    try:
-        text = Path(path).read_bytes().decode("utf-8-sig", "surrogateescape")
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror})") from error
-    reader = csv.DictReader(io.StringIO(text))
+    reader = csv.DictReader(io.StringIO(read_text(path, keep_bytes=True)))
     lacking = [name for name in _FIELDS[:2] if name not in (reader.fieldnames or ())]
     if lacking:
         raise UserError(f"{path}: its first line lacks {', '.join(lacking)}; expected {','.join(_FIELDS)}")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from common.errors import UserError, shorten
+from common.text_files import read_text
 
 _HEADER = re.compile(r"\d+(\s+\d+)?")
 _FORMS = "'name 1 2', 'name1 1 name2 2' or 'path path 0/1'"
@@ -66,11 +67,7 @@ def read_pairs(path: str | Path, images_dir: str | Path) -> list[Pair]:
 
 def _read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield number and text of each line that is not blank or a comment; names keep bytes that are not UTF-8."""
-    try:
-        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); give a list of pairs") from error
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(read_text(path, keep_bytes=True).splitlines(), start=1):
         if line.strip() and not line.startswith("#"):
             yield number, line.strip()
 

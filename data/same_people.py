@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from common.errors import UserError
 from common.files import atomic_file
+from common.text_files import read_text
 
 SAME_PEOPLE_FILE = "same_people.csv"
 _NEEDED = ("set_1", "class_1", "set_2", "class_2")
@@ -58,11 +59,7 @@ def read_same_people(path: str | Path, num_classes: Sequence[int]) -> list[SameP
         UserError: the file cannot be read, lacks a column, or names a set or class that does not exist; the messages
             name all lines.
     """
-    try:
-        text = Path(path).read_bytes().decode("utf-8-sig", "surrogateescape")
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror})") from error
-    reader = csv.DictReader(io.StringIO(text))
+    reader = csv.DictReader(io.StringIO(read_text(path, keep_bytes=True)))
     lacking = [name for name in _NEEDED if name not in (reader.fieldnames or ())]
     if lacking:
         raise UserError(f"{path}: its first line lacks {', '.join(lacking)}; expected {','.join(SamePerson._fields)}")

@@ -18,6 +18,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from common.errors import UserError
+from common.text_files import read_text
 from data.rejected import Rejection
 
 CLASSES_FILE = "classes.txt"
@@ -121,7 +122,7 @@ def read_names(folder: Path) -> list[str] | None:
     path = folder / CLASSES_FILE
     if not path.is_file():
         return None
-    return path.read_bytes().decode("utf-8", "surrogateescape").rstrip("\n").split("\n")
+    return read_text(path, keep_bytes=True).rstrip("\n").split("\n")
 
 
 def write_names(folder: Path, names: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import codecs
+import os
 from pathlib import Path
 
 import pytest
@@ -46,5 +47,13 @@ def test_other_encodings_are_one_line_with_the_byte(tmp_path: Path, content: byt
 
 
 def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"a\.txt cannot be read: No such file"):
-        read_text(tmp_path / "a.txt")
+    with pytest.raises(UserError, match=r"^--list .*/a\.txt cannot be read \(No such file"):
+        read_text(tmp_path / "a.txt", "--list")
+
+
+def test_names_of_files_keep_their_bytes(tmp_path: Path) -> None:
+    name = "李雷".encode("gbk") + b".jpg"
+    (tmp_path / "a.txt").write_bytes(name + b"\r\nb.jpg\n")
+    assert list(map(os.fsencode, read_text(tmp_path / "a.txt", keep_bytes=True).splitlines())) == [name, b"b.jpg"]
+    (tmp_path / "a.txt").write_bytes(codecs.BOM_UTF16_LE + "李雷".encode("utf-16-le"))
+    assert read_text(tmp_path / "a.txt", keep_bytes=True) == "李雷"

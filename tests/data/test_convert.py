@@ -117,7 +117,7 @@ def test_no_good_image_is_an_error(tmp_path: Path) -> None:
     write_set(tmp_path / "rec", [0] * 25, [b"bad"] * 25, Property(1, SIZE, SIZE))
     with pytest.raises(UserError, match="25 of 25 images are bad") as raised:
         convert_recordio(tmp_path / "rec", tmp_path / "out", options=RecordIOOptions(skip_bad=True))
-    assert str(raised.value).splitlines()[-1] == "... and 5 more" and not (tmp_path / "out").exists()
+    assert str(raised.value).splitlines()[-1] == "... and 5 more bad images" and not (tmp_path / "out").exists()
 
 
 def test_a_person_who_loses_all_images_is_said(

@@ -22,6 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from common.errors import UserError, require, run_command, shorten
+from common.text_files import read_text
 from common.workers import available_cpus
 from data.convert import convert_bin
 from data.draw_pairs import draw_pairs
@@ -135,10 +136,7 @@ def draw(args: argparse.Namespace, photos: PairPhotos) -> list[Pair]:
     """
     people = walk_people(args.input_dir).people
     if args.leave_out:
-        try:
-            names = set(Path(args.leave_out).read_text("utf-8", "surrogateescape").splitlines())
-        except OSError as error:
-            raise UserError(f"--leave_out {args.leave_out} cannot be read ({error.strerror})") from error
+        names = set(read_text(args.leave_out, "--leave_out", keep_bytes=True).splitlines())
         people = {name: paths for name, paths in people.items() if name not in names}
         require(
             bool(people),
