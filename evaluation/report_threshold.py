@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from common.errors import UserError, lookup, require
@@ -29,7 +30,11 @@ class ReportThreshold:
 
 
 def read_threshold(
-    path: str | Path, mirrored: bool, set_name: str = "", far: float | None = None, checksum: str = ""
+    path: str | Path,
+    mirrored: bool,
+    set_name: str = "",
+    far: float | None = None,
+    model: Mapping[str, Any] = MappingProxyType({}),
 ) -> ReportThreshold:
     """Read a threshold from the report of ``insightface_val.py --report``.
 
@@ -39,7 +44,8 @@ def read_threshold(
         set_name: the verification set; empty: the only one of the report.
         far: the false accept rate; None: the smallest that the set could measure or, if it is too small for any, the
             threshold of the best accuracy, which holds for the sum with the mirrored image.
-        checksum: of the model; a report of another model is refused. Empty: any.
+        model: facts about the model, with ``checksum`` and perhaps ``exported_from``; a report of another model is
+            refused. Empty: any model.
 
     Raises:
         UserError: the report is missing, damaged, or of another model, or has no such threshold.
@@ -56,11 +62,16 @@ def read_threshold(
         chosen = lookup(sets, name, f"set of {path}")
         thresholds = [each for each in chosen["thresholds"] if each["mirrored"] == mirrored]
         measured = [each for each in thresholds if each["cosine"] is not None]
-        if checksum and about.get("checksum") != checksum:
+        if model and not _checksums(model) & _checksums(about):
             raise UserError(f"{path} is the report of another model, {about.get('model')}; verify this one, or omit it")
         return _choose(path, name, chosen, measured, mirrored, far)
     except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
         raise UserError(f"{path} is not a report with thresholds ({error!r}); verify the model again") from error
+
+
+def _checksums(model: Mapping[str, Any]) -> set[str]:
+    """Return the checksum of a model's file, and of the snapshot that it was exported from."""
+    return {model[key] for key in ("checksum", "exported_from") if model.get(key)}
 
 
 def _choose(

@@ -22,6 +22,7 @@ class ForeignModel:
         head: the class rows in the file: ``fc7_weight`` [classes, E] and perhaps ``fc7_bias``; empty without them.
         config: settings of the training, as far as the file holds them.
         preprocesses: whether the file contains the preprocessing; otherwise the reader has added it.
+        exported_from: checksum of the snapshot that the file was exported from; empty if it does not say.
         training_arrays: arrays that only training uses, flat, by our names, as far as the file holds them.
     """
 
@@ -31,4 +32,5 @@ class ForeignModel:
     head: dict[str, np.ndarray] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     preprocesses: bool = True
+    exported_from: str = ""
     training_arrays: Mapping[str, np.ndarray] = field(default_factory=dict)

@@ -34,7 +34,8 @@ class TrainedModel:
         path: the name under which it was opened.
         network: its description, as in the file.
         arrays: its arrays.
-        about: facts about its training: ``step``, ``network``, ``loss``, ``dataset``, ``checksum``.
+        about: facts about its training: ``step``, ``network``, ``loss``, ``dataset``, ``checksum``; ``exported_from``,
+            the checksum of the snapshot that an ONNX file of this project was exported from.
         config: all settings of its training, as far as the file holds them.
     """
 
@@ -119,6 +120,8 @@ def open_model(name: str) -> TrainedModel:
     config = _foreign_config(foreign)
     facts = {key: config[key] for key in ("network", "loss", "dataset")}
     facts |= {"step": _step(name), "checksum": checksum(model_file(name))}
+    if foreign.exported_from:
+        facts["exported_from"] = foreign.exported_from
     return TrainedModel(name, foreign.network, foreign.arrays, facts, config)
 
 

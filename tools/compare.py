@@ -102,7 +102,7 @@ def main() -> None:
     model = open_model(args.model_load_dir)
     threshold = None
     if args.report:
-        threshold = read_threshold(args.report, bool(args.flip), args.set, args.far, model.about["checksum"])
+        threshold = read_threshold(args.report, bool(args.flip), args.set, args.far, model.about)
     elif args.threshold is not None:
         threshold = ReportThreshold(args.threshold, "--threshold")
     size = describe_network(model.network)["input"]["height"]

@@ -46,6 +46,7 @@ def read_onnx(path: str | Path) -> ForeignModel:
         arrays,
         config=_read_json(path, metadata, "config"),
         preprocesses=preprocesses,
+        exported_from=metadata.get("source_sha256", ""),
         training_arrays=_read_training_arrays(path, metadata),
     )
 

@@ -33,7 +33,9 @@ def test_the_threshold_of_each_embedding_and_rate(report: Path, result: Verifica
     assert (smallest.cosine, single.cosine) == (result.thresholds[1].cosine, result.thresholds[4].cosine)
     low, high = result.thresholds[1].cosine_interval
     assert smallest.origin == f"{report}/report.json: set orl, FAR 0.01, 95 % interval {low:.4f} to {high:.4f}"
-    assert read_threshold(report, True, "orl", 0.1, "abc").cosine == result.thresholds[2].cosine
+    assert read_threshold(report, True, "orl", 0.1, {"checksum": "abc"}).cosine == result.thresholds[2].cosine
+    exported = {"checksum": "onnx", "exported_from": "abc"}
+    assert read_threshold(report, True, model=exported).cosine == smallest.cosine
 
 
 def test_a_set_too_small_for_any_rate_gives_that_of_the_accuracy(tmp_path: Path, result: VerificationResult) -> None:
@@ -51,7 +53,7 @@ def test_what_is_not_there(report: Path, tmp_path: Path, result: VerificationRes
         ((True, "", 0.001), r"set orl has no threshold for FAR 0\.001 with the mirrored image \(it has: 0\.01, 0\.1\)"),
         ((True, "", 0.5), r"for FAR 0\.5"),
         ((True, "lfw"), r"unknown set of .*report\.json 'lfw'; known: orl"),
-        ((True, "", None, "abd"), r"is the report of another model, m; verify this one"),
+        ((True, "", None, {"checksum": "abd"}), r"is the report of another model, m; verify this one"),
     ):
         with pytest.raises(UserError, match=message):
             read_threshold(report, *arguments)
