@@ -87,3 +87,4 @@ def write_strangers_folder(root: Path, pictures: int = 10) -> None:
     (photos / NAMES[0] / "names.txt").write_text("a text")
     whole = encode(orl(2, 1), ".jpg")
     (photos / NAMES[1] / "cut.jpg").write_bytes(whole[: len(whole) // 20])
+    (photos / NAMES[1] / "half.jpg").write_bytes(whole[: len(whole) // 2])  # the upper half can be decoded
