@@ -24,7 +24,7 @@ from data.property import PROPERTY_FILE, Property, read_property
 from data.recordio import unpack_span
 from data.recordio_index import describe_left_out, match_index
 from data.recordio_labels import LabelJudge
-from data.recordio_layout import describe_ranges, find_images
+from data.recordio_layout import describe_joined, describe_ranges, find_images
 from data.recordio_scan import Damage, scan_records
 
 RECORDS_FILE = "train.rec"
@@ -130,11 +130,11 @@ def survey_recordio(
         UserError: the file cannot be read, or is empty.
     """
     table = scan_records(path)
-    is_image, problems = find_images(path, table)
+    is_image, problems = find_images(table), []
     index = path.with_suffix(".idx")
     keys, indexed = np.arange(len(table)), index.exists() and not ignore_idx
     notices: list[str] = []
-    chosen = is_image
+    chosen, used = is_image, np.ones(len(table), bool)
     if indexed:
         keys, listed, found = match_index(path, index, table)
         problems += found
@@ -147,7 +147,8 @@ def survey_recordio(
                 )
             else:
                 notices.append(f"{text}; they are not used")
-                chosen = is_image & listed
+                chosen, used = is_image & listed, listed
+    problems += describe_joined(path, table, is_image, used)
     notices += describe_ranges(path, table, is_image, keys if indexed else None)
     prop = None
     try:
@@ -199,9 +200,15 @@ def _judge_size(path: Path, columns: list[np.ndarray], prop: Property | None) ->
     problems = []
     if shapes and (height, width) not in shapes:
         (found_height, found_width), (key, offset) = next(iter(shapes.items()))
+        way = f"correct or remove {PROPERTY_FILE}"
+        if len(shapes) > 1:
+            way = (
+                "images of several sizes: tools/dataset_convert/recordio_2_folder.py writes them out, and "
+                "folder_2_recordio.py --align 1 or --resize 1 makes a set of them"
+            )
         problems.append(
             f"{path.parent / PROPERTY_FILE} says images of {width}x{height} pixels, but key {key} at byte {offset} of "
-            f"{path.name} has {found_width}x{found_height}; correct or remove {PROPERTY_FILE}"
+            f"{path.name} has {found_width}x{found_height}; {way}"
         )
     if height != width:
         problems.append(f"{path} holds images of {width}x{height} pixels; only square ones can be used")

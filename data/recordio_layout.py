@@ -14,22 +14,33 @@ import numpy as np
 from data.recordio_scan import RecordTable
 
 
-def find_images(path: Path, table: RecordTable) -> tuple[np.ndarray, list[str]]:
-    """Return which records are images (bool [N]), and problems.
+def find_images(table: RecordTable) -> np.ndarray:
+    """Return which records are images, bool [N].
 
     A record without an image is an identity record if it holds two labels, else an image of 0 bytes.
     """
-    is_pair = ~table.has_image & (table.counts == 2)
-    is_image = ~is_pair
-    pairs = np.flatnonzero(is_pair)
-    if len(pairs) and is_image[pairs[0] :].any():
-        late = pairs[0] + int(np.argmax(is_image[pairs[0] :]))
-        return is_image, [
-            f"{path}: images follow the list of identities (the first at byte {table.offsets[late]}): these are two "
-            "sets, one after the other, and both number their people from 0; join sets with "
-            "tools/dataset_convert/merge_datasets.py"
-        ]
-    return is_image, []
+    return table.has_image | (table.counts != 2)
+
+
+def describe_joined(path: Path, table: RecordTable, is_image: np.ndarray, used: np.ndarray) -> list[str]:
+    """Return a problem if images follow identity records.
+
+    Args:
+        path: the file.
+        table: its records.
+        is_image: bool [N].
+        used: bool [N], the records that are looked at.
+    """
+    identities = np.flatnonzero(~is_image & used)
+    late = np.flatnonzero(is_image & used)
+    late = late[late > identities[0]] if len(identities) else late[:0]
+    if not len(late):
+        return []
+    return [
+        f"{path}: images follow the list of identities (the first at byte {table.offsets[late[0]]}): these are two "
+        "sets, one after the other, and both number their people from 0; join sets with "
+        "tools/dataset_convert/merge_datasets.py"
+    ]
 
 
 def describe_ranges(path: Path, table: RecordTable, is_image: np.ndarray, keys: np.ndarray | None) -> list[str]:

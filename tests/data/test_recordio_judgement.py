@@ -106,6 +106,9 @@ def test_property_of_another_image_size(tmp_path: Path) -> None:
     write_set(tmp_path, [0, 1], images, Property(2, 112, 112))
     (line,) = problems_of(tmp_path)
     assert "property says images of 112x112 pixels, but key 0 at byte 0 of train.rec has 32x32" in line
+    images[1] = encode_jpeg(SyntheticSource(1, 1, image_size=40).read(0)[0])
+    write_set(tmp_path, [0, 1], images, Property(2, 112, 112))
+    assert "images of several sizes: tools/dataset_convert/recordio_2_folder.py" in problems_of(tmp_path)[0]
     (tmp_path / "property").unlink()
     assert open_recordio(tmp_path).image_size == 32
     write_set(tmp_path, [0, 1], [b"not an image", images[0]], Property(2, 32, 32))
@@ -156,10 +159,12 @@ def test_an_index_of_another_file_or_cut_short(tmp_path: Path, text: str) -> Non
 def test_two_sets_one_after_the_other(tmp_path: Path) -> None:
     one = [0.0, 0.0, 1.0, (1.0, 3.0), (3.0, 4.0), (4.0, 6.0)]
     images = [b"a", b"b", b"c", b"", b"", b""]
-    write_set(tmp_path, one + one, images + images, Property(2, 112, 112))
+    offsets = write_set(tmp_path, one + one, images + images, Property(2, 112, 112))
     (tmp_path / "train.idx").unlink()
     (line,) = problems_of(tmp_path)
     assert "images follow the list of identities" in line and "merge_datasets.py" in line
+    write_keys(tmp_path, [1, 2, 3, 4, 5, 0], offsets[:6])
+    assert open_recordio(tmp_path, ignore_idx=False).labels.tolist() == [0, 0, 1]
 
 
 def test_all_problems_are_said_at_once(tmp_path: Path) -> None:
