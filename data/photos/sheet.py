@@ -10,10 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from data.contact_sheet import Tile, write_sheet
-from data.image import DecodeError, decode_image, decode_photo
+from data.image import decode_image, decode_photo
+from data.photos.photo import NOT_READABLE
 from data.photos.walk import HIDDEN, LOOSE
-from data.recordio_dataset import open_recordio
-from data.rejected import Rejection
+from data.recordio_dataset import RecordIOImages, open_recordio
+from data.rejected import NOT_DECODABLE, Rejection
 
 _COLUMNS = 10
 _SAMPLE, _LEAST_SHARP, _PER_REASON = 40, 10, 20
@@ -44,9 +45,10 @@ def write_photo_sheet(
     draw = np.random.default_rng(0)
     sample = sorted(draw.permutation(len(kept))[:_SAMPLE].tolist())
     blurred = heapq.nsmallest(_LEAST_SHARP, range(len(kept)), key=lambda row: kept[row].sharpness)
+    images = open_recordio(dataset)
     sections = [
-        (f"{len(sample)} of {len(kept)} images, with their sharpness", _kept_tiles(dataset, size, kept, sample)),
-        ("the least sharp", _kept_tiles(dataset, size, kept, blurred)),
+        (f"{len(sample)} of {len(kept)} images, with their sharpness", _kept_tiles(images, size, kept, sample)),
+        ("the least sharp", _kept_tiles(images, size, kept, blurred)),
     ]
     for reason in dict.fromkeys(rejection.reason for rejection in rejections if rejection.reason not in _NO_PHOTOS):
         left_out = [rejection for rejection in rejections if rejection.reason == reason]
@@ -56,8 +58,8 @@ def write_photo_sheet(
     write_sheet(path, sections, _COLUMNS)
 
 
-def _kept_tiles(dataset: Path, size: int, kept: Sequence[Kept], rows: Sequence[int]) -> list[Tile]:
-    encoded = [image for image, _ in open_recordio(dataset).read(rows)]
+def _kept_tiles(images: RecordIOImages, size: int, kept: Sequence[Kept], rows: Sequence[int]) -> list[Tile]:
+    encoded = [image for image, _ in images.read(rows)]
     return [
         Tile(decode_image(data, size), f"{kept[row].file}\n{kept[row].sharpness:.0f}")
         for data, row in zip(encoded, rows, strict=True)
@@ -65,8 +67,6 @@ def _kept_tiles(dataset: Path, size: int, kept: Sequence[Kept], rows: Sequence[i
 
 
 def _rejected_tile(photos: Path, rejection: Rejection) -> Tile:
-    try:
-        image = decode_photo((photos / rejection.file).read_bytes())
-    except (OSError, DecodeError):
-        image = None
+    has_picture = rejection.reason not in (NOT_DECODABLE, NOT_READABLE)
+    image = decode_photo((photos / rejection.file).read_bytes()) if has_picture else None
     return Tile(image, f"{rejection.file}\n{rejection.details}")
