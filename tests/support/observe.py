@@ -235,7 +235,7 @@ def _tiny_registered() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _without_graphs() -> Iterator[list[Batch]]:
+def without_graphs() -> Iterator[list[Batch]]:
     """Steps leave the network as it is, and embeddings are pixels: no graph is compiled. Yields the batches taken."""
     batches = []
 
@@ -263,7 +263,7 @@ def around_steps(observer: Observer) -> Observer:
     """Return the observer of a run whose steps compute nothing: what it sees does not depend on the network."""
 
     def observe(config: Config) -> Any:
-        with _without_graphs():
+        with without_graphs():
             return observer(config)
 
     return observe
@@ -271,7 +271,7 @@ def around_steps(observer: Observer) -> Observer:
 
 def batches(config: Config) -> list[int]:
     """Return a checksum of the images of each step."""
-    with _without_graphs() as taken:
+    with without_graphs() as taken:
         run(config)
     return [zlib.crc32(batch.images) for batch in taken]
 
