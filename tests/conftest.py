@@ -33,9 +33,7 @@ def random_arrays() -> Callable[[NetworkGraph, int], dict[str, np.ndarray]]:
     def make(graph: NetworkGraph, seed: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng(seed)
         draw = {
-            "weight": lambda shape: (
-                np.float32(np.sqrt(2 / np.prod(shape[1:]))) * rng.standard_normal(shape, np.float32)
-            ),
+            "weight": lambda shape: rng.normal(0, np.sqrt(2 / np.prod(shape[1:])), shape),
             "bias": lambda shape: rng.normal(0, 0.1, shape),
             "gamma": lambda shape: rng.uniform(0.5, 1.0, shape),
             "beta": lambda shape: rng.normal(0, 0.1, shape),
@@ -43,10 +41,7 @@ def random_arrays() -> Callable[[NetworkGraph, int], dict[str, np.ndarray]]:
             "moving_mean": lambda shape: rng.normal(0, 0.1, shape),
             "moving_var": lambda shape: rng.uniform(0.5, 1.5, shape),
         }
-        arrays = {
-            name: draw[spec.kind](spec.shape).astype(np.float32, copy=False)
-            for name, spec in graph.parameters().items()
-        }
+        arrays = {name: draw[spec.kind](spec.shape).astype(np.float32) for name, spec in graph.parameters().items()}
         if "bn_data_moving_var" in arrays:  # of pixels, 0..255: with a variance of 1 the layers after it would saturate
             arrays["bn_data_moving_mean"] = 127.5 + 10 * arrays["bn_data_moving_mean"]
             arrays["bn_data_moving_var"] = 4000 * arrays["bn_data_moving_var"]
