@@ -91,7 +91,7 @@ def test_ranks_share_the_same_global_batch(world_size: int) -> None:
         assert {share[step].epoch for share in shares} == {batch.epoch}
 
 
-@pytest.mark.parametrize("num_workers", [1, 2, 3])
+@pytest.mark.parametrize("num_workers", [1, 3])
 def test_workers_change_nothing(num_workers: int) -> None:
     alone = take(15, augmentation=EVERYTHING)
     assert_same(take(15, augmentation=EVERYTHING, num_workers=num_workers), alone)
@@ -110,7 +110,7 @@ def test_a_resumed_run_gets_the_batches_of_an_uninterrupted_one(start: int, num_
     assert_same(take(14 - start, start_step=start, num_workers=num_workers), take(14)[start:])
 
 
-@pytest.mark.parametrize("num_workers", [0, 1, 2])
+@pytest.mark.parametrize("num_workers", [0, 2])
 def test_images_stay_until_two_more_batches_are_taken(num_workers: int) -> None:
     with BatchLoader(SOURCE, DataOptions(4, num_workers)) as loader:
         last = kept = None
@@ -123,7 +123,7 @@ def test_images_stay_until_two_more_batches_are_taken(num_workers: int) -> None:
             last, kept = batch, keep(batch)
 
 
-@pytest.mark.parametrize("num_workers", [0, 1, 2])
+@pytest.mark.parametrize("num_workers", [0, 2])
 def test_batches_are_handed_over_without_a_copy(num_workers: int) -> None:
     with BatchLoader(SOURCE, DataOptions(4, num_workers)) as loader:
         batches = [next(loader) for _ in range(2 * num_workers + 4)]
@@ -177,7 +177,7 @@ def test_a_global_batch_may_exceed_the_dataset() -> None:
     assert sorted(numbers[:23]) == sorted(numbers[23:46]) == list(range(23))
 
 
-@pytest.mark.parametrize("num_workers", [1, 2, 3])
+@pytest.mark.parametrize("num_workers", [1, 3])
 def test_files_of_all_kinds_come_alike_from_any_number_of_workers(tmp_path: Path, num_workers: int) -> None:
     faces = [SyntheticSource(30, 5).read(i)[0] for i in range(30)]
     for part in range(3):

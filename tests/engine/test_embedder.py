@@ -49,8 +49,12 @@ def test_every_format_opens_and_embeds(folder: Path, name: str) -> None:
     assert relative_error(embeddings, np.load(folder / "embeddings.npy")) < 1e-5
 
 
-def test_no_images_have_no_embeddings(folder: Path) -> None:
-    embed = Embedder.open(f"{folder}/model.onnx")
+@pytest.fixture(scope="module")
+def embed(folder: Path) -> Embedder:
+    return Embedder.open(f"{folder}/model.onnx")
+
+
+def test_no_images_have_no_embeddings(folder: Path, embed: Embedder) -> None:
     assert embed(np.zeros((0, 3, 112, 112), np.uint8)).shape == (0, np.load(folder / "embeddings.npy").shape[1])
 
 
@@ -68,7 +72,6 @@ def test_a_model_that_is_missing_is_an_error(tmp_path: Path) -> None:
         ([], "a list cannot be embedded"),
     ],
 )
-def test_arrays_that_are_not_images_are_an_error(folder: Path, images: object, message: str) -> None:
-    embed = Embedder.open(f"{folder}/model.onnx")
+def test_arrays_that_are_not_images_are_an_error(embed: Embedder, images: object, message: str) -> None:
     with pytest.raises(UserError, match=message):
         embed(images)

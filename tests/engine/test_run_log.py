@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,15 @@ from easydict import EasyDict
 from engine.preflight import describe_missing_snapshot
 from settings.places import run_directory
 from snapshots.reader import newest_snapshot
-from tests.support.observe import run
+from tests.support.observe import run, without_graphs
 from tests.support.tiny import read_metrics, tiny_config, tiny_network, train
+
+
+@pytest.fixture
+def no_graphs() -> Iterator[None]:
+    """Steps that compute nothing: enough for lines that do not speak of losses."""
+    with without_graphs():
+        yield
 
 
 def log_lines(config: EasyDict) -> list[str]:
@@ -24,6 +32,7 @@ def newest(config: EasyDict) -> Path:
     return newest_snapshot(run_directory(config, config.models_root))
 
 
+@pytest.mark.usefixtures("no_graphs")
 def test_the_log_begins_with_settings_flops_memory_images_and_steps(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -60,6 +69,7 @@ def test_measuring_the_norm_changes_nothing(tmp_path: Path) -> None:
     assert losses[1] == pytest.approx([sum(losses[0][:3]) / 3, sum(losses[0][3:]) / 3], rel=1e-12)
 
 
+@pytest.mark.usefixtures("no_graphs")
 def test_a_resumed_run_says_what_it_takes_over_and_what_has_changed(tmp_path: Path) -> None:
     train(tiny_config(tmp_path, train_iter=2, save_last_snapshot=True), tiny_network())
     config = tiny_config(
@@ -77,6 +87,7 @@ def test_a_resumed_run_says_what_it_takes_over_and_what_has_changed(tmp_path: Pa
     ]
 
 
+@pytest.mark.usefixtures("no_graphs")
 def test_new_classes_are_counted(tmp_path: Path) -> None:
     config = tiny_config(tmp_path, train_iter=1, save_last_snapshot=True, optimizer="adamw")
     train(config, tiny_network())
@@ -90,6 +101,7 @@ def test_new_classes_are_counted(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.usefixtures("no_graphs")
 def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path) -> None:
     train(tiny_config(tmp_path, train_iter=2, save_last_snapshot=True), tiny_network())
     config = tiny_config(tmp_path, train_iter=2, save_last_snapshot=True, resume=True)
@@ -100,6 +112,7 @@ def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path) -> None:
     assert log_lines(config)[-1].startswith(expected)
 
 
+@pytest.mark.usefixtures("no_graphs")
 def test_resume_without_a_snapshot_says_where_it_looked(tmp_path: Path) -> None:
     config = tiny_config(tmp_path, train_iter=1, save_last_snapshot=True)
     root = run_directory(config, config.models_root)
@@ -112,6 +125,7 @@ def test_resume_without_a_snapshot_says_where_it_looked(tmp_path: Path) -> None:
     assert describe_missing_snapshot({**config, "resume": True}) == []
 
 
+@pytest.mark.usefixtures("no_graphs")
 def test_a_run_with_resume_and_no_snapshot_logs_it(tmp_path: Path) -> None:
     config = tiny_config(tmp_path, train_iter=1, resume=True)
     run(config)
@@ -120,6 +134,7 @@ def test_a_run_with_resume_and_no_snapshot_logs_it(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.usefixtures("no_graphs")
 @pytest.mark.parametrize("mapped", [False, True])
 def test_pretrained_says_what_comes_along(tmp_path: Path, mapped: bool) -> None:
     config = tiny_config(tmp_path, train_iter=1, save_last_snapshot=True)
@@ -136,6 +151,7 @@ def test_pretrained_says_what_comes_along(tmp_path: Path, mapped: bool) -> None:
     assert expected in log_lines(other)
 
 
+@pytest.mark.usefixtures("no_graphs")
 def test_pretrained_for_a_loss_without_class_rows_says_so(tmp_path: Path) -> None:
     config = tiny_config(tmp_path, train_iter=1, save_last_snapshot=True)
     run(config)

@@ -20,6 +20,7 @@ from snapshots.class_rows import load_head
 from snapshots.layout import HeadShard, describe_network
 from snapshots.reader import Snapshot
 from snapshots.writer import Contents, SnapshotWriter
+from tests.support.observe import without_graphs
 from tests.support.tiny import make_trainer, read_metrics, tiny_config, tiny_network
 
 
@@ -116,7 +117,8 @@ def run(folder: Path, accuracies: list[float], reporter: RankReporter | None = N
     config = tiny_config(folder, train_iter=6, validation_interval=1, **interval, **changes)
     trainer, source = make_trainer(config, tiny_network(), reporter)
     trainer.verifier = ScriptedVerifier(accuracies)
-    trainer.run(source)
+    with without_graphs():
+        trainer.run(source)
     return sorted(path.name for path in run_directory(config, config.models_root).glob("*snapshot_*"))
 
 

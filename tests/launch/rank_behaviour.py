@@ -10,12 +10,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import launch.rank
 from common.errors import UserError
 from launch.rank import RankReporter
 from tests.support.supervise import rank_pids, say_pid, wait_until
 
 FOLDER = Path(sys.argv[2])
 RANK = int(os.environ["RANK"])
+if int(os.environ["WORLD_SIZE"]) > 2:  # of several nodes, whose commands wait until the ranks have lingered
+    launch.rank._LINGER_SECONDS = 0.2
 
 
 def work(reporter: RankReporter, until: Callable[[], bool] = lambda: False) -> None:

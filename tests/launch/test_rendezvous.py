@@ -136,7 +136,7 @@ def test_other_settings_are_named_by_both_nodes(tmp_path: Path) -> None:
 def test_two_nodes_of_one_number(tmp_path: Path) -> None:
     changes = {0: {"num_nodes": 3}, 1: {"num_nodes": 3}, 2: {"node_rank": 1}}
     machines = (*LOOPBACK, LOOPBACK[0])
-    with start_nodes(tmp_path, machines, 1, lambda _: ["true"], changes=changes, rank_timeout=5) as nodes:
+    with start_nodes(tmp_path, machines, 1, lambda _: ["true"], changes=changes, rank_timeout=3) as nodes:
         ends = [communicate(node) for node in nodes]
     assert sorted(code for code, _, _ in ends) == [1, 1, 1]
     refused = [err for _, _, err in ends[1:] if "node 1 is connected already" in err]
@@ -147,7 +147,7 @@ def test_two_nodes_of_one_number(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("node", [0, 1])
 def test_waiting_for_a_node_times_out(tmp_path: Path, node: int) -> None:
-    settings = settings_of(node, rank_timeout=1)
+    settings = settings_of(node, rank_timeout=0.2)
     with pytest.raises(UserError, match=r"timed out waiting for node . .*\(--rank_timeout\)"):
         rendezvous(settings, 1)
 
@@ -173,7 +173,7 @@ def test_machines_must_hold_as_many_nodes_each() -> None:
     settings = settings_of(0, num_nodes=3, node_ips=[m.address for m in machines], master_port=port)
     agreed = {k: v for k, v in settings.items() if k != "node_rank"}
     with contextlib.ExitStack() as stack:
-        answers = []
+        ends, answers = [], []
 
         def come() -> None:
             deadline = time.monotonic() + 20
@@ -188,7 +188,10 @@ def test_machines_must_hold_as_many_nodes_each() -> None:
                         time.sleep(0.05)
                 hello = {"node": node, "settings": {"ranks per node": 1, **agreed}}
                 end.sendall((json.dumps(hello) + "\n").encode())
-                answers.append(end)
+                ends.append(end)
+            for end in ends:
+                answers.append(json.loads(end.recv(4096)))
+                end.close()
 
         guests = threading.Thread(target=come)
         guests.start()
@@ -197,7 +200,7 @@ def test_machines_must_hold_as_many_nodes_each() -> None:
         ):
             rendezvous(settings, 1)
         guests.join()
-        assert all("refused" in json.loads(end.recv(4096)) for end in answers)
+        assert len(answers) == 2 and all("refused" in answer for answer in answers)
 
 
 def test_strangers_are_ignored(tmp_path: Path) -> None:

@@ -44,18 +44,17 @@ def test_a_resumed_run_repeats_losses_and_state(tmp_path: Path, ranks: int) -> N
     places = {(loss, form): tmp_path / loss / form for loss in LOSSES for form in FORMS}
     runs = {}
     for (loss, form), folder in places.items():
-        runs[f"{loss} {form} straight"] = run(folder / "straight", loss, **FORMS[form])
-        runs[f"{loss} {form} short"] = run(folder / "short", loss, **FORMS[form], train_iter=SAVED)
-        given = str(saved(folder / "short", loss, SAVED))
+        runs[f"{loss} {form} straight"] = run(folder / "straight", loss, **FORMS[form], iter_num_in_snapshot=SAVED)
+        given = str(saved(folder / "straight", loss, SAVED))
         runs[f"{loss} {form} again"] = run(folder / "again", loss, **FORMS[form], model_load_dir=given)
     losses = run_ranks(PROGRAM, ranks, runs)[0]
     for (loss, form), folder in places.items():
-        straight, short, again = (losses[f"{loss} {form} {name}"] for name in ("straight", "short", "again"))
-        assert short + again == straight, (loss, form)
+        straight, again = (losses[f"{loss} {form} {name}"] for name in ("straight", "again"))
+        assert len(straight) == STEPS and again == straight[SAVED:], (loss, form)
         states = [state(folder / name, loss, STEPS) for name in ("straight", "again")]
         assert states[0] == states[1], (loss, form)
         assert states[0].keys() == FIRST_STATE[loss].keys()
-        assert states[0] != FIRST_STATE[loss] != state(folder / "short", loss, SAVED)
+        assert states[0] != FIRST_STATE[loss] != state(folder / "straight", loss, SAVED)
 
 
 def test_another_loss_starts_with_its_own_first_values(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def assert_close(actual: np.ndarray, expected: np.ndarray, what: str) -> None:
 
 
 @by_case
-def test_fifty_steps_equal_the_float64_reference(train: Callable, ranks: int, case: PartialCase) -> None:
+def test_twenty_steps_equal_the_float64_reference(train: Callable, ranks: int, case: PartialCase) -> None:
     """Loss, hits, the embeddings' gradient, and through every update the rows' gradients."""
     runs = train(ranks, case)
     for number, expected in enumerate(train_reference(case, ranks)):

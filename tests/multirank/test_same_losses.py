@@ -12,11 +12,12 @@ from settings.choices import TRIPLET_LOSSES
 from tests.support.ranks import run_ranks
 
 PROGRAM = Path(__file__).parent / "train_program.py"
-STEPS = 20
+STEPS = 8
+SETTINGS = {"train_iter": STEPS, "total_img_num": 44}  # the second epoch begins within the sixth step
 RUNS = {
     **{loss: {"config": {"loss": loss}} for loss in sample_config.loss},
     # Eight triplets a step; a bag lasts for six steps at most.
-    **{loss: {"config": {"loss": loss, "train_batch_size": 24}} for loss in TRIPLET_LOSSES},
+    **{loss: {"config": {"loss": loss, "train_batch_size": 24, "total_img_num": 93}} for loss in TRIPLET_LOSSES},
     "dropout": {"config": {"loss": "arcface"}, "network": {"dropout": 0.4}},
     "replicated": {"config": {"loss": "arcface", "model_parallel": False}},
     "replicated_softmax": {"config": {"loss": "softmax", "model_parallel": False}},
@@ -34,7 +35,9 @@ QUICK = {1: list(RUNS), 2: [*sample_config.loss, "dropout", "replicated"], 4: ["
 
 def run_all(folder: Path, ranks: int, names: list[str]) -> dict[str, np.ndarray]:
     """Return the losses [STEPS] of each run."""
-    runs = {name: {**RUNS[name], "folder": str(folder / name)} for name in names}
+    runs = {
+        name: {**RUNS[name], "config": SETTINGS | RUNS[name]["config"], "folder": str(folder / name)} for name in names
+    }
     logged = run_ranks(PROGRAM, ranks, runs)[0]
     for name, lines in logged.items():
         assert [step for step, _ in lines] == list(range(1, STEPS + 1)), (ranks, name)

@@ -25,14 +25,14 @@ from tests.support.tiny import read_losses, tiny_config
 TRAINING = Path(__file__).parent / "supervised_training.py"
 STEPS = 4
 JOIN = """
-import os, time
+import os, sys
 from launch.world import join_world
 try:
     join_world("cpu")
 except Exception as error:
     print(error, flush=True)
     os._exit(3)
-time.sleep(3)  # rank 0 serves the others
+sys.stdin.read()  # rank 0 serves the others
 os._exit(0)
 """
 
@@ -87,19 +87,30 @@ def newest(models: Path) -> Path | None:
     return newest_snapshot(run_directory(tiny_config(models), str(models)))
 
 
-def test_two_machines_train_as_one_does(tmp_path: Path, machines: tuple[Machine, Machine]) -> None:
-    expected = train_on_one(tmp_path / "one", 2)
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[int, float]]]:
+    """Folder and losses of two ranks of one node."""
+    folder = tmp_path_factory.mktemp("run") / "one"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        return folder, train_on_one(folder, 2)
+
+
+def test_two_machines_train_as_one_does(
+    tmp_path: Path, machines: tuple[Machine, Machine], one: tuple[Path, list[tuple[int, float]]]
+) -> None:
+    folder, expected = one
     losses = train_on_nodes(tmp_path, machines, 1)
     assert [step for step, _ in losses] == list(range(1, STEPS + 1))
     assert losses == expected
-    one, two = (Snapshot.open(newest(models)) for models in (tmp_path / "one" / "models", tmp_path / "models"))
+    alone, two = (Snapshot.open(newest(models)) for models in (folder / "models", tmp_path / "models"))
     assert two.about["step"] == STEPS and two.about["ranks"] == 2 and len(two.about["fc7"]["shards"]) == 2
     for read in (
         Snapshot.backbone,
         lambda snapshot: snapshot.moments()["momentum"],
         lambda snapshot: snapshot.head_rows(0, 31),
     ):
-        a, b = read(one), read(two)
+        a, b = read(alone), read(two)
         assert a.keys() == b.keys()
         for name in a:
             np.testing.assert_array_equal(a[name], b[name], err_msg=name)
@@ -112,11 +123,8 @@ def test_two_machines_of_two_ranks(tmp_path: Path, machines: tuple[Machine, Mach
     assert len(Snapshot.open(newest(tmp_path / "models")).about["fc7"]["shards"]) == 4
 
 
-def test_two_nodes_of_one_address(tmp_path: Path) -> None:
-    losses = train_on_nodes(tmp_path, LOOPBACK, 1)
-    np.testing.assert_allclose(
-        [loss for _, loss in losses], [loss for _, loss in train_on_one(tmp_path / "one", 1)], rtol=1e-4
-    )
+def test_two_nodes_of_one_address(tmp_path: Path, one: tuple[Path, list[tuple[int, float]]]) -> None:
+    assert train_on_nodes(tmp_path, LOOPBACK, 1) == one[1]
 
 
 @pytest.mark.parametrize("node", [pytest.param(0, marks=pytest.mark.slow), 1])
@@ -161,12 +169,13 @@ def test_a_wrong_number_is_an_error_and_no_hang() -> None:
             [sys.executable, "-c", JOIN],
             env={**os.environ, **rank_environment(rank, 2, port), "LOCAL_RANK": "0"},
             cwd=ROOT,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
         )
         for rank in (0, 1)
     ]
-    out = [rank.communicate(timeout=120)[0] for rank in ranks]
+    out = [rank.communicate(timeout=120)[0] for rank in reversed(ranks)][::-1]
     assert out[0] == "" and ranks[1].returncode == 3
     assert "rank 1 of 2 has LOCAL_RANK 0" in out[1] and "expects LOCAL_RANK 1" in out[1]

@@ -156,10 +156,10 @@ EFFECTS: dict[str, Effect] = {
     "loss_h": Effect("1", head_loss, cosine_loss("adaface"), cosine_loss("adaface", loss_h=1), ADAFACE),
     "loss_t_alpha": Effect("0.5", head_loss, cosine_loss("adaface"), cosine_loss("adaface", loss_t_alpha=0.5), ADAFACE),
     "loss_b": Effect("5", head_loss, cosine_loss("intra"), cosine_loss("intra", loss_b=5), INTRA),
-    "images_per_identity": Effect("2", logged("loss"), OTHER, OTHER, TRIPLETS),
-    "triplet_bag_size": Effect("60", logged("loss"), OTHER, OTHER, TRIPLETS),
-    "triplet_alpha": Effect("0.7", logged("loss"), OTHER, OTHER, TRIPLETS),
-    "triplet_max_ap": Effect("1e-9", logged("step"), [1, 2], [], TRIPLETS),  # no pair is that near
+    "images_per_identity": Effect("2", observe.losses, OTHER, OTHER, TRIPLETS),
+    "triplet_bag_size": Effect("60", observe.losses, OTHER, OTHER, TRIPLETS),
+    "triplet_alpha": Effect("0.7", observe.losses, OTHER, OTHER, TRIPLETS),
+    "triplet_max_ap": Effect("1e-9", observe.losses, OTHER, [], TRIPLETS),  # no pair is that near
     "loss_lambda_base": Effect(
         "100", head_loss, cosine_loss("sphereface"), cosine_loss("sphereface", loss_lambda_base=100), SPHEREFACE
     ),
@@ -201,15 +201,15 @@ EFFECTS: dict[str, Effect] = {
     "train_batch_size": Effect("12", observe.batch_of_three_ranks, 192, 12),
     "train_batch_size_per_device": Effect("5", observe.batch_of_three_ranks, 192, 15),
     "num_workers": Effect("1", observe.data_workers, 2, 1, QUICK),
-    "data_rand_mirror": Effect("0", logged("loss"), OTHER, OTHER, INLINE),
-    "data_shift": Effect("3", logged("loss"), OTHER, OTHER, INLINE),
-    "data_zoom": Effect("0.2", logged("loss"), OTHER, OTHER, INLINE),
-    "data_rotation": Effect("20", logged("loss"), OTHER, OTHER, INLINE),
-    "data_stretch": Effect("0.2", logged("loss"), OTHER, OTHER, INLINE),
-    "data_contrast": Effect("0.2", logged("loss"), OTHER, OTHER, INLINE),
-    "data_brightness": Effect("0.2", logged("loss"), OTHER, OTHER, INLINE),
-    "data_color": Effect("2", logged("loss"), OTHER, OTHER, INLINE),
-    "data_cutoff": Effect("9", logged("loss"), OTHER, OTHER, INLINE),
+    "data_rand_mirror": Effect("0", observe.batches, OTHER, OTHER, INLINE),
+    "data_shift": Effect("3", observe.batches, OTHER, OTHER, INLINE),
+    "data_zoom": Effect("0.2", observe.batches, OTHER, OTHER, INLINE),
+    "data_rotation": Effect("20", observe.batches, OTHER, OTHER, INLINE),
+    "data_stretch": Effect("0.2", observe.batches, OTHER, OTHER, INLINE),
+    "data_contrast": Effect("0.2", observe.batches, OTHER, OTHER, INLINE),
+    "data_brightness": Effect("0.2", observe.batches, OTHER, OTHER, INLINE),
+    "data_color": Effect("2", observe.batches, OTHER, OTHER, INLINE),
+    "data_cutoff": Effect("9", observe.batches, OTHER, OTHER, INLINE),
     "data_images_filter": Effect("2", observe.source, ("OFRecordSource", 5), ("FilteredSource", 4), REAL),
     "bad_images": Effect(
         "skip",
@@ -218,10 +218,10 @@ EFFECTS: dict[str, Effect] = {
         [1, 2],
         f"{VERIFY} --validation_interval 9 --dataset_dir {{folder}}/bad",
     ),
-    "crop_augmentation_prob": Effect("0.5", logged("loss"), OTHER, OTHER, INLINE),
-    "low_res_augmentation_prob": Effect("0.5", logged("loss"), OTHER, OTHER, INLINE),
-    "photometric_augmentation_prob": Effect("0.5", logged("loss"), OTHER, OTHER, INLINE),
-    "seed": Effect("2", logged("loss"), OTHER, OTHER, INLINE),
+    "crop_augmentation_prob": Effect("0.5", observe.batches, OTHER, OTHER, INLINE),
+    "low_res_augmentation_prob": Effect("0.5", observe.batches, OTHER, OTHER, INLINE),
+    "photometric_augmentation_prob": Effect("0.5", observe.batches, OTHER, OTHER, INLINE),
+    "seed": Effect("2", observe.losses, OTHER, OTHER, INLINE),
     # schedule and optimiser
     "train_unit": Effect("epoch", logged("step"), [1], list(range(1, 13)), f"{INLINE} --train_iter 1"),
     "train_iter": Effect("4", logged("step"), [1, 2], [1, 2, 3, 4], INLINE),
@@ -236,15 +236,13 @@ EFFECTS: dict[str, Effect] = {
     "warmup_steps": Effect("2", logged("lr"), [0.02] * 3, [0.01, 0.02, 0.02], f"{INLINE} --train_iter 3"),
     "warmup_epochs": Effect("0.17", logged("lr"), [0.02] * 3, [0.01, 0.02, 0.02], f"{INLINE} --train_iter 3"),
     "optimizer": Effect("adamw", movement("bias", step=2), near(0.19), near(0.1), HEAD),
-    "adam_betas": Effect("0.5,0.75", logged("loss"), OTHER, OTHER, f"{INLINE} --optimizer adamw --train_iter 3"),
+    "adam_betas": Effect("0.5,0.75", observe.losses, OTHER, OTHER, f"{INLINE} --optimizer adamw --train_iter 3"),
     "adam_eps": Effect("1", movement("bias"), near(0.1), near(0.05), ADAMW),
-    "clip_gradient": Effect("0.01", logged("loss"), OTHER, OTHER, INLINE),
-    "gradient_accumulation": Effect("2", logged("loss"), OTHER, OTHER, INLINE),  # BatchNorm sees the pieces
+    "clip_gradient": Effect("0.01", observe.losses, OTHER, OTHER, INLINE),
+    "gradient_accumulation": Effect("2", observe.losses, OTHER, OTHER, INLINE),  # BatchNorm sees the pieces
     "use_fp16": Effect("1", observe.executor_of_a_rank, ONE_OP, "one op on the CPU, bfloat16", "--network y1"),
-    "fp16_scale": Effect(HUGE, or_error(logged("loss")), OTHER, "error: the loss is", INLINE),
-    "fp16_scale_window": Effect(
-        "1", or_error(logged("step")), "error: the loss is", [1, 2], f"{INLINE} --fp16_scale {HUGE}"
-    ),
+    "fp16_scale": Effect(HUGE, observe.losses, OTHER, "error: the loss is", INLINE),
+    "fp16_scale_window": Effect("1", observe.steps, "error: the loss is", [1, 2], f"{INLINE} --fp16_scale {HUGE}"),
     "weight_decay": Effect("0.1", movement("weight"), near(0.10005), near(0.11), HEAD),
     "momentum": Effect("0.5", movement("bias", step=2), near(0.19), near(0.15), HEAD),
     # snapshots and logs

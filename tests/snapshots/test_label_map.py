@@ -13,7 +13,7 @@ from settings.places import run_directory
 from settings.train_command import resolve_train_config
 from snapshots.label_map import read_label_map
 from snapshots.reader import Snapshot, newest_snapshot
-from tests.support.observe import run
+from tests.support.observe import run, without_graphs
 from tests.support.tiny import make_trainer, tiny_config, tiny_network, train
 
 
@@ -115,7 +115,8 @@ def test_classes_change_places(tmp_path: Path, changes: dict[str, Any]) -> None:
     # The run resumes from its own snapshot, which has its own classes.
     config.update(resume=True, train_iter=5)
     assert starting_label_map(config) is None
-    resumed = train(config, tiny_network())
+    with without_graphs():
+        resumed = train(config, tiny_network())
     assert resumed.progress.step == 5
     np.testing.assert_array_equal(newest(tmp_path / "new").head_rows(0, 18)["fc7_weight"], after["fc7_weight"])
 
@@ -140,13 +141,14 @@ def test_pretrained_with_a_map_takes_class_rows_and_starts_at_step_0(tmp_path: P
 
 
 def test_a_map_that_does_not_fit_is_seen_before_a_rank_starts(tmp_path: Path) -> None:
-    train(tiny_config(tmp_path, train_iter=1, save_last_snapshot=True, ckpt_embedding=True), tiny_network())
+    full = tmp_path / "full"
+    with without_graphs():
+        train(tiny_config(tmp_path, train_iter=1, save_last_snapshot=True, ckpt_embedding=True), tiny_network())
+        train(tiny_config(full, train_iter=1, save_last_snapshot=True), tiny_network())
     path = write(tmp_path, "31 4\n")
     backbone_only = resolve(tmp_path, f"--num_classes 7 --pretrained {newest(tmp_path).path} --label_map {path}")
     with pytest.raises(UserError, match="a snapshot without class rows: there are none for .*classes.txt"):
         check_run(backbone_only, 1)
-    full = tmp_path / "full"
-    train(tiny_config(full, train_iter=1, save_last_snapshot=True), tiny_network())
     with pytest.raises(UserError, match="classes.txt names old class 31, but the snapshot has 31 classes"):
         check_run(resolve(tmp_path, f"--num_classes 7 --model_load_dir {newest(full).path} --label_map {path}"), 1)
     with pytest.raises(UserError, match="needs --model_load_dir or --pretrained"):

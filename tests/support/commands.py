@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from data.verification_bin import read_bin, write_bin
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -19,10 +21,16 @@ def run(*command: str, folder: Path, code: int = 0, timeout: float = 400) -> sub
     return result
 
 
-def prepare_orl(folder: Path) -> None:
-    """Write the ORL faces below ``folder`` as ``make demo`` does: recordio, and OFRecord parts."""
+def prepare_orl(folder: Path, pair_step: int = 1) -> None:
+    """Write the ORL faces below ``folder`` as ``make demo`` does: recordio, and OFRecord parts.
+
+    Of the pairs for verification each ``pair_step``-th is kept.
+    """
     faces, converters = "datasets/faces_orl", "tools/dataset_convert"
     run(f"{converters}/orl_2_recordio.py", "--output_dir", faces, folder=folder)
+    images, same = read_bin(folder / faces / "orl.bin")
+    pairs = range(0, len(same), pair_step)
+    write_bin(folder / faces / "orl.bin", [images[2 * i + j] for i in pairs for j in (0, 1)], [same[i] for i in pairs])
     run(
         f"{converters}/mx_recordio_2_ofrecord.py",
         "--data_dir",

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
+from backbones import build_network
 from backbones.graph.network_graph import NetworkGraph
 from interchange.foreign_model import ForeignModel
 from interchange.matching.adapt import Adaptation, adapt
@@ -19,6 +25,22 @@ def bring_in(foreign: ForeignModel, wanted: str = AUTO) -> tuple[Recognition, Ad
     """Return which network it is, and its arrays as ours."""
     found = recognise(foreign.network, NETWORKS, wanted, foreign.source, foreign.config)
     return found, adapt(found.network, found.pairs, foreign.network, foreign.arrays, foreign.training_arrays)
+
+
+@contextlib.contextmanager
+def descriptions_kept() -> Iterator[None]:
+    """The searches for a foreign network build the description of each candidate once."""
+    kept: dict[str, NetworkGraph] = {}
+
+    def build(options: Mapping[str, Any]) -> NetworkGraph:
+        key = json.dumps(dict(options), sort_keys=True)
+        if key not in kept:
+            kept[key] = build_network(options)
+        return kept[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("interchange.matching.recognise.build_network", build)
+        yield
 
 
 def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:

@@ -1,4 +1,7 @@
-"""The losses on cosines in float64 numpy, written from the papers; their gradients are central differences."""
+"""The losses on cosines in float64 numpy, written from the papers; their gradients are central differences.
+
+Embeddings [..., B, E] and rows [..., C * K, E] may have further axes in front: so many points are computed at once.
+"""
 
 from __future__ import annotations
 
@@ -31,21 +34,26 @@ class _Batch:
     length: np.ndarray  # as a constant
 
 
+def _own(labels: np.ndarray) -> tuple:
+    """Return the index of each embedding's own class in arrays [..., B, C]."""
+    return ..., np.arange(len(labels)), labels
+
+
 def _combined(batch: _Batch, cosine: np.ndarray, length: np.ndarray) -> np.ndarray:
-    config, own = batch.config, np.arange(len(cosine))
-    target = cosine[own, batch.labels]
+    config, own = batch.config, _own(batch.labels)
+    target = cosine[own]
     margin = np.cos(config["loss_m1"] * np.arccos(target) + config["loss_m2"]) - config["loss_m3"]
-    cosine[own, batch.labels] = np.where(target > 0, margin, target) if config["easy_margin"] else margin
+    cosine[own] = np.where(target > 0, margin, target) if config["easy_margin"] else margin
     return config["loss_s"] * cosine
 
 
 def _arc_loss(batch: _Batch, cosine: np.ndarray, length: np.ndarray) -> np.ndarray:
     """As train_softmax.py: easy, or where theta + m is beyond pi, without the sum of angles."""
-    own, m = np.arange(len(cosine)), batch.config["loss_m2"]
-    target = cosine[own, batch.labels]
+    own, m = _own(batch.labels), batch.config["loss_m2"]
+    target = cosine[own]
     margin, easy = np.cos(np.arccos(target) + m), batch.config["easy_margin"]
     kept = target if easy else target - np.sin(np.pi - m) * m
-    cosine[own, batch.labels] = np.where(target > (0 if easy else np.cos(np.pi - m)), margin, kept)
+    cosine[own] = np.where(target > (0 if easy else np.cos(np.pi - m)), margin, kept)
     return batch.config["loss_s"] * cosine
 
 
@@ -56,40 +64,40 @@ def _find_lambda(config: Mapping[str, Any], step: float) -> float:
 
 
 def _sphereface(batch: _Batch, cosine: np.ndarray, length: np.ndarray) -> np.ndarray:
-    own, m = np.arange(len(cosine)), batch.config["loss_m1"]
+    own, m = _own(batch.labels), batch.config["loss_m1"]
     strength = _find_lambda(batch.config, batch.state["iteration"])
-    theta = np.arccos(cosine[own, batch.labels])
+    theta = np.arccos(cosine[own])
     k = np.floor(theta * m / np.pi)
     psi = np.where(k % 2 == 0, 1, -1) * np.cos(m * theta) - 2 * k
-    cosine[own, batch.labels] = (strength * np.cos(theta) + psi) / (1 + strength)
-    return length[:, None] * cosine
+    cosine[own] = (strength * np.cos(theta) + psi) / (1 + strength)
+    return length[..., None] * cosine
 
 
 def _curricularface(batch: _Batch, cosine: np.ndarray, length: np.ndarray) -> np.ndarray:
-    own, m = np.arange(len(cosine)), batch.config["loss_m2"]
-    target = cosine[own, batch.labels]
+    own, m = _own(batch.labels), batch.config["loss_m2"]
+    target = cosine[own]
     margin = np.cos(np.arccos(target) + m)
-    changed = np.where(cosine > margin[:, None], cosine * (batch.state["t"] + cosine), cosine)
-    changed[own, batch.labels] = np.where(np.arccos(target) + m < np.pi, margin, target - m * np.sin(m))
+    changed = np.where(cosine > margin[..., None], cosine * (batch.state["t"] + cosine), cosine)
+    changed[own] = np.where(np.arccos(target) + m < np.pi, margin, target - m * np.sin(m))
     return batch.config["loss_s"] * changed
 
 
 def _adaface(batch: _Batch, cosine: np.ndarray, length: np.ndarray) -> np.ndarray:
-    own, m, h = np.arange(len(cosine)), batch.config["loss_m3"], batch.config["loss_h"]
+    own, m, h = _own(batch.labels), batch.config["loss_m3"], batch.config["loss_h"]
     clipped = np.clip(batch.length, 1e-3, 100)
     standard = (clipped - batch.state["length_mean"]) / (batch.state["length_std"] + 1e-3)
     quality = np.clip(h * standard, -1, 1)
-    theta = np.arccos(np.clip(cosine[own, batch.labels], -0.999, 0.999))
-    cosine[own, batch.labels] = np.cos(np.clip(theta - m * quality, 1e-3, np.pi - 1e-3)) - (m + m * quality)
+    theta = np.arccos(np.clip(cosine[own], -0.999, 0.999))
+    cosine[own] = np.cos(np.clip(theta - m * quality, 1e-3, np.pi - 1e-3)) - (m + m * quality)
     return batch.config["loss_s"] * cosine
 
 
-def _intra(config: Mapping[str, Any], cosine: np.ndarray, unit: np.ndarray, labels: np.ndarray) -> float:
-    return config["loss_b"] * np.arccos(cosine[np.arange(len(cosine)), labels]).mean() / np.pi
+def _intra(config: Mapping[str, Any], cosine: np.ndarray, unit: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return config["loss_b"] * np.arccos(cosine[_own(labels)]).mean(axis=-1) / np.pi
 
 
-def _inter(config: Mapping[str, Any], cosine: np.ndarray, unit: np.ndarray, labels: np.ndarray) -> float:
-    return config["loss_b"] * (unit[labels] @ unit.T).mean()
+def _inter(config: Mapping[str, Any], cosine: np.ndarray, unit: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return config["loss_b"] * (unit[..., labels, :] @ unit.swapaxes(-1, -2)).mean(axis=(-1, -2))
 
 
 # Terms added to the cross entropy, functions of the cosines and the normalised centres.
@@ -114,9 +122,13 @@ FIRST_STATE = {
 }
 
 
+def _normalize(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
 def _find_cosines(x: np.ndarray, w: np.ndarray, centres: int) -> np.ndarray:
-    each = (x / np.linalg.norm(x, axis=1, keepdims=True)) @ (w / np.linalg.norm(w, axis=1, keepdims=True)).T
-    return each.reshape(len(x), -1, centres).max(axis=2)
+    each = _normalize(x) @ _normalize(w).swapaxes(-1, -2)
+    return each.reshape(*each.shape[:-1], -1, centres).max(axis=-1)
 
 
 def _move(config: Mapping[str, Any], state: dict[str, float], target: np.ndarray, length: np.ndarray) -> dict:
@@ -128,15 +140,16 @@ def _move(config: Mapping[str, Any], state: dict[str, float], target: np.ndarray
     return moved
 
 
-def _differentiate(function: Callable[[np.ndarray], float], at: np.ndarray) -> np.ndarray:
-    gradient, point = np.zeros_like(at), at.copy()
-    for place in np.ndindex(*at.shape):
-        width, values = DIFFERENCE * np.abs(at[place[0]]).max(), []
-        for sign in (1, -1):
-            point[place] = at[place] + sign * width
-            values.append(function(point))
-        point[place] = at[place]
-        gradient[place] = (values[0] - values[1]) / (2 * width)
+def _differentiate(function: Callable[[np.ndarray], np.ndarray], at: np.ndarray) -> np.ndarray:
+    """Return the gradient of ``function``, which takes points [P, *at.shape], at [N, E]; a row at a time."""
+    gradient, width = np.zeros_like(at), at.shape[1]
+    steps = DIFFERENCE * np.abs(at).max(axis=1)
+    for row, step in enumerate(steps):
+        points = np.tile(at, (2 * width, 1, 1))
+        points[:width, row] += step * np.eye(width)
+        points[width:, row] -= step * np.eye(width)
+        values = function(points)
+        gradient[row] = (values[:width] - values[width:]) / (2 * step)
     return gradient
 
 
@@ -148,27 +161,26 @@ def compute_loss(
     The K sub-centers of a class are one after the other.
     """
     x, w = embeddings.astype(np.float64), weight.astype(np.float64)
-    own, length = np.arange(len(x)), np.linalg.norm(x, axis=1)
+    own, length = _own(labels), np.linalg.norm(x, axis=1)
     cosine = _find_cosines(x, w, config["num_subcenters"])
     correct = int((cosine.argmax(axis=1) == labels).sum())
-    state = _move(config, state, cosine[own, labels], length)
+    state = _move(config, state, cosine[own], length)
     batch = _Batch(config, labels, state, length)
 
-    def cross_entropy(cosine: np.ndarray, x: np.ndarray) -> float:
+    def cross_entropy(cosine: np.ndarray, x: np.ndarray) -> np.ndarray:
         threshold = config["interclass_filtering_threshold"]
         if threshold:
             near = cosine > threshold
-            near[own, labels] = False
+            near[own] = False
             cosine[near] = 0
-        logits = LOGITS[config["loss_name"]](batch, cosine, np.linalg.norm(x, axis=1))
-        shifted = logits - logits.max(axis=1, keepdims=True)
-        return float((np.log(np.exp(shifted).sum(axis=1)) - shifted[own, labels]).mean())
+        logits = LOGITS[config["loss_name"]](batch, cosine, np.linalg.norm(x, axis=-1))
+        shifted = logits - logits.max(axis=-1, keepdims=True)
+        return (np.log(np.exp(shifted).sum(axis=-1)) - shifted[own]).mean(axis=-1)
 
-    def loss(x: np.ndarray, w: np.ndarray) -> float:
+    def loss(x: np.ndarray, w: np.ndarray) -> np.ndarray:
         cosine = _find_cosines(x, w, config["num_subcenters"])
-        unit = w / np.linalg.norm(w, axis=1, keepdims=True)
         add = ADDITIONS.get(config["loss_name"], lambda *_: 0.0)
-        return cross_entropy(cosine.copy(), x) + add(config, cosine, unit, labels)
+        return cross_entropy(cosine.copy(), x) + add(config, cosine, _normalize(w), labels)
 
     d_x, d_w = _differentiate(lambda moved: loss(moved, w), x), _differentiate(lambda moved: loss(x, moved), w)
-    return LossValues(loss(x, w), cross_entropy(cosine.copy(), x), correct, d_x, d_w, state)
+    return LossValues(float(loss(x, w)), float(cross_entropy(cosine.copy(), x)), correct, d_x, d_w, state)

@@ -7,21 +7,26 @@ import functools
 import io
 import os
 import sys
+import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from backbones import NETWORKS, build_backbone, build_network
 from backbones.execution.backbone import Backbone
 from backbones.graph.flops import count_parameters
 from backbones.graph.initializer import initial_arrays
 from common.errors import UserError
-from engine import embedder as graphs
+from data.batches import Batch
 from engine import preflight
+from engine.embedder import Embedder
 from engine.optimizer import Optimizer
 from engine.options import OptimizerOptions
+from engine.step import StepResult, TrainStep
 from engine.train import train
 from launch.rank import RankReporter
 from launch.supervisor import Supervisor
@@ -37,7 +42,6 @@ from settings.complete import complete_config
 from settings.config import Config
 from settings.places import run_directory, storage_directory
 from snapshots.reader import Snapshot, newest_snapshot
-from tests.support.ranks import run_ranks
 from tests.support.supervise import start_supervisor
 from tests.support.tiny import IMAGE_SIZE, read_metrics, tiny_network
 
@@ -111,9 +115,9 @@ def run_name(config: Config) -> str:
 
 def executor_of_two_ranks(config: Config) -> str:
     """Return how the backbone would compute on each of two ranks."""
-    first, second = run_ranks(Path(__file__).with_name("executor_program.py"), 2, dict(config))
-    assert first == second
-    return first
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flow.env, "get_world_size", lambda: 2)
+        return executor(config)
 
 
 def environment(config: Config) -> list[str]:
@@ -187,21 +191,10 @@ def head_embeddings(width: int) -> np.ndarray:
     return np.random.default_rng(0).normal(0, 1, (len(HEAD_LABELS), width)).astype(np.float32)
 
 
-class _LossGraph(flow.nn.Graph):
-    def __init__(self, built: Head) -> None:
-        super().__init__()
-        self.head = built
-
-    def build(self, embeddings: flow.Tensor, *inputs: flow.Tensor) -> flow.Tensor:
-        return self.head(embeddings, *inputs)[0]
-
-
 def head_loss(config: Config) -> float:
     """Return the loss of fixed embeddings."""
-    world = join_world("cpu")
-    built = head(config)
-    inputs = (world.split(head_embeddings(config.emb_size)), *built.prepare(HEAD_LABELS, 0, world))
-    return float(_LossGraph(built)(*inputs).numpy())
+    built = build_head(HeadOptions.from_config(config))
+    return float(built(flow.tensor(head_embeddings(config.emb_size)), *built.prepare(HEAD_LABELS, 0)).loss.numpy())
 
 
 @functools.cache
@@ -241,6 +234,22 @@ def _tiny_registered() -> Iterator[None]:
         del NETWORKS["tiny"]
 
 
+@contextlib.contextmanager
+def without_graphs() -> Iterator[list[Batch]]:
+    """Steps leave the network as it is, and embeddings are pixels: no graph is compiled. Yields the batches taken."""
+    batches = []
+
+    def compute(self: TrainStep, batch: Batch, step: int, stop_requested: bool = False) -> StepResult:
+        batches.append(replace(batch, images=batch.images.copy()))
+        return StepResult(1.0, 1.0, 0.0, stop_requested, [])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainStep, "compute", compute)
+        patch.setattr(TrainStep, "update", lambda self, result, *_, **__: result)
+        patch.setattr(Embedder, "embed_parts", lambda self, mine: mine.reshape(len(mine), -1)[:, :16].astype("f4"))
+        yield batches
+
+
 def run(config: Config, reporter: RankReporter | None = None) -> Config:
     """Train the tiny network as a rank does, in this process, and return the settings it ran with."""
     changed = {**config, "net_name": "tiny", "image_size": IMAGE_SIZE, "emb_size": 16}
@@ -250,17 +259,48 @@ def run(config: Config, reporter: RankReporter | None = None) -> Config:
     return tiny
 
 
+def around_steps(observer: Observer) -> Observer:
+    """Return the observer of a run whose steps compute nothing: what it sees does not depend on the network."""
+
+    def observe(config: Config) -> Any:
+        with without_graphs():
+            return observer(config)
+
+    return observe
+
+
+def batches(config: Config) -> list[int]:
+    """Return a checksum of the images of each step."""
+    with without_graphs() as taken:
+        run(config)
+    return [zlib.crc32(batch.images) for batch in taken]
+
+
+@or_error
+def losses(config: Config) -> list[float]:
+    """Return the loss of every training line of the metrics."""
+    return [round(line["loss"], 6) for line in read_metrics(run(config))]
+
+
+@or_error
+def steps(config: Config) -> list[int]:
+    """Return the step of every training line of the metrics."""
+    return [line["step"] for line in read_metrics(run(config))]
+
+
 @functools.cache
 def logged(key: str) -> Observer:
-    """Return the observer of ``key`` in every training line of the metrics."""
-    return lambda config: [round(line[key], 6) for line in read_metrics(run(config))]
+    """Return the observer of ``key``, which the plan alone decides, in every training line of the metrics."""
+    return around_steps(lambda config: [round(line[key], 6) for line in read_metrics(run(config))])
 
 
+@around_steps
 def head_steps(config: Config) -> list[int]:
     """Return the steps whose metrics say how the class centres lie."""
     return [line["step"] for line in read_metrics(run(config), "head")]
 
 
+@around_steps
 def shows_lossvalue(config: Config) -> tuple[bool, bool]:
     """Return whether the lines of the log have a lossvalue, and whether the metrics have."""
     ran = run(config)
@@ -268,23 +308,27 @@ def shows_lossvalue(config: Config) -> tuple[bool, bool]:
     return "lossvalue=" in text, "lossvalue" in read_metrics(ran)[0]
 
 
+@around_steps
 def log_place(config: Config) -> str:
     """Return the name of the folder that holds the run's folder with train.log."""
     (found,) = Path(config.models_root).parent.rglob("train.log") if run(config) else ()
     return found.parent.parent.name
 
 
+@around_steps
 def verified_steps(config: Config) -> dict[str, list[int]]:
     """Return the steps at which each set was verified."""
     ran = run(config)
     return {name: [line["step"] for line in read_metrics(ran, name)] for name in ("first", "second")}
 
 
+@around_steps
 def measured_rates(config: Config) -> list[str]:
     """Return the names of the numbers at a false accept rate in the metrics of a verification."""
     return [name for name in read_metrics(run(config), "first")[0] if "_at_far_" in name]
 
 
+@around_steps
 def snapshots(config: Config) -> dict[str, list[str]]:
     """Return the kinds of files in every snapshot of a run."""
     root = run_directory(config, run(config).models_root)
@@ -292,6 +336,7 @@ def snapshots(config: Config) -> dict[str, list[str]]:
     return {path.name: sorted(file.name.split("-")[0].split(".")[0] for file in path.iterdir()) for path in found}
 
 
+@around_steps
 def snapshot_place(config: Config) -> str:
     """Return the name of the folder that holds the run's folder of snapshots."""
     before = set(Path(config.models_root).parent.rglob("snapshot_*"))
@@ -300,6 +345,7 @@ def snapshot_place(config: Config) -> str:
     return path.parent.parent.name
 
 
+@around_steps
 def data_workers(config: Config) -> int:
     """Return how many data workers a rank has after its first step."""
     counts = []
@@ -320,6 +366,7 @@ def _is_worker(process: Path) -> bool:
         return False
 
 
+@around_steps
 def start(config: Config) -> tuple[int, bool]:
     """Return the first step of a run at lr 0, and whether its backbone is that of the snapshot below ``given``."""
     ran = run(config)
@@ -329,6 +376,7 @@ def start(config: Config) -> tuple[int, bool]:
     return read_metrics(ran)[0]["step"], bool(same)
 
 
+@around_steps
 def class_rows_of_given(config: Config) -> list[int]:
     """Return the classes that have the row of class 5 of the snapshot below ``given`` after a run at lr 0."""
     ran = run(config)
@@ -337,18 +385,17 @@ def class_rows_of_given(config: Config) -> list[int]:
     return np.flatnonzero((newest == given).all(axis=1)).tolist()
 
 
+@around_steps
 def verification_batch(config: Config) -> int:
     """Return the batch size of the run's verification."""
     sizes = []
-    original = graphs.Embedder.__init__
+    original = Embedder.__init__
 
-    def record(self: graphs.Embedder, *args: Any) -> None:
+    def record(self: Embedder, *args: Any) -> None:
         original(self, *args)
         sizes.append(self.batch_size)
 
-    graphs.Embedder.__init__ = record
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Embedder, "__init__", record)
         run(config)
-    finally:
-        graphs.Embedder.__init__ = original
     return sizes[0]

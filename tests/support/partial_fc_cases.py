@@ -12,7 +12,7 @@ from ops.heads.class_shards import ClassShards, initial_class_rows
 from tests.support.head_reference import compute_head
 from tests.support.update_reference import update_adamw
 
-SEED, EMB_SIZE, BATCH, STEPS = 5, 16, 12, 50
+SEED, EMB_SIZE, BATCH, STEPS = 5, 16, 12, 20
 LR, MOMENTUM, WEIGHT_DECAY = 0.05, 0.9, 0.0005
 ADAMW = {"lr": 0.005, "betas": (0.9, 0.99), "eps": 1e-6, "weight_decay": 0.05}
 

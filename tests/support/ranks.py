@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _PORTS = range(12000, 32000)
 # Variables that change how programs compute: ranks started with other values are not used.
 _SWITCHES = ("INSIGHTFACE_", "ONEFLOW_")
-_MANY_GRAPHS = 16  # some 40 MB each
+_MANY_GRAPHS = 32  # some 20 MB each
 
 
 def free_port() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import mxnet as mx
@@ -16,7 +17,7 @@ from interchange.embedders import graph_embedder, mxnet_embedder, oneflow_embedd
 from interchange.mxnet.checkpoint import read_checkpoint, write_checkpoint
 from sample_config import network as NETWORKS
 from tests.backbones import mxnet_networks
-from tests.support.conversion import bring_in, relative_error, require_close
+from tests.support.conversion import bring_in, descriptions_kept, relative_error, require_close
 
 WIDTHS = [64, 64, 128, 256, 512]
 SYMBOLS = {
@@ -26,6 +27,12 @@ SYMBOLS = {
     "r100": lambda: mxnet_networks.fresnet([3, 13, 30, 3], WIDTHS, "E", 512),
 }
 SLOW = {"r18", "r50", "r100"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _descriptions_kept() -> Iterator[None]:
+    with descriptions_kept():
+        yield
 
 
 def save(prefix: Path, symbol: mx.sym.Symbol, graph: NetworkGraph, arrays: dict, dtype: str = "float32") -> None:

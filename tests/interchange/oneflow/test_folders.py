@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,13 @@ from interchange.oneflow.folders import is_oneflow_folder, read_oneflow_folder
 from interchange.pytorch.names import torch_names
 from ops import flow
 from sample_config import network as NETWORKS
-from tests.support.conversion import bring_in, write_variables
+from tests.support.conversion import bring_in, descriptions_kept, write_variables
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _descriptions_kept() -> Iterator[None]:
+    with descriptions_kept():
+        yield
 
 
 @pytest.fixture

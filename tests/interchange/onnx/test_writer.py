@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -9,6 +11,8 @@ from backbones import build_network
 from backbones.execution.backbone import Backbone
 from backbones.graph.initializer import initial_arrays
 from backbones.graph.network_graph import NetworkGraph
+from backbones.networks.iresnet import build_residual_network
+from backbones.networks.options import NetworkOptions
 from common.errors import UserError
 from interchange.onnx.writer import write_onnx
 from ops import flow
@@ -23,13 +27,13 @@ CONFIGS = {
 }
 SLOW = {"r50", "r100"}
 LIGHT = {"emb_size": 16, "image_size": 32, "net_output": "J", "net_multiplier": 0.25}
-UNITS = {"net_name": "fresnet", "num_layers": 18, "image_size": 32, "emb_size": 32, "net_output": "J"}
+UNITS = {"net_name": "fresnet", "image_size": 32, "emb_size": 32, "net_output": "J"}
 SMALL = {
     "mobilenet": LIGHT | {"net_name": "fmobilenet"},
     "mnasnet": LIGHT | {"net_name": "fmnasnet"},
     "vargfacenet": LIGHT | {"net_name": "vargfacenet", "net_se": 1, "image_size": 112},
     "densenet": {"net_name": "fdensenet", "num_layers": 121, "emb_size": 16, "image_size": 32, "densenet_dropout": 0.1},
-    "iresnet": UNITS | {"net_name": "iresnet"},
+    "iresnet": UNITS | {"net_name": "iresnet", "num_layers": 18},
     "mbf": LIGHT | {"net_name": "mbf", "net_multiplier": 1.0},
     "vit": {
         "net_name": "vit",
@@ -47,9 +51,16 @@ SMALL = {
     "GNAP, wider": UNITS | {"net_output": "GNAP", "emb_size": 600},
     "GAP": UNITS | {"net_output": "GAP", "net_act": "softsign"},
     "SFC": UNITS | {"net_output": "SFC", "net_act": "softrelu"},
-    "Z": UNITS | {"net_output": "Z", "emb_size": 2048},
+    "Z": UNITS | {"net_output": "Z", "emb_size": 256},
     "F": UNITS | {"net_output": "F"},
 }
+
+
+def build(config: dict[str, Any]) -> NetworkGraph:
+    """Build a network; of those of MXNet's residual units a narrow one with two units of each kind."""
+    if config["net_name"] == "fresnet" and "num_layers" not in config:
+        return build_residual_network([2, 1, 2, 1], [16, 16, 24, 32, 64], NetworkOptions.from_config(config))
+    return build_network(config)
 
 
 def run(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
@@ -59,7 +70,7 @@ def run(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
 
 @pytest.fixture
 def images():
-    return np.random.default_rng(0).integers(0, 256, (7, 3, 112, 112)).astype(np.float32)
+    return np.random.default_rng(0).integers(0, 256, (3, 3, 112, 112)).astype(np.float32)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +88,7 @@ def test_onnxruntime_agrees_at_any_batch_size(case, images, random_arrays):
 
 @pytest.mark.parametrize("case", SMALL)
 def test_onnxruntime_agrees_on_every_family_and_variant(case, random_arrays):
-    graph = build_network(SMALL[case])
+    graph = build(SMALL[case])
     arrays = random_arrays(graph, 3)
     size = graph.shapes["data"][-1]
     images = np.random.default_rng(0).integers(0, 256, (3, 3, size, size)).astype(np.float32)

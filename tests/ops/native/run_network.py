@@ -1,6 +1,7 @@
 """One training step and one inference of a small network or of y1, node by node; run once for each set of kernels.
 
-Usage: run_network.py NAME DTYPE OUTPUT.npz. Saves embeddings, gradients and moving statistics, and prints the calls.
+Usage: run_network.py NAME FOLDER DTYPE... Saves embeddings, gradients and moving statistics as
+DTYPE.npz, and prints the calls.
 float64 runs on OneFlow's own kernels and is the truth for both sets of float32 kernels.
 """
 
@@ -75,5 +76,7 @@ def run(name: str, dtype: str) -> dict[str, np.ndarray]:
 
 if __name__ == "__main__":
     load_native_kernels()
-    np.savez(sys.argv[3], **run(sys.argv[1], sys.argv[2]))
+    network, folder, *dtypes = sys.argv[1:]
+    for dtype in dtypes:
+        np.savez(f"{folder}/{dtype}.npz", **run(network, dtype))
     print(json.dumps(native_calls()))

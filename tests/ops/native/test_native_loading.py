@@ -107,7 +107,7 @@ def test_processes_that_start_together_build_once(native, tmp_path, monkeypatch)
     compiler.chmod(0o755)
     path = f"{tools}{os.pathsep}{os.environ['PATH']}"
     assert locate_compiler() != str(compiler)
-    processes = [start(tmp_path / "cache", PATH=path) for _ in range(3)]
+    processes = [start(tmp_path / "cache", PATH=path) for _ in range(2)]
     for process in processes:
         (status, calls), _ = finish(process)
         assert status == f"CPU kernels: oneDNN {onednn.version}"

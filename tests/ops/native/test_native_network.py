@@ -107,13 +107,13 @@ def test_winograd_filter_gradients_in_bfloat16(size: int, filters: int, random_a
     assert abs(np.mean(rounded - expected)) < 0.2 * np.std(rounded - expected)
 
 
-@pytest.mark.parametrize("network", [{"net_name": "fmobilefacenet", "net_output": "GDC"}, {"image_size": 64}])
+@pytest.mark.parametrize("network", [{"net_name": "fmobilefacenet", "net_output": "GDC"}, {"image_size": 48}])
 def test_whole_networks_are_as_exact_as_node_by_node(network: dict, random_arrays) -> None:
     graph = build_network({"net_name": "fresnet", "num_layers": 18, "emb_size": 64, **network})
     arrays = random_arrays(graph, 1)
     soften_kinks(graph, arrays, 1.0)
-    exact = run_in_float64(graph, arrays, 4)
-    outcome, nodes = run(graph, arrays, 4), run(graph, arrays, 4, native=False)
+    exact = run_in_float64(graph, arrays, 3)
+    outcome, nodes = run(graph, arrays, 3), run(graph, arrays, 3, native=False)
     ours, theirs = (
         np.array([largest(result[part] - expected, expected) for part, expected in exact.items()])
         for result in (outcome, nodes)
@@ -138,7 +138,7 @@ def test_a_batch_in_portions_gives_each_image_its_embedding(batch: int) -> None:
 def test_runs_repeat_bit_for_bit(name: str, bfloat16: bool) -> None:
     graph = networks.SMALL[name]()
     arrays = initial_arrays(graph, 1)
-    first, *others = (run(graph, arrays, 6, bfloat16=bfloat16) for _ in range(6))
+    first, *others = (run(graph, arrays, 6, bfloat16=bfloat16) for _ in range(4))
     for other in others:
         for part, values in first.items():
             np.testing.assert_array_equal(values, other[part], err_msg=part)

@@ -16,13 +16,12 @@ SCRIPT = Path(__file__).with_name("run_network.py")
 KINDS = ("gradient", "statistic", "embeddings")
 
 
-def run_network(name: str, dtype: str, switch: str, folder: Path) -> tuple[dict[str, np.ndarray], dict[str, int]]:
-    output = folder / f"{dtype}-{switch}.npz"
+def run_network(name: str, dtypes: list[str], switch: str, folder: Path) -> tuple[list[dict], dict[str, int]]:
+    """Return the arrays of each data type, and how often each kernel was called, from one process."""
     env = os.environ | {"PYTHONPATH": str(ROOT), "INSIGHTFACE_NATIVE": switch}
-    command = [sys.executable, str(SCRIPT), name, dtype, str(output)]
+    command = [sys.executable, str(SCRIPT), name, str(folder), *dtypes]
     result = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
-    with np.load(output) as arrays:
-        return dict(arrays), json.loads(result.stdout.splitlines()[-1])
+    return [dict(np.load(folder / f"{dtype}.npz")) for dtype in dtypes], json.loads(result.stdout.splitlines()[-1])
 
 
 def errors(arrays: dict[str, np.ndarray], truth: dict[str, np.ndarray], kind: str) -> np.ndarray:
@@ -41,9 +40,8 @@ def errors(arrays: dict[str, np.ndarray], truth: dict[str, np.ndarray], kind: st
     ],
 )
 def test_networks_are_as_exact_as_on_oneflows_kernels(name, limits, native, tmp_path):
-    ours, calls = run_network(name, "float32", "1", tmp_path)
-    stock, no_calls = run_network(name, "float32", "0", tmp_path)
-    truth, _ = run_network(name, "float64", "0", tmp_path)
+    (ours,), calls = run_network(name, ["float32"], "1", tmp_path)
+    (stock, truth), no_calls = run_network(name, ["float32", "float64"], "0", tmp_path)
     of_others = ("insightface_", "l2_normalize", "broadcast_", "reduce_max")  # whole networks, and the head
     assert min(count for op, count in calls.items() if not op.startswith(of_others)) > 0
     assert no_calls == {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -20,7 +20,7 @@ from interchange.embedders import oneflow_embedder
 from interchange.open_model import open_model, read_pretrained
 from sample_config import generate_config
 from snapshots.reader import Snapshot
-from tests.support.conversion import relative_error, write_variables
+from tests.support.conversion import descriptions_kept, relative_error, write_variables
 from tools import oneflow2onnx
 from tools.model_convert import (
     legacy_2_oneflow,
@@ -32,6 +32,12 @@ from tools.model_convert import (
 )
 
 ROWS = np.random.default_rng(3).normal(size=(11, 128)).astype(np.float32)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _descriptions_kept() -> Iterator[None]:
+    with descriptions_kept():
+        yield
 
 
 @pytest.fixture(scope="module")
