@@ -105,7 +105,9 @@ class ScriptedVerifier:
 
     def run(self) -> list[SimpleNamespace]:
         accuracy = self._left.pop(0)
-        return [SimpleNamespace(name="set", accuracy=accuracy, accuracy_std=0.0, xnorm=1.0, auc=1.0, val=1.0)]
+        return [
+            SimpleNamespace(name="set", accuracy=accuracy, accuracy_std=0.0, xnorm=1.0, auc=1.0, val=1.0, thresholds=())
+        ]
 
 
 ACCURACIES = [0.6, 0.5, 0.7, 0.7, 0.65, 0.8]  # at steps 1 to 6
