@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from typing_extensions import override
 
-from common.errors import UserError
-from data.image import DecodeError, ImageSizeError, decode_image, decode_photo
+from common.errors import UserError, require
+from common.text_files import read_text
+from data.image import DecodeError, ImageSizeError, decode_image, decode_photo, image_shape
 from data.photos.align import align_face
 from data.photos.photo import NOT_READABLE, Fault
 from data.photos.prepare import PhotoRules, make_image
@@ -133,6 +134,7 @@ def list_images(source: str | Path, root: str | Path = "", records: RecordIOOpti
     elif source.suffix == ".bin":
         images = _list_bin(source)
     elif source.is_file():
+        require(not _is_image(source), f"--input {source} is an image; give its folder, or a list of paths")
         images = _list_paths(source, Path(root) if root else source.parent)
     else:
         raise UserError(f"--input {source} does not exist; give a folder of photos, a list, a .rec or a .bin")
@@ -149,12 +151,7 @@ def _list_folder(folder: Path) -> ImageList:
 
 
 def _list_paths(path: Path, root: Path) -> ImageList:
-    try:
-        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
-    except OSError as error:
-        raise UserError(f"--input {path} cannot be read ({error.strerror})") from error
-    if "\0" in text:
-        raise UserError(f"--input {path} is not a list of paths; give a folder of photos, a list, a .rec or a .bin")
+    text = read_text(path, "--input", keep_bytes=True)
     names, places = [], []
     for line in text.splitlines():
         if line.strip():
@@ -163,6 +160,13 @@ def _list_paths(path: Path, root: Path) -> ImageList:
             places.append(FilePlace(str(root / name), points))
     landmarks = any(place.points for place in places)
     return ImageList(str(path), names, places, None, path.stat().st_size, has_landmarks=landmarks)
+
+
+def _is_image(path: Path) -> bool:
+    try:
+        return bool(image_shape(path.read_bytes()))
+    except (OSError, DecodeError):
+        return False
 
 
 def _split_line(line: str) -> tuple[str, tuple[float, ...]]:
