@@ -89,10 +89,12 @@ class IndexFile:
             os.close(handle)
 
     def _places(self) -> list[Path]:
-        """Return the paths where the index may be: beside the data, then in the cache."""
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        """Return the paths where the index may be: beside the data, then in the cache, if there is a home for it."""
+        cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        if not os.path.isabs(cache):
+            return [self._path]
         number = hashlib.sha256(os.fsencode(self._path.resolve())).hexdigest()[:16]
-        return [self._path, cache / _CACHE / f"{self._path.parent.name}-{number}{self._path.name}"]
+        return [self._path, Path(cache) / _CACHE / f"{self._path.parent.name}-{number}{self._path.name}"]
 
     def _load(self, path: Path) -> tuple[list[int], np.ndarray] | None:
         try:

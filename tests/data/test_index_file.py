@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 import threading
@@ -52,7 +53,9 @@ def test_it_is_built_once(data: Path) -> None:
     assert len(builds) == 2
 
 
-def test_a_folder_that_cannot_be_written(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_written(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     @contextmanager
     def write_elsewhere(path: Path) -> Iterator[IO]:
         if path.parent == data.parent:
@@ -68,6 +71,10 @@ def test_a_folder_that_cannot_be_written(data: Path, tmp_path: Path, monkeypatch
     assert len(builds) == 1 and list(data.parent.iterdir()) == [data]
     (kept,) = (tmp_path / "cache" / "insightface_oneflow").iterdir()
     assert kept.name.startswith("set-")
+    monkeypatch.setenv("XDG_CACHE_HOME", "nowhere")  # not a place: then it is not kept, and that is said
+    with caplog.at_level(logging.WARNING):
+        assert len(open_index(data, builds)) == 3
+    assert len(builds) == 2 and "is not kept, so each start builds it again: " in caplog.text
 
 
 def test_a_script_without_a_main_guard_does_not_wait_for_itself(tmp_path: Path) -> None:

@@ -83,6 +83,20 @@ def test_bad_images_are_skipped_as_in_the_parts(tmp_path: Path) -> None:
     assert all(images.tobytes() == others.tobytes() for images, others in zip(*batches, strict=True))
 
 
+def test_progress_is_shown_without_a_terminal(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    convert_recordio(folder, folder / "parts", 2)
+    capfd.readouterr()
+    monkeypatch.setattr("common.progress._SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr("data.record_scan._MEGA", 1000)
+    monkeypatch.setattr("data.recordio_scan._MEGA", 1000)
+    monkeypatch.setattr("data.recordio_scan._PROGRESS_WORDS", 1000)
+    for place, shown in ((folder, "reading headers: "), (folder / "parts", "indexing: ")):
+        open_training_set(place)
+        assert shown in capfd.readouterr().err
+
+
 def test_a_worker_gets_no_index(folder: Path) -> None:
     source = RecordIOSource(folder, image_size=SIZE)
     copy = pickle.loads(pickle.dumps(source))
