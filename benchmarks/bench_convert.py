@@ -130,7 +130,7 @@ def _decode(encoded: Sequence[bytes], rows: np.ndarray) -> None:
         simplejpeg.decode_jpeg(encoded[row % len(encoded)], buffer=place)
 
 
-CONTESTANTS: dict[str, Callable[[Job], None]] = {
+COPYING: dict[str, Callable[[Job], None]] = {
     COPY: copy,
     FLUSHED: copy_and_flush,
     "one part": convert,
@@ -138,6 +138,8 @@ CONTESTANTS: dict[str, Callable[[Job], None]] = {
     "96 shuffled parts": partial(convert, parts=96),
     "96 shuffled parts, 1 worker": partial(convert, parts=96, workers=1),
     "record by record": convert_by_messages,
+}
+DECODING: dict[str, Callable[[Job], None]] = {
     DECODER: decode_alone,
     "one part, decoded": partial(convert, decode=True),
     "96 shuffled parts, decoded": partial(convert, parts=96, decode=True),
@@ -172,7 +174,7 @@ def measure(folder: Path, num_images: int, rounds: int, names: Sequence[str]) ->
     for number, name in progress(turns, desc="measuring", unit="turn"):
         job = Job(folder / "train.rec", folder / f"output-{number}", available_cpus())
         start, cpu = time.perf_counter(), cpu_seconds()
-        CONTESTANTS[name](job)
+        {**COPYING, **DECODING}[name](job)
         times[name].append((time.perf_counter() - start, cpu_seconds() - cpu))
         check_output(job, num_images)
         if job.output.is_dir():
@@ -186,7 +188,7 @@ def make_rows(times: dict[str, np.ndarray], num_images: int) -> list[tuple[str, 
     rows = []
     for name, turns in times.items():
         wall, cpu = np.median(turns, axis=0)
-        decodes = name == DECODER or "decoded" in name
+        decodes = name in DECODING
         ratios = [
             f"{np.median(times[other][:, 0] / turns[:, 0]):.2f}" if other in times and is_peer else ""
             for other, is_peer in ((COPY, not decodes), (FLUSHED, not decodes), (DECODER, decodes))
@@ -201,7 +203,7 @@ def bench(args: argparse.Namespace) -> dict[str, Any]:
         write_set(Path(name), args.images)
         size = (Path(name) / "train.rec").stat().st_size
         load = OtherLoad()
-        times = measure(Path(name), args.images, args.rounds, list(CONTESTANTS))
+        times = measure(Path(name), args.images, args.rounds, [*COPYING, *(DECODING if args.decode else ())])
         share = load.share()
     print(f"{args.images} images, {size / 1e6:.0f} MB, {args.rounds} rounds")
     print(format_table(HEADER, make_rows(times, args.images)))
@@ -215,6 +217,7 @@ def main() -> None:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=positive_int, default=20_000, help="images of the set")
     parser.add_argument("--rounds", type=positive_int, default=5, help="turns of each")
+    parser.add_argument("--decode", type=int, choices=(0, 1), default=1, help="0: omit what decodes")
     parser.add_argument("--folder", default="", help="where the files are written (default: the system's for such)")
     parser.add_argument("--json", default="", help="file for all numbers")
     args = parser.parse_args()

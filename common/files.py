@@ -6,12 +6,14 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from common.errors import UserError
 
+_FLUSHED_AT_ONCE = 16
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -115,9 +117,10 @@ def atomic_directory(path: str | Path, many_files: bool = False) -> Iterator[Pat
         yield temporary
         if many_files:
             os.sync()
-        for child in () if many_files else temporary.rglob("*"):
-            if child.is_file():
-                sync_path(child)
+        else:
+            # Side by side, because a file system takes nearly as long for one as for several at once.
+            with ThreadPoolExecutor(_FLUSHED_AT_ONCE) as pool:
+                list(pool.map(sync_path, filter(Path.is_file, temporary.rglob("*"))))
         os.rename(temporary, path)
         sync_path(path.parent)
     except BaseException as error:

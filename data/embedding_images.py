@@ -1,67 +1,28 @@
-"""List the images of a folder, a list, a ``.rec`` or a ``.bin``, and make faces of the network's size of them."""
+"""List the images of a folder, a list, a dataset or a ``.bin``, to embed them."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from typing_extensions import override
 
-from common.errors import UserError
-from data.image import DecodeError, ImageSizeError, decode_image, decode_photo
-from data.photos.align import align_face
-from data.photos.photo import NOT_READABLE, Fault
-from data.photos.prepare import PhotoRules, make_image
+from common.errors import UserError, require
+from common.text_files import read_text
+from data.image import DecodeError, image_shape
+from data.image_places import FilePlace, PartPlaces, Place, RecordPlaces
+from data.ofrecord import list_parts
+from data.ofrecord_source import open_part_index
 from data.photos.walk import walk_photos
-from data.recordio import unpack_span
-from data.recordio_dataset import RECORDS_FILE, RecordIOImages, open_recordio
+from data.recordio_dataset import RECORDS_FILE, open_recordio
 from data.recordio_options import DEFAULT_OPTIONS, RecordIOOptions
-from data.rejected import NOT_DECODABLE, WRONG_SIZE, Rejection
+from data.rejected import Rejection
 from data.verification_bin import read_bin
 
 _POINTS = 10  # numbers: x and y of five landmarks
-
-
-class FilePlace(NamedTuple):
-    """A file, and the landmarks in it (ten numbers) if they are known."""
-
-    path: str
-    points: tuple[float, ...] = ()
-
-
-class RecordPlace(NamedTuple):
-    """An image in a ``.rec``: where its bytes begin, their number, and whether its record is in pieces."""
-
-    path: str
-    begin: int
-    length: int
-    in_pieces: bool
-
-
-Place = FilePlace | RecordPlace | bytes  # bytes: the encoded image itself
-
-
-class RecordPlaces(Sequence[RecordPlace]):
-    """The places of millions of images, made one by one."""
-
-    def __init__(self, images: RecordIOImages) -> None:
-        self._images = images
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    @override
-    def __getitem__(self, row: int) -> RecordPlace:
-        images = self._images
-        if not 0 <= row < len(images):
-            raise IndexError(row)
-        start = int(images.starts[row])
-        return RecordPlace(str(images.path), int(images.offsets[row]) + start, int(images.lengths[row]), start == 0)
 
 
 @dataclass(frozen=True)
@@ -116,9 +77,9 @@ def list_images(source: str | Path, root: str | Path = "", records: RecordIOOpti
     """List the images of ``source``.
 
     Args:
-        source: a folder of photos, at any depth; a ``.rec``, or the folder of train.rec; a ``.bin``; or a text file
-            with a path per line, which five landmarks (x and y of left eye, right eye, nose, left and right corner of
-            the mouth) may follow, and a score.
+        source: a folder of photos, at any depth; a ``.rec``, or the folder of train.rec; a folder of OFRecord parts
+            with a training set; a ``.bin``; or a text file with a path per line, which five landmarks (x and y of left
+            eye, right eye, nose, left and right corner of the mouth) may follow, and a score.
         root: folder that the paths of a list are relative to; empty: the list's folder.
         records: how a ``.rec`` is read where it is not perfect.
 
@@ -127,12 +88,16 @@ def list_images(source: str | Path, root: str | Path = "", records: RecordIOOpti
     """
     source = Path(source)
     if source.is_dir():
-        images = _list_records(source, records) if (source / RECORDS_FILE).is_file() else _list_folder(source)
+        if (source / RECORDS_FILE).is_file():
+            images = _list_records(source, records)
+        else:
+            images = _list_parts(source) if any(source.glob("part-*")) else _list_folder(source)
     elif source.suffix == ".rec":
         images = _list_records(source, records)
     elif source.suffix == ".bin":
         images = _list_bin(source)
     elif source.is_file():
+        require(not _is_image(source), f"--input {source} is an image; give its folder, or a list of paths")
         images = _list_paths(source, Path(root) if root else source.parent)
     else:
         raise UserError(f"--input {source} does not exist; give a folder of photos, a list, a .rec or a .bin")
@@ -149,12 +114,7 @@ def _list_folder(folder: Path) -> ImageList:
 
 
 def _list_paths(path: Path, root: Path) -> ImageList:
-    try:
-        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
-    except OSError as error:
-        raise UserError(f"--input {path} cannot be read ({error.strerror})") from error
-    if "\0" in text:
-        raise UserError(f"--input {path} is not a list of paths; give a folder of photos, a list, a .rec or a .bin")
+    text = read_text(path, "--input", keep_bytes=True)
     names, places = [], []
     for line in text.splitlines():
         if line.strip():
@@ -163,6 +123,13 @@ def _list_paths(path: Path, root: Path) -> ImageList:
             places.append(FilePlace(str(root / name), points))
     landmarks = any(place.points for place in places)
     return ImageList(str(path), names, places, None, path.stat().st_size, has_landmarks=landmarks)
+
+
+def _is_image(path: Path) -> bool:
+    try:
+        return bool(image_shape(path.read_bytes()))
+    except (OSError, DecodeError):
+        return False
 
 
 def _split_line(line: str) -> tuple[str, tuple[float, ...]]:
@@ -188,50 +155,19 @@ def _list_records(path: Path, options: RecordIOOptions) -> ImageList:
     return ImageList(str(path), names, RecordPlaces(images), None, images.path.stat().st_size, images.labels)
 
 
+def _list_parts(folder: Path) -> ImageList:
+    parts = list_parts(folder)
+    index = open_part_index(parts)
+    numbers = np.arange(len(index))
+    located = index.locate(numbers)[:, :2].tolist()
+    names = [f"{index.files[file].name}:{offset}" for file, offset in located]
+    size = sum(part.stat().st_size for part in parts)
+    return ImageList(str(folder), names, PartPlaces(index), None, size, index.labels(numbers))
+
+
 def _list_bin(path: Path) -> ImageList:
     bins, issame = read_bin(path)
     places: dict[bytes, int] = {}
     rows = np.array([places.setdefault(encoded, len(places)) for encoded in bins], np.int64)
     names = [str(number) for number in range(len(bins))]
     return ImageList(str(path), names, list(places), rows, path.stat().st_size, issame=issame)
-
-
-def load_face(place: Place, rules: PhotoRules) -> np.ndarray | Fault:
-    """Return the face of an image, uint8 [size, size, 3] RGB, or why there is none.
-
-    Images of a .bin are scaled as for verification, unless they are aligned.
-    """
-    try:
-        encoded = _read(place)
-    except OSError as error:
-        return Fault(NOT_READABLE, error.strerror or "")
-    except ValueError as error:
-        return Fault(NOT_READABLE, str(error))
-    try:
-        if isinstance(place, FilePlace) and place.points:
-            points = np.array(place.points, np.float32).reshape(-1, 2)
-            return align_face(decode_photo(encoded), points, rules.size)
-        if isinstance(place, bytes) and rules.detector is None:
-            return decode_image(encoded, rules.size, resize=True)
-    except ImageSizeError as error:
-        return Fault(WRONG_SIZE, str(error))
-    except DecodeError as error:
-        return Fault(NOT_DECODABLE, str(error))
-    made = make_image(encoded, rules)
-    return made if isinstance(made, Fault) else made[0]
-
-
-def _read(place: Place) -> bytes:
-    """Return the encoded image.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: the record is damaged.
-    """
-    if isinstance(place, bytes):
-        return place
-    if isinstance(place, FilePlace):
-        return Path(place.path).read_bytes()
-    with open(place.path, "rb", buffering=0) as handle:
-        span = os.pread(handle.fileno(), place.length, place.begin)
-    return unpack_span(span)[1] if place.in_pieces else span

@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import logging
+import multiprocessing
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -60,7 +61,16 @@ class IndexFile:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the only right to build this index; wait for it and say so if another process has it."""
+        """Hold the only right to build this index; wait for it and say so if another process has it.
+
+        Raises:
+            UserError: this process was started by the one that builds, and would wait for it forever.
+        """
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            raise UserError(
+                f"a process that helps to index {self._path.parent} runs the whole script again: put the script's code "
+                "below a line `if __name__ == '__main__':`"
+            )
         try:
             handle = os.open(self._path.parent, os.O_RDONLY)
         except OSError:
@@ -79,10 +89,12 @@ class IndexFile:
             os.close(handle)
 
     def _places(self) -> list[Path]:
-        """Return the paths where the index may be: beside the data, then in the cache."""
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        """Return the paths where the index may be: beside the data, then in the cache, if there is a home for it."""
+        cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        if not os.path.isabs(cache):
+            return [self._path]
         number = hashlib.sha256(os.fsencode(self._path.resolve())).hexdigest()[:16]
-        return [self._path, cache / _CACHE / f"{self._path.parent.name}-{number}{self._path.name}"]
+        return [self._path, Path(cache) / _CACHE / f"{self._path.parent.name}-{number}{self._path.name}"]
 
     def _load(self, path: Path) -> tuple[list[int], np.ndarray] | None:
         try:

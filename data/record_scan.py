@@ -22,7 +22,7 @@ from common.workers import available_cpus, map_in_processes
 # image's length in bytes (of a record in pieces, that of the whole record), its class.
 RECORD = np.dtype([("offset", "<i8"), ("image", "<i4"), ("length", "<i4"), ("label", "<i4")])
 _SEGMENT = 64 << 20
-_BYTES_PER_PROCESS = 16 * _SEGMENT  # starting a process takes as long as scanning this
+_BYTES_PER_PROCESS = 64 * _SEGMENT  # starting a process takes as long as scanning a good part of this
 _MEGA = 1e6
 
 

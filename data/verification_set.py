@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,7 +114,15 @@ def _build(name: str, bins: list[bytes], places: list[str], issame: list[bool], 
         try:
             images[number] = decode_image(encoded, image_size, resize=True).transpose(2, 0, 1)
         except DecodeError as error:
-            problems.append(f"{places[int(np.argmax(index == number))]}: {error}")
+            problems.append(f"{places[int(np.argmax(index == number))]}: {error}{_guess_pixels(encoded)}")
     if problems:
         raise UserError(*shorten(problems, "bad images"))
     return VerificationSet(name, images, index, np.array(issame, bool))
+
+
+def _guess_pixels(encoded: bytes) -> str:
+    """Return a hint if bytes that are not an image are as many as the pixels of a square RGB image have."""
+    side = math.isqrt(len(encoded) // 3)
+    if side < 16 or 3 * side**2 != len(encoded):
+        return ""
+    return f"; they are as many as {side}x{side} RGB pixels have: store the bytes of a JPEG or PNG file, not the pixels"

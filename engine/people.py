@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from common.errors import UserError
 from data.contact_sheet import Tile, write_sheet
 from data.image import decode_any_size
 from data.merge import SourceSet
 from data.same_people import SamePerson
 from engine.embed_listing import embed_listing
 from engine.embedder import Embedder
+from evaluation.embedding_store import read_store
 from evaluation.person_centres import cosines_to_centres, mean_centres, near_pairs
 
 _PAIRS_SHOWN = 64
@@ -26,7 +28,7 @@ class People:
 
     Attributes:
         source: the set.
-        embeddings: float16 [N, E], unit rows, mapped from a file.
+        embeddings: float16 or float32 [N, E], mapped from a file.
         centres: float32 [C, E], a unit row per class; zeros for a class without images.
     """
 
@@ -58,6 +60,21 @@ def embed_people(source: SourceSet, embedder: Embedder, num_workers: int) -> Peo
     """
     embeddings = embed_listing(source.listing, embedder, num_workers)
     return People(source, embeddings, mean_centres(embeddings, source.labels, source.num_classes))
+
+
+def read_people(source: SourceSet, path: str) -> People:
+    """Return the people of a set whose embeddings are in a file of ``tools/embed.py``.
+
+    Raises:
+        UserError: the file cannot be read, or is of other images.
+    """
+    store, labels = read_store(path), source.labels
+    if store.labels is None or len(store) != len(labels) or not np.array_equal(store.labels, labels):
+        raise UserError(
+            f"{path} holds {len(store)} embeddings of {store.about['source']}, which are not those of the "
+            f"{len(labels)} images of {source.listing.path}; make it with tools/embed.py --input {source.listing.path}"
+        )
+    return People(source, store.embeddings, mean_centres(store.embeddings, labels, source.num_classes))
 
 
 def find_between(people: Sequence[People], above: float) -> list[SamePerson]:

@@ -21,6 +21,7 @@ from settings.parser import Word, describes_dataset, peek
 from settings.tables import Tables
 from settings.verification_places import FoundSets, find_sets
 
+_LENGTHS = ("train_iter", "max_steps", "end_epoch")
 _KEYS = (
     "name",
     "dataset",
@@ -30,7 +31,9 @@ _KEYS = (
     "val_targets",
     "val_dataset_dir",
     "do_validation_while_train",
+    *_LENGTHS,
 )
+_MANY_EPOCHS = 100
 _FIRST: tuple[Option, ...] = tuple(option for option in TRAIN_TABLE if option.key in _KEYS)
 # Folders that do not say which faces they hold; an own set is not called after them.
 _GENERAL = ("train", "ofrecord", "recordio", "data", "dataset", "datasets", "parts", "images")
@@ -149,6 +152,12 @@ def _describe_own(words: Sequence[Word], tables: Tables, given: Mapping[str, Any
     ]
     if given.get("do_validation_while_train", True) and "val_targets" not in given:
         notices.append(_describe_sets(entry["val_targets"], sets, folders))
+    epochs = tables.default["train_iter"] * tables.default["train_batch_size_per_device"] // facts.num_images
+    if epochs > _MANY_EPOCHS and not given.keys() & set(_LENGTHS):
+        notices.append(
+            f"the default length, made for millions of images, is some {epochs} epochs of these; --end_epoch or "
+            "--train_iter says how long to train, --lr_steps when the learning rate falls"
+        )
     return OwnSet(tables.with_dataset(name, entry, is_default=True), tuple(notices))
 
 

@@ -75,6 +75,10 @@ def _describe_duplicates(checked: CheckedSet) -> Iterator[str]:
     pixels = int((~found.same_bytes).sum())
     if checked.classes is None:
         yield f"  images that repeat an earlier one: {len(found.numbers)}"
+        equal = equal_pairs(checked)
+        if equal.any():
+            different = int((~checked.listing.issame[equal]).sum())
+            yield f"  pairs of an image with itself: {int(equal.sum())}, of which {different} are marked as two people"
         return
     yield f"  duplicates of one person: {int((~across).sum())}; images of several people: {int(found.across.sum())}" + (
         f" ({pixels} of the later images are equal in pixels only)" if pixels else ""
@@ -82,6 +86,14 @@ def _describe_duplicates(checked: CheckedSet) -> Iterator[str]:
     order = np.argsort(~across, kind="stable")
     rows = zip(found.numbers[order].tolist(), found.firsts[order].tolist(), strict=True)
     yield from _listed(f"{_label(checked, number)} = {_label(checked, first)}" for number, first in rows)
+
+
+def equal_pairs(checked: CheckedSet) -> np.ndarray:
+    """Return which pairs of a verification set consist of equal images, bool [N / 2]."""
+    first = np.arange(len(checked.listing))
+    first[checked.duplicates.numbers] = checked.duplicates.firsts
+    even = len(first) // 2 * 2
+    return first[0:even:2] == first[1:even:2]
 
 
 def _label(checked: CheckedSet, number: int) -> str:

@@ -74,7 +74,7 @@ class FolderListing(Listing):
             self.notes.append(f"left out by name or place: {summarize(found.left_out)}")
         if found.empty:
             self.notes.append(
-                f"{len(found.empty)} people without a photo: {', '.join(map(printable, found.empty[:10]))}"
+                f"people without a photo: {len(found.empty)} ({', '.join(map(printable, found.empty[:10]))})"
             )
 
     @override

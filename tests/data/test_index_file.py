@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +17,11 @@ import pytest
 from common.errors import UserError
 from common.files import atomic_file
 from data.index_file import IndexFile
+from data.ofrecord import encode_train_record, write_record
 from data.record_index import RecordIndex
 from data.record_scan import RECORD
 
+ROOT = Path(__file__).resolve().parents[2]
 RECORDS = np.array([(0, 32, 7, 0), (40, 32, 9, 4), (88, 0, 60, 2)], RECORD)
 
 
@@ -48,7 +53,9 @@ def test_it_is_built_once(data: Path) -> None:
     assert len(builds) == 2
 
 
-def test_a_folder_that_cannot_be_written(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_written(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     @contextmanager
     def write_elsewhere(path: Path) -> Iterator[IO]:
         if path.parent == data.parent:
@@ -64,6 +71,25 @@ def test_a_folder_that_cannot_be_written(data: Path, tmp_path: Path, monkeypatch
     assert len(builds) == 1 and list(data.parent.iterdir()) == [data]
     (kept,) = (tmp_path / "cache" / "insightface_oneflow").iterdir()
     assert kept.name.startswith("set-")
+    monkeypatch.setenv("XDG_CACHE_HOME", "nowhere")  # not a place: then it is not kept, and that is said
+    with caplog.at_level(logging.WARNING):
+        assert len(open_index(data, builds)) == 3
+    assert len(builds) == 2 and "is not kept, so each start builds it again: " in caplog.text
+
+
+def test_a_script_without_a_main_guard_does_not_wait_for_itself(tmp_path: Path) -> None:
+    with open(tmp_path / "part-00000", "wb") as handle:
+        for label in range(20):
+            write_record(handle, encode_train_record(b"image", label))
+    (tmp_path / "script.py").write_text(
+        "import sys\nsys.path.insert(0, sys.argv[1])\nimport data.record_scan\n"
+        "data.record_scan._BYTES_PER_PROCESS = 9\ndata.record_scan.available_cpus = lambda: 2\n"
+        "data.record_scan.scan_files.__defaults__ = (300,)\n"
+        "from data.ofrecord_source import OFRecordSource\nOFRecordSource(sys.argv[2])\n"
+    )
+    command = [sys.executable, str(tmp_path / "script.py"), str(ROOT), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "put the script's code below a line `if __name__ ==" in done.stderr
 
 
 def test_others_wait_for_the_one_that_builds(data: Path, capfd: pytest.CaptureFixture) -> None:

@@ -16,7 +16,9 @@ from data.image import decode_image
 from data.loader import BatchLoader
 from data.ofrecord_source import OFRecordSource
 from data.options import DataOptions
+from data.recordio_options import RecordIOOptions
 from data.recordio_source import RecordIOSource
+from data.training_set import open_training_set
 from tests.support.recordio_set import draw_faces, write_recordio
 
 SIZE = 16
@@ -56,7 +58,7 @@ def test_records_in_pieces_are_put_together(folder: Path) -> None:
 @pytest.mark.parametrize("num_parts", [1, 3])
 def test_batches_are_those_of_the_parts(folder: Path, num_parts: int) -> None:
     convert_recordio(folder, folder / "parts", num_parts)
-    options = DataOptions(6, 1, 3, Augmentation(mirror=True, shift=2.0))
+    options = DataOptions(6, 0, 3, Augmentation(mirror=True, shift=2.0))
     batches = []
     for source in (RecordIOSource(folder, image_size=SIZE), OFRecordSource(folder / "parts", image_size=SIZE)):
         assert source.num_classes == 8
@@ -66,6 +68,33 @@ def test_batches_are_those_of_the_parts(folder: Path, num_parts: int) -> None:
             )
     for (labels, images), (others, same) in zip(*batches, strict=True):
         assert labels.tobytes() == others.tobytes() and images.tobytes() == same.tobytes()
+
+
+def test_bad_images_are_skipped_as_in_the_parts(tmp_path: Path) -> None:
+    """Whole records and one in pieces that cannot be decoded: the same other images take their places."""
+    faces = [(image[:40] if i in (7, 10, 33) else image, label) for i, (image, label) in enumerate(FACES)]
+    folder = write_recordio(tmp_path, faces)
+    convert_recordio(folder, folder / "parts", 2, options=RecordIOOptions(decode=False))
+    batches = []
+    for place in (folder, folder / "parts"):
+        options = DataOptions(8, seed=3, bad_images="skip")
+        with BatchLoader(open_training_set(place, image_size=SIZE), options) as loader:
+            batches.append([batch.images.copy() for batch, _ in zip(loader, range(5), strict=False)])
+    assert all(images.tobytes() == others.tobytes() for images, others in zip(*batches, strict=True))
+
+
+def test_progress_is_shown_without_a_terminal(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    convert_recordio(folder, folder / "parts", 2)
+    capfd.readouterr()
+    monkeypatch.setattr("common.progress._SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr("data.record_scan._MEGA", 1000)
+    monkeypatch.setattr("data.recordio_scan._MEGA", 1000)
+    monkeypatch.setattr("data.recordio_scan._PROGRESS_WORDS", 1000)
+    for place, shown in ((folder, "reading headers: "), (folder / "parts", "indexing: ")):
+        open_training_set(place)
+        assert shown in capfd.readouterr().err
 
 
 def test_a_worker_gets_no_index(folder: Path) -> None:

@@ -69,6 +69,11 @@ def test_damaged_sets(tmp_path: Path) -> None:
     first, *others = str(caught.value).splitlines()
     assert "image 1: the image is 100x150 pixels, expected a square, which is scaled to 112x112" in first
     assert [line.partition(": ")[2].split(":")[0] for line in others] == ["image 2", "image 3"]
+    write_bin(tmp_path / "lfw.bin", [FACES[0], bytes(3 * 40 * 40)], [True])
+    with pytest.raises(
+        UserError, match="image 1: 4800 bytes that .* as many as 40x40 RGB pixels have: store the bytes"
+    ):
+        load_verification_set(tmp_path, "lfw")
     write_parts(tmp_path / "a", BINS[:3], [True] * 3)
     with pytest.raises(UserError, match="3 images, expected an even number"):
         load_verification_set(tmp_path / "a", "a")

@@ -17,6 +17,7 @@ import pytest
 from common.errors import UserError
 from data.embedding_images import list_images
 from data.image import decode_image, encode_jpeg
+from data.ofrecord import encode_train_record, write_record
 from data.photos.align import TEMPLATE, align_face
 from data.photos.prepare import PhotoRules
 from data.recordio_writer import write_insightface_recordio
@@ -97,6 +98,17 @@ def test_a_rec(tmp_path: Path) -> None:
         store = run(source, tmp_path / f"{source.name}.npz")
         assert store.labels.tolist() == labels and store.names.tolist() == [str(key) for key in range(1, 41)]
         np.testing.assert_allclose(store.embeddings, expected(slice(40)), rtol=1e-5, atol=1e-4)
+
+
+def test_ofrecord_parts(tmp_path: Path) -> None:
+    for part in range(2):
+        with open(tmp_path / f"part-0000{part}", "wb") as handle:
+            for number in range(10 * part, 10 * part + 10):
+                write_record(handle, encode_train_record(FACES[number], number % 7))
+    store = run(tmp_path, tmp_path / "a.npz")
+    assert store.labels.tolist() == [number % 7 for number in range(20)]
+    assert store.names[0] == "part-00000:0" and store.names[10] == "part-00001:0" and len(set(store.names)) == 20
+    np.testing.assert_allclose(store.embeddings, expected(slice(20)), rtol=1e-5, atol=1e-4)
 
 
 def test_a_bin_gives_the_distances_of_the_verification(tmp_path: Path) -> None:

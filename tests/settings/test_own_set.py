@@ -51,6 +51,8 @@ def test_one_flag_is_enough(kids: Path, tmp_path: Path) -> None:
     assert command.notices == (
         f"own set kids: 12 images of 4 people in {kids}/train.rec, 32x32 pixels",
         f"verified on pairs, found in {kids}",
+        "the default length, made for millions of images, is some 909792 epochs of these; --end_epoch or --train_iter "
+        "says how long to train, --lr_steps when the learning rate falls",
     )
 
 
@@ -85,7 +87,7 @@ def test_usual_verification_sets_come_first(kids: Path, tmp_path: Path) -> None:
     assert command.notices[1] == (
         f"verified on lfw, agedb_30, found in {kids}; there too: calfw, pairs (--val_targets chooses)"
     )
-    assert len(read(f"--dataset_dir {kids} --do_validation_while_train 0", tmp_path).notices) == 1
+    assert len(read(f"--dataset_dir {kids} --do_validation_while_train 0 --end_epoch 9", tmp_path).notices) == 1
 
 
 def test_parts_of_other_programs_are_told_apart_by_their_records(kids: Path, tmp_path: Path) -> None:

@@ -16,12 +16,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from common.errors import UserError, require, run_command
+from common.files import make_directory
 from common.workers import available_cpus
 from data.checking.check import CheckedSet, check_set, find_verification_sets
 from data.checking.clean import DROPPED, parse_kinds
 from data.checking.report import describe, write_json, write_report
 from data.checking.write_clean import write_clean
 from data.listing import Listing, open_listing
+from data.photos.walk import printable
 
 NONE = "none"
 
@@ -72,17 +74,21 @@ def main() -> int:
     kinds, path, output = parse_kinds(args.drop), Path(args.dataset), Path(args.write_clean)
     if args.write_clean and output.exists():
         raise UserError(f"--write_clean {output} exists already; remove it or choose another name")
+    for flag, place in (("--json", args.json), ("--report", args.report), ("--write_clean", args.write_clean)):
+        if place:
+            make_directory(Path(place).absolute().parent, flag)
     listing = open_listing(path)
     verification = [] if listing.issame is not None else open_verification_sets(args.verification, path)
     checked = check_set(listing, verification, args.num_workers, args.image_size or None)
-    print(*describe(checked), sep="\n")
+    for line in describe(checked):
+        print(printable(line))
     if args.json:
         write_json(args.json, checked)
     if args.report:
         write_report(Path(args.report), checked)
         print(f"report: {args.report}")
     if args.write_clean:
-        print(write_clean(output, checked, kinds))
+        print(printable(write_clean(output, checked, kinds)))
         return 0
     return int(has_problems(checked))
 

@@ -31,6 +31,7 @@ from data.merge import SourceSet, first_size, plan_merge
 from data.rejected import Rejection
 from data.same_people import SAME_PEOPLE_FILE, SamePerson, read_same_people, write_same_people
 from interchange.open_model import FORMATS
+from launch.devices import choose_device
 
 SHEET_FILE = "sheet.jpg"
 
@@ -44,9 +45,15 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", metavar="DIR", help="the training set")
     parser.add_argument(
-        "--list", required=True, metavar="LIST", help="folder of lists: created with --model, else read"
+        "--list", required=True, metavar="LIST", help="folder of lists: created with --model or --embeddings, else read"
     )
     parser.add_argument("--model", default="", help=f"the network: {FORMATS}")
+    parser.add_argument(
+        "--embeddings",
+        default="",
+        metavar="FILE",
+        help="the images' embeddings, by tools/embed.py, in place of computing",
+    )
     parser.add_argument("--output", default="", metavar="OUT", help="folder to create for the cleaned set")
     parser.add_argument(
         "--max_angle",
@@ -63,12 +70,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--subcenters", type=int, choices=(0, 1), default=1, help="0: ignore sub-centres of the model")
     parser.add_argument("--num_workers", type=int, default=available_cpus(), help="processes (default: all CPUs)")
     parser.add_argument("--batch_size", type=int, default=64, help="images per call of the model (default 64)")
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where the model runs (default cpu)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if there is one")
     args = parser.parse_args()
-    require(bool(args.model or args.output), "give --model to make the lists, --output to write the set, or both")
+    args.makes_lists = bool(args.model or args.embeddings)
+    require(args.makes_lists or bool(args.output), "give --model to make the lists, --output to write the set, or both")
     require(0 < args.max_angle <= 180, f"--max_angle {args.max_angle:g} is not in (0, 180]")
     require(-1 <= args.same_above <= 1, f"--same_above {args.same_above:g} is not a cosine; expected -1 to 1")
-    new = [args.output] + [args.list] * bool(args.model)
+    new = [args.output] + [args.list] * args.makes_lists
     taken = [f"{path} exists already; remove it or choose another name" for path in new if path and Path(path).exists()]
     if taken:
         raise UserError(*taken)
@@ -79,11 +87,15 @@ def make_lists(args: argparse.Namespace, source: SourceSet) -> tuple[list[Droppe
     """Embed the set and write the lists; return them."""
     from engine.cleaning import judge, read_subcentres, write_findings  # here, because OneFlow takes a second to load
     from engine.embedder import Embedder
-    from engine.people import embed_people
+    from engine.people import embed_people, read_people
 
-    subcentres = read_subcentres(args.model, source.num_classes) if args.subcenters else None
-    embedder = Embedder.open(args.model, args.batch_size, args.device)
-    findings = judge(embed_people(source, embedder, args.num_workers), args.max_angle, args.same_above, subcentres)
+    subcentres = read_subcentres(args.model, source.num_classes) if args.subcenters and args.model else None
+    if args.embeddings:
+        people = read_people(source, args.embeddings)
+    else:
+        device, _ = choose_device({"device": args.device, "device_num_per_node": 1})
+        people = embed_people(source, Embedder.open(args.model, args.batch_size, device), args.num_workers)
+    findings = judge(people, args.max_angle, args.same_above, subcentres)
     with atomic_directory(args.list) as directory:
         write_drop_list(directory / DROP_FILE, source.listing, findings.dropped)
         write_same_people(directory / SAME_PEOPLE_FILE, findings.same)
@@ -125,7 +137,7 @@ def main() -> None:
     """Parse the command line; make or read the lists, and write the set."""
     args = parse_arguments()
     source = SourceSet.open(args.dataset, args.num_workers)
-    dropped, same = make_lists(args, source) if args.model else read_lists(args, source)
+    dropped, same = make_lists(args, source) if args.makes_lists else read_lists(args, source)
     print(f"{args.list}: {len(dropped)} of {len(source.labels)} images to drop, {len(same)} pairs of classes to join")
     if args.output:
         write_set(Path(args.output), source, dropped, same)

@@ -27,6 +27,7 @@ from data.merge import SourceSet, common_size, merged_set, plan_merge, write_lab
 from data.same_people import SAME_PEOPLE_FILE, SamePerson, read_same_people, write_same_people
 from data.write_set import WRITERS
 from interchange.open_model import FORMATS
+from launch.devices import choose_device
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -48,7 +49,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--list", default="", metavar="DIR", help="folder to create for what --model finds")
     parser.add_argument("--num_workers", type=int, default=available_cpus(), help="processes (default: all CPUs)")
     parser.add_argument("--batch_size", type=int, default=64, help="images per call of the model (default 64)")
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where the model runs (default cpu)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if there is one")
     args = parser.parse_args()
     require(len(args.datasets) > 1, f"found one set, {args.datasets[0]}; give at least two")
     require(not (args.same_people and args.model), "--same_people and --model are both given; use one of them")
@@ -73,7 +74,8 @@ def find_same_people(args: argparse.Namespace, sources: list[SourceSet]) -> list
     from engine.embedder import Embedder  # here, because OneFlow takes a second to load
     from engine.people import embed_people, find_between, write_pairs
 
-    embedder = Embedder.open(args.model, args.batch_size, args.device)
+    device, _ = choose_device({"device": args.device, "device_num_per_node": 1})
+    embedder = Embedder.open(args.model, args.batch_size, device)
     people = [embed_people(source, embedder, args.num_workers) for source in sources]
     found = find_between(people, args.same_above)
     with atomic_directory(args.list) as directory:

@@ -161,13 +161,15 @@ def main() -> None:
     if args.ofrecord:
         convert_bin(output, output.with_suffix(""))
     same, used = sum(pair.same for pair in pairs), len({side for pair in pairs for side in pair[:2]})
-    print(f"{output}: {len(pairs)} pairs of {used} photos, {same} of one person and {len(pairs) - same} of two")
+    print(
+        f"{printable(output)}: {len(pairs)} pairs of {used} photos, {same} of one person and {len(pairs) - same} of two"
+    )
     if photos.rejections:
         rejected = output.with_name(f"{output.stem}.{REJECTED_FILE}")
         write_rejected(rejected, photos.rejections.values())
-        print(f"left out: {summarize(photos.rejections.values())}; {rejected} lists them")
+        print(f"left out: {summarize(photos.rejections.values())}; {printable(rejected)} lists them")
     folds = f" --nrof_folds {args.folds}" if args.folds != FOLDS else ""
-    print(f"verify with: --val_targets {output.stem} --{output.stem}_dataset_dir {output}{folds}")
+    print(printable(f"verify with: --val_targets {output.stem} --{output.stem}_dataset_dir {output}{folds}"))
 
 
 if __name__ == "__main__":

@@ -182,3 +182,31 @@ def test_records_that_the_index_leaves_out_are_a_problem_and_come_back(tmp_path:
     assert "train.idx" in out
     assert check(tmp_path / "set", "--write_clean", tmp_path / "clean")[0] == 0
     assert read_all(tmp_path / "clean") == faces
+
+
+def test_names_that_are_not_utf8_are_printed(tmp_path: Path) -> None:
+    person = tmp_path / "set" / "李伟".encode("gbk").decode("utf-8", "surrogateescape")
+    person.mkdir(parents=True)
+    (person / "a.jpg").write_bytes(b"not a picture")
+    (person / "b.jpg").write_bytes(small_faces(1, 1)[0][0])
+    code, out, _ = check(tmp_path / "set", "--json", tmp_path / "out.json", "--report", tmp_path / "report")
+    assert code == 1
+    assert r"\xc0\xee" in out
+    assert (tmp_path / "report" / "bad.csv").read_bytes().split(b"\n")[1].startswith("李伟".encode("gbk"))
+
+
+def test_pairs_of_an_image_with_itself_are_counted(tmp_path: Path) -> None:
+    images = [encoded for encoded, _ in small_faces(3, 1)]
+    pairs = [images[0], images[0], images[1], images[1], images[0], images[2]]
+    write_bin(tmp_path / "own.bin", pairs, [True, False, True])
+    out = check(tmp_path / "own.bin")[1]
+    assert "pairs of an image with itself: 2, of which 1 are marked as two people" in out
+
+
+def test_outputs_that_cannot_be_written_are_told_before_the_work(tmp_path: Path) -> None:
+    write_records(tmp_path / "set", small_faces(2, 1))
+    (tmp_path / "file").touch()
+    code, out, err = check(tmp_path / "set", "--json", tmp_path / "file" / "out.json")
+    assert (code, out) == (1, "")
+    assert "cannot be created" in err
+    assert "--json" in err

@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from data.image import image_shape
+from data.image import decode_image, image_shape
 from data.listing import open_listing
+from evaluation.embedding_store import describe, write_store
 from snapshots.label_map import read_label_map
 from tests.support.record_sets import Face, run_here, write_part, write_records
 
@@ -128,3 +129,19 @@ def test_images_that_cannot_be_embedded_are_named(tmp_path: Path, model: str) ->
     assert "key 3 at byte" in err
     assert "check_dataset.py" in err
     assert not (tmp_path / "l").exists()
+
+
+def test_embeddings_may_come_from_a_file(tmp_path: Path, noisy: tuple[Path, list[Face]]) -> None:
+    path, faces = noisy
+    images = np.stack([decode_image(encoded, SIZE).transpose(2, 0, 1) for encoded, _ in faces])
+    rows, labels = PixelEmbedder()(images), np.array([label for _, label in faces])
+    about = describe({"emb_size": 64}, {"source": "set"}, {}, False, "float32")
+    for name, count in (("all", len(faces)), ("some", 10)):
+        names, norms = [str(key) for key in range(count)], np.linalg.norm(rows[:count], axis=1)
+        write_store(tmp_path / f"{name}.npz", [rows[:count]], norms, names, about, labels[:count])
+    code, out, _ = run_here(CLEAN, path, "--embeddings", tmp_path / "all.npz", "--list", tmp_path / "list")
+    assert code == 0
+    assert "2 of 34 images to drop, 1 pairs of classes to join" in out
+    code, _, err = run_here(CLEAN, path, "--embeddings", tmp_path / "some.npz", "--list", tmp_path / "list2")
+    assert code == 1
+    assert "holds 10 embeddings of set, which are not those of the 34 images" in err
