@@ -16,6 +16,7 @@ EXPECTED = (
     "a folder with train.rec, with OFRecord parts (part-00000, ...) or with a subfolder of photos per person, "
     "a .rec file, or a verification .bin"
 )
+_PARTS_FOLDER = "ofrecord/train"
 
 
 def open_listing(path: str | Path) -> Listing:
@@ -44,6 +45,11 @@ def _open(path: Path) -> Listing:
             )
         if any(path.glob("part-*")):
             return PartListing(path)
+        if any((path / _PARTS_FOLDER).glob("part-*")):
+            return PartListing(path / _PARTS_FOLDER)
+        inner = sorted({each.parent.name for pattern in ("*/part-*", "*/*.rec") for each in path.glob(pattern)})
+        if inner:
+            raise UserError(f"{path} holds datasets in {', '.join(inner)}; give one of these folders")
         if any(entry.is_dir() for entry in path.iterdir()):
             return FolderListing(path)
     found = "is not there" if not path.exists() else "is not a dataset"

@@ -149,6 +149,15 @@ def test_mistakes_are_one_line(tmp_path: Path, flags: list[str], message: str) -
     assert err.count("\n") == 1
 
 
+def test_parts_below_a_folder_are_found_or_named(tmp_path: Path) -> None:
+    write_part(tmp_path / "mine" / "ofrecord" / "train", small_faces(2, 2))
+    assert len(open_listing(tmp_path / "mine")) == 4
+    write_part(tmp_path / "many" / "a", small_faces(2, 2))
+    write_records(tmp_path / "many" / "b", small_faces(2, 2))
+    with pytest.raises(UserError, match="holds datasets in a, b; give one of these folders"):
+        open_listing(tmp_path / "many")
+
+
 def test_what_is_not_a_dataset_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a dataset; expected a folder with train.rec"):
         open_listing(tmp_path)

@@ -10,9 +10,12 @@ import cv2
 import numpy as np
 import pytest
 
+from backbones.graph.network_graph import NetworkGraph
+from backbones.networks.layers import add_image_input
 from data.image import decode_image, image_shape
 from data.listing import open_listing
 from evaluation.embedding_store import describe, write_store
+from interchange.onnx.writer import write_onnx
 from snapshots.label_map import read_label_map
 from tests.support.record_sets import Face, run_here, write_part, write_records
 
@@ -145,3 +148,19 @@ def test_embeddings_may_come_from_a_file(tmp_path: Path, noisy: tuple[Path, list
     code, _, err = run_here(CLEAN, path, "--embeddings", tmp_path / "some.npz", "--list", tmp_path / "list2")
     assert code == 1
     assert "holds 10 embeddings of set, which are not those of the 34 images" in err
+
+
+@pytest.mark.slow  # opening a model takes several seconds
+def test_a_real_network_embeds_a_set(tmp_path: Path, noisy: tuple[Path, list[Face]]) -> None:
+    graph = NetworkGraph()
+    x = graph.flatten(add_image_input(graph, SIZE), "flatten0")
+    graph.fully_connected(x, "fc1", 64)
+    arrays = {
+        name: np.zeros(spec.shape, np.float32) for name, spec in graph.parameters().items() if name != "fc1_weight"
+    }
+    arrays["fc1_weight"] = np.ascontiguousarray(PixelEmbedder().weight.T)
+    model = tmp_path / "pixels.onnx"
+    model.write_bytes(write_onnx(graph, arrays, {}).SerializeToString())
+    code, out, _ = run_here(CLEAN, noisy[0], "--model", model, "--list", tmp_path / "list")
+    assert code == 0
+    assert "2 of 34 images to drop, 1 pairs of classes to join" in out
