@@ -108,7 +108,7 @@ def _find_good(images: RecordIOImages, options: RecordIOOptions) -> tuple[np.nda
         )
     missing = images.num_classes - len(np.unique(images.labels[kept]))
     if rejections and missing > images.num_classes - len(np.unique(images.labels)):
-        _log.warning("%s: %d of the %d classes have no image", images.path, missing, images.num_classes)
+        _log.warning("%s: %d of the %d classes are left without an image", images.path, missing, images.num_classes)
     return kept, rejections
 
 

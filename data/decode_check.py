@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from common.errors import UserError
 from common.progress import progress
 from common.workers import map_in_threads
 from data.image import DecodeError, ImageSizeError, decode_images, image_shape
-from data.recordio import unpack_span
 from data.recordio_dataset import RecordIOImages
 from data.rejected import NOT_DECODABLE, WRONG_SIZE
 
@@ -72,21 +69,9 @@ def _why_undecodable(encoded: bytes) -> str:
 def _check_rows(images: RecordIOImages, handle: int, rows: range) -> tuple[range, list[BadRow]]:
     place = [np.empty((images.image_size, images.image_size, 3), np.uint8)]
     bad = []
-    for row, encoded in _read(images, handle, rows):
+    for row in rows:
         try:
-            decode_images([encoded], images.image_size, place)
+            decode_images([images.read_encoded(row, handle)], images.image_size, place)
         except DecodeError as error:
             bad.append(BadRow(row, WRONG_SIZE if isinstance(error, ImageSizeError) else NOT_DECODABLE, str(error)))
     return rows, bad
-
-
-def _read(images: RecordIOImages, handle: int, rows: range) -> Iterator[tuple[int, bytes]]:
-    some = slice(rows.start, rows.stop)
-    starts, lengths = images.starts[some].tolist(), images.lengths[some].tolist()
-    begins = (images.offsets[some] + images.starts[some]).tolist()
-    for row, start, begin, length in zip(rows, starts, begins, lengths, strict=True):
-        try:
-            span = os.pread(handle, length, begin)
-        except OSError as error:
-            raise UserError(f"{images.path} cannot be read at byte {begin}: {error.strerror}") from error
-        yield row, span if start else unpack_span(span)[1]

@@ -67,12 +67,28 @@ class RecordIOImages:
         return len(self.keys)
 
     def read(self, rows: Sequence[int] | None = None) -> Iterator[tuple[bytes, int]]:
-        """Yield (encoded image, class) of the images ``rows``, or of all in file order."""
+        """Yield (encoded image, class) of the images ``rows``, or of all in file order.
+
+        Raises:
+            UserError: the file cannot be read.
+        """
         with open(self.path, "rb") as handle:
             for row in range(len(self)) if rows is None else rows:
-                start, length = int(self.starts[row]), int(self.lengths[row])
-                span = os.pread(handle.fileno(), length, int(self.offsets[row]) + start)
-                yield span if start else unpack_span(span)[1], int(self.labels[row])
+                yield self.read_encoded(row, handle.fileno()), int(self.labels[row])
+
+    def read_encoded(self, row: int, handle: int) -> bytes:
+        """Return the encoded image ``row``; ``handle`` is a descriptor of the file.
+
+        Raises:
+            UserError: the file cannot be read.
+        """
+        start, length = int(self.starts[row]), int(self.lengths[row])
+        begin = int(self.offsets[row]) + start
+        try:
+            span = os.pread(handle, length, begin)
+        except OSError as error:
+            raise UserError(f"{self.path} cannot be read at byte {begin}: {error.strerror}") from error
+        return span if start else unpack_span(span)[1]
 
 
 def open_recordio(

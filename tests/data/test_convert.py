@@ -125,7 +125,7 @@ def test_a_person_who_loses_all_images_is_said(
 ) -> None:
     write_set(tmp_path / "rec", [0, 1, 2], [images[0], b"bad", images[2]], Property(3, SIZE, SIZE))
     info = convert_recordio(tmp_path / "rec", tmp_path / "out", options=RecordIOOptions(skip_bad=True))
-    assert info["num_classes"] == 3 and "1 of the 3 classes have no image" in caplog.text
+    assert info["num_classes"] == 3 and "1 of the 3 classes are left without an image" in caplog.text
 
 
 def test_renumbered_labels_come_with_their_map(tmp_path: Path, images: list[bytes]) -> None:
