@@ -15,6 +15,7 @@ from data.listing import Listing
 from data.listing.base import write_names
 from data.listing.recordio import RecordListing
 from data.ofrecord import SUCCESS_FILE, encode_train_record, write_dataset_info, write_record
+from data.photos.walk import HIDDEN_PREFIXES
 from data.recordio_writer import write_insightface_recordio
 
 _BATCH = 256
@@ -120,6 +121,8 @@ def write_folder(directory: Path, new: NewSet) -> None:
     for encoded, label, source, number in new.read(by_class=False):
         path = directory / folders[label] / name_photo(new.selections[source].listing, number, encoded)
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():  # two folders became one
+            path = path.with_name(f"{path.stem}-{source}-{number}{path.suffix}")
         with open(path, "xb") as handle:
             handle.write(encoded)
 
@@ -133,7 +136,8 @@ def name_folders(num_classes: int, names: Sequence[str] | None) -> list[str]:
 
 
 def _can_be_folder(name: str) -> bool:
-    return name not in ("", ".", "..") and not set(name) & {"/", "\0"} and len(os.fsencode(name)) <= 255
+    is_visible = bool(name) and not name.startswith(HIDDEN_PREFIXES)
+    return is_visible and not set(name) & {"/", "\0", "\n", "\r"} and len(os.fsencode(name)) <= 255
 
 
 def name_photo(listing: Listing, number: int, encoded: bytes) -> str:

@@ -72,11 +72,11 @@ class CheckedSet:
         facts, wrong_size = self.inspection.facts, self.has_wrong_size
         for number in np.flatnonzero((facts["fault"] != INTACT) | wrong_size).tolist():
             row = facts[number]
-            if row["fault"] != INTACT:
-                yield number, FAULTS[row["fault"]], self.inspection.details[number]
             if wrong_size[number]:
                 found = f"{row['width']}x{row['height']}, expected {self.image_size}x{self.image_size}"
                 yield number, WRONG_SIZE, found
+            else:
+                yield number, FAULTS[row["fault"]], self.inspection.details[number]
 
     def rejections(self) -> list[Rejection]:
         """Return stretches of damage and all faults, as lines of a list."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from common.errors import UserError, lookup
-from data.checking.check import IN_VERIFICATION, SEVERAL_PEOPLE, TWICE, CheckedSet
+from data.checking.check import IN_VERIFICATION, SEVERAL_PEOPLE, TWICE, CheckedSet, list_sizes
 from data.checking.inspect import DAMAGED
 from data.rejected import Rejection
 
@@ -80,7 +80,12 @@ def choose_images(checked: CheckedSet, kinds: Iterable[str]) -> tuple[np.ndarray
                 stays[number] = False
                 rejected.append(Rejection(checked.listing.describe(number), reason, details))
     if not stays.any():
-        raise UserError(f"{checked.listing.path}: none of its {len(stays)} images would stay; see the list above")
+        sizes = list_sizes(checked.inspection.facts)
+        (height, width), _ = sizes[0] if sizes else ((0, 0), 0)
+        other_size = (
+            f"; most are {width}x{height}: --image_size {height}" if height == width != checked.image_size else ""
+        )
+        raise UserError(f"{checked.listing.path}: none of its {len(stays)} images would stay{other_size}")
     return stays, rejected
 
 

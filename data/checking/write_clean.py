@@ -35,6 +35,8 @@ def write_clean(output: Path, checked: CheckedSet, kinds: Sequence[str]) -> str:
     listing = checked.listing
     if listing.label_problems:
         raise UserError(*listing.label_problems)
+    if checked.image_size is None and listing.kind != "folder" and listing.issame is None:
+        raise UserError(f"{listing.path}: most of its images are not square, so it cannot be trained on")
     stays, rejected = choose_images(checked, kinds)
     if listing.issame is not None:
         return _write_pairs(output, listing, choose_pairs(stays), rejected)

@@ -116,6 +116,21 @@ def test_photos_of_all_sizes_in_a_rec_are_named(tmp_path: Path) -> None:
     assert not (tmp_path / "clean").exists()
 
 
+def test_images_of_another_size_than_property_says(tmp_path: Path) -> None:
+    faces = small_faces(3, 2)
+    write_records(tmp_path / "set", faces, "3,112,112")
+    code, _, err = check(tmp_path / "set", "--write_clean", tmp_path / "clean")
+    assert code == 1
+    assert "none of its 6 images would stay; most are 32x32: --image_size 32" in err
+    assert check(tmp_path / "set", "--image_size", 32, "--write_clean", tmp_path / "clean")[0] == 0
+    assert read_all(tmp_path / "clean") == faces
+    oblong = [(encode_jpeg(np.zeros((40, 30, 3), np.uint8)), label) for label in range(2)]
+    write_part(tmp_path / "oblong", oblong)
+    code, _, err = check(tmp_path / "oblong", "--write_clean", tmp_path / "clean2")
+    assert code == 1
+    assert "most of its images are not square" in err
+
+
 def test_a_bin_loses_pairs_with_bad_images(tmp_path: Path) -> None:
     images = [encoded for encoded, _ in small_faces(6, 1)]
     write_bin(tmp_path / "own.bin", [*images[:2], images[2], b"bad", *images[4:]], [True, True, False])

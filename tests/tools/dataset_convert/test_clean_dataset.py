@@ -108,6 +108,21 @@ def test_lines_taken_out_of_the_lists_are_not_applied(
     assert "is the list of another set" in err
 
 
+def test_photos_of_one_person_in_two_folders_come_together(tmp_path: Path, model: str) -> None:
+    for person, folder in ((1, "anna"), (2, "bert"), (1, "carl")):
+        (tmp_path / "photos" / folder).mkdir(parents=True)
+        for number, encoded in enumerate(faces_of(person, 3 + len(folder) - (folder == "anna"))):
+            (tmp_path / "photos" / folder / f"{number}.png").write_bytes(encoded)
+    flags = ("--model", model, "--list", tmp_path / "list", "--output", tmp_path / "out", "--num_workers", 1)
+    assert run_here(CLEAN, tmp_path / "photos", *flags)[0] == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["anna", "bert"]
+    before, after = (
+        sorted(path.read_bytes() for path in (tmp_path / name).rglob("*.png")) for name in ("photos", "out")
+    )
+    assert before == after
+    assert (tmp_path / "out.label_map.txt").is_file()
+
+
 def test_people_of_two_sets_are_found_by_a_model(tmp_path: Path, model: str) -> None:
     write_records(tmp_path / "a", clean_faces(), f"{PEOPLE},{SIZE},{SIZE}")
     others = [(encoded, label) for label, person in enumerate((9, 3, 0)) for encoded in faces_of(person, 3)]
