@@ -26,6 +26,7 @@ bench: setup
 	$(PYTHON) benchmarks/bench_step.py
 	$(PYTHON) benchmarks/bench_loader.py
 	$(PYTHON) benchmarks/bench_convert.py
+	$(PYTHON) benchmarks/bench_check.py
 	$(PYTHON) benchmarks/bench_head.py
 	$(PYTHON) benchmarks/bench_quality.py
 

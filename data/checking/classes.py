@@ -6,9 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-MAX_EXACT_LABEL = 1 << 24
-"""RecordIO stores labels as float32, which merges neighbours above this."""
-
 
 @dataclass(frozen=True)
 class Classes:

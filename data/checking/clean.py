@@ -91,4 +91,5 @@ def choose_images(checked: CheckedSet, kinds: Iterable[str]) -> tuple[np.ndarray
 
 def choose_pairs(stays: np.ndarray) -> np.ndarray:
     """Return which pairs of a verification set stay: those whose two images do; bool [N / 2]."""
-    return stays[0::2] & stays[1::2]
+    even = len(stays) // 2 * 2
+    return stays[0:even:2] & stays[1:even:2]

@@ -7,13 +7,13 @@ import io
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from common.files import atomic_file, make_directory
 from data.checking.check import CheckedSet, list_sizes
-from data.checking.classes import MAX_EXACT_LABEL, describe_ranges
+from data.checking.classes import describe_ranges
 from data.checking.inspect import DAMAGED
 from data.contact_sheet import Tile, write_sheet
 from data.image import DecodeError, decode_any_size
@@ -24,7 +24,6 @@ LINES = 20
 
 _RANDOM_TILES, _OTHER_TILES = 64, 16
 _SEED = 0
-T = TypeVar("T")
 
 
 def describe(checked: CheckedSet) -> Iterator[str]:
@@ -61,8 +60,6 @@ def _describe_classes(checked: CheckedSet) -> Iterator[str]:
             f"  images of a person: {counts.min()} to {counts.max()}, median {np.median(counts):g}"
             + (f"; {single} people have only one" if single else "")
         )
-        if classes.labels[-1] >= MAX_EXACT_LABEL and checked.listing.kind == "recordio":
-            yield f"  labels of {MAX_EXACT_LABEL} and more are not exact: float32 has merged neighbours"
     if classes.missing_at_end:
         yield f"  classes without an image after the last label: {describe_ranges([classes.missing_at_end])}"
     if classes.images_beyond:

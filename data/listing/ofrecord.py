@@ -80,6 +80,8 @@ class PartListing(Listing):
         self._reader = PartReader(self.parts)
         if len(self.offsets):
             self.issame = self._read_pairs()
+        if self.issame is not None and len(self.offsets) % 2:
+            self.problems.append(f"{folder} holds {len(self.offsets)} images, expected an even number (two per pair)")
 
     def _read_pairs(self) -> np.ndarray | None:
         """Return the flags of a verification set, None for a training set."""

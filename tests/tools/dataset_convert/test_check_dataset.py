@@ -13,6 +13,7 @@ import pytest
 from common.errors import UserError
 from data.image import decode_image, encode_jpeg, image_shape
 from data.listing import open_listing
+from data.ofrecord import encode_verification_record, write_record
 from data.verification_bin import read_bin, write_bin
 from snapshots.label_map import read_label_map
 from tests.support.record_sets import Face, run_here, small_faces, write_part, write_photos, write_records
@@ -234,3 +235,18 @@ def test_outputs_that_cannot_be_written_are_told_before_the_work(tmp_path: Path)
     assert (code, out) == (1, "")
     assert "cannot be created" in err
     assert "--json" in err
+
+
+def test_verification_parts_lose_pairs_with_bad_images(tmp_path: Path) -> None:
+    images = [encoded for encoded, _ in small_faces(7, 1)]
+    images[2] = b"bad"
+    (tmp_path / "own").mkdir()
+    with open(tmp_path / "own" / "part-0", "wb") as handle:
+        for number, encoded in enumerate(images):
+            write_record(handle, encode_verification_record(encoded, number < 4))
+    code, out, _ = check(tmp_path / "own", "--write_clean", tmp_path / "clean")
+    assert code == 0
+    assert "holds 7 images, expected an even number" in out
+    clean = open_listing(tmp_path / "clean")
+    assert [found.encoded for found in clean.read(np.arange(len(clean)))] == [*images[:2], *images[4:6]]
+    assert clean.issame.tolist() == [True, False]
