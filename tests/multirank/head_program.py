@@ -12,7 +12,16 @@ from ops.heads.all_rows import MarginSoftmaxHead
 from ops.heads.layout import HeadLayout
 from ops.heads.options import HeadOptions
 from ops.runtime.tensors import local_view
-from tests.support.head_cases import CASES, EMB_SIZE, SEED, HeadCase, extreme_embeddings, loss_options, usual_embeddings
+from tests.support.head_cases import (
+    CASES,
+    EMB_SIZE,
+    FORMS,
+    SEED,
+    HeadCase,
+    extreme_embeddings,
+    loss_options,
+    usual_embeddings,
+)
 
 WORLD = join_world("cpu")
 HEADS_OF_A_GRAPH = 3  # compiling takes the longer for each head, the more heads there are
@@ -63,28 +72,29 @@ def read_outputs(outputs: list[flow.Tensor], heads: list[MarginSoftmaxHead]) -> 
     return [{key: next(arrays) for key in (*keys, *(["bias"] if head.bias is not None else []))} for head in heads]
 
 
-def main(forms: list[bool]) -> dict[str, Any]:
-    """Run the model parallel (True) and replicated (False) ``forms`` of all cases."""
-    pairs = [(case, parallel) for parallel in forms for case in CASES]
-    results: dict[str, Any] = {"usual": [], "extreme": [], "sbp": []}
+def main(names: list[str]) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return what each form of each named case gives: (name, form) -> usual, extreme, sbp."""
+    pairs = [(case, form) for form in FORMS for case in CASES if case.name in names]
+    results = {}
     for start in range(0, len(pairs), HEADS_OF_A_GRAPH):
-        for key, values in run_heads(pairs[start : start + HEADS_OF_A_GRAPH]).items():
-            results[key] += values
+        results |= run_heads(pairs[start : start + HEADS_OF_A_GRAPH])
     return results
 
 
-def run_heads(pairs: list[tuple[HeadCase, bool]]) -> dict[str, list[Any]]:
-    """Return what one graph of these cases, each model parallel or replicated, gives."""
-    heads = [make_head(case, parallel) for case, parallel in pairs]
+def run_heads(pairs: list[tuple[HeadCase, str]]) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return the same of these, whose heads are in one graph."""
+    heads = [make_head(case, form == "model_parallel") for case, form in pairs]
     graph = HeadsGraph(heads)
     part = usual_embeddings().shape[0] // WORLD.size
     mine = slice(WORLD.rank * part, (WORLD.rank + 1) * part)
-    results = {}
+    results = {
+        (case.name, form): {"sbp": str(head.weight.sbp[0])} for (case, form), head in zip(pairs, heads, strict=True)
+    }
     for kind in ("usual", "extreme"):
         inputs = []
         for case, _ in pairs:
             embeddings = usual_embeddings() if kind == "usual" else extreme_embeddings(case)
             inputs += [WORLD.split(embeddings[mine].copy()), WORLD.split(case.labels()[mine].copy())]
-        results[kind] = read_outputs(graph(*inputs), heads)
-    results["sbp"] = [str(head.weight.sbp[0]) for head in heads]
+        for result, values in zip(results.values(), read_outputs(graph(*inputs), heads), strict=True):
+            result[kind] = values
     return results

@@ -12,6 +12,7 @@ from ops.losses.options import LossOptions
 SEED = 5
 EMB_SIZE = 16
 BATCH = 8
+FORMS = ("model_parallel", "replicated")
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,7 @@ def _normalize(rows: np.ndarray) -> np.ndarray:
 
 def _find_cosines(x: np.ndarray, w: np.ndarray, centres: int) -> np.ndarray:
     each = _normalize(x) @ _normalize(w).swapaxes(-1, -2)
-    return each.reshape(*each.shape[:-1], -1, centres).max(axis=-1)
+    return each if centres == 1 else each.reshape(*each.shape[:-1], -1, centres).max(axis=-1)
 
 
 def _move(config: Mapping[str, Any], state: dict[str, float], target: np.ndarray, length: np.ndarray) -> dict:
