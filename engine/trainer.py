@@ -101,7 +101,8 @@ class Trainer:
                 self._saver.poll()
                 if self._is_logged(progress.step):
                     self._log_step(meter.read(batches.wait_seconds))
-                if bad and config["bad_images"] == STOP:  # the step took other images and counts
+                if bad and config["bad_images"] == STOP:
+                    log.say(f"step {progress.step} took other images in the places of {len(bad)} bad ones")
                     self._give_up(bad_images_error(bad))
 
                 # ---- look at the head, verify, save: not counted in the speed

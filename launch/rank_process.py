@@ -66,8 +66,7 @@ class RankProcess:
         read_end, write_end = os.pipe()
         os.set_blocking(read_end, False)
         variables = {**environment, PIPE_VARIABLE: str(write_end), SETTINGS_VARIABLE: str(settings)}
-        log.unlink(missing_ok=True)
-        with open(log, "ab") as output:
+        with _open_log(log) as output:
             process = subprocess.Popen(
                 command,
                 env=variables,
@@ -81,7 +80,7 @@ class RankProcess:
         console = None
         if show:
             sys.stdout.flush()
-            console = threading.Thread(target=_tee, args=(process.stdout, log), daemon=True)
+            console = threading.Thread(target=_tee, args=(process.stdout, Path(output.name)), daemon=True)
             console.start()
         return cls(number, process, read_end, log, console)
 
@@ -115,7 +114,7 @@ class RankProcess:
     def describe_end(self) -> str:
         """Return how a rank ended that reported no reason, and the last lines of its log."""
         how = f"signal {signal.Signals(-self.code).name}" if self.code < 0 else f"exit code {self.code}"
-        tail = self.log.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
+        tail = self.log.read_text(errors="replace").splitlines()[-_TAIL_LINES:] if self.log.is_file() else []
         return "\n".join([f"it ended by {how}", *tail])
 
     def has_output(self) -> bool:
@@ -138,6 +137,16 @@ class RankProcess:
         self.process.wait()
         if self.console is not None:
             self.console.join(_DRAIN_SECONDS)
+
+
+def _open_log(log: Path) -> BinaryIO:
+    """Return the log of a rank, empty; where it cannot be written, say so and return a file that takes everything."""
+    try:
+        log.unlink(missing_ok=True)
+        return open(log, "ab")
+    except OSError as error:
+        print(f"{log} cannot be written ({error.strerror}); the training continues without it", file=sys.stderr)
+        return open(os.devnull, "ab")
 
 
 def _tee(output: BinaryIO, log: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.rank_process import _tee
+from launch.rank_process import RankProcess, _tee
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,6 +25,18 @@ def test_output_is_copied_to_the_console_alone(tmp_path: Path, capfdbinary: pyte
     assert err.decode() == (
         f"{tmp_path / 'rank-0.log'} cannot be written (No space left on device); the training continues without it\n"
     )
+
+
+def test_a_rank_whose_log_cannot_be_opened_runs(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "rank-0.log"
+    log.mkdir()
+    rank = RankProcess.start(0, ["sh", "-c", "echo hello; exit 3"], dict(os.environ), 0, log, show=True)
+    rank.wait()
+    rank.poll()
+    assert (rank.code, rank.has_output(), rank.describe_end()) == (3, False, "it ended by exit code 3")
+    out, err = capfd.readouterr()
+    assert out == "hello\n"
+    assert err == f"{log} cannot be written (Is a directory); the training continues without it\n"
 
 
 def test_a_rank_reports_its_failure_all_the_same() -> None:
