@@ -25,7 +25,7 @@ RUN = {
     "train_batch_size": 30,
     "train_iter": 14,
     "gradient_accumulation": 3,
-    "num_workers": 1,
+    "num_workers": 0,
 }
 # The second bag is the first one with bad images.
 BAGS = {"triplet_bag_size": 30, "train_batch_size": 12, "gradient_accumulation": 1, "triplet_alpha": 0.5}
@@ -49,7 +49,7 @@ def test_a_stopped_run_resumes_to_what_skipping_gives(tmp_path: Path, loss: str,
     settings, num_images, bad = CASES[loss]
     write_recordio(tmp_path / "train", make_faces(dict(zip(bad, FAULTS, strict=True)), num_images))
     settings = {**settings, "loss": loss, "dataset_dir": str(tmp_path / "train")}
-    stop = {"folder": str(tmp_path / "stop"), "config": settings}
+    stop = {"folder": str(tmp_path / "stop"), "config": {**settings, "num_workers": 1}}
     skip = {"bad_images": "skip"}
     resumed = {**stop, "config": {**settings, **skip, "resume": True}}
     through = {"folder": str(tmp_path / "skip"), "config": {**settings, **skip}}
@@ -86,7 +86,7 @@ def test_a_rank_that_cannot_read_lets_all_save_first(tmp_path: Path, loss: str, 
     """The step in which one rank of two has no batch leaves no trace in the losses that follow."""
     settings, num_images, _ = CASES[loss]
     write_recordio(tmp_path / "train", make_faces({}, num_images))
-    settings = {**settings, "loss": loss, "train_iter": 8, "dataset_dir": str(tmp_path / "train"), "num_workers": 0}
+    settings = {**settings, "loss": loss, "train_iter": 8, "dataset_dir": str(tmp_path / "train")}
     broken = {"folder": str(tmp_path / "broken"), "config": settings, "unreadable": [batch, 1]}
     resumed = {"folder": broken["folder"], "config": {**settings, "resume": True}}
     straight = {"folder": str(tmp_path / "straight"), "config": settings}
