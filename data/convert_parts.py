@@ -1,11 +1,13 @@
 """Write OFRecord parts from the image records of a ``.rec`` file.
 
-The length of every record is known before, so threads write to the same part side by side, each at its place. Images
-that follow each other in the file are read in one piece, others one by one.
+The length of every record is known before, so threads write to the same part side by side, each at its place. The
+kernel copies the images from the file, which is mapped, to the parts; only the few bytes around them pass through
+Python.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +25,6 @@ from data.recordio_dataset import RecordIOImages
 
 _CALL = 160  # images in one call, which takes at most 1024 pieces of memory: three an image
 _STRETCH = 20 * _CALL  # images that a thread writes at a time
-_GAP = 4096  # bytes between two images that are read rather than skipped
 _LABEL = "label"
 
 
@@ -50,9 +51,8 @@ def write_parts(images: RecordIOImages, paths: Sequence[Path], shares: Sequence[
         OSError: a part cannot be written.
     """
     total = sum(map(len, shares))
-    with open(images.path, "rb") as records, progress(total=total, desc="writing", unit="img") as bar:
-        write = partial(_write_stretch, images, records.fileno())
-        for count in map_in_threads(write, _stretches(images, paths, shares), num_workers):
+    with progress(total=total, desc="writing", unit="img") as bar:
+        for count in map_in_threads(partial(_write_stretch, images), _stretches(images, paths, shares), num_workers):
             bar.update(count)
 
 
@@ -81,50 +81,35 @@ def _record_lengths(lengths: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return before + lengths + after
 
 
-def _write_stretch(images: RecordIOImages, records: int, stretch: _Stretch) -> int:
+def _write_stretch(images: RecordIOImages, stretch: _Stretch) -> int:
     """Write the images of a stretch and return their number."""
-    position, calls = stretch.position, range(0, len(stretch.rows), _CALL)
-    most = np.add.reduceat(images.lengths[stretch.rows], calls, dtype=np.int64).max()
-    buffer = memoryview(bytearray(int(most) + _CALL * _GAP))
+    position = stretch.position
     handle = os.open(stretch.path, os.O_WRONLY)
     try:
-        for first in calls:
+        for first in range(0, len(stretch.rows), _CALL):
             rows = stretch.rows[first : first + _CALL]
             pieces: list[bytes | memoryview] = []
-            for image, label in zip(_read(images, records, rows, buffer), images.labels[rows].tolist(), strict=True):
+            for image, label in zip(_view(images, rows), images.labels[rows].tolist(), strict=True):
                 after = bytes_after(_LABEL, label)
                 pieces += (bytes_before(len(image), len(after)), image, after)
             position += _write(handle, pieces, position)
         # Begins to flush what is written, so that little is left to flush at the end; its pages stay in memory.
         os.posix_fadvise(handle, stretch.position, position - stretch.position, os.POSIX_FADV_DONTNEED)
+    except OSError as error:
+        if error.errno == errno.EFAULT:
+            raise UserError(f"{images.path} cannot be read: its disk reports an error; copy it again") from error
+        raise
     finally:
         os.close(handle)
     return len(stretch.rows)
 
 
-def _read(images: RecordIOImages, records: int, rows: np.ndarray, buffer: memoryview) -> list[bytes | memoryview]:
-    """Return encoded images, most of them views of ``buffer``.
-
-    Raises:
-        UserError: the file cannot be read, or was cut.
-    """
-    starts, lengths = images.starts[rows], images.lengths[rows].astype(np.int64)
+def _view(images: RecordIOImages, rows: np.ndarray) -> list[bytes | memoryview]:
+    """Return encoded images, as views of the file unless they are in pieces."""
+    starts, content = images.starts[rows], memoryview(images.content)
     begins = images.offsets[rows] + starts
-    gaps = begins[1:] - begins[:-1] - lengths[:-1]
-    if len(gaps) and gaps.min() >= 0 and gaps.max() < _GAP:
-        places, reads = begins - begins[0], [(0, int(begins[-1] + lengths[-1] - begins[0]), int(begins[0]))]
-    else:
-        places = np.cumsum(lengths) - lengths
-        reads = zip(places.tolist(), (places + lengths).tolist(), begins.tolist(), strict=True)
-    for place, end, begin in reads:
-        try:
-            count = os.preadv(records, [buffer[place:end]], begin)
-        except OSError as error:
-            raise UserError(f"{images.path} cannot be read at byte {begin}: {error.strerror}") from error
-        if count < end - place:
-            raise UserError(f"{images.path} was cut while it was read; copy it again")
-    ends = (places + lengths).tolist()
-    found: list[bytes | memoryview] = [buffer[i:j] for i, j in zip(places.tolist(), ends, strict=True)]
+    ends = begins + images.lengths[rows]
+    found: list[bytes | memoryview] = [content[i:j] for i, j in zip(begins.tolist(), ends.tolist(), strict=True)]
     for place in np.flatnonzero(starts == 0).tolist():
         found[place] = unpack_span(bytes(found[place]))[1]
     return found

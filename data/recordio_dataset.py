@@ -11,6 +11,7 @@ The label of each image gives its class. Everything that is wrong with a set is 
 from __future__ import annotations
 
 import logging
+import mmap
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ class RecordIOImages:
         property: the contents of the ``property`` file, or None without one.
         original_labels: int64 [num_classes], the label in the file of each class, if the classes were renumbered.
         damage: places that are not records.
+        content: the file, mapped.
     """
 
     path: Path
@@ -62,6 +64,7 @@ class RecordIOImages:
     property: Property | None
     original_labels: np.ndarray | None
     damage: tuple[Damage, ...]
+    content: mmap.mmap
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -183,7 +186,7 @@ def survey_recordio(
         size, found = _judge_size(path, columns, prop)
         problems += judge.problems + found
         notices += judge.notices
-    images = RecordIOImages(path, *columns, labels, num_classes, size, prop, originals, table.damage)
+    images = RecordIOImages(path, *columns, labels, num_classes, size, prop, originals, table.damage, table.content)
     return images, problems, notices
 
 

@@ -38,7 +38,7 @@ class RecordTable:
     """The records of one file, in the order of the file.
 
     Attributes:
-        size: bytes of the file.
+        content: the file, mapped.
         offsets: int64 [N], the byte at which each record starts.
         starts: int32 [N], bytes from there to the image (to the end of a record without an image); 0 for a record in
             pieces, which ``unpack_span`` puts together.
@@ -49,7 +49,7 @@ class RecordTable:
         damage: the places that are not records, in the order of the file.
     """
 
-    size: int
+    content: mmap.mmap
     offsets: np.ndarray
     starts: np.ndarray
     lengths: np.ndarray
@@ -60,6 +60,11 @@ class RecordTable:
 
     def __len__(self) -> int:
         return len(self.offsets)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return len(self.content)
 
 
 def scan_records(path: str | Path) -> RecordTable:
@@ -182,7 +187,7 @@ def _read_headers(mapped: mmap.mmap, words: np.ndarray, frames: np.ndarray, dama
         table = [column[order] for column in table]
     kinds = (np.int64, np.int32, np.int32, np.int32, np.float32, bool)
     columns = [column.astype(kind, copy=False) for column, kind in zip(table, kinds, strict=True)]
-    return RecordTable(len(mapped), *columns, tuple(sorted(damage)))
+    return RecordTable(mapped, *columns, tuple(sorted(damage)))
 
 
 def _join_pieces(
