@@ -117,9 +117,18 @@ def _view(images: RecordIOImages, rows: np.ndarray) -> list[bytes | memoryview]:
 
 def _write(handle: int, pieces: list[bytes | memoryview], position: int) -> int:
     """Write pieces of memory at byte ``position`` and return the number of bytes."""
-    written, total = os.pwritev(handle, pieces, position), sum(map(len, pieces))
-    if written < total:  # the disk is full, which the next call says, or a signal came
-        rest = memoryview(b"".join(pieces))
-        while written < total:
-            written += os.pwrite(handle, rest[written:], position + written)
+    total = 0
+    while pieces:
+        written = os.pwritev(handle, pieces, position + total)
+        total += written
+        pieces = _skip(pieces, written)  # not empty if the disk is full, which the next call says, or a signal came
     return total
+
+
+def _skip(pieces: list[bytes | memoryview], count: int) -> list[bytes | memoryview]:
+    """Return what follows the first ``count`` bytes; does not look at the contents, which may be unreadable."""
+    for number, piece in enumerate(pieces):
+        if count < len(piece):
+            return [memoryview(piece)[count:], *pieces[number + 1 :]]
+        count -= len(piece)
+    return []

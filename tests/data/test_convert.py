@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from data.image import encode_jpeg
 from data.ofrecord import decode_train_record, encode_train_record, list_parts, read_part
 from data.property import Property
 from data.recordio import MAGIC_BYTES
+from data.recordio_dataset import open_recordio
 from data.recordio_options import RecordIOOptions
 from data.rejected import REJECTED_FILE
 from data.synthetic import SyntheticSource
@@ -168,6 +170,15 @@ def test_a_disk_that_fills_up_is_one_line_and_leaves_nothing(tmp_path: Path, ima
         f"error: {tmp_path}/out cannot be written (File too large); choose another path"
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["rec"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_file_that_becomes_unreadable_is_one_line(tmp_path: Path, images: list[bytes], workers: int) -> None:
+    write_set(tmp_path / "rec", [n % CLASSES for n in range(300)], images, Property(CLASSES, SIZE, SIZE))
+    table = open_recordio(tmp_path / "rec")
+    os.truncate(table.path, 40960)
+    with pytest.raises(UserError, match=r"train\.rec cannot be read: its disk reports an error"):
+        convert_parts.write_parts(table, [tmp_path / "part"], [np.arange(300)], workers)
 
 
 def test_bad_images_of_a_verification_set_are_listed(tmp_path: Path, images: list[bytes]) -> None:
