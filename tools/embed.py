@@ -20,15 +20,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from common.errors import UserError, require, run_command
+from common.errors import UserError, run_command
 from common.workers import available_cpus
 from data.embedding_images import list_images
 from data.photos.detectors import open_detector
 from data.photos.prepare import PhotoRules
-from data.photos.walk import printable
 from data.recordio_options import RecordIOOptions
-from data.rejected import REJECTED_FILE, summarize, write_rejected
-from evaluation.embedding_store import different_work, read_store
 from interchange.open_model import FORMATS, open_model
 from launch.devices import choose_device
 from snapshots.layout import describe_network
@@ -90,33 +87,16 @@ def main() -> None:
     images = list_images(args.input, args.root, records)
     model = open_model(args.model_load_dir)
     device, _ = choose_device({"device": args.device, "device_num_per_node": 1})
-    # Imported here because OneFlow takes seconds, and mistakes are said before.
-    from engine.embed_images import EmbeddingTask, write_embeddings
-    from engine.embedder import Embedder
+    # Imported here because it takes seconds, and mistakes are said before.
+    from engine.embed_images import EmbeddingTask
+    from engine.embed_once import embed_once
 
     size = describe_network(model.network)["input"]["height"]
     rules = PhotoRules(size, open_detector(args.detector) if args.align else None, bool(args.resize), min_size=0)
     task = EmbeddingTask(
         images, rules, bool(args.flip), args.dtype, args.batch_size, args.num_workers, bool(args.skip_bad)
     )
-    output = Path(args.output)
-    if output.exists():
-        different = different_work(read_store(output).about, task.describe(model))
-        require(
-            not different,
-            f"{output} exists already, with another {', '.join(different)}; remove it or choose another --output",
-        )
-        print(f"{printable(output)} is complete already")
-        return
-    rejections = write_embeddings(output, model, Embedder.of(model, args.batch_size, device), task)
-    store = read_store(output)
-    kind = "image + mirrored image" if args.flip else "image alone"
-    print(f"{printable(output)}: {len(store)} embeddings of {store.embeddings.shape[1]} numbers, {args.dtype}, {kind}")
-    left_out = [*images.left_out, *rejections]
-    if left_out:
-        rejected = output.with_name(f"{output.stem}.{REJECTED_FILE}")
-        write_rejected(rejected, left_out)
-        print(f"left out: {summarize(left_out)}; {printable(rejected)} lists them")
+    embed_once(args.output, model, task, device, images.left_out)
 
 
 if __name__ == "__main__":
