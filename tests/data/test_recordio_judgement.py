@@ -145,6 +145,17 @@ def test_keys_that_are_not_unique(tmp_path: Path) -> None:
     assert open_recordio(tmp_path, ignore_idx=True).keys.tolist() == [0, 1, 2]
 
 
+@pytest.mark.parametrize("first", [0, 1, 1 << 33])
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+def test_keys_may_be_any_numbers(tmp_path: Path, first: int, line_end: bytes) -> None:
+    offsets = write_set(tmp_path, [2, 0, 1])
+    write_keys(tmp_path, [first, first + 5, first + 1], offsets)
+    text = (tmp_path / "train.idx").read_bytes()
+    (tmp_path / "train.idx").write_bytes(text.replace(b"\n", line_end))
+    images = open_recordio(tmp_path)
+    assert (images.keys.tolist(), images.labels.tolist()) == ([first, first + 5, first + 1], [2, 0, 1])
+
+
 @pytest.mark.parametrize(
     "text", ["", "0\t0\n1\t", "0 0 1\n", "key\toffset\n", "0\t0\n1\t44\n2\t90\n", "0\t0\n1\t10000\n"]
 )
