@@ -1,0 +1,72 @@
+"""Read MegaFace's lists: one image path per line, and the images that InsightFace found to be noisy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from common.errors import UserError, require, shorten
+from common.text_files import read_text
+
+FACESCRUB_PARTS, MEGAFACE_PARTS = 2, 3  # person/file, folder/folder/file
+
+
+def read_image_list(path: str | Path, parts: int, flag: str) -> list[str]:
+    """Return the names of the images of a list: the last ``parts`` parts of each path, in the order of the file.
+
+    Raises:
+        UserError: the file cannot be read or is empty, a path has fewer parts, or a name occurs twice.
+    """
+    lines = [line.strip() for line in read_text(path, flag, keep_bytes=True).splitlines()]
+    return image_names([line for line in lines if line], parts, f"{flag} {path}")
+
+
+def image_names(paths: Sequence[str], parts: int, where: str) -> list[str]:
+    """Return the last ``parts`` parts of each path.
+
+    Args:
+        paths: paths of images.
+        parts: 2 for FaceScrub, 3 for MegaFace.
+        where: what the paths are from, for messages.
+
+    Raises:
+        UserError: there are none, a path has fewer parts, or a name occurs twice.
+    """
+    require(bool(paths), f"{where} lists no images")
+    names, problems, seen = [], [], set()
+    for number, path in enumerate(paths, 1):
+        words = [word for word in path.split("/") if word]
+        name = "/".join(words[-parts:])
+        if len(words) < parts:
+            problems.append(f"{where}: image {number}, {path}, has {len(words)} parts; expected at least {parts}")
+        elif name in seen:
+            problems.append(f"{where}: {name} occurs more than once (image {number})")
+        seen.add(name)
+        names.append(name)
+    if problems:
+        raise UserError(*shorten(problems, "problems of the list", 5))
+    return names
+
+
+def read_noises(path: str | Path, parts: int, flag: str) -> set[str]:
+    """Return the names of the noisy images, as InsightFace's script reads them.
+
+    Lines that begin with # are comments. Of two columns with a tab between, the second is the name. FaceScrub's names
+    are files without their folder, MegaFace's have three parts.
+
+    Raises:
+        UserError: the file cannot be read, or a name has another number of parts.
+    """
+    names, problems = set(), []
+    for number, line in enumerate(read_text(path, flag, keep_bytes=True).splitlines(), 1):
+        if line.startswith("#") or not line.strip():
+            continue
+        columns = line.strip().split("\t")
+        name = columns[1] if parts == MEGAFACE_PARTS and len(columns) > 1 else line.strip()
+        wanted = parts if parts == MEGAFACE_PARTS else 1
+        if name.count("/") + 1 != wanted:
+            problems.append(f"{flag} {path}: line {number}, {name}, has {name.count('/') + 1} parts; expected {wanted}")
+        names.add(name)
+    if problems:
+        raise UserError(*shorten(problems, "problems of the list", 5))
+    return names

@@ -1,0 +1,1 @@
+"""MegaFace: identification and verification of people among up to a million distractors."""
