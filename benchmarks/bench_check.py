@@ -35,7 +35,7 @@ from common.workers import available_cpus
 from data.checking.check import check_set
 from data.checking.inspect import inspect
 from data.listing import open_listing
-from data.recordio_writer import write_insightface_recordio
+from data.recordio.writer import write_insightface_recordio
 
 PERSON = 10  # images of a person
 DECODER, PASS, CHECK = "bare decoder", "the pass that decodes", "the whole check"

@@ -36,12 +36,12 @@ from benchmarks.sample_images import CLASSES, SIZE, make_images
 from common.errors import run_command
 from common.progress import progress
 from common.workers import available_cpus
-from data.convert import convert_recordio
-from data.ofrecord import LENGTH, ofrecord_class, write_record
-from data.property import Property, write_property
-from data.recordio import ImageHeader, RecordWriter, pack_record, unpack_record, write_index
-from data.recordio_dataset import open_recordio
-from data.recordio_options import RecordIOOptions
+from data.conversion.convert import convert_recordio
+from data.ofrecord.records import LENGTH, ofrecord_class, write_record
+from data.recordio.dataset import open_recordio
+from data.recordio.options import RecordIOOptions
+from data.recordio.property import Property, write_property
+from data.recordio.records import ImageHeader, RecordWriter, pack_record, unpack_record, write_index
 
 _TOOL = Path(__file__).resolve().parents[1] / "tools/dataset_convert/mx_recordio_2_ofrecord.py"
 _DIFFERENT = 1000  # images drawn; a larger set repeats them

@@ -24,12 +24,12 @@ from benchmarks.arguments import Parser, positive_int
 from benchmarks.report import describe_machine, format_machine, format_table, write_json
 from common.errors import run_command
 from common.progress import progress
-from data.ofrecord import LENGTH, encode_train_record, list_parts, locate_train_image, read_part, write_record
-from data.ofrecord_source import INDEX_FILE, open_part_index
-from data.property import Property, write_property
-from data.record_scan import RECORD
-from data.recordio import ImageHeader, RecordWriter, pack_record
-from data.recordio_source import open_record_index
+from data.ofrecord.records import LENGTH, encode_train_record, list_parts, locate_train_image, read_part, write_record
+from data.recordio.property import Property, write_property
+from data.recordio.records import ImageHeader, RecordWriter, pack_record
+from data.sources.ofrecord import INDEX_FILE, open_part_index
+from data.sources.record_scan import RECORD
+from data.sources.recordio import open_record_index
 
 LENGTHS = (5000, 9000)
 PER_PERSON = 20

@@ -15,8 +15,8 @@ import numpy as np
 from sklearn.datasets import load_sample_images
 
 from data.image import encode_jpeg
-from data.ofrecord import encode_train_record, write_record
-from data.recordio import ImageHeader, RecordWriter, pack_record, write_index
+from data.ofrecord.records import encode_train_record, write_record
+from data.recordio.records import ImageHeader, RecordWriter, pack_record, write_index
 
 CLASSES = 40
 SIZE = 112

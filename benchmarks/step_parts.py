@@ -14,9 +14,9 @@ from backbones import build_backbone
 from backbones.graph.masks import draw_keep_masks
 from benchmarks.train_graphs import BackboneTrainGraph
 from common.files import atomic_file
-from data.batches import Batch
-from data.loader import BatchLoader
-from data.options import DataOptions
+from data.loading.batches import Batch
+from data.loading.loader import BatchLoader
+from data.loading.options import DataOptions
 from engine.options import StepOptions
 from engine.preflight import open_source
 from engine.step import TrainStep

@@ -15,8 +15,8 @@ import numpy as np
 
 from common.progress import progress
 from data.image import encode_jpeg
-from data.ofrecord import encode_train_record, write_record
-from data.verification_bin import write_bin
+from data.ofrecord.records import encode_train_record, write_record
+from data.verification.bin_file import write_bin
 
 _CANVAS = 128  # faces are drawn on this and scaled down
 _SHIFT = 4  # cv2 draws at 1/16 of a pixel

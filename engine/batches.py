@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from data.batches import Batches
-from data.loader import BatchLoader
-from data.options import DataOptions
-from data.source import ImageSource
+from data.loading.batches import Batches
+from data.loading.loader import BatchLoader
+from data.loading.options import DataOptions
+from data.sources.base import ImageSource
 from engine.log import RunLog
 from engine.schedule import Progress
 from engine.step import TrainStep

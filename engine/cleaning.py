@@ -9,8 +9,8 @@ import numpy as np
 
 from common.errors import UserError
 from data.contact_sheet import Tile, write_sheet
-from data.drop_list import Dropped
-from data.same_people import SamePerson
+from data.editing.drop_list import Dropped
+from data.editing.same_people import SamePerson
 from engine.people import People, find_within, pair_section
 from evaluation.person_centres import cosine_of_angle, dominant_centres, mean_centres, trimmed_centres
 from snapshots.layout import MANIFEST

@@ -14,8 +14,8 @@ import numpy as np
 from common.errors import UserError, shorten
 from common.progress import progress
 from common.workers import map_in_processes, map_in_threads
-from data.embedding_images import ImageList
-from data.image_places import Place, load_face
+from data.image_lists.images import ImageList
+from data.image_lists.places import Place, load_face
 from data.photos.photo import Fault
 from data.photos.prepare import PhotoRules
 from data.photos.walk import printable

@@ -11,9 +11,9 @@ import numpy as np
 
 from common.errors import UserError
 from data.contact_sheet import Tile, write_sheet
+from data.editing.merge import SourceSet
+from data.editing.same_people import SamePerson
 from data.image import decode_any_size
-from data.merge import SourceSet
-from data.same_people import SamePerson
 from engine.embed_listing import embed_listing
 from engine.embedder import Embedder
 from evaluation.embedding_store import read_store

@@ -11,10 +11,10 @@ from backbones import build_network
 from backbones.graph.flops import count_flops, count_parameters
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
-from data.filtered_source import FilteredSource
-from data.source import ImageSource
-from data.synthetic import SyntheticSource
-from data.triplets import TripletBags
+from data.loading.triplets import TripletBags
+from data.sources.base import ImageSource
+from data.sources.filtered import FilteredSource
+from data.sources.synthetic import SyntheticSource
 from engine.disk import check_disk, check_snapshots
 from engine.memory import check_memory, estimate_memory, free_memory
 from engine.schedule import Progress, make_plan, read_progress
@@ -37,7 +37,7 @@ def open_images(config: Mapping[str, Any]) -> ImageSource:
     classes, size = config["num_classes"], config["image_size"]
     if config["use_synthetic_data"]:
         return SyntheticSource(config["total_img_num"], classes, size, config["seed"])
-    from data.training_set import open_training_set  # loads OpenCV, which synthetic images do not need
+    from data.sources.training_set import open_training_set  # loads OpenCV, which synthetic images do not need
 
     return open_training_set(config["dataset_dir"], classes, size, config["train_data_part_num"])
 
@@ -68,7 +68,7 @@ def describe_images(images: ImageSource) -> list[str]:
     """
     if isinstance(images, SyntheticSource):
         return []
-    from data.training_set import check_training_set
+    from data.sources.training_set import check_training_set
 
     return check_training_set(images)
 

@@ -12,7 +12,7 @@ import numpy as np
 from backbones.execution.backbone import Backbone
 from backbones.graph.masks import draw_keep_masks
 from common.errors import UserError
-from data.batches import Batch
+from data.loading.batches import Batch
 from engine.gradients import LossScale, add_gradients, gradient_norm, multiply_gradients
 from engine.news import FAILED, QUIET
 from engine.optimizer import Moments, Optimizer

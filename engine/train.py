@@ -7,7 +7,7 @@ from typing import Any
 
 from backbones import build_backbone
 from backbones.execution.backbone import Backbone
-from data.source import ImageSource
+from data.sources.base import ImageSource
 from engine.log import RunLog
 from engine.options import StepOptions
 from engine.preflight import (

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from common.errors import UserError
-from data.bad_images import STOP, bad_images_error
-from data.batches import Batch, Batches
-from data.source import ImageSource
+from data.loading.batches import Batch, Batches
+from data.sources.bad_images import STOP, bad_images_error
+from data.sources.base import ImageSource
 from engine.bad_image_list import BadImageList
 from engine.batches import open_batches
 from engine.log import RunLog, StepMeter, format_seconds

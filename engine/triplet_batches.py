@@ -10,13 +10,13 @@ import numpy as np
 from typing_extensions import override
 
 from common.errors import UserError
-from data.augment import unchanged
-from data.bad_images import bad_images_error
-from data.batch_reader import BatchReader
-from data.batches import Batch, Batches
-from data.options import DataOptions
-from data.source import ImageSource
-from data.triplets import TripletBags, select_triplets
+from data.loading.augment import unchanged
+from data.loading.batch_reader import BatchReader
+from data.loading.batches import Batch, Batches
+from data.loading.options import DataOptions
+from data.loading.triplets import TripletBags, select_triplets
+from data.sources.bad_images import bad_images_error
+from data.sources.base import ImageSource
 from engine.embedder import Embedder
 from engine.log import RunLog
 from engine.news import PeerFailedError

@@ -18,7 +18,9 @@ def check_verification(config: Mapping[str, Any]) -> None:
     Raises:
         UserError: a set is missing, damaged or too small; the message has a line for each.
     """
-    from data.verification_set import count_pairs  # loads OpenCV, which runs without verification do not need
+    from data.verification.verification_set import (
+        count_pairs,  # loads OpenCV, which runs without verification do not need
+    )
 
     check_sets(config)
     messages: list[str] = []

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from backbones.execution.backbone import Backbone
-from data.verification_set import VerificationSet, load_verification_set
+from data.verification.verification_set import VerificationSet, load_verification_set
 from engine.embedder import Embedder
 from evaluation.verification import VerificationResult, check_folds, embed_set, log_lines, verify_embeddings
 from interchange.open_model import TrainedModel, open_model

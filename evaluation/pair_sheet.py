@@ -18,7 +18,7 @@ ACCEPTED, MISTAKEN = "#1a7f37", "#c62828"
 
 
 class FacePairs(Protocol):
-    """The images of a verification set; ``data.verification_set.VerificationSet`` is one."""
+    """The images of a verification set; ``data.verification.verification_set.VerificationSet`` is one."""
 
     name: str
     images: np.ndarray  # uint8 [M, 3, S, S], RGB

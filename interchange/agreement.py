@@ -9,7 +9,7 @@ import numpy as np
 
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
-from data.verification_set import load_verification_set
+from data.verification.verification_set import load_verification_set
 from evaluation.similarity import cosine_similarity
 from interchange.embedders import Embed
 

@@ -106,7 +106,7 @@ def describe_images(words: Sequence[Word], is_own: bool, tables: Tables) -> OwnS
     name, is_counted = given.get("dataset", tables.default["dataset"]), "num_classes" in given
     if "dataset_dir" not in given or is_counted or given.get("use_synthetic_data") or name not in tables.dataset:
         return OwnSet(tables)
-    from data.training_set import has_images, read_facts  # here, because it loads OpenCV
+    from data.sources.training_set import has_images, read_facts  # here, because it loads OpenCV
 
     if not has_images(given["dataset_dir"]):  # said when the images are opened
         return OwnSet(tables)
@@ -133,7 +133,7 @@ def _read_first(words: Iterable[Word]) -> dict[str, Any]:
 
 
 def _describe_own(words: Sequence[Word], tables: Tables, given: Mapping[str, Any]) -> OwnSet:
-    from data.training_set import read_facts  # here, because it loads OpenCV
+    from data.sources.training_set import read_facts  # here, because it loads OpenCV
 
     facts, name = read_facts(given["dataset_dir"]), _name_set(given)
     usual = tables.config["val_targets"]

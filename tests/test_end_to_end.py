@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 
 from common.errors import UserError
-from data.verification_set import load_verification_set
+from data.verification.verification_set import load_verification_set
 from evaluation.verification import embed_set, verify_embeddings
 from snapshots.reader import Snapshot
 from tests.support.commands import prepare_orl, run

@@ -17,7 +17,7 @@ import pytest
 import sample_config
 from data.photos.align import TEMPLATE
 from data.photos.detectors import open_detector
-from data.recordio_dataset import open_recordio
+from data.recordio.dataset import open_recordio
 from tests.support.commands import ROOT, run
 from tests.support.strangers import GBK_NAME, NAMES, write_strangers_folder
 

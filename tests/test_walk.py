@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from data.ofrecord import encode_train_record, write_record
-from data.ofrecord_source import OFRecordSource
+from data.ofrecord.records import encode_train_record, write_record
+from data.sources.ofrecord import OFRecordSource
 from ops import KERNELS
 from tests.support.tiny import IMAGE_SIZE, make_trainer, tiny_config, tiny_network
 

@@ -21,8 +21,8 @@ sys.path.insert(0, str(ROOT))
 
 from common.errors import UserError, lookup, run_command
 from data.image import encode_jpeg
-from data.synthetic import SyntheticSource
-from data.verification_bin import write_bin
+from data.sources.synthetic import SyntheticSource
+from data.verification.bin_file import write_bin
 from launch.devices import choose_device
 from settings.option import parse_bool
 

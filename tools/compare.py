@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 
 from common.errors import UserError, run_command
-from data.image_places import FilePlace, load_face
+from data.image_lists.places import FilePlace, load_face
 from data.photos.detectors import open_detector
 from data.photos.photo import Fault
 from data.photos.prepare import PhotoRules

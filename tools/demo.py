@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from common.errors import UserError, run_command
-from data.verification_set import load_verification_set
+from data.verification.verification_set import load_verification_set
 from evaluation.baseline import verify_pixels
 from snapshots.layout import snapshot_path
 

@@ -22,10 +22,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common.errors import UserError, run_command
 from common.workers import available_cpus
-from data.embedding_images import list_images
+from data.image_lists.images import list_images
 from data.photos.detectors import open_detector
 from data.photos.prepare import PhotoRules
-from data.recordio_options import RecordIOOptions
+from data.recordio.options import RecordIOOptions
 from interchange.open_model import FORMATS, open_model
 from launch.devices import choose_device
 from snapshots.layout import describe_network

@@ -20,7 +20,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common.errors import UserError, require, run_command
 from common.files import atomic_file
-from data.augment import Augmentation
 from data.augmentations.color import ColorJitter, Photometric
 from data.augmentations.crop import Crop
 from data.augmentations.cutoff import Cutoff
@@ -31,7 +30,8 @@ from data.augmentations.jpeg import Compression
 from data.augmentations.low_resolution import LowResolution
 from data.augmentations.warp import Warp
 from data.drawn_faces import draw_face
-from data.training_set import open_training_set
+from data.loading.augment import Augmentation
+from data.sources.training_set import open_training_set
 
 LABEL_WIDTH = 330
 GAP = 6

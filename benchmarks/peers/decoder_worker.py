@@ -13,7 +13,7 @@ import numpy as np
 import simplejpeg
 
 from benchmarks.peers.protocol import Contestant, serve
-from data.ofrecord import decode_train_record, list_parts, read_part
+from data.ofrecord.records import decode_train_record, list_parts, read_part
 
 
 def decode_for(seconds: float, images: Iterator[bytes]) -> tuple[float, float]:

@@ -9,10 +9,10 @@ import numpy as np
 
 from benchmarks.peers.delivery import Delivery
 from benchmarks.peers.protocol import serve
-from data.batches import Batch
-from data.loader import BatchLoader
-from data.ofrecord_source import OFRecordSource
-from data.options import DataOptions
+from data.loading.batches import Batch
+from data.loading.loader import BatchLoader
+from data.loading.options import DataOptions
+from data.sources.ofrecord import OFRecordSource
 
 
 class OurLoader(Delivery):

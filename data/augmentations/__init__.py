@@ -1,1 +1,1 @@
-"""The families of random changes of training images, one per file; ``data.augment`` combines them."""
+"""The families of random changes of training images, one per file; ``data.loading.augment`` combines them."""

@@ -11,14 +11,14 @@ from common.errors import UserError
 from common.files import atomic_directory
 from data.checking.check import CheckedSet
 from data.checking.clean import choose_images, choose_pairs
+from data.editing.renumber import renumber
+from data.editing.write_set import WRITERS, NewSet, Selection
 from data.label_map import LABEL_MAP_FILE, write_label_map
 from data.listing import Listing
 from data.listing.ofrecord import PartListing
-from data.ofrecord import SUCCESS_FILE, encode_verification_record, write_dataset_info, write_record
+from data.ofrecord.records import SUCCESS_FILE, encode_verification_record, write_dataset_info, write_record
 from data.rejected import REJECTED_FILE, Rejection, summarize, write_rejected
-from data.renumber import renumber
-from data.verification_bin import write_bin
-from data.write_set import WRITERS, NewSet, Selection
+from data.verification.bin_file import write_bin
 
 
 def write_clean(output: Path, checked: CheckedSet, kinds: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from common.errors import UserError
 from data.listing.base import Found, Listing, Request, read_names
-from data.ofrecord import (
+from data.ofrecord.records import (
     LENGTH,
     RecordError,
     decode_train_record,
@@ -21,8 +21,8 @@ from data.ofrecord import (
     list_parts,
     read_dataset_info,
 )
-from data.part_reader import PartReader
 from data.rejected import Rejection
+from data.sources.part_reader import PartReader
 
 
 @dataclass(frozen=True)

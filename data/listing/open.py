@@ -10,7 +10,7 @@ from data.listing.folder import FolderListing
 from data.listing.ofrecord import PartListing
 from data.listing.recordio import RecordListing
 from data.listing.verification import BinListing
-from data.recordio_dataset import RECORDS_FILE
+from data.recordio.dataset import RECORDS_FILE
 
 EXPECTED = (
     "a folder with train.rec, with OFRecord parts (part-00000, ...) or with a subfolder of photos per person, "

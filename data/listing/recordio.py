@@ -13,9 +13,9 @@ from typing_extensions import override
 
 from common.errors import UserError
 from data.listing.base import NO_LABEL, Found, Listing, Request, read_names
-from data.recordio import unpack_span
-from data.recordio_dataset import survey_recordio
-from data.recordio_labels import PACK_AGAIN
+from data.recordio.dataset import survey_recordio
+from data.recordio.labels import PACK_AGAIN
+from data.recordio.records import unpack_span
 from data.rejected import Rejection
 
 

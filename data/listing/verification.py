@@ -10,7 +10,7 @@ import numpy as np
 from typing_extensions import override
 
 from data.listing.base import Found, Listing, Request
-from data.verification_bin import read_bin
+from data.verification.bin_file import read_bin
 
 
 @dataclass(frozen=True)

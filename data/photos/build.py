@@ -14,12 +14,12 @@ from common.errors import UserError
 from common.files import atomic_directory, atomic_file
 from common.progress import progress
 from common.workers import map_in_processes
-from data.convert import convert_recordio
+from data.conversion.convert import convert_recordio
 from data.photos.prepare import PhotoRules, prepare_photo
 from data.photos.sheet import Kept, write_photo_sheet
 from data.photos.walk import HIDDEN, LOOSE, PeopleFolder, printable
-from data.recordio_options import RecordIOOptions
-from data.recordio_writer import write_insightface_recordio
+from data.recordio.options import RecordIOOptions
+from data.recordio.writer import write_insightface_recordio
 from data.rejected import REJECTED_FILE, WRONG_SIZE, Rejection, write_rejected
 
 CLASSES_FILE, IMAGES_FILE, SHEET_FILE, PARTS_FOLDER = "classes.txt", "images.csv", "sheet.jpg", "ofrecord/train"

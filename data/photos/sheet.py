@@ -13,7 +13,7 @@ from data.contact_sheet import Tile, write_sheet
 from data.image import decode_image, decode_photo
 from data.photos.photo import NOT_READABLE
 from data.photos.walk import HIDDEN, LOOSE
-from data.recordio_dataset import RecordIOImages, open_recordio
+from data.recordio.dataset import RecordIOImages, open_recordio
 from data.rejected import NOT_DECODABLE, Rejection
 
 _COLUMNS = 10

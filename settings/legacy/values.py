@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import require
-from data.property import read_property
+from data.recordio.property import read_property
 
 # The OneFlow port had one network function per depth.
 NET_NAMES: Mapping[str, dict[str, Any]] = {

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import bench_convert
-from data.ofrecord import decode_train_record, list_parts, read_part
+from data.ofrecord.records import decode_train_record, list_parts, read_part
 
 
 def test_a_small_set(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ from benchmarks.sample_images import CLASSES, write_samples
 from benchmarks.worker import ROOT, WorkerError
 from common.errors import UserError
 from data.image import decode_image
-from data.ofrecord import decode_train_record, list_parts, read_part
-from data.recordio import RecordReader, read_index, unpack_record
+from data.ofrecord.records import decode_train_record, list_parts, read_part
+from data.recordio.records import RecordReader, read_index, unpack_record
 
 
 def test_both_formats_hold_the_same_images(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from data.drawn_faces import FaceOptions, draw_face, show_people, write_faces
-from data.ofrecord_source import OFRecordSource
-from data.verification_set import load_verification_set
+from data.sources.ofrecord import OFRecordSource
+from data.verification.verification_set import load_verification_set
 from evaluation.baseline import verify_pixels
 
 SIZE = 48

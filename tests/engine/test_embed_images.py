@@ -15,16 +15,16 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from data.embedding_images import list_images
 from data.image import decode_image, encode_jpeg
-from data.ofrecord import encode_train_record, write_record
+from data.image_lists.images import list_images
+from data.ofrecord.records import encode_train_record, write_record
 from data.photos.align import TEMPLATE, align_face
 from data.photos.prepare import PhotoRules
-from data.recordio_writer import write_insightface_recordio
+from data.recordio.writer import write_insightface_recordio
 from data.rejected import Rejection
-from data.synthetic import SyntheticSource
-from data.verification_bin import write_bin
-from data.verification_set import load_verification_set
+from data.sources.synthetic import SyntheticSource
+from data.verification.bin_file import write_bin
+from data.verification.verification_set import load_verification_set
 from engine import embed_images
 from engine.embed_images import EmbeddingTask, write_embeddings
 from evaluation.embedding_store import EmbeddingStore, read_store

@@ -10,7 +10,7 @@ import pytest
 from easydict import EasyDict
 
 from common.errors import UserError
-from data.synthetic import SyntheticSource
+from data.sources.synthetic import SyntheticSource
 from engine.embedder import Embedder
 from engine.preflight import check_run
 from settings.complete import complete_config

@@ -7,9 +7,9 @@ import pytest
 
 from common.errors import UserError
 from data.image import encode_jpeg
-from data.ofrecord import encode_verification_record, write_record
-from data.verification_bin import write_bin
-from data.verification_set import count_pairs
+from data.ofrecord.records import encode_verification_record, write_record
+from data.verification.bin_file import write_bin
+from data.verification.verification_set import count_pairs
 from engine.verification_sets import check_verification
 from settings.places import check_sets
 from settings.train_command import read_train_command

@@ -9,7 +9,7 @@ from typing import Any
 
 from backbones import NETWORKS
 from common.errors import UserError
-from data.batch_reader import BatchReader
+from data.loading.batch_reader import BatchReader
 from engine.train import train
 from launch.rank import RankReporter
 from ops import flow

@@ -8,8 +8,8 @@ import numpy as np
 
 from backbones.execution.backbone import Backbone
 from backbones.graph.initializer import initial_arrays
-from data.synthetic import SyntheticSource
-from data.verification_set import VerificationSet
+from data.sources.synthetic import SyntheticSource
+from data.verification.verification_set import VerificationSet
 from engine.embedder import Embedder
 from engine.verify import Verifier
 from launch.rank import RankReporter

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from data.training_set import open_training_set
+from data.sources.training_set import open_training_set
 from tests.support.tiny import IMAGE_SIZE, make_trainer, read_losses, tiny_config, tiny_network
 
 

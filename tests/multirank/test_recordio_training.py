@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from data.convert import convert_recordio
+from data.conversion.convert import convert_recordio
 from tests.support.ranks import run_ranks
 from tests.support.recordio_set import draw_faces, write_recordio
 from tests.support.tiny import IMAGE_SIZE

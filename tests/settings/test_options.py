@@ -14,9 +14,9 @@ import pytest
 
 import sample_config
 from data.image import encode_jpeg
-from data.ofrecord import encode_train_record, encode_verification_record, write_record
-from data.synthetic import SyntheticSource
-from data.verification_bin import write_bin
+from data.ofrecord.records import encode_train_record, encode_verification_record, write_record
+from data.sources.synthetic import SyntheticSource
+from data.verification.bin_file import write_bin
 from launch.devices import choose_device
 from ops.heads.class_shards import initial_class_rows
 from ops.native import native_calls

@@ -10,10 +10,10 @@ import pytest
 
 import sample_config
 from common.errors import UserError
-from data.convert import convert_bin, convert_recordio
+from data.conversion.convert import convert_bin, convert_recordio
 from data.image import encode_jpeg
-from data.recordio_writer import write_insightface_recordio
-from data.verification_bin import write_bin
+from data.recordio.writer import write_insightface_recordio
+from data.verification.bin_file import write_bin
 from settings.train_command import TrainCommand, read_train_command
 
 SIZE, PEOPLE = 32, 4
@@ -155,7 +155,7 @@ def test_printed_settings_of_an_own_set(
     with pytest.raises(SystemExit):
         read(f"{flags} --print_config", tmp_path)
     (tmp_path / "config.py").write_text(capsys.readouterr().out)
-    monkeypatch.setattr("data.training_set.read_facts", lambda *_: pytest.fail("everything is in config.py"))
+    monkeypatch.setattr("data.sources.training_set.read_facts", lambda *_: pytest.fail("everything is in config.py"))
     command = read_train_command([], tmp_path)
     assert dict(command.config) == dict(expected) and command.notices == ()
 
@@ -174,6 +174,6 @@ def test_printed_settings_of_an_own_set(
 def test_mistakes(template: Path, tmp_path: Path, flags: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Mistakes in flags are found before the images are looked at."""
     if "nowhere" not in flags:
-        monkeypatch.setattr("data.training_set.read_facts", lambda *_: pytest.fail("the images were looked at"))
+        monkeypatch.setattr("data.sources.training_set.read_facts", lambda *_: pytest.fail("the images were looked at"))
     with pytest.raises(UserError, match=message):
         read(flags.format(kids=template), tmp_path)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data.bad_images import BadImageError
 from data.image import encode_jpeg
-from data.synthetic import SyntheticSource
+from data.sources.bad_images import BadImageError
+from data.sources.synthetic import SyntheticSource
 from tests.support.tiny import IMAGE_SIZE
 
 

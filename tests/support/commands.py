@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from data.verification_bin import read_bin, write_bin
+from data.verification.bin_file import read_bin, write_bin
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from common.errors import UserError
-from data.verification_bin import read_bin
+from data.verification.bin_file import read_bin
 from interchange.mxnet.checkpoint import read_checkpoint
 from interchange.oneflow.folders import read_oneflow_folder
 from interchange.onnx.reader import read_onnx

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.embedding_images import list_images
+from data.image_lists.images import list_images
 from data.photos.prepare import PhotoRules
 from engine import embed_images
 from interchange.open_model import TrainedModel

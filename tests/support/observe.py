@@ -21,7 +21,7 @@ from backbones.execution.backbone import Backbone
 from backbones.graph.flops import count_parameters
 from backbones.graph.initializer import initial_arrays
 from common.errors import UserError
-from data.batches import Batch
+from data.loading.batches import Batch
 from engine import preflight
 from engine.embedder import Embedder
 from engine.optimizer import Optimizer
@@ -361,7 +361,7 @@ def data_workers(config: Config) -> int:
 def _is_worker(process: Path) -> bool:
     try:
         parent = int((process / "stat").read_text().rsplit(")", 1)[1].split()[1])
-        return parent == os.getpid() and b"data.worker" in (process / "cmdline").read_bytes()
+        return parent == os.getpid() and b"data.loading.worker" in (process / "cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return False
 

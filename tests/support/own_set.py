@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from data.image import encode_jpeg
-from data.recordio_writer import write_insightface_recordio
+from data.recordio.writer import write_insightface_recordio
 
 
 def write_own_set(flags: Sequence[str], folder: Path) -> None:

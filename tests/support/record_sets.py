@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from data.image import encode_jpeg
-from data.ofrecord import encode_train_record, write_record
-from data.recordio import ImageHeader, RecordWriter, pack_record, write_index
-from data.synthetic import SyntheticSource
+from data.ofrecord.records import encode_train_record, write_record
+from data.recordio.records import ImageHeader, RecordWriter, pack_record, write_index
+from data.sources.synthetic import SyntheticSource
 from tests.support.commands import ROOT
 
 Face = tuple[bytes, int]

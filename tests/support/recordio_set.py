@@ -8,7 +8,7 @@ import mxnet as mx
 import numpy as np
 
 from data.image import encode_jpeg
-from data.recordio import MAGIC_BYTES
+from data.recordio.records import MAGIC_BYTES
 
 
 def draw_faces(count: int, people: int, size: int) -> list[tuple[bytes, int]]:

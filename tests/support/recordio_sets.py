@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from data.property import Property, write_property
-from data.recordio import ImageHeader, RecordWriter, pack_record, write_index
+from data.recordio.property import Property, write_property
+from data.recordio.records import ImageHeader, RecordWriter, pack_record, write_index
 
 Labels = float | tuple[float, ...]
 

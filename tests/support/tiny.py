@@ -12,7 +12,7 @@ import sample_config
 from backbones.graph.initializer import initial_arrays
 from backbones.graph.network_graph import NetworkGraph
 from backbones.networks.layers import add_image_input
-from data.synthetic import SyntheticSource
+from data.sources.synthetic import SyntheticSource
 from engine.preflight import starting_label_map, starting_progress, starting_snapshot
 from engine.schedule import make_plan
 from launch.rank import RankReporter

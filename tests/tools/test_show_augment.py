@@ -9,7 +9,7 @@ import pytest
 
 from common.errors import UserError
 from data.image import encode_jpeg
-from data.ofrecord import encode_train_record, write_record
+from data.ofrecord.records import encode_train_record, write_record
 from tools import show_augment
 from tools.show_augment import GAP, LABEL_WIDTH, list_rows, load_images, make_sheet
 

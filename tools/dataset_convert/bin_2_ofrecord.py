@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from common.errors import run_command
 from common.workers import available_cpus
-from data.convert import convert_bin
+from data.conversion.convert import convert_bin
 
 
 def main() -> None:

@@ -26,10 +26,10 @@ from common.errors import UserError, require, run_command
 from common.files import atomic_directory
 from common.workers import available_cpus
 from data.checking.write_clean import write_subset
-from data.drop_list import DROP_FILE, Dropped, read_drop_list, write_drop_list
-from data.merge import SourceSet, first_size, plan_merge
+from data.editing.drop_list import DROP_FILE, Dropped, read_drop_list, write_drop_list
+from data.editing.merge import SourceSet, first_size, plan_merge
+from data.editing.same_people import SAME_PEOPLE_FILE, SamePerson, read_same_people, write_same_people
 from data.rejected import Rejection
-from data.same_people import SAME_PEOPLE_FILE, SamePerson, read_same_people, write_same_people
 from interchange.open_model import FORMATS
 from launch.devices import choose_device
 

@@ -23,9 +23,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from common.errors import UserError, require, run_command
 from common.files import atomic_directory
 from common.workers import available_cpus
-from data.merge import SourceSet, common_size, merged_set, plan_merge, write_label_maps
-from data.same_people import SAME_PEOPLE_FILE, SamePerson, read_same_people, write_same_people
-from data.write_set import WRITERS
+from data.editing.merge import SourceSet, common_size, merged_set, plan_merge, write_label_maps
+from data.editing.same_people import SAME_PEOPLE_FILE, SamePerson, read_same_people, write_same_people
+from data.editing.write_set import WRITERS
 from interchange.open_model import FORMATS
 from launch.devices import choose_device
 

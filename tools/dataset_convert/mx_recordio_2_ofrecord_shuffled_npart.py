@@ -14,8 +14,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from common.errors import run_command
-from data.convert import convert_recordio
-from data.recordio_options import add_recordio_flags, place_and_options
+from data.conversion.convert import convert_recordio
+from data.recordio.options import add_recordio_flags, place_and_options
 
 
 def main() -> None:

@@ -24,8 +24,8 @@ from common.errors import UserError, run_command
 from common.files import atomic_directory
 from common.progress import progress
 from data.image import encode_jpeg
-from data.recordio_writer import write_insightface_recordio
-from data.verification_bin import write_bin
+from data.recordio.writer import write_insightface_recordio
+from data.verification.bin_file import write_bin
 
 _SIZE = 112
 _PICTURES = 10

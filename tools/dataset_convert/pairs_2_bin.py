@@ -24,10 +24,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from common.errors import UserError, require, run_command, shorten
 from common.text_files import read_text
 from common.workers import available_cpus
-from data.convert import convert_bin
-from data.draw_pairs import draw_pairs
-from data.pair_lists import Pair, read_pairs
-from data.pair_set import PairPhotos, draw_usable, write_pairs
+from data.conversion.convert import convert_bin
+from data.pairs.draw import draw_pairs
+from data.pairs.images import PairPhotos, draw_usable, write_pairs
+from data.pairs.lists import Pair, read_pairs
 from data.photos.detectors import open_detector
 from data.photos.prepare import PhotoRules
 from data.photos.walk import printable, walk_people

@@ -18,8 +18,8 @@ import numpy as np
 from common.errors import run_command
 from common.files import atomic_directory
 from common.workers import available_cpus
+from data.editing.write_set import NewSet, Selection, write_folder
 from data.listing.intact import open_intact
-from data.write_set import NewSet, Selection, write_folder
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from data.checking.classes import count_classes, describe_ranges
 from data.checking.inspect import INTACT, inspect
 from data.image import decode_image, encode_jpeg
 from data.listing import open_listing
-from data.verification_bin import write_bin
+from data.verification.bin_file import write_bin
 from tests.support.record_sets import small_faces, write_part, write_photos, write_records
 
 SIZE = 32

@@ -17,7 +17,7 @@ from data.photos import build, sheet
 from data.photos.build import write_photo_dataset
 from data.photos.prepare import PhotoRules
 from data.photos.walk import walk_people
-from data.synthetic import SyntheticSource
+from data.sources.synthetic import SyntheticSource
 
 SIZE = 32
 IMAGES = [image for image, _ in map(SyntheticSource(60, 60, image_size=SIZE).read, range(60))]

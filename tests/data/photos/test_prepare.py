@@ -11,7 +11,7 @@ from PIL import Image
 from data.image import decode_image, encode_jpeg
 from data.photos.photo import Fault, resize_photo, sharpness
 from data.photos.prepare import PhotoRules, prepare_photo
-from data.synthetic import SyntheticSource
+from data.sources.synthetic import SyntheticSource
 
 FACE = SyntheticSource(1, 1, image_size=64).read(0)[0]
 

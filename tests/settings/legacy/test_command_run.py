@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from data.image import encode_jpeg
-from data.ofrecord import encode_train_record, write_record
-from data.synthetic import SyntheticSource
-from data.verification_bin import write_bin
+from data.ofrecord.records import encode_train_record, write_record
+from data.sources.synthetic import SyntheticSource
+from data.verification.bin_file import write_bin
 
 ROOT = Path(__file__).resolve().parents[3]
 CLASSES, IMAGES, PAIRS = 5, 12, 10

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from data.image import encode_jpeg
-from data.recordio_writer import write_insightface_recordio
-from data.synthetic import SyntheticSource
+from data.recordio.writer import write_insightface_recordio
+from data.sources.synthetic import SyntheticSource
 
 ROOT = Path(__file__).resolve().parents[3]
 

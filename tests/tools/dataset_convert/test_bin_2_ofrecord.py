@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from data.ofrecord import decode_verification_record, read_dataset_info, read_part
-from data.verification_bin import write_bin
-from data.verification_set import load_verification_set
+from data.ofrecord.records import decode_verification_record, read_dataset_info, read_part
+from data.verification.bin_file import write_bin
+from data.verification.verification_set import load_verification_set
 
 
 def test_any_set(run_tool: Callable, faces: list[tuple[bytes, int]], tmp_path: Path) -> None:

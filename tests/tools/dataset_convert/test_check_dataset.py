@@ -13,8 +13,8 @@ import pytest
 from common.errors import UserError
 from data.image import decode_image, encode_jpeg, image_shape
 from data.listing import open_listing
-from data.ofrecord import encode_verification_record, write_record
-from data.verification_bin import read_bin, write_bin
+from data.ofrecord.records import encode_verification_record, write_record
+from data.verification.bin_file import read_bin, write_bin
 from snapshots.label_map import read_label_map
 from tests.support.record_sets import Face, run_here, small_faces, write_part, write_photos, write_records
 

@@ -10,7 +10,7 @@ import mxnet as mx
 import pytest
 
 from data.image import decode_image, encode_jpeg
-from data.synthetic import SyntheticSource
+from data.sources.synthetic import SyntheticSource
 
 SOURCE = SyntheticSource(4, 4, image_size=32)
 GBK_NAME = "王芳".encode("gbk")

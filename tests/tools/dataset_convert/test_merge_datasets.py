@@ -10,8 +10,8 @@ import pytest
 
 from data.listing import open_listing
 from data.listing.base import write_names
-from data.ofrecord import list_parts, read_dataset_info
-from data.recordio_dataset import open_recordio
+from data.ofrecord.records import list_parts, read_dataset_info
+from data.recordio.dataset import open_recordio
 from snapshots.label_map import read_label_map
 from tests.support.record_sets import Face, run_here, small_faces, write_part, write_photos, write_records
 

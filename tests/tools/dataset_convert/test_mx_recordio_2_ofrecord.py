@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from data.ofrecord import decode_train_record, list_parts, read_part
-from data.property import Property, write_property
+from data.ofrecord.records import decode_train_record, list_parts, read_part
+from data.recordio.property import Property, write_property
 
 PLAIN = "mx_recordio_2_ofrecord"
 SHUFFLED = "mx_recordio_2_ofrecord_shuffled_npart"

@@ -15,8 +15,8 @@ from common.errors import UserError
 from data.image import decode_image, decode_photo
 from data.photos.detectors import open_detector
 from data.photos.upright import find_face
-from data.verification_bin import read_bin
-from data.verification_set import load_verification_set
+from data.verification.bin_file import read_bin
+from data.verification.verification_set import load_verification_set
 from evaluation.baseline import verify_pixels
 from tests.support.strangers import astronaut, encode, hanks, orl, write_person
 from tools.dataset_convert import pairs_2_bin

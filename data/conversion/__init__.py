@@ -1,0 +1,1 @@
+"""RecordIO and ``.bin`` files to OFRecord parts."""

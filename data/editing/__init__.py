@@ -1,0 +1,1 @@
+"""Sets made from other sets: joined, renumbered, without what a list names."""

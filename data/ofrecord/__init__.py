@@ -1,0 +1,1 @@
+"""OFRecord, OneFlow's record format."""

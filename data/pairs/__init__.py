@@ -1,0 +1,1 @@
+"""Verification sets from photographs: lists of pairs, drawn pairs, their images."""

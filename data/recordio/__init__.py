@@ -1,0 +1,1 @@
+"""RecordIO, MXNet's record format: frames, training sets, and what is wrong with one."""
