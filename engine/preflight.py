@@ -152,6 +152,12 @@ def describe_run(
         f"{len(source)} images of {config['num_classes']} classes, {plan.steps_per_epoch} steps an epoch, "
         f"{plan.total_steps} steps in all on {ranks} rank(s)"
     )
+    if config["train_batch_size"] > len(source):
+        shown = config["train_batch_size"] / len(source)
+        lines.append(
+            f"note: each batch of {config['train_batch_size']} shows the {len(source)} images {shown:.1f} times and "
+            "counts as one epoch; a smaller --train_batch_size counts them more closely"
+        )
     return lines
 
 
@@ -171,6 +177,11 @@ def check_run(config: Config, ranks: int) -> None:
     for notice in describe_images(images):
         print(f"note: {notice}")
     source = filter_images(config, images)
+    if isinstance(source, FilteredSource) and source.num_identities == 1:
+        raise UserError(
+            f"--data_images_filter {config.data_images_filter} leaves the images of one person, but training compares "
+            "people; use a smaller one"
+        )
     if config.loss_name in TRIPLET_LOSSES:
         TripletBags.from_config(config, source)
     if config.do_validation_while_train and config.val_targets:

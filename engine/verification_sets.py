@@ -26,8 +26,9 @@ def check_verification(config: Mapping[str, Any]) -> None:
     messages: list[str] = []
     for name in config["val_targets"]:
         try:
-            pairs = count_pairs(verification_path(config, name), name, config["val_data_part_num"])
-            check_folds(name, pairs, config["nrof_folds"])
+            path = verification_path(config, name)
+            pairs = count_pairs(path, name, config["val_data_part_num"])
+            check_folds(path, pairs, config["nrof_folds"])
         except UserError as error:
             messages += str(error).splitlines()
     if messages:

@@ -178,8 +178,8 @@ def verify_distances(
     )
 
 
-def check_folds(name: str, pairs: int, nrof_folds: int) -> None:
-    """Check that a set has a pair for each fold.
+def check_folds(name: object, pairs: int, nrof_folds: int) -> None:
+    """Check that a set, whose name or path is ``name``, has a pair for each fold.
 
     Raises:
         UserError: there are fewer pairs than folds.

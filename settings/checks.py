@@ -46,8 +46,10 @@ def check_verification(config: Config) -> None:
     """Check the settings of the verification.
 
     Raises:
-        UserError: a wanted false accept rate is not a rate.
+        UserError: a set is named twice, or a wanted false accept rate is not a rate.
     """
+    twice = sorted({name for name in config.val_targets if config.val_targets.count(name) > 1})
+    require(not twice, f"--val_targets: {', '.join(twice)} occurs more than once; name each set once")
     require(
         all(0 < far < 1 for far in config.far_targets),
         f"--far_targets {config.far_targets} must be false accept rates above 0 and below 1, such as 0.001,0.01",
@@ -62,8 +64,6 @@ def check_train(config: Config) -> None:
     """
     check_run(config)
     check_verification(config)
-    twice = sorted({name for name in config.val_targets if config.val_targets.count(name) > 1})
-    require(not twice, f"--val_targets: {', '.join(twice)} occurs more than once; name each set once")
     _check_loss(config)
     _check_schedule(config)
     if config.loss_name in TRIPLET_LOSSES:

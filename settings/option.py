@@ -64,6 +64,8 @@ def _list_of(convert: Callable[[str], Any], items: str) -> Callable[[str], list]
 int_list = _list_of(int, "whole numbers")
 float_list = _list_of(float, "numbers")
 str_list = _list_of(str, "names")
+set_list = _list_of(lambda name: name.removesuffix(".bin"), "names")
+"""Verification sets, which may be named by their files: ``lfw,mine.bin`` is lfw and mine."""
 _KINDS: Mapping[Callable, str] = {int: "a whole number", float: "a number"}
 
 

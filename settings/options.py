@@ -6,7 +6,7 @@ Each is a flag of the same name.
 from __future__ import annotations
 
 from settings.choices import ALL_SNAPSHOTS, BEST_SNAPSHOT, BETTER_SNAPSHOT, NO_SNAPSHOTS
-from settings.option import Option, float_list, int_list, parse_bool, parse_image_size, str_list
+from settings.option import Option, float_list, int_list, parse_bool, parse_image_size, set_list, str_list
 
 RUN = "where it runs"
 STRUCTURE = "network and head"
@@ -334,7 +334,7 @@ TRAIN_OPTIONS = (
 SHARED_OPTIONS = (
     Option("model_load_dir", str, OUTPUT, "the snapshot to load; to verify, any model that --pretrained takes"),
     Option("log_dir", str, OUTPUT, "folder of logs, metrics and TensorBoard files"),
-    Option("val_targets", str_list, VERIFY, "verification sets, comma separated"),
+    Option("val_targets", set_list, VERIFY, "verification sets, comma separated"),
     Option("val_dataset_dir", str, VERIFY, "folder that holds the verification sets"),
     Option("val_data_part_num", int, VERIFY, "number of parts that must be in each set's folder; 0: any", at_least=0),
     Option(

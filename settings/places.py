@@ -42,9 +42,15 @@ def check_sets(config: Mapping[str, Any]) -> None:
     missing = [
         f"verification set '{target}' is not at {path}: expected OFRecord parts or a .bin; convert it with "
         f"tools/dataset_convert/bin_2_ofrecord.py or name its place with --{target}_dataset_dir"
-        f"{nearest(target, list_sets(path.parent))}"
+        f"{_separate(target) or nearest(target, list_sets(path.parent))}"
         for target in config["val_targets"]
         if not (path := verification_path(config, target)).exists()
     ]
     if missing:
         raise UserError(*missing)
+
+
+def _separate(target: str) -> str:
+    """Return a hint if a name is several names without commas, else an empty text."""
+    names = target.split()
+    return f"; commas separate the sets: --val_targets {','.join(names)}" if len(names) > 1 else ""

@@ -90,11 +90,6 @@ def read_verify_command(argv: Sequence[str], folder: Path = ROOT) -> VerifyComma
     check_values(VAL_TABLE, config)
     check_run(config)
     check_verification(config)
-    twice = sorted({name for name in config.val_targets if config.val_targets.count(name) > 1})
-    require(
-        not (config.report and twice),
-        f"--val_targets: {', '.join(twice)} occurs more than once; --report needs each set once",
-    )
     if "val_targets" not in first:
         notices += describe_others(config.val_dataset_dir, config.val_targets)
     translation = str(rewritten) if rewritten.is_older else ""

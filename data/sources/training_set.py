@@ -170,12 +170,18 @@ def check_training_set(source: IndexedSource) -> list[str]:
         problems.append(
             f"{file} says {claimed} classes, but labels go up to {index.num_classes - 1}; correct or remove {file.name}"
         )
-    empty = source.num_classes - index.count_people()
+    people = index.count_people()
+    empty = source.num_classes - people
     if empty:
         says = f" ({file.name} says {claimed})" if claimed > index.num_classes else ""
         notices.append(
             f"{empty} of the {source.num_classes} classes have no image in {place}{says}; their class rows are never "
             "the right answer"
+        )
+    if people == 1:
+        problems.append(
+            f"{place} shows one person, but training compares people; make a set of at least two "
+            "(tools/dataset_convert/folder_2_recordio.py takes one subfolder of photos per person)"
         )
     problems += _check_sizes(source, claims.get("image_size"), file, notices)
     if problems:

@@ -47,7 +47,7 @@ def test_all_sets_that_cannot_be_verified_are_listed(folder: Path) -> None:
     with pytest.raises(UserError) as caught:
         check_verification(config(folder, "ten", "five", "broken", "parts"))
     lines = str(caught.value).splitlines()
-    assert lines[0] == "five: only 5 pairs for 10 folds; use more pairs or a smaller --nrof_folds"
+    assert lines[0] == f"{folder / 'five.bin'}: only 5 pairs for 10 folds; use more pairs or a smaller --nrof_folds"
     assert len(lines) == 2 and lines[1].startswith(f"{folder / 'broken.bin'}: ")
     check_verification({**config(folder, "five"), "nrof_folds": 5})
 
@@ -63,6 +63,8 @@ def test_all_missing_sets_are_listed(folder: Path) -> None:
 def test_a_name_that_is_almost_right_gets_a_hint(folder: Path) -> None:
     with pytest.raises(UserError, match=r"verification set 'FIVE' is not at .*; did you mean 'five'\?$"):
         check_sets(config(folder, "FIVE"))
+    with pytest.raises(UserError, match="verification set 'ten five' is not .*; commas separate the sets: .* ten,five$"):
+        check_sets(config(folder, "ten five"))
 
 
 def test_sets_that_lie_beside_are_mentioned_unless_the_sets_were_chosen(folder: Path) -> None:

@@ -150,6 +150,7 @@ def test_help_of_a_verification_is_about_verification() -> None:
 def test_printed_settings_are_a_config_py(
     tmp_path: Path, argv: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # where no verification set lies beside those of the command line
     expected = resolve_train_config(argv.split(), tmp_path)
     with pytest.raises(SystemExit) as ended:
         read_train_command([*argv.split(), "--print_config"], tmp_path)

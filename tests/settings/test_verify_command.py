@@ -139,8 +139,11 @@ def test_a_wrong_command_line_is_one_clear_line(folder: Path, argv: str, message
     assert "\n" not in str(caught.value)
 
 
-def test_a_report_of_a_set_twice_is_an_error_before_anything_is_verified(folder: Path) -> None:
-    argv = ["--model_load_dir", str(folder / "model"), "--val_targets", "lfw,lfw"]
-    assert read_verify_command(argv).config.val_targets == ["lfw", "lfw"]
-    with pytest.raises(UserError, match="lfw occurs more than once"):
-        read_verify_command([*argv, "--report", "there"])
+@pytest.mark.parametrize("targets", ["lfw,lfw", "lfw, lfw.bin"])
+def test_a_set_named_twice_is_an_error(folder: Path, targets: str) -> None:
+    with pytest.raises(UserError, match="^--val_targets: lfw occurs more than once; name each set once$"):
+        read(folder, "--val_targets", targets)
+
+
+def test_a_set_may_be_named_by_its_file(folder: Path) -> None:
+    assert read(folder, "--val_targets", "lfw.bin,calfw")[0].val_targets == ["lfw", "calfw"]

@@ -112,6 +112,12 @@ def test_fewer_classes_than_labels(faces: Path) -> None:
         check(parts)
 
 
+def test_one_person_cannot_be_compared(tmp_path: Path) -> None:
+    write_recordio(tmp_path, [(image, 0) for image, _ in FACES])
+    with pytest.raises(UserError, match="^[^\n]* shows one person, but training compares people; make a set of at least"):
+        check(tmp_path, 1)
+
+
 def test_sizes(tmp_path: Path, faces: Path) -> None:
     with pytest.raises(UserError, match="of 16 images of .* looked at, 16 of 16x16 pixels, but image_size is 112"):
         check(faces, image_size=112)
