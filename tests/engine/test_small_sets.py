@@ -9,8 +9,8 @@ import pytest
 
 from common.errors import UserError
 from data.image import encode_jpeg
-from data.recordio_writer import write_insightface_recordio
-from data.synthetic import SyntheticSource
+from data.recordio.writer import write_insightface_recordio
+from data.sources.synthetic import SyntheticSource
 from engine.preflight import check_run, describe_run
 from engine.schedule import Progress
 from settings.complete import complete_config
