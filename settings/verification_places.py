@@ -60,14 +60,14 @@ def _holds_pairs(folder: Path) -> bool:
     """Tell whether a folder holds the parts of a verification set, by its first record."""
     if not any(folder.glob("part-*")):
         return False
-    from data import ofrecord  # here, so that --help comes sooner
+    from data.ofrecord import records  # here, so that --help comes sooner
 
-    info = ofrecord.read_dataset_info(folder)
+    info = records.read_dataset_info(folder)
     if info is not None:
         return "num_pairs" in info
-    _, payload = next(ofrecord.read_part(ofrecord.list_parts(folder)[0]), (0, b""))
+    _, payload = next(records.read_part(records.list_parts(folder)[0]), (0, b""))
     try:
-        ofrecord.decode_verification_record(payload)
-    except ofrecord.RecordError:
+        records.decode_verification_record(payload)
+    except records.RecordError:
         return False
     return True
