@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from common.errors import UserError
 from common.files import atomic_file
 from evaluation.far_thresholds import BOOTSTRAP_SAMPLES, CONFIDENCE, FarThreshold
 from evaluation.pair_sheet import FacePairs, draw_pairs
+from evaluation.report_form import align_columns, to_json
 from evaluation.roc_picture import draw_roc
 from evaluation.verification import FAR_TARGET, VerificationResult
 
@@ -77,7 +76,7 @@ def write_report(
         for result in results
     }
     bootstrap = {"confidence": CONFIDENCE, "bootstrap_samples": BOOTSTRAP_SAMPLES}
-    report = _to_json({"about": about, "far_target": FAR_TARGET, **bootstrap, "sets": numbers})
+    report = to_json({"about": about, "far_target": FAR_TARGET, **bootstrap, "sets": numbers})
     directory = Path(directory)
     with atomic_file(directory / "report.json", "w") as handle:
         json.dump(report, handle, indent=2, allow_nan=False)
@@ -110,7 +109,7 @@ def format_table(results: Sequence[VerificationResult]) -> str:
                 _number(100 * result.eer, 2),
             )
         )
-    return _align(rows)
+    return align_columns(rows)
 
 
 def format_thresholds(results: Sequence[VerificationResult]) -> str:
@@ -134,17 +133,7 @@ def format_thresholds(results: Sequence[VerificationResult]) -> str:
     if not rows:
         return ""
     title = f"thresholds for a false accept rate, with {100 * CONFIDENCE:g} % intervals (bootstrap)"
-    return f"{title}\n{_align([heading, *rows])}"
-
-
-def _align(rows: Sequence[Sequence[str]]) -> str:
-    """Return the rows as lines with columns of equal width, the first one on the left."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for name, *cells in rows:
-        others = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
-        lines.append("  ".join([name.ljust(widths[0]), *others]))
-    return "\n".join(lines)
+    return f"{title}\n{align_columns([heading, *rows])}"
 
 
 def _check_names(results: Sequence[VerificationResult]) -> None:
@@ -184,19 +173,6 @@ def _threshold_numbers(threshold: FarThreshold) -> dict[str, Any]:
         "tar": threshold.tar,
         "tar_interval": threshold.tar_interval,
     }
-
-
-def _to_json(value: Any) -> Any:
-    """Return ``value`` in JSON's own types: arrays as lists, numpy scalars as numbers, NaN and Inf as null."""
-    if isinstance(value, Mapping):
-        return {str(key): _to_json(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        return _to_json(value.tolist())
-    if isinstance(value, list | tuple):
-        return [_to_json(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
 def _number(value: float, digits: int) -> str:
