@@ -1,0 +1,263 @@
+"""Identify people on your own photos: who of a gallery is it, and is it any of them?
+
+    python tools/evaluate/identify.py --gallery staff --probes visitors --model_load_dir MODEL --output results
+    python tools/evaluate/identify.py --input photos --gallery_per_person 1 --model_load_dir MODEL --output results
+
+Photos lie in one folder per person. --gallery, --probes and --input take whatever tools/embed.py takes, or a file that
+it wrote (then without --model_load_dir). Embeddings are kept in the output folder, so a second call needs no network.
+
+Prints rank 1, 5 and 10 and the open-set rates with their thresholds; writes identification.json, confusions.csv and,
+with the clearest mistakes as pictures, confusions.jpg.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import numpy as np
+
+from common.errors import UserError, require, run_command
+from common.workers import available_cpus
+from data.contact_sheet import Tile, write_sheet
+from data.image_lists.images import list_images
+from data.image_lists.places import load_face
+from data.photos.detectors import open_detector
+from data.photos.photo import Fault
+from data.photos.prepare import PhotoRules
+from data.photos.walk import printable
+from engine.score_kernel import open_score_kernel
+from evaluation.embedding_store import EmbeddingStore, read_store
+from evaluation.identification.protocol import FPIR_TARGETS, IdentificationResult, identify, split_gallery
+from evaluation.identification.report import result_lines, write_result
+from interchange.open_model import FORMATS, TrainedModel, open_model
+from launch.devices import choose_device
+from snapshots.layout import describe_network
+
+PICTURE_SIZE = 112
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Return the checked command line.
+
+    Raises:
+        UserError: a flag is missing or out of range, or two contradict each other.
+    """
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gallery", default="", help="images of the people to be found, one folder per person")
+    parser.add_argument("--probes", default="", help="images to identify, one folder per person")
+    parser.add_argument("--input", default="", help="one set in place of both, split by --seed")
+    parser.add_argument("--gallery_per_person", type=int, default=1, help="gallery images of --input (default: 1)")
+    parser.add_argument("--seed", type=int, default=0, help="of the split (default: 0)")
+    parser.add_argument("--model_load_dir", default="", help=FORMATS)
+    parser.add_argument("--output", required=True, help="folder for results and embeddings")
+    parser.add_argument("--fpir", default="", help="false positive rates, as in 0.01,0.1 (the default)")
+    parser.add_argument("--confusions", type=int, default=20, help="mistakes shown as pictures (default: 20)")
+    parser.add_argument("--align", type=int, choices=(0, 1), default=0, help="1: detect the face and align it")
+    parser.add_argument("--resize", type=int, choices=(0, 1), default=0, help="1: scale images of another size")
+    parser.add_argument(
+        "--detector", default="", help="ONNX file of SCRFD or RetinaFace for --align 1 (default: MTCNN)"
+    )
+    parser.add_argument(
+        "--flip", type=int, choices=(0, 1), default=1, help="0: f(image) without the mirrored image (default: 1)"
+    )
+    parser.add_argument(
+        "--skip_bad", type=int, choices=(0, 1), default=0, help="1: leave out images that cannot be used"
+    )
+    parser.add_argument("--batch_size", type=int, default=64, help="images that are computed at once (default: 64)")
+    parser.add_argument(
+        "--num_workers", type=int, default=available_cpus(), help="images prepared at a time (default: all CPUs)"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if there is one")
+    args = parser.parse_args()
+    sources = [source for source in (args.gallery, args.probes, args.input) if source]
+    mistakes = {
+        "give --gallery and --probes, or --input": not (args.input or (args.gallery and args.probes))
+        or (args.input and (args.gallery or args.probes)),
+        "--model_load_dir is missing; only files of embeddings (.npz) need no model": not args.model_load_dir
+        and any(not source.endswith(".npz") for source in sources),
+        "--align 1 and --resize 1 contradict each other: aligned faces have the right size; omit one": args.align
+        and args.resize,
+        f"--detector {args.detector} needs --align 1": args.detector and not args.align,
+        f"--gallery_per_person {args.gallery_per_person} must be at least 1": args.gallery_per_person < 1,
+        f"--confusions {args.confusions} must be at least 0": args.confusions < 0,
+        f"--batch_size {args.batch_size} must be at least 1": args.batch_size < 1,
+        f"--num_workers {args.num_workers} must be at least 1": args.num_workers < 1,
+    }
+    args.fpir_targets = read_rates(args.fpir)
+    if any(mistakes.values()):
+        raise UserError(*(message for message, is_made in mistakes.items() if is_made))
+    return args
+
+
+def read_rates(text: str) -> tuple[float, ...]:
+    """Return the rates of --fpir.
+
+    Raises:
+        UserError: one is not a number above 0 and below 1.
+    """
+    if not text:
+        return FPIR_TARGETS
+    try:
+        rates = tuple(map(float, text.split(",")))
+    except ValueError:
+        rates = ()
+    require(bool(rates) and all(0 < rate < 1 for rate in rates), f"--fpir {text}: expected numbers above 0 and below 1")
+    return rates
+
+
+def open_stores(sources: dict[str, str], args: argparse.Namespace) -> list[EmbeddingStore]:
+    """Return the embeddings of each source, by flag; photos are embedded into ``--output``.
+
+    Raises:
+        UserError: a source, the model or images cannot be used.
+    """
+    stores: dict[str, EmbeddingStore] = {flag: read_store(p) for flag, p in sources.items() if p.endswith(".npz")}
+    lists = {flag: list_images(path) for flag, path in sources.items() if flag not in stores}
+    if lists:
+        model = open_model(args.model_load_dir)
+        rules = photo_rules(model, args)
+        device, _ = choose_device({"device": args.device, "device_num_per_node": 1})
+        # Imported here because OneFlow takes seconds, and mistakes are said before.
+        from engine.embed_images import EmbeddingTask
+        from engine.embed_once import embed_once
+
+        for flag, images in lists.items():
+            task = EmbeddingTask(
+                images, rules, bool(args.flip), "float32", args.batch_size, args.num_workers, bool(args.skip_bad)
+            )
+            target = Path(args.output) / f"{flag[2:]}.npz"
+            stores[flag] = embed_once(target, model, task, device, images.left_out)
+    return [stores[flag] for flag in sources]
+
+
+def photo_rules(model: TrainedModel, args: argparse.Namespace) -> PhotoRules:
+    """Return how photos become images of the model's size."""
+    size = describe_network(model.network)["input"]["height"]
+    return PhotoRules(size, open_detector(args.detector) if args.align else None, bool(args.resize), min_size=0)
+
+
+def people_of(store: EmbeddingStore) -> list[str]:
+    """Return the person of each image: its class, or the first folder of its name.
+
+    Raises:
+        UserError: an image has neither.
+    """
+    if store.labels is not None:
+        return [str(label) for label in store.labels.tolist()]
+    names = store.names.tolist()
+    loose = [name for name in names if "/" not in name]
+    if loose:
+        raise UserError(
+            f"{store.path}: {printable(loose[0])} and {len(loose) - 1} others lie in no person's folder; "
+            "expected PERSON/FILE, or a dataset with classes"
+        )
+    return [name.split("/")[0] for name in names]
+
+
+def check_one_model(stores: Sequence[EmbeddingStore]) -> None:
+    """Check that all embeddings come from one model, with or without mirrored images.
+
+    Raises:
+        UserError: they do not.
+    """
+    for key in ("model_sha256", "mirrored"):
+        values = {store.about.get(key) for store in stores}
+        paths = " and ".join(str(store.path) for store in stores)
+        require(len(values) == 1, f"{paths} differ in {key}; embed both alike")
+
+
+def load_pictures(store: EmbeddingStore, numbers: Sequence[int]) -> list[np.ndarray | None]:
+    """Return pictures of images, uint8 [S, S, 3]; None where the image is no longer where it was."""
+    try:
+        images = list_images(store.about["source"])
+    except UserError:
+        return [None] * len(numbers)
+    places = {name: number for number, name in enumerate(images.names)}
+    rules = PhotoRules(PICTURE_SIZE, resize=True, min_size=0)
+    pictures = []
+    for number in numbers:
+        row = places.get(str(store.names[number]))
+        place = None if row is None else images.places[row if images.rows is None else int(images.rows[row])]
+        face = None if place is None else load_face(place, rules)
+        pictures.append(None if isinstance(face, Fault) else face)
+    return pictures
+
+
+def write_confusions(
+    path: Path,
+    result: IdentificationResult,
+    shown: np.ndarray,
+    gallery: tuple[EmbeddingStore, np.ndarray],
+    probes: tuple[EmbeddingStore, np.ndarray],
+) -> None:
+    """Write a sheet with a row of three pictures per mistake: the probe, who it was taken for, the right person.
+
+    Args:
+        path: the JPEG.
+        result: the result.
+        shown: numbers of the probes.
+        gallery: the file, and which of its images are the gallery.
+        probes: the file, and which of its images are the probes.
+    """
+    columns = []
+    for (store, numbers), wanted, title, scores in (
+        (probes, shown, "probe", None),
+        (gallery, result.other_image[shown], "taken for", result.other[shown]),
+        (gallery, result.own_image[shown], "right", result.own[shown]),
+    ):
+        pictures = load_pictures(store, numbers[wanted])
+        heads = [title] * len(shown) if scores is None else [f"{title} {score:.3f}" for score in scores]
+        names = [printable(str(name)) for name in store.names[numbers[wanted]]]
+        columns.append(
+            [Tile(*tile) for tile in zip(pictures, map("\n".join, zip(heads, names, strict=True)), strict=True)]
+        )
+    tiles = [tile for row in zip(*columns, strict=True) for tile in row]
+    write_sheet(path, [(f"{len(shown)} of {len(result.confusions())} mistakes, the clearest first", tiles)], columns=6)
+
+
+def main() -> None:
+    """Parse the command line, identify, and print and write the results."""
+    args = parse_arguments()
+    if args.input:
+        (store,) = open_stores({"--input": args.input}, args)
+        people = np.array(people_of(store))
+        gallery_numbers, probe_numbers = split_gallery(people, args.gallery_per_person, args.seed)
+        require(
+            len(probe_numbers) > 0,
+            f"--input {args.input}: no person has more than {args.gallery_per_person} images; no probe is left",
+        )
+        gallery, probes = (store, gallery_numbers), (store, probe_numbers)
+        owners = people[gallery_numbers], people[probe_numbers]
+    else:
+        stores = open_stores({"--gallery": args.gallery, "--probes": args.probes}, args)
+        check_one_model(stores)
+        gallery, probes = ((one, np.arange(len(one))) for one in stores)
+        owners = tuple(np.array(people_of(one)) for one in stores)
+        unknown = not np.isin(owners[1], owners[0]).any()
+        require(
+            not unknown, f"--probes {args.probes}: no person is in --gallery {args.gallery}; compare the folders' names"
+        )
+    rows = [one.embeddings[numbers] for one, numbers in (gallery, probes)]
+    result = identify(open_score_kernel(args.num_workers), rows[0], owners[0], rows[1], owners[1])
+    print("\n".join(result_lines(result, args.fpir_targets)))
+    names = [[str(name) for name in one.names[numbers]] for one, numbers in (probes, gallery)]
+    about = {"gallery": dict(gallery[0].about), "probes": dict(probes[0].about)}
+    if args.input:
+        about |= {"gallery_per_person": args.gallery_per_person, "seed": args.seed}
+    output = Path(args.output)
+    write_result(output, result, *names, about, args.fpir_targets)
+    shown = result.confusions()[: args.confusions]
+    written = ["identification.json", "confusions.csv"]
+    if len(shown):
+        write_confusions(output / "confusions.jpg", result, shown, gallery, probes)
+        written.append("confusions.jpg")
+    print(f"{printable(output)}: {', '.join(written)}; {len(result.confusions())} probes are taken for another person")
+
+
+if __name__ == "__main__":
+    run_command(main)
