@@ -1,7 +1,8 @@
 """Verify a trained network on pairs of faces: ``python insightface_val.py --model_load_dir DIR --network r100``.
 
 The model is a snapshot, FILE.onnx, PREFIX,EPOCH of an MXNet checkpoint, or FILE.pth.
-Prints InsightFace's XNorm and Accuracy-Flip lines for every set; ``--report DIR`` writes report.json and two pictures.
+Prints InsightFace's XNorm and Accuracy-Flip lines for every set; ``--report DIR`` writes report.json and pictures.
+Several ``--model_load_dir``, or a pattern, compare models.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from settings.verify_command import read_verify_command
 
 def verify_as_rank(config: Config, reporter: RankReporter) -> None:
     """Verify as one of the ranks."""
-    from engine.verify import verify  # here, so that the launching process stays free of OneFlow
+    from engine.verify_models import verify  # here, so that the launching process stays free of OneFlow
 
     verify(config, reporter)
 
@@ -47,7 +48,8 @@ def main() -> int:
 
     check_verification(config)
     if config.use_bf16:
-        check_bfloat16(config, open_model(config.model_load_dir).network)
+        for model in config.models:
+            check_bfloat16(config, open_model(model).network)
     return launch(config, ranks, Path(config.log_dir) / "verification", sys.argv[1:])
 
 

@@ -43,21 +43,24 @@ class Tile(NamedTuple):
     caption: str = ""
 
 
-def draw_sheet(sections: Sequence[tuple[str, Sequence[Tile]]], columns: int = 8, size: int = 112) -> np.ndarray:
+def draw_sheet(
+    sections: Sequence[tuple[str, Sequence[Tile]]], columns: int = 8, size: int | tuple[int, int] = 112
+) -> np.ndarray:
     """Return the sheet, uint8 [H, W, 3] RGB.
 
     Args:
         sections: title and tiles of each section; a section without tiles shows its title alone.
         columns: number of tiles in a row.
-        size: pixels of a tile's side; larger and smaller images are scaled to fit.
+        size: pixels of a tile's side, or its width and height; larger and smaller images are scaled to fit.
 
     Raises:
         UserError: the sheet would be higher than a picture can be.
     """
+    tile_width, tile_height = (size, size) if isinstance(size, int) else size
     lines = 1 + max((tile.caption.count("\n") for _, tiles in sections for tile in tiles), default=0)
-    row_height = size + lines * _LINE + _GAP
+    row_height = tile_height + lines * _LINE + _GAP
     rows = [-(-len(tiles) // columns) for _, tiles in sections]
-    width, height = _GAP + columns * (size + _GAP), _GAP + len(rows) * _TITLE_LINE + sum(rows) * row_height
+    width, height = _GAP + columns * (tile_width + _GAP), _GAP + len(rows) * _TITLE_LINE + sum(rows) * row_height
     if height > _MAX_HEIGHT:
         raise UserError(f"a sheet of {sum(rows)} rows is too high for a picture; show fewer images")
     sheet = Image.new("RGB", (width, height), "white")
@@ -69,16 +72,19 @@ def draw_sheet(sections: Sequence[tuple[str, Sequence[Tile]]], columns: int = 8,
         draw.text((_GAP, top), _shorten(title, title_font, width - 2 * _GAP), "black", title_font)
         top += _TITLE_LINE
         for number, tile in enumerate(tiles):
-            left, place = _GAP + number % columns * (size + _GAP), top + number // columns * row_height
-            sheet.paste(Image.fromarray(_fit(tile.image, size)), (left, place))
+            left, place = _GAP + number % columns * (tile_width + _GAP), top + number // columns * row_height
+            sheet.paste(Image.fromarray(_fit(tile.image, tile_width, tile_height)), (left, place))
             for line, text in enumerate(tile.caption.split("\n")):
-                draw.text((left, place + size + line * _LINE), _shorten(text, font, size), "black", font)
+                draw.text((left, place + tile_height + line * _LINE), _shorten(text, font, tile_width), "black", font)
         top += count * row_height
     return np.asarray(sheet)
 
 
 def write_sheet(
-    path: str | Path, sections: Sequence[tuple[str, Sequence[Tile]]], columns: int = 8, size: int = 112
+    path: str | Path,
+    sections: Sequence[tuple[str, Sequence[Tile]]],
+    columns: int = 8,
+    size: int | tuple[int, int] = 112,
 ) -> None:
     """Write the sheet of ``draw_sheet`` as a JPEG.
 
@@ -104,18 +110,18 @@ def _find_font(text: str) -> str:
     return os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
 
 
-def _fit(image: np.ndarray | None, size: int) -> np.ndarray:
-    """Return the image in the middle of a grey square, scaled to fit it."""
-    square = np.full((size, size, 3), _EMPTY, np.uint8)
+def _fit(image: np.ndarray | None, tile_width: int, tile_height: int) -> np.ndarray:
+    """Return the image in the middle of a grey tile, scaled to fit it."""
+    tile = np.full((tile_height, tile_width, 3), _EMPTY, np.uint8)
     if image is None:
-        return square
-    scale = size / max(image.shape[:2])
+        return tile
+    scale = min(tile_width / image.shape[1], tile_height / image.shape[0])
     height, width = (max(1, round(side * scale)) for side in image.shape[:2])
     if (height, width) != image.shape[:2]:
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    top, left = (size - height) // 2, (size - width) // 2
-    square[top : top + height, left : left + width] = image
-    return square
+    top, left = (tile_height - height) // 2, (tile_width - width) // 2
+    tile[top : top + height, left : left + width] = image
+    return tile
 
 
 def _shorten(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:

@@ -1,21 +1,37 @@
-"""Verification on sets of pairs: while training (``Verifier``), and of a trained model alone (``verify``)."""
+"""Verification on sets of pairs, over all ranks."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from backbones.execution.backbone import Backbone
 from data.verification.verification_set import VerificationSet, load_verification_set
 from engine.embedder import Embedder
-from evaluation.verification import VerificationResult, check_folds, embed_set, log_lines, verify_embeddings
-from interchange.open_model import TrainedModel, open_model
+from evaluation.pairs.principal_components import PcaAccuracy, verify_with_pca
+from evaluation.verification import VerificationResult, add_mirrored, check_folds, embed_set, verify_embeddings
 from launch.rank import RankReporter
-from launch.world import World, join_world
-from ops import flow
-from settings.config import Config
+from launch.world import World
 from settings.places import verification_path
+
+
+@dataclass(frozen=True)
+class VerifierOptions:
+    """What a verifier computes beyond the usual results.
+
+    Attributes:
+        mirrored: an embedding is f(image) + f(mirrored image), otherwise f(image).
+        pca: number of principal components that accuracy is given for, too; 0: none.
+        keep_rows: keep the embeddings.
+    """
+
+    mirrored: bool = True
+    pca: int = 0
+    keep_rows: bool = False
 
 
 class Verifier:
@@ -24,6 +40,8 @@ class Verifier:
     Attributes:
         sets: the sets in memory.
         images_per_second: of the last verification of each set, by its name.
+        pca: the accuracy with principal components for each set, by its name, if it is asked for.
+        rows: embeddings [M, E] of the M distinct images of each set, by its name, if they are to be kept.
     """
 
     def __init__(
@@ -33,6 +51,7 @@ class Verifier:
         folds: int,
         far_targets: Sequence[float],
         reporter: RankReporter,
+        options: VerifierOptions = VerifierOptions(),  # noqa: B008 (it is frozen)
     ) -> None:
         """Take the sets in memory and the function that embeds."""
         self.sets = sets
@@ -40,61 +59,74 @@ class Verifier:
         self._folds = folds
         self._far_targets = far_targets
         self._reporter = reporter
+        self._options = options
         self.images_per_second: dict[str, float] = {}
+        self.pca: dict[str, PcaAccuracy] = {}
+        self.rows: dict[str, np.ndarray] = {}
 
     def run(self) -> list[VerificationResult]:
         """Return one result per set, the same on every rank. A collective call."""
         return [self._verify(each) for each in self.sets]
 
     def _verify(self, each: VerificationSet) -> VerificationResult:
-        start = time.perf_counter()
+        start, mirrored = time.perf_counter(), self._options.mirrored
         plain, flipped = embed_set(
-            self._embedder, each.images, each.index, self._embedder.batch_size, on_batch=self._reporter.heartbeat
+            self._embedder,
+            each.images,
+            each.index,
+            self._embedder.batch_size,
+            on_batch=self._reporter.heartbeat,
+            mirrored=mirrored,
         )
-        self.images_per_second[each.name] = 2 * len(each.images) / (time.perf_counter() - start)
-        return verify_embeddings(each.name, plain, flipped, each.issame, self._folds, self._far_targets)
+        passes = 2 if mirrored else 1
+        self.images_per_second[each.name] = passes * len(each.images) / (time.perf_counter() - start)
+        result = verify_embeddings(each.name, plain, flipped, each.issame, self._folds, self._far_targets)
+        if self._options.pca or self._options.keep_rows:
+            self._look_closer(each, add_mirrored(each.name, plain, flipped, each.issame))
+        return result
+
+    def _look_closer(self, each: VerificationSet, rows: np.ndarray) -> None:
+        """Compute what the options ask for, from the embeddings [2N, E] of a set."""
+        if self._options.pca:
+            self.pca[each.name] = verify_with_pca(each.name, rows, each.issame, self._options.pca, self._folds)
+        if self._options.keep_rows:
+            _, first = np.unique(each.index, return_index=True)
+            self.rows[each.name] = rows[first].astype(np.float32)
+
+
+def load_sets(config: Mapping[str, Any], image_size: int) -> list[VerificationSet]:
+    """Read every set of ``val_targets``.
+
+    Raises:
+        UserError: a set is missing or damaged (the message says where it is expected and how to convert it), or has
+            fewer pairs than folds.
+    """
+    parts = config["val_data_part_num"]
+    names = config["val_targets"]
+    sets = [load_verification_set(verification_path(config, name), name, image_size, parts) for name in names]
+    for each in sets:
+        check_folds(each.name, len(each.issame), config["nrof_folds"])
+    return sets
+
+
+def make_verifier(
+    config: Mapping[str, Any],
+    backbone: Backbone,
+    world: World,
+    reporter: RankReporter,
+    sets: Sequence[VerificationSet],
+    options: VerifierOptions = VerifierOptions(),  # noqa: B008 (it is frozen)
+) -> Verifier:
+    """Return the verifier of ``backbone``, whose tensors are global, on sets in memory."""
+    batch = config["val_batch_size"] or config["val_batch_size_per_device"] * world.size
+    embedder = Embedder(backbone, world, batch)
+    return Verifier(sets, embedder, config["nrof_folds"], config["far_targets"], reporter, options)
 
 
 def open_verifier(config: Mapping[str, Any], backbone: Backbone, world: World, reporter: RankReporter) -> Verifier:
     """Read every set of ``val_targets`` and return the verifier of ``backbone``, whose tensors are global.
 
     Raises:
-        UserError: a set is missing or damaged (the message says where it is expected and how to convert it), or has
-            fewer pairs than folds.
+        UserError: a set is missing or damaged, or has fewer pairs than folds.
     """
-    size, parts = config["image_size"], config["val_data_part_num"]
-    sets = [load_verification_set(verification_path(config, name), name, size, parts) for name in config["val_targets"]]
-    for each in sets:
-        check_folds(each.name, len(each.issame), config["nrof_folds"])
-    batch = config["val_batch_size"] or config["val_batch_size_per_device"] * world.size
-    return Verifier(sets, Embedder(backbone, world, batch), config["nrof_folds"], config["far_targets"], reporter)
-
-
-def describe_model(config: Mapping[str, Any], model: TrainedModel) -> dict[str, Any]:
-    """Return the report's description of the model."""
-    return {"model": model.path, **model.about, "device": config["device"]}
-
-
-def verify(config: Config, reporter: RankReporter) -> None:
-    """Verify a trained model in any format as one rank, print InsightFace's lines and write the report."""
-    from evaluation.report import (
-        format_table,
-        format_thresholds,
-        write_report,
-    )  # imported here because it loads matplotlib
-
-    world = join_world(config.device)
-    model = open_model(config.model_load_dir)
-    backbone = Backbone(model.network, model.arrays, native=config.native_ops, bfloat16=config.use_bf16)
-    verifier = open_verifier(config, backbone.to_global(world.placement, flow.sbp.broadcast), world, reporter)
-    results = verifier.run()
-    if world.rank > 0:
-        return
-    for result in results:
-        print(*log_lines(result, model.about["step"]), sep="\n")
-    print(format_table(results))
-    if any(result.thresholds for result in results):
-        print(format_thresholds(results))
-    if config.report:
-        write_report(config.report, results, verifier.images_per_second, describe_model(config, model), verifier.sets)
-        print(f"report: {config.report}")
+    return make_verifier(config, backbone, world, reporter, load_sets(config, config["image_size"]))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from common.errors import UserError
+from evaluation.far_thresholds import FAR_TARGETS
 from evaluation.similarity import pair_distances
 from evaluation.verification import VerificationResult, verify_distances
 
@@ -27,7 +28,12 @@ def pixel_embeddings(images: np.ndarray) -> np.ndarray:
 
 
 def verify_pixels(
-    name: str, images: np.ndarray, index: np.ndarray, issame: Sequence[bool] | np.ndarray, nrof_folds: int = 10
+    name: str,
+    images: np.ndarray,
+    index: np.ndarray,
+    issame: Sequence[bool] | np.ndarray,
+    nrof_folds: int = 10,
+    far_targets: Sequence[float] = FAR_TARGETS,
 ) -> VerificationResult:
     """Score a set by its L2-normalised grey pixels, over the same folds as a model, without mirrored images.
 
@@ -47,4 +53,4 @@ def verify_pixels(
     if not distances:
         raise UserError(f"{name}: the set contains no pairs")
     xnorm = float(np.concatenate(norms).mean())
-    return verify_distances(name, np.concatenate(distances), issame, nrof_folds, xnorm, mirrored=False)
+    return verify_distances(name, np.concatenate(distances), issame, nrof_folds, xnorm, far_targets, mirrored=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -24,6 +24,7 @@ class VerificationResult:
     numbers that need them are NaN and the curve is empty.
 
     ``thresholds`` has one for each wanted FAR, first those of the embedding that all other numbers are of.
+    ``mirrored`` tells which that is: f(image) + f(mirrored image), or f(image).
     """
 
     name: str
@@ -42,6 +43,16 @@ class VerificationResult:
     tpr: np.ndarray  # float64 [P]
     distances: np.ndarray  # float64 [N], of each pair in file order
     thresholds: tuple[FarThreshold, ...] = ()
+    fold_thresholds: np.ndarray = field(
+        default_factory=lambda: np.empty(0)
+    )  # float64 [F], which accuracy is measured at
+    mirrored: bool = True
+
+    @property
+    def pair_thresholds(self) -> np.ndarray:
+        """The threshold of each pair's fold, float64 [N]; a smaller distance means one person."""
+        folds = fold_slices(self.pairs, len(self.fold_thresholds))
+        return np.repeat(self.fold_thresholds, [fold.stop - fold.start for fold in folds])
 
 
 def embed_set(
@@ -50,7 +61,8 @@ def embed_set(
     index: np.ndarray,
     batch_size: int,
     on_batch: Callable[[], None] | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
+    mirrored: bool = True,
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Embed every distinct image once plain and once mirrored left to right, and expand the rows by ``index``.
 
     Every call of ``embed`` gets the same number of images, min(batch_size, M), so that a network of fixed shape is
@@ -62,9 +74,10 @@ def embed_set(
         index: the image of each side of each pair, int ``[2N]``.
         batch_size: images per call of ``embed``.
         on_batch: called after each of the ceil(M / batch_size) batches (plain and mirrored together).
+        mirrored: embed the mirrored images too.
 
     Returns:
-        plain and mirrored embeddings, float32 ``[2N,E]`` each.
+        plain and mirrored embeddings, float32 ``[2N,E]`` each; None for those that were not asked for.
 
     Raises:
         UserError: the arrays do not have these shapes and types, ``index`` points outside ``images``, or
@@ -80,20 +93,20 @@ def embed_set(
         start = min(start, count - size)
         batch = np.ascontiguousarray(images[start : start + size])
         rows = _embed_batch(embed, batch)
-        mirrored_rows = _embed_batch(embed, np.ascontiguousarray(batch[..., ::-1]))
         if not len(plain):
             plain, flipped = (np.empty((count, rows.shape[1]), dtype=np.float32) for _ in range(2))
         plain[start : start + size] = rows
-        flipped[start : start + size] = mirrored_rows
+        if mirrored:
+            flipped[start : start + size] = _embed_batch(embed, np.ascontiguousarray(batch[..., ::-1]))
         if on_batch is not None:
             on_batch()
-    return plain[index], flipped[index]
+    return plain[index], flipped[index] if mirrored else None
 
 
 def verify_embeddings(
     name: str,
     plain: np.ndarray,
-    flipped: np.ndarray,
+    flipped: np.ndarray | None,
     issame: Sequence[bool] | np.ndarray,
     nrof_folds: int = 10,
     far_targets: Sequence[float] = FAR_TARGETS,
@@ -101,32 +114,48 @@ def verify_embeddings(
     """Score a set from the embeddings ``[2N,E]`` of its plain and mirrored images; pair i is rows 2i and 2i+1.
 
     Plain and mirrored rows are added, then L2-normalised; XNorm is the mean norm of the rows before that. Thresholds
-    are given for the plain rows alone, too.
+    are given for the plain rows alone, too. Without mirrored rows all numbers are those of the plain rows.
 
     Raises:
         UserError: the shapes do not fit, values are not finite, or there are fewer pairs than folds.
     """
-    plain, flipped = np.asarray(plain), np.asarray(flipped)
-    if plain.ndim != 2 or plain.shape != flipped.shape or len(plain) != 2 * len(issame):
+    rows = add_mirrored(name, plain, flipped, issame)
+    # float64 as in the original, which collects the network's float32 rows in a float64 array
+    plain = np.asarray(plain, np.float64)
+    kinds = [plain] if flipped is None else [plain, np.asarray(flipped, np.float64)]
+    xnorm = np.linalg.norm(np.concatenate(kinds), axis=1).mean()
+    distances = pair_distances(rows[0::2], rows[1::2])
+    result = verify_distances(name, distances, issame, nrof_folds, xnorm, far_targets, flipped is not None)
+    if flipped is None:
+        return result
+    alone = pair_distances(plain[0::2], plain[1::2])
+    thresholds = find_thresholds(alone, np.asarray(issame, dtype=bool), far_targets, mirrored=False)
+    return replace(result, thresholds=result.thresholds + thresholds)
+
+
+def add_mirrored(
+    name: str, plain: np.ndarray, flipped: np.ndarray | None, issame: Sequence[bool] | np.ndarray
+) -> np.ndarray:
+    """Return the sum of plain and mirrored rows, or the plain rows, float64 ``[2N,E]``.
+
+    Raises:
+        UserError: the shapes do not fit the N labels, or values are not finite.
+    """
+    kinds = [("", np.asarray(plain))] + ([("mirrored ", np.asarray(flipped))] if flipped is not None else [])
+    shapes = [rows.shape for _, rows in kinds]
+    if len(shapes[0]) != 2 or len(set(shapes)) > 1 or shapes[0][0] != 2 * len(issame):
         raise UserError(
-            f"{name}: embeddings of shape {plain.shape} and mirrored {flipped.shape} do not fit {len(issame)} pairs; "
-            f"expected ({2 * len(issame)}, E) for both"
+            f"{name}: embeddings of shape {' and mirrored '.join(map(str, shapes))} do not fit {len(issame)} pairs; "
+            f"expected ({2 * len(issame)}, E){' for both' if len(kinds) > 1 else ''}"
         )
-    for kind, rows in (("", plain), ("mirrored ", flipped)):
+    for kind, rows in kinds:
         broken = np.count_nonzero(~np.isfinite(rows).all(axis=1))
         if broken:
             raise UserError(
                 f"{name}: {broken} of {len(rows)} {kind}embeddings hold NaN or Inf; "
                 "the model has diverged or its images are not preprocessed as it expects"
             )
-    # float64 as in the original, which collects the network's float32 rows in a float64 array
-    plain, flipped = plain.astype(np.float64), flipped.astype(np.float64)
-    xnorm = np.linalg.norm(np.concatenate([plain, flipped]), axis=1).mean()
-    rows = plain + flipped
-    result = verify_distances(name, pair_distances(rows[0::2], rows[1::2]), issame, nrof_folds, xnorm, far_targets)
-    alone = pair_distances(plain[0::2], plain[1::2])
-    thresholds = find_thresholds(alone, np.asarray(issame, dtype=bool), far_targets, mirrored=False)
-    return replace(result, thresholds=result.thresholds + thresholds)
+    return sum(rows.astype(np.float64) for _, rows in kinds)
 
 
 def verify_distances(
@@ -175,6 +204,8 @@ def verify_distances(
         tpr=tpr,
         distances=distances,
         thresholds=find_thresholds(distances, issame, far_targets, mirrored),
+        fold_thresholds=thresholds,
+        mirrored=mirrored,
     )
 
 
@@ -189,9 +220,12 @@ def check_folds(name: object, pairs: int, nrof_folds: int) -> None:
 
 
 def log_lines(result: VerificationResult, step: int) -> list[str]:
-    """Return the lines that InsightFace prints for one set: ``[lfw][168000]XNorm: ...``, ``...Accuracy-Flip: ...``."""
-    head = f"[{result.name}][{step}]"
-    return [f"{head}XNorm: {result.xnorm:f}", f"{head}Accuracy-Flip: {result.accuracy:.5f}+-{result.accuracy_std:.5f}"]
+    """Return the lines that InsightFace prints for one set: ``[lfw][168000]XNorm: ...``, ``...Accuracy-Flip: ...``.
+
+    Without the mirrored images the second is ``...Accuracy: ...``.
+    """
+    head, kind = f"[{result.name}][{step}]", "Accuracy-Flip" if result.mirrored else "Accuracy"
+    return [f"{head}XNorm: {result.xnorm:f}", f"{head}{kind}: {result.accuracy:.5f}+-{result.accuracy_std:.5f}"]
 
 
 def threshold_lines(result: VerificationResult, step: int) -> list[str]:

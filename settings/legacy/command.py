@@ -14,6 +14,7 @@ from settings.complete import apply_flags
 from settings.legacy.flags import MXNET, OLD_FLAGS, PARSERS, PORT, SOFTMAX, OldFlag
 from settings.legacy.translation import OldSettings, name_network
 from settings.legacy.values import place_path_sets
+from settings.legacy.verification import FLAGS_OF_VERIFICATION_PY, translate_verification_py
 from settings.option import Option, read_value
 from settings.options import NAMES
 from settings.parser import (
@@ -92,7 +93,7 @@ def rewrite_verification(words: Sequence[Word], tables: Tables, options: Sequenc
         UserError: an older flag has an impossible value.
     """
     words, values, is_older = _sort_words(words, options, PARSERS)
-    old = OldSettings(values)
+    old = OldSettings({name: value for name, value in values.items() if name not in FLAGS_OF_VERIFICATION_PY})
     first = peek(words, [option for option in options if option.key in ("network", "dataset", _TARGETS)])
     added: dict[str, Any] = {}
     notices: list[str] = []
@@ -109,8 +110,12 @@ def rewrite_verification(words: Sequence[Word], tables: Tables, options: Sequenc
         notices.append(
             f"{_FIRST_SPELLING}: lfw alone is verified, as when the flag had this name; --val_targets chooses"
         )
+    paths = {word.flag[2:]: word.value for word in words if word.flag.endswith("_dataset_dir")}
+    translated, said = translate_verification_py(values, words, {"val_dataset_dir": "", **paths})
+    replaced = {word.flag for word in translated} - {"--model_load_dir"}
+    words = [*(word for word in words if word.flag not in replaced), *translated]
     old.announce("it is about training")
-    return Rewritten(_replace_words(words, added), (*notices, *old.notices), is_older)
+    return Rewritten(_replace_words(words, added), (*notices, *said, *old.notices), is_older)
 
 
 def _sort_words(

@@ -1,9 +1,10 @@
 """The flags of the programs that this project replaces: one row each, with its meaning here.
 
 ``MXNET`` is InsightFace's train.py and train_parall.py (of SubCenter-ArcFace too), ``SOFTMAX`` its older
-src/train_softmax.py, ``PORT`` the OneFlow port's insightface_train.py in all its versions (older ones called it
-insightface_train_val.py), ``VAL`` its insightface_val.py. Keys of their sample_config.py count as flags, and a
-config.py made from one is read by this table too (``settings.legacy.config_file``). docs/options.md shows it.
+src/train_softmax.py, ``VERIFICATION`` its verification.py, ``PORT`` the OneFlow port's insightface_train.py in all its
+versions (older ones called it insightface_train_val.py), ``VAL`` its insightface_val.py. Keys of their sample_config.py
+count as flags, and a config.py made from one is read by this table too (``settings.legacy.config_file``).
+docs/options.md shows it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import Any
 from settings.legacy.values import parse_image_shape
 
 MXNET, SOFTMAX, PORT, VAL = "train.py", "train_softmax.py", "insightface_train.py", "insightface_val.py"
-PARSERS = (MXNET, SOFTMAX, PORT, VAL)
+VERIFICATION = "verification.py"
+PARSERS = (MXNET, SOFTMAX, PORT, VAL, VERIFICATION)
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ _OWN_KERNELS = "memory layouts and workspaces are chosen by cuDNN and by the CPU
 OLD_FLAGS: tuple[OldFlag, ...] = (
     # ------------------------------------------------------------------ network, dataset, loss, machines
     *_same((MXNET, PORT, VAL), "dataset", "loss"),
-    *_same(PARSERS, "network"),
+    *_same((MXNET, SOFTMAX, PORT, VAL), "network"),
     OldFlag("-network", (VAL,), key="network"),
     *_same(_BOTH, "device_num_per_node", "num_nodes"),
     *_same((PORT,), "node_ips", "model_parallel", "partial_fc", "sample_ratio"),
@@ -140,7 +142,9 @@ OLD_FLAGS: tuple[OldFlag, ...] = (
     *_same((MXNET,), "images_per_identity", "triplet_alpha", "triplet_bag_size", "triplet_max_ap"),
     # ------------------------------------------------------------------ training data
     OldFlag(
-        "--data_dir", (SOFTMAX,), meaning="`--dataset_dir`, `--val_dataset_dir`, `--num_classes` of its `property`"
+        "--data_dir",
+        (SOFTMAX, VERIFICATION),
+        meaning="`--dataset_dir`, `--val_dataset_dir`, `--num_classes` of its `property`",
     ),
     *_same((PORT,), "dataset_dir", "total_img_num", "train_data_part_num"),
     OldFlag(
@@ -197,7 +201,12 @@ OLD_FLAGS: tuple[OldFlag, ...] = (
     *_renamed((PORT,), loss_print_steps="loss_print_frequency"),
     # ------------------------------------------------------------------ verification
     OldFlag("--verbose", (MXNET, SOFTMAX), meaning="`--validation_interval` and `--iter_num_in_snapshot`", parse=int),
-    *_renamed((SOFTMAX, VAL), target="val_targets"),
+    *_renamed((SOFTMAX, VAL, VERIFICATION), target="val_targets"),
+    OldFlag("--model", (VERIFICATION,), meaning="`--model_load_dir`; without an epoch all of the prefix"),
+    OldFlag("--batch_size", (VERIFICATION,), meaning="`--val_batch_size`", parse=int),
+    OldFlag("--max", (VAL, VERIFICATION), meaning="the newest epochs of `--model PREFIX`: those from A to B of `A,B`"),
+    OldFlag("--mode", (VAL, VERIFICATION), meaning="1: `--bad_cases 20 --report badcases`; 0: none", parse=int),
+    *_ineffective((VERIFICATION,), "CUDA_VISIBLE_DEVICES chooses GPUs", "gpu"),
     *_renamed(_BOTH, val_dataset="val_targets"),
     *_same((MXNET, PORT), "val_targets"),
     *_same((PORT,), "do_validation_while_train", "validation_interval", "val_dataset_dir", "val_batch_size"),
@@ -206,8 +215,7 @@ OLD_FLAGS: tuple[OldFlag, ...] = (
         (PORT,), do_validataion_while_train="do_validation_while_train", validataion_interval="validation_interval"
     ),
     *_renamed(_BOTH, lfw_batch_size="val_batch_size"),
-    *_renamed((VAL,), nfolds="nrof_folds"),
-    *_ineffective((VAL,), "it was not read there either", "max", "mode"),
+    *_renamed((VAL, VERIFICATION), nfolds="nrof_folds"),
     *(OldFlag(f"--{name}_dataset_dir", _BOTH, key=f"{name}_dataset_dir") for name in SETS),
     OldFlag("--lfw_data_dir", _BOTH, key="lfw_dataset_dir"),
     *(OldFlag(f"--{name}_data_dir", (PORT,), key=f"{name}_dataset_dir") for name in SETS[1:]),

@@ -63,9 +63,7 @@ def test_all_missing_sets_are_listed(folder: Path) -> None:
 def test_a_name_that_is_almost_right_gets_a_hint(folder: Path) -> None:
     with pytest.raises(UserError, match=r"verification set 'FIVE' is not at .*; did you mean 'five'\?$"):
         check_sets(config(folder, "FIVE"))
-    with pytest.raises(
-        UserError, match=".ten five. is not .*; commas separate the sets: .* ten,five$"
-    ):
+    with pytest.raises(UserError, match=".ten five. is not .*; commas separate the sets: .* ten,five$"):
         check_sets(config(folder, "ten five"))
 
 

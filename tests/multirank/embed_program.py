@@ -44,7 +44,7 @@ def main(_: Any) -> dict[str, Any]:
     beats = []
     reporter = RankReporter()
     reporter.heartbeat = lambda: beats.append(1)
-    (numbers,) = Verifier([faces_set], embed, 2, reporter).run()
+    (numbers,) = Verifier([faces_set], embed, 2, (), reporter).run()
     result["verification"] = (numbers.name, numbers.pairs, numbers.accuracy, numbers.xnorm)
     result["beats"] = len(beats)
 

@@ -11,7 +11,7 @@ from backbones.graph.initializer import initial_arrays
 from common.errors import UserError
 from interchange.converted_snapshot import ConvertedModel, write_converted
 from settings.config_file import merge
-from settings.legacy.flags import OLD_FLAGS, VAL, rows_beyond
+from settings.legacy.flags import OLD_FLAGS, VAL, VERIFICATION, rows_beyond
 from settings.tables import sample_tables
 from settings.verify_command import VAL_TABLE, read_verify_command
 from tests.settings.legacy.old_config_files import change, write
@@ -48,7 +48,9 @@ VAL_FLAGS: dict[str, tuple[str, dict[str, Any]]] = {
     "--mode": ("0", {}),
 }
 SAME = {"--network", "-network", "--num_nodes", "--model_load_dir"}  # no other value is possible here
-OF_TRAINING = [row for row in rows_beyond({option.key for option in VAL_TABLE}) if VAL not in row.parsers]
+OF_TRAINING = [
+    row for row in rows_beyond({option.key for option in VAL_TABLE}) if not {VAL, VERIFICATION} & {*row.parsers}
+]
 
 
 @pytest.fixture(scope="module")

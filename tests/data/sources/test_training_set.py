@@ -114,9 +114,7 @@ def test_fewer_classes_than_labels(faces: Path) -> None:
 
 def test_one_person_cannot_be_compared(tmp_path: Path) -> None:
     write_recordio(tmp_path, [(image, 0) for image, _ in FACES])
-    with pytest.raises(
-        UserError, match="^[^\n]* shows one person, but training compares people; make a set of"
-    ):
+    with pytest.raises(UserError, match="^[^\n]* shows one person, but training compares people; make a set of"):
         check(tmp_path, 1)
 
 

@@ -1,0 +1,1 @@
+"""Compare models on the same sets: tables, differences with confidence intervals, one page."""
