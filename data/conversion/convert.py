@@ -18,9 +18,9 @@ from data.conversion.decode_check import find_bad_images, find_undecodable
 from data.conversion.parts import write_parts
 from data.label_map import LABEL_MAP_FILE, write_label_map
 from data.ofrecord.records import SUCCESS_FILE, encode_verification_record, write_dataset_info, write_record
-from data.recordio.dataset import RecordIOImages, open_recordio
+from data.recordio.dataset import TO_ONE_SIZE, RecordIOImages, open_recordio
 from data.recordio.options import DEFAULT_OPTIONS, RecordIOOptions
-from data.rejected import REJECTED_FILE, Rejection, summarize, write_rejected
+from data.rejected import REJECTED_FILE, WRONG_SIZE, Rejection, summarize, write_rejected
 from data.verification.bin_file import read_bin
 
 _log = logging.getLogger(__name__)
@@ -96,6 +96,8 @@ def _find_good(images: RecordIOImages, options: RecordIOOptions) -> tuple[np.nda
     if rejections:
         if not options.skip_bad or not len(kept):
             way = "" if not len(kept) else "; --skip_bad 1 leaves them out and lists them in rejected.csv"
+            if any(each.reason == WRONG_SIZE for each in rejections):
+                way += f"; images of other sizes: {TO_ONE_SIZE}"
             counts = f"{len(rejections)} of {len(images)} images are bad ({summarize(rejections)})"
             listed = [f"{each.file}: {each.details}" for each in rejections]
             raise UserError(f"{images.path}: {counts}{way}", *shorten(listed, "bad images"))

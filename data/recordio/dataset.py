@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import mmap
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +24,17 @@ from common.errors import UserError
 from data.image import DecodeError, image_shape
 from data.recordio.index import describe_left_out, match_index
 from data.recordio.labels import LabelJudge
-from data.recordio.layout import describe_joined, describe_ranges, find_images
+from data.recordio.layout import describe_joined, describe_ranges, describe_repeats, find_images
 from data.recordio.property import PROPERTY_FILE, Property, read_property
 from data.recordio.records import unpack_span
 from data.recordio.scan import Damage, scan_records
 
 RECORDS_FILE = "train.rec"
+TO_ONE_SIZE = (
+    "tools/dataset_convert/recordio_2_folder.py writes them out, and folder_2_recordio.py --align 1 or --resize 1 "
+    "makes a set of them"
+)
+"""The remedy, for messages about the size of images."""
 _FIRST_IMAGES = 8  # whose size is compared with property
 _log = logging.getLogger(__name__)
 
@@ -168,6 +174,7 @@ def survey_recordio(
                 notices.append(f"{text}; they are not used")
                 chosen, used = is_image & listed, listed
     problems += describe_joined(path, table, is_image, used)
+    notices += describe_repeats(path, table, chosen)
     notices += describe_ranges(path, table, is_image, keys if indexed else None)
     prop = None
     try:
@@ -202,33 +209,35 @@ def describe_damage(path: Path, damage: tuple[Damage, ...]) -> str:
 def _judge_size(path: Path, columns: list[np.ndarray], prop: Property | None) -> tuple[int, list[str]]:
     """Return height and width of the images (0 if unknown) and problems."""
     keys, offsets, starts, lengths = (column[:_FIRST_IMAGES].tolist() for column in columns)
-    shapes = {}
+    shapes: Counter[tuple[int, int]] = Counter()
+    places = {}
     with open(path, "rb") as handle:
         for key, offset, start, length in zip(keys, offsets, starts, lengths, strict=True):
             span = os.pread(handle.fileno(), length, offset + start)
             try:
-                shapes.setdefault(image_shape(span if start else unpack_span(span)[1]), (key, offset))
+                shape = image_shape(span if start else unpack_span(span)[1])
             except DecodeError:
                 continue  # named when all images are decoded
+            shapes[shape] += 1
+            places.setdefault(shape, (key, offset))
     if prop:
         height, width = prop.height, prop.width
     elif shapes:
-        height, width = next(iter(shapes))
+        height, width = shapes.most_common(1)[0][0]
     else:
         return 0, [f"{path}: none of its first {len(keys)} images can be decoded, and there is no property file"]
     problems = []
     if shapes and (height, width) not in shapes:
-        (found_height, found_width), (key, offset) = next(iter(shapes.items()))
+        (found_height, found_width), (key, offset) = next(iter(places.items()))
         way = f"correct or remove {PROPERTY_FILE}"
         if len(shapes) > 1:
-            way = (
-                "images of several sizes: tools/dataset_convert/recordio_2_folder.py writes them out, and "
-                "folder_2_recordio.py --align 1 or --resize 1 makes a set of them"
-            )
+            way = f"images of several sizes: {TO_ONE_SIZE}"
         problems.append(
             f"{path.parent / PROPERTY_FILE} says images of {width}x{height} pixels, but key {key} at byte {offset} of "
             f"{path.name} has {found_width}x{found_height}; {way}"
         )
-    if height != width:
-        problems.append(f"{path} holds images of {width}x{height} pixels; only square ones can be used")
+    elif len(shapes) > 1 and not prop and 2 * shapes[height, width] <= shapes.total():
+        problems.append(f"{path}: its first {shapes.total()} images have {len(shapes)} sizes; {TO_ONE_SIZE}")
+    elif height != width:
+        problems.append(f"{path} holds images of {width}x{height} pixels; only square ones can be used; {TO_ONE_SIZE}")
     return height, problems

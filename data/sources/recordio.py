@@ -18,6 +18,8 @@ from data.sources.indexed import IndexedSource
 from data.sources.record_index import RecordIndex
 from data.sources.record_scan import RECORD
 
+_OF_THE_CONVERTER = ("--ignore_idx", "--renumber_labels", "--skip_bad")  # flags that messages about a set name
+
 
 class RecordIOSource(IndexedSource):
     """An ``ImageSource``: the image records of a ``.rec`` file, in the order of the file.
@@ -59,6 +61,8 @@ def _list_images(path: Path) -> list[np.ndarray]:
     try:
         images = open_recordio(path)
     except UserError as error:
+        if not any(f"{flag} " in str(error) for flag in _OF_THE_CONVERTER):
+            raise
         command = f"python tools/dataset_convert/mx_recordio_2_ofrecord.py --rec {path} --output_filepath DIR"
         raise UserError(
             *str(error).splitlines(), f"a .rec is trained on as it is; to leave out or renumber, convert it: {command}"

@@ -13,7 +13,7 @@ import numpy as np
 from common.errors import UserError
 from data.image import DecodeError, image_shape
 from data.ofrecord.records import INFO_FILE, read_dataset_info
-from data.recordio.dataset import RECORDS_FILE
+from data.recordio.dataset import RECORDS_FILE, TO_ONE_SIZE
 from data.recordio.property import PROPERTY_FILE, read_property
 from data.sources.indexed import IndexedSource
 from data.sources.ofrecord import OFRecordSource
@@ -141,7 +141,7 @@ def read_facts(place: str | Path) -> Facts:
         raise UserError(f"{found}: none of {min(_SAMPLE, len(source))} images looked at can be decoded")
     height, width = shapes.most_common(1)[0][0] if shapes else (claims["image_size"],) * 2
     if height != width:
-        raise UserError(f"{found} holds images of {width}x{height} pixels; only square ones can be used")
+        raise UserError(f"{found} holds images of {width}x{height} pixels; only square ones can be used; {TO_ONE_SIZE}")
     return Facts(found, len(source), people, num_classes, height)
 
 

@@ -14,7 +14,7 @@ from data.sources.synthetic import SyntheticSource
 from engine.preflight import check_run, describe_run
 from engine.schedule import Progress
 from settings.complete import complete_config
-from tests.support.tiny import tiny_config, tiny_network
+from tests.support.tiny import read_losses, tiny_config, tiny_network, train
 
 
 def test_a_filter_that_leaves_one_person(tmp_path: Path) -> None:
@@ -37,3 +37,11 @@ def test_a_batch_larger_than_the_set_is_one_line(tmp_path: Path) -> None:
         "note: each batch of 128 shows the 54 images 2.4 times and counts as one epoch; a smaller --train_batch_size "
         "counts them more closely"
     ]
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("sizes", [{}, {"num_classes": 3, "partial_fc": True, "sample_ratio": 0.1}])
+def test_smallest_batches_train(tmp_path: Path, batch: int, sizes: dict[str, float]) -> None:
+    config = tiny_config(tmp_path, train_batch_size=batch, train_iter=3, total_img_num=5, **sizes)
+    train(config, tiny_network(batch_norm=True))
+    assert np.isfinite([loss for _, loss in read_losses(config)]).tolist() == [True] * 3

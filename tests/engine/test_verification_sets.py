@@ -24,15 +24,17 @@ def config(folder: Path, *targets: str) -> dict:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with the sets ``ten`` of 10 pairs, ``five`` of 5, ``parts`` of 10 and ``broken``."""
-    write_bin(tmp_path / "ten.bin", [FACE] * 20, [True, False] * 5)
-    write_bin(tmp_path / "five.bin", [FACE] * 10, [True] * 5)
-    (tmp_path / "broken.bin").write_bytes(b"no pickle")
-    (tmp_path / "parts").mkdir()
-    with open(tmp_path / "parts" / "part-0", "wb") as handle:
+    """A folder (with a blank in its name) of the sets ``ten`` of 10 pairs, ``five``, ``parts`` of 10 and ``broken``."""
+    folder = tmp_path / "own data"
+    folder.mkdir()
+    write_bin(folder / "ten.bin", [FACE] * 20, [True, False] * 5)
+    write_bin(folder / "five.bin", [FACE] * 10, [True] * 5)
+    (folder / "broken.bin").write_bytes(b"no pickle")
+    (folder / "parts").mkdir()
+    with open(folder / "parts" / "part-0", "wb") as handle:
         for _ in range(20):
             write_record(handle, encode_verification_record(FACE, True))
-    return tmp_path
+    return folder
 
 
 def test_pairs_are_counted(folder: Path) -> None:

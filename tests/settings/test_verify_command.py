@@ -149,3 +149,11 @@ def test_a_set_named_twice_is_an_error(folder: Path, targets: str) -> None:
 
 def test_a_set_may_be_named_by_its_file(folder: Path) -> None:
     assert read(folder, "--val_targets", "lfw.bin,calfw")[0].val_targets == ["lfw", "calfw"]
+
+
+def test_sets_that_lie_beside_are_mentioned_unless_the_sets_were_chosen(folder: Path, tmp_path: Path) -> None:
+    for name in ("lfw", "vgg2_fp", "calfw"):
+        (tmp_path / f"{name}.bin").write_bytes(b"\x80")  # the first byte of a pickle
+    place = ["--val_dataset_dir", str(tmp_path), "--dataset", "emore"]
+    assert read(folder, *place)[1] == [f"{tmp_path} also has calfw, vgg2_fp, not verified; --val_targets chooses"]
+    assert read(folder, *place, "--val_targets", "lfw")[1] == []

@@ -90,8 +90,10 @@ def print_result(folder: PeopleFolder, dataset: PhotoDataset, output: str) -> No
         more = f", and {len(without) - _SHOWN} more" if len(without) > _SHOWN else ""
         print(f"warning: no class for people without an image: {', '.join(map(printable, without[:_SHOWN]))}{more}")
     if len(dataset.classes) == 1:
-        name = printable(folder.root / dataset.classes[0])
-        print(f"warning: all images are of one person; if the subfolders of {name} are people, set --input_dir {name}")
+        person = dataset.classes[0]
+        name, has_folders = printable(folder.root / person), len({photo.parent for photo in folder.people[person]}) > 1
+        way = f"; if the subfolders of {name} are people, set --input_dir {name}" if has_folders else ""
+        print(f"warning: all images are of one person, but training compares people{way}")
 
 
 def main() -> None:

@@ -80,6 +80,7 @@ def test_bad_images_are_listed_in_one_go(tmp_path: Path, images: list[bytes]) ->
         convert_recordio(tmp_path / "rec", tmp_path / "out", options=RecordIOOptions(num_workers=2))
     lines = str(raised.value).splitlines()
     assert "3 of 300 images are bad (2 not decodable, 1 wrong size); --skip_bad 1 leaves them out" in lines[0]
+    assert "; images of other sizes: tools/dataset_convert/recordio_2_folder.py writes them out" in lines[0]
     assert [line.split(" at byte")[0] for line in lines[1:]] == [f"train.rec, key {key}" for key in (17, 150, 299)]
     assert "10 bytes that cannot be decoded" in lines[1] and "the image is empty" in lines[2]
     assert f"the image is {SIZE + 1}x{SIZE} pixels, expected {SIZE}x{SIZE}" in lines[3]

@@ -40,7 +40,7 @@ def test_the_largest_exact_label_is_read(tmp_path: Path) -> None:
     assert "is 16777216 or more" in problems_of(tmp_path)[0]
 
 
-@pytest.mark.parametrize("label", [-1.0, 2.5, 0.0009765625, float("nan"), float("inf")])
+@pytest.mark.parametrize("label", [-1.0, 2.5, 1.00000012, 0.0009765625, float("nan"), float("inf")])
 def test_labels_that_are_not_class_numbers(tmp_path: Path, label: float) -> None:
     offsets = write_set(tmp_path, [0, 1, label, label])
     (line,) = problems_of(tmp_path, renumber_labels=True)
@@ -110,14 +110,17 @@ def test_property_of_another_image_size(tmp_path: Path) -> None:
     write_set(tmp_path, [0, 1], images, Property(2, 112, 112))
     assert "images of several sizes: tools/dataset_convert/recordio_2_folder.py" in problems_of(tmp_path)[0]
     (tmp_path / "property").unlink()
-    assert open_recordio(tmp_path).image_size == 32
+    (line,) = problems_of(tmp_path)
+    assert "its first 2 images have 2 sizes; tools/dataset_convert/recordio_2_folder.py writes them out" in line
+    write_set(tmp_path, [0, 1, 0], [images[1], images[0], images[0]])
+    assert open_recordio(tmp_path).image_size == 32  # the first one is a bad image
     write_set(tmp_path, [0, 1], [b"not an image", images[0]], Property(2, 32, 32))
     assert open_recordio(tmp_path).image_size == 32
     write_set(tmp_path, [0, 1], [b"not", b"images"])
     (tmp_path / "property").unlink()
     assert "none of its first 2 images can be decoded" in problems_of(tmp_path)[0]
     write_property(tmp_path, Property(2, 96, 112))
-    assert "112x96 pixels; only square ones" in problems_of(tmp_path)[0]
+    assert "112x96 pixels; only square ones can be used; tools/dataset_convert/rec" in problems_of(tmp_path)[0]
 
 
 def test_an_index_that_leaves_images_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -176,6 +179,35 @@ def test_two_sets_one_after_the_other(tmp_path: Path) -> None:
     assert "images follow the list of identities" in line and "merge_datasets.py" in line
     write_keys(tmp_path, [1, 2, 3, 4, 5, 0], offsets[:6])
     assert open_recordio(tmp_path, ignore_idx=False).labels.tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("second", "shared"), [([0, 0, 1, 2], 2), ([1, 0, 1, 0], 2), ([4, 3, 2, 1], 1), ([2, 3, 2, 4], 0)]
+)
+def test_two_sets_of_im2rec_one_after_the_other(
+    tmp_path: Path, second: list[int], shared: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = [0, 1, 1, 0]
+    for name, labels in (("a", first), ("b", second)):
+        write_set(tmp_path / name, labels)
+        open_recordio(tmp_path / name, renumber_labels=True)
+    assert "begin again" not in caplog.text
+    joined = [(tmp_path / name / "train.rec").read_bytes() for name in "ab"]
+    (tmp_path / "train.rec").write_bytes(b"".join(joined))
+    write_property(tmp_path, Property(len({*first, *second}), 112, 112))
+    open_recordio(tmp_path)
+    text = f"begin again at byte {len(joined[0])}, as in 2 sets one after the other, and {shared} of "
+    assert (text in caplog.text, "begin again" in caplog.text) == (shared > 0,) * 2
+
+
+def test_numbers_of_records_that_say_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_set(tmp_path, [0, 1, 0, 1])
+    content = (tmp_path / "train.rec").read_bytes()
+    (tmp_path / "train.rec").write_bytes(content[: len(content) // 4] * 8)  # all records have the number 0
+    write_property(tmp_path, Property(1, 112, 112))
+    (tmp_path / "train.idx").unlink()
+    open_recordio(tmp_path)
+    assert not caplog.records
 
 
 def test_all_problems_are_said_at_once(tmp_path: Path) -> None:

@@ -117,8 +117,18 @@ def test_the_index_is_made_again_when_a_file_changes(folder: Path) -> None:
     assert len(RecordIOSource(folder, image_size=SIZE)) == 20
     lines = (folder / "train.idx").read_text().splitlines()
     (folder / "train.idx").write_text("\n".join(lines[:10]) + "\n")
-    with pytest.raises(UserError, match=r"train\.idx"):
+    with pytest.raises(UserError, match=r"train\.idx") as raised:
         RecordIOSource(folder, image_size=SIZE)
+    assert str(raised.value).splitlines()[-1] == (
+        "a .rec is trained on as it is; to leave out or renumber, convert it: python tools/dataset_convert/"
+        f"mx_recordio_2_ofrecord.py --rec {folder}/train.rec --output_filepath DIR"
+    )
+
+
+def test_what_no_flag_of_the_converter_mends_does_not_point_to_it(tmp_path: Path) -> None:
+    write_recordio(tmp_path, [(image, label + 25_130_987) for image, label in FACES[:4]], with_identities=False)
+    with pytest.raises(UserError, match=r"^\S*train\.rec: key 1 at byte 0: label 25130988 .* pack the set again .*$"):
+        RecordIOSource(tmp_path, image_size=SIZE)
 
 
 @pytest.mark.parametrize("index", [7, 10])

@@ -50,6 +50,7 @@ def test_places(faces: Path, tmp_path: Path) -> None:
     [
         ("faces/ofrecord/train", r"train\.rec is there: --dataset_dir .*faces trains on it as it is, or convert it: "),
         ("faces_orl/ofrecord/train", r"which does not exist; make the set: python .*orl_2_recordio\.py --output_dir "),
+        ("faces,faces", r"one place is expected, and tools/dataset_convert/merge_datasets\.py joins sets; "),
         ("empty", r"no images are there; name another --dataset_dir, .*folder_2_recordio\.py"),
     ],
 )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -142,7 +143,10 @@ def test_one_person_is_suspected_to_be_a_folder_of_people(run_tool: Callable, tm
     put(tmp_path / "photos", {"train/adam/1.jpg": face(0), "train/zoe/1.jpg": face(1)})
     result = run_tool("folder_2_recordio", input_dir=tmp_path / "photos", output_dir=tmp_path / "set", image_size=32)
     assert result.stdout.splitlines()[-1] == (
-        f"warning: all images are of one person; if the subfolders of {tmp_path}/photos/train are people, "
-        f"set --input_dir {tmp_path}/photos/train"
+        "warning: all images are of one person, but training compares people; if the subfolders of "
+        f"{tmp_path}/photos/train are people, set --input_dir {tmp_path}/photos/train"
     )
+    shutil.rmtree(tmp_path / "photos" / "train" / "adam")
+    result = run_tool("folder_2_recordio", input_dir=tmp_path / "photos", output_dir=tmp_path / "one", image_size=32)
+    assert result.stdout.splitlines()[-1] == "warning: all images are of one person, but training compares people"
     assert (tmp_path / "set" / "classes.txt").read_text() == "train\n"
