@@ -28,6 +28,7 @@ bench: setup
 	$(PYTHON) benchmarks/bench_convert.py
 	$(PYTHON) benchmarks/bench_check.py
 	$(PYTHON) benchmarks/bench_head.py
+	$(PYTHON) benchmarks/bench_evaluation.py
 	$(PYTHON) benchmarks/bench_quality.py
 
 setup:

@@ -95,21 +95,31 @@ def read_features(folder: str | Path, names: Sequence[str], algo: str, num_worke
 
 def _read_some(start: int, rows: np.ndarray, folder: str | Path, names: Sequence[str], algo: str) -> list[str]:
     """Fill some rows and return the problems."""
+    width = rows.shape[1]
+    header = np.array([width, _COLUMNS, _BYTES, _TYPE], _HEADER).tobytes()
     problems = []
     for number in range(start, min(start + _CHUNK, len(names))):
-        path = feature_path(folder, names[number], algo)
+        path = f"{folder}/{names[number]}_{algo}.bin"
         try:
-            numbers = read_feature(path)
-        except UserError as error:
-            problems.append(str(error))
-            continue
-        if len(numbers) != rows.shape[1]:
-            problems.append(
-                f"{printable(path)} has {len(numbers)} numbers; expected {rows.shape[1]} as in {printable(names[0])}"
-            )
-        else:
-            rows[number] = numbers
+            with open(path, "rb", buffering=0) as handle:
+                content = handle.read(len(header) + 4 * width + 1)
+        except OSError:
+            content = b""
+        if len(content) == len(header) + 4 * width and content.startswith(header):
+            rows[number] = np.frombuffer(content, "<f4", width, len(header))
+            if np.isfinite(rows[number]).all():
+                continue
+        problems.append(_describe_problem(path, width, names[0]))
     return problems
+
+
+def _describe_problem(path: str, width: int, first: str) -> str:
+    """Say why a file that was read in vain cannot be used."""
+    try:
+        length = len(read_feature(path))
+    except UserError as error:
+        return str(error)
+    return f"{printable(path)} has {length} numbers; expected {width} as in {printable(first)}"
 
 
 def write_features(folder: str | Path, names: Sequence[str], algo: str, rows: Iterable[np.ndarray]) -> None:
