@@ -21,7 +21,7 @@ from data.loading.worker import map_images, pack_request
 from data.sources.bad_images import BadImage
 from data.sources.base import ImageSource
 
-_ROOT = Path(__file__).resolve().parents[1]
+_ROOT = Path(__file__).resolve().parents[2]
 _WORKER_CODE = (
     "import sys; sys.path.insert(0, sys.argv[1]); from data.loading.worker import serve; serve(*map(int, sys.argv[2:]))"
 )
