@@ -44,16 +44,40 @@ class SourceSet:
         return cls(listing, labels, max(int(labels.max()) + 1, listing.num_classes or 0))
 
 
-def plan_merge(sources: Sequence[SourceSet], same: Sequence[SamePerson] = ()) -> list[np.ndarray]:
+def open_sources(paths: Sequence[str | Path], num_workers: int = 1) -> list[SourceSet]:
+    """Open the sets to be joined.
+
+    Raises:
+        UserError: a set cannot be used; the messages name the problems of all.
+    """
+    sources, problems = [], []
+    for path in paths:
+        try:
+            sources.append(SourceSet.open(path, num_workers))
+        except UserError as error:
+            problems += str(error).splitlines()
+    if problems:
+        raise UserError(*problems)
+    return sources
+
+
+def plan_merge(
+    sources: Sequence[SourceSet], same: Sequence[SamePerson] = (), same_labels: bool = False
+) -> list[np.ndarray]:
     """Return for each set the new class of each of its classes, int64 [C]; -1 for a class without images.
 
     Classes get consecutive numbers: those of the first set in their order, then those of the second, and so on. A
-    person who is in several sets, or in one set twice, gets the number of its first class.
+    person who is in several sets, or in one set twice, gets the number of its first class. With ``same_labels`` equal
+    class numbers are one person in all sets.
     """
     counts = [source.num_classes for source in sources]
     starts = np.concatenate([[0], np.cumsum(counts)])
     pairs = [(starts[p.set_1 - 1] + p.class_1, starts[p.set_2 - 1] + p.class_2) for p in same]
-    firsts = join_classes(int(starts[-1]), np.array(pairs, np.int64).reshape(-1, 2))
+    joined = [np.array(pairs, np.int64).reshape(-1, 2)]
+    if same_labels:
+        largest = starts[np.argmax(counts)]
+        joined += [np.arange(count)[:, None] + [largest, start] for start, count in zip(starts, counts, strict=False)]
+    firsts = join_classes(int(starts[-1]), np.concatenate(joined))
     has_images = np.zeros(starts[-1], bool)
     for start, source in zip(starts[:-1], sources, strict=True):
         has_images[firsts[start + source.labels.astype(np.int64)]] = True

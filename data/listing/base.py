@@ -87,6 +87,11 @@ class Listing(ABC):
         """The problems because of which the labels are not the classes of the images."""
         return []
 
+    @property
+    def size_problems(self) -> list[str]:
+        """The problems because of which training cannot use the images, and a folder of photos can."""
+        return []
+
     @abstractmethod
     def __len__(self) -> int:
         """Return the number of images."""

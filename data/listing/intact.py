@@ -16,8 +16,13 @@ _SHOWN = 10
 HINT = "python tools/dataset_convert/check_dataset.py"
 
 
-def open_intact(path: str | Path, num_workers: int = 1) -> tuple[Listing, np.ndarray]:
+def open_intact(path: str | Path, num_workers: int = 1, any_size: bool = False) -> tuple[Listing, np.ndarray]:
     """Open a training set of any kind without damage.
+
+    Args:
+        path: the set.
+        num_workers: processes that read labels.
+        any_size: the images may differ in size.
 
     Returns:
         the set, and the class of each image, int32 [N].
@@ -28,7 +33,9 @@ def open_intact(path: str | Path, num_workers: int = 1) -> tuple[Listing, np.nda
     listing = open_listing(path)
     if listing.issame is not None:
         raise UserError(f"{path} is a verification set; give a training set")
-    problems = listing.problems + [f"{path}: {each.file}: {each.details}" for each in listing.damage]
+    of_sizes = listing.size_problems
+    problems = [each for each in listing.problems if not (any_size and each in of_sizes)]
+    problems += [f"{path}: {each.file}: {each.details}" for each in listing.damage]
     labels = listing.labels
     if labels is None and not problems:
         labels, found = _read_labels(listing, num_workers)
@@ -38,7 +45,8 @@ def open_intact(path: str | Path, num_workers: int = 1) -> tuple[Listing, np.nda
         problems += [f"{path}: {listing.describe(number)} has no class" for number in without[:_SHOWN].tolist()]
     if problems:
         more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
-        hint = [] if listing.label_problems else [f"{HINT} {path} --write_clean OUT writes the set without this"]
+        has_way = bool(listing.label_problems) or problems == of_sizes
+        hint = [] if has_way else [f"{HINT} {path} --write_clean OUT writes the set without this"]
         raise UserError(*problems[:_SHOWN], *more, *hint)
     return listing, labels
 

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from common.errors import UserError
 from data.listing.base import NO_LABEL, Found, Listing, Request, read_names
-from data.recordio.dataset import survey_recordio
+from data.recordio.dataset import TO_ONE_SIZE, survey_recordio
 from data.recordio.labels import PACK_AGAIN
 from data.recordio.records import unpack_span
 from data.rejected import Rejection
@@ -72,6 +72,11 @@ class RecordListing(Listing):
     def label_problems(self) -> list[str]:
         """The problems because of which the labels are not the classes of the images."""
         return [problem for problem in self.problems if problem.endswith(PACK_AGAIN)]
+
+    @property
+    @override
+    def size_problems(self) -> list[str]:
+        return [problem for problem in self.problems if problem.endswith(TO_ONE_SIZE)]
 
     @override
     def __len__(self) -> int:

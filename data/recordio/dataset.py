@@ -35,6 +35,7 @@ TO_ONE_SIZE = (
     "makes a set of them"
 )
 """The remedy, for messages about the size of images."""
+JOIN_CHUNKS = ", or join them with tools/dataset_convert/merge_datasets.py (--same_labels 1 if they are of one set)"
 _FIRST_IMAGES = 8  # whose size is compared with property
 _log = logging.getLogger(__name__)
 
@@ -139,7 +140,8 @@ def find_records(place: str | Path) -> Path:
     others = sorted(path.name for path in place.glob("*.rec")) if place.is_dir() else []
     if others:
         names = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
-        raise UserError(f"looked for {path}, which does not exist; found {names}: name the file with --rec")
+        several = JOIN_CHUNKS if len(others) > 1 else ""
+        raise UserError(f"looked for {path}, which does not exist; found {names}: name the file with --rec{several}")
     raise UserError(f"looked for {path}, which does not exist; expected the folder with train.rec (and train.idx)")
 
 

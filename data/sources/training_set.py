@@ -13,7 +13,7 @@ import numpy as np
 from common.errors import UserError
 from data.image import DecodeError, image_shape
 from data.ofrecord.records import INFO_FILE, read_dataset_info
-from data.recordio.dataset import RECORDS_FILE, TO_ONE_SIZE
+from data.recordio.dataset import JOIN_CHUNKS, RECORDS_FILE, TO_ONE_SIZE
 from data.recordio.property import PROPERTY_FILE, read_property
 from data.sources.indexed import IndexedSource
 from data.sources.ofrecord import OFRecordSource
@@ -65,6 +65,7 @@ def find_training_set(place: str | Path) -> Path:
         if others:
             raise UserError(
                 f"{place} has no {RECORDS_FILE}, but {', '.join(others)}: name one, --dataset_dir {place / others[0]}"
+                f"{JOIN_CHUNKS if len(others) > 1 else ''}"
             )
         raise UserError(_describe_missing(place))
     return place

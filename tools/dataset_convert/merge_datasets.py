@@ -2,6 +2,7 @@
 
 A, B, ... are folders with train.rec or OFRecord parts, or .rec files. Classes get consecutive numbers: those of A, then
 those of B, and so on. label_map_1.txt, label_map_2.txt, ... in C say which class of each set became which class of C.
+With --same_labels 1 equal labels are one person: A, B, ... are the files of one set, such as im2rec --chunks writes.
 
 People who are in two sets become one with --same_people FILE, a CSV whose columns are set_1,class_1,set_2,class_2 (sets
 are numbered 1, 2, ...). --model MODEL finds them by the cosine of their mean embeddings and writes that CSV, with a
@@ -23,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from common.errors import UserError, require, run_command
 from common.files import atomic_directory
 from common.workers import available_cpus
-from data.editing.merge import SourceSet, common_size, merged_set, plan_merge, write_label_maps
+from data.editing.merge import SourceSet, common_size, merged_set, open_sources, plan_merge, write_label_maps
 from data.editing.same_people import SAME_PEOPLE_FILE, SamePerson, read_same_people, write_same_people
 from data.editing.write_set import WRITERS
 from interchange.open_model import FORMATS
@@ -41,6 +42,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--output", default="", help="folder to create")
     parser.add_argument("--ofrecord", type=int, choices=(0, 1), default=0, help="1: write OFRecord parts, not recordio")
     parser.add_argument("--num_part", "--part_num", type=int, default=1, help="number of OFRecord parts (default 1)")
+    parser.add_argument(
+        "--same_labels",
+        type=int,
+        choices=(0, 1),
+        default=0,
+        help="1: equal labels are one person, as in the files of im2rec --chunks",
+    )
     parser.add_argument("--same_people", default="", metavar="FILE", help="CSV of the people who are in several sets")
     parser.add_argument("--model", default="", help=f"find these people with a model: {FORMATS}")
     parser.add_argument(
@@ -52,7 +60,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if there is one")
     args = parser.parse_args()
     require(len(args.datasets) > 1, f"found one set, {args.datasets[0]}; give at least two")
-    require(not (args.same_people and args.model), "--same_people and --model are both given; use one of them")
+    ways = [flag for flag in ("same_labels", "same_people", "model") if getattr(args, flag)]
+    require(len(ways) < 2, f"{' and '.join(f'--{way}' for way in ways)} are both given; use one of them")
     require(bool(args.output or args.model), "--output is missing: the folder for the joint set")
     require(
         bool(args.list) == bool(args.model), "--model needs --list DIR, the folder for what it finds, and vice versa"
@@ -88,7 +97,7 @@ def find_same_people(args: argparse.Namespace, sources: list[SourceSet]) -> list
 def main() -> None:
     """Parse the command line, list and join."""
     args = parse_arguments()
-    sources = [SourceSet.open(path, args.num_workers) for path in args.datasets]
+    sources = open_sources(args.datasets, args.num_workers)
     common_size([source.listing for source in sources])
     same: list[SamePerson] = []
     if args.same_people:
@@ -97,7 +106,7 @@ def main() -> None:
         same = find_same_people(args, sources)
     if not args.output:
         return
-    new_classes = plan_merge(sources, same)
+    new_classes = plan_merge(sources, same, bool(args.same_labels))
     new = merged_set(sources, new_classes, args.num_part)
     with atomic_directory(args.output) as directory:
         WRITERS["ofrecord" if args.ofrecord else "recordio"](directory, new)

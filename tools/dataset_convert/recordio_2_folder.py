@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--output_dir", required=True, help="folder to create")
     parser.add_argument("--num_workers", type=int, default=available_cpus(), help="processes (default: all CPUs)")
     args = parser.parse_args()
-    listing, labels = open_intact(args.data_dir, args.num_workers)
+    listing, labels = open_intact(args.data_dir, args.num_workers, any_size=True)
     num_classes = max(int(labels.max()) + 1, listing.num_classes or 0)
     selection = Selection(listing, np.arange(len(listing)), labels.astype(np.int64))
     with atomic_directory(args.output_dir, many_files=True) as directory:

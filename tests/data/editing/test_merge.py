@@ -46,6 +46,15 @@ def test_pairs_join_chains_and_classes_of_one_set() -> None:
     assert join_classes(6, np.array([[5, 4], [4, 1], [2, 3]])).tolist() == [0, 1, 2, 2, 1, 1]
 
 
+def test_equal_labels_are_one_person() -> None:
+    sources = source(0, 2), source(1, 4), source(0, num_classes=2)
+    assert [classes.tolist() for classes in plan_merge(sources, same_labels=True)] == [
+        [0, 1, 2],
+        [0, 1, 2, -1, 3],
+        [0, 1],
+    ]
+
+
 def test_a_person_whose_first_class_has_no_images_is_kept() -> None:
     assert plan(source(1), source(0), people=(same(1, 0, 2, 0),)) == [[0, 1], [0]]
 

@@ -230,6 +230,9 @@ def test_other_names_are_listed(tmp_path: Path) -> None:
     ):
         open_recordio(tmp_path)
     assert len(open_recordio(tmp_path / "train_0.rec")) == 2
+    (tmp_path / "train_1.rec").touch()
+    with pytest.raises(UserError, match=r"--rec, or join them with .*merge_datasets\.py \(--same_labels 1 if they are"):
+        open_recordio(tmp_path)
     with pytest.raises(UserError, match=r"nowhere, which does not exist"):
         open_recordio(tmp_path / "nowhere")
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from data.image import decode_image, encode_jpeg, image_shape
 from data.listing import open_listing
 from data.listing.base import write_names
 from data.ofrecord.records import list_parts, read_dataset_info
@@ -64,6 +66,20 @@ def test_the_same_people_become_one(tmp_path: Path, sets: tuple[Path, Path]) -> 
     assert Counter(read_all(tmp_path / "c")) == Counter(expected(sets, {0: 0, 1: 1, 3: 2}, {0: 3, 1: 2}))
 
 
+def test_files_of_one_set_keep_equal_labels_together(tmp_path: Path) -> None:
+    """As im2rec --chunks writes them."""
+    faces = small_faces(4, 2)
+    order = np.random.default_rng(1).permutation(8)
+    chunks = [[faces[number] for number in part] for part in np.split(order, [3])]
+    for number, chunk in enumerate(chunks):
+        write_records(tmp_path / "set", chunk, index=False)
+        (tmp_path / "set" / "train.rec").rename(tmp_path / "set" / f"train_{number}.rec")
+    files = sorted((tmp_path / "set").glob("*.rec"))
+    code, _, err = run_here(MERGE, *files, "--output", tmp_path / "c", "--same_labels", 1)
+    assert (code, err) == (0, "")
+    assert Counter(read_all(tmp_path / "c")) == Counter(faces)
+
+
 def test_names_of_classes_are_kept(tmp_path: Path, sets: tuple[Path, Path]) -> None:
     write_names(sets[0], ["anna", "bert", "", "carl"])
     write_names(sets[1], ["anna", "dora"])
@@ -86,7 +102,11 @@ def test_sets_of_different_sizes_are_refused(tmp_path: Path, sets: tuple[Path, P
         ([], "--output is missing"),
         (["--output", "{a}"], "exists already"),
         (["--output", "c", "--model", "m"], "--model needs --list DIR"),
-        (["--output", "c", "--same_people", "f", "--model", "m", "--list", "l"], "are both given"),
+        (["--output", "c", "--same_people", "f", "--model", "m", "--list", "l"], "--same_people and --model are both"),
+        (
+            ["--output", "c", "--same_people", "f", "--same_labels", "1"],
+            "--same_labels and --same_people are both given",
+        ),
     ],
 )
 def test_mistakes_are_one_line(sets: tuple[Path, Path], flags: list[str], message: str) -> None:
@@ -107,6 +127,25 @@ def test_pictures_come_out_unchanged_and_go_in_again(tmp_path: Path) -> None:
     flags = ("--input_dir", tmp_path / "photos", "--output_dir", tmp_path / "again", "--image_size", 32)
     assert run_here(PACK, *flags)[0] == 0
     assert read_all(tmp_path / "again") == faces
+
+
+@pytest.mark.parametrize("prop", ["", "2,112,112"])
+def test_photos_of_all_sizes_in_a_rec_become_a_set_of_one_size(tmp_path: Path, prop: str) -> None:
+    """As im2rec packs them, which does not look at sizes; the message of every reader names these commands."""
+    sizes = np.random.default_rng(1).integers(200, 300, (6, 2)).tolist()
+    faces = [
+        (encode_jpeg(cv2.resize(decode_image(encoded, 32), tuple(size))), label)
+        for (encoded, label), size in zip(small_faces(2, 3), sizes, strict=True)
+    ]
+    write_records(tmp_path / "set", faces, prop)
+    code, _, err = run_here(MERGE, tmp_path / "set", tmp_path / "set", "--output", tmp_path / "c")
+    assert code == 1
+    assert err.count("\n") == 2 and err.count("recordio_2_folder.py writes them out, and folder_2_recordio.py") == 2
+    assert run_here(UNPACK, "--data_dir", tmp_path / "set", "--output_dir", tmp_path / "photos")[0] == 0
+    assert read_all(tmp_path / "photos") == faces
+    flags = ("--input_dir", tmp_path / "photos", "--output_dir", tmp_path / "again", "--resize", 1)
+    assert run_here(PACK, *flags)[0] == 0
+    assert [image_shape(encoded) for encoded, _ in read_all(tmp_path / "again")] == [(112, 112)] * 6
 
 
 def test_people_keep_their_names_where_these_can_be_folders(tmp_path: Path) -> None:
