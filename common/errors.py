@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import os
+import select
+import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from io import TextIOWrapper
+from typing import NoReturn, TypeVar
 
 T = TypeVar("T")
 
@@ -56,15 +61,61 @@ def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
     return table[name]
 
 
+class Terminated(BaseException):
+    """A signal asked the process to end; like KeyboardInterrupt, not an ``Exception``."""
+
+
 def run_command(main: Callable[[], int | None]) -> None:
-    """Run a command's ``main`` and exit with its code; a ``UserError`` becomes its lines on stderr and exit code 1."""
+    """Run a command's ``main`` and exit with its code.
+
+    A ``UserError`` becomes its lines on stderr and exit code 1. Ctrl-C, SIGTERM and SIGHUP unwind the stack, so that
+    temporary files are removed. A reader of the output that ends early, such as ``head``, ends the command quietly.
+    Names that are not UTF-8, or not in the terminal's encoding, are printed with escapes.
+    """
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        code = main() or 0
+        with _unwinding_on(signal.SIGTERM, signal.SIGHUP):
+            code = main() or 0
+        sys.stdout.flush()
     except UserError as error:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         code = 1
+    except BrokenPipeError:
+        if not _stdout_is_broken():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at exit
+        code = 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        code = 130
+        code = 128 + signal.SIGINT
+    except Terminated as stop:
+        print(f"ended by {stop}", file=sys.stderr)
+        code = 128 + signal.Signals[str(stop)]
     sys.exit(code)
+
+
+def _stdout_is_broken() -> bool:
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+@contextmanager
+def _unwinding_on(*signals: signal.Signals) -> Iterator[None]:
+    """Make signals that would end the process at once raise ``Terminated``; ignored ones (nohup) stay ignored."""
+
+    def stop(number: int, _: object) -> NoReturn:
+        for each in deadly:
+            signal.signal(each, signal.SIG_IGN)  # a second one must not interrupt the removal of temporary files
+        raise Terminated(signal.Signals(number).name)
+
+    deadly = [each for each in signals if signal.getsignal(each) is signal.SIG_DFL]
+    for each in deadly:
+        signal.signal(each, stop)
+    try:
+        yield
+    finally:
+        for each in deadly:
+            signal.signal(each, signal.SIG_DFL)

@@ -78,7 +78,7 @@ def atomic_file(path: str | Path, mode: str = "wb") -> Iterator[IO]:
 def _put_in_place(temporary: Path, path: Path) -> None:
     try:
         os.replace(temporary, path)
-    except OSError as error:  # for example, a folder has this name
+    except OSError as error:  # for example, a folder has this name, or another command made it meanwhile
         raise _write_error(path, error) from error
     sync_path(path.parent)
 
@@ -104,7 +104,7 @@ def atomic_directory(path: str | Path, many_files: bool = False) -> Iterator[Pat
         UserError: ``path`` exists already (it is never overwritten), it cannot be written, or the disk is full.
     """
     path = Path(path)
-    if path.exists():
+    if os.path.lexists(path):  # a broken link too
         raise UserError(f"{path} exists already; remove it or choose another name")
     temporary = _temporary(path)
     try:
@@ -121,8 +121,7 @@ def atomic_directory(path: str | Path, many_files: bool = False) -> Iterator[Pat
             # Side by side, because a file system takes nearly as long for one as for several at once.
             with ThreadPoolExecutor(_FLUSHED_AT_ONCE) as pool:
                 list(pool.map(sync_path, filter(Path.is_file, temporary.rglob("*"))))
-        os.rename(temporary, path)
-        sync_path(path.parent)
+        _put_in_place(temporary, path)
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
         if isinstance(error, OSError) and error.errno in _NO_ROOM:

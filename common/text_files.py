@@ -44,6 +44,15 @@ def read_text(path: str | Path, flag: str = "", keep_bytes: bool = False) -> str
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
+def read_lines(path: str | Path, flag: str = "", keep_bytes: bool = False) -> list[str]:
+    """Return the lines of a file, as ``read_text`` reads it.
+
+    Unlike ``str.splitlines``, only line ends end a line, not the rarer separators that names of files may contain.
+    """
+    lines = read_text(path, flag, keep_bytes).split("\n")
+    return lines if lines[-1] else lines[:-1]
+
+
 def _error(name: str, content: bytes, place: int, what: str) -> UserError:
     line = content.count(b"\n", 0, place) + 1
     return UserError(f"{name}: byte {place} (line {line}) is {what}; save the file as UTF-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import os
 import signal
@@ -22,6 +23,11 @@ _IN_FLIGHT = 4  # chunks per process that wait for it or for the caller
 def available_cpus() -> int:
     """Return the number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+def add_workers_flag(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add ``--num_workers``, by default all CPUs; ``what`` says for the help what there is that many of."""
+    parser.add_argument("--num_workers", type=int, default=available_cpus(), help=f"{what} (default: all CPUs)")
 
 
 def map_in_processes(

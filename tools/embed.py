@@ -21,10 +21,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common.errors import UserError, run_command
-from common.workers import available_cpus
+from common.flag_checks import find_mistakes
+from common.workers import add_workers_flag
 from data.image_lists.images import list_images
 from data.photos.detectors import open_detector
 from data.photos.prepare import PhotoRules
+from data.photos.walk import require_outside
 from data.recordio.options import RecordIOOptions
 from interchange.open_model import FORMATS, open_model
 from launch.devices import choose_device
@@ -61,9 +63,7 @@ def parse_arguments() -> argparse.Namespace:
         "--skip_bad", type=int, choices=(0, 1), default=0, help="1: leave out images that cannot be used"
     )
     parser.add_argument("--batch_size", type=int, default=64, help="images that are computed at once (default: 64)")
-    parser.add_argument(
-        "--num_workers", type=int, default=available_cpus(), help="images prepared at a time (default: all CPUs)"
-    )
+    add_workers_flag(parser, "images prepared at a time")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if there is one")
     args = parser.parse_args()
     mistakes = {
@@ -71,8 +71,7 @@ def parse_arguments() -> argparse.Namespace:
         and args.resize,
         f"--detector {args.detector} needs --align 1": args.detector and not args.align,
         f"--output {args.output}: the name must end in .npz": not args.output.endswith(".npz"),
-        f"--batch_size {args.batch_size} must be at least 1": args.batch_size < 1,
-        f"--num_workers {args.num_workers} must be at least 1": args.num_workers < 1,
+        **dict.fromkeys(find_mistakes(args, "model_load_dir", "input", "output"), True),
     }
     if any(mistakes.values()):
         raise UserError(*(message for message, is_made in mistakes.items() if is_made))
@@ -85,6 +84,8 @@ def main() -> None:
     ignore_idx = None if args.ignore_idx is None else bool(args.ignore_idx)
     records = RecordIOOptions(ignore_idx, bool(args.renumber_labels), bool(args.skip_bad))
     images = list_images(args.input, args.root, records)
+    if images.is_folder:
+        require_outside(args.output, args.input, "--output")
     model = open_model(args.model_load_dir)
     device, _ = choose_device({"device": args.device, "device_num_per_node": 1})
     # Imported here because it takes seconds, and mistakes are said before.

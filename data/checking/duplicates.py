@@ -37,7 +37,8 @@ def find_duplicates(listing: Listing, facts: np.ndarray, num_workers: int) -> Du
     decoded are not compared.
     """
     keys, rest = _keys(facts), np.flatnonzero(facts["height"])
-    found = []
+    nothing = np.zeros(0, np.int64)
+    found = [(nothing, nothing, nothing.astype(bool))]  # all there is if no image can be used
     while len(rest):
         numbers, firsts = _candidates(keys, rest)
         same_pixels, same_bytes = compare_images(listing, numbers, listing, firsts, num_workers)

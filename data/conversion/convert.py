@@ -131,6 +131,8 @@ def convert_bin(path: str | Path, output: str | Path, decode: bool = True, num_w
     """
     _require_free(output)
     bins, issame = read_bin(path)
+    if not issame:
+        raise UserError(f"{path} contains no pairs")
     _require_room(output, sum(map(len, bins)))
     if decode and (bad := find_undecodable(bins, num_workers)):
         listed = [f"image {number} (of pair {number // 2}): {details}" for number, details in bad]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError, require
-from common.text_files import read_text
+from common.text_files import read_lines
 from data.image import DecodeError, image_shape
 from data.image_lists.places import FilePlace, PartPlaces, Place, RecordPlaces
 from data.ofrecord.records import list_parts
@@ -114,9 +114,8 @@ def _list_folder(folder: Path) -> ImageList:
 
 
 def _list_paths(path: Path, root: Path) -> ImageList:
-    text = read_text(path, "--input", keep_bytes=True)
     names, places = [], []
-    for line in text.splitlines():
+    for line in read_lines(path, "--input", keep_bytes=True):
         if line.strip():
             name, points = _split_line(line.strip())
             names.append(name)

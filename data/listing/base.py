@@ -18,7 +18,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from common.errors import UserError
-from common.text_files import read_text
+from common.text_files import read_lines
 from data.rejected import Rejection
 
 CLASSES_FILE = "classes.txt"
@@ -127,7 +127,7 @@ def read_names(folder: Path) -> list[str] | None:
     path = folder / CLASSES_FILE
     if not path.is_file():
         return None
-    return read_text(path, keep_bytes=True).rstrip("\n").split("\n")
+    return read_lines(path, keep_bytes=True)
 
 
 def write_names(folder: Path, names: Sequence[str]) -> None:

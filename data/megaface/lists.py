@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.errors import UserError, require, shorten
-from common.text_files import read_text
+from common.text_files import read_lines
 
 FACESCRUB_PARTS, MEGAFACE_PARTS = 2, 3  # person/file, folder/folder/file
 
@@ -17,7 +17,7 @@ def read_image_list(path: str | Path, parts: int, flag: str) -> list[str]:
     Raises:
         UserError: the file cannot be read or is empty, a path has fewer parts, or a name occurs twice.
     """
-    lines = [line.strip() for line in read_text(path, flag, keep_bytes=True).splitlines()]
+    lines = [line.strip() for line in read_lines(path, flag, keep_bytes=True)]
     return image_names([line for line in lines if line], parts, f"{flag} {path}")
 
 
@@ -58,7 +58,7 @@ def read_noises(path: str | Path, parts: int, flag: str) -> set[str]:
         UserError: the file cannot be read, or a name has another number of parts.
     """
     names, problems = set(), []
-    for number, line in enumerate(read_text(path, flag, keep_bytes=True).splitlines(), 1):
+    for number, line in enumerate(read_lines(path, flag, keep_bytes=True), 1):
         if line.startswith("#") or not line.strip():
             continue
         columns = line.strip().split("\t")

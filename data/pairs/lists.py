@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from common.errors import UserError, shorten
-from common.text_files import read_text
+from common.text_files import read_lines
 
 _HEADER = re.compile(r"\d+(\s+\d+)?")
 _FORMS = "'name 1 2', 'name1 1 name2 2' or 'path path 0/1'"
@@ -67,7 +67,7 @@ def read_pairs(path: str | Path, images_dir: str | Path) -> list[Pair]:
 
 def _read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield number and text of each line that is not blank or a comment; names keep bytes that are not UTF-8."""
-    for number, line in enumerate(read_text(path, keep_bytes=True).splitlines(), start=1):
+    for number, line in enumerate(read_lines(path, keep_bytes=True), start=1):
         if line.strip() and not line.startswith("#"):
             yield number, line.strip()
 
@@ -80,15 +80,15 @@ def _count_of_header(header: str) -> int:
 
 def _is_lfw_different(line: str) -> bool:
     words = line.split()
-    return len(words) == 4 and words[1].isdigit() and words[3].isdigit()
+    return len(words) == 4 and words[1].isdecimal() and words[3].isdecimal()
 
 
 def _lfw_pair(line: str, images_dir: Path) -> tuple[Path, Path, bool]:
     words = line.split("\t") if "\t" in line else line.split()
-    if len(words) == 3 and words[1].isdigit() and words[2].isdigit():
+    if len(words) == 3 and words[1].isdecimal() and words[2].isdecimal():
         name, first, second = words
         return _lfw_photo(images_dir, name, first), _lfw_photo(images_dir, name, second), True
-    if len(words) == 4 and words[1].isdigit() and words[3].isdigit():
+    if len(words) == 4 and words[1].isdecimal() and words[3].isdecimal():
         return _lfw_photo(images_dir, *words[:2]), _lfw_photo(images_dir, *words[2:]), False
     raise ValueError(f"'{line}' is not {_FORMS.rsplit(' or ', 1)[0]}")
 
@@ -114,7 +114,10 @@ def _path_pair(line: str, images_dir: Path) -> tuple[Path, Path, bool]:
     if len(words) < 3 or words[-1] not in ("0", "1"):
         raise ValueError(f"'{line}' is not 'path path 0/1'")
     names = words[:-1]
-    splits = [(" ".join(names[:cut]), " ".join(names[cut:])) for cut in range(1, len(names))]
+    # Several blanks may separate the paths, so each is stripped.
+    splits = list(
+        dict.fromkeys((" ".join(names[:cut]).strip(), " ".join(names[cut:]).strip()) for cut in range(1, len(names)))
+    )
     there = [split for split in splits if all((images_dir / name).is_file() for name in split)]
     if len(there) == 1:
         return images_dir / there[0][0], images_dir / there[0][1], words[-1] == "1"

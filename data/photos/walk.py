@@ -14,6 +14,8 @@ from data.rejected import Rejection
 HIDDEN_PREFIXES = (".", "@", "__")
 """Names that notebooks, systems and network drives leave behind: .ipynb_checkpoints, ._a.jpg, @eaDir, __MACOSX."""
 
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
+
 HIDDEN, LOOSE = "hidden name", "belongs to no person"
 
 
@@ -96,9 +98,19 @@ def walk_photos(root: str | Path, flag: str = "--input") -> PhotoFolder:
     return found
 
 
+def require_outside(output: str | Path, root: str | Path, flag: str) -> None:
+    """Check that ``output``, which ``flag`` names in messages, is not below the folder of photos ``root``.
+
+    Raises:
+        UserError: it is: the next command would take what is written there for photos.
+    """
+    if Path(root).resolve() in Path(output).resolve().parents:
+        raise UserError(f"{flag} {output} lies in the folder of photos, {root}; choose a place outside of it")
+
+
 def printable(name: str | Path) -> str:
-    """Return a name for messages; bytes that are not UTF-8 appear as ``\\xb0``."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    """Return a name for messages; bytes that are not UTF-8, and control characters, appear as ``\\xb0``."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace").translate(_CONTROLS)
 
 
 def _visible_entries(folder: Path, found: PeopleFolder | PhotoFolder) -> list[os.DirEntry[str]]:

@@ -142,7 +142,8 @@ def find_records(place: str | Path) -> Path:
         names = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
         several = JOIN_CHUNKS if len(others) > 1 else ""
         raise UserError(f"looked for {path}, which does not exist; found {names}: name the file with --rec{several}")
-    raise UserError(f"looked for {path}, which does not exist; expected the folder with train.rec (and train.idx)")
+    found = "is not a file" if path.exists() else "does not exist"
+    raise UserError(f"looked for {path}, which {found}; expected the folder with train.rec (and train.idx)")
 
 
 def survey_recordio(

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import UserError
-from common.workers import available_cpus
+from common.flag_checks import check_flags
+from common.workers import add_workers_flag
 
 
 @dataclass(frozen=True)
@@ -59,24 +60,18 @@ def add_recordio_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no_decode", **switch, default=0, help="1: do not decode the images; damaged ones are then found by training"
     )
-    parser.add_argument(
-        "--num_workers",
-        type=int,
-        default=available_cpus(),
-        help="images decoded at a time (default: the number of CPUs)",
-    )
+    add_workers_flag(parser, "images decoded at a time")
 
 
 def place_and_options(args: argparse.Namespace) -> tuple[Path, RecordIOOptions]:
     """Return the ``.rec`` file or folder and the options of the flags.
 
     Raises:
-        UserError: neither or both of ``--data_dir`` and ``--rec`` are given.
+        UserError: neither or both of ``--data_dir`` and ``--rec`` are given, or a number is out of range.
     """
     if (args.data_dir is None) == (args.rec is None):
         raise UserError("give either --data_dir (the folder with train.rec) or --rec (a .rec file of any name)")
-    if args.num_workers < 1:
-        raise UserError(f"--num_workers {args.num_workers}: expected 1 or more")
+    check_flags(args, "data_dir", "rec", "output_filepath")
     options = RecordIOOptions(
         None if args.ignore_idx is None else bool(args.ignore_idx),
         bool(args.renumber_labels),

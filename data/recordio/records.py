@@ -189,7 +189,7 @@ def read_index(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
             warnings.simplefilter("error")  # numpy only warns about text that is not a number
             numbers = np.fromstring(Path(path).read_text("ascii"), np.int64, sep=" ")
     except (ValueError, DeprecationWarning) as error:
-        raise UserError(f"{path}: not an .idx file, expected lines of 'key<TAB>offset' ({error})") from error
+        raise UserError(f"{path}: not an .idx file, expected lines of 'key<TAB>offset'") from error
     if len(numbers) == 0 or len(numbers) % 2:
         raise UserError(f"{path}: found {len(numbers)} numbers, expected lines of 'key<TAB>offset'")
     return numbers[0::2], numbers[1::2]

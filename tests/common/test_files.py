@@ -76,3 +76,13 @@ def test_a_directory_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"file/run cannot be created \(Not a directory\); choose another --log_dir"):
         make_directory(tmp_path / "file" / "run", "--log_dir")
+
+
+def test_a_broken_link_and_a_folder_that_appears_meanwhile_are_one_line(tmp_path: Path) -> None:
+    os.symlink("nowhere", tmp_path / "link")
+    with pytest.raises(UserError, match="link exists already"):
+        make(tmp_path / "link")
+    with pytest.raises(UserError, match="new cannot be written"), atomic_directory(tmp_path / "new"):
+        (tmp_path / "new").mkdir()
+        (tmp_path / "new" / "file").write_text("of another command")
+    assert sorted(os.listdir(tmp_path)) == ["link", "new"]

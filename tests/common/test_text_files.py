@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import UserError
-from common.text_files import read_text
+from common.text_files import read_lines, read_text
 
 TEXT = "Müller\n李雷\nlast"
 
@@ -57,3 +57,10 @@ def test_names_of_files_keep_their_bytes(tmp_path: Path) -> None:
     assert list(map(os.fsencode, read_text(tmp_path / "a.txt", keep_bytes=True).splitlines())) == [name, b"b.jpg"]
     (tmp_path / "a.txt").write_bytes(codecs.BOM_UTF16_LE + "李雷".encode("utf-16-le"))
     assert read_text(tmp_path / "a.txt", keep_bytes=True) == "李雷"
+
+
+def test_only_line_ends_end_a_line(tmp_path: Path) -> None:
+    (tmp_path / "list").write_bytes("a\r\n\u2028b\x0b\x85c\r\n\nd".encode())
+    assert read_lines(tmp_path / "list") == ["a", "\u2028b\x0b\x85c", "", "d"]
+    (tmp_path / "list").write_bytes(b"a\n")
+    assert read_lines(tmp_path / "list") == ["a"]

@@ -13,7 +13,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from common.errors import run_command
-from common.workers import available_cpus
+from common.flag_checks import check_flags
+from common.workers import add_workers_flag
 from data.conversion.convert import convert_bin
 
 
@@ -24,10 +25,9 @@ def main() -> None:
     parser.add_argument("--output_filepath", required=True, help="folder to write")
     parser.add_argument("--dataset_name", default="lfw", help="name of the set, any (default %(default)s)")
     parser.add_argument("--no_decode", type=int, choices=(0, 1), default=0, help="1: do not decode the images")
-    parser.add_argument(
-        "--num_workers", type=int, default=available_cpus(), help="images decoded at a time (default: all CPUs)"
-    )
+    add_workers_flag(parser, "images decoded at a time")
     args = parser.parse_args()
+    check_flags(args, "data_dir", "dataset_name", "output_filepath")
     path = Path(args.data_dir) / f"{args.dataset_name}.bin"
     info = convert_bin(path, args.output_filepath, not args.no_decode, args.num_workers)
     print(f"{args.output_filepath}: {info['num_images']} images, {info['num_pairs']} pairs, {info['num_same']} same")

@@ -17,13 +17,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from common.errors import UserError, require, run_command
 from common.files import make_directory
-from common.workers import available_cpus
+from common.flag_checks import check_flags
+from common.workers import add_workers_flag
 from data.checking.check import CheckedSet, check_set, find_verification_sets
 from data.checking.clean import DROPPED, parse_kinds
 from data.checking.report import describe, write_json, write_report
 from data.checking.write_clean import write_clean
 from data.listing import Listing, open_listing
-from data.photos.walk import printable
+from data.photos.walk import printable, require_outside
 
 NONE = "none"
 
@@ -43,17 +44,25 @@ def open_verification_sets(names: str, path: Path) -> list[Listing]:
     return listings
 
 
+def _check_output(path: Path, flag: str, is_folder: bool) -> None:
+    """Raise ``UserError`` before the work if the kind of an output is not what lies there."""
+    if path.exists() and path.is_dir() != is_folder:
+        raise UserError(f"{flag} {path} is {'not a' if is_folder else 'a'} folder; choose another name")
+
+
 def parse_arguments() -> argparse.Namespace:
-    """Return the flags."""
+    """Return the flags.
+
+    Raises:
+        UserError: a number is out of range.
+    """
     drops = "\n".join(f"  {name}: {text}" for name, (_, text) in DROPPED.items())
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=f"what --drop names:\n{drops}", formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("dataset", metavar="DIR", help="the dataset")
-    parser.add_argument("--num_workers", type=int, default=available_cpus(), help="processes (default: all CPUs)")
-    parser.add_argument(
-        "--image_size", type=int, default=0, help="height and width that images must have (default: the set's)"
-    )
+    add_workers_flag(parser, "processes")
+    parser.add_argument("--image_size", type=int, help="height and width that images must have (default: the set's)")
     parser.add_argument(
         "--verification",
         default="",
@@ -65,7 +74,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--drop", default=",".join(DROPPED), help="what --write_clean leaves out (default: %(default)s; see below)"
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    require(args.dataset != "", "DIR is empty; give a path")
+    check_flags(args)
+    return args
 
 
 def main() -> int:
@@ -74,12 +86,15 @@ def main() -> int:
     kinds, path, output = parse_kinds(args.drop), Path(args.dataset), Path(args.write_clean)
     if args.write_clean and output.exists():
         raise UserError(f"--write_clean {output} exists already; remove it or choose another name")
+    listing = open_listing(path)
     for flag, place in (("--json", args.json), ("--report", args.report), ("--write_clean", args.write_clean)):
         if place:
+            _check_output(Path(place), flag, is_folder=flag == "--report")
+            if listing.kind == "folder":
+                require_outside(place, path, flag)
             make_directory(Path(place).absolute().parent, flag)
-    listing = open_listing(path)
     verification = [] if listing.issame is not None else open_verification_sets(args.verification, path)
-    checked = check_set(listing, verification, args.num_workers, args.image_size or None)
+    checked = check_set(listing, verification, args.num_workers, args.image_size)
     for line in describe(checked):
         print(printable(line))
     if args.json:

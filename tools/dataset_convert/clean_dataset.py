@@ -24,7 +24,8 @@ import numpy as np
 
 from common.errors import UserError, require, run_command
 from common.files import atomic_directory
-from common.workers import available_cpus
+from common.flag_checks import check_flags
+from common.workers import add_workers_flag
 from data.checking.write_clean import write_subset
 from data.editing.drop_list import DROP_FILE, Dropped, read_drop_list, write_drop_list
 from data.editing.merge import SourceSet, first_size, plan_merge
@@ -68,10 +69,12 @@ def parse_arguments() -> argparse.Namespace:
         help="cosine of mean embeddings above which two people are one (default 0.5)",
     )
     parser.add_argument("--subcenters", type=int, choices=(0, 1), default=1, help="0: ignore sub-centres of the model")
-    parser.add_argument("--num_workers", type=int, default=available_cpus(), help="processes (default: all CPUs)")
+    add_workers_flag(parser, "processes")
     parser.add_argument("--batch_size", type=int, default=64, help="images per call of the model (default 64)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if there is one")
     args = parser.parse_args()
+    require(args.dataset != "", "DIR is empty; give a path")
+    check_flags(args, "list")
     args.makes_lists = bool(args.model or args.embeddings)
     require(args.makes_lists or bool(args.output), "give --model to make the lists, --output to write the set, or both")
     require(0 < args.max_angle <= 180, f"--max_angle {args.max_angle:g} is not in (0, 180]")

@@ -20,11 +20,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from common.errors import UserError, run_command
-from common.workers import available_cpus
+from common.flag_checks import find_mistakes
+from common.workers import add_workers_flag
 from data.photos.build import PARTS_FOLDER, SHEET_FILE, PhotoDataset, describe_rejections, write_photo_dataset
 from data.photos.detectors import open_detector
 from data.photos.prepare import PhotoRules
-from data.photos.walk import PeopleFolder, printable, walk_people
+from data.photos.walk import PeopleFolder, printable, require_outside, walk_people
 from data.rejected import REJECTED_FILE
 
 _SHOWN = 10
@@ -58,18 +59,14 @@ def parse_arguments() -> argparse.Namespace:
         help="leave out images whose sharpness, which images.csv and sheet.jpg show, is less (default: 0)",
     )
     parser.add_argument("--ofrecord", type=int, choices=(0, 1), default=0, help="1: write OFRecord parts as well")
-    parser.add_argument(
-        "--num_workers", type=int, default=available_cpus(), help="number of processes (default: all CPUs)"
-    )
+    add_workers_flag(parser, "number of processes")
     args = parser.parse_args()
     mistakes = []
     if args.align and args.resize:
         mistakes.append("--align 1 and --resize 1 contradict each other: aligned faces have the right size; omit one")
     if args.detector and not args.align:
         mistakes.append(f"--detector {args.detector} needs --align 1")
-    for flag, least in (("image_size", 16), ("min_size", 0), ("min_sharpness", 0), ("num_workers", 1)):
-        if getattr(args, flag) < least:
-            mistakes.append(f"--{flag} {getattr(args, flag)} must be at least {least}")
+    mistakes += find_mistakes(args, "input_dir", "output_dir")
     if Path(args.output_dir).exists():
         mistakes.append(f"{printable(args.output_dir)} exists already; remove it or choose another --output_dir")
     if mistakes:
@@ -106,6 +103,7 @@ def main() -> None:
         args.min_size,
         args.min_sharpness,
     )
+    require_outside(args.output_dir, args.input_dir, "--output_dir")
     folder = walk_people(args.input_dir)
     dataset = write_photo_dataset(folder, args.output_dir, rules, args.num_workers, bool(args.ofrecord))
     output = printable(args.output_dir)

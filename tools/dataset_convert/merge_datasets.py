@@ -23,7 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from common.errors import UserError, require, run_command
 from common.files import atomic_directory
-from common.workers import available_cpus
+from common.flag_checks import check_flags
+from common.workers import add_workers_flag
 from data.editing.merge import SourceSet, common_size, merged_set, open_sources, plan_merge, write_label_maps
 from data.editing.same_people import SAME_PEOPLE_FILE, SamePerson, read_same_people, write_same_people
 from data.editing.write_set import WRITERS
@@ -55,10 +56,11 @@ def parse_arguments() -> argparse.Namespace:
         "--same_above", type=float, default=0.5, help="cosine of mean embeddings above which two are one (default 0.5)"
     )
     parser.add_argument("--list", default="", metavar="DIR", help="folder to create for what --model finds")
-    parser.add_argument("--num_workers", type=int, default=available_cpus(), help="processes (default: all CPUs)")
+    add_workers_flag(parser, "processes")
     parser.add_argument("--batch_size", type=int, default=64, help="images per call of the model (default 64)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if there is one")
     args = parser.parse_args()
+    check_flags(args)
     require(len(args.datasets) > 1, f"found one set, {args.datasets[0]}; give at least two")
     ways = [flag for flag in ("same_labels", "same_people", "model") if getattr(args, flag)]
     require(len(ways) < 2, f"{' and '.join(f'--{way}' for way in ways)} are both given; use one of them")
@@ -67,7 +69,6 @@ def parse_arguments() -> argparse.Namespace:
         bool(args.list) == bool(args.model), "--model needs --list DIR, the folder for what it finds, and vice versa"
     )
     require(-1 <= args.same_above <= 1, f"--same_above {args.same_above} is not a cosine; expected -1 to 1")
-    require(args.num_part >= 1, f"--num_part {args.num_part} is not a whole number >= 1")
     taken = [
         f"{path} exists already; remove it or choose another name"
         for path in (args.output, args.list)

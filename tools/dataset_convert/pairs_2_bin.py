@@ -22,8 +22,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from common.errors import UserError, require, run_command, shorten
-from common.text_files import read_text
-from common.workers import available_cpus
+from common.flag_checks import find_mistakes
+from common.text_files import read_lines
+from common.workers import add_workers_flag
 from data.conversion.convert import convert_bin
 from data.pairs.draw import draw_pairs
 from data.pairs.images import PairPhotos, draw_usable, write_pairs
@@ -34,7 +35,6 @@ from data.photos.walk import printable, walk_people
 from data.rejected import REJECTED_FILE, Rejection, summarize, write_rejected
 
 FOLDS = 10
-LEAST = {"image_size": 16, "min_size": 0, "num_workers": 1, "folds": 2, "seed": 0, "draw": 0}
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -79,9 +79,7 @@ def parse_arguments() -> argparse.Namespace:
         default=0,
         help="1: leave out pairs of a list whose photos give no image",
     )
-    parser.add_argument(
-        "--num_workers", type=int, default=available_cpus(), help="number of processes (default: all CPUs)"
-    )
+    add_workers_flag(parser, "number of processes")
     args = parser.parse_args()
     output = Path(args.output)
     mistakes = {
@@ -95,10 +93,8 @@ def parse_arguments() -> argparse.Namespace:
         f"{output} exists already; remove it or choose another --output": output.exists(),
         f"{output.with_suffix('')} exists already; remove it or choose another --output": args.ofrecord
         and output.with_suffix("").exists(),
-        **{
-            f"--{flag} {getattr(args, flag)} must be at least {least}": getattr(args, flag) < least
-            for flag, least in LEAST.items()
-        },
+        f"--draw {args.draw} must be at least 0": args.draw < 0,
+        **dict.fromkeys(find_mistakes(args, "output"), True),
     }
     if any(mistakes.values()):
         raise UserError(*(message for message, is_made in mistakes.items() if is_made))
@@ -136,7 +132,7 @@ def draw(args: argparse.Namespace, photos: PairPhotos) -> list[Pair]:
     """
     people = walk_people(args.input_dir).people
     if args.leave_out:
-        names = set(read_text(args.leave_out, "--leave_out", keep_bytes=True).splitlines())
+        names = set(read_lines(args.leave_out, "--leave_out", keep_bytes=True))
         people = {name: paths for name, paths in people.items() if name not in names}
         require(
             bool(people),

@@ -17,7 +17,8 @@ import numpy as np
 
 from common.errors import run_command
 from common.files import atomic_directory
-from common.workers import available_cpus
+from common.flag_checks import check_flags
+from common.workers import add_workers_flag
 from data.editing.write_set import NewSet, Selection, write_folder
 from data.listing.intact import open_intact
 
@@ -27,8 +28,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data_dir", required=True, help="folder with train.rec or OFRecord parts, or a .rec file")
     parser.add_argument("--output_dir", required=True, help="folder to create")
-    parser.add_argument("--num_workers", type=int, default=available_cpus(), help="processes (default: all CPUs)")
+    add_workers_flag(parser, "processes")
     args = parser.parse_args()
+    check_flags(args, "data_dir", "output_dir")
     listing, labels = open_intact(args.data_dir, args.num_workers, any_size=True)
     num_classes = max(int(labels.max()) + 1, listing.num_classes or 0)
     selection = Selection(listing, np.arange(len(listing)), labels.astype(np.int64))

@@ -22,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 
 from common.errors import UserError, require, run_command, shorten
-from common.workers import available_cpus
+from common.flag_checks import check_flags
+from common.workers import add_workers_flag
 from data.megaface.features import read_features, write_features
 from data.megaface.lists import FACESCRUB_PARTS, MEGAFACE_PARTS, image_names, read_image_list, read_noises
 from data.photos.walk import printable
@@ -51,11 +52,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--write_features", type=int, choices=(0, 1), default=0, help="1: write features for the development kit"
     )
-    parser.add_argument(
-        "--num_workers", type=int, default=available_cpus(), help="threads that read and search (default: all CPUs)"
-    )
+    add_workers_flag(parser, "threads that read and search")
     args = parser.parse_args()
-    require(args.num_workers >= 1, f"--num_workers {args.num_workers} must be at least 1")
+    check_flags(args, "facescrub", "megaface", "output")
     return args
 
 

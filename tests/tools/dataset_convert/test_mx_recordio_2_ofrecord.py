@@ -103,7 +103,7 @@ def test_damaged_record_leaves_nothing_behind(run_tool: Callable, recordio_dir: 
 
 
 def test_impossible_numbers_of_parts(run_tool: Callable, recordio_dir: Path, tmp_path: Path) -> None:
-    for number, message in ((0, "expected 1 or more"), (10, "9 images, too few for 10 parts")):
+    for number, message in ((0, "--num_part 0 must be at least 1"), (10, "9 images, too few for 10 parts")):
         result = run_tool(SHUFFLED, data_dir=recordio_dir, output_filepath=tmp_path / "out", num_part=number)
         assert result.returncode == 1 and message in result.stderr
 

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.commands import ROOT
+
+WRITING = """
+import sys, time
+from common.errors import run_command
+from common.files import atomic_directory, atomic_file
+def main():
+    with atomic_directory("folder") as folder, atomic_file("file") as file:
+        (folder / "half").write_text("x")
+        print("writing", flush=True)
+        time.sleep(30)
+run_command(main)
+"""
+
+
+def start(program: str, folder: Path, **options: object) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "line"),
+    [(signal.SIGINT, "interrupted\n"), (signal.SIGTERM, "ended by SIGTERM\n"), (signal.SIGHUP, "ended by SIGHUP\n")],
+)
+def test_a_command_that_is_stopped_leaves_nothing_behind(tmp_path: Path, number: int, line: str) -> None:
+    process = start(WRITING, tmp_path)
+    assert process.stdout.readline() == "writing\n"
+    process.send_signal(number)
+    assert process.communicate(timeout=20)[1] == line
+    assert process.returncode == 128 + number
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_ignored_signal_stays_ignored(tmp_path: Path) -> None:
+    program = "from common.errors import run_command\nimport signal, os\n"
+    program += "run_command(lambda: os.kill(os.getpid(), signal.SIGHUP) or print('alive'))"
+    process = start(program, tmp_path, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    assert process.communicate(timeout=20) == ("alive\n", "") and process.returncode == 0
+
+
+def test_a_reader_that_ends_early_is_not_an_error_of_the_program(tmp_path: Path) -> None:
+    program = (
+        "from common.errors import run_command\nrun_command(lambda: [print('x' * 1000) for _ in range(1000)] and 0)"
+    )
+    process = start(program, tmp_path)
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == "" and process.wait(20) == 1
+
+
+def test_a_name_that_the_terminal_cannot_show_is_printed_with_escapes(tmp_path: Path) -> None:
+    program = "from common.errors import run_command\nrun_command(lambda: print('\\udcc0\\u738b'))"
+    process = start(program, tmp_path)
+    assert process.communicate(timeout=20) == ("\\udcc0\u738b\n", "") and process.returncode == 0
