@@ -46,7 +46,8 @@ def main() -> int:
         raise UserError("--val_targets is empty: name at least one verification set")
     from engine.verification_sets import check_verification  # here, so that --help comes sooner
 
-    check_verification(config)
+    for notice in check_verification(config):
+        print(f"note: {notice}")
     if config.use_bf16:
         for model in config.models:
             check_bfloat16(config, open_model(model).network)

@@ -185,7 +185,8 @@ def check_run(config: Config, ranks: int) -> None:
     if config.loss_name in TRIPLET_LOSSES:
         TripletBags.from_config(config, source)
     if config.do_validation_while_train and config.val_targets:
-        check_verification(config)
+        for notice in check_verification(config):
+            print(f"note: {notice}")
     check_bfloat16(config, network)
     start = starting_progress(snapshot, source)
     print(*describe_run(config, network, source, ranks, start), sep="\n", flush=True)

@@ -46,8 +46,12 @@ def read_bin(path: str | Path) -> tuple[list[bytes], list[bool]]:
         raise UserError(
             f"{path}: refused to load '{error}': a verification .bin holds images and booleans only"
         ) from error
-    except (DamagedError, ValueError) as error:  # ValueError: an empty file cannot be mapped
+    except DamagedError as error:
         raise UserError(f"{path}: not {_KIND}: {error}") from error
+    except ValueError as error:
+        if path.stat().st_size:
+            raise UserError(f"{path}: not {_KIND}: {error}") from error
+        raise UserError(f"{path} is empty (0 bytes); copy it again") from error
     if not isinstance(content, (tuple, list)) or len(content) != 2:
         raise UserError(f"{path}: found {_describe(content)}, expected a pair (images, issame_list)")
     bins, issame = (_to_list(path, item, name) for item, name in zip(content, ("images", "flags"), strict=True))

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from common.errors import UserError, shorten
-from data.image import DecodeError, decode_image
+from data.image import DecodeError, decode_image, image_shape
 from data.ofrecord.records import RecordError, decode_verification_record, list_parts, read_part
 from data.verification.bin_file import read_bin
+
+_SAMPLE = 16  # images whose size is looked at before a run
 
 
 @dataclass(frozen=True)
@@ -44,20 +49,49 @@ def load_verification_set(path: str | Path, name: str, image_size: int = 112, pa
     Raises:
         UserError: the set is not found, or it is damaged.
     """
-    place = _find(Path(path), name, part_num)
-    return (_from_bin if isinstance(place, Path) else _from_parts)(place, name, image_size)
+    return _build(name, _read(Path(path), name, part_num), image_size)
 
 
-def count_pairs(path: str | Path, name: str, part_num: int = 0) -> int:
-    """Return the number of pairs of a set; its images are read, but not decoded.
+class SetSurvey(NamedTuple):
+    """What a set holds, as far as its images need not be decoded.
+
+    Attributes:
+        pairs: number of pairs.
+        same: those of one person.
+        shapes: how many of the first images have which height and width; those that are not images are left out.
+    """
+
+    pairs: int
+    same: int
+    shapes: Counter[tuple[int, int]]
+
+
+def survey_set(path: str | Path, name: str, part_num: int = 0) -> SetSurvey:
+    """Return what a set holds; its images are read, but not decoded.
 
     Raises:
         UserError: the set is not found, or its file is damaged.
     """
-    place = _find(Path(path), name, part_num)
-    if isinstance(place, Path):
-        return len(read_bin(place)[1])
-    return sum(1 for part in place for _ in read_part(part)) // 2
+    found = _read(Path(path), name, part_num)
+    shapes: Counter[tuple[int, int]] = Counter()
+    for encoded in found.bins[:_SAMPLE]:
+        with contextlib.suppress(DecodeError):
+            shapes[image_shape(encoded)] += 1
+    return SetSurvey(len(found.issame), sum(found.issame), shapes)
+
+
+class _Content(NamedTuple):
+    """Images in the order of the pairs, a description of the place of each, and the flag of each pair."""
+
+    path: Path
+    bins: list[bytes]
+    places: list[str]
+    issame: list[bool]
+
+
+def _read(path: Path, name: str, part_num: int) -> _Content:
+    place = _find(path, name, part_num)
+    return _from_bin(place) if isinstance(place, Path) else _from_parts(place)
 
 
 def _find(path: Path, name: str, part_num: int) -> Path | list[Path]:
@@ -76,12 +110,12 @@ def _find(path: Path, name: str, part_num: int) -> Path | list[Path]:
     )
 
 
-def _from_bin(path: Path, name: str, image_size: int) -> VerificationSet:
+def _from_bin(path: Path) -> _Content:
     bins, issame = read_bin(path)
-    return _build(name, bins, [f"{path}: image {i}" for i in range(len(bins))], issame, image_size)
+    return _Content(path, bins, [f"{path}: image {i}" for i in range(len(bins))], issame)
 
 
-def _from_parts(parts: Sequence[Path], name: str, image_size: int) -> VerificationSet:
+def _from_parts(parts: Sequence[Path]) -> _Content:
     bins, places, flags = [], [], []
     for part in parts:
         for offset, payload in read_part(part):
@@ -100,10 +134,11 @@ def _from_parts(parts: Sequence[Path], name: str, image_size: int) -> Verificati
     for i in range(0, len(bins), 2):
         if flags[i] != flags[i + 1]:
             raise UserError(f"{places[i]} and the next record are a pair, but their 'issame' differ; convert it again")
-    return _build(name, bins, places, flags[::2], image_size)
+    return _Content(parts[0].parent, bins, places, flags[::2])
 
 
-def _build(name: str, bins: list[bytes], places: list[str], issame: list[bool], image_size: int) -> VerificationSet:
+def _build(name: str, content: _Content, image_size: int) -> VerificationSet:
+    path, bins, places, issame = content
     if not bins:
         raise UserError(f"verification set '{name}' contains no pairs; convert it again")
     numbers: dict[bytes, int] = {}
@@ -116,7 +151,8 @@ def _build(name: str, bins: list[bytes], places: list[str], issame: list[bool], 
         except DecodeError as error:
             problems.append(f"{places[int(np.argmax(index == number))]}: {error}{_guess_pixels(encoded)}")
     if problems:
-        raise UserError(*shorten(problems, "bad images"))
+        way = f"python tools/dataset_convert/check_dataset.py {path} --write_clean OUT leaves out pairs with bad images"
+        raise UserError(*shorten(problems, "bad images"), way)
     return VerificationSet(name, images, index, np.array(issame, bool))
 
 

@@ -9,7 +9,7 @@ from common.errors import UserError
 from data.image import encode_jpeg
 from data.ofrecord.records import encode_verification_record, write_record
 from data.verification.bin_file import write_bin
-from data.verification.verification_set import count_pairs
+from data.verification.verification_set import survey_set
 from engine.verification_sets import check_verification
 from settings.places import check_sets
 from settings.train_command import read_train_command
@@ -19,7 +19,8 @@ FACE = encode_jpeg(np.zeros((16, 16, 3), np.uint8))
 
 
 def config(folder: Path, *targets: str) -> dict:
-    return {"val_targets": list(targets), "val_dataset_dir": str(folder), "val_data_part_num": 0, "nrof_folds": 10}
+    sets = {"val_targets": list(targets), "val_dataset_dir": str(folder), "val_data_part_num": 0}
+    return {**sets, "nrof_folds": 10, "image_size": 16}
 
 
 @pytest.fixture
@@ -37,11 +38,9 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_pairs_are_counted(folder: Path) -> None:
-    found = [
-        count_pairs(folder / place, name) for place, name in (("ten.bin", "ten"), ("", "five"), ("parts", "parts"))
-    ]
-    assert found == [10, 5, 10]
+def test_what_a_set_holds(folder: Path) -> None:
+    found = [survey_set(folder / place, name) for place, name in (("ten.bin", "ten"), ("", "five"), ("parts", "parts"))]
+    assert found == [(10, 5, {(16, 16): 16}), (5, 5, {(16, 16): 10}), (10, 10, {(16, 16): 16})]
 
 
 def test_all_sets_that_cannot_be_verified_are_listed(folder: Path) -> None:
@@ -52,6 +51,18 @@ def test_all_sets_that_cannot_be_verified_are_listed(folder: Path) -> None:
     assert lines[0] == f"{folder / 'five.bin'}: only 5 pairs for 10 folds; use more pairs or a smaller --nrof_folds"
     assert len(lines) == 2 and lines[1].startswith(f"{folder / 'broken.bin'}: ")
     check_verification({**config(folder, "five"), "nrof_folds": 5})
+
+
+def test_sets_whose_results_mean_something_else(folder: Path) -> None:
+    assert check_verification(config(folder, "ten")) == []
+    assert check_verification(config(folder, "parts")) == [
+        f"{folder / 'parts'}: none of the 10 pairs is of two people: its accuracy and thresholds mean nothing"
+    ]
+    large = encode_jpeg(np.zeros((20, 20, 3), np.uint8))
+    write_bin(folder / "large.bin", [large, FACE] * 9 + [b"not an image"] * 2, [False] * 10)
+    size, kind = check_verification(config(folder, "large"))
+    assert size.startswith(f"{folder / 'large.bin'}: images of 20x20 pixels are scaled to 16x16, as InsightFace does; ")
+    assert "none of the 10 pairs is of one person" in kind
 
 
 def test_all_missing_sets_are_listed(folder: Path) -> None:

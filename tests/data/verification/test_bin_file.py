@@ -137,5 +137,8 @@ def test_damaged_and_missing_files(tmp_path: Path) -> None:
     (tmp_path / "a.bin").write_bytes((tmp_path / "a.bin").read_bytes()[:-10])
     with pytest.raises(UserError, match=r"a\.bin: not a verification \.bin"):
         read_bin(tmp_path / "a.bin")
+    (tmp_path / "a.bin").write_bytes(b"")
+    with pytest.raises(UserError, match=r"a\.bin is empty \(0 bytes\); copy it again$"):
+        read_bin(tmp_path / "a.bin")
     with pytest.raises(UserError, match=r"b\.bin cannot be read"):
         read_bin(tmp_path / "b.bin")

@@ -66,7 +66,11 @@ def test_damaged_sets(tmp_path: Path) -> None:
     write_bin(tmp_path / "lfw.bin", [FACES[0], tall, b"bad", b"", FACES[0], b"bad"], [True, True, False])
     with pytest.raises(UserError) as caught:
         load_verification_set(tmp_path, "lfw")
-    first, *others = str(caught.value).splitlines()
+    first, *others, way = str(caught.value).splitlines()
+    assert way == (
+        f"python tools/dataset_convert/check_dataset.py {tmp_path}/lfw.bin --write_clean OUT leaves out pairs with bad "
+        "images"
+    )
     assert "image 1: the image is 100x150 pixels, expected a square, which is scaled to 112x112" in first
     assert [line.partition(": ")[2].split(":")[0] for line in others] == ["image 2", "image 3"]
     write_bin(tmp_path / "lfw.bin", [FACES[0], bytes(3 * 40 * 40)], [True])
