@@ -1,7 +1,8 @@
-"""Read MegaFace's lists: one image path per line, and the images that InsightFace found to be noisy."""
+"""Read MegaFace's lists: image paths, and the images that InsightFace found to be noisy."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,11 +15,26 @@ FACESCRUB_PARTS, MEGAFACE_PARTS = 2, 3  # person/file, folder/folder/file
 def read_image_list(path: str | Path, parts: int, flag: str) -> list[str]:
     """Return the names of the images of a list: the last ``parts`` parts of each path, in the order of the file.
 
+    The file has a path per line, or is a list of the development kit: JSON with the key ``path``.
+
     Raises:
         UserError: the file cannot be read or is empty, a path has fewer parts, or a name occurs twice.
     """
+    where = f"{flag} {path}"
     lines = [line.strip() for line in read_lines(path, flag, keep_bytes=True)]
-    return image_names([line for line in lines if line], parts, f"{flag} {path}")
+    lines = [line for line in lines if line]
+    paths = _json_paths("".join(lines), where) if lines and lines[0].startswith("{") else lines
+    return image_names(paths, parts, where)
+
+
+def _json_paths(text: str, where: str) -> list[str]:
+    try:
+        paths = json.loads(text).get("path")
+    except ValueError as error:
+        raise UserError(f"{where} is not JSON ({error})") from error
+    if not isinstance(paths, list) or not all(isinstance(one, str) for one in paths):
+        raise UserError(f"{where} has no list of paths; expected the key 'path', as in lists of the development kit")
+    return paths
 
 
 def image_names(paths: Sequence[str], parts: int, where: str) -> list[str]:

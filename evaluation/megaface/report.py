@@ -91,22 +91,22 @@ def draw_cmc(handle: IO[bytes], results: Sequence[MegafaceResult]) -> None:
         axes.plot(
             ranks, np.append(shares, shares[-1]), drawstyle="steps-post", label=f"{result.distractors:,} distractors"
         )
-    axes.legend(fontsize="small")
-    figure.savefig(handle, format="png")
+    _save(handle, figure, axes, min(result.rank(1) for result in results))
 
 
 def draw_roc(handle: IO[bytes], results: Sequence[MegafaceResult]) -> None:
     """Write a PNG of the true accept rate over the false accept rate (logarithmic)."""
     figure, axes = _axes("Verification, distractors as impostors", "false accept rate", "true accept rate")
+    lowest = 1.0
     for result in results:
         seen = result.far > 0
         if seen.any():
+            lowest = min(lowest, result.tar[seen][0])
             axes.plot(
                 result.far[seen], result.tar[seen], drawstyle="steps-post", label=f"{result.distractors:,} distractors"
             )
     axes.set_xlim(right=1)
-    axes.legend(fontsize="small")
-    figure.savefig(handle, format="png")
+    _save(handle, figure, axes, lowest)
 
 
 def _axes(title: str, x: str, y: str) -> tuple[Figure, Any]:
@@ -119,6 +119,15 @@ def _axes(title: str, x: str, y: str) -> tuple[Figure, Any]:
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
+
+
+def _save(handle: IO[bytes], figure: Figure, axes: Any, lowest: float) -> None:
+    """Write the picture; its vertical axis shows rates from somewhat below ``lowest`` to 1."""
+    bottom = max(0.0, np.floor(10 * lowest - 0.5) / 10)
+    axes.set_ylim(bottom, 1 + 0.02 * (1 - bottom))
+    if axes.lines:
+        axes.legend(fontsize="small")
+    figure.savefig(handle, format="png")
 
 
 def _summary(result: MegafaceResult) -> dict[str, Any]:

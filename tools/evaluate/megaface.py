@@ -91,8 +91,8 @@ def read_set(place: str, flag: str, list_path: str, parts: int, args: argparse.N
             raise UserError(*shorten(lines, "images that are not in the file", 5))
         order = [numbers[name] for name in wanted]
         names = wanted
-        if order != list(range(len(store))):
-            rows = rows[order]
+        is_prefix = order == list(range(len(order)))
+        rows = rows[: len(order)] if is_prefix else rows[order]
     return Features(names, rows, {"features": place, "list": list_path, **store.about})
 
 

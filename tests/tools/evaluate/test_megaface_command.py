@@ -12,6 +12,7 @@ import pytest
 
 from common.errors import UserError
 from evaluation.embedding_store import describe, write_store
+from evaluation.megaface import report
 from tools.evaluate import megaface
 
 PEOPLE = [f"Person_{number // 4}/Person_{number // 4}_{number}.png" for number in range(12)]
@@ -45,6 +46,16 @@ def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, features: dict[str, 
     return tmp_path
 
 
+def draw_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("draw_cmc", "draw_roc"):
+        monkeypatch.setattr(report, name, lambda handle, results: None)
+
+
+@pytest.fixture
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw_nothing(monkeypatch)
+
+
 BINARY = "--facescrub features/facescrub --megaface features/megaface --facescrub_lst facescrub_lst "
 BINARY += "--megaface_lst megaface_lst --algo mine"
 STORES = "--facescrub facescrub.npz --megaface megaface.npz --algo mine"
@@ -73,7 +84,10 @@ def test_files_and_embeddings_give_the_same(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, inside: Path, features: dict[str, np.ndarray]
 ) -> None:
     for words, output in ((BINARY, "a"), (STORES, "b")):
-        run(monkeypatch, f"{words} --output {output}")
+        with monkeypatch.context() as patch:
+            if output == "a":
+                draw_nothing(patch)
+            run(monkeypatch, f"{words} --output {output}")
         lines = capsys.readouterr().out.splitlines()
         for size in (10, 100, 150):
             assert f"Computing test results with {size} images for set 1" in lines
@@ -84,6 +98,7 @@ def test_files_and_embeddings_give_the_same(
             *(f"cmc_facescrub_megaface_mine_{size}_1.json" for size in (10, 100, 150)),
             *("megaface.json", "cmc.png", "roc.png"),
         }
+    assert all((inside / "b" / name).read_bytes().startswith(b"\x89PNG") for name in ("cmc.png", "roc.png"))
     for size in (10, 150):
         first, second = (
             json.loads((inside / output / f"cmc_facescrub_megaface_mine_{size}_1.json").read_text()) for output in "ab"
@@ -94,6 +109,7 @@ def test_files_and_embeddings_give_the_same(
         assert first["roc"][0] == sorted(first["roc"][0]) and first["roc"][1][-1] == 1
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_noisy_images(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, inside: Path, features: dict[str, np.ndarray]
 ) -> None:
@@ -112,6 +128,15 @@ def test_noisy_images(
     assert [line for line in capsys.readouterr().out.splitlines()[1:-1] if "Rank" in line] == [
         line for line in expected if "Rank" in line
     ]
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_lists_of_the_development_kit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, inside: Path, features: dict[str, np.ndarray]
+) -> None:
+    Path("megaface_features_list.json_90_1").write_text(json.dumps({"path": DISTRACTORS[60:][::-1]}))
+    run(monkeypatch, f"{STORES} --megaface_lst megaface_features_list.json_90_1 --output h --size 90")
+    assert f"Rank 1: {expected_rank_1(features, 150, lost=60):g}" in capsys.readouterr().out
 
 
 def test_damage_is_one_line(monkeypatch: pytest.MonkeyPatch, inside: Path) -> None:
@@ -155,10 +180,20 @@ def test_damage_is_one_line(monkeypatch: pytest.MonkeyPatch, inside: Path) -> No
         (f"{STORES} --facescrub_lst short.txt", "has 1 parts; expected at least 2"),
         (f"{STORES} --facescrub_lst other.txt", "x/y.png is not in facescrub.npz"),
         (f"{STORES} --facescrub_lst empty.txt", "lists no images"),
+        (f"{STORES} --facescrub_lst cut.txt", "is not JSON"),
+        (f"{STORES} --facescrub_lst keys.txt", "expected the key 'path'"),
     ],
 )
 def test_mistakes(monkeypatch: pytest.MonkeyPatch, inside: Path, words: str, text: str) -> None:
-    for name, content in (("noises", "a/b/c"), ("two", "a/b"), ("short", "a"), ("other", "x/y.png"), ("empty", "\n")):
+    for name, content in (
+        ("noises", "a/b/c"),
+        ("two", "a/b"),
+        ("short", "a"),
+        ("other", "x/y.png"),
+        ("empty", "\n"),
+        ("cut", "{"),
+        ("keys", "{}"),
+    ):
         Path(f"{name}.txt").write_text(f"{content}\n")
     with pytest.raises(UserError, match=text):
         run(monkeypatch, f"{words} --output g")
