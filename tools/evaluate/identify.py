@@ -22,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 
 from common.errors import UserError, require, run_command
-from common.workers import available_cpus
+from common.flag_checks import find_mistakes
+from common.workers import add_workers_flag
 from data.contact_sheet import Tile, write_sheet
 from data.image_lists.images import list_images
 from data.image_lists.places import load_face
@@ -69,9 +70,7 @@ def parse_arguments() -> argparse.Namespace:
         "--skip_bad", type=int, choices=(0, 1), default=0, help="1: leave out images that cannot be used"
     )
     parser.add_argument("--batch_size", type=int, default=64, help="images that are computed at once (default: 64)")
-    parser.add_argument(
-        "--num_workers", type=int, default=available_cpus(), help="images prepared at a time (default: all CPUs)"
-    )
+    add_workers_flag(parser, "images prepared at a time")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if there is one")
     args = parser.parse_args()
     sources = [source for source in (args.gallery, args.probes, args.input) if source]
@@ -85,12 +84,11 @@ def parse_arguments() -> argparse.Namespace:
         f"--detector {args.detector} needs --align 1": args.detector and not args.align,
         f"--gallery_per_person {args.gallery_per_person} must be at least 1": args.gallery_per_person < 1,
         f"--confusions {args.confusions} must be at least 0": args.confusions < 0,
-        f"--batch_size {args.batch_size} must be at least 1": args.batch_size < 1,
-        f"--num_workers {args.num_workers} must be at least 1": args.num_workers < 1,
     }
+    messages = [message for message, is_made in mistakes.items() if is_made] + find_mistakes(args, "output")
+    if messages:
+        raise UserError(*messages)
     args.fpir_targets = read_rates(args.fpir)
-    if any(mistakes.values()):
-        raise UserError(*(message for message, is_made in mistakes.items() if is_made))
     return args
 
 

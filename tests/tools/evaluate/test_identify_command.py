@@ -40,10 +40,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+open_once = functools.cache(open_model)  # it takes seconds to see that a network is none of ours
+
+
 @pytest.fixture(autouse=True)
 def inside(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(identify, "open_model", functools.cache(open_model))
+    monkeypatch.setattr(identify, "open_model", open_once)
 
 
 def run(monkeypatch: pytest.MonkeyPatch, words: str) -> None:
@@ -100,6 +103,7 @@ def test_split_by_seed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
         ("--input photos --model_load_dir tiny.onnx --fpir 0.1,2", "above 0 and below 1"),
         ("--input nothing --model_load_dir tiny.onnx", "nothing does not exist"),
         ("--input nothing.npz", "nothing.npz is not a file"),
+        ("--input nothing.npz --seed -1", "--seed -1 must be at least 0"),
     ],
 )
 def test_mistakes(monkeypatch: pytest.MonkeyPatch, words: str, text: str) -> None:
