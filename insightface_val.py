@@ -44,8 +44,10 @@ def main() -> int:
         print(f"note: in the flags of this program: python insightface_val.py {command.translation}")
     if not config.val_targets:
         raise UserError("--val_targets is empty: name at least one verification set")
-    from engine.verification_sets import check_verification  # here, so that --help comes sooner
+    from engine.group_report import check_group_files  # here, so that --help comes sooner
+    from engine.verification_sets import check_verification
 
+    check_group_files(config)
     for notice in check_verification(config):
         print(f"note: {notice}")
     if config.use_bf16:

@@ -17,6 +17,27 @@ from evaluation.verification import VerificationResult
 SETS = "sets"  # the value of --groups that makes each set a group
 
 
+def check_group_files(config: Mapping[str, Any]) -> None:
+    """Check the files of ``groups`` and ``group_pairs`` before a rank is started.
+
+    Raises:
+        UserError: a file cannot be read or is damaged; the message has a line for each mistake.
+    """
+    problems: list[str] = []
+    reads = (
+        (read_groups, config["groups"] if config["groups"] != SETS else ""),
+        (read_pair_names, config["group_pairs"]),
+    )
+    for read, path in reads:
+        try:
+            if path:
+                read(path)
+        except UserError as error:
+            problems += str(error).splitlines()
+    if problems:
+        raise UserError(*problems)
+
+
 class GroupMap:
     """The group of each image of the sets.
 

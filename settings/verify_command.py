@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError, require
+from evaluation.comparison.published import PUBLISHED_SETS
 from interchange.open_model import FORMATS, describe_model
 from settings.checks import check_run, check_verification
 from settings.complete import apply_flags
@@ -115,6 +116,9 @@ def read_verify_command(argv: Sequence[str], folder: Path = ROOT) -> VerifyComma
     check_verification(config)
     if "val_targets" not in first:
         notices += describe_others(config.val_dataset_dir, config.val_targets)
+    if config.published and not set(config.val_targets) & PUBLISHED_SETS:
+        known = ", ".join(sorted(PUBLISHED_SETS))
+        notices.append(f"--published 1 has no effect: there are published accuracies of {known} alone")
     translation = str(rewritten) if rewritten.is_older else ""
     return VerifyCommand(config, (*rewritten.notices, *notices), translation)
 

@@ -119,6 +119,8 @@ def verify_and_export(snapshot: Path) -> None:
             network="y1",
             device="cpu",
             report=REPORT.parent,
+            bad_cases=20,
+            raw_pixels=1,
             log_dir=LOGS,
         )
     if not _is_newer(ONNX, made):
@@ -142,6 +144,7 @@ def summarise(snapshot: Path, seconds: float) -> str:
         ("faces, recordio and OFRecord", str(FACES)),
         ("snapshot", str(snapshot)),
         ("report and pictures", str(REPORT.parent)),
+        ("comparison with raw pixels, bad cases", str(REPORT.with_name("comparison.html"))),
         ("ONNX model", str(ONNX)),
         ("logs, metrics.jsonl, TensorBoard", str(LOGS / RUN.name)),
         ("time of this run", f"{seconds:.0f} s"),

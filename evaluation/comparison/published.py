@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 SOURCE = "published in the tables of the original InsightFace repository, not measured here"
 _SETS = ("lfw", "cfp_ff", "cfp_fp", "agedb_30")
+PUBLISHED_SETS = frozenset(_SETS)
 _PERCENT = {
     "LResNet100E-IR": (99.77, 99.84, 98.27, 98.25),
     "LResNet50E-IR": (99.80, 99.83, 92.17, 97.70),

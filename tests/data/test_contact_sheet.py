@@ -35,6 +35,14 @@ def test_tiles_lie_in_rows_below_their_title() -> None:
     assert (sheet[red[1], red[0] + 46 : red[0] + 86] == GREY).all()  # the tile without an image
 
 
+def test_tiles_may_be_wider_than_high() -> None:
+    square, wide = Tile(filled(RED, 40, 40), "a"), Tile(filled(GREEN, 20, 40))
+    sheet = draw_sheet([("pairs", [wide, square])], columns=2, size=(80, 40))
+    red, green = find(sheet, RED), find(sheet, GREEN)
+    assert green[2:] == (80, 40) and red == (green[0] + 86 + 20, green[1], 40, 40)
+    assert sheet.shape[1] == 2 * 80 + 3 * 6
+
+
 def test_captions_are_text_that_fits_the_tile() -> None:
     image = filled(RED, 50, 50)
 

@@ -20,6 +20,7 @@ from data.verification.bin_file import write_bin
 from data.verification.verification_set import load_verification_set
 from engine import verify_models
 from engine.embedder import Embedder
+from engine.group_report import check_group_files
 from evaluation.verification import embed_set, verify_embeddings
 from interchange import open_model as models
 from interchange.onnx.writer import write_onnx
@@ -138,6 +139,17 @@ def test_groups_of_a_file(folder: Path, tmp_path: Path, capsys: pytest.CaptureFi
     (tmp_path / "pairs.txt").write_text(pairs + "\nq/1 q/2 1")
     with pytest.raises(UserError, match=f"has 61 pairs, and a has {PAIRS}"):
         run(folder, of_people, "a")
+
+
+def test_damaged_files_of_groups_are_listed_at_once(tmp_path: Path) -> None:
+    (tmp_path / "groups.txt").write_text("alone\n")
+    config = {"groups": f"{tmp_path}/groups.txt", "group_pairs": f"{tmp_path}/missing.txt"}
+    with pytest.raises(UserError) as caught:
+        check_group_files(config)
+    lines = str(caught.value).splitlines()
+    assert lines[0].startswith(f"{tmp_path}/groups.txt:1: 'alone' is not a line")
+    assert lines[1].startswith(f"--group_pairs {tmp_path}/missing.txt cannot be read") and len(lines) == 2
+    check_group_files({"groups": "sets", "group_pairs": ""})
 
 
 def test_too_many_components_end_it_before_anything_is_embedded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

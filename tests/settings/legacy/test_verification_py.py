@@ -132,5 +132,9 @@ def test_flags_that_need_others(folder: Path) -> None:
         "--group_pairs pairs.txt",
         "--group_pairs pairs.txt",
     ]
+    said = read(folder, "--val_targets mine --val_dataset_dir data --model_load_dir model,1 --published 1").notices
+    assert said == (
+        "--published 1 has no effect: there are published accuracies of agedb_30, cfp_ff, cfp_fp, lfw alone",
+    )
     with pytest.raises(UserError, match="--groups sets compares sets, and --val_targets has one"):
         read(folder, "--val_targets lfw --val_dataset_dir data --model_load_dir model,1 --groups sets")
