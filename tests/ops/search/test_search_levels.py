@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from common.compiling import locate_program, run_tool
 from ops.native.build import LEVELS
-from ops.search.kernel import build_library, default_cache
+from ops.native.requirements import locate_compiler
+from ops.search.kernel import COMPILE_FLAGS, SHARED, SOURCES, build_library, default_cache
 
 FEATURES = {"baseline": set(), "avx2": {"avx2", "fma"}, "avx512": {"avx2", "fma", "avx512f", "avx512bw", "avx512dq"}}
 LANES, TILE_ROWS = 32, 256  # kGalleryPanel, kTileRows
@@ -71,3 +74,14 @@ def test_places(loops: Loops) -> None:
     places = np.zeros(64, np.int32)
     loops.place(scores.ctypes.data, 32768.0, places.ctypes.data)
     assert np.array_equal(places, np.floor(scores * 32768.0).clip(-32768, 32768))
+
+
+def test_no_function_is_merged_across_levels(tmp_path: Path) -> None:
+    """A weak symbol is one that the linker merges: its AVX-512 code might run on an older processor."""
+    level, target = list(LEVELS)[-1], str(tmp_path / "tile.o")
+    flags = [*COMPILE_FLAGS, *LEVELS[level], f"-DINSIGHTFACE_LEVEL={level}", f"-I{SOURCES}", f"-I{SHARED}", "-O0"]
+    run_tool([locate_compiler(), *flags, "-c", str(SOURCES / "tile.simd.cpp"), "-o", target])
+    nm = locate_program(("nm",), "nm")
+    listing = subprocess.run([nm, "-C", "--defined-only", target], capture_output=True, text=True, check=True).stdout
+    kinds = {line.split(maxsplit=2)[1] for line in listing.splitlines()}
+    assert kinds and not kinds & set("WwVvu"), listing
