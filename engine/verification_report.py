@@ -35,23 +35,24 @@ def write_model_report(
     speed: Mapping[str, float],
     about: Mapping[str, Any],
     sets: Sequence[VerificationSet],
+    labels: Sequence[np.ndarray],
     bad_cases: int,
 ) -> None:
-    """Write report.json, roc.png, pairs.png, histogram.png and scores.csv, and bad_cases.jpg if they are wanted.
+    """Write report.json, roc.png, histogram.png and scores.csv; pairs.png of ``sets``, bad_cases.jpg if it is wanted.
 
     Args:
         folder: where they go.
         results: the results.
         speed: images per second of each set.
         about: the description of the model.
-        sets: the images of the results' pairs, in the same order.
+        sets: the images of the results' pairs, in the same order; none without images.
+        labels: bool [N] of each result, whether the pairs show one person.
         bad_cases: how many of each kind of error to show for each set; 0: none.
 
     Raises:
         UserError: a set occurs twice, or a file cannot be written.
     """
     write_report(folder, results, speed, about, sets)
-    labels = [each.issame for each in sets]
     with atomic_file(folder / "histogram.png") as handle:
         draw_histograms(handle, results, labels)
     with atomic_file(folder / "scores.csv", "w") as handle:

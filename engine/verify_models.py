@@ -140,7 +140,8 @@ def _print_model(found: VerifiedModel) -> None:
 def _write_model(config: Config, folder: Path, found: VerifiedModel) -> None:
     verifier = found.verifier
     about = describe_model(config, found.model)
-    write_model_report(folder, found.results, verifier.images_per_second, about, verifier.sets, config.bad_cases)
+    sets, labels = verifier.sets, [each.issame for each in verifier.sets]
+    write_model_report(folder, found.results, verifier.images_per_second, about, sets, labels, config.bad_cases)
     if verifier.pca:
         _write_json(folder / "pca.json", {name: accuracy.describe() for name, accuracy in verifier.pca.items()})
     if found.groups is not None:
