@@ -69,11 +69,6 @@ def parse_arguments() -> argparse.Namespace:
     mistakes += find_mistakes(args, "input_dir", "output_dir")
     if Path(args.output_dir).exists():
         mistakes.append(f"{printable(args.output_dir)} exists already; remove it or choose another --output_dir")
-    elif Path(args.input_dir).resolve() in Path(args.output_dir).resolve().parents:
-        mistakes.append(
-            f"--output_dir {printable(args.output_dir)} lies in --input_dir {printable(args.input_dir)}, "
-            "where it would be one more person; choose another"
-        )
     if mistakes:
         raise UserError(*mistakes)
     return args
