@@ -1,4 +1,4 @@
-"""Run every step on real faces: prepare, convert, train, verify, export; then print a summary.
+"""Run every step on real faces: prepare, convert, train, verify, identify, export; then print a summary.
 
 Trains MobileFaceNet with ArcFace on 30 people of the AT&T (ORL) faces, on two ranks that share the fc7 weight, and
 verifies on the ten others. Existing outputs are kept: a second run does only the missing steps.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -29,6 +30,8 @@ VERIFY_PARTS = FACES / "ofrecord" / "orl"
 MODELS = Path("demo/models")
 RUN = MODELS / "y1-arcface-orl"
 REPORT = Path("demo/report/report.json")
+PEOPLE = Path("datasets/orl_people")
+IDENTIFICATION = Path("demo/identification/identification.json")
 ONNX = Path("demo/y1.onnx")
 LOGS = Path("demo/log")
 RANKS = 2
@@ -82,6 +85,8 @@ def prepare() -> None:
             output_filepath=VERIFY_PARTS,
             dataset_name="orl",
         )
+    if not (ROOT / PEOPLE).is_dir():
+        run("write the photos of the ten others", f"{convert}/orl_2_recordio.py", people_dir=PEOPLE)
 
 
 def train() -> Path:
@@ -109,7 +114,7 @@ def train() -> Path:
 
 
 def verify_and_export(snapshot: Path) -> None:
-    """Verify the snapshot and export it to ONNX, each unless its output is newer than the snapshot."""
+    """Verify the snapshot, identify people with it, and export it to ONNX, unless the output is newer than it."""
     made = (ROOT / snapshot).stat().st_mtime
     if not _is_newer(REPORT, made):
         run(
@@ -122,6 +127,17 @@ def verify_and_export(snapshot: Path) -> None:
             bad_cases=20,
             raw_pixels=1,
             log_dir=LOGS,
+        )
+    if not _is_newer(IDENTIFICATION, made):
+        shutil.rmtree(ROOT / IDENTIFICATION.parent, ignore_errors=True)  # embeddings of an earlier snapshot
+        run(
+            "identify the ten others, one gallery photo each",
+            "tools/evaluate/identify.py",
+            input=PEOPLE,
+            gallery_per_person=1,
+            model_load_dir=snapshot,
+            output=IDENTIFICATION.parent,
+            device="cpu",
         )
     if not _is_newer(ONNX, made):
         run("export", "tools/oneflow2onnx.py", model_load_dir=snapshot, onnx_path=ONNX)
@@ -136,15 +152,21 @@ def summarise(snapshot: Path, seconds: float) -> str:
     faces = load_verification_set(ROOT / VERIFY_PARTS, "orl")
     pixels = verify_pixels("orl", faces.images, faces.index, faces.issame)
     network = json.loads((ROOT / REPORT).read_text())["sets"]["orl"]
+    found = json.loads((ROOT / IDENTIFICATION).read_text())
     rows: Sequence[tuple[str, str]] = (
         ("verification, 900 pairs of 10 unseen people", ""),
         ("  raw pixels (baseline)", f"{pixels.accuracy:.2%} +- {pixels.accuracy_std:.2%}"),
         ("  y1 + arcface", f"{network['accuracy']:.2%} +- {network['accuracy_std']:.2%}"),
         ("  better by", f"{100 * (network['accuracy'] - pixels.accuracy):.2f} points"),
+        (
+            f"identification, {found['probes']} photos of {found['people']} people",
+            f"{found['rank']['1']:.2%} at rank 1",
+        ),
         ("faces, recordio and OFRecord", str(FACES)),
         ("snapshot", str(snapshot)),
         ("report and pictures", str(REPORT.parent)),
         ("comparison with raw pixels, bad cases", str(REPORT.with_name("comparison.html"))),
+        ("identification, mistakes as pictures", str(IDENTIFICATION.parent)),
         ("ONNX model", str(ONNX)),
         ("logs, metrics.jsonl, TensorBoard", str(LOGS / RUN.name)),
         ("time of this run", f"{seconds:.0f} s"),

@@ -27,7 +27,8 @@ def result_lines(result: IdentificationResult, fpir_targets: Sequence[float] = F
         if math.isfinite(rate.tpir):
             lines.append(f"TPIR at FPIR {target:g}: {rate.tpir:.6f} (cosine above {rate.threshold:.4f})")
         else:
-            lines.append(f"TPIR at FPIR {target:g}: not measured; needs {math.ceil(1 / target)} probes, and two people")
+            missing = f"{math.ceil(1 / target)} probes" if result.people > 1 else "another person in the gallery"
+            lines.append(f"TPIR at FPIR {target:g}: not measured; needs {missing}")
     return lines
 
 

@@ -4,6 +4,8 @@ The pictures (40 people, 10 each, 92x112, grey) are part of the PyPI package nim
 People 1 to 30 become train.rec, train.idx and property (class = person - 1); people 31 to 40 become orl.bin: all 450
 pairs of one person and 450 random pairs of two, shuffled with a fixed seed. The pictures are padded to 112x112 RGB by
 repeating the outermost columns 10 times on each side, so that faces are neither distorted nor cropped.
+
+With --people_dir DIR, people 31 to 40 are written as photos instead, one folder per person.
 """
 
 from __future__ import annotations
@@ -91,11 +93,30 @@ def write_dataset(folder: Path, output: Path) -> None:
         write_bin(directory / "orl.bin", bins, [pair[2] for pair in pairs])
 
 
+def write_people(folder: Path, output: Path) -> None:
+    """Write ``PERSON/NUMBER.jpg`` of people 31 to 40; ``output`` appears once it is complete."""
+    with atomic_directory(output) as directory:
+        for person in _TEST_PEOPLE:
+            (directory / f"s{person}").mkdir()
+            for number in range(1, _PICTURES + 1):
+                (directory / f"s{person}" / f"{number}.jpg").write_bytes(read_picture(folder, person, number))
+
+
 def main() -> None:
-    """Parse the command line and write the dataset, unless it exists already."""
+    """Parse the command line and write the dataset or the photos, unless they exist already."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output_dir", default="datasets/faces_orl", help="folder to create (default %(default)s)")
-    output = Path(parser.parse_args().output_dir)
+    parser.add_argument("--people_dir", default="", help="write the photos of people 31 to 40 into this folder instead")
+    args = parser.parse_args()
+    if args.people_dir:
+        people = Path(args.people_dir)
+        if people.is_dir():
+            print(f"{people} exists already")
+            return
+        write_people(picture_folder(), people)
+        print(f"{people}: {len(_TEST_PEOPLE) * _PICTURES} photos of {len(_TEST_PEOPLE)} people")
+        return
+    output = Path(args.output_dir)
     if all((output / name).is_file() for name in _FILES):
         print(f"{output} is complete already")
         return

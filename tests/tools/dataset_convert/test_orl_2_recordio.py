@@ -84,3 +84,14 @@ def test_an_unfinished_folder_is_left_alone(run_tool: Callable, tmp_path: Path) 
     result = run_tool("orl_2_recordio", output_dir=tmp_path)
     assert result.returncode == 1 and "exists already" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["property"]
+
+
+def test_the_others_as_photos(run_tool: Callable, tmp_path: Path) -> None:
+    from tools.dataset_convert.orl_2_recordio import read_picture
+
+    people = tmp_path / "people"
+    assert "100 photos of 10 people" in run_tool("orl_2_recordio", people_dir=people).stdout
+    assert sorted(path.name for path in people.iterdir()) == [f"s{person}" for person in range(31, 41)]
+    assert len(list(people.rglob("*.jpg"))) == 100
+    assert (people / "s40" / "10.jpg").read_bytes() == read_picture(picture_folder(), 40, 10)
+    assert "exists already" in run_tool("orl_2_recordio", people_dir=people).stdout
