@@ -2,8 +2,9 @@
 // thresholds, a histogram, or the scores themselves.
 //
 // All threads pack some thousand gallery rows; then each thread takes groups of probes and multiplies them with tiles
-// of those rows. A tile of scores never leaves the first cache: it is searched by comparisons of whole vectors, and only
-// a score that passes its probe's bound costs more. One thread at a time works on a probe, in the order of the gallery.
+// of those rows. A tile of scores never leaves the first cache: it is searched by comparisons of whole vectors, and
+// only a score that passes its probe's bound costs more. One thread at a time works on a probe, in the order of the
+// gallery.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
