@@ -37,6 +37,7 @@ _MANY_EPOCHS = 100
 _FIRST: tuple[Option, ...] = tuple(option for option in TRAIN_TABLE if option.key in _KEYS)
 # Folders that do not say which faces they hold; an own set is not called after them.
 _GENERAL = ("train", "ofrecord", "recordio", "data", "dataset", "datasets", "parts", "images")
+_LONGEST_NAME = 100  # bytes: names of networks and losses, and suffixes, are added to it
 _OLDER_PLACES = ("--data_dir", "--dataset_path")
 _PLACE = "_dataset_dir"
 _UNKNOWN = {"num_classes": 2**31 - 1}  # of images that have not been looked at yet: fits every setting
@@ -135,6 +136,7 @@ def _read_first(words: Iterable[Word]) -> dict[str, Any]:
 def _describe_own(words: Sequence[Word], tables: Tables, given: Mapping[str, Any]) -> OwnSet:
     from data.sources.training_set import read_facts  # here, because it loads OpenCV
 
+    require(bool(given["dataset_dir"]), "--dataset_dir is empty; give a path")
     facts, name = read_facts(given["dataset_dir"]), _name_set(given)
     usual = tables.config["val_targets"]
     folders = [Path(given["val_dataset_dir"])] if given.get("val_dataset_dir") else _folders_beside(facts.place)
@@ -170,13 +172,20 @@ def _name_set(given: Mapping[str, Any]) -> str:
     if "name" in given:
         name = given["name"]
         require(
-            bool(name) and "/" not in name and not name.startswith("."),
-            f"--name '{name}' becomes part of folder names: it must not be empty, contain / or begin with a dot",
+            _can_name(name),
+            f"--name {name!r} becomes part of folder names: it must not be empty, contain / or unprintable characters, "
+            f"begin with a dot, begin or end with a blank, or have more than {_LONGEST_NAME} bytes",
         )
         return name
     place = Path(os.path.abspath(given["dataset_dir"]))
     folder = place.parent if place.suffix == ".rec" else place
-    return next((part for part in reversed(folder.parts[1:]) if part.lower() not in _GENERAL), "own")
+    parts = reversed(folder.parts[1:])
+    return next((part for part in parts if part.lower() not in _GENERAL and _can_name(part)), "own")
+
+
+def _can_name(name: str) -> bool:
+    is_text = name.isprintable() and name == name.strip() and "/" not in name  # surrogates cannot be printed either
+    return is_text and not name.startswith(".") and 0 < len(name.encode()) <= _LONGEST_NAME
 
 
 def _folders_beside(place: Path) -> list[Path]:

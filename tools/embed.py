@@ -2,7 +2,7 @@
 
     python tools/embed.py --model_load_dir DIR --input photos --align 1 --output photos.npz
 
---input is a folder of photos, at any depth; a text file with a path per line, which may go on with five landmarks; a
+--input is a folder of photos, at any depth; a text file with a path per line, perhaps followed by five landmarks; a
 ``.rec``, or the folder of train.rec; a folder of OFRecord parts; or a verification ``.bin``.
 
 An embedding is f(image) + f(mirrored image), or with ``--flip 0`` f(image), as the model gives it, not normalised. A

@@ -166,6 +166,8 @@ def test_printed_settings_of_an_own_set(
         ("--dataset_dir {kids} --lr fast --bogus 1", "--lr 'fast' is not a number\nunknown flag --bogus 1"),
         ("--dataset_dir {kids} --num_classes many", "--num_classes 'many' is not a whole number"),
         ("--dataset_dir {kids} --name a/b", "--name 'a/b' becomes part of folder names"),
+        ("--dataset_dir {kids} --name a\x07b", r"--name 'a\\x07b' becomes part of folder names"),
+        (f"--dataset_dir {{kids}} --name {'x' * 101}", "or have more than 100 bytes"),
         ("--dataset emore --name mine", "--name mine names a set of your own: give its folder with --dataset_dir"),
         ("--dataset mine --dataset_dir {kids}", "unknown dataset 'mine'; known: emore, .*without --dataset"),
         ("--dataset_dir nowhere", "looked for OFRecord parts .* in nowhere, which does not exist; name another"),
