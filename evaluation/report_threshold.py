@@ -66,7 +66,7 @@ def read_threshold(
             raise UserError(f"{path} is the report of another model, {about.get('model')}; verify this one, or omit it")
         return _choose(path, name, chosen, measured, mirrored, far)
     except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
-        raise UserError(f"{path} is not a report with thresholds ({error!r}); verify the model again") from error
+        raise UserError(f"{path} is damaged or not a report with thresholds; verify the model again") from error
 
 
 def _checksums(model: Mapping[str, Any]) -> set[str]:

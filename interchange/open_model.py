@@ -14,7 +14,7 @@ import sample_config
 from backbones import build_network
 from backbones.graph.arrays import check_arrays
 from backbones.graph.network_graph import NetworkGraph
-from common.errors import UserError
+from common.errors import UserError, require
 from interchange.foreign_model import ForeignModel
 from interchange.matching.adapt import adapt
 from interchange.matching.canonical_layers import pair_layers
@@ -109,6 +109,7 @@ def open_model(name: str) -> TrainedModel:
     """
     foreign = read_foreign(name)
     if foreign is None:
+        require(Path(name).exists(), f"the model {name} does not exist; give {FORMATS}")
         snapshot = Snapshot.open(name)
         about = snapshot.about
         config = about["config"]

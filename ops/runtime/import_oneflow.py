@@ -51,7 +51,7 @@ def import_oneflow() -> ModuleType:
         # to the next, short enough to leave the core to OneFlow's threads.
         os.environ.setdefault("OMP_WAIT_POLICY", "active")
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-        with _quiet_stderr(), _keep_interrupt_handler():
+        with _quiet_stderr(), _hold_signals():
             importlib.import_module("oneflow")
     return sys.modules["oneflow"]
 
@@ -117,16 +117,27 @@ def _quiet_stderr() -> Iterator[None]:
 
 
 @contextmanager
-def _keep_interrupt_handler() -> Iterator[None]:
-    """Restore this process's handler of SIGINT: OneFlow replaces it by one that exits with code 255."""
+def _hold_signals() -> Iterator[None]:
+    """Hold back the handlers of SIGINT, SIGTERM and SIGHUP until OneFlow is imported.
+
+    OneFlow replaces the handler of SIGINT by one that exits with code 255, and what a handler raises within the import
+    becomes an ImportError.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield  # Python sets handlers only in the main thread
         return
-    handler = signal.getsignal(signal.SIGINT)
+    arrived: list[int] = []
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    for each, handler in handlers.items():
+        if callable(handler):
+            signal.signal(each, lambda number, _: arrived.append(number))
     try:
         yield
     finally:
-        if handler is not None:  # None: the handler was not set from Python
-            signal.signal(signal.SIGINT, handler)
+        for each, handler in handlers.items():
+            if handler is not None:  # None: the handler was not set from Python
+                signal.signal(each, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    for number in arrived:
+        signal.raise_signal(number)

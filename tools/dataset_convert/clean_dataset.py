@@ -127,12 +127,16 @@ def write_set(output: Path, source: SourceSet, dropped: list[Dropped], same: lis
     numbers = np.flatnonzero(stays)
     labels = source.labels[numbers]
     (new_classes,) = plan_merge([SourceSet(source.listing, labels, source.num_classes)], same)
+    people = int(new_classes.max()) + 1
+    require(
+        people > 1 or source.num_classes == 1,
+        f"{source.listing.path}: the list makes one person of all; use a larger --same_above, or another model",
+    )
     rejected = [
         Rejection(source.listing.describe(each.image), "far from its person", f"{each.angle:.1f} degrees")
         for each in sorted(dropped)
     ]
     write_subset(output, source.listing, numbers, new_classes, labels, first_size(source.listing)[0], rejected)
-    people = int(new_classes.max()) + 1
     print(f"{output}: {len(numbers)} images of {people} people, --num_classes {people}")
 
 

@@ -42,6 +42,21 @@ def test_ctrl_c_stays_keyboard_interrupt() -> None:
     assert run(code).stdout == "interrupted\n"
 
 
+def test_a_signal_within_the_import_is_handled_after_it() -> None:
+    code = (
+        "import importlib, os, signal\n"
+        "from ops.runtime import import_oneflow as runtime\n"
+        "signal.signal(signal.SIGTERM, lambda *_: 1 / 0)\n"
+        "real = importlib.import_module\n"
+        "def load(name):\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    module = real(name)\n    print('imported')\n    return module\n"
+        "importlib.import_module = load\n"
+        "try:\n    runtime.import_oneflow()\nexcept ZeroDivisionError:\n    print('handled')"
+    )
+    assert run(code).stdout == "imported\nhandled\n"
+
+
 def test_blas_kernels_are_the_user_s_choice_first() -> None:
     code = "import os\nfrom ops import flow\nprint(os.environ.get('OPENBLAS_CORETYPE'))"
     assert run(code, OPENBLAS_CORETYPE="Prescott").stdout == "Prescott\n"
