@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.errors import UserError, require
-from evaluation.templates.meta import TemplatePeople
+from evaluation.templates.sets import TemplatePeople
 
 RANKS = (1, 5, 10)
 CLOSED_RATES = (0.01, 0.1)

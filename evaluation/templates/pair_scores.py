@@ -8,7 +8,7 @@ import numpy as np
 
 from common.workers import available_cpus, map_in_threads
 
-_DENSE = 24  # products of a matrix multiplication that cost as much as one of a single pair
+_DENSE = 40  # products of a matrix multiplication that cost as much as one of a single pair
 _MATRIX = 1 << 22  # numbers in a block of the matrix: 32 MiB
 _GATHER = 2048  # pairs whose features fit into the cache
 
@@ -59,9 +59,10 @@ def _score_blocks(
     scores = np.empty(len(left))
     columns = np.ascontiguousarray(features[rights])
     step = max(1, _MATRIX // len(rights))
-    for begin in range(0, len(lefts), step):
+    begins = np.arange(0, len(lefts), step, dtype=left.dtype)  # another type would copy ``left``
+    starts = np.r_[np.searchsorted(left, begins), len(left)]
+    for begin, start, stop in zip(begins.tolist(), starts, starts[1:], strict=False):
         matrix = features[lefts[begin : begin + step]] @ columns.T
-        start, stop = np.searchsorted(left, (begin, begin + step))
         places = (left[start:stop] - begin).astype(np.int64) * len(rights) + right[start:stop]
         matrix.ravel().take(places, out=scores[start:stop], mode="clip")
     if order is None:

@@ -19,7 +19,7 @@ from scipy.sparse import csr_array
 from common.errors import UserError
 from common.workers import available_cpus, map_in_threads
 
-_BLOCK = 4096  # images
+_BLOCK = 2048  # images
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,10 +43,10 @@ class TemplateLayout:
         """Sort N images.
 
         Args:
-            templates: int [N], the template of each image.
-            medias: int [N], its media; equal numbers in two templates are two medias.
+            templates: int64 [N], the template of each image.
+            medias: int64 [N], its media; equal numbers in two templates are two medias.
         """
-        order = np.lexsort((medias, templates))
+        order = _sort_stably(templates, _sort_stably(medias, np.arange(len(templates))))
         template, media = templates[order], medias[order]
         new_template = np.r_[True, template[1:] != template[:-1]]
         new_media = new_template | np.r_[True, media[1:] != media[:-1]]
@@ -75,6 +75,15 @@ class TemplateLayout:
         if (rows < 0).any():
             raise KeyError("unknown template")
         return rows
+
+
+def _sort_stably(keys: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Return ``order`` sorted by ``keys[order]``, in passes of 16 bits, which numpy sorts without comparisons."""
+    keys = keys - keys.min()
+    for shift in range(0, int(keys.max()).bit_length(), 16):
+        digits = (keys >> shift & 0xFFFF).astype(np.uint16)
+        order = order[np.argsort(digits[order], kind="stable")]
+    return order
 
 
 def pool_templates(

@@ -2,50 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from evaluation.templates.identification import Identification, identify
-from evaluation.templates.meta import (
-    MetaFiles,
-    TemplateImages,
-    TemplatePairs,
-    TemplatePeople,
-    read_images,
-    read_pairs,
-    read_people,
-)
 from evaluation.templates.modes import Mode
 from evaluation.templates.pair_scores import score_pairs
-from evaluation.templates.pooling import TemplateLayout, pool_templates
+from evaluation.templates.pooling import pool_templates
 from evaluation.templates.roc_points import OperatingPoint, RocCurve, operating_points, roc_points, sort_scores
-
-
-@dataclass(frozen=True, eq=False)
-class TemplateSet:
-    """IJB-B or IJB-C, without the images' features.
-
-    Attributes:
-        target: IJBB or IJBC.
-        images: the images and their templates.
-        pairs: the pairs of 1:1; None if it is not wanted.
-        galleries: the galleries of 1:N by name; empty if it is not wanted.
-        probes: the probes of 1:N.
-    """
-
-    target: str
-    images: TemplateImages
-    pairs: TemplatePairs | None = None
-    galleries: Mapping[str, TemplatePeople] | None = None
-    probes: TemplatePeople | None = None
-
-    @cached_property
-    def layout(self) -> TemplateLayout:
-        """Which images make up each template."""
-        return TemplateLayout.of(self.images.templates, self.images.medias)
+from evaluation.templates.sets import TemplateSet
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,20 +34,6 @@ class ModeResult:
     mode: Mode
     verification: Verification | None
     identification: Identification | None
-
-
-def read_set(files: MetaFiles, verification: bool = True, identification: bool = True) -> TemplateSet:
-    """Read the files that the wanted protocols need.
-
-    Raises:
-        UserError: one is missing or damaged.
-    """
-    images = read_images(files)
-    pairs = read_pairs(files, images) if verification else None
-    if not identification:
-        return TemplateSet(files.target, images, pairs)
-    galleries = {name: read_people(path, images) for name, path in files.galleries.items()}
-    return TemplateSet(files.target, images, pairs, galleries, read_people(files.probes, images))
 
 
 def evaluate_mode(data: TemplateSet, features: np.ndarray, mode: Mode) -> ModeResult:

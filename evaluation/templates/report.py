@@ -12,7 +12,8 @@ from common.files import atomic_file
 from evaluation.report_form import align_columns, to_json
 from evaluation.templates.identification import RANKS, REPORTED, Identification, SearchResult, TpirPoint
 from evaluation.templates.picture import draw_identification, draw_verification
-from evaluation.templates.protocol import ModeResult, TemplateSet, Verification
+from evaluation.templates.protocol import ModeResult, Verification
+from evaluation.templates.sets import TemplateSet
 
 
 def write_report(

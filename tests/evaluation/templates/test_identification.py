@@ -10,7 +10,7 @@ import pytest
 from common.errors import UserError
 from evaluation.templates import identification
 from evaluation.templates.identification import Identification, identify
-from evaluation.templates.meta import TemplatePeople
+from evaluation.templates.sets import TemplatePeople
 
 
 def people(*pairs: tuple[int, int]) -> TemplatePeople:

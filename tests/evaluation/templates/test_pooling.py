@@ -58,7 +58,7 @@ def test_rows_of_large_numbers() -> None:
             layout.rows(np.array([5, unknown]))
 
 
-@pytest.mark.parametrize("dense", [0, 24])
+@pytest.mark.parametrize("dense", [0, 40])
 @pytest.mark.parametrize("in_order", [False, True])
 @pytest.mark.parametrize("swapped", [False, True])
 def test_pair_scores(monkeypatch: pytest.MonkeyPatch, dense: int, in_order: bool, swapped: bool) -> None:

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from evaluation.templates import number_table
-from evaluation.templates.meta import find_meta, read_images, read_pairs, read_people
+from data.ijb import number_table
+from data.ijb.meta import find_meta, read_images, read_pairs, read_people
+from data.ijb.number_table import read_number_table
 from evaluation.templates.modes import parse_modes
-from evaluation.templates.number_table import read_number_table
-from evaluation.templates.protocol import read_set
 from tests.support import ijb_reference as reference
+from tools.evaluate.ijb import read_set
 
 SMALL = reference.make_set(7, 6)
 

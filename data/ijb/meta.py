@@ -6,19 +6,19 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from common.errors import UserError, require, shorten
 from common.text_files import read_text
-from evaluation.templates.number_table import read_number_table
+from data.ijb.number_table import read_number_table
 
 GALLERIES = {"IJBB": ("S1", "S2"), "IJBC": ("G1", "G2")}
 """The names of the two galleries of each set, as in the files' names."""
 
 
-@dataclass(frozen=True, eq=False)
-class TemplateImages:
+class ImageRows(NamedTuple):
     """N images with their templates.
 
     Attributes:
@@ -33,12 +33,8 @@ class TemplateImages:
     medias: np.ndarray
     detector_scores: np.ndarray
 
-    def __len__(self) -> int:
-        return len(self.names)
 
-
-@dataclass(frozen=True, eq=False)
-class TemplatePairs:
+class PairRows(NamedTuple):
     """P pairs of templates.
 
     Attributes:
@@ -51,12 +47,8 @@ class TemplatePairs:
     second: np.ndarray
     same: np.ndarray
 
-    def __len__(self) -> int:
-        return len(self.first)
 
-
-@dataclass(frozen=True, eq=False)
-class TemplatePeople:
+class PeopleRows(NamedTuple):
     """The people of templates, in the order of the template numbers.
 
     Attributes:
@@ -134,7 +126,7 @@ def find_meta(folder: str | Path, target: str = "") -> MetaFiles:
     return found[0]
 
 
-def read_images(files: MetaFiles) -> TemplateImages:
+def read_images(files: MetaFiles) -> ImageRows:
     """Read the images, their templates and detector scores.
 
     Raises:
@@ -158,10 +150,10 @@ def read_images(files: MetaFiles) -> TemplateImages:
     scores = _to_numbers(files.landmarks, [words[-1:] for words in landmarks], np.float32)[:, 0]
     bad = np.flatnonzero(~np.isfinite(scores))
     require(not len(bad), f"{files.landmarks}: the score of {names[bad[0]] if len(bad) else ''} is not a number")
-    return TemplateImages(names, numbers[:, 0], numbers[:, 1], scores)
+    return ImageRows(names, numbers[:, 0], numbers[:, 1], scores)
 
 
-def read_pairs(files: MetaFiles, images: TemplateImages) -> TemplatePairs:
+def read_pairs(files: MetaFiles, images: ImageRows) -> PairRows:
     """Read the pairs of templates.
 
     Raises:
@@ -175,10 +167,10 @@ def read_pairs(files: MetaFiles, images: TemplateImages) -> TemplatePairs:
     same = table[:, 2] == 1
     for label, meaning in ((True, "of one person"), (False, "of two people")):
         require(bool((same == label).any()), f"{path} has no pair {meaning}; both kinds are needed")
-    return TemplatePairs(np.ascontiguousarray(table[:, 0]), np.ascontiguousarray(table[:, 1]), same)
+    return PairRows(np.ascontiguousarray(table[:, 0]), np.ascontiguousarray(table[:, 1]), same)
 
 
-def read_people(path: Path, images: TemplateImages) -> TemplatePeople:
+def read_people(path: Path, images: ImageRows) -> PeopleRows:
     """Read a gallery or the probes: a heading, then template and subject, and columns that are not used.
 
     Raises:
@@ -194,7 +186,7 @@ def read_people(path: Path, images: TemplateImages) -> TemplatePeople:
     other = np.flatnonzero(people[places] != numbers[:, 1])
     require(not len(other), f"{path}: template {numbers[other[0], 0] if len(other) else ''} has two subjects")
     _require_known(path, templates, images)
-    return TemplatePeople(templates, people)
+    return PeopleRows(templates, people)
 
 
 def _read_words(path: Path, count: int, what: str) -> list[list[str]]:
@@ -215,7 +207,7 @@ def _to_numbers(path: Path, words: Sequence[Sequence[str]], dtype: type) -> np.n
         raise UserError(f"{path}: a word is not a number ({error})") from error
 
 
-def _require_known(path: Path, templates: np.ndarray, images: TemplateImages) -> None:
+def _require_known(path: Path, templates: np.ndarray, images: ImageRows) -> None:
     """Check that the templates have images."""
     largest = int(max(templates.max(), images.templates.max()))
     if largest < 1 << 26:

@@ -1,0 +1,1 @@
+"""The files of IJB-B and IJB-C as they are distributed."""
