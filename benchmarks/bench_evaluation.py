@@ -3,6 +3,8 @@
 search: 3,530 probes in a gallery of 1,000,000, the sizes of MegaFace, against the exact index of faiss (in
 .venv-peers), NumPy in blocks, InsightFace's argsort of full rows, and the bare matrix product of the same shapes.
 
+templates: pooling and pair scores of IJB-C's sizes against InsightFace's loops, the ROC curve against scikit-learn's.
+
 All take turns on the same data, each once per round; answers are compared.
 """
 
@@ -16,7 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import search_rows
+from benchmarks import search_rows, template_rows
 from benchmarks.arguments import Parser, name_list, positive_int
 from benchmarks.other_load import OtherLoad, describe_load
 from benchmarks.report import describe_machine, format_machine, format_table, write_json
@@ -43,7 +45,15 @@ def bench_search(args: argparse.Namespace) -> Part:
     )
 
 
-PARTS = {"search": bench_search}
+def bench_templates(args: argparse.Namespace) -> Part:
+    """Measure templates."""
+    rows = template_rows.run(bool(args.quick), args.rounds)
+    return Part(
+        template_rows.HEADER, [row.cells() for row in rows], list(template_rows.NOTES), [r._asdict() for r in rows]
+    )
+
+
+PARTS = {"search": bench_search, "templates": bench_templates}
 
 
 def parse_arguments() -> argparse.Namespace:
