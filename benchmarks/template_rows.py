@@ -21,8 +21,9 @@ from evaluation.templates.pooling import TemplateLayout, pool_templates
 from evaluation.templates.roc_points import RocCurve, roc_points, sort_scores
 
 Ours, Other = TypeVar("Ours"), TypeVar("Other")
-HEADER = ("templates", "ours s", "other s", "ratio")
+HEADER = ("templates", "ours s", "other s", "ratio", "CPU ratio")
 NOTES = (
+    "CPU ratio: of processor time, which other load of the machine disturbs less; ours has all cores, the others one",
     "other: InsightFace's loops over templates, and its batches of 100,000 pairs; roc_curve of scikit-learn",
     "batches: 1,000,000 pairs, extrapolated",
 )
@@ -30,17 +31,26 @@ _SIZE = 512  # numbers of an embedding
 _BATCHED_PAIRS = 1_000_000
 
 
+class Turn(NamedTuple):
+    """Seconds of a call: by the clock, and of processor time on all cores."""
+
+    clock: float
+    cpu: float
+
+
 class TemplateRow(NamedTuple):
-    """A comparison: median seconds of both sides, and the median ratio of the rounds."""
+    """A comparison: median seconds of both sides, and the median ratios of the rounds by clock and processor time."""
 
     label: str
     seconds: float
     other_seconds: float
     ratio: float
+    cpu_ratio: float
 
     def cells(self) -> tuple[str, ...]:
         """Return the row as text, in the order of ``HEADER``."""
-        return (self.label, f"{self.seconds:.3f}", f"{self.other_seconds:.2f}", f"{self.ratio:.1f}")
+        numbers = (f"{self.seconds:.3f}", f"{self.other_seconds:.2f}", f"{self.ratio:.1f}", f"{self.cpu_ratio:.1f}")
+        return (self.label, *numbers)
 
 
 @dataclass(frozen=True)
@@ -133,23 +143,32 @@ def draw_pairs(sizes: Sizes, rng: np.random.Generator) -> tuple[np.ndarray, np.n
 
 def take_turns(
     ours: Callable[[], Ours], other: Callable[[], Other], rounds: int
-) -> tuple[list[tuple[float, float]], Ours, Other]:
-    """Return the seconds of both sides in each round, and their results."""
-    times = []
+) -> tuple[list[tuple[Turn, Turn]], Ours, Other]:
+    """Return the turns of both sides in each round, after one of ours that does not count, and their results."""
+    ours()  # takes memory and starts threads
+    turns = []
     for _ in range(rounds):
-        start = time.perf_counter()
-        our_result = ours()
-        middle = time.perf_counter()
-        other_result = other()
-        times.append((middle - start, time.perf_counter() - middle))
-    return times, our_result, other_result
+        our_turn, our_result = measure(ours)
+        other_turn, other_result = measure(other)
+        turns.append((our_turn, other_turn))
+    return turns, our_result, other_result
 
 
-def compare(times: list[tuple[float, float]], factor: float = 1.0) -> tuple[float, float, float]:
-    """Return the medians of both sides, the other one times ``factor``, and the median ratio."""
-    ours, others = zip(*times, strict=True)
-    ratio = median(other / our for our, other in times)
-    return median(ours), factor * median(others), factor * ratio
+def measure(function: Callable[[], Ours]) -> tuple[Turn, Ours]:
+    """Return the turn and the result of a call."""
+    clock, cpu = time.perf_counter(), time.process_time()
+    result = function()
+    return Turn(time.perf_counter() - clock, time.process_time() - cpu), result
+
+
+def compare(turns: list[tuple[Turn, Turn]], factor: float = 1.0) -> tuple[float, float, float, float]:
+    """Return a row's numbers; the other side's times count ``factor`` times."""
+    return (
+        median(ours.clock for ours, _ in turns),
+        factor * median(other.clock for _, other in turns),
+        factor * median(other.clock / ours.clock for ours, other in turns),
+        factor * median(other.cpu / ours.cpu for ours, other in turns),
+    )
 
 
 def equal_curves(curve: RocCurve, other: tuple[np.ndarray, np.ndarray, np.ndarray]) -> bool:

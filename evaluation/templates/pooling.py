@@ -144,7 +144,8 @@ def _pool_block(
             features /= np.where(lengths == 0, np.float32(1), lengths)
     counts = np.diff(media_begins)
     by_media = _sum_rows(factors, columns, media_begins, len(features)) @ features
-    by_media /= counts[:, None].astype(np.float32)
+    several = np.flatnonzero(counts > 1)
+    by_media[several] /= counts[several, None].astype(np.float32)
     ones = np.ones(len(by_media), np.float32)
     pooled = _sum_rows(ones, np.arange(len(by_media)), template_begins, len(by_media)) @ by_media
     pooled = pooled.astype(np.float64)

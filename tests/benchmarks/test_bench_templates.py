@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import template_rows
-from benchmarks.template_rows import HEADER, Sizes, compare
+from benchmarks.template_rows import HEADER, Sizes, Turn, compare
 
 
 def test_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,4 +34,5 @@ def test_different_numbers_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_the_ratio_is_the_median_of_the_rounds() -> None:
-    assert compare([(1, 10), (2, 40), (1, 30)], 2.0) == (1, 60, 40)
+    turns = [(Turn(1, 2), Turn(10, 10)), (Turn(2, 2), Turn(40, 20)), (Turn(1, 2), Turn(30, 30))]
+    assert compare(turns, 2.0) == (1, 60, 40, 20)
