@@ -20,7 +20,7 @@ from tests.support.own_set import write_own_set
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "README_CH.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 # Files that belong to users, to other programs or to a run, and are not in the repository.
-FOREIGN = ("config.py", "train.py", "train_softmax.py", "generated.py")
+FOREIGN = ("config.py", "train.py", "train_softmax.py", "generated.py", "ijb_11.py", "ijb_1n.py", "ijb_evals.py")
 OTHER_PROGRAMS_FLAGS = {"--fc7-no-bias", "--beta-freeze", "--color", "--cutoff", "--logdir"}
 
 
