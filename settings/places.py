@@ -42,7 +42,7 @@ def check_sets(config: Mapping[str, Any]) -> None:
     missing = [
         f"verification set '{target}' is not at {path}: expected OFRecord parts or a .bin; convert it with "
         f"tools/dataset_convert/bin_2_ofrecord.py or name its place with --{target}_dataset_dir"
-        f"{_separate(target) or nearest(target, list_sets(path.parent))}"
+        f"{_hint(target, path.parent)}"
         for target in config["val_targets"]
         if not (path := verification_path(config, target)).exists()
     ]
@@ -50,7 +50,9 @@ def check_sets(config: Mapping[str, Any]) -> None:
         raise UserError(*missing)
 
 
-def _separate(target: str) -> str:
-    """Return a hint if a name is several names without commas, else an empty text."""
-    names = target.split()
-    return f"; commas separate the sets: --val_targets {','.join(names)}" if len(names) > 1 else ""
+def _hint(target: str, folder: Path) -> str:
+    """Return what may have been meant by the name of a set that is not in ``folder``, or the sets that are."""
+    names, there = target.split(), list_sets(folder)
+    if len(names) > 1:
+        return f"; commas separate the sets: --val_targets {','.join(names)}"
+    return nearest(target, there) or (f"; --val_targets may name {', '.join(there)}" if there else "")

@@ -71,6 +71,9 @@ def test_all_missing_sets_are_listed(folder: Path) -> None:
     assert [line.split(":")[0] for line in str(caught.value).splitlines()] == [
         f"verification set '{name}' is not at {folder / name}" for name in ("here", "there")
     ]
+    (folder / "broken.bin").unlink()
+    with pytest.raises(UserError, match=r"; --val_targets may name five, parts, ten$"):
+        check_sets(config(folder, "nothing"))
 
 
 def test_a_name_that_is_almost_right_gets_a_hint(folder: Path) -> None:
