@@ -106,7 +106,16 @@ class ScriptedVerifier:
     def run(self) -> list[SimpleNamespace]:
         accuracy = self._left.pop(0)
         return [
-            SimpleNamespace(name="set", accuracy=accuracy, accuracy_std=0.0, xnorm=1.0, auc=1.0, val=1.0, thresholds=())
+            SimpleNamespace(
+                name="set",
+                accuracy=accuracy,
+                accuracy_std=0.0,
+                xnorm=1.0,
+                auc=1.0,
+                val=1.0,
+                thresholds=(),
+                mirrored=True,
+            )
         ]
 
 
