@@ -20,10 +20,12 @@ import numpy as np
 from common.errors import UserError, run_command
 from data.image_lists.places import FilePlace, load_face
 from data.photos.detectors import open_detector
+from data.photos.flags import add_face_flags, find_contradictions
 from data.photos.photo import Fault
 from data.photos.prepare import PhotoRules
 from data.photos.walk import printable
 from data.rejected import WRONG_SIZE
+from engine.embedding_flags import add_device_flag, add_flip_flag
 from evaluation.report_threshold import ReportThreshold, read_threshold
 from evaluation.similarity import cosine_similarity, pair_distances
 from interchange.open_model import FORMATS, open_model
@@ -40,26 +42,18 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", nargs=2, metavar="PHOTO", help="the two photos")
     parser.add_argument("--model_load_dir", required=True, help=FORMATS)
-    parser.add_argument("--align", type=int, choices=(0, 1), default=0, help="1: detect the face and align it")
-    parser.add_argument("--resize", type=int, choices=(0, 1), default=0, help="1: scale photos of another size")
-    parser.add_argument(
-        "--detector", default="", help="ONNX file of SCRFD or RetinaFace for --align 1 (default: MTCNN)"
-    )
-    parser.add_argument(
-        "--flip", type=int, choices=(0, 1), default=1, help="0: f(image) without the mirrored image (default: 1)"
-    )
+    add_face_flags(parser)
+    add_flip_flag(parser)
     parser.add_argument("--report", default="", help="folder of a report on this model, which has the threshold")
     parser.add_argument("--set", default="", help="verification set of the report (default: its only one)")
     parser.add_argument(
         "--far", type=float, help="false accept rate of the report (default: the smallest that the set could measure)"
     )
     parser.add_argument("--threshold", type=float, help="one person above this cosine similarity, in place of --report")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if there is one")
+    add_device_flag(parser)
     args = parser.parse_args()
     mistakes = {
-        "--align 1 and --resize 1 contradict each other: aligned faces have the right size; omit one": args.align
-        and args.resize,
-        f"--detector {args.detector} needs --align 1": args.detector and not args.align,
+        **dict.fromkeys(find_contradictions(args), True),
         "--report and --threshold contradict each other; give one": args.report and args.threshold is not None,
         "--set and --far need --report": (args.set or args.far is not None) and not args.report,
         f"--threshold {args.threshold} must be a cosine similarity, -1 to 1": args.threshold is not None

@@ -25,9 +25,11 @@ from common.flag_checks import find_mistakes
 from common.workers import add_workers_flag
 from data.image_lists.images import list_images
 from data.photos.detectors import open_detector
+from data.photos.flags import add_face_flags, find_contradictions
 from data.photos.prepare import PhotoRules
 from data.photos.walk import require_outside
 from data.recordio.options import RecordIOOptions
+from engine.embedding_flags import add_batch_flags, add_flip_flag
 from interchange.open_model import FORMATS, open_model
 from launch.devices import choose_device
 from snapshots.layout import describe_network
@@ -50,26 +52,17 @@ def parse_arguments() -> argparse.Namespace:
         "--renumber_labels", type=int, choices=(0, 1), default=0, help="1: number the classes of a .rec 0, 1, 2, ..."
     )
     parser.add_argument("--output", required=True, help="the .npz to write")
-    parser.add_argument("--align", type=int, choices=(0, 1), default=0, help="1: detect the face and align it")
-    parser.add_argument("--resize", type=int, choices=(0, 1), default=0, help="1: scale images of another size")
-    parser.add_argument(
-        "--detector", default="", help="ONNX file of SCRFD or RetinaFace for --align 1 (default: MTCNN)"
-    )
-    parser.add_argument(
-        "--flip", type=int, choices=(0, 1), default=1, help="0: f(image) without the mirrored image (default: 1)"
-    )
+    add_face_flags(parser)
+    add_flip_flag(parser)
     parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="of the embeddings")
     parser.add_argument(
         "--skip_bad", type=int, choices=(0, 1), default=0, help="1: leave out images that cannot be used"
     )
-    parser.add_argument("--batch_size", type=int, default=64, help="images that are computed at once (default: 64)")
     add_workers_flag(parser, "images prepared at a time")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if there is one")
+    add_batch_flags(parser)
     args = parser.parse_args()
     mistakes = {
-        "--align 1 and --resize 1 contradict each other: aligned faces have the right size; omit one": args.align
-        and args.resize,
-        f"--detector {args.detector} needs --align 1": args.detector and not args.align,
+        **dict.fromkeys(find_contradictions(args), True),
         f"--output {args.output}: the name must end in .npz": not args.output.endswith(".npz"),
         **dict.fromkeys(find_mistakes(args, "model_load_dir", "input", "output"), True),
     }

@@ -31,6 +31,7 @@ from data.editing.drop_list import DROP_FILE, Dropped, read_drop_list, write_dro
 from data.editing.merge import SourceSet, first_size, plan_merge
 from data.editing.same_people import SAME_PEOPLE_FILE, SamePerson, read_same_people, write_same_people
 from data.rejected import Rejection
+from engine.embedding_flags import add_batch_flags
 from interchange.open_model import FORMATS
 from launch.devices import choose_device
 
@@ -70,8 +71,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--subcenters", type=int, choices=(0, 1), default=1, help="0: ignore sub-centres of the model")
     add_workers_flag(parser, "processes")
-    parser.add_argument("--batch_size", type=int, default=64, help="images per call of the model (default 64)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if there is one")
+    add_batch_flags(parser)
     args = parser.parse_args()
     require(args.dataset != "", "DIR is empty; give a path")
     check_flags(args, "list")

@@ -24,6 +24,7 @@ from common.flag_checks import find_mistakes
 from common.workers import add_workers_flag
 from data.photos.build import PARTS_FOLDER, SHEET_FILE, PhotoDataset, describe_rejections, write_photo_dataset
 from data.photos.detectors import open_detector
+from data.photos.flags import add_face_flags, add_size_flags, find_contradictions
 from data.photos.prepare import PhotoRules
 from data.photos.walk import PeopleFolder, printable, require_outside, walk_people
 from data.rejected import REJECTED_FILE
@@ -40,18 +41,8 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--input_dir", required=True, help="folder with one subfolder of photos per person")
     parser.add_argument("--output_dir", required=True, help="folder to create")
-    parser.add_argument("--image_size", type=int, default=112, help="height and width of the images (default: 112)")
-    parser.add_argument("--align", type=int, choices=(0, 1), default=0, help="1: detect the face and align it")
-    parser.add_argument("--resize", type=int, choices=(0, 1), default=0, help="1: scale photos of another size")
-    parser.add_argument(
-        "--detector", default="", help="ONNX file of SCRFD or RetinaFace for --align 1 (default: MTCNN)"
-    )
-    parser.add_argument(
-        "--min_size",
-        type=int,
-        default=32,
-        help="leave out faces (--align 1) or photos (--resize 1) whose shorter side has fewer pixels (default: 32)",
-    )
+    add_size_flags(parser)
+    add_face_flags(parser)
     parser.add_argument(
         "--min_sharpness",
         type=float,
@@ -61,12 +52,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--ofrecord", type=int, choices=(0, 1), default=0, help="1: write OFRecord parts as well")
     add_workers_flag(parser, "number of processes")
     args = parser.parse_args()
-    mistakes = []
-    if args.align and args.resize:
-        mistakes.append("--align 1 and --resize 1 contradict each other: aligned faces have the right size; omit one")
-    if args.detector and not args.align:
-        mistakes.append(f"--detector {args.detector} needs --align 1")
-    mistakes += find_mistakes(args, "input_dir", "output_dir")
+    mistakes = find_contradictions(args) + find_mistakes(args, "input_dir", "output_dir")
     if Path(args.output_dir).exists():
         mistakes.append(f"{printable(args.output_dir)} exists already; remove it or choose another --output_dir")
     if mistakes:

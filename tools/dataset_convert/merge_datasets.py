@@ -28,6 +28,7 @@ from common.workers import add_workers_flag
 from data.editing.merge import SourceSet, common_size, merged_set, open_sources, plan_merge, write_label_maps
 from data.editing.same_people import SAME_PEOPLE_FILE, SamePerson, read_same_people, write_same_people
 from data.editing.write_set import WRITERS
+from engine.embedding_flags import add_batch_flags
 from interchange.open_model import FORMATS
 from launch.devices import choose_device
 
@@ -57,8 +58,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--list", default="", metavar="DIR", help="folder to create for what --model finds")
     add_workers_flag(parser, "processes")
-    parser.add_argument("--batch_size", type=int, default=64, help="images per call of the model (default 64)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if there is one")
+    add_batch_flags(parser)
     args = parser.parse_args()
     check_flags(args)
     require(len(args.datasets) > 1, f"found one set, {args.datasets[0]}; give at least two")

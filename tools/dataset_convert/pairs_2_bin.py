@@ -30,6 +30,7 @@ from data.pairs.draw import draw_pairs
 from data.pairs.images import PairPhotos, draw_usable, write_pairs
 from data.pairs.lists import Pair, read_pairs
 from data.photos.detectors import open_detector
+from data.photos.flags import add_face_flags, add_size_flags, find_contradictions
 from data.photos.prepare import PhotoRules
 from data.photos.walk import printable, walk_people
 from data.rejected import REJECTED_FILE, Rejection, summarize, write_rejected
@@ -53,18 +54,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--ofrecord", type=int, choices=(0, 1), default=0, help="1: also OFRecord parts, in a folder beside the .bin"
     )
-    parser.add_argument("--align", type=int, choices=(0, 1), default=0, help="1: detect the face and align it")
-    parser.add_argument("--resize", type=int, choices=(0, 1), default=0, help="1: scale photos of another size")
-    parser.add_argument(
-        "--detector", default="", help="ONNX file of SCRFD or RetinaFace for --align 1 (default: MTCNN)"
-    )
-    parser.add_argument(
-        "--min_size",
-        type=int,
-        default=32,
-        help="leave out faces (--align 1) or photos (--resize 1) whose shorter side has fewer pixels (default: 32)",
-    )
-    parser.add_argument("--image_size", type=int, default=112, help="height and width of the images (default: 112)")
+    add_face_flags(parser)
+    add_size_flags(parser)
     parser.add_argument(
         "--folds", type=int, default=FOLDS, help=f"folds of the verification, its --nrof_folds (default: {FOLDS})"
     )
@@ -86,9 +77,7 @@ def parse_arguments() -> argparse.Namespace:
         "give either --pairs FILE or --draw N": bool(args.pairs) == bool(args.draw),
         "--draw needs --input_dir, a folder with one subfolder of photos per person": args.draw and not args.input_dir,
         f"--leave_out {args.leave_out} needs --draw; --pairs names every photo": args.leave_out and args.pairs,
-        "--align 1 and --resize 1 contradict each other: aligned faces have the right size; omit one": args.align
-        and args.resize,
-        f"--detector {args.detector} needs --align 1": args.detector and not args.align,
+        **dict.fromkeys(find_contradictions(args), True),
         f"--output {output}: the name must end in .bin": output.suffix != ".bin",
         f"{output} exists already; remove it or choose another --output": output.exists(),
         f"{output.with_suffix('')} exists already; remove it or choose another --output": args.ofrecord

@@ -28,9 +28,11 @@ from data.contact_sheet import Tile, write_sheet
 from data.image_lists.images import list_images
 from data.image_lists.places import load_face
 from data.photos.detectors import open_detector
+from data.photos.flags import add_face_flags, find_contradictions
 from data.photos.photo import Fault
 from data.photos.prepare import PhotoRules
 from data.photos.walk import printable
+from engine.embedding_flags import add_batch_flags, add_flip_flag
 from engine.score_kernel import open_score_kernel
 from evaluation.embedding_store import EmbeddingStore, read_store
 from evaluation.identification.protocol import FPIR_TARGETS, IdentificationResult, identify, split_gallery
@@ -58,20 +60,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--output", required=True, help="folder for results and embeddings")
     parser.add_argument("--fpir", default="", help="false positive rates, as in 0.01,0.1 (the default)")
     parser.add_argument("--confusions", type=int, default=20, help="mistakes shown as pictures (default: 20)")
-    parser.add_argument("--align", type=int, choices=(0, 1), default=0, help="1: detect the face and align it")
-    parser.add_argument("--resize", type=int, choices=(0, 1), default=0, help="1: scale images of another size")
-    parser.add_argument(
-        "--detector", default="", help="ONNX file of SCRFD or RetinaFace for --align 1 (default: MTCNN)"
-    )
-    parser.add_argument(
-        "--flip", type=int, choices=(0, 1), default=1, help="0: f(image) without the mirrored image (default: 1)"
-    )
+    add_face_flags(parser)
+    add_flip_flag(parser)
     parser.add_argument(
         "--skip_bad", type=int, choices=(0, 1), default=0, help="1: leave out images that cannot be used"
     )
-    parser.add_argument("--batch_size", type=int, default=64, help="images that are computed at once (default: 64)")
     add_workers_flag(parser, "images prepared at a time")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if there is one")
+    add_batch_flags(parser)
     args = parser.parse_args()
     sources = [source for source in (args.gallery, args.probes, args.input) if source]
     mistakes = {
@@ -79,9 +74,7 @@ def parse_arguments() -> argparse.Namespace:
         or (args.input and (args.gallery or args.probes)),
         "--model_load_dir is missing; only files of embeddings (.npz) need no model": not args.model_load_dir
         and any(not source.endswith(".npz") for source in sources),
-        "--align 1 and --resize 1 contradict each other: aligned faces have the right size; omit one": args.align
-        and args.resize,
-        f"--detector {args.detector} needs --align 1": args.detector and not args.align,
+        **dict.fromkeys(find_contradictions(args), True),
         f"--gallery_per_person {args.gallery_per_person} must be at least 1": args.gallery_per_person < 1,
         f"--confusions {args.confusions} must be at least 0": args.confusions < 0,
     }

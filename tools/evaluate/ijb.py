@@ -22,6 +22,7 @@ from common.workers import available_cpus
 from data.ijb.meta import GALLERIES, MetaFiles, find_meta, read_images, read_pairs, read_people
 from data.image_lists.images import list_images
 from data.photos.prepare import PhotoRules
+from engine.embedding_flags import add_batch_flags
 from evaluation.templates.features import read_features
 from evaluation.templates.modes import ALONE, SIDE_BY_SIDE, SUM, Mode, parse_modes
 from evaluation.templates.protocol import evaluate_mode
@@ -62,11 +63,10 @@ def parse_arguments() -> argparse.Namespace:
         "mirrored image, F1 puts them side by side, F0 takes the image alone; several separated by commas, or all: "
         "the eight of N, D, F2 and F0 (default: N1D1F2)",
     )
-    parser.add_argument("--batch_size", type=int, default=64, help="images that are computed at once (default: 64)")
     parser.add_argument(
         "--num_workers", type=int, default=available_cpus(), help="images prepared at a time (default: all CPUs)"
     )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if there is one")
+    add_batch_flags(parser)
     args = parser.parse_args()
     mistakes = {
         "give either --model_load_dir or --embeddings": bool(args.model_load_dir) == bool(args.embeddings),
