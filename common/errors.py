@@ -68,9 +68,10 @@ class Terminated(BaseException):
 def run_command(main: Callable[[], int | None]) -> None:
     """Run a command's ``main`` and exit with its code.
 
-    A ``UserError`` becomes its lines on stderr and exit code 1. Ctrl-C, SIGTERM and SIGHUP unwind the stack, so that
-    temporary files are removed. A reader of the output that ends early, such as ``head``, ends the command quietly.
-    Names that are not UTF-8, or not in the terminal's encoding, are printed with escapes.
+    A ``UserError`` becomes its lines on stderr and exit code 1, and so does a file that the system refuses. Ctrl-C,
+    SIGTERM and SIGHUP unwind the stack, so that temporary files are removed. A reader of the output that ends early,
+    such as ``head``, ends the command quietly. Names that are not UTF-8, or not in the terminal's encoding, are printed
+    with escapes.
     """
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -86,6 +87,11 @@ def run_command(main: Callable[[], int | None]) -> None:
         if not _stdout_is_broken():
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at exit
+        code = 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename!s}: {error.strerror}; check the path and its permissions", file=sys.stderr)
         code = 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -182,12 +182,14 @@ def read_index(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
         keys and byte offsets, int64 [N] each, in the order of the file.
 
     Raises:
-        UserError: the file is empty, or its contents are not pairs of whole numbers.
+        UserError: the file cannot be read, is empty, or its contents are not pairs of whole numbers.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # numpy only warns about text that is not a number
             numbers = np.fromstring(Path(path).read_text("ascii"), np.int64, sep=" ")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror})") from error
     except (ValueError, DeprecationWarning) as error:
         raise UserError(f"{path}: not an .idx file, expected lines of 'key<TAB>offset'") from error
     if len(numbers) == 0 or len(numbers) % 2:

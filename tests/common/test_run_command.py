@@ -65,6 +65,12 @@ def test_a_reader_that_ends_early_is_not_an_error_of_the_program(tmp_path: Path)
     assert process.stderr.read() == "" and process.wait(20) == 1
 
 
+def test_a_file_that_the_system_refuses_is_one_line(tmp_path: Path) -> None:
+    process = start("from common.errors import run_command\nrun_command(lambda: open('folder/file'))", tmp_path)
+    line = "error: folder/file: No such file or directory; check the path and its permissions\n"
+    assert process.communicate(timeout=20)[1] == line and process.returncode == 1
+
+
 def test_a_name_that_the_terminal_cannot_show_is_printed_with_escapes(tmp_path: Path) -> None:
     program = "from common.errors import run_command\nrun_command(lambda: print('\\udcc0\\u738b'))"
     process = start(program, tmp_path)

@@ -159,6 +159,8 @@ def test_a_comparison_that_is_not_possible(monkeypatch: pytest.MonkeyPatch, word
         (("--input", "photos", "--output", "a", "--batch_size", 0), "must end in .npz\n--batch_size 0 must be"),
         (("--input", "large.png", "--output", "a.npz"), "large.png is an image; give its folder, or a list of paths"),
         (("--input", "photos", "--output", "a.npz", "--align", 1, "--resize", 1), "contradict each other"),
+        (("--input", "photos", "--output", "photos/a.npz"), "--output photos/a.npz lies in the folder of photos"),
+        (("--input", "", "--output", "a.npz"), "--input is empty; give a path"),
     ],
 )
 def test_what_cannot_be_embedded(monkeypatch: pytest.MonkeyPatch, words: tuple, message: str) -> None:

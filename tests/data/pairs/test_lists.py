@@ -45,7 +45,7 @@ def test_lfws_list(photos: Path) -> None:
 def test_lists_of_paths(photos: Path) -> None:
     gbk = os.fsdecode(b"\xc0\xee/1.jpg")
     expected = [("Bo/Bo_0001.jpg", "Bo/Bo_0003.JPEG", True), ("Jörg M/a b.jpg", "Bo/Bo_0001.jpg", False)]
-    for mark in (" ", "\t", ", "):
+    for mark in (" ", "   ", "\t", ", "):
         lines = (mark.join((first, second, str(int(same)))) for first, second, same in expected)
         assert read(photos, "\ufeff" + "\r\n".join(lines) + "\n\n# a comment\n") == expected
     assert read(photos, b"\xc0\xee/1.jpg Bo/Bo_0001.jpg 0\n") == [(gbk, "Bo/Bo_0001.jpg", False)]

@@ -32,3 +32,9 @@ def test_missing_set(run_tool: Callable, tmp_path: Path) -> None:
     result = run_tool("bin_2_ofrecord", data_dir=tmp_path, output_filepath=tmp_path / "out")
     assert result.returncode == 1 and result.stderr.startswith("error: ") and "lfw.bin cannot be read" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_set_without_pairs(run_tool: Callable, tmp_path: Path) -> None:
+    write_bin(tmp_path / "lfw.bin", [], [])
+    result = run_tool("bin_2_ofrecord", data_dir=tmp_path, output_filepath=tmp_path / "out")
+    assert result.stderr == f"error: {tmp_path}/lfw.bin contains no pairs\n" and not (tmp_path / "out").exists()

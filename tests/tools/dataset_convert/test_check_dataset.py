@@ -250,3 +250,26 @@ def test_verification_parts_lose_pairs_with_bad_images(tmp_path: Path) -> None:
     clean = open_listing(tmp_path / "clean")
     assert [found.encoded for found in clean.read(np.arange(len(clean)))] == [*images[:2], *images[4:6]]
     assert clean.issame.tolist() == [True, False]
+
+
+def test_a_set_without_a_usable_image_is_checked(tmp_path: Path) -> None:
+    write_photos(tmp_path / "set", [(b"a", 0), (b"b", 1)])
+    code, out, err = check(tmp_path / "set")
+    assert (code, err) == (1, "") and "bad: 2 (2 not decodable)" in out
+
+
+def test_outputs_among_photos_or_of_another_kind_are_refused(tmp_path: Path, faces: list[Face]) -> None:
+    write_photos(tmp_path / "set", faces)
+    for flag in ("--report", "--json", "--write_clean"):
+        code, _, err = check(tmp_path / "set", flag, tmp_path / "set" / "x")
+        assert code == 1 and f"error: {flag} {tmp_path}/set/x lies in the folder of photos" in err
+    (tmp_path / "file").touch()
+    for flag, name, message in (("--report", "file", "is not a folder"), ("--json", "set", "is a folder")):
+        code, out, err = check(tmp_path / "set", flag, tmp_path / name)
+        assert (code, out) == (1, "") and err == f"error: {flag} {tmp_path / name} {message}; choose another name\n"
+
+
+def test_a_name_with_a_line_break_stays_in_its_line(tmp_path: Path) -> None:
+    write_photos(tmp_path / "set", small_faces(2, 1))
+    (tmp_path / "set" / "person 0" / "a\nb\x1b.jpg").write_bytes(b"bad")
+    assert "a\\x0ab\\x1b.jpg: not decodable" in check(tmp_path / "set")[1]

@@ -179,3 +179,10 @@ def test_a_real_network_embeds_a_set(tmp_path: Path, noisy: tuple[Path, list[Fac
     code, out, _ = run_here(CLEAN, noisy[0], "--model", model, "--list", tmp_path / "list")
     assert code == 0
     assert "2 of 34 images to drop, 1 pairs of classes to join" in out
+
+
+def test_a_set_of_one_person_is_not_written(tmp_path: Path, model: str, noisy: tuple[Path, list[Face]]) -> None:
+    flags = ("--list", tmp_path / "list", "--model", model, "--same_above", -1, "--output", tmp_path / "out")
+    code, _, err = run_here(CLEAN, noisy[0], "--num_workers", 1, *flags)
+    assert code == 1 and "the list makes one person of all; use a larger --same_above" in err
+    assert not (tmp_path / "out").exists()
