@@ -5,6 +5,8 @@ search: 3,530 probes in a gallery of 1,000,000, the sizes of MegaFace, against t
 
 templates: pooling and pair scores of IJB-C's sizes against InsightFace's loops, the ROC curve against scikit-learn's.
 
+verification: 12,000 images from a .bin to the report with y1, beside the speed of the network alone.
+
 All take turns on the same data, each once per round; answers are compared.
 """
 
@@ -53,7 +55,16 @@ def bench_templates(args: argparse.Namespace) -> Part:
     )
 
 
-PARTS = {"search": bench_search, "templates": bench_templates}
+def bench_verification(args: argparse.Namespace) -> Part:
+    """Measure verifications."""
+    from benchmarks import verification_rows  # here because it loads OneFlow
+
+    rows = verification_rows.run(args.images // (10 if args.quick else 1), args.rounds)
+    cells = [row.cells() for row in rows]
+    return Part(verification_rows.HEADER, cells, list(verification_rows.NOTES), [row._asdict() for row in rows])
+
+
+PARTS = {"search": bench_search, "templates": bench_templates, "verification": bench_verification}
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -67,6 +78,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--quick", type=int, choices=(0, 1), default=0, help="1: smaller sets")
     parser.add_argument("--probes", type=positive_int, default=search_rows.PROBES, help="probes of a search")
     parser.add_argument("--gallery", type=positive_int, default=search_rows.GALLERY, help="gallery rows of a search")
+    parser.add_argument("--images", type=positive_int, default=12_000, help="images of a verification, two a pair")
     parser.add_argument("--threads", type=positive_int, default=available_cpus(), help="threads of each contestant")
     parser.add_argument("--rounds", type=positive_int, default=3, help="turns per contestant")
     parser.add_argument("--json", default="", help="file for all numbers")

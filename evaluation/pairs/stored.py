@@ -19,8 +19,8 @@ def verify_store(
 ) -> VerificationResult:
     """Return the result of the pairs of a ``.bin``, named after it.
 
-    The numbers are those of a verification with the same model, up to the rounding of the stored rows, except XNorm: the
-    mean norm of the stored rows, which with the mirrored image are sums of two embeddings.
+    The numbers are those of a verification with the same model, up to the rounding of the stored rows, except XNorm:
+    the mean norm of the stored rows, which with the mirrored image are sums of two embeddings.
 
     Raises:
         UserError: the file has no pairs, its rows are not finite, or there are fewer pairs than folds.
