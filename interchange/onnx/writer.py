@@ -28,7 +28,7 @@ PRODUCER = "insightface-oneflow"
 
 def _write_scale_shift(writer: Writer, node: Node, x: str) -> None:
     mean = writer.add_array(f"{node.name}_mean", np.array(node.attrs["mean"]))
-    scale = writer.add_array(f"{node.name}_scale", np.array(node.attrs["scale"]))
+    scale = writer.add_array(f"{node.name}_factor", np.array(node.attrs["scale"]))
     # InsightFace's programs tell by these two node names, MXNet's, that the preprocessing is inside.
     writer.add_node("Sub", [x, mean], f"{node.name}_centered", name="_minusscalar0")
     writer.add_node("Mul", [f"{node.name}_centered", scale], node.name, name="_mulscalar0")

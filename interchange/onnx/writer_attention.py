@@ -35,7 +35,7 @@ def _write_attention(writer: Writer, node: Node, qkv: str, mask: str | None = No
     for part, order in zip(parts, ([0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3]), strict=True):
         writer.add_node("Reshape", [part, split], f"{part}_split")
         writer.add_node("Transpose", [f"{part}_split"], f"{part}_heads", perm=order)
-    scale = writer.add_array(f"{name}_scale", np.array((width // heads) ** -0.5))
+    scale = writer.add_array(f"{name}_factor", np.array((width // heads) ** -0.5))
     writer.add_node("MatMul", [f"{parts[0]}_heads", f"{parts[1]}_heads"], f"{name}_products")
     writer.add_node("Mul", [f"{name}_products", scale], f"{name}_logits")
     writer.add_node("Softmax", [f"{name}_logits"], f"{name}_weights", axis=-1)

@@ -120,12 +120,23 @@ def test_names_are_those_of_the_description():
     graph = build_network(CONFIGS["r18"])
     model = write_onnx(graph, initial_arrays(graph, 0), {})
     initializers = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-    assert set(initializers) - {"preprocess_mean", "preprocess_scale"} == set(graph.parameters())
+    assert set(initializers) - {"preprocess_mean", "preprocess_factor"} == set(graph.parameters())
     assert initializers["relu0_gamma"] == (64, 1, 1)
     names = [node.name for node in model.graph.node]
     assert names[:3] == ["_minusscalar0", "_mulscalar0", "conv0"]
     assert [node.op_type for node in model.graph.node][:3] == ["Sub", "Mul", "Conv"]
     assert set(names[2:]) == {node.name for node in graph.nodes if node.op not in ("input", "scale_shift", "dropout")}
+
+
+@pytest.mark.parametrize("case", ["mobilenet", "vit"])
+def test_no_constant_has_a_name_that_quantisation_gives(case):
+    """onnxruntime 1.23.2 stores the scale of tensor T as T_scale, and takes a constant of that name for it."""
+    graph = build(SMALL[case])
+    model = write_onnx(graph, initial_arrays(graph, 0), {}).graph
+    constants = {tensor.name for tensor in model.initializer}
+    tensors = constants | {name for node in model.node for name in (*node.input, *node.output)}
+    given = {name + suffix for name in tensors for suffix in ("_scale", "_zero_point", "_quantized")}
+    assert constants & given == set()
 
 
 def test_a_pinned_gamma_is_written_as_one(random_arrays):
