@@ -30,7 +30,8 @@ def verification_path(config: Mapping[str, Any], target: str) -> Path:
         return Path(given)
     folder = Path(config["val_dataset_dir"]) / target
     single = folder.with_name(f"{target}.bin")
-    return single if single.is_file() and not folder.is_dir() else folder
+    holds_set = (folder / single.name).is_file() or any(folder.glob("part-*"))
+    return single if single.is_file() and not holds_set else folder
 
 
 def check_sets(config: Mapping[str, Any]) -> None:

@@ -109,6 +109,10 @@ def main() -> None:
         return
     new_classes = plan_merge(sources, same, bool(args.same_labels))
     new = merged_set(sources, new_classes, args.num_part)
+    require(
+        new.num_classes > 1 or all(source.num_classes == 1 for source in sources),
+        "the pairs of classes make one person of all; use a larger --same_above, another model, or another list",
+    )
     with atomic_directory(args.output) as directory:
         WRITERS["ofrecord" if args.ofrecord else "recordio"](directory, new)
         write_label_maps(directory, sources, new_classes)

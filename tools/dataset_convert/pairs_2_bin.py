@@ -110,6 +110,12 @@ def make_list(args: argparse.Namespace, photos: PairPhotos) -> list[Pair]:
         len(pairs) >= args.folds,
         f"{args.pairs}: {len(pairs)} pairs are too few for {args.folds} folds; add some, or set a smaller --folds",
     )
+    same = sum(pair.same for pair in pairs)
+    require(
+        0 < same < len(pairs),
+        f"{args.pairs}: none of the {len(pairs)} pairs is of {'two people' if same else 'one person'}; a verification "
+        "needs pairs of both kinds",
+    )
     return pairs
 
 

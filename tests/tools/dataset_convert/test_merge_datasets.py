@@ -66,6 +66,13 @@ def test_the_same_people_become_one(tmp_path: Path, sets: tuple[Path, Path]) -> 
     assert Counter(read_all(tmp_path / "c")) == Counter(expected(sets, {0: 0, 1: 1, 3: 2}, {0: 3, 1: 2}))
 
 
+def test_pairs_that_make_one_person_of_all_are_refused(tmp_path: Path, sets: tuple[Path, Path]) -> None:
+    pairs = ["1,0,1,1", "1,1,1,2", "1,2,1,3", "1,0,2,0", "1,0,2,1"]
+    (tmp_path / "same.csv").write_text("\n".join(["set_1,class_1,set_2,class_2", *pairs]))
+    code, _, err = run_here(MERGE, *sets, "--output", tmp_path / "c", "--same_people", tmp_path / "same.csv")
+    assert code == 1 and "make one person of all" in err and not (tmp_path / "c").exists()
+
+
 def test_files_of_one_set_keep_equal_labels_together(tmp_path: Path) -> None:
     """As im2rec --chunks writes them."""
     faces = small_faces(4, 2)

@@ -108,6 +108,10 @@ def test_bad_photos_of_a_list(
     run(monkeypatch, **flags, skip_bad=1)
     bins, issame = read_bin(tmp_path / "l.bin")
     assert issame == [True, False] and bins[0] == (people / "p1" / "1.png").read_bytes()  # stored unchanged
+    (tmp_path / "list.txt").write_text("p1/1.png p1/4.jpg 1\n" * 2)
+    with pytest.raises(UserError, match="none of the 2 pairs is of two people; a verification needs pairs of both"):
+        run(monkeypatch, **{**flags, "output": tmp_path / "same.bin"})
+    (tmp_path / "list.txt").write_text("\n".join(lines))
     with pytest.raises(UserError, match=r"list\.txt: 2 pairs are too few for 10 folds; add some, or set a smaller"):
         run(monkeypatch, **{**flags, "output": tmp_path / "m.bin", "folds": 10}, skip_bad=1)
 
