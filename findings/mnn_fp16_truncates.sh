@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # MNN 3.6.1, conversion with --fp16: weights are cut off to float16, towards zero, not rounded to the
 # nearest. The largest error doubles, and all weights shrink.
+# The converter is called directly, because the command mnnconvert first installs another package with pip.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -12,7 +13,7 @@ cd "$work"
 import sys
 from importlib.metadata import version
 
-import _tools  # MNN's converter, which the command mnnconvert calls
+import _tools  # MNN's converter
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
