@@ -16,6 +16,7 @@ import numpy as np
 from sklearn.metrics import roc_curve
 
 from benchmarks.insightface_loops import pool_in_loops, score_in_batches
+from engine.template_sums import open_template_sums
 from evaluation.templates.pair_scores import score_pairs
 from evaluation.templates.pooling import TemplateLayout, pool_templates
 from evaluation.templates.roc_points import RocCurve, roc_points, sort_scores
@@ -87,12 +88,12 @@ def run(quick: bool, rounds: int) -> list[TemplateRow]:
 def pool(sizes: Sizes, rng: np.random.Generator, rounds: int) -> tuple[list[TemplateRow], np.ndarray]:
     """Return the rows of the pooling, of images by template and in mixed order, and the templates."""
     templates, medias, features = draw_images(sizes, rng)
-    mixed = rng.permutation(sizes.images)
+    mixed, sum_up = rng.permutation(sizes.images), open_template_sums()
     rows, pooled = [], np.empty(0)
     for order, what in ((slice(None), "by template"), (mixed, "in mixed order")):
         numbers = templates[order], medias[order]
         times, pooled, expected = take_turns(
-            lambda numbers=numbers: pool_templates(TemplateLayout.of(*numbers), features),
+            lambda numbers=numbers: pool_templates(TemplateLayout.of(*numbers), features, sum_up=sum_up),
             lambda numbers=numbers: pool_in_loops(features, *numbers),
             rounds,
         )

@@ -3,15 +3,12 @@
 The images of one media (a photo, or the frames of one video) are averaged, the medias of a template are added, and the
 sum is scaled to length 1. All is float32 up to the sum, in the order of InsightFace's loops, so that the results are
 theirs bit for bit; the division by the length is float64.
-
-Both steps are products with a sparse matrix of zeros and ones: each image is read once, in blocks of templates whose
-medias stay in the processor's cache.
 """
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -19,7 +16,31 @@ from scipy.sparse import csr_array
 from common.errors import UserError
 from common.workers import available_cpus, map_in_threads
 
-_BLOCK = 2048  # images
+_BLOCK = 2048  # images whose sums stay in the processor's cache
+_PART = 1 << 13  # images that a thread takes at a time
+
+
+class TemplateSums(Protocol):
+    """Adds the rows of templates up."""
+
+    def __call__(
+        self,
+        features: np.ndarray,
+        order: np.ndarray,
+        factors: np.ndarray,
+        media_begins: np.ndarray,
+        template_begins: np.ndarray,
+    ) -> np.ndarray:
+        """Return for each template the sum over its medias of the mean of the media's rows, float32 [T, E].
+
+        Args:
+            features: float32 [N, E].
+            order: int64 [n], rows of ``features`` by template and media.
+            factors: float32 [n], of the rows in that order.
+            media_begins: int64 [M + 1], where the rows of each media begin in ``order``.
+            template_begins: int64 [T + 1], where the medias of each template begin.
+        """
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +67,9 @@ class TemplateLayout:
             templates: int64 [N], the template of each image.
             medias: int64 [N], its media; equal numbers in two templates are two medias.
         """
-        order = _sort_stably(templates, _sort_stably(medias, np.arange(len(templates))))
+        order = np.arange(len(templates))
+        if (templates[1:] < templates[:-1]).any() or (medias[1:] < medias[:-1])[templates[1:] == templates[:-1]].any():
+            order = _sort_stably(templates, _sort_stably(medias, order))
         template, media = templates[order], medias[order]
         new_template = np.r_[True, template[1:] != template[:-1]]
         new_media = new_template | np.r_[True, media[1:] != media[:-1]]
@@ -86,12 +109,30 @@ def _sort_stably(keys: np.ndarray, order: np.ndarray) -> np.ndarray:
     return order
 
 
+def sum_in_blocks(
+    features: np.ndarray, order: np.ndarray, factors: np.ndarray, media_begins: np.ndarray, template_begins: np.ndarray
+) -> np.ndarray:
+    """Add up by products with sparse matrices of factors and ones, in blocks; see ``TemplateSums``."""
+    sums = np.empty((len(template_begins) - 1, features.shape[1]), np.float32)
+    for begin, end in _cut(media_begins[template_begins], _BLOCK):
+        medias = template_begins[begin : end + 1]
+        images = media_begins[medias[0] : medias[-1] + 1]
+        rows = slice(images[0], images[-1])
+        by_media = _sparse(factors[rows], order[rows], images, len(features)) @ features
+        counts = np.diff(images)
+        several = np.flatnonzero(counts > 1)
+        by_media[several] /= counts[several, None].astype(np.float32)
+        ones = np.ones(len(by_media), np.float32)
+        sums[begin:end] = _sparse(ones, np.arange(len(by_media)), medias, len(by_media)) @ by_media
+    return sums
+
+
 def pool_templates(
     layout: TemplateLayout,
     features: np.ndarray,
     weights: np.ndarray | None = None,
     normalize: bool = False,
-    num_threads: int | None = None,
+    sum_up: TemplateSums = sum_in_blocks,
 ) -> np.ndarray:
     """Return the templates' features, float64 [T, E], of length 1; a template of zeros stays zero.
 
@@ -100,63 +141,56 @@ def pool_templates(
         features: float32 or float16 [N, E]; may be mapped from a file.
         weights: float32 [N], a factor for each image, such as the detector score; None: none.
         normalize: scale each image to length 1 first.
-        num_threads: None: all cores.
+        sum_up: adds the rows up; called by several threads.
 
     Raises:
         UserError: a template's feature is not finite, because an image's is not.
     """
-    bounds = _block_bounds(layout)
-    sums = np.empty((len(layout.templates), features.shape[1]), np.float64)
-    pool = functools.partial(_pool_block, layout, np.asarray(features), weights, normalize, sums)
-    for _ in map_in_threads(pool, zip(bounds, bounds[1:], strict=False), num_threads or available_cpus()):
-        pass
-    return sums
+    features = np.asarray(features)
+    must_copy = normalize or features.dtype != np.float32 or not features.flags.c_contiguous
+    pooled = np.empty((len(layout.templates), features.shape[1]))
 
-
-def _block_bounds(layout: TemplateLayout) -> list[int]:
-    """Return the first template of each block, and the number of templates."""
-    begins = layout.media_begins[layout.template_begins]
-    blocks = max(1, int(begins[-1]) // _BLOCK)
-    cuts = np.searchsorted(begins, np.linspace(0, begins[-1], blocks + 1)[1:-1])
-    return np.unique(np.r_[0, cuts, len(layout.templates)]).tolist()
-
-
-def _pool_block(
-    layout: TemplateLayout,
-    features: np.ndarray,
-    weights: np.ndarray | None,
-    normalize: bool,
-    sums: np.ndarray,
-    block: tuple[int, int],
-) -> None:
-    """Fill the rows of ``sums`` of the templates from ``block[0]`` to ``block[1]``."""
-    begin, end = block
-    template_begins = layout.template_begins[begin : end + 1]
-    media_begins = layout.media_begins[template_begins[0] : template_begins[-1] + 1]
-    images = layout.order[media_begins[0] : media_begins[-1]]
-    factors = np.ones(len(images), np.float32) if weights is None else weights[images]
-    columns = images
-    if normalize or features.dtype != np.float32:
-        features = features[images].astype(np.float32)
-        columns = np.arange(len(images))
+    def pool(part: tuple[int, int]) -> None:
+        medias = layout.template_begins[part[0] : part[1] + 1]
+        images = layout.media_begins[medias[0] : medias[-1] + 1]
+        rows, order = features, layout.order[images[0] : images[-1]]
+        factors = np.ones(len(order), np.float32) if weights is None else weights[order]
+        if must_copy:
+            rows, order = features[order].astype(np.float32), np.arange(len(order))
         if normalize:
-            lengths = np.sqrt(np.sum(features**2, axis=1, keepdims=True))
-            features /= np.where(lengths == 0, np.float32(1), lengths)
-    counts = np.diff(media_begins)
-    by_media = _sum_rows(factors, columns, media_begins, len(features)) @ features
-    several = np.flatnonzero(counts > 1)
-    by_media[several] /= counts[several, None].astype(np.float32)
-    ones = np.ones(len(by_media), np.float32)
-    pooled = _sum_rows(ones, np.arange(len(by_media)), template_begins, len(by_media)) @ by_media
-    pooled = pooled.astype(np.float64)
-    lengths = np.sqrt(np.einsum("te,te->t", pooled, pooled))
-    bad = np.flatnonzero(~np.isfinite(lengths))
-    if len(bad):
-        raise UserError(f"template {layout.templates[begin + bad[0]]}: the feature of one of its images is NaN or Inf")
-    sums[begin:end] = pooled / np.where(lengths == 0, 1.0, lengths)[:, None]
+            lengths = np.sqrt(np.sum(rows**2, axis=1, keepdims=True))
+            rows /= np.where(lengths == 0, np.float32(1), lengths)
+        sums = sum_up(rows, order, factors, images - images[0], medias - medias[0])
+        _scale(layout.templates[part[0] : part[1]], sums, pooled[part[0] : part[1]])
+
+    for _ in map_in_threads(pool, _cut(layout.media_begins[layout.template_begins], _PART), available_cpus()):
+        pass
+    return pooled
 
 
-def _sum_rows(factors: np.ndarray, columns: np.ndarray, begins: np.ndarray, count: int) -> csr_array:
+def _cut(begins: np.ndarray, size: int) -> list[tuple[int, int]]:
+    """Return first and last + 1 of groups of templates of about ``size`` images; ``begins``: where each begins."""
+    blocks = max(1, int(begins[-1]) // size)
+    cuts = np.searchsorted(begins, np.linspace(0, begins[-1], blocks + 1)[1:-1])
+    bounds = np.unique(np.r_[0, cuts, len(begins) - 1]).tolist()
+    return list(zip(bounds, bounds[1:], strict=False))
+
+
+def _sparse(factors: np.ndarray, columns: np.ndarray, begins: np.ndarray, count: int) -> csr_array:
     """Return the matrix whose row i adds, times their factors, the rows ``columns[begins[i] : begins[i + 1]]``."""
     starts = (begins - begins[0]).astype(np.int32)
     return csr_array((factors, columns.astype(np.int32), starts), shape=(len(starts) - 1, count))
+
+
+def _scale(templates: np.ndarray, sums: np.ndarray, pooled: np.ndarray) -> None:
+    """Fill ``pooled`` with the sums as float64 rows of length 1.
+
+    Raises:
+        UserError: one is not finite.
+    """
+    pooled[:] = sums
+    lengths = np.sqrt(np.einsum("te,te->t", pooled, pooled))
+    bad = np.flatnonzero(~np.isfinite(lengths))
+    if len(bad):
+        raise UserError(f"template {templates[bad[0]]}: the feature of one of its images is NaN or Inf")
+    pooled /= np.where(lengths == 0, 1.0, lengths)[:, None]

@@ -9,7 +9,7 @@ import numpy as np
 from evaluation.templates.identification import Identification, identify
 from evaluation.templates.modes import Mode
 from evaluation.templates.pair_scores import score_pairs
-from evaluation.templates.pooling import pool_templates
+from evaluation.templates.pooling import TemplateSums, pool_templates, sum_in_blocks
 from evaluation.templates.roc_points import OperatingPoint, RocCurve, operating_points, roc_points, sort_scores
 from evaluation.templates.sets import TemplateSet
 
@@ -36,19 +36,22 @@ class ModeResult:
     identification: Identification | None
 
 
-def evaluate_mode(data: TemplateSet, features: np.ndarray, mode: Mode) -> ModeResult:
+def evaluate_mode(
+    data: TemplateSet, features: np.ndarray, mode: Mode, sum_up: TemplateSums = sum_in_blocks
+) -> ModeResult:
     """Evaluate.
 
     Args:
         data: the set.
         features: float [N, E] of its images, as the mode's flip says.
         mode: norms and detector scores.
+        sum_up: adds the rows of templates up.
 
     Raises:
         UserError: the galleries do not fit the probes, or a feature is too large.
     """
     weights = data.images.detector_scores if mode.detector else None
-    templates = pool_templates(data.layout, features, weights, normalize=not mode.keep_norm)
+    templates = pool_templates(data.layout, features, weights, normalize=not mode.keep_norm, sum_up=sum_up)
     verification = identification = None
     if data.pairs is not None:
         rows = data.layout.rows(data.pairs.first), data.layout.rows(data.pairs.second)

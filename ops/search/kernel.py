@@ -123,28 +123,28 @@ class NativeScoreKernel:
         count, width = probes.shape
         request = _Request(probe_count=count, gallery_count=len(gallery), width=width)
         request.first_number, request.threads = first_number, self._threads
-        request.probes = _address(probes, np.float32, (count, width))
-        request.gallery = _address(gallery, np.float32, (len(gallery), width))
+        request.probes = address_of(probes, np.float32, (count, width))
+        request.gallery = address_of(gallery, np.float32, (len(gallery), width))
         if best is not None:
             request.k = best[0].shape[1]
-            request.best_scores = _address(best[0], np.float32, (count, request.k))
-            request.best_numbers = _address(best[1], np.int64, (count, request.k))
+            request.best_scores = address_of(best[0], np.float32, (count, request.k))
+            request.best_numbers = address_of(best[1], np.int64, (count, request.k))
         if thresholds is not None:
-            request.thresholds = _address(thresholds[0], np.float32, thresholds[0].shape)
-            request.offsets = _address(thresholds[1], np.int64, (count + 1,))
-            request.reached = _address(thresholds[2], np.int64, thresholds[0].shape)
+            request.thresholds = address_of(thresholds[0], np.float32, thresholds[0].shape)
+            request.offsets = address_of(thresholds[1], np.int64, (count + 1,))
+            request.reached = address_of(thresholds[2], np.int64, thresholds[0].shape)
             if thresholds[1][0] != 0 or thresholds[1][-1] != len(thresholds[0]) or (np.diff(thresholds[1]) < 0).any():
                 raise ValueError("the probes' thresholds must follow each other")
         if histogram is not None:
             request.steps = len(histogram) // 2
-            request.histogram = _address(histogram, np.int64, (2 * request.steps + 1,))
+            request.histogram = address_of(histogram, np.int64, (2 * request.steps + 1,))
         if scores is not None:
-            request.scores = _address(scores, np.float32, (count, len(gallery)))
+            request.scores = address_of(scores, np.float32, (count, len(gallery)))
         if count and len(gallery) and self._search(ctypes.byref(request)):
             raise MemoryError("no memory for the packed rows")
 
 
-def _address(array: np.ndarray, dtype: type, shape: tuple[int, ...]) -> int:
+def address_of(array: np.ndarray, dtype: type, shape: tuple[int, ...]) -> int:
     """Return the address of an array, or raise: the C++ code itself checks nothing."""
     if array.dtype != dtype or array.shape != shape or not array.flags.c_contiguous:
         raise ValueError(f"expected contiguous {np.dtype(dtype)} {shape}, not {array.dtype} {array.shape}")

@@ -23,6 +23,7 @@ from data.ijb.meta import GALLERIES, MetaFiles, find_meta, read_images, read_pai
 from data.image_lists.images import list_images
 from data.photos.prepare import PhotoRules
 from engine.embedding_flags import add_batch_flags
+from engine.template_sums import open_template_sums
 from evaluation.templates.features import read_features
 from evaluation.templates.modes import ALONE, SIDE_BY_SIDE, SUM, Mode, parse_modes
 from evaluation.templates.protocol import evaluate_mode
@@ -130,7 +131,8 @@ def main() -> None:
     make_directory(Path(args.output), "--output")
     features = read_features(args.embeddings or embed(args, files, modes), data.images.names)
     features.require_for(modes)
-    results = [evaluate_mode(data, features.of(mode), mode) for mode in modes]
+    sum_up = open_template_sums()
+    results = [evaluate_mode(data, features.of(mode), mode, sum_up) for mode in modes]
     if args.protocol != IDENTIFICATION:
         print(format_verification(data, results))
     for result in results:

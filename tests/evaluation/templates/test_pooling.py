@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
 from benchmarks.insightface_loops import pool_in_loops, score_in_batches
 from common.errors import UserError
-from evaluation.templates import pair_scores
+from evaluation.templates import pair_scores, pooling
 from evaluation.templates.pair_scores import score_pairs
-from evaluation.templates.pooling import TemplateLayout, pool_templates
+from evaluation.templates.pooling import TemplateLayout, TemplateSums, pool_templates
+from ops.search import NativeTemplateSums
 from tests.support import ijb_reference as reference
 
 SMALL = reference.make_set(4, 60)
@@ -19,26 +22,33 @@ FEATURES = reference.draw_features(SMALL, 40)
 LAYOUT = TemplateLayout.of(TEMPLATES, MEDIAS)
 
 
-@pytest.mark.parametrize("block", [16, 4096])
+@pytest.fixture(scope="module", params=["native", "native, small parts", "scipy", "scipy, small parts"])
+def sum_up(request: pytest.FixtureRequest) -> Iterator[TemplateSums]:
+    with pytest.MonkeyPatch.context() as patch:
+        if "small" in request.param:
+            patch.setattr(pooling, "_BLOCK", 16)
+            patch.setattr(pooling, "_PART", 50)
+        yield NativeTemplateSums() if "native" in request.param else pooling.sum_in_blocks
+
+
 @pytest.mark.parametrize("detector", [False, True])
-def test_the_bits_are_those_of_the_loops(monkeypatch: pytest.MonkeyPatch, detector: bool, block: int) -> None:
-    monkeypatch.setattr("evaluation.templates.pooling._BLOCK", block)
+def test_the_bits_are_those_of_the_loops(sum_up: TemplateSums, detector: bool) -> None:
     scores = np.array(SMALL.detector, np.float32)
     expected = pool_in_loops(FEATURES * scores[:, None] if detector else FEATURES, TEMPLATES, MEDIAS)
-    found = pool_templates(LAYOUT, FEATURES, scores if detector else None)
+    found = pool_templates(LAYOUT, FEATURES, scores if detector else None, sum_up=sum_up)
     assert np.array_equal(LAYOUT.templates, np.unique(TEMPLATES)) and np.array_equal(found, expected)
 
 
-def test_without_norms_the_bits_are_those_of_the_loops_too() -> None:
+def test_without_norms_the_bits_are_those_of_the_loops_too(sum_up: TemplateSums) -> None:
     lengths = np.sqrt(np.sum(FEATURES**2, -1, keepdims=True))
     expected = pool_in_loops(FEATURES / lengths, TEMPLATES, MEDIAS)
-    assert np.array_equal(pool_templates(LAYOUT, FEATURES, normalize=True), expected)
+    assert np.array_equal(pool_templates(LAYOUT, FEATURES, normalize=True, sum_up=sum_up), expected)
 
 
-def test_float16_and_zeros() -> None:
+def test_float16_and_zeros(sum_up: TemplateSums) -> None:
     half = FEATURES.astype(np.float16)
     half[TEMPLATES[0] == TEMPLATES] = 0
-    found = pool_templates(LAYOUT, half, normalize=True)
+    found = pool_templates(LAYOUT, half, normalize=True, sum_up=sum_up)
     row = LAYOUT.rows(TEMPLATES[:1])[0]
     assert not found[row].any()
     lengths = np.linalg.norm(np.delete(found, row, axis=0), axis=1)
@@ -48,6 +58,17 @@ def test_float16_and_zeros() -> None:
 def test_features_that_overflow() -> None:
     with pytest.raises(UserError, match=rf"template {TEMPLATES[3]}: the feature of one of its images is NaN or Inf"):
         pool_templates(LAYOUT, np.where(np.arange(len(FEATURES))[:, None] == 3, np.float32(np.inf), FEATURES))
+
+
+def test_the_kernel_refuses_what_would_read_elsewhere() -> None:
+    sums, arrays = NativeTemplateSums(), (LAYOUT.media_begins, LAYOUT.template_begins)
+    factors = np.ones(len(FEATURES), np.float32)
+    with pytest.raises(ValueError, match="a row is out of range"):
+        sums(FEATURES, LAYOUT.order + 1, factors, *arrays)
+    with pytest.raises(ValueError, match="the groups must follow each other"):
+        sums(FEATURES, LAYOUT.order, factors, LAYOUT.media_begins + 1, LAYOUT.template_begins)
+    with pytest.raises(ValueError, match="expected contiguous float32"):
+        sums(FEATURES.astype(float), LAYOUT.order, factors, *arrays)
 
 
 def test_rows_of_large_numbers() -> None:
