@@ -5,7 +5,7 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "${PYTHON:-python3}" -m venv "$work/venv"
-"$work/venv/bin/python" -m pip install --quiet numpy==1.26.4 requests==2.32.3 graphviz==0.8.4 mxnet==1.9.1
+"$work/venv/bin/python" -m pip install --quiet numpy==1.26.4 requests==2.32.3 graphviz==0.8.4 setuptools==75.8.0 mxnet==1.9.1
 cd "$work"
 "$work/venv/bin/python" - <<'EOF'
 import sys
