@@ -35,6 +35,7 @@ def write_label_map(path: str | Path, new_classes: np.ndarray, about: Iterable[s
     is_first[first] = True
     with atomic_file(path) as handle:
         for line in (*about, "old class, new class"):
-            handle.write(f"# {line}\n".encode())
+            text = " ".join(line.splitlines())  # names of files may have line breaks, and bytes that are not UTF-8
+            handle.write(f"# {text}\n".encode("utf-8", "backslashreplace"))
         for a, b, kept in zip(old.tolist(), new_classes[old].tolist(), is_first.tolist(), strict=True):
             handle.write(b"%d %d\n" % (a, b) if kept else b"# %d %d (the same person)\n" % (a, b))

@@ -38,6 +38,7 @@ class Board:
 
     def add_settings(self, settings: Mapping[str, Any], metrics: Sequence[str], step: int) -> None:
         """Add settings as a text, and as hyperparameters to compare runs of by ``metrics``."""
+        settings = {key: _printable(value) if isinstance(value, str) else value for key, value in settings.items()}
         lines = [f"| {key} | {value} |" for key, value in sorted(settings.items())]
         self._add(text("settings", "\n".join(["| key | value |", "|---|---|", *lines])), step)
         values = {
@@ -62,3 +63,8 @@ class Board:
         length = struct.pack("<Q", len(data))
         checks = [struct.pack("<I", masked_crc32c(part)) for part in (length, data)]
         self._file.write(length + checks[0] + data + checks[1])
+
+
+def _printable(value: str) -> str:
+    """Return a path that may have bytes that are not UTF-8 as text, with escapes."""
+    return value.encode("utf-8", "backslashreplace").decode()

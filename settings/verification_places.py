@@ -39,7 +39,7 @@ def list_sets(folder: Path) -> list[str]:
         return []
     found = {entry.stem for entry in folder.glob("*.bin") if _is_pickle(entry)}
     found |= {entry.name for entry in folder.iterdir() if entry.is_dir() and _holds_pairs(entry)}
-    return sorted(name for name in found if "," not in name and not name.startswith("."))
+    return sorted(name for name in found if name.isprintable() and "," not in name and not name.startswith("."))
 
 
 def describe_others(folder: str, targets: Sequence[str]) -> list[str]:

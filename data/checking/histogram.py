@@ -26,8 +26,9 @@ def draw_images_per_person(handle: IO[bytes], counts: np.ndarray, name: str) -> 
     axes = figure.add_subplot()
     axes.hist(counts, bins=count_bins(counts), color=_COLOUR, edgecolor="white", linewidth=0.5)
     spread = f"{counts.min()} to {counts.max()} each, median {np.median(counts):g}"
+    shown = name.encode("utf-8", "backslashreplace").decode().replace("$", r"\$")  # two dollars would mean a formula
     axes.set(
-        title=f"{name}: {counts.sum()} images of {len(counts)} people, {spread}",
+        title=f"{shown}: {counts.sum()} images of {len(counts)} people, {spread}",
         xlabel="Images of a person",
         ylabel="People",
         xlim=(0, counts.max() * 1.05 + 1),

@@ -106,7 +106,7 @@ def open_loaded_library() -> ctypes.CDLL:
 
 def loaded_library_path() -> str | None:
     """Return the path of the kernels' library in this process, or None if it is not loaded."""
-    for line in Path("/proc/self/maps").read_text().splitlines():
+    for line in Path("/proc/self/maps").read_text(errors="surrogateescape").split("\n"):  # names may have any bytes
         if line.endswith(f"/{LIBRARY_NAME}"):
             return line[line.index("/") :]
     return None

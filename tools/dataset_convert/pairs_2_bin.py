@@ -79,6 +79,8 @@ def parse_arguments() -> argparse.Namespace:
         f"--leave_out {args.leave_out} needs --draw; --pairs names every photo": args.leave_out and args.pairs,
         **dict.fromkeys(find_contradictions(args), True),
         f"--output {output}: the name must end in .bin": output.suffix != ".bin",
+        f"--output {output}: {output.stem!r} becomes the name of the set and of flags: use printable characters, "
+        "no comma and no blank": not output.stem.isprintable() or {*output.stem} & {",", " "},
         f"{output} exists already; remove it or choose another --output": output.exists(),
         f"{output.with_suffix('')} exists already; remove it or choose another --output": args.ofrecord
         and output.with_suffix("").exists(),

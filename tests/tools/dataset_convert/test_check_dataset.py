@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -273,3 +274,12 @@ def test_a_name_with_a_line_break_stays_in_its_line(tmp_path: Path) -> None:
     write_photos(tmp_path / "set", small_faces(2, 1))
     (tmp_path / "set" / "person 0" / "a\nb\x1b.jpg").write_bytes(b"bad")
     assert "a\\x0ab\\x1b.jpg: not decodable" in check(tmp_path / "set")[1]
+
+
+def test_paths_may_have_any_name(tmp_path: Path) -> None:
+    name = os.fsdecode(b"\xc0\xee $a_$ b\n")
+    write_records(tmp_path / name, [*small_faces(2, 1), (b"bad", 1)])
+    code, _, err = check(tmp_path / name, "--report", tmp_path / "report", "--write_clean", tmp_path / "clean")
+    assert (code, err) == (0, "")
+    assert read_label_map(tmp_path / "clean" / "label_map.txt").old.tolist() == [0, 1]
+    assert (tmp_path / "report" / "images_per_person.png").exists()
