@@ -133,12 +133,12 @@ def main() -> None:
     features.require_for(modes)
     sum_up = open_template_sums()
     results = [evaluate_mode(data, features.of(mode), mode, sum_up) for mode in modes]
+    write_report(args.output, data, results, features.about)
     if args.protocol != IDENTIFICATION:
         print(format_verification(data, results))
     for result in results:
         if result.identification:
             print(f"{result.mode}-{files.target}, 1:N\n{format_identification(result.identification)}")
-    write_report(args.output, data, results, features.about)
     print(f"{args.output}: report.json and the pictures")
 
 
