@@ -23,7 +23,9 @@ def draw_verification(handle: IO[bytes], target: str, results: Sequence[ModeResu
 
     Dots are the reported numbers, at the FPR of the point that they are taken from.
     """
-    figure, axes = _figure(f"1:1 verification on {target[:3]}-{target[3:]}", "False positive rate", "True positive rate")
+    figure, axes = _figure(
+        f"1:1 verification on {target[:3]}-{target[3:]}", "False positive rate", "True positive rate"
+    )
     left, right = FPR_TARGETS[0], FPR_TARGETS[-1]
     for number, result in enumerate(results):
         if result.verification is None:
@@ -45,7 +47,9 @@ def draw_verification(handle: IO[bytes], target: str, results: Sequence[ModeResu
 def draw_identification(handle: IO[bytes], target: str, results: Sequence[ModeResult]) -> None:
     """Write a PNG of 1200 x 825 pixels with the galleries' mean TPIR over FPIR, from 1e-4 to 1, of each mode."""
     figure, axes = _figure(
-        f"1:N identification on {target[:3]}-{target[3:]}", "False positive identification rate", "True positive identification rate"
+        f"1:N identification on {target[:3]}-{target[3:]}",
+        "False positive identification rate",
+        "True positive identification rate",
     )
     for number, result in enumerate(results):
         if result.identification is None:
