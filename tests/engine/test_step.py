@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
+from engine.step import StepResult, TrainStep
 from settings.places import run_directory
 from snapshots.reader import Snapshot, newest_snapshot
 from tests.support.tiny import make_trainer, read_losses, read_metrics, tiny_config, tiny_network, train
@@ -84,3 +87,22 @@ def test_a_snapshot_that_says_nothing_of_its_optimiser_is_of_sgd(tmp_path: Path)
     again = tiny_config(tmp_path / "again", **settings, model_load_dir=str(manifest.parent))
     train(again, NETWORK)
     assert read_losses(again) == read_losses(config)[2:]
+
+
+class Gradients(list):
+    """A list that can have weak references."""
+
+
+def test_gradients_are_gone_when_the_graph_runs_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compute, kept, alive = TrainStep.compute, [], []
+
+    def watch(self: TrainStep, *args: object) -> StepResult:
+        alive.append([reference() is not None for reference in kept])
+        result = compute(self, *args)
+        gradients = Gradients(result.gradients)
+        kept[:] = [weakref.ref(gradients)]
+        return replace(result, gradients=gradients)
+
+    monkeypatch.setattr(TrainStep, "compute", watch)
+    train(tiny_config(tmp_path, train_iter=3), NETWORK)
+    assert alive == [[], [False], [False]]
