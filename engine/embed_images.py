@@ -64,7 +64,8 @@ class EmbeddingTask:
         dtype: of the rows, float32 or float16.
         batch_size: images per call of the network.
         num_workers: threads that decode, or processes that align.
-        skip_bad: leave out images that cannot be used. In a folder, files that hold no face are always left out.
+        skip_bad: leave out images that cannot be used. In a folder, files that hold no face are always left out. None
+            where the command needs every image and has no such flag.
     """
 
     images: ImageList
@@ -73,11 +74,11 @@ class EmbeddingTask:
     dtype: str = "float32"
     batch_size: int = 64
     num_workers: int = 1
-    skip_bad: bool = False
+    skip_bad: bool | None = False
 
     def tolerates(self, reason: str) -> bool:
         """Tell whether images that cannot be used for this reason are left out."""
-        return self.skip_bad or (self.images.is_folder and reason != WRONG_SIZE)
+        return bool(self.skip_bad) or (self.images.is_folder and reason != WRONG_SIZE)
 
     def describe(self, model: TrainedModel) -> dict[str, Any]:
         """Return the description for the file."""
@@ -146,6 +147,8 @@ def _require_tolerated(task: EmbeddingTask, rejected: Sequence[Rejection]) -> No
     hint = "mend them, or leave them out with --skip_bad 1, which takes up the work"
     if any(one.reason == WRONG_SIZE for one in refused):
         hint = "use --align 1 to detect and align the faces, --resize 1 if they are aligned, or --skip_bad 1"
+    if task.skip_bad is None:
+        hint = "mend them; every image is needed, and the work is taken up where it ended"
     raise UserError(
         *shorten(lines, "images that cannot be used"), f"--input {task.images.source}: {summarize(refused)}; {hint}"
     )

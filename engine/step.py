@@ -114,9 +114,9 @@ class TrainStep:
     def update(self, result: StepResult, lr_scale: float, measure_norm: bool = False) -> StepResult:
         """Update the parameters at ``lr_scale`` times the learning rate; return ``result`` completed. Collective.
 
-        Overwrites the gradients. The returned result is without them: a graph takes half as long again if outputs of
-        its last run are still in use when it runs again. The norm is computed where clipping or the loss scale needs
-        it, or ``measure_norm`` asks for it.
+        Overwrites the gradients. The returned result is without them, so that they are released here: a loop that
+        released those of the step before between a graph's run and its update took half as long again. The norm is
+        computed where clipping or the loss scale needs it, or ``measure_norm`` asks for it.
         """
         factor = 1 / (self.loss_scale.value * self._pieces)
         norm = None

@@ -201,7 +201,7 @@ class Trainer:
                 self._saver.save()
                 self._saver.finish()
             except UserError as second:
-                self._log.say(f"there is no snapshot of step {step}: {second}")
+                self._log.say(f"step {step} has no snapshot: {second}")
             else:
                 self._log.say(f"stopped after step {step}; resume with --resume 1")
                 self.train_step.world.barrier()  # rank 0 may still be writing when another rank is done

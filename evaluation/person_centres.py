@@ -118,7 +118,7 @@ def near_pairs(first: np.ndarray, second: np.ndarray | None, above: float) -> tu
     """Find pairs of centres whose cosine is larger than ``above``.
 
     Args:
-        first: unit rows [P, E]; rows of zeros are near to nobody.
+        first: unit rows [P, E]; rows of zeros are not near anyone.
         second: unit rows [Q, E] of another set; None compares ``first`` with itself, each pair once.
         above: the cosine.
 

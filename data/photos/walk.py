@@ -43,7 +43,7 @@ class PeopleFolder:
         people: the files of each person, both sorted by name; paths are below ``root``. Names that are not UTF-8 keep
             their bytes, as Python's surrogate escapes.
         empty: people without a file.
-        left_out: files and folders that are nobody's photo, with the reason; paths are relative to ``root``.
+        left_out: files and folders that hold no photo of a person, with the reason; paths are relative to ``root``.
     """
 
     root: Path

@@ -69,7 +69,7 @@ def format_identification(result: Identification) -> str:
     """Return the lines of ``ijb_1n.py`` (both galleries) and of ``ijb_evals.py --is_one_2_N`` (each, and the mean)."""
     closed = result.closed
     lines = [
-        f"both galleries: {closed.probes} probes, {closed.gallery} templates, nobody unknown (ijb_1n.py)",
+        f"both galleries: {closed.probes} probes, {closed.gallery} templates, no unknown probes (ijb_1n.py)",
         f"  {_format_ranks(closed.rank_rates)}",
         *(
             f"  far = {point.fpir_target:.10f} pr = {point.tpir:.10f} th = {point.threshold:.10f}"

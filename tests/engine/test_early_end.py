@@ -65,7 +65,7 @@ def test_without_snapshots_none_is_written(tmp_path: Path) -> None:
 def test_weights_that_cannot_be_saved_are_said_and_the_cause_stays(tmp_path: Path) -> None:
     kept, log = end_early(tmp_path, breaks=True)
     assert [name for name in kept if not name.startswith(".")] == []
-    assert "there is no snapshot of step 4: fc1_weight holds NaN or Inf after step 4" in log
+    assert "step 4 has no snapshot: fc1_weight holds NaN or Inf after step 4" in log
 
 
 def run_bad(folder: Path, **changes: object) -> list[str]:

@@ -117,7 +117,7 @@ def embed(args: argparse.Namespace, files: MetaFiles, modes: tuple[Mode, ...]) -
     written = [Path(args.output) / name for name, is_wanted in wanted.items() if is_wanted]
     for path in written:
         mirrored = path.name == "embeddings.npz"
-        task = EmbeddingTask(images, rules, mirrored, "float32", args.batch_size, args.num_workers)
+        task = EmbeddingTask(images, rules, mirrored, "float32", args.batch_size, args.num_workers, None)
         embed_once(path, model, task, device)
     return written
 
