@@ -133,3 +133,18 @@ def test_what_cannot_be_evaluated(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     with pytest.raises(UserError, match=message):
         run(monkeypatch, tmp_path / "out", *words)
     assert not (tmp_path / "out" / "report.json").exists()
+
+
+def test_an_image_that_cannot_be_used_is_not_said_to_be_skippable(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: Path
+) -> None:
+    damaged = min((folder / "IJBC" / "loose_crop").iterdir())
+    content = damaged.read_bytes()
+    damaged.write_bytes(b"no image")
+    monkeypatch.setattr(ijb, "open_model", functools.cache(open_model))
+    try:
+        with pytest.raises(UserError, match="not decodable; mend them; every image is needed") as failure:
+            run(monkeypatch, tmp_path, "--model_load_dir", "tiny.onnx", "--device", "cpu")
+    finally:
+        damaged.write_bytes(content)
+    assert damaged.name in str(failure.value) and "--skip_bad" not in str(failure.value)
