@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.arguments import Parser, positive_int
 from benchmarks.other_load import OtherLoad, describe_load
-from benchmarks.report import describe_machine, format_machine, format_table, write_json
+from benchmarks.report import format_table, run_bench
 from benchmarks.sample_images import CLASSES, SIZE, make_images
 from common.errors import run_command
 from common.progress import progress
@@ -221,10 +221,7 @@ def main() -> None:
     parser.add_argument("--folder", default="", help="where the files are written (default: the system's for such)")
     parser.add_argument("--json", default="", help="file for all numbers")
     args = parser.parse_args()
-    print(format_machine(describe_machine()))
-    content = bench(args)
-    if args.json:
-        write_json(args.json, {"settings": vars(args), **content})
+    run_bench(bench, args)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.arguments import Parser, positive_int
-from benchmarks.report import describe_machine, format_machine, format_table, write_json
+from benchmarks.report import format_table, run_bench
 from common.errors import run_command
 from common.progress import progress
 from data.ofrecord.records import LENGTH, encode_train_record, list_parts, locate_train_image, read_part, write_record
@@ -137,10 +137,7 @@ def bench(args: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     """Measure and print the table."""
     args = parse_arguments()
-    print(format_machine(describe_machine()))
-    content = bench(args)
-    if args.json:
-        write_json(args.json, {"settings": vars(args), **content})
+    run_bench(bench, args)
 
 
 if __name__ == "__main__":

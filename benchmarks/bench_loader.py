@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.arguments import Parser, name_list, positive_float, positive_int
 from benchmarks.loaders import HEADER, PEERS, clock_times, cpu_times, list_contestants, make_rows, row_cells
-from benchmarks.report import describe_machine, format_machine, format_table, write_json
+from benchmarks.report import format_table, run_bench
 from benchmarks.rounds import run_rounds
 from benchmarks.sample_images import CLASSES, write_samples
 from common.errors import UserError, run_command
@@ -90,10 +90,7 @@ def bench(args: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     """Measure and print the table."""
     args = parse_arguments()
-    print(format_machine(describe_machine()))
-    content = bench(args)
-    if args.json:
-        write_json(args.json, {"settings": vars(args), **content})
+    run_bench(bench, args)
 
 
 if __name__ == "__main__":

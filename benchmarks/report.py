@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+from argparse import Namespace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,3 +55,11 @@ def write_json(path: str, content: dict[str, Any]) -> None:
     with atomic_file(path, "w") as file:
         json.dump({"machine": describe_machine(), **content}, file, indent=1)
         file.write("\n")
+
+
+def run_bench(bench: Callable[[Namespace], dict[str, Any]], args: Namespace) -> None:
+    """Print the machine, measure with ``bench``, which prints its table, and write its numbers to ``--json``."""
+    print(format_machine(describe_machine()))
+    content = bench(args)
+    if args.json:
+        write_json(args.json, {"settings": vars(args), **content})

@@ -102,19 +102,7 @@ class NativeScoreKernel:
         histogram: np.ndarray | None = None,
         scores: np.ndarray | None = None,
     ) -> None:
-        """Score ``probes`` [P, E] with ``gallery`` [G, E], both float32, and add to the results that are given.
-
-        Args:
-            probes: finite float32 [P, E].
-            gallery: finite float32 [G, E].
-            first_number: the number of the first row of ``gallery``; later calls have larger numbers.
-            best: scores float32 [P, K] and numbers int64 [P, K] of the best rows so far, at the start -inf and -1, in
-                an order that only the kernel knows.
-            thresholds: thresholds float32 [T], ascending for each probe; int64 [P + 1], where each probe's begin; and
-                int64 [T], to which the scores that reach a threshold but not the probe's next one are added.
-            histogram: int64 [2 * S + 1], S a power of two; each score is added at S + floor(score * S), scores beyond
-                -1 and 1 at the ends.
-            scores: float32 [P, G], overwritten.
+        """Score probes with a gallery, with the arguments of ``evaluation.search.kernel.ScoreKernel.scan``.
 
         Raises:
             ValueError: an array has another type or shape.

@@ -47,14 +47,7 @@ class NativeTemplateSums:
         media_begins: np.ndarray,
         template_begins: np.ndarray,
     ) -> np.ndarray:
-        """Return the sums, float32 [T, E].
-
-        Args:
-            features: float32 [N, E].
-            order: int64 [n], rows of ``features`` by template and media.
-            factors: float32 [n], of the rows in that order.
-            media_begins: int64 [M + 1], where the rows of each media begin in ``order``.
-            template_begins: int64 [T + 1], where the medias of each template begin.
+        """Return the sums, float32 [T, E]; the arguments are those of ``evaluation.templates.pooling.TemplateSums``.
 
         Raises:
             ValueError: an array has another type or shape, or a number is out of range.
