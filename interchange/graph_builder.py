@@ -13,6 +13,16 @@ from backbones.graph.transformer import TransformerGraph
 from common.errors import UserError
 
 
+def find_mean(offset: float, scale: float) -> float:
+    """Return the shortest decimal ``mean`` with which ``x * scale - offset`` is ``(x - mean) * scale`` in float32."""
+    factor, wanted = float(np.float32(scale)), np.float32(offset)
+    for digits in range(1, 10):
+        mean = float(f"{offset / factor:.{digits}g}")
+        if np.float32(mean * factor) == wanted:
+            return mean
+    return offset / factor
+
+
 class ForeignBuilder:
     """Translates the values of a file into nodes of a ``NetworkGraph`` of the same names.
 
@@ -27,7 +37,7 @@ class ForeignBuilder:
         self._values: dict[str, str] = {}  # the file's names -> ours; some nodes of a file become none of ours
         self._taken: set[str] = set()
         self._norms: dict[str, tuple[str, str]] = {}  # unfinished equalize_pixel_norms: step, value it starts from
-        self._centred: dict[str, tuple[str, float]] = {}  # subtractions that wait for a multiplication: value, number
+        self._affine: dict[str, tuple[str, float, float]] = {}  # (value - mean) * scale that waits for its first reader
 
     def error(self, what: str) -> UserError:
         """Return the error that names the file and says ``what`` is wrong."""
@@ -66,9 +76,9 @@ class ForeignBuilder:
         return plain
 
     def _value(self, name: str) -> str:
-        if name in self._centred:
-            x, mean = self._centred.pop(name)
-            self._values[name] = self.graph.scale_shift(x, self._name(name), mean, 1.0)
+        if name in self._affine:
+            x, mean, scale = self._affine.pop(name)
+            self._values[name] = self.graph.scale_shift(x, self._name(name), mean, scale)
         if name not in self._values:
             raise self.error(f"'{name}' is used before anything makes it")
         return self._values[name]
@@ -96,13 +106,19 @@ class ForeignBuilder:
         self._values[name] = self._value(x)
 
     def subtract(self, x: str, name: str, number: float) -> None:
-        """Add ``x - number``."""
-        self._centred[name] = (self._value(x), number)
+        """Add ``x - number``, in one node with subtractions and multiplications before and after it."""
+        source, mean, scale = self._pop_affine(x)
+        if not scale:
+            raise self.error(f"{name} subtracts from a value times 0, which no known network does")
+        self._affine[name] = (source, mean + find_mean(number, scale), scale)
 
     def multiply(self, x: str, name: str, number: float) -> None:
-        """Add ``x * number``, in one node with the subtraction that made ``x``."""
-        source, mean = self._centred.pop(x) if x in self._centred else (self._value(x), 0.0)
-        self._values[name] = self.graph.scale_shift(source, self._name(name), mean, number)
+        """Add ``x * number``, in one node with subtractions and multiplications before and after it."""
+        source, mean, scale = self._pop_affine(x)
+        self._affine[name] = (source, mean, scale * number)
+
+    def _pop_affine(self, x: str) -> tuple[str, float, float]:
+        return self._affine.pop(x) if x in self._affine else (self._value(x), 0.0, 1.0)
 
     def conv(self, x: str, name: str, weight: str, bias: str | None, stride: int, pad: int, groups: int) -> None:
         """Add a convolution whose filters and kernel are those of the array ``weight``."""
@@ -251,6 +267,8 @@ class ForeignBuilder:
 
     def shift(self, x: str, name: str, bias: str) -> bool:
         """Add ``bias`` to the fully connected layer ``x``; return False if ``x`` is not one or has a bias."""
+        if x in self._affine:
+            return False
         value, values = self._value(x), self.array(bias).reshape(-1)
         target = f"{value}_bias"
         if self.graph.nodes[-1].op != "fully_connected" or self.graph.output != value:
@@ -267,7 +285,7 @@ class ForeignBuilder:
         Raises:
             UserError: the last node is not an embedding, one vector per image.
         """
-        for name in list(self._centred):
+        for name in list(self._affine):
             self._value(name)
         if not self.graph.nodes or len(self.graph.shapes[self.graph.output]) != 1:
             raise self.error("its output is not an embedding: one vector per image")

@@ -27,11 +27,13 @@ PRODUCER = "insightface-oneflow"
 
 
 def _write_scale_shift(writer: Writer, node: Node, x: str) -> None:
-    mean = writer.add_array(f"{node.name}_mean", np.array(node.attrs["mean"]))
-    scale = writer.add_array(f"{node.name}_factor", np.array(node.attrs["scale"]))
-    # InsightFace's programs tell by these two node names, MXNet's, that the preprocessing is inside.
-    writer.add_node("Sub", [x, mean], f"{node.name}_centered", name="_minusscalar0")
-    writer.add_node("Mul", [f"{node.name}_centered", scale], node.name, name="_mulscalar0")
+    # InsightFace's programs tell by these two node names, MXNet's, that the preprocessing is inside. The Mul comes
+    # first: a Mul before a convolution is folded into it by onnxsim, and then the second name would be missing.
+    factor = np.float32(node.attrs["scale"])
+    scale = writer.add_array(f"{node.name}_factor", factor)
+    offset = writer.add_array(f"{node.name}_offset", np.array(node.attrs["mean"] * float(factor)))
+    writer.add_node("Mul", [x, scale], f"{node.name}_scaled", name="_mulscalar0")
+    writer.add_node("Sub", [f"{node.name}_scaled", offset], node.name, name="_minusscalar0")
 
 
 def _write_conv(writer: Writer, node: Node, x: str) -> None:

@@ -31,7 +31,9 @@ def _write_attention(writer: Writer, node: Node, qkv: str, mask: str | None = No
     tokens, width = writer.graph.shapes[name]
     split = writer.add_shape(f"{name}_heads_shape", (0, tokens, heads, width // heads))
     parts = [f"{name}_{part}" for part in ("query", "key", "value")]
-    writer.add_nodes("Split", [qkv], parts, axis=2)
+    # ncnn does not run a Split that leaves the sizes to be inferred.
+    sizes = writer.add_shape(f"{name}_part_sizes", (width,) * 3)
+    writer.add_nodes("Split", [qkv, sizes], parts, axis=2)
     for part, order in zip(parts, ([0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3]), strict=True):
         writer.add_node("Reshape", [part, split], f"{part}_split")
         writer.add_node("Transpose", [f"{part}_split"], f"{part}_heads", perm=order)

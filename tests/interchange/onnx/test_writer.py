@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from onnx import numpy_helper
 
 from backbones import build_network
 from backbones.execution.backbone import Backbone
@@ -16,6 +17,7 @@ from backbones.networks.options import NetworkOptions
 from common.errors import UserError
 from interchange.onnx.writer import write_onnx
 from ops import flow
+from sample_config import network as NETWORKS
 
 Y1 = {"net_name": "fmobilefacenet", "emb_size": 128, "net_output": "GDC"}
 CONFIGS = {
@@ -120,23 +122,40 @@ def test_names_are_those_of_the_description():
     graph = build_network(CONFIGS["r18"])
     model = write_onnx(graph, initial_arrays(graph, 0), {})
     initializers = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-    assert set(initializers) - {"preprocess_mean", "preprocess_factor"} == set(graph.parameters())
+    assert set(initializers) - {"preprocess_offset", "preprocess_factor"} == set(graph.parameters())
     assert initializers["relu0_gamma"] == (64, 1, 1)
     names = [node.name for node in model.graph.node]
-    assert names[:3] == ["_minusscalar0", "_mulscalar0", "conv0"]
-    assert [node.op_type for node in model.graph.node][:3] == ["Sub", "Mul", "Conv"]
+    assert names[:3] == ["_mulscalar0", "_minusscalar0", "conv0"]
+    assert [node.op_type for node in model.graph.node][:3] == ["Mul", "Sub", "Conv"]
     assert set(names[2:]) == {node.name for node in graph.nodes if node.op not in ("input", "scale_shift", "dropout")}
 
 
-@pytest.mark.parametrize("case", ["mobilenet", "vit"])
-def test_no_constant_has_a_name_that_quantisation_gives(case):
+def test_no_tensor_has_a_name_that_quantisation_gives(monkeypatch):
     """onnxruntime 1.23.2 stores the scale of tensor T as T_scale, and takes a constant of that name for it."""
-    graph = build(SMALL[case])
-    model = write_onnx(graph, initial_arrays(graph, 0), {}).graph
-    constants = {tensor.name for tensor in model.initializer}
-    tensors = constants | {name for node in model.node for name in (*node.input, *node.output)}
-    given = {name + suffix for name in tensors for suffix in ("_scale", "_zero_point", "_quantized")}
-    assert constants & given == set()
+    store = numpy_helper.from_array
+    monkeypatch.setattr(numpy_helper, "from_array", lambda array, name: store(np.zeros(1, array.dtype), name))
+    monkeypatch.setattr(onnx.checker, "check_model", lambda model: None)
+    for name, options in NETWORKS.items():
+        graph = build_network(options)
+        arrays = {key: np.broadcast_to(np.float32(0), spec.shape) for key, spec in graph.parameters().items()}
+        model = write_onnx(graph, arrays, {}, half=True).graph
+        tensors = {tensor.name for tensor in model.initializer}
+        tensors |= {value for node in model.node for value in (*node.input, *node.output)}
+        taken = {tensor + suffix for tensor in tensors for suffix in ("_scale", "_zero_point", "_quantized")}
+        assert tensors & taken == set(), name
+
+
+@pytest.mark.parametrize("scale", [1 / 128, 1 / 127.5])
+def test_scaling_before_the_shift_changes_no_embedding(scale):
+    graph = NetworkGraph()
+    x = graph.scale_shift(graph.input("data", (3, 16, 16)), "preprocess", 127.5, scale)
+    graph.flatten(x, "fc1")
+    data = np.arange(768, dtype=np.float32).reshape(1, 3, 16, 16) % 256
+    expected = ((data - np.float32(127.5)) * np.float32(scale)).reshape(1, -1)
+    actual = run(write_onnx(graph, {}, {}), data)
+    if scale == 1 / 128:  # a power of two: no rounding
+        np.testing.assert_array_equal(actual, expected)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1.2e-7)
 
 
 def test_a_pinned_gamma_is_written_as_one(random_arrays):
