@@ -47,7 +47,7 @@ def main() -> int:
     from engine.group_report import check_group_files  # here, so that --help comes sooner
     from engine.verification_sets import check_verification
 
-    check_group_files(config)
+    check_group_files(config.groups, config.group_pairs)
     for notice in check_verification(config):
         print(f"note: {notice}")
     if config.use_bf16:

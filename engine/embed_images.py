@@ -112,7 +112,7 @@ def write_embeddings(target: Path, model: TrainedModel, embed: Embed, task: Embe
         partial.drop_rejected()
     ranges = list(partial.missing(len(images.places), PIECE))
     places = (images.places[row] for start, stop in ranges for row in range(start, stop))
-    faces = _load_faces(places, task)
+    faces = load_faces(places, task)
     left = sum(stop - start for start, stop in ranges)
     with progress(total=len(images.places), desc="embedding", unit="img") as bar:
         bar.update(len(images.places) - left)
@@ -126,7 +126,7 @@ def write_embeddings(target: Path, model: TrainedModel, embed: Embed, task: Embe
     return rejected
 
 
-def _load_faces(places: Iterable[Place], task: EmbeddingTask) -> Iterator[np.ndarray | Fault]:
+def load_faces(places: Iterable[Place], task: EmbeddingTask) -> Iterator[np.ndarray | Fault]:
     """Yield the faces in order: decoded in threads, which start at once, and detected in processes."""
     load = functools.partial(load_face, rules=task.rules)
     if task.rules.detector is None:

@@ -11,14 +11,14 @@ from typing import Any
 from backbones.execution.backbone import Backbone
 from common.files import atomic_file
 from data.verification.verification_set import VerificationSet
-from engine.group_report import SETS, GroupMap
+from engine.group_report import SETS, GroupMap, write_groups
 from engine.verification_report import BAD_CASES, model_folders, write_comparison, write_model_report
 from engine.verify import Verifier, VerifierOptions, load_sets, make_verifier
 from evaluation.baseline import verify_pixels
 from evaluation.comparison.compare import compare_models
 from evaluation.comparison.published import PUBLISHED
 from evaluation.comparison.tables import format_comparison
-from evaluation.groups.group_table import describe_groups, format_groups
+from evaluation.groups.group_table import format_groups
 from evaluation.groups.pair_groups import GroupReport
 from evaluation.pairs.principal_components import check_components
 from evaluation.report import format_table, format_thresholds
@@ -79,14 +79,16 @@ class ModelVerification:
         results = verifier.run()
         groups = None
         if self._groups is not None and self._world.rank == 0:
-            groups = self._groups.compare(results, sets, verifier.rows, config.far_targets)
+            labels = [each.issame for each in sets]
+            groups = self._groups.compare(results, labels, verifier.rows, config.far_targets)
         return VerifiedModel(model, verifier, results, groups)
 
     def _load(self, image_size: int) -> list[VerificationSet]:
         if image_size not in self.sets:
             self.sets[image_size] = load_sets(self._config, image_size)
         if self._config.groups and self._groups is None:
-            self._groups = GroupMap(self._config, self.sets[image_size])
+            pairs = {each.name: len(each.issame) for each in self.sets[image_size]}
+            self._groups = GroupMap(self._config.groups, self._config.group_pairs, pairs)
         return self.sets[image_size]
 
 
@@ -143,15 +145,12 @@ def _write_model(config: Config, folder: Path, found: VerifiedModel) -> None:
     sets, labels = verifier.sets, [each.issame for each in verifier.sets]
     write_model_report(folder, found.results, verifier.images_per_second, about, sets, labels, config.bad_cases)
     if verifier.pca:
-        _write_json(folder / "pca.json", {name: accuracy.describe() for name, accuracy in verifier.pca.items()})
+        with atomic_file(folder / "pca.json", "w") as handle:
+            described = {name: accuracy.describe() for name, accuracy in verifier.pca.items()}
+            json.dump(to_json(described), handle, indent=2, allow_nan=False)
+            handle.write("\n")
     if found.groups is not None:
-        _write_json(folder / "groups.json", describe_groups(found.groups))
-
-
-def _write_json(path: Path, document: Mapping[str, Any]) -> None:
-    with atomic_file(path, "w") as handle:
-        json.dump(to_json(document), handle, indent=2, allow_nan=False)
-        handle.write("\n")
+        write_groups(folder, found.groups)
 
 
 def _compare(

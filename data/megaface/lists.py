@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from common.errors import UserError, require, shorten
 from common.text_files import read_lines
 
@@ -86,3 +88,18 @@ def read_noises(path: str | Path, parts: int, flag: str) -> set[str]:
     if problems:
         raise UserError(*shorten(problems, "problems of the list", 5))
     return names
+
+
+def find_noisy(path: str | Path, flag: str, names: Sequence[str], parts: int) -> np.ndarray:
+    """Return which images are in the list of noisy ones, bool [N]; none without a list (an empty ``path``).
+
+    Raises:
+        UserError: the list cannot be read, or names none of the images.
+    """
+    if not path:
+        return np.zeros(len(names), bool)
+    noises = read_noises(path, parts, flag)
+    known = names if parts == MEGAFACE_PARTS else [name.rsplit("/", 1)[1] for name in names]
+    found = np.array([name in noises for name in known])
+    require(found.any() or not noises, f"{flag} {path}: none of its {len(noises)} images is in the list of images")
+    return found

@@ -34,6 +34,11 @@ def verify_store(
     return verify_distances(name, distances, store.issame, nrof_folds, xnorm, far_targets, mirrored)
 
 
+def distinct_rows(store: EmbeddingStore) -> np.ndarray:
+    """Return the embeddings [M, E] of the distinct images of a ``.bin``: equal images have equal rows."""
+    return np.unique(np.asarray(store.embeddings, np.float32), axis=0)
+
+
 def group_by_model(stores: Sequence[EmbeddingStore]) -> dict[str, list[EmbeddingStore]]:
     """Return the files of each model, in the order of the sets of the first model.
 

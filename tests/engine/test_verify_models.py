@@ -143,13 +143,12 @@ def test_groups_of_a_file(folder: Path, tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_damaged_files_of_groups_are_listed_at_once(tmp_path: Path) -> None:
     (tmp_path / "groups.txt").write_text("alone\n")
-    config = {"groups": f"{tmp_path}/groups.txt", "group_pairs": f"{tmp_path}/missing.txt"}
     with pytest.raises(UserError) as caught:
-        check_group_files(config)
+        check_group_files(f"{tmp_path}/groups.txt", f"{tmp_path}/missing.txt")
     lines = str(caught.value).splitlines()
     assert lines[0].startswith(f"{tmp_path}/groups.txt:1: 'alone' is not a line")
     assert lines[1].startswith(f"--group_pairs {tmp_path}/missing.txt cannot be read") and len(lines) == 2
-    check_group_files({"groups": "sets", "group_pairs": ""})
+    check_group_files("sets", "")
 
 
 def test_too_many_components_end_it_before_anything_is_embedded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,8 @@ from data.photos.walk import printable
 from engine.embedding_flags import add_batch_flags, add_flip_flag
 from engine.score_kernel import open_score_kernel
 from evaluation.embedding_store import EmbeddingStore, read_store
-from evaluation.identification.protocol import FPIR_TARGETS, IdentificationResult, identify, split_gallery
+from evaluation.identification.people import check_same_people, people_of, split_set
+from evaluation.identification.protocol import FPIR_TARGETS, IdentificationResult, identify
 from evaluation.identification.report import result_lines, write_result
 from interchange.open_model import FORMATS, TrainedModel, open_model
 from launch.devices import choose_device
@@ -132,24 +133,6 @@ def photo_rules(model: TrainedModel, args: argparse.Namespace) -> PhotoRules:
     return PhotoRules(size, open_detector(args.detector) if args.align else None, bool(args.resize), min_size=0)
 
 
-def people_of(store: EmbeddingStore) -> list[str]:
-    """Return the person of each image: its class, or the first folder of its name.
-
-    Raises:
-        UserError: an image has neither.
-    """
-    if store.labels is not None:
-        return [str(label) for label in store.labels.tolist()]
-    names = store.names.tolist()
-    loose = [name for name in names if "/" not in name]
-    if loose:
-        raise UserError(
-            f"{store.path}: {printable(loose[0])} and {len(loose) - 1} others lie in no person's folder; "
-            "expected PERSON/FILE, or a dataset with classes"
-        )
-    return [name.split("/")[0] for name in names]
-
-
 def check_one_model(stores: Sequence[EmbeddingStore]) -> None:
     """Check that all embeddings come from one model, with or without mirrored images.
 
@@ -216,23 +199,16 @@ def main() -> None:
     args = parse_arguments()
     if args.input:
         (store,) = open_stores({"--input": args.input}, args)
-        people = np.array(people_of(store))
-        gallery_numbers, probe_numbers = split_gallery(people, args.gallery_per_person, args.seed)
-        require(
-            len(probe_numbers) > 0,
-            f"--input {args.input}: no person has more than {args.gallery_per_person} images; no probe is left",
-        )
+        people = people_of(store.names.tolist(), store.labels, store.path)
+        gallery_numbers, probe_numbers = split_set(people, args.gallery_per_person, args.seed, f"--input {args.input}")
         gallery, probes = (store, gallery_numbers), (store, probe_numbers)
         owners = people[gallery_numbers], people[probe_numbers]
     else:
         stores = open_stores({"--gallery": args.gallery, "--probes": args.probes}, args)
         check_one_model(stores)
         gallery, probes = ((one, np.arange(len(one))) for one in stores)
-        owners = tuple(np.array(people_of(one)) for one in stores)
-        unknown = not np.isin(owners[1], owners[0]).any()
-        require(
-            not unknown, f"--probes {args.probes}: no person is in --gallery {args.gallery}; compare the folders' names"
-        )
+        owners = tuple(people_of(one.names.tolist(), one.labels, one.path) for one in stores)
+        check_same_people(*owners, f"--gallery {args.gallery}", f"--probes {args.probes}")
     rows = [one.embeddings[numbers] for one, numbers in (gallery, probes)]
     result = identify(open_score_kernel(args.num_workers), rows[0], owners[0], rows[1], owners[1])
     print("\n".join(result_lines(result, args.fpir_targets)))

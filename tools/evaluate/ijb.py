@@ -19,21 +19,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from common.errors import UserError, require, run_command
 from common.files import make_directory
 from common.workers import available_cpus
-from data.ijb.meta import GALLERIES, MetaFiles, find_meta, read_images, read_pairs, read_people
+from data.ijb.meta import GALLERIES, MetaFiles, find_meta
 from data.image_lists.images import list_images
 from data.photos.prepare import PhotoRules
 from engine.embedding_flags import add_batch_flags
+from engine.template_set import BOTH, IDENTIFICATION, VERIFICATION, read_template_set
 from engine.template_sums import open_template_sums
 from evaluation.templates.features import read_features
 from evaluation.templates.modes import ALONE, SIDE_BY_SIDE, SUM, Mode, parse_modes
 from evaluation.templates.protocol import evaluate_mode
 from evaluation.templates.report import format_identification, format_verification, write_report
-from evaluation.templates.sets import TemplateImages, TemplatePairs, TemplatePeople, TemplateSet
 from interchange.open_model import FORMATS, open_model
 from launch.devices import choose_device
 from snapshots.layout import describe_network
-
-BOTH, VERIFICATION, IDENTIFICATION = "both", "11", "1n"
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -79,21 +77,6 @@ def parse_arguments() -> argparse.Namespace:
     return args
 
 
-def read_set(files: MetaFiles, protocol: str = BOTH) -> TemplateSet:
-    """Read the files that a protocol needs.
-
-    Raises:
-        UserError: one is missing or damaged.
-    """
-    rows = read_images(files)
-    images = TemplateImages(*rows)
-    pairs = None if protocol == IDENTIFICATION else TemplatePairs(*read_pairs(files, rows))
-    if protocol == VERIFICATION:
-        return TemplateSet(files.target, images, pairs)
-    galleries = {name: TemplatePeople(*read_people(path, rows)) for name, path in files.galleries.items()}
-    return TemplateSet(files.target, images, pairs, galleries, TemplatePeople(*read_people(files.probes, rows)))
-
-
 def embed(args: argparse.Namespace, files: MetaFiles, modes: tuple[Mode, ...]) -> list[Path]:
     """Embed the images for the modes and return the files of embeddings.
 
@@ -127,7 +110,7 @@ def main() -> None:
     args = parse_arguments()
     modes = parse_modes(args.modes)
     files = find_meta(args.data_dir, args.target)
-    data = read_set(files, args.protocol)
+    data = read_template_set(files, args.protocol)
     make_directory(Path(args.output), "--output")
     features = read_features(args.embeddings or embed(args, files, modes), data.images.names)
     features.require_for(modes)

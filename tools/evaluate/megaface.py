@@ -25,7 +25,7 @@ from common.errors import UserError, require, run_command, shorten
 from common.flag_checks import check_flags
 from common.workers import add_workers_flag
 from data.megaface.features import read_features, write_features
-from data.megaface.lists import FACESCRUB_PARTS, MEGAFACE_PARTS, image_names, read_image_list, read_noises
+from data.megaface.lists import FACESCRUB_PARTS, MEGAFACE_PARTS, find_noisy, image_names, read_image_list
 from data.photos.walk import printable
 from engine.score_kernel import open_score_kernel
 from evaluation.embedding_store import read_store
@@ -111,21 +111,6 @@ def read_sizes(text: str, count: int) -> list[int]:
             f"--size {text}: {', '.join(wrong)} is not a number from 1 to {count}, the distractors there are"
         )
     return sorted(set(map(int, words)))
-
-
-def find_noisy(path: str, flag: str, names: list[str], parts: int) -> np.ndarray:
-    """Return which images are in the list of noisy ones, bool [N].
-
-    Raises:
-        UserError: the list cannot be read, or names none of the images.
-    """
-    if not path:
-        return np.zeros(len(names), bool)
-    noises = read_noises(path, parts, flag)
-    known = names if parts == MEGAFACE_PARTS else [name.rsplit("/", 1)[1] for name in names]
-    found = np.array([name in noises for name in known])
-    require(found.any() or not noises, f"{flag} {path}: none of its {len(noises)} images is in the list of images")
-    return found
 
 
 def main() -> None:

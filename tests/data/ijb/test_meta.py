@@ -11,9 +11,9 @@ from common.errors import UserError
 from data.ijb import number_table
 from data.ijb.meta import find_meta, read_images, read_pairs, read_people
 from data.ijb.number_table import read_number_table
+from engine.template_set import read_template_set
 from evaluation.templates.modes import parse_modes
 from tests.support import ijb_reference as reference
-from tools.evaluate.ijb import read_set
 
 SMALL = reference.make_set(7, 6)
 
@@ -99,7 +99,7 @@ FIRST = " ".join(map(str, SMALL.faces[0]))
 def test_files_that_do_not_fit(folder: Path, name: str, old: str, new: str, message: str) -> None:
     edit(folder / "meta" / f"ijbc_{name}", old, new)
     with pytest.raises(UserError, match=message):
-        read_set(find_meta(folder))
+        read_template_set(find_meta(folder))
 
 
 @pytest.mark.parametrize("name", ["name_5pts_score.txt", "template_pair_label.txt", "1N_gallery_G2.csv"])
@@ -107,17 +107,17 @@ def test_a_missing_or_empty_file(folder: Path, name: str) -> None:
     path = folder / "meta" / f"ijbc_{name}"
     path.write_text("")
     with pytest.raises(UserError, match=rf"{name}.* (is empty|has no templates)"):
-        read_set(find_meta(folder))
+        read_template_set(find_meta(folder))
     path.unlink()
     with pytest.raises(UserError, match=rf"{name} cannot be read \(No such file"):
-        read_set(find_meta(folder))
+        read_template_set(find_meta(folder))
 
 
 def test_only_pairs_of_one_kind(folder: Path) -> None:
     path = folder / "meta" / "ijbc_template_pair_label.txt"
     path.write_text(path.read_text().replace(" 1\n", " 0\n"))
     with pytest.raises(UserError, match="has no pair of one person; both kinds are needed"):
-        read_set(find_meta(folder))
+        read_template_set(find_meta(folder))
 
 
 def test_which_set(folder: Path, tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from data.ijb.meta import find_meta
+from engine.template_set import IDENTIFICATION, read_template_set
 from evaluation.templates.identification import OPEN_RATES, REPORTED
 from evaluation.templates.modes import ALL, SUM, Mode, parse_modes
 from evaluation.templates.protocol import evaluate_mode
 from evaluation.templates.sets import TemplateSet
 from tests.support import ijb_reference as reference
-from tools.evaluate.ijb import IDENTIFICATION, read_set
 
 SMALL = reference.make_set()
 FEATURES = reference.draw_features(SMALL)
@@ -21,7 +21,7 @@ FEATURES = reference.draw_features(SMALL)
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> TemplateSet:
-    return read_set(find_meta(SMALL.write(tmp_path_factory.mktemp("IJBC"))))
+    return read_template_set(find_meta(SMALL.write(tmp_path_factory.mktemp("IJBC"))))
 
 
 @pytest.mark.parametrize("mode", [mode for mode in ALL if mode.flip == SUM], ids=str)
@@ -73,7 +73,7 @@ def test_modes() -> None:
 def test_ijb_b_has_other_names(tmp_path: Path) -> None:
     small = reference.make_set(3, 8, ("S1", "S2"))
     files = find_meta(small.write(tmp_path / "IJBB", "ijbb").parent)
-    data = read_set(files, IDENTIFICATION)
+    data = read_template_set(files, IDENTIFICATION)
     assert (data.target, list(data.galleries), data.pairs) == ("IJBB", ["S1", "S2"], None)
     result = evaluate_mode(data, reference.draw_features(small), Mode())
     assert result.verification is None and result.identification.closed.gallery == 8

@@ -82,6 +82,38 @@ def test_two_models_on_two_sets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert {path.name for path in tmp_path.iterdir()} >= {"good.onnx", "bad.onnx", "comparison.html"}
 
 
+def test_groups(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(pairs, "write_model_report", lambda *_: None)  # pictures take seconds
+    run(monkeypatch, f"--embeddings good_a.npz good_b.npz bad_a.npz bad_b.npz --groups sets --output {tmp_path}")
+    assert capsys.readouterr().out.count("false accepts between groups at one threshold") == 2
+    found = json.loads((tmp_path / "bad.onnx" / "groups.json").read_text())
+    rows = {name: rows_of("bad", name).astype(float) for name in "ab"}
+    for values in rows.values():
+        values /= np.linalg.norm(values, axis=1, keepdims=True)
+    rate = found["rates"][0]
+    different = {name: (values[0::2] * values[1::2]).sum(1)[~ISSAME] for name, values in rows.items()}
+    same = {name: (values[0::2] * values[1::2]).sum(1)[ISSAME] for name, values in rows.items()}
+    # FAR 0.1 of 60 pairs of different people: the cosine of the seventh.
+    limit = np.sort(np.concatenate([*different.values()]))[::-1][6]
+    assert rate["cosine"] == pytest.approx(limit, abs=1e-12)
+    for name in "ab":
+        assert rate["tar"][name] == np.mean(same[name] > limit + 1e-12)
+        assert rate["false_accepts"][name][name] == np.sum(different[name] > limit + 1e-12)
+    across = rows["a"] @ rows["b"].T
+    assert rate["compared"]["a"]["b"] == across.size
+    assert rate["false_accepts"]["b"]["a"] == np.sum(across > limit + 1e-12)
+    assert "good.onnx: groups" in (tmp_path / "comparison.html").read_text()
+    # Of a file: each image by its number.
+    lines = [f"{number} {'young' if number < 40 else 'old'}" for number in range(2 * PAIRS)]
+    (tmp_path / "groups.txt").write_text("\n".join(lines))
+    run(monkeypatch, f"--embeddings good_a.npz --groups {tmp_path}/groups.txt --output {tmp_path}/one")
+    found = json.loads((tmp_path / "one" / "groups.json").read_text())["groups"]
+    assert {name: (group["same"], group["different"]) for name, group in found.items()} == {
+        "young": (10, 10),
+        "old": (20, 20),
+    }
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -98,6 +130,10 @@ def test_two_models_on_two_sets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         ("good_b.npz --bad_cases 1", "--bad_cases 1 needs --output DIR"),
         ("good_b.npz --nrof_folds 61", "only 60 pairs for 61 folds"),
         ("good_b.npz --far_targets x", "--far_targets x must be numbers"),
+        ("good_b.npz --groups none.txt", "--groups none.txt cannot be read"),
+        ("good_b.npz --groups sets", "--groups sets compares sets, and --embeddings has b alone"),
+        ("good_b.npz --group_pairs pairs.txt", "--group_pairs pairs.txt needs --groups FILE"),
+        ("good_a.npz good_b.npz --groups g --group_pairs p", "--group_pairs p names the images of one set"),
     ],
 )
 def test_mistakes_are_one_line(monkeypatch: pytest.MonkeyPatch, folder: Path, line: str, message: str) -> None:
