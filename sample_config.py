@@ -87,6 +87,10 @@ network.vargfacenet = edict(net_name="vargfacenet", emb_size=512, net_output="J"
 # Networks of InsightFace's PyTorch trainer: other constants, and iresnet200 has another number of layers than r200.
 for _depth in (18, 34, 50, 100, 200):
     network[f"iresnet{_depth}"] = edict(net_name="iresnet", num_layers=_depth, net_output="FC")
+# Networks of AdaFace, TFace and CVLFace; net_unit=6 makes them those of face.evoLVe, InsightFace_Pytorch and FaceX-Zoo.
+for _depth, _layers in ((18, 18), (50, 50), (101, 100)):
+    network[f"ir{_depth}"] = edict(net_name="ir", num_layers=_layers, net_unit=5)
+network.irse50 = edict(net_name="ir", num_layers=50, net_unit=5, net_se=1)
 network.mbf = edict(net_name="mbf", net_output="GDC", net_multiplier=2.0, net_blocks=[1, 4, 6, 2])
 network.mbf_large = edict(net_name="mbf", net_output="GDC", net_multiplier=4.0, net_blocks=[2, 8, 12, 4])
 _masked = {"net_name": "vit", "vit_drop_path": 0.1, "vit_mask_ratio": 0.1}

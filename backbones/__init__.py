@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from backbones.graph.initializer import initial_arrays
 from backbones.graph.network_graph import NetworkGraph
 from backbones.networks.densenet import build_fdensenet
-from backbones.networks.iresnet import build_fresnet, build_iresnet
+from backbones.networks.iresnet import build_fresnet, build_ir, build_iresnet
 from backbones.networks.mnasnet import build_fmnasnet
 from backbones.networks.mobilefacenet import build_fmobilefacenet, build_mbf
 from backbones.networks.mobilenet import build_fmobilenet
@@ -31,6 +31,7 @@ NETWORKS: dict[str, Callable[[NetworkOptions], NetworkGraph]] = {
     "fdensenet": build_fdensenet,
     "vargfacenet": build_vargfacenet,
     "iresnet": build_iresnet,
+    "ir": build_ir,
     "mbf": build_mbf,
     "vit": build_vit,
 }

@@ -40,10 +40,11 @@ class RestrictedUnpickler(pickle._Unpickler):
 
     Args:
         content: the pickle, in memory or memory-mapped: an ordinary file would allocate any length it is asked for.
+            Of a stream in memory one pickle is read, from where it stands.
         encoding: encoding of Python 2's strings; "bytes" keeps them as bytes.
     """
 
-    def __init__(self, content: bytes | mmap.mmap, encoding: str = "utf-8") -> None:
+    def __init__(self, content: bytes | mmap.mmap | io.BytesIO, encoding: str = "utf-8") -> None:
         super().__init__(io.BytesIO(content) if isinstance(content, bytes) else content, encoding=encoding)
 
     def load(self) -> Any:

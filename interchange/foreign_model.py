@@ -23,6 +23,7 @@ class ForeignModel:
         config: settings of the training, as far as the file holds them.
         preprocesses: whether the file contains the preprocessing; otherwise the reader has added it.
         exported_from: checksum of the snapshot that the file was exported from; empty if it does not say.
+        notes: lines to print about what the reader took, assumed or left.
         training_arrays: arrays that only training uses, flat, by our names, as far as the file holds them.
     """
 
@@ -34,3 +35,4 @@ class ForeignModel:
     preprocesses: bool = True
     exported_from: str = ""
     training_arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()

@@ -41,6 +41,20 @@ def require_free(args: argparse.Namespace) -> None:
         raise UserError(f"{args.of_model_dir} exists already; remove it or choose another name")
 
 
+def cut_rows(foreign: ForeignModel, classes: int) -> None:
+    """Keep only the first ``classes`` class rows.
+
+    Raises:
+        UserError: the model has fewer rows.
+    """
+    if not foreign.head:
+        raise UserError(f"--num_classes {classes}: {foreign.source} has no class rows; omit it")
+    for name, array in foreign.head.items():
+        if classes > len(array):
+            raise UserError(f"--num_classes {classes}: {foreign.source} has only {len(array)} rows of {name}")
+        foreign.head[name] = array[:classes]
+
+
 def make_snapshot(args: argparse.Namespace, foreign: ForeignModel, run: Runner, format_name: str, file: Path) -> None:
     """Recognise the model, compare both sides, write the snapshot.
 
@@ -56,7 +70,7 @@ def make_snapshot(args: argparse.Namespace, foreign: ForeignModel, run: Runner, 
     """
     model = convert_model(foreign, args.network, args.dataset)
     print(f"{foreign.source} is {model.config.network}")
-    for note in model.notes:
+    for note in (*foreign.notes, *model.notes):
         print(f"  {note}")
     images = load_images(model.network, args.check_bin)
     name, theirs = run(foreign)

@@ -60,7 +60,10 @@ class Snapshot:
         path = Path(path)
         manifest = path / MANIFEST
         if not manifest.is_file():
-            raise UserError(f"{path} is not a snapshot: it has no {MANIFEST}; snapshots are folders like snapshot_5000")
+            advice = "; tools/model_convert makes a snapshot of it" if path.is_file() else ""
+            raise UserError(
+                f"{path} is not a snapshot: it has no {MANIFEST}; snapshots are folders like snapshot_5000{advice}"
+            )
         try:
             about = json.loads(manifest.read_text())
         except ValueError as error:

@@ -37,6 +37,9 @@ UNITS_PER_STAGE: dict[int, tuple[int, int, int, int]] = {
 }
 
 
+# Of the trainers around face.evoLVe; IR-101 is its depth 100.
+IR_UNITS_PER_STAGE = {depth: UNITS_PER_STAGE[depth] for depth in (18, 34, 50, 100, 152)}
+
 TORCH_UNITS_PER_STAGE: dict[int, tuple[int, int, int, int]] = {
     18: (2, 2, 2, 2),
     34: (3, 4, 6, 3),
@@ -56,6 +59,7 @@ class ResidualStyle:
 
 
 TORCH_STYLE = ResidualStyle(1e-5, TORCH_SCALE, {"conv": "normal", "fully_connected": "torch_uniform"})
+IR_STYLE = ResidualStyle(1e-5, TORCH_SCALE)  # AdaFace's initial weights are those of MXNet's network
 
 
 def _stem(layers: Layers, x: str, filters: int, kernel: int, stride: int) -> str:
@@ -134,3 +138,15 @@ def build_iresnet(options: NetworkOptions) -> NetworkGraph:
     """
     units = choose(TORCH_UNITS_PER_STAGE, "num_layers", options.num_layers, options.net_name)
     return build_residual_network(units, WIDTHS, options, TORCH_STYLE)
+
+
+def build_ir(options: NetworkOptions) -> NetworkGraph:
+    """Build the IR network of ``options.num_layers`` layers as AdaFace, TFace and CVLFace do, or face.evoLVe.
+
+    ``net_unit`` is 5 for the former, 6 for the latter; ``net_se`` makes it IR-SE.
+
+    Raises:
+        UserError: the depth is not in ``IR_UNITS_PER_STAGE``, or another option is not supported.
+    """
+    units = choose(IR_UNITS_PER_STAGE, "num_layers", options.num_layers, options.net_name)
+    return build_residual_network(units, WIDTHS, options, IR_STYLE)

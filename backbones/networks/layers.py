@@ -45,15 +45,17 @@ class Layers:
         """Convolution and BN; the padding keeps the resolution at stride 1."""
         return self.norm(self.graph.conv(x, conv, filters, kernel, stride, kernel // 2, groups), norm)
 
-    def squeeze_excite(self, x: str, name: str, ratio: int, act: str = "relu1") -> str:
+    def squeeze_excite(
+        self, x: str, name: str, ratio: int, act: str = "relu1", kind: str = "", bias: bool = True
+    ) -> str:
         """Scale each channel of ``x`` by a sigmoid of all channels' means, squeezed to 1 / ``ratio`` of them.
 
-        Hu et al., Squeeze-and-Excitation Networks, 2018.
+        Hu et al., Squeeze-and-Excitation Networks, 2018. ``kind`` is the activation, that of ``net_act`` by default.
         """
         channels = self.graph.shapes[x][0]
         y = self.graph.global_pool(x, f"{name}_se_pool1")
-        y = self.graph.conv(y, f"{name}_se_conv1", channels // ratio, kernel=1, bias=True)
-        y = self.act(y, f"{name}_se_{act}")
-        y = self.graph.conv(y, f"{name}_se_conv2", channels, kernel=1, bias=True)
+        y = self.graph.conv(y, f"{name}_se_conv1", channels // ratio, kernel=1, bias=bias)
+        y = add_activation(self.graph, y, f"{name}_se_{act}", kind or self.options.net_act)
+        y = self.graph.conv(y, f"{name}_se_conv2", channels, kernel=1, bias=bias)
         y = self.graph.activation(y, f"{name}_se_sigmoid", "sigmoid")
         return self.graph.scale_channels(x, y, f"{name}_se_scale")

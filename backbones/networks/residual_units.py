@@ -1,6 +1,7 @@
 """The residual units of the LResNetXE-IR networks, chosen by config key ``net_unit``.
 
-Follows the ``residual_unit_v*`` of InsightFace's fresnet, without their bottleneck forms, which no listed depth uses.
+Units 1 to 4 follow the ``residual_unit_v*`` of InsightFace's fresnet, without their bottleneck forms, which no listed
+depth uses; 5 and 6 are those of PyTorch's trainers around face.evoLVe.
 ``project`` marks the first unit of a stage: it changes the shape, so its shortcut is a convolution.
 """
 
@@ -68,9 +69,41 @@ def _unit_v4(layers: Layers, x: str, name: str, filters: int, stride: int, proje
     return body if project else layers.graph.add(body, x, f"{name}_plus")
 
 
+def _pooled_shortcut(layers: Layers, x: str, name: str, filters: int, stride: int, project: bool) -> str:
+    """Return the shortcut of PyTorch's IR units: the first unit takes every second pixel where the width stays."""
+    if project and layers.graph.shapes[x][0] == filters:
+        return layers.graph.pool(x, f"{name}_sc", "max", kernel=1, stride=stride)
+    return _shortcut(layers, x, name, filters, stride, project)
+
+
+def _excite_plainly(layers: Layers, x: str, name: str) -> str:
+    return layers.squeeze_excite(x, name, SE_RATIO, kind="relu", bias=False) if layers.options.net_se else x
+
+
+def _unit_v5(layers: Layers, x: str, name: str, filters: int, stride: int, project: bool) -> str:
+    """Unit 3 with a pooled shortcut in the first unit; AdaFace's, TFace's and CVLFace's "BasicBlockIR"."""
+    body = layers.norm(x, f"{name}_bn1")
+    body = layers.conv_norm(body, f"{name}_conv1", f"{name}_bn2", filters, kernel=3)
+    body = layers.act(body, f"{name}_relu1")
+    body = layers.conv_norm(body, f"{name}_conv2", f"{name}_bn3", filters, kernel=3, stride=stride)
+    body = _excite_plainly(layers, body, name)
+    return layers.graph.add(body, _pooled_shortcut(layers, x, name, filters, stride, project), f"{name}_plus")
+
+
+def _unit_v6(layers: Layers, x: str, name: str, filters: int, stride: int, project: bool) -> str:
+    """Unit 5 without a BatchNorm between convolution and activation; face.evoLVe's "bottleneck_IR"."""
+    body = layers.graph.conv(layers.norm(x, f"{name}_bn1"), f"{name}_conv1", filters, kernel=3, pad=1)
+    body = layers.act(body, f"{name}_relu1")
+    body = layers.conv_norm(body, f"{name}_conv2", f"{name}_bn3", filters, kernel=3, stride=stride)
+    body = _excite_plainly(layers, body, name)
+    return layers.graph.add(body, _pooled_shortcut(layers, x, name, filters, stride, project), f"{name}_plus")
+
+
 UNITS: dict[int, Callable[[Layers, str, str, int, int, bool], str]] = {
     1: _unit_v1,
     2: _unit_v2,
     3: _unit_v3,
     4: _unit_v4,
+    5: _unit_v5,
+    6: _unit_v6,
 }

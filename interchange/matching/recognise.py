@@ -114,6 +114,13 @@ def _as_sequence(value: Any) -> Sequence[Any]:
     return value if isinstance(value, (list, tuple)) else ()
 
 
+def name_options(options: Options, networks: Mapping[str, Options]) -> str:
+    """Return the name of the network with these options; see ``_describe_options``."""
+    sizes = {key: options[key] for key in ("emb_size", "image_size") if key in options}
+    usual = {field.name: field.default for field in fields(NetworkOptions) if field.name in options}
+    return _describe_options(options, {name: {**usual, **known, **sizes} for name, known in networks.items()})
+
+
 def _describe_options(options: Options, starts: Mapping[str, Options]) -> str:
     """Return the name of the network with these options; with others, the nearest name followed by what differs."""
     changes = {

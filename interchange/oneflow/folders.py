@@ -23,8 +23,9 @@ from common.errors import UserError
 from common.pickles import DamagedError, ForbiddenError, RestrictedUnpickler
 from interchange.foreign_model import ForeignModel
 from interchange.matching.recognise import Options, option_variants
-from interchange.pytorch.archive import MAX_BYTES
-from interchange.pytorch.state import match_state, plain_state
+from interchange.pytorch.checkpoint import flatten
+from interchange.pytorch.state import match_state
+from interchange.pytorch.tensors import MAX_BYTES
 
 INDEX = "pickled_data"
 _PARTS = {"slope": "alpha", "moving_var": "moving_variance"}
@@ -51,7 +52,7 @@ def read_oneflow_folder(path: str | Path, networks: Mapping[str, Options]) -> Fo
     """
     path = Path(path)
     if (path / INDEX).is_file():
-        return match_state(plain_state(_read_saved(path), str(path)), networks, str(path))
+        return match_state(flatten(_read_saved(path), str(path)), networks, str(path))
     return _read_variables(path, networks)
 
 

@@ -1,142 +1,108 @@
-"""Reads and writes PyTorch's ``.pth`` files (torch 1.6 and newer), without PyTorch and without running their code.
+"""Reads PyTorch's ``.pth`` files without PyTorch and without running their code; writes those of torch 1.6 and newer.
 
-A file is a zip of ``data.pkl``, which says how tensors lie in storages, and one file of raw numbers per storage. The
-pickle may name only tensors and containers.
+A newer file is a zip of ``data.pkl``, which says how tensors lie in storages, and one file of raw numbers per storage.
+TorchScript's files are such zips too.
 """
 
 from __future__ import annotations
 
 import struct
 import zipfile
-from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
-from math import prod
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from typing_extensions import override
 
 from common.errors import UserError
 from common.files import atomic_file
-from common.pickles import DamagedError, ForbiddenError, RestrictedUnpickler
+from common.pickles import DamagedError
+from interchange.pytorch.legacy_file import START, read_legacy
+from interchange.pytorch.tensors import MAX_BYTES, STORAGES, Storage, StorageType, TensorUnpickler
 
-_STORAGES = {
-    "FloatStorage": "<f4",
-    "HalfStorage": "<f2",
-    "DoubleStorage": "<f8",
-    "LongStorage": "<i8",
-    "IntStorage": "<i4",
-    "ShortStorage": "<i2",
-    "CharStorage": "i1",
-    "ByteStorage": "u1",
-    "BoolStorage": "?",
-    "BFloat16Storage": "<u2",
-}
-MAX_BYTES = 1 << 22  # of an index; the deepest known network's, with its optimizer, has a tenth of that
+_TEXT = (b"version https://git-lfs", b"<!DOCTYPE", b"<html", b"<?xml")
+_WRITTEN = ("FloatStorage", "LongStorage")
 
 
-@dataclass(frozen=True)
-class _StorageType:
-    name: str
-
-
-@dataclass(frozen=True, eq=False)
-class _Storage:
-    """The numbers of one part of the zip, distinct from a tensor, whose strides may reach beyond its memory."""
-
-    numbers: np.ndarray
-
-
-class _Unpickler(RestrictedUnpickler):
-    def __init__(self, content: bytes, archive: zipfile.ZipFile, folder: str) -> None:
-        super().__init__(content)
+class _Unpickler(TensorUnpickler):
+    def __init__(self, path: Path, archive: zipfile.ZipFile, index: str) -> None:
+        super().__init__(archive.read(index))
+        self._path = path
         self._archive = archive
-        self._folder = folder
-        self._storages: dict[str, _Storage] = {}
+        self._folder = index.removesuffix("data.pkl")
+        self._storages: dict[str, Storage] = {}
 
     @override
-    def find_class(self, module: str, name: str) -> Any:
-        if module == "torch" and name in _STORAGES:
-            return _StorageType(name)
-        known = {
-            ("collections", "OrderedDict"): OrderedDict,
-            ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-            ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
-        }
-        if (module, name) not in known:
-            return super().find_class(module, name)
-        return known[module, name]
-
-    @override
-    def persistent_load(self, pid: tuple) -> _Storage:
-        _, kind, key, _, _ = pid
+    def storage(self, kind: StorageType, key: Any) -> Storage:
         if key not in self._storages:
-            numbers = np.frombuffer(self._archive.read(f"{self._folder}data/{key}"), _STORAGES[kind.name])
-            if kind.name == "BFloat16Storage":
-                numbers = (numbers.astype(np.uint32) << 16).view(np.float32)
-            self._storages[key] = _Storage(numbers)
+            part = self._archive.getinfo(f"{self._folder}data/{key}")
+            if part.compress_type != zipfile.ZIP_STORED:
+                raise DamagedError(f"its part {part.filename} is compressed")
+            count = part.file_size // kind.dtype.itemsize
+            self._storages[key] = Storage(kind, count, partial(_read_part, self._path, part))
         return self._storages[key]
 
 
-def _rebuild_tensor(storage: Any, offset: int, shape: tuple, stride: tuple, *_: Any) -> np.ndarray:
-    """Return a view of ``storage`` as a tensor.
+def _read_part(path: Path, part: zipfile.ZipInfo) -> bytes:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.read(part)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} is damaged at its part {part.filename} ({error})") from error
+
+
+def read_archive(path: str | Path) -> tuple[Any, list[str]]:
+    """Return what was saved, and the names of the classes whose objects were skipped.
+
+    Containers hold ``Tensor`` in place of PyTorch's tensors, and ``Skipped`` in place of other objects.
 
     Raises:
-        ValueError: the tensor reaches beyond the storage.
-    """
-    if not isinstance(storage, _Storage):
-        raise ValueError(f"a tensor lies in a {type(storage).__name__}, not in a storage")
-    numbers = storage.numbers
-    if len(shape) != len(stride) or min((offset, *shape, *stride), default=0) < 0:
-        raise ValueError(f"a tensor has shape {shape} and strides {stride}")
-    last = offset + sum((length - 1) * step for length, step in zip(shape, stride, strict=True))
-    if prod(shape) and (last >= len(numbers) or prod(shape) > len(numbers)):
-        raise ValueError(f"a tensor of shape {shape} reaches beyond its storage of {len(numbers)} numbers")
-    if not prod(shape):
-        return np.empty(shape, numbers.dtype)
-    return as_strided(numbers[offset:], shape, [step * numbers.itemsize for step in stride])
-
-
-def read_archive(path: str | Path) -> Any:
-    """Return what was saved: containers with numpy arrays in place of tensors.
-
-    Raises:
-        UserError: the file is missing or damaged, older than torch 1.6, or holds objects other than tensors.
+        UserError: the file is missing or damaged, or is not a file of torch.save.
     """
     path = Path(path)
     try:
+        with open(path, "rb") as file:
+            start = file.read(64)
+        if start.startswith(START):
+            return read_legacy(path)
+        if start.startswith(_TEXT):
+            raise UserError(f"{path} is a text, such as a Git LFS pointer or a web page; download the file itself")
+        if not start.startswith(b"PK"):
+            raise UserError(f"{path} is not a file of torch.save; save the state_dict with it")
         with zipfile.ZipFile(path) as archive:
             return _load(path, archive)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); expected a PyTorch file") from error
     except zipfile.BadZipFile as error:
-        raise UserError(
-            f"{path} is not a file of torch 1.6 or newer, or is damaged ({error}); save it again there"
-        ) from error
-    except ForbiddenError as error:
-        raise UserError(f"{path}: refused to load '{error}'; save the state_dict alone") from error
+        raise UserError(f"{path} is damaged or cut ({error}); copy it again") from error
     except DamagedError as error:
         raise UserError(f"{path} is damaged ({error})") from error
     except UserError:
         raise
-    except Exception as error:  # a damaged zip can raise almost anything
+    except Exception as error:  # a damaged file can raise almost anything
         raise UserError(f"{path} is damaged ({type(error).__name__}: {error})") from error
 
 
-def _load(path: Path, archive: zipfile.ZipFile) -> Any:
+def _load(path: Path, archive: zipfile.ZipFile) -> tuple[Any, list[str]]:
     for info in archive.infolist():
-        if info.compress_type != zipfile.ZIP_STORED:
+        if info.compress_type != zipfile.ZIP_STORED and not _is_code(info.filename):
             raise UserError(f"{path}: its part {info.filename} is compressed, which torch.save never does")
-    claimed, total = sum(info.file_size for info in archive.infolist()), path.stat().st_size
+    stored = [info.file_size for info in archive.infolist() if info.compress_type == zipfile.ZIP_STORED]
+    claimed, total = sum(stored), path.stat().st_size
     if claimed > total:
         raise UserError(f"{path}: its parts claim {claimed} bytes, and the whole file has {total}")
-    index = next((name for name in archive.namelist() if name.endswith("data.pkl")), None)
+    index = next((name for name in archive.namelist() if name.endswith("data.pkl") and not _is_code(name)), None)
     if index is None or archive.getinfo(index).file_size > MAX_BYTES:
         raise UserError(f"{path} has no data.pkl, or one that is too large; expected a file of torch.save")
-    return _Unpickler(archive.read(index), archive, index.removesuffix("data.pkl")).load()
+    reader = _Unpickler(path, archive, index)
+    return reader.load(), list(reader.skipped)
+
+
+def _is_code(part: str) -> bool:
+    """Tell whether a part is TorchScript's code, which is compressed and is not read."""
+    return "/code/" in part
 
 
 def write_archive(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -151,7 +117,7 @@ def write_archive(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 def _pickle_index(arrays: Mapping[str, np.ndarray]) -> bytes:
     ordered = b"ccollections\nOrderedDict\n)R"
-    storages = {np.dtype(kind): name for name, kind in _STORAGES.items() if name in ("FloatStorage", "LongStorage")}
+    storages = {np.dtype(STORAGES[name]): name for name in _WRITTEN}
     parts = [b"\x80\x02", ordered, b"("]
     for number, (name, array) in enumerate(arrays.items()):
         steps = [size // array.itemsize for size in np.ascontiguousarray(array).strides] if array.ndim else []

@@ -1,4 +1,4 @@
-"""Reads and writes state dicts of InsightFace's PyTorch networks, as ``.pth`` or safetensors.
+"""Reads and writes state dicts of PyTorch's face recognition networks, as ``.pth`` or safetensors.
 
 A state dict does not describe the structure; the network follows from its names and shapes. Eps and preprocessing are
 those of arcface_torch.
@@ -6,7 +6,7 @@ those of arcface_torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,57 +21,47 @@ from common.files import atomic_file
 from interchange.foreign_model import ForeignModel
 from interchange.matching.adapt import adapt
 from interchange.matching.canonical_layers import pair_layers
-from interchange.matching.recognise import Options, option_variants
+from interchange.matching.recognise import Options, name_options
 from interchange.pytorch.archive import read_archive, write_archive
-from interchange.pytorch.names import COUNTER, norm_counters, torch_names
+from interchange.pytorch.checkpoint import Arrays, find_network, flatten, list_names, show
+from interchange.pytorch.class_rows import is_momentum, take_rows
+from interchange.pytorch.families import FAMILIES, Family, Guess
+from interchange.pytorch.names import norm_counters, torch_names
+from interchange.pytorch.tensors import Array, Tensor
 
 EPS = 1e-5
 MEAN, SCALE = 127.5, 1 / 127.5
-SUFFIXES = (".pth", ".pt", ".safetensors")
-_PREFIXES = ("module.", "backbone.")
-_INSIDE = ("state_dict_backbone", "state_dict", "backbone", "model")
-_DEPTH = 4  # containers in containers
-IMAGE_SIZES = (112, 96, 128, 144, 160, 192, 224)
+SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
+_HARMLESS = {"beta": 0.0, "bias": 0.0, "gamma": 1.0}  # what an array without a counterpart in PyTorch holds
+_OPTIONAL = ("fc1_gamma", "fc1_beta", "pre_fc1_bias")  # of a BatchNorm without affine values, a layer without bias
 
 
-def read_state(path: str | Path) -> dict[str, np.ndarray]:
-    """Return the arrays of a ``.pth`` or safetensors file by name.
+def read_state(path: str | Path) -> tuple[Arrays, str]:
+    """Return the arrays of a ``.pth`` or safetensors file by name, and a remark on what else it holds.
 
     Raises:
-        UserError: the file is missing or damaged, or holds objects other than arrays.
+        UserError: the file is missing or damaged.
     """
     path = Path(path)
     if path.suffix == ".safetensors":
         try:
             with safe_open(path, framework="numpy") as file:
-                return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+                return {key: file.get_tensor(key) for key in file.keys()}, ""  # noqa: SIM118 (not a dict)
         except (OSError, SafetensorError, TypeError, AttributeError) as error:
             raise UserError(f"{path} is not a readable safetensors file ({error})") from error
-    content = read_archive(path)
-    return plain_state(content, str(path))
-
-
-def plain_state(content: Any, source: str) -> dict[str, np.ndarray]:
-    """Return the arrays of a state dict, or of the state dict inside a checkpoint.
-
-    Raises:
-        UserError: ``content`` has no named arrays.
-    """
-    for _ in range(_DEPTH):
-        if not isinstance(content, Mapping) or _has_arrays(content):
-            break
-        content = next((content[key] for key in _INSIDE if key in content), None)
-    if not isinstance(content, Mapping) or not _has_arrays(content):
-        raise UserError(f"{source} does not hold a state dict, a mapping from names to tensors")
-    return {str(name): value for name, value in content.items() if isinstance(value, np.ndarray)}
-
-
-def _has_arrays(content: Mapping[Any, Any]) -> bool:
-    return any(isinstance(value, np.ndarray) for value in content.values())
+    content, skipped = read_archive(path)
+    if isinstance(content, Tensor):
+        kind = "the momentum of class rows" if is_momentum(str(path)) else "one array"
+        raise UserError(
+            f"{path} holds {kind} of shape {content.shape}, not a network; give the file of the backbone: class rows "
+            "beside it are read with it"
+        )
+    remark = f"; refused to load '{skipped[0]}'; save the state_dict alone" if skipped else ""
+    return flatten(content, str(path)), remark
 
 
 def read_torch(path: str | Path, networks: Mapping[str, Options]) -> ForeignModel:
-    """Read the state dict of an iresnet or MobileFaceNet of arcface_torch.
+    """Read the network in a file of a PyTorch trainer.
 
     Args:
         path: the file.
@@ -80,63 +70,103 @@ def read_torch(path: str | Path, networks: Mapping[str, Options]) -> ForeignMode
     Raises:
         UserError: the file is damaged, or of another network.
     """
-    return match_state(read_state(path), networks, str(path))
+    arrays, remark = read_state(path)
+    if not arrays:
+        raise UserError(f"{path} does not hold a state dict, a mapping from names to tensors{remark}")
+    return match_state(arrays, networks, str(path))
 
 
-def match_state(state: Mapping[str, np.ndarray], networks: Mapping[str, Options], source: str) -> ForeignModel:
+def match_state(arrays: Arrays, networks: Mapping[str, Options], source: str) -> ForeignModel:
     """Return the network that has these arrays by PyTorch's names.
 
     Raises:
-        UserError: no known network has these arrays.
+        UserError: no known network has these arrays; the message names the nearest and the first difference.
     """
-    given: dict[str, np.ndarray] = {}
-    for name, values in state.items():
-        while name.startswith(_PREFIXES):
-            name = name.split(".", 1)[1]
-        if not name.endswith(COUNTER):
-            given[name] = values
-    given, head = _split_head(given)
-    for network, names in _candidates(given, networks):
-        arrays = {ours: given.get(theirs) for ours, theirs in names.items()}
-        specs = network.parameters()
-        for name, spec in specs.items():  # where torch's mbf has no bias
-            if arrays[name] is None and spec.kind == "bias":
-                arrays[name] = np.zeros(spec.shape, np.float32)
-        if all(values is not None for values in arrays.values()) and all(
-            values.shape == specs[name].shape for name, values in arrays.items()
-        ):
-            floats = {name: values.astype(np.float32) for name, values in arrays.items()}
-            return ForeignModel(source, torch_view(network), floats, head, preprocesses=False)
-    raise UserError(f"{source}: its {len(given)} arrays do not belong to an iresnet or MobileFaceNet known here")
+    found = find_network(arrays, [family.anchors for family in FAMILIES], source)
+    if found is None:
+        raise UserError(_describe_unknown(arrays, source, networks))
+    family = next(each for each in FAMILIES if set(each.anchors) <= set(found.arrays))
+    guess = family.guess({name: array.shape for name, array in found.arrays.items()})
+    network, names = _build(guess, source, family)
+    specs = network.parameters()
+    own = {name: found.arrays[name] for name in names.values() if name in found.arrays}
+    others = {name: array for name, array in found.arrays.items() if name not in own}
+    head, taken, notes = take_rows({**others, **found.beside}, network.embedding_size)
+    left = [name for name in others if name not in taken]
+    wrong = [
+        _describe_difference(theirs, own.get(theirs), specs[ours].shape)
+        for ours, theirs in names.items()
+        if (theirs not in own and ours not in _OPTIONAL) or (theirs in own and own[theirs].shape != specs[ours].shape)
+    ]
+    if wrong or left:
+        differences = [*wrong[:1], *([f"names left over: {list_names(left)}"] if left else [])]
+        name = name_options(guess.options, networks)
+        raise UserError(
+            f"{source} is not a network known here; the nearest is {name} ({family.title}): {'; '.join(differences)}"
+        )
+    notes = [*notes, *_describe_rest([name for name in found.beside if name not in taken])]
+    values = {ours: _value(own.get(theirs), specs[ours].shape, specs[ours].kind) for ours, theirs in names.items()}
+    config = {"network": name_options(guess.options, networks), **guess.options}
+    return ForeignModel(source, torch_view(network), values, head, config, preprocesses=False, notes=tuple(notes))
 
 
-def _split_head(given: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Separate the class centres, which a full model of OneFlow's port holds beside its backbone."""
-    names = [name for name in ("weight", "fc7.weight") if name in given and given[name].ndim == 2]
-    head = {"fc7_weight": given[names[0]].astype(np.float32)} if names else {}
-    return {name: values for name, values in given.items() if name not in names}, head
+def _build(guess: Guess, source: str, family: Family) -> tuple[NetworkGraph, dict[str, str]]:
+    try:
+        network = build_network(guess.options)
+    except (UserError, ValueError) as error:
+        raise UserError(f"{source} looks like {family.title}, but is not a network known here: {error}") from error
+    names = torch_names(network, guess.module)
+    if names is None:
+        raise UserError(f"{source} looks like {family.title}, but has layers that no network known here has")
+    return network, names
 
 
-def _candidates(
-    given: Mapping[str, np.ndarray], networks: Mapping[str, Options]
-) -> Iterator[tuple[NetworkGraph, dict[str, str]]]:
-    """Yield networks without dropout, which arcface_torch does not use, that have all names in ``given``."""
-    last = given.get("fc.weight", given.get("features.layers.2.weight"))
-    if last is None or last.ndim != 2:
-        return
-    for options in option_variants(networks, ("num_layers", "net_output", "net_blocks")):
-        for size in IMAGE_SIZES:
-            try:
-                network = build_network({**options, "emb_size": len(last), "image_size": size})
-            except (UserError, ValueError):
-                break
-            names = torch_names(network)
-            if names is None or set(given) - set(names.values()) or any(n.op == "dropout" for n in network.nodes):
-                break  # none of this depends on the size
-            project = next(node for node in network.nodes if node.op == "fully_connected")
-            if network.parameters()[project.arrays["weight"]].shape == last.shape:
-                yield network, names
-                break
+def _value(array: Any, shape: tuple[int, ...], kind: str) -> np.ndarray:
+    if array is None:
+        return np.full(shape, _HARMLESS[kind], np.float32)
+    return np.asarray(array).astype(np.float32)
+
+
+def _shape(array: Array) -> str:
+    return show(str(tuple(array.shape)))
+
+
+def _describe_difference(name: str, array: Any, expected: tuple[int, ...]) -> str:
+    found = "is missing" if array is None else f"has the shape {_shape(array)}"
+    return f"{show(name)} {found}, expected {tuple(expected)}"
+
+
+def _describe_rest(names: Iterable[str]) -> list[str]:
+    """Return a note on arrays beside the network that are not taken, by their first word."""
+    groups: dict[str, int] = {}
+    for name in names:
+        groups[name.split(".")[0]] = groups.get(name.split(".")[0], 0) + 1
+    said = [f"{show(name)} ({count} arrays)" if count > 1 else show(name) for name, count in groups.items()]
+    return [f"not taken: {list_names(said)}"] if said else []
+
+
+def _describe_unknown(arrays: Arrays, source: str, networks: Mapping[str, Options]) -> str:
+    """Return what is said of a file in which no known family was found: the network that shares most names with it."""
+    endings = {".".join(name.split(".")[i:]) for name in arrays for i in range(name.count(".") + 1)}
+    best: tuple[int, str, str] = (0, "", "")
+    for name, options in networks.items():
+        network = build_network(options)
+        for family in FAMILIES:
+            names = torch_names(network, family.guess({}).module)
+            common = [theirs in endings for theirs in (names or {}).values()]
+            if sum(common) > best[0]:
+                ours, theirs = next((item for item in names.items() if item[1] not in endings), ("", ""))
+                shape = network.parameters()[ours].shape if ours else ()
+                best = (sum(common), f"{name} ({family.title})", f"{theirs} is missing, expected {tuple(shape)}")
+    begins = list_names(f"{show(name)} {_shape(array)}" for name, array in arrays.items())
+    if not best[0]:
+        titles = "; ".join(family.title for family in FAMILIES)
+        return f"{source}: no array is named as in a network known here ({titles}); its {len(arrays)} begin: {begins}"
+    _, name, difference = best
+    return (
+        f"{source} is not a network known here; the nearest is {name}, with {best[0]} names in common: {difference}; "
+        f"its {len(arrays)} arrays begin: {begins}"
+    )
 
 
 def torch_view(network: NetworkGraph) -> NetworkGraph:
@@ -149,14 +179,15 @@ def torch_view(network: NetworkGraph) -> NetworkGraph:
 
 
 def write_torch(path: str | Path, network: NetworkGraph, arrays: Mapping[str, np.ndarray]) -> list[str]:
-    """Write the state dict for arcface_torch's network; return notes on what had to be recomputed.
+    """Write the state dict for the PyTorch network that computes the same; return notes on what had to be recomputed.
 
     Raises:
-        UserError: arcface_torch does not have the network, or the file cannot be written.
+        UserError: there is no such network, or the file cannot be written.
     """
-    names = torch_names(network)
+    names = names_to_write(network)
     if names is None:
-        raise UserError("arcface_torch has no such network; it has iresnet and MobileFaceNet")
+        titles = "; ".join(family.title for family in FAMILIES)
+        raise UserError(f"PyTorch's trainers have no such network; they have {titles}")
     view = torch_view(network)
     adaptation = adapt(view, pair_layers(view, network), network, arrays)
     state = {theirs: np.ascontiguousarray(adaptation.arrays[ours]) for ours, theirs in names.items()}
@@ -167,3 +198,29 @@ def write_torch(path: str | Path, network: NetworkGraph, arrays: Mapping[str, np
     else:
         write_archive(path, state)
     return adaptation.notes
+
+
+def names_to_write(network: NetworkGraph) -> dict[str, str] | None:
+    """Return PyTorch's names of our arrays in the first family that would read the network back."""
+    specs = network.parameters()
+    for family in FAMILIES:
+        for has_norm in (True, False):
+            guess = family.guess(_probe(network, has_norm))
+            names = torch_names(network, guess.module)
+            if names is None:
+                continue
+            guess = family.guess({theirs: specs[ours].shape for ours, theirs in names.items()})
+            try:
+                back = build_network(guess.options)
+            except (UserError, ValueError):
+                continue
+            if pair_layers(torch_view(back), torch_view(network)) is not None:
+                return names
+    return None
+
+
+def _probe(network: NetworkGraph, has_norm: bool) -> dict[str, tuple[int, ...]]:
+    """Return shapes from which the family of IR networks finds the units of ``network``."""
+    first = [node for node in network.nodes if node.op == "conv" and node.name.endswith("_conv1")]
+    shapes = {f"body.{i}.res_layer.1.weight": (node.attrs["filters"],) for i, node in enumerate(first)}
+    return shapes | ({"body.0.res_layer.2.running_mean": ()} if has_norm else {})

@@ -12,24 +12,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from common.errors import UserError, run_command
+from common.errors import run_command
 from interchange.embedders import Embed, graph_embedder, has_mxnet, mxnet_embedder
 from interchange.foreign_model import ForeignModel
 from interchange.mxnet.checkpoint import checkpoint_paths, read_checkpoint
-from settings.convert_command import make_parser, make_snapshot, require_free
+from settings.convert_command import cut_rows, make_parser, make_snapshot, require_free
 from settings.option import parse_count
-
-
-def cut_rows(foreign: ForeignModel, classes: int) -> None:
-    """Keep only the first ``classes`` rows of fc7.
-
-    Raises:
-        UserError: fc7 has fewer rows.
-    """
-    for name, array in foreign.head.items():
-        if classes > len(array):
-            raise UserError(f"--num_classes {classes}: {foreign.source} has only {len(array)} rows of {name}")
-        foreign.head[name] = array[:classes]
 
 
 def main() -> None:

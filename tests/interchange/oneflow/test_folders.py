@@ -11,7 +11,7 @@ import pytest
 from backbones import build_network
 from common.errors import UserError
 from interchange.oneflow.folders import is_oneflow_folder, read_oneflow_folder
-from interchange.pytorch.names import torch_names
+from interchange.pytorch.state import names_to_write
 from ops import flow
 from sample_config import network as NETWORKS
 from tests.support.conversion import bring_in, descriptions_kept, write_variables
@@ -53,7 +53,7 @@ def test_one_folder_per_variable(tmp_path: Path, y1) -> None:
 def saved(tmp_path: Path, y1) -> Path:
     """What ``flow.save`` writes of a network with PyTorch's names, as arcface_oneflow has it."""
     graph, arrays = y1
-    names = torch_names(graph)
+    names = names_to_write(graph)
     state = {f"backbone.{names[name]}": flow.tensor(array) for name, array in arrays.items()}
     state["fc7.weight"] = flow.ones(3, 128)
     flow.save(state, str(tmp_path / "saved"))
