@@ -6,7 +6,7 @@ those of arcface_torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,9 @@ def match_state(arrays: Arrays, networks: Mapping[str, Options], source: str) ->
     notes = [*notes, *_describe_rest([name for name in found.beside if name not in taken])]
     values = {ours: _value(own.get(theirs), specs[ours].shape, specs[ours].kind) for ours, theirs in names.items()}
     config = {"network": name_options(guess.options, networks), **guess.options}
-    return ForeignModel(source, torch_view(network), values, head, config, preprocesses=False, notes=tuple(notes))
+    return ForeignModel(
+        source, torch_view(network, free_gamma=True), values, head, config, preprocesses=False, notes=tuple(notes)
+    )
 
 
 def _build(guess: Guess, source: str, family: Family) -> tuple[NetworkGraph, dict[str, str]]:
@@ -169,10 +171,16 @@ def _describe_unknown(arrays: Arrays, source: str, networks: Mapping[str, Option
     )
 
 
-def torch_view(network: NetworkGraph) -> NetworkGraph:
-    """Return ``network`` with the constants of arcface_torch: eps 1e-5, preprocessing (x - 127.5) / 127.5."""
+def torch_view(network: NetworkGraph, free_gamma: bool = False) -> NetworkGraph:
+    """Return ``network`` with the constants of arcface_torch: eps 1e-5, preprocessing (x - 127.5) / 127.5.
+
+    With ``free_gamma`` no gamma is fixed: trainers other than arcface_torch train that of the last BatchNorm too.
+    """
     view = NetworkGraph()
     for node in network.nodes:
+        if node.op == "batch_norm" and free_gamma:
+            view.batch_norm(node.inputs[0], node.name, EPS, node.attrs["momentum"])
+            continue
         changes = {"batch_norm": {"eps": EPS}, "scale_shift": {"mean": MEAN, "scale": SCALE}}.get(node.op, {})
         view.add_like(network, node, node.inputs, **changes)
     return view

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -18,7 +19,9 @@ from tests.support.conversion import bring_in, relative_error
 from tests.support.faces import orl_faces
 
 PROGRAM = Path(__file__).with_name("torch_program.py")
-PYTHON = Path(__file__).resolve().parents[3] / ".venv-peers/bin/python"
+ROOT = Path(__file__).resolve().parents[3]
+PYTHON = ROOT / ".venv-peers/bin/python"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 NAMES = ("mbf", "mbf_large", "iresnet18")
 
 pytestmark = pytest.mark.slow
@@ -26,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 def run_torch(*arguments: object) -> None:
     command = [str(PYTHON), str(PROGRAM), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=ENVIRONMENT)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

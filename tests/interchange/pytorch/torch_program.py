@@ -23,15 +23,16 @@ def draw_weights(network: nn.Module) -> None:
     torch.manual_seed(3)
     for module in network.modules():
         if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
-            nn.init.uniform_(module.weight, 0.5, 1.0)
-            nn.init.normal_(module.bias, 0, 0.1)
+            if module.affine:
+                nn.init.uniform_(module.weight, 0.5, 1.0)
+                nn.init.normal_(module.bias, 0, 0.1)
             nn.init.normal_(module.running_mean, 0, 0.1)
             nn.init.uniform_(module.running_var, 0.5, 1.5)
         elif isinstance(module, nn.PReLU):
             nn.init.uniform_(module.weight, 0.1, 0.4)
         elif isinstance(module, (nn.Conv2d, nn.Linear)):
             nn.init.kaiming_normal_(module.weight)
-    if isinstance(network.features, nn.BatchNorm1d):
+    if isinstance(getattr(network, "features", None), nn.BatchNorm1d):
         nn.init.ones_(network.features.weight)  # arcface_torch's iresnet holds it there
 
 
