@@ -45,10 +45,10 @@ def main() -> int:
     if not config.val_targets:
         raise UserError("--val_targets is empty: name at least one verification set")
     from engine.group_report import check_group_files  # here, so that --help comes sooner
-    from engine.verification_sets import check_verification
+    from engine.verification_sets import check_evaluation
 
     check_group_files(config.groups, config.group_pairs)
-    for notice in check_verification(config):
+    for notice in check_evaluation(config):
         print(f"note: {notice}")
     if config.use_bf16:
         for model in config.models:

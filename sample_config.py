@@ -257,6 +257,7 @@ default.val_data_part_num = 0
 default.val_batch_size = 0
 default.val_batch_size_per_device = 20
 default.validation_interval = 5000
+default.val_protocols = []
 default.nrof_folds = 10
 default.far_targets = [0.0001, 0.001, 0.01]
 

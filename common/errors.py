@@ -33,6 +33,15 @@ def require(condition: bool, message: str) -> None:
         raise UserError(message)
 
 
+@contextmanager
+def collecting(messages: list[str]) -> Iterator[None]:
+    """Add the lines of a ``UserError`` that is raised inside to ``messages``, so that all are raised together later."""
+    try:
+        yield
+    except UserError as error:
+        messages += str(error).splitlines()
+
+
 def shorten(messages: Sequence[str], what: str, limit: int = 20) -> list[str]:
     """Return the first ``limit`` messages; a last line counts the others, if any: ``... and 7 more bad images``."""
     more = len(messages) - limit

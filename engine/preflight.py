@@ -18,7 +18,7 @@ from data.sources.synthetic import SyntheticSource
 from engine.disk import check_disk, check_snapshots
 from engine.memory import check_memory, estimate_memory, free_memory
 from engine.schedule import Progress, make_plan, read_progress
-from engine.verification_sets import check_verification
+from engine.verification_sets import check_evaluation
 from interchange.open_model import read_pretrained
 from settings.choices import TRIPLET_LOSSES
 from settings.config import Config
@@ -184,8 +184,8 @@ def check_run(config: Config, ranks: int) -> None:
         )
     if config.loss_name in TRIPLET_LOSSES:
         TripletBags.from_config(config, source)
-    if config.do_validation_while_train and config.val_targets:
-        for notice in check_verification(config):
+    if config.do_validation_while_train:
+        for notice in check_evaluation(config):
             print(f"note: {notice}")
     check_bfloat16(config, network)
     start = starting_progress(snapshot, source)

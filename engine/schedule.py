@@ -57,6 +57,11 @@ class Plan:
         """Return the epoch, and the batch in it, both from 0, of the step after ``step`` finished steps."""
         return divmod(step + self.epoch_shift, self.steps_per_epoch)
 
+    def validations_after(self, step: int) -> int:
+        """Return the number of verifications that come after ``step`` finished steps."""
+        shift, interval = self.interval_shift, self.validation_interval
+        return (self.total_steps + shift) // interval - (step + shift) // interval
+
     def epochs_done(self, step: int) -> float:
         """Return the number of epochs in ``step`` finished steps, with a fraction."""
         return (step + self.epoch_shift) / self.steps_per_epoch

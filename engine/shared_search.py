@@ -41,3 +41,59 @@ def best_shared_matches(
         numbers = np.frombuffer(part, np.int64, len(probes) * count, scores.nbytes).reshape(len(probes), count)
         arrays.append((scores, numbers))
     return merge_matches(arrays, k)
+
+
+class SharedScoreKernel:
+    """A ``ScoreKernel`` whose gallery the ranks share: each scores its own rows, and all get the whole result.
+
+    Every rank calls ``scan`` with the same arrays, and afterwards has the same results as a rank alone would have.
+    """
+
+    def __init__(self, world: World, kernel: ScoreKernel, smallest: int = 1024) -> None:
+        """Share among the ranks of ``world``.
+
+        Args:
+            world: the ranks.
+            kernel: computes this rank's scores.
+            smallest: galleries with fewer rows are not worth a message; each rank scores all of them.
+        """
+        self._world, self._kernel, self._smallest = world, kernel, smallest
+
+    def scan(
+        self,
+        probes: np.ndarray,
+        gallery: np.ndarray,
+        first_number: int = 0,
+        best: tuple[np.ndarray, np.ndarray] | None = None,
+        thresholds: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
+        histogram: np.ndarray | None = None,
+        scores: np.ndarray | None = None,
+    ) -> None:
+        """Score probes with a gallery; see ``ScoreKernel``. A collective call."""
+        if self._world.size == 1 or len(gallery) < self._smallest:
+            self._kernel.scan(probes, gallery, first_number, best, thresholds, histogram, scores)
+            return
+        bounds = np.linspace(0, len(gallery), self._world.size + 1).astype(int)
+        begin, end = bounds[self._world.rank : self._world.rank + 2].tolist()
+        own_best = None if best is None else (np.full_like(best[0], -np.inf), np.full_like(best[1], -1))
+        own_reached = None if thresholds is None else (*thresholds[:2], np.zeros_like(thresholds[2]))
+        own_counts = None if histogram is None else np.zeros_like(histogram)
+        own_scores = None if scores is None else np.empty((len(probes), end - begin), np.float32)
+        if end > begin:
+            shard = gallery[begin:end]
+            self._kernel.scan(probes, shard, first_number + begin, own_best, own_reached, own_counts, own_scores)
+        if best is not None:
+            parts = [best, *zip(*(self._stack(array) for array in own_best), strict=True)]
+            best[0][:], best[1][:] = merge_matches(parts, best[0].shape[1])
+        if thresholds is not None:
+            thresholds[2][:] += self._stack(own_reached[2]).sum(axis=0)
+        if histogram is not None:
+            histogram += self._stack(own_counts).sum(axis=0)
+        if scores is not None:
+            parts = self._world.exchange(own_scores.tobytes())
+            for part, first, last in zip(parts, bounds, bounds[1:], strict=False):
+                scores[:, first:last] = np.frombuffer(part, np.float32).reshape(len(probes), last - first)
+
+    def _stack(self, local: np.ndarray) -> np.ndarray:
+        """Return the arrays of all ranks, of one shape, [R, ...]."""
+        return self._world.gather(local[None])

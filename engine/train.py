@@ -109,8 +109,12 @@ def train(config: Config, reporter: RankReporter) -> None:
     if snapshot is not None:
         saver.load(snapshot, label_map)
     trainer = Trainer(config, plan, train_step, saver, log, reporter)
-    if config.do_validation_while_train and config.val_targets:
+    if config.do_validation_while_train and (config.val_targets or config.val_protocols):
         trainer.verifier = open_verifier(config, backbone, world, reporter)
+    if trainer.verifier is not None and config.val_protocols:
+        from engine.protocols.runner import ProtocolRunner  # here, because other runs need nothing of it
+
+        trainer.protocols = ProtocolRunner(config, trainer.verifier, world, reporter)
     log.record_settings(config, ["train/loss", *(f"{name}/accuracy" for name in config.val_targets)])
 
     try:

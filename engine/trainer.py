@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from common.errors import UserError
 from data.loading.batches import Batch, Batches
@@ -27,6 +27,9 @@ from ops.heads.centre_sample import sample_centres
 from settings.choices import NO_SNAPSHOTS
 from settings.places import run_directory
 
+if TYPE_CHECKING:
+    from engine.protocols.runner import ProtocolRunner
+
 
 class Trainer:
     """One run. Data parallel, model parallel and Partial FC are the same loop with another head.
@@ -35,6 +38,7 @@ class Trainer:
         train_step: forward, backward and update of backbone and head.
         progress: how far the run has come.
         verifier: verifies when the plan says so, if there is one.
+        protocols: evaluates ``val_protocols`` after each verification, if there are any.
     """
 
     def __init__(
@@ -55,10 +59,12 @@ class Trainer:
         directory, is_resumed = run_directory(config, config["log_dir"]), self._first_step > 0
         self._bad_images = BadImageList(directory, log, is_resumed)
         self.verifier: Verifier | None = None
+        self.protocols: ProtocolRunner | None = None
         self._saver = saver
         self._log = log
         self._reporter = reporter
         self._norm: float | None = None
+        self._has_said_time = False
 
     def run(self, source: ImageSource) -> None:
         """Train on ``source`` until the plan is fulfilled or a stop is requested, then write the last snapshot.
@@ -183,15 +189,34 @@ class Trainer:
         self.train_step.backbone.average_statistics(self.train_step.world.average)
         try:
             results = self.verifier.run()
+            outcomes = self.protocols.run(results) if self.protocols is not None else []
         except UserError as error:  # on all ranks, which have the same embeddings
             self._give_up(error)
         for result in results:
             self._log.say(*log_lines(result, self.progress.step), *threshold_lines(result, self.progress.step))
             self._log.record(self.progress.step, result.name, logged_numbers(result))
+        for outcome in outcomes:
+            self._log.say(*outcome.log_lines(self.progress.step))
+            self._log.record(self.progress.step, outcome.name, outcome.numbers)
+        if outcomes:
+            self._say_time_of_protocols(sum(outcome.numbers.get("seconds", 0) for outcome in outcomes))
+        if not results:
+            return
         is_best = self._saver.best.update([result.accuracy for result in results])
         self._log.say(highest_line(self._saver.best.accuracy, self.progress.step))
         if is_best:
             self._saver.save_best()
+
+    def _say_time_of_protocols(self, seconds: float) -> None:
+        """Say once how long the protocols take."""
+        if self._has_said_time or not self.protocols.images:
+            return
+        self._has_said_time = True
+        left = self.plan.validations_after(self.progress.step)
+        self._log.say(
+            f"val_protocols took {seconds:.1f} s for {self.protocols.images:,} images; the {left} verifications to "
+            f"come take about {format_seconds(left * seconds)}"
+        )
 
     def _give_up(self, error: Exception) -> NoReturn:
         """Write a snapshot of the finished steps if it can be written, then raise ``error``. A collective call."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.errors import UserError
+from common.errors import UserError, collecting
 from evaluation.verification import check_folds
 from settings.places import check_sets, verification_path
 
@@ -14,6 +14,29 @@ if TYPE_CHECKING:
     from data.verification.verification_set import SetSurvey
 
 _SHOWN = 3
+
+
+def check_evaluation(config: Mapping[str, Any]) -> list[str]:
+    """Check the sets of the verification and of the protocols.
+
+    Returns:
+        lines about them.
+
+    Raises:
+        UserError: files are missing or damaged; the message has a line for each.
+    """
+    notices, problems = [], []
+    if config["val_targets"]:
+        with collecting(problems):
+            notices += check_verification(config)
+    if config["val_protocols"]:
+        from engine.protocols.check import check_protocols  # here, because other runs need nothing of it
+
+        with collecting(problems):
+            notices += check_protocols(config)
+    if problems:
+        raise UserError(*dict.fromkeys(problems))
+    return notices
 
 
 def check_verification(config: Mapping[str, Any]) -> list[str]:

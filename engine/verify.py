@@ -17,6 +17,7 @@ from evaluation.verification import VerificationResult, add_mirrored, check_fold
 from launch.rank import RankReporter
 from launch.world import World
 from settings.places import verification_path
+from settings.protocols import compares_sets
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Verifier:
 
     Attributes:
         sets: the sets in memory.
+        embedder: what embeds.
         images_per_second: of the last verification of each set, by its name.
         pca: the accuracy with principal components for each set, by its name, if it is asked for.
         rows: embeddings [M, E] of the M distinct images of each set, by its name, if they are to be kept.
@@ -55,7 +57,7 @@ class Verifier:
     ) -> None:
         """Take the sets in memory and the function that embeds."""
         self.sets = sets
-        self._embedder = embedder
+        self.embedder = embedder
         self._folds = folds
         self._far_targets = far_targets
         self._reporter = reporter
@@ -71,10 +73,10 @@ class Verifier:
     def _verify(self, each: VerificationSet) -> VerificationResult:
         start, mirrored = time.perf_counter(), self._options.mirrored
         plain, flipped = embed_set(
-            self._embedder,
+            self.embedder,
             each.images,
             each.index,
-            self._embedder.batch_size,
+            self.embedder.batch_size,
             on_batch=self._reporter.heartbeat,
             mirrored=mirrored,
         )
@@ -126,7 +128,10 @@ def make_verifier(
 def open_verifier(config: Mapping[str, Any], backbone: Backbone, world: World, reporter: RankReporter) -> Verifier:
     """Read every set of ``val_targets`` and return the verifier of ``backbone``, whose tensors are global.
 
+    It keeps the embeddings if ``val_protocols`` compares the sets as groups.
+
     Raises:
         UserError: a set is missing or damaged, or has fewer pairs than folds.
     """
-    return make_verifier(config, backbone, world, reporter, load_sets(config, config["image_size"]))
+    options = VerifierOptions(keep_rows=compares_sets(config))
+    return make_verifier(config, backbone, world, reporter, load_sets(config, config["image_size"]), options)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from backbones.execution.backbone import Backbone
 from common.files import atomic_file
@@ -29,6 +29,10 @@ from launch.rank import RankReporter
 from launch.world import World, join_world
 from ops import flow
 from settings.config import Config
+from settings.protocols import compares_sets
+
+if TYPE_CHECKING:
+    from engine.protocols.base import Outcome
 
 RAW_PIXELS = "raw pixels"
 
@@ -42,12 +46,14 @@ class VerifiedModel:
         verifier: what verified it.
         results: its results, one for each set.
         groups: the comparison of groups, if it is asked for.
+        outcomes: the results of ``val_protocols``.
     """
 
     model: TrainedModel
     verifier: Verifier
     results: list[VerificationResult]
     groups: GroupReport | None
+    outcomes: list[Outcome]
 
 
 class ModelVerification:
@@ -74,14 +80,19 @@ class ModelVerification:
             for each in sets:
                 size = model.network.embedding_size
                 check_components(each.name, config.pca, len(each.issame), size, config.nrof_folds)
-        options = VerifierOptions(config.flip, config.pca, config.groups == SETS)
+        options = VerifierOptions(config.flip, config.pca, config.groups == SETS or compares_sets(config))
         verifier = make_verifier(config, backbone, self._world, self._reporter, sets, options)
         results = verifier.run()
+        outcomes: list[Outcome] = []
+        if config.val_protocols:
+            from engine.protocols.runner import ProtocolRunner  # here, because other commands need nothing of it
+
+            outcomes = ProtocolRunner(config, verifier, self._world, self._reporter).run(results)
         groups = None
         if self._groups is not None and self._world.rank == 0:
             labels = [each.issame for each in sets]
             groups = self._groups.compare(results, labels, verifier.rows, config.far_targets)
-        return VerifiedModel(model, verifier, results, groups)
+        return VerifiedModel(model, verifier, results, groups, outcomes)
 
     def _load(self, image_size: int) -> list[VerificationSet]:
         if image_size not in self.sets:
@@ -137,6 +148,8 @@ def _print_model(found: VerifiedModel) -> None:
         print(format_thresholds(found.results))
     if found.groups is not None:
         print(format_groups(found.groups))
+    for outcome in found.outcomes:
+        print(*outcome.log_lines(step), sep="\n")
 
 
 def _write_model(config: Config, folder: Path, found: VerifiedModel) -> None:
@@ -151,6 +164,10 @@ def _write_model(config: Config, folder: Path, found: VerifiedModel) -> None:
             handle.write("\n")
     if found.groups is not None:
         write_groups(folder, found.groups)
+    if found.outcomes:
+        with atomic_file(folder / "protocols.json", "w") as handle:
+            json.dump(to_json({each.name: each.numbers for each in found.outcomes}), handle, indent=2, allow_nan=False)
+            handle.write("\n")
 
 
 def _compare(
@@ -177,5 +194,10 @@ def _compare(
             (f"{name}: groups", format_groups(found.groups))
             for name, found in verified.items()
             if found.groups is not None
+        ]
+        texts += [
+            (f"{name}: {outcome.name}", "\n".join(outcome.lines))
+            for name, found in verified.items()
+            for outcome in found.outcomes
         ]
         write_comparison(root, comparison, results, sheets, texts)

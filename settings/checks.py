@@ -10,6 +10,7 @@ from backbones import build_network
 from common.errors import UserError, lookup, require
 from settings.choices import ALL_SNAPSHOTS, LOSSES, NO_SNAPSHOTS, TRIPLET_LOSSES
 from settings.config import Config
+from settings.protocols import read_protocols
 
 # Settings that need class centres, with the values that turn them off.
 _FOR_CENTRES = {
@@ -64,6 +65,7 @@ def check_train(config: Config) -> None:
     """
     check_run(config)
     check_verification(config)
+    read_protocols(config)
     _check_loss(config)
     _check_schedule(config)
     if config.loss_name in TRIPLET_LOSSES:

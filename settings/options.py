@@ -335,6 +335,12 @@ SHARED_OPTIONS = (
     Option("model_load_dir", str, OUTPUT, "the snapshot to load; to verify, any model that --pretrained takes"),
     Option("log_dir", str, OUTPUT, "folder of logs, metrics and TensorBoard files"),
     Option("val_targets", set_list, VERIFY, "verification sets, comma separated"),
+    Option(
+        "val_protocols",
+        str_list,
+        VERIFY,
+        "evaluate too, on small sets: identify:DIR, megaface:DIR, ijb:DIR, groups:FILE; comma separated",
+    ),
     Option("val_dataset_dir", str, VERIFY, "folder that holds the verification sets"),
     Option("val_data_part_num", int, VERIFY, "number of parts that must be in each set's folder; 0: any", at_least=0),
     Option(

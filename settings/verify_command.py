@@ -19,6 +19,7 @@ from settings.legacy.command import rewrite_verification
 from settings.option import Option, check_values, parse_bool
 from settings.options import OUTPUT, RUN, RUN_OPTIONS, SHARED_OPTIONS, VERIFY
 from settings.parser import Word, peek, read_flags, set_options
+from settings.protocols import read_protocols
 from settings.verification_places import describe_others
 from settings.verified_models import expand_models
 
@@ -55,7 +56,8 @@ VAL_TABLE = (
     *_OWN_OPTIONS,
 )
 _FIRST = tuple(option for option in VAL_TABLE if option.key in ("model_load_dir", "dataset", "val_targets"))
-_OF_THE_RUN = [option.key for option in (*RUN_OPTIONS, *SHARED_OPTIONS) if not option.key.startswith("val_")]
+_OF_THE_MODEL = ("val_targets", "val_dataset_dir", "val_data_part_num", "val_batch_size", "val_batch_size_per_device")
+_OF_THE_RUN = [option.key for option in (*RUN_OPTIONS, *SHARED_OPTIONS) if option.key not in _OF_THE_MODEL]
 _OF_A_DATASET = ("val_targets", "val_dataset_dir")
 _PLACE = "_dataset_dir"
 _MODEL = "--model_load_dir"
@@ -114,6 +116,7 @@ def read_verify_command(argv: Sequence[str], folder: Path = ROOT) -> VerifyComma
     _check_own(config)
     check_run(config)
     check_verification(config)
+    read_protocols(config)
     if "val_targets" not in first:
         notices += describe_others(config.val_dataset_dir, config.val_targets)
     if config.published and not set(config.val_targets) & PUBLISHED_SETS:

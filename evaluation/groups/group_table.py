@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -89,3 +90,29 @@ def describe_groups(report: GroupReport) -> dict[str, Any]:
             ],
         }
     )
+
+
+def outcome_lines(report: GroupReport) -> list[str]:
+    """Return a line for each group and one for the spread, for the log of a training."""
+    rows = [[f"{name}: accuracy {report.accuracy[number]:.5f}"] for number, name in enumerate(report.groups)]
+    rows.append([f"largest difference: accuracy {spread(report.accuracy)[0]:.5f}"])
+    for rates in report.rates:
+        tars = [*rates.tar, spread(rates.tar)[0]]
+        for row, tar in zip(rows, tars, strict=True):
+            row.append(f"TAR@FAR={rates.threshold.far_target:g} {tar:.5f}")
+    return [", ".join(row) for row in rows]
+
+
+def outcome_numbers(report: GroupReport) -> dict[str, float]:
+    """Return the numbers of each group and the spread, for the metrics of a training, by name."""
+    tags = [re.sub(r"[^\w.-]", "_", name) for name in report.groups]
+    columns = {"accuracy": report.accuracy}
+    for rates in report.rates:
+        columns[f"tar_at_far_{rates.threshold.far_target:g}"] = rates.tar
+        columns[f"far_at_far_{rates.threshold.far_target:g}"] = np.diag(rates.far)
+    numbers = {}
+    for kind, values in columns.items():
+        difference, deviation = spread(values)
+        numbers |= {f"{kind}_difference": difference, f"{kind}_std": deviation}
+        numbers |= {f"{kind}_{tag}": value for tag, value in zip(tags, values.tolist(), strict=True)}
+    return numbers

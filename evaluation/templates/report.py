@@ -94,6 +94,45 @@ def format_identification(result: Identification) -> str:
     return "\n".join([*lines, align_columns(rows)])
 
 
+def outcome_lines(result: ModeResult) -> list[str]:
+    """Return a line for each number that could be measured, for the log of a training."""
+    lines = []
+    if result.verification:
+        for point in result.verification.points:
+            if point.reachable:
+                lines.append(f"TPR at FPR {point.fpr_target:g}: {point.tpr:.6f} (score from {point.threshold:.4f})")
+        lines.append(f"AUC: {result.verification.curve.auc:.6f}")
+    if result.identification:
+        closed = result.identification.closed
+        lines += [f"Rank {rank}: {rate:.6f}" for rank, rate in zip(RANKS, closed.rank_rates, strict=True)]
+        lines += [
+            f"TPIR at FPIR {point.fpir_target:g}: {point.tpir:.6f} (score above {point.threshold:.4f})"
+            for point in closed.points
+            if math.isfinite(point.tpir)
+        ]
+    return lines
+
+
+def outcome_numbers(result: ModeResult) -> dict[str, float]:
+    """Return the numbers for the metrics of a training, by name; NaN for what cannot be measured.
+
+    1:N is that of the joined galleries; ``open_`` are the means over the single galleries.
+    """
+    numbers: dict[str, float] = {}
+    if result.verification:
+        for point in result.verification.points:
+            numbers[f"tpr_at_fpr_{point.fpr_target:g}"] = point.tpr if point.reachable else math.nan
+        numbers["auc"] = result.verification.curve.auc
+    if result.identification:
+        closed = result.identification.closed
+        numbers |= _rank_numbers(closed.rank_rates)
+        numbers |= {f"tpir_at_fpir_{point.fpir_target:g}": point.tpir for point in closed.points}
+        numbers |= {f"open_{k}": rate for k, rate in _rank_numbers(result.identification.mean_rank_rates).items()}
+        for rate in REPORTED[2:4]:  # 0.01 and 0.1
+            numbers[f"open_tpir_at_fpir_{rate:g}"] = _point(result.identification.mean_points, rate).tpir
+    return numbers
+
+
 def _point(points: Sequence[TpirPoint], rate: float) -> TpirPoint:
     return next(point for point in points if point.fpir_target == rate)
 
