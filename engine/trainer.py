@@ -212,10 +212,10 @@ class Trainer:
         if self._has_said_time or not self.protocols.images:
             return
         self._has_said_time = True
-        left = self.plan.validations_after(self.progress.step)
+        left = seconds * self.plan.validations_after(self.progress.step)
         self._log.say(
-            f"val_protocols took {seconds:.1f} s for {self.protocols.images:,} images; the {left} verifications to "
-            f"come take about {format_seconds(left * seconds)}"
+            f"val_protocols took {seconds:.1f} s for {self.protocols.images:,} images: about {format_seconds(left)} in "
+            "the rest of this run"
         )
 
     def _give_up(self, error: Exception) -> NoReturn:

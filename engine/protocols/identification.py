@@ -25,12 +25,19 @@ class IdentifyProtocol:
         """List the images.
 
         Raises:
-            UserError: a folder cannot be read.
+            UserError: a folder cannot be read, or one of both is missing.
         """
         self.named = named
         place = Path(named.place)
         both = [place / "gallery", place / "probes"]
-        self._sources = both if all(source.is_dir() for source in both) else [place]
+        there = [source for source in both if source.is_dir()]
+        if len(there) == 1:
+            (missing,) = set(both) - set(there)
+            raise UserError(
+                f"--val_protocols {named}: {there[0]} is there and {missing} is not; expected both, or neither and a "
+                "folder per person"
+            )
+        self._sources = there or [place]
         self.lists = [list_of(named, source) for source in self._sources]
 
     def check(self, faces: Sequence[Faces]) -> None:

@@ -266,6 +266,16 @@ EFFECTS: dict[str, Effect] = {
     "val_targets": Effect(
         "first,second", observe.verified_steps, VERIFIED, {"first": [1, 2], "second": [1, 2]}, VERIFY
     ),
+    "val_protocols": Effect(
+        "identify:{folder}/people,groups:{folder}/groups.txt",
+        observe.evaluated_protocols,
+        {},
+        {
+            "identify": ["rank_1", "seconds"],
+            "groups": ["accuracy_a", "accuracy_b", "accuracy_difference", "accuracy_std"],
+        },
+        VERIFY,
+    ),
     "val_dataset_dir": Effect(
         "{folder}/train3",
         or_error(lambda c: len(observe.announcement(c))),
@@ -288,7 +298,10 @@ EFFECTS: dict[str, Effect] = {
 
 
 def write_faces(folder: Path) -> None:
-    """Write training parts of 3 images, of 5, of 5 and a bad one; sets of 8 pairs: ``first``, ``second``, and parts."""
+    """Write training parts of 3 images, of 5, of 5 and a bad one; sets of 8 pairs: ``first``, ``second``, and parts.
+
+    Beside them: ``people`` with two images of each of three, and the groups of the images of a set.
+    """
     source = SyntheticSource(16, 3, IMAGE_SIZE)
     faces = [encode_jpeg(source.read(i)[0]) for i in range(16)]
     for count in (3, 5):
@@ -303,6 +316,10 @@ def write_faces(folder: Path) -> None:
     same = [True, False] * 4
     write_bin(folder / "sets" / "first.bin", faces, same)
     write_bin(folder / "sets" / "second.bin", faces[::-1], same)
+    (folder / "groups.txt").write_text("".join(f"{number} {'ab'[number // 8]}\n" for number in range(16)))
+    for number, face in enumerate(faces[:6]):
+        (folder / "people" / str(number % 3)).mkdir(parents=True, exist_ok=True)
+        (folder / "people" / str(number % 3) / f"{number}.jpg").write_bytes(face)
     (folder / "parts").mkdir()
     with open(folder / "parts" / "part-0", "wb") as handle:
         for face, flag in zip(faces, np.repeat(same, 2), strict=True):

@@ -323,6 +323,19 @@ def verified_steps(config: Config) -> dict[str, list[int]]:
 
 
 @around_steps
+def evaluated_protocols(config: Config) -> dict[str, list[str]]:
+    """Return the names of the numbers of each protocol, which are those of every verification."""
+    ran = run(config)
+    found = {}
+    for name in ("identify", "groups"):
+        lines = read_metrics(ran, name)
+        if lines:
+            assert [line["step"] for line in lines] == [1, 2]
+            found[name] = sorted({*lines[0]} & {*lines[1]} - {"step", "kind", "time"})
+    return found
+
+
+@around_steps
 def measured_rates(config: Config) -> list[str]:
     """Return the names of the numbers at a false accept rate in the metrics of a verification."""
     return [name for name in read_metrics(run(config), "first")[0] if "_at_far_" in name]
