@@ -67,10 +67,11 @@ class TemplateLayout:
             templates: int64 [N], the template of each image.
             medias: int64 [N], its media; equal numbers in two templates are two medias.
         """
-        order = np.arange(len(templates))
-        if (templates[1:] < templates[:-1]).any() or (medias[1:] < medias[:-1])[templates[1:] == templates[:-1]].any():
+        order, template, media = np.arange(len(templates)), templates, medias
+        within = templates[1:] == templates[:-1]
+        if (templates[1:] < templates[:-1]).any() or (within & (medias[1:] < medias[:-1])).any():
             order = _sort_stably(templates, _sort_stably(medias, order))
-        template, media = templates[order], medias[order]
+            template, media = templates[order], medias[order]
         new_template = np.r_[True, template[1:] != template[:-1]]
         new_media = new_template | np.r_[True, media[1:] != media[:-1]]
         media_begins = np.flatnonzero(new_media)

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "row_sums.h"
+
 // The structure of ops/search/pooling.py.
 struct PoolRequest {
   const float* features;           // [images, width]
@@ -19,29 +21,18 @@ struct PoolRequest {
 
 namespace {
 
-constexpr int64_t kAhead = 4;       // images that are asked for before they are read
-constexpr int64_t kCacheLine = 64;  // bytes
-
-void PrefetchRow(const float* row, int64_t width) {
-  const char* begin = reinterpret_cast<const char*>(row);
-  for (int64_t byte = 0; byte < width * static_cast<int64_t>(sizeof(float)); byte += kCacheLine) {
-    __builtin_prefetch(begin + byte);
-  }
-}
-
-// sum += factor * the image at `place` of the order.
-void AddRow(const PoolRequest& r, int64_t place, float* sum) {
-  if (place + kAhead < r.images) PrefetchRow(r.features + r.order[place + kAhead] * r.width, r.width);
-  const float* const image = r.features + r.order[place] * r.width;
-  const float factor = r.factors[place];
-  for (int64_t i = 0; i < r.width; ++i) sum[i] += factor * image[i];
-}
+constexpr int64_t kAhead = 16;  // images that are prefetched before they are read
 
 }  // namespace
 
 extern "C" void insightface_pool(const PoolRequest* request) {
   const PoolRequest& r = *request;
   const int64_t width = r.width;
+  const auto add = [&r, width](int64_t place, float* sum) {
+    const int64_t later = r.order[std::min(place + kAhead, r.images - 1)];
+    insightface::kRowSums.Add(r.features + r.order[place] * width, r.factors[place], r.features + later * width, width,
+                              sum);
+  };
   std::vector<float> media_sum(width);
   for (int64_t row = 0; row < r.templates; ++row) {
     float* const sum = r.sums + row * width;
@@ -49,13 +40,11 @@ extern "C" void insightface_pool(const PoolRequest* request) {
     for (int64_t media = r.template_begins[row]; media < r.template_begins[row + 1]; ++media) {
       const int64_t begin = r.media_begins[media], end = r.media_begins[media + 1];
       if (end - begin == 1) {
-        AddRow(r, begin, sum);
+        add(begin, sum);
         continue;
       }
-      std::fill(media_sum.begin(), media_sum.end(), 0.0f);
-      for (int64_t place = begin; place < end; ++place) AddRow(r, place, media_sum.data());
-      const float count = static_cast<float>(end - begin);
-      for (int64_t i = 0; i < width; ++i) sum[i] += media_sum[i] / count;
+      for (int64_t place = begin; place < end; ++place) { add(place, media_sum.data()); }
+      insightface::kRowSums.AddMean(media_sum.data(), static_cast<float>(end - begin), width, sum);
     }
   }
 }

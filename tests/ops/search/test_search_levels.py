@@ -32,13 +32,27 @@ class Loops(ctypes.Structure):
     )
 
 
+class Sums(ctypes.Structure):
+    """``RowSums`` of ``row_sums.h``."""
+
+    _fields_ = (
+        ("add", ctypes.CFUNCTYPE(None, FLOATS, ctypes.c_float, FLOATS, INT, FLOATS)),
+        ("add_mean", ctypes.CFUNCTYPE(None, FLOATS, ctypes.c_float, INT, FLOATS)),
+    )
+
+
 @pytest.fixture(params=list(LEVELS))
-def loops(request: pytest.FixtureRequest) -> Loops:
+def level(request: pytest.FixtureRequest) -> str:
     flags = set(Path("/proc/cpuinfo").read_text().split("flags", 1)[-1].split("\n", 1)[0].split())
     if not FEATURES[request.param] <= flags:
         pytest.skip(f"this processor has no {request.param}")
+    return request.param
+
+
+@pytest.fixture
+def loops(level: str) -> Loops:
     library = ctypes.CDLL(str(build_library(default_cache())))
-    return Loops.in_dll(library, f"_ZN11insightface{len(request.param)}{request.param}10kTileLoopsE")
+    return Loops.in_dll(library, f"_ZN11insightface{len(level)}{level}10kTileLoopsE")
 
 
 def aligned(*shape: int) -> np.ndarray:
@@ -76,11 +90,27 @@ def test_places(loops: Loops) -> None:
     assert np.array_equal(places, np.floor(scores * 32768.0).clip(-32768, 32768))
 
 
-def test_no_function_is_merged_across_levels(tmp_path: Path) -> None:
+@pytest.mark.parametrize("width", [7, 16, 67])
+def test_sums_round_each_product_and_addition(level: str, width: int) -> None:
+    library = ctypes.CDLL(str(build_library(default_cache())))
+    sums = Sums.in_dll(library, f"_ZN11insightface{len(level)}{level}8kRowSumsE")
+    rows = np.random.default_rng(3).standard_normal((9, width), dtype=np.float32)
+    total, expected = np.zeros(width, np.float32), np.zeros(width, np.float32)
+    for row in rows:
+        sums.add(row.ctypes.data, 0.3, rows.ctypes.data, width, total.ctypes.data)
+        expected += row * np.float32(0.3)
+    assert np.array_equal(total, expected)
+    target = rows[0].copy()
+    sums.add_mean(total.ctypes.data, 9.0, width, target.ctypes.data)
+    assert np.array_equal(target, rows[0] + expected / np.float32(9)) and not total.any()
+
+
+@pytest.mark.parametrize("name", ["tile", "row_sums"])
+def test_no_function_is_merged_across_levels(tmp_path: Path, name: str) -> None:
     """A weak symbol is one that the linker merges: its AVX-512 code might run on an older processor."""
-    level, target = list(LEVELS)[-1], str(tmp_path / "tile.o")
+    level, target = list(LEVELS)[-1], str(tmp_path / "loops.o")
     flags = [*COMPILE_FLAGS, *LEVELS[level], f"-DINSIGHTFACE_LEVEL={level}", f"-I{SOURCES}", f"-I{SHARED}", "-O0"]
-    run_tool([locate_compiler(), *flags, "-c", str(SOURCES / "tile.simd.cpp"), "-o", target])
+    run_tool([locate_compiler(), *flags, "-c", str(SOURCES / f"{name}.simd.cpp"), "-o", target])
     nm = locate_program(("nm",), "nm")
     listing = subprocess.run([nm, "-C", "--defined-only", target], capture_output=True, text=True, check=True).stdout
     kinds = {line.split(maxsplit=2)[1] for line in listing.splitlines()}
