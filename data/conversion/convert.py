@@ -108,8 +108,10 @@ def _find_good(images: RecordIOImages, options: RecordIOOptions) -> tuple[np.nda
             summarize(rejections),
             REJECTED_FILE,
         )
+    if not rejections:
+        return kept, []
     missing = images.num_classes - len(np.unique(images.labels[kept]))
-    if rejections and missing > images.num_classes - len(np.unique(images.labels)):
+    if missing > images.num_classes - len(np.unique(images.labels)):
         _log.warning("%s: %d of the %d classes are left without an image", images.path, missing, images.num_classes)
     return kept, rejections
 

@@ -1,17 +1,22 @@
 """Write OFRecord parts from the image records of a ``.rec`` file.
 
-The length of every record is known before, so threads write to the same part side by side, each at its place. The
-kernel copies the images from the file, which is mapped, to the parts; only the few bytes around them pass through
-Python.
+The length of every record is known before, so threads work side by side, each at its place. The kernel copies the
+images from the file, which is mapped, to the parts; only the few bytes around them pass through Python.
+
+The kernel lets one writer at a time into a file, and a second one waits in a loop that keeps a CPU busy. So threads
+take turns at each part, and prepare their next call meanwhile.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, repeat
+from operator import add
 from pathlib import Path
 
 import numpy as np
@@ -19,22 +24,27 @@ import numpy as np
 from common.errors import UserError
 from common.progress import progress
 from common.workers import map_in_threads
-from data.ofrecord.encoding import bytes_after, bytes_before
+from data.ofrecord.encoding import bytes_after, bytes_before, record_lengths
 from data.recordio.dataset import RecordIOImages
 from data.recordio.records import unpack_span
 
-_CALL = 160  # images in one call, which takes at most 1024 pieces of memory: three an image
-_STRETCH = 20 * _CALL  # images that a thread writes at a time
+_CALL = 511  # images in one call, which takes at most 1024 pieces of memory: two an image, and one
+_STRETCH = 6 * _CALL  # images that a thread writes at a time
 _LABEL = "label"
 
 
 @dataclass(frozen=True)
 class _Stretch:
-    """Images ``rows`` (int64 [M]) that follow each other in a part, the first at byte ``position``."""
+    """Images ``rows`` (int64 [M]) that follow each other in a part, the first at byte ``position``.
+
+    Attributes:
+        turn: held by the thread that writes to the part.
+    """
 
     path: Path
     position: int
     rows: np.ndarray
+    turn: threading.Lock
 
 
 def write_parts(images: RecordIOImages, paths: Sequence[Path], shares: Sequence[np.ndarray], num_workers: int) -> None:
@@ -62,23 +72,14 @@ def _stretches(images: RecordIOImages, paths: Sequence[Path], shares: Sequence[n
     in_pieces = np.flatnonzero(images.starts == 0).tolist()
     for row, (encoded, _) in zip(in_pieces, images.read(in_pieces), strict=True):
         lengths[row] = len(encoded)
-    sizes = _record_lengths(lengths, images.labels)
+    sizes = record_lengths(lengths, _LABEL, images.labels)
     for path, rows in zip(paths, shares, strict=True):
         path.touch()
-        position = 0
+        position, turn = 0, threading.Lock()
         for first in range(0, len(rows), _STRETCH):
             some = rows[first : first + _STRETCH]
-            yield _Stretch(path, position, some)
+            yield _Stretch(path, position, some, turn)
             position += int(sizes[some].sum())
-
-
-def _record_lengths(lengths: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the bytes that each record takes in a part, int64 [N]."""
-    different, which = np.unique(lengths, return_inverse=True)
-    before = np.array([len(bytes_before(length, 0)) for length in different.tolist()])[which]
-    different, which = np.unique(labels, return_inverse=True)
-    after = np.array([len(bytes_after(_LABEL, label)) for label in different.tolist()])[which]
-    return before + lengths + after
 
 
 def _write_stretch(images: RecordIOImages, stretch: _Stretch) -> int:
@@ -87,12 +88,9 @@ def _write_stretch(images: RecordIOImages, stretch: _Stretch) -> int:
     handle = os.open(stretch.path, os.O_WRONLY)
     try:
         for first in range(0, len(stretch.rows), _CALL):
-            rows = stretch.rows[first : first + _CALL]
-            pieces: list[bytes | memoryview] = []
-            for image, label in zip(_view(images, rows), images.labels[rows].tolist(), strict=True):
-                after = bytes_after(_LABEL, label)
-                pieces += (bytes_before(len(image), len(after)), image, after)
-            position += _write(handle, pieces, position)
+            pieces = _frame(images, stretch.rows[first : first + _CALL])
+            with stretch.turn:
+                position += _write(handle, pieces, position)
         # Begins to flush what is written, so that little is left to flush at the end; its pages stay in memory.
         os.posix_fadvise(handle, stretch.position, position - stretch.position, os.POSIX_FADV_DONTNEED)
     except OSError as error:
@@ -102,6 +100,15 @@ def _write_stretch(images: RecordIOImages, stretch: _Stretch) -> int:
     finally:
         os.close(handle)
     return len(stretch.rows)
+
+
+def _frame(images: RecordIOImages, rows: np.ndarray) -> list[bytes | memoryview]:
+    """Return the pieces of memory that make up the records of images."""
+    encoded = _view(images, rows)
+    after = list(map(bytes_after, repeat(_LABEL), images.labels[rows].tolist()))
+    before = list(map(bytes_before, map(len, encoded), map(len, after)))
+    between = [*map(add, after, before[1:]), after[-1]]
+    return [before[0], *chain.from_iterable(zip(encoded, between, strict=True))]
 
 
 def _view(images: RecordIOImages, rows: np.ndarray) -> list[bytes | memoryview]:

@@ -1,7 +1,8 @@
 """List the records of a RecordIO file and their headers, past damaged places.
 
-The frames are walked once, each from its length to the next. A payload never contains the magic at a multiple of 4
-bytes (it would be split there), so the next magic after a damaged place is the start of a frame.
+The frames are walked once, each from its length to the next (``data.recordio.frames`` where no place is damaged). A
+payload never contains the magic at a multiple of 4 bytes (it would be split there), so the next magic after a damaged
+place is the start of a frame.
 """
 
 from __future__ import annotations
@@ -16,20 +17,9 @@ import numpy as np
 
 from common.errors import UserError
 from common.progress import progress
-from data.recordio.records import (
-    FIRST,
-    FRAME_BYTES,
-    HEADER_BYTES,
-    LAST,
-    MAGIC,
-    MAGIC_BYTES,
-    MAX_PIECE,
-    MIDDLE,
-    unpack_span,
-)
+from data.recordio.frames import MAGIC_WORDS, find_frame, list_sound_frames
+from data.recordio.records import FIRST, FRAME_BYTES, HEADER_BYTES, LAST, MAGIC, MAX_PIECE, MIDDLE, unpack_span
 
-_MAGIC_WORDS = 2
-"""Words (of 4 bytes) of a frame before its payload: magic and length."""
 _MEGA = 10**6
 _PROGRESS_WORDS = 8 * _MEGA
 """Words between two steps of the progress bar."""
@@ -91,7 +81,10 @@ def scan_records(path: str | Path) -> RecordTable:
     except ValueError as error:
         raise UserError(f"{path} is empty (0 bytes); copy it again") from error
     with progress(total=len(mapped) // _MEGA, desc="reading headers", unit="MB") as bar:
-        frames, damage = _walk(mapped, bar)
+        frames, damage = list_sound_frames(mapped, bar), []
+        if frames is None:
+            bar.reset()
+            frames, damage = _walk(mapped, bar)
     words = np.frombuffer(mapped, "<u4", len(mapped) // 4)
     return _read_headers(mapped, words, frames, damage)
 
@@ -100,24 +93,24 @@ def _walk(mapped: mmap.mmap, bar: Any) -> tuple[np.ndarray, list[Damage]]:
     """Return the first word of every frame, int64 [N], and the damaged places between them."""
     size, frames, damage = len(mapped), array("q"), []
     words = memoryview(mapped)[: size // 4 * 4].cast("I")
-    last, place, mask = len(words) - _MAGIC_WORDS, 0, MAX_PIECE - 1
+    last, place, mask = len(words) - MAGIC_WORDS, 0, MAX_PIECE - 1
     append, mark = frames.append, _PROGRESS_WORDS
     while place <= last:
         if place >= mark:
             bar.update(4 * place // _MEGA - bar.n)
             mark = place + _PROGRESS_WORDS
         if words[place] != MAGIC:
-            following = _find_frame(mapped, place + 1)
+            following = find_frame(mapped, place + 1)
             found = mapped[4 * place : 4 * place + FRAME_BYTES].hex()
             damage.append(Damage(4 * place, 4 * following or size, f"not a record (found {found})"))
             place = following or len(words)
             continue
         length = words[place + 1] & mask
-        end = place + _MAGIC_WORDS + (length + 3 >> 2)
+        end = place + MAGIC_WORDS + (length + 3 >> 2)
         if end > last or words[end] != MAGIC:
             # The length may be damaged: then a frame begins before its end.
-            byte_end = 4 * (place + _MAGIC_WORDS) + length
-            following = _find_frame(mapped, place + 1) if byte_end != size else 0
+            byte_end = 4 * (place + MAGIC_WORDS) + length
+            following = find_frame(mapped, place + 1) if byte_end != size else 0
             if byte_end > size and not following:
                 reason = f"truncated: the record needs {length} bytes, but the file has {size} bytes"
                 damage.append(Damage(4 * place, size, reason))
@@ -132,14 +125,6 @@ def _walk(mapped: mmap.mmap, bar: Any) -> tuple[np.ndarray, list[Damage]]:
     if 4 * place < size and (not damage or damage[-1].end < size):
         damage.append(Damage(4 * place, size, f"truncated: the file has {size} bytes"))
     return np.frombuffer(frames, np.int64) if frames else np.empty(0, np.int64), damage
-
-
-def _find_frame(mapped: mmap.mmap, word: int) -> int:
-    """Return the first word of the next frame at or after ``word``; 0 if there is none."""
-    found = mapped.find(MAGIC_BYTES, 4 * word)
-    while found >= 0 and found % 4:
-        found = mapped.find(MAGIC_BYTES, found + 1)
-    return max(found, 0) // 4
 
 
 def _read_headers(mapped: mmap.mmap, words: np.ndarray, frames: np.ndarray, damage: list[Damage]) -> RecordTable:
@@ -159,7 +144,7 @@ def _read_headers(mapped: mmap.mmap, words: np.ndarray, frames: np.ndarray, dama
         ),
     ]
     frames, lengths = frames[first], lengths[first]
-    counts = words[frames + _MAGIC_WORDS].astype(np.int64)
+    counts = words[frames + MAGIC_WORDS].astype(np.int64)
     fits = HEADER_BYTES + 4 * counts <= lengths
     for i in np.flatnonzero(~fits).tolist():
         reason = f"the header announces {counts[i]} labels, but the record ends after {lengths[i]} bytes"
@@ -167,7 +152,7 @@ def _read_headers(mapped: mmap.mmap, words: np.ndarray, frames: np.ndarray, dama
     frames, lengths, counts = frames[fits], lengths[fits], counts[fits]
     values = words.view("<f4")
     labels = np.full((len(frames), 2), np.nan, np.float32)
-    begin = frames + _MAGIC_WORDS + np.where(counts > 0, HEADER_BYTES // 4, 1)
+    begin = frames + MAGIC_WORDS + np.where(counts > 0, HEADER_BYTES // 4, 1)
     labels[:, 0] = values[begin]
     several = counts > 1
     labels[several, 1] = values[begin[several] + 1]
@@ -224,4 +209,4 @@ def _join_pieces(
 
 
 def _end(frame: int, length: int) -> int:
-    return 4 * (int(frame) + _MAGIC_WORDS) + int(length)
+    return 4 * (int(frame) + MAGIC_WORDS) + int(length)
