@@ -1,4 +1,4 @@
-"""Folds BatchNorms into the convolutions before them, for inference."""
+"""Folds BatchNorms into the convolutions and fully connected layers before them, for inference."""
 
 from __future__ import annotations
 
@@ -6,20 +6,36 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from backbones.graph.network_graph import NetworkGraph
+from backbones.graph.network_graph import NetworkGraph, Node
 from interchange.matching.adapt import NORM_ROLES, fold_norm
-from interchange.matching.canonical_layers import canonical_layers
+from interchange.matching.canonical_layers import LINEAR, canonical_layers
+
+Arrays = Mapping[str, np.ndarray]
 
 
-def fold_convolutions(
-    network: NetworkGraph, arrays: Mapping[str, np.ndarray]
-) -> tuple[NetworkGraph, dict[str, np.ndarray]]:
-    """Return a network with the same inference results, in which such a BatchNorm is the bias of its convolution.
-
-    Computed in float64. Other BatchNorms (before a convolution, after the fully connected layer) remain.
-    """
+def foldable_norms(network: NetworkGraph) -> dict[str, Node]:
+    """Return the BatchNorms that can be folded, by the name of the layer before them."""
     layers = canonical_layers(network).values()
-    norms = {layer.node.name: layer.norm for layer in layers if layer.norm and layer.node.op == "conv"}
+    return {layer.node.name: layer.norm for layer in layers if layer.norm and layer.node.op in LINEAR}
+
+
+def folded_name(network: NetworkGraph, linear: str, norm: Node) -> str:
+    """Return the name of the folded layer: that of ``linear``; of ``norm`` if it is the network's output."""
+    return norm.name if norm.name == network.output else linear
+
+
+def read_norm(norm: Node, arrays: Arrays) -> tuple[np.ndarray, ...]:
+    """Return gamma, beta, mean and variance of a BatchNorm; a fixed gamma is 1."""
+    gamma, *others = (arrays[norm.arrays[role]] for role in NORM_ROLES)
+    return (np.ones_like(gamma) if norm.attrs["fix_gamma"] else gamma, *others)
+
+
+def fold_batch_norms(network: NetworkGraph, arrays: Arrays) -> tuple[NetworkGraph, dict[str, np.ndarray]]:
+    """Return a network with the same inference results, in which such a BatchNorm is the bias of its layer.
+
+    Computed in float64. BatchNorms before a convolution remain.
+    """
+    norms = foldable_norms(network)
     folded = NetworkGraph()
     values: dict[str, np.ndarray] = {}
     renamed: dict[str, str] = {}
@@ -34,13 +50,17 @@ def fold_convolutions(
             folded.add_like(network, node, inputs)
         else:
             norm = norms[node.name]
-            after = {role: arrays[name] for role, name in norm.arrays.items()}
-            if norm.attrs["fix_gamma"]:
-                after["gamma"] = np.ones_like(after["gamma"])
-            quadruple = tuple(after[role] for role in NORM_ROLES)
-            weight, bias = fold_norm(own["weight"], own.get("bias"), quadruple, norm.attrs["eps"])
+            name = folded_name(network, node.name, norm)
+            weight, bias = fold_norm(own["weight"], own.get("bias"), read_norm(norm, arrays), norm.attrs["eps"])
             own = {"weight": weight, "bias": bias}
-            attrs = {key: node.attrs[key] for key in ("filters", "kernel", "stride", "pad", "groups")}
-            folded.conv(inputs[0], node.name, **attrs, bias=True)
+            renamed[node.name] = add_linear(folded, node, inputs[0], name, bias=True)
         values |= {name: own[role].astype(np.float32) for role, name in folded.nodes[-1].arrays.items()}
     return folded, values
+
+
+def add_linear(graph: NetworkGraph, node: Node, x: str, name: str, bias: bool) -> str:
+    """Add a convolution or fully connected layer like ``node`` with another name, with a bias or without."""
+    if node.op == "fully_connected":
+        return graph.fully_connected(x, name, node.attrs["units"], bias)
+    attrs = {key: node.attrs[key] for key in ("filters", "kernel", "stride", "pad", "groups")}
+    return graph.conv(x, name, **attrs, bias=bias)

@@ -10,6 +10,11 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from backbones.graph.network_graph import NetworkGraph
+from interchange.onnx.form import PLAIN, ExportForm
+
+# The first opset in which ...
+_SPLIT_SIZES_ARE_INPUTS = 13
+_REDUCED_AXES_ARE_INPUTS = 18
 
 
 @dataclass
@@ -22,7 +27,7 @@ class Writer:
         nodes: the ONNX nodes so far.
         initializers: the stored arrays so far.
         aliases: for a node that inference skips, the value that takes its place.
-        half: whether weights are stored as float16.
+        form: how the network is written.
     """
 
     graph: NetworkGraph
@@ -30,7 +35,7 @@ class Writer:
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     initializers: list[onnx.TensorProto] = field(default_factory=list)
     aliases: dict[str, str] = field(default_factory=dict)
-    half: bool = False
+    form: ExportForm = PLAIN
 
     def add_node(self, op: str, inputs: list[str], output: str, name: str = "", **attrs: object) -> None:
         """Add a node of one output, named as its output unless ``name`` is given."""
@@ -40,8 +45,23 @@ class Writer:
         """Add one node of several outputs."""
         self.nodes.append(helper.make_node(op, inputs, outputs, name="_and_".join(outputs), **attrs))
 
+    def add_reduction(self, op: str, x: str, output: str, axes: list[int]) -> None:
+        """Add a node that reduces ``axes`` and keeps them with length 1."""
+        if self.form.opset < _REDUCED_AXES_ARE_INPUTS:
+            self.add_node(op, [x], output, axes=axes)
+        else:
+            self.add_node(op, [x, self.add_shape(f"{output}_axes", tuple(axes))], output)
+
+    def add_split(self, x: str, outputs: list[str], sizes: tuple[int, ...], name: str) -> None:
+        """Add a Split of the last axis of tokens; ``name`` is that of the constant."""
+        # With sizes, because ncnn does not run a Split that leaves them to be inferred.
+        if self.form.opset < _SPLIT_SIZES_ARE_INPUTS:
+            self.add_nodes("Split", [x], outputs, axis=2, split=list(sizes))
+        else:
+            self.add_nodes("Split", [x, self.add_shape(name, sizes)], outputs, axis=2)
+
     def add_shape(self, name: str, shape: tuple[int, ...]) -> str:
-        """Store the shape of a Reshape (0 keeps an axis, -1 is inferred) and return its name."""
+        """Store whole numbers, such as the shape of a Reshape (0 keeps an axis, -1 is inferred); return the name."""
         self.initializers.append(numpy_helper.from_array(np.array(shape, dtype=np.int64), name))
         return name
 
@@ -56,7 +76,7 @@ class Writer:
         spec = self.graph.parameters()[name]
         values = np.ones(spec.shape) if spec.fixed else np.asarray(self.arrays[name])
         values = values.reshape(shape or spec.shape)
-        if not self.half or spec.kind != "weight":
+        if not self.form.half or spec.kind != "weight":
             return self.add_array(name, values)
         with np.errstate(over="ignore"):  # an export ends with a check that notices it
             self.initializers.append(numpy_helper.from_array(np.asarray(values, dtype=np.float16), name))

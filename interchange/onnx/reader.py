@@ -20,12 +20,13 @@ from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
 from interchange.foreign_model import ForeignModel
 from interchange.onnx.graph_reader import GraphReader, Operation
+from interchange.onnx.kept_norms import KEPT_NORMS, DamageError, unfold
+from interchange.onnx.metadata import TRAINING_ARRAYS
 from interchange.onnx.operators import ONNX_READERS
 
 # (mean, scale) that a file without preprocessing leaves to its caller: the convention of the PyTorch family.
 OUTSIDE = (127.5, 1 / 127.5)
 MAX_BYTES = (1 << 31) - 1  # protobuf's own limit
-TRAINING_ARRAYS = "training_arrays"  # key of our own files' metadata: arrays that inference does not use
 
 
 def read_onnx(path: str | Path) -> ForeignModel:
@@ -40,6 +41,7 @@ def read_onnx(path: str | Path) -> ForeignModel:
     model = _load(path)
     metadata = {item.key: item.value for item in model.metadata_props}
     network, arrays, preprocesses = _read_graph(str(path), model.graph)
+    network, arrays = _unfold(path, network, arrays, metadata)
     return ForeignModel(
         str(path),
         network,
@@ -49,6 +51,18 @@ def read_onnx(path: str | Path) -> ForeignModel:
         exported_from=metadata.get("source_sha256", ""),
         training_arrays=_read_training_arrays(path, metadata),
     )
+
+
+def _unfold(
+    path: Path, network: NetworkGraph, arrays: dict[str, np.ndarray], metadata: dict[str, str]
+) -> tuple[NetworkGraph, dict[str, np.ndarray]]:
+    """Take BatchNorms that the metadata keep out of the layers again, unless the weights have changed since."""
+    if KEPT_NORMS not in metadata:
+        return network, arrays
+    try:
+        return unfold(network, arrays, metadata[KEPT_NORMS]) or (network, arrays)
+    except DamageError as error:
+        raise UserError(f"{path}: its metadata '{KEPT_NORMS}' is damaged ({error})") from error
 
 
 def _read_json(path: Path, metadata: dict[str, str], key: str) -> dict[str, Any]:

@@ -6,8 +6,6 @@ RGB images; dropout, which inference does not use, is omitted.
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -16,17 +14,31 @@ from onnx import TensorProto, helper
 
 from backbones.graph.arrays import check_arrays
 from backbones.graph.network_graph import NetworkGraph, Node
+from interchange.matching.fold_batch_norm import fold_batch_norms, foldable_norms
+from interchange.onnx.form import PLAIN, ExportForm
+from interchange.onnx.kept_norms import KEPT_NORMS, describe_norms
+from interchange.onnx.metadata import describe_training_arrays
 from interchange.onnx.model_parts import Writer
-from interchange.onnx.reader import TRAINING_ARRAYS
 from interchange.onnx.writer_attention import TRANSFORMER_WRITERS
 
-OPSET = 17
-IR_VERSION = 8  # what opset 17 was published with: the oldest that fits, so that older readers accept the file
 BATCH = "N"
 PRODUCER = "insightface-oneflow"
 
 
+def _write_input(writer: Writer, node: Node) -> onnx.ValueInfoProto:
+    channels, height, width = writer.graph.shapes[node.name]
+    axes = [channels, height, width]
+    if writer.form.layout == "NHWC":
+        axes = [height, width, channels]
+        writer.aliases[node.name] = f"{node.name}_channels_first"
+        writer.add_node("Transpose", [node.name], f"{node.name}_channels_first", perm=[0, 3, 1, 2])
+    return helper.make_tensor_value_info(node.name, TensorProto.FLOAT, [writer.form.batch or BATCH, *axes])
+
+
 def _write_scale_shift(writer: Writer, node: Node, x: str) -> None:
+    if not writer.form.preprocess:
+        writer.aliases[node.name] = x
+        return
     # InsightFace's programs tell by these two node names, MXNet's, that the preprocessing is inside. The Mul comes
     # first: a Mul before a convolution is folded into it by onnxsim, and then the second name would be missing.
     factor = np.float32(node.attrs["scale"])
@@ -118,7 +130,7 @@ def _write_global_pool(writer: Writer, node: Node, x: str) -> None:
 
 def _write_equalize_pixel_norms(writer: Writer, node: Node, x: str) -> None:
     # Not ReduceL2: OpenCV mistakes ReduceL2 followed by Div for another normalization.
-    writer.add_node("ReduceSumSquare", [x], f"{node.name}_sums", axes=[1])
+    writer.add_reduction("ReduceSumSquare", x, f"{node.name}_sums", [1])
     writer.add_node("Sqrt", [f"{node.name}_sums"], f"{node.name}_norms")
     writer.add_node("ReduceMean", [f"{node.name}_norms"], f"{node.name}_mean")
     writer.add_node("Div", [f"{node.name}_mean", f"{node.name}_norms"], f"{node.name}_factors")
@@ -146,45 +158,51 @@ ONNX_WRITERS: dict[str, Callable[..., None]] = {
 
 
 def write_onnx(
-    graph: NetworkGraph, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str], half: bool = False
+    graph: NetworkGraph, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str], form: ExportForm = PLAIN
 ) -> onnx.ModelProto:
-    """Return the inference model: ``data`` [N, 3, S, S] float32 RGB 0..255 -> embedding [N, E], N free.
+    """Return the inference model: ``data`` [N, 3, S, S] float32 RGB 0..255 -> embedding [N, E].
 
     Args:
         graph: the network.
         arrays: every parameter and moving statistic by MXNet name, of the shapes in ``graph.parameters()``.
-        metadata: key-value pairs stored in the model's ``metadata_props``. Arrays that inference does not use are
-            stored there too, so that nothing is lost.
-        half: store weights as float16; computation stays in float32.
+        metadata: key-value pairs stored in the model's ``metadata_props``. Unless ``form`` says otherwise, folded
+            BatchNorms and arrays that inference does not use are stored there too, so that nothing is lost.
+        form: how it is written.
 
     Raises:
         UserError: ``arrays`` does not fit ``graph``.
         onnx.checker.ValidationError: the model is not valid ONNX.
     """
     check_arrays(graph, arrays)
-    writer = Writer(graph, arrays, half=half)
+    metadata = dict(metadata)
+    if form.fold:
+        whole, originals = graph, arrays
+        graph, arrays = fold_batch_norms(whole, originals)
+        if form.metadata == "full" and foldable_norms(whole):
+            stored = _round(graph, arrays) if form.half else arrays
+            metadata[KEPT_NORMS] = describe_norms(whole, originals, stored, exact=not form.half)
+    writer = Writer(graph, arrays, form=form)
     inputs = []
     for node in graph.nodes:
         if node.op == "input":
-            inputs.append(
-                helper.make_tensor_value_info(node.name, TensorProto.FLOAT, [BATCH, *graph.shapes[node.name]])
-            )
+            inputs.append(_write_input(writer, node))
         else:
             ONNX_WRITERS[node.op](writer, node, *(writer.aliases.get(name, name) for name in node.inputs))
-    output = helper.make_tensor_value_info(graph.output, TensorProto.FLOAT, [BATCH, graph.embedding_size])
+    batch = form.batch or BATCH
+    output = helper.make_tensor_value_info(graph.output, TensorProto.FLOAT, [batch, graph.embedding_size])
     body = helper.make_graph(writer.nodes, "backbone", inputs, [output], writer.initializers)
-    opsets = [helper.make_opsetid("", OPSET)]
-    model = helper.make_model(body, opset_imports=opsets, ir_version=IR_VERSION, producer_name=PRODUCER)
-    helper.set_model_props(model, dict(metadata) | _describe_training_arrays(graph, arrays, body))
+    opsets = [helper.make_opsetid("", form.opset)]
+    oldest = helper.find_min_ir_version_for(opsets)  # so that older readers accept the file
+    model = helper.make_model(body, opset_imports=opsets, ir_version=oldest, producer_name=PRODUCER)
+    if form.metadata == "full":
+        metadata |= describe_training_arrays(graph, arrays, {tensor.name for tensor in body.initializer})
+    helper.set_model_props(model, metadata)
     onnx.checker.check_model(model)
     return model
 
 
-def _describe_training_arrays(
-    graph: NetworkGraph, arrays: Mapping[str, np.ndarray], body: onnx.GraphProto
-) -> dict[str, str]:
-    """Return the metadata for the parameters that no node of ``body`` uses: float32 in base64, as JSON by name."""
-    stored = {tensor.name for tensor in body.initializer}
-    left = {name: np.asarray(arrays[name], "<f4").tobytes() for name in graph.parameters() if name not in stored}
-    texts = {name: base64.b64encode(content).decode() for name, content in left.items()}
-    return {TRAINING_ARRAYS: json.dumps(texts)} if texts else {}
+def _round(graph: NetworkGraph, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the arrays as a file with weights in float16 gives them back."""
+    weights = {name for name, spec in graph.parameters().items() if spec.kind == "weight"}
+    with np.errstate(over="ignore"):
+        return {name: a.astype(np.float16).astype(np.float32) if name in weights else a for name, a in arrays.items()}

@@ -9,6 +9,8 @@ import numpy as np
 from backbones.graph.nodes import Node
 from interchange.onnx.model_parts import Writer
 
+_LAYER_NORM = 17  # the first opset with LayerNormalization
+
 
 def _write_tokens(writer: Writer, node: Node, x: str) -> None:
     _, channels = writer.graph.shapes[node.name]
@@ -22,8 +24,20 @@ def _write_position(writer: Writer, node: Node, x: str) -> None:
 
 
 def _write_layer_norm(writer: Writer, node: Node, x: str) -> None:
-    inputs = [x, *(writer.add_parameter(node.arrays[kind]) for kind in ("gamma", "beta"))]
-    writer.add_node("LayerNormalization", inputs, node.name, axis=-1, epsilon=node.attrs["eps"])
+    name, eps = node.name, node.attrs["eps"]
+    gamma, beta = (writer.add_parameter(node.arrays[kind]) for kind in ("gamma", "beta"))
+    if writer.form.opset >= _LAYER_NORM:
+        writer.add_node("LayerNormalization", [x, gamma, beta], name, axis=-1, epsilon=eps)
+        return
+    writer.add_reduction("ReduceMean", x, f"{name}_mean", [-1])
+    writer.add_node("Sub", [x, f"{name}_mean"], f"{name}_centered")
+    writer.add_node("Mul", [f"{name}_centered", f"{name}_centered"], f"{name}_squares")
+    writer.add_reduction("ReduceMean", f"{name}_squares", f"{name}_variance", [-1])
+    writer.add_node("Add", [f"{name}_variance", writer.add_array(f"{name}_eps", np.array(eps))], f"{name}_sum")
+    writer.add_node("Sqrt", [f"{name}_sum"], f"{name}_deviation")
+    writer.add_node("Div", [f"{name}_centered", f"{name}_deviation"], f"{name}_normalized")
+    writer.add_node("Mul", [f"{name}_normalized", gamma], f"{name}_multiplied")
+    writer.add_node("Add", [f"{name}_multiplied", beta], name)
 
 
 def _write_attention(writer: Writer, node: Node, qkv: str, mask: str | None = None) -> None:
@@ -31,9 +45,7 @@ def _write_attention(writer: Writer, node: Node, qkv: str, mask: str | None = No
     tokens, width = writer.graph.shapes[name]
     split = writer.add_shape(f"{name}_heads_shape", (0, tokens, heads, width // heads))
     parts = [f"{name}_{part}" for part in ("query", "key", "value")]
-    # ncnn does not run a Split that leaves the sizes to be inferred.
-    sizes = writer.add_shape(f"{name}_part_sizes", (width,) * 3)
-    writer.add_nodes("Split", [qkv, sizes], parts, axis=2)
+    writer.add_split(qkv, parts, (width,) * 3, f"{name}_part_sizes")
     for part, order in zip(parts, ([0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3]), strict=True):
         writer.add_node("Reshape", [part, split], f"{part}_split")
         writer.add_node("Transpose", [f"{part}_split"], f"{part}_heads", perm=order)

@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from backbones.graph.network_graph import NetworkGraph
-from interchange.matching.fold_batch_norm import fold_convolutions
+from interchange.matching.fold_batch_norm import fold_batch_norms
 
 
 def torch_style(
@@ -21,7 +21,7 @@ def torch_style(
     adds the axes of the slopes; the first term of each sum is the shortcut.
     """
     if folded:
-        graph, arrays = fold_convolutions(graph, arrays)
+        graph, arrays = fold_batch_norms(graph, arrays)
     nodes, initializers, numbers = [], [], {}
 
     def constant(values: np.ndarray) -> str:

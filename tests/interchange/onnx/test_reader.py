@@ -14,9 +14,10 @@ from backbones import build_network
 from backbones.networks.output_layers import OUTPUT_LAYERS
 from common.errors import UserError
 from interchange.embedders import graph_embedder, oneflow_embedder, onnx_embedder
-from interchange.matching.fold_batch_norm import fold_convolutions
+from interchange.matching.fold_batch_norm import fold_batch_norms
 from interchange.matching.recognise import AUTO, recognise
 from interchange.mxnet.checkpoint import read_checkpoint, write_checkpoint
+from interchange.onnx.form import ExportForm
 from interchange.onnx.reader import OUTSIDE, read_onnx
 from interchange.onnx.writer import write_onnx
 from sample_config import network as NETWORKS
@@ -104,8 +105,8 @@ def test_the_style_of_mxnets_exporter(tmp_path: Path, trained) -> None:
 
 def test_folding_changes_no_number_that_matters(trained) -> None:
     graph, arrays = trained(SMALL["y1"])
-    folded = fold_convolutions(graph, arrays)
-    assert sum(node.op == "batch_norm" for node in folded[0].nodes) == 1  # after the fully connected layer
+    folded = fold_batch_norms(graph, arrays)
+    assert not any(node.op == "batch_norm" for node in folded[0].nodes) and folded[0].output == "fc1"
     expected = graph_embedder(graph, arrays)(images())
     assert relative_error(graph_embedder(*folded)(images()), expected) < 1e-5
     assert relative_error(oneflow_embedder(*folded)(images()), expected) < 1e-4
@@ -113,7 +114,7 @@ def test_folding_changes_no_number_that_matters(trained) -> None:
 
 def test_half_precision_halves_the_file(tmp_path: Path, trained) -> None:
     graph, arrays = trained(SMALL["y1"])
-    whole, half = (write_onnx(graph, arrays, {}, half=half) for half in (False, True))
+    whole, half = (write_onnx(graph, arrays, {}, form=ExportForm(half=half)) for half in (False, True))
     assert half.ByteSize() < 0.6 * whole.ByteSize()
     error = relative_error(*(onnx_embedder(m.SerializeToString())(images()) for m in (half, whole)))
     assert 0 < error < 2e-2

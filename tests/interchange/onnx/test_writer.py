@@ -15,6 +15,7 @@ from backbones.graph.network_graph import NetworkGraph
 from backbones.networks.iresnet import build_residual_network
 from backbones.networks.options import NetworkOptions
 from common.errors import UserError
+from interchange.onnx.form import ExportForm
 from interchange.onnx.writer import write_onnx
 from ops import flow
 from sample_config import network as NETWORKS
@@ -138,7 +139,7 @@ def test_no_tensor_has_a_name_that_quantisation_gives(monkeypatch):
     for name, options in NETWORKS.items():
         graph = build_network(options)
         arrays = {key: np.broadcast_to(np.float32(0), spec.shape) for key, spec in graph.parameters().items()}
-        model = write_onnx(graph, arrays, {}, half=True).graph
+        model = write_onnx(graph, arrays, {}, form=ExportForm(half=True)).graph
         tensors = {tensor.name for tensor in model.initializer}
         tensors |= {value for node in model.node for value in (*node.input, *node.output)}
         taken = {tensor + suffix for tensor in tensors for suffix in ("_scale", "_zero_point", "_quantized")}

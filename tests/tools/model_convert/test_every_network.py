@@ -22,6 +22,7 @@ from interchange.agreement import HALF_TOLERANCE, TOLERANCE
 from interchange.embedders import mxnet_embedder, oneflow_embedder, onnx_embedder
 from interchange.foreign_model import ForeignModel
 from interchange.mxnet.checkpoint import read_checkpoint, write_checkpoint
+from interchange.onnx.form import ExportForm
 from interchange.onnx.reader import read_onnx
 from interchange.onnx.writer import write_onnx
 from sample_config import network as NETWORKS
@@ -73,7 +74,7 @@ def test_weights_and_embeddings_survive(tmp_path: Path, random_arrays, name: str
     assert require_equal(read_onnx(tmp_path / "model.onnx"), graph, arrays) == name
     require_close(onnx_embedder(whole.SerializeToString())(faces), expected, TOLERANCE, f"{name} in onnxruntime")
     del whole
-    half = write_onnx(graph, arrays, {}, half=True).SerializeToString()
+    half = write_onnx(graph, arrays, {}, form=ExportForm(half=True)).SerializeToString()
     require_close(onnx_embedder(half)(faces), expected, HALF_TOLERANCE, f"{name} in onnxruntime, float16")
     del half
     if name.startswith("vit"):

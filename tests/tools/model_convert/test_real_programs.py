@@ -12,7 +12,7 @@ from insightface import model_zoo
 
 from backbones import build_network
 from interchange.embedders import oneflow_embedder
-from interchange.matching.fold_batch_norm import fold_convolutions
+from interchange.matching.fold_batch_norm import fold_batch_norms
 from interchange.onnx.writer import write_onnx
 from sample_config import network as NETWORKS
 from tests.support.conversion import require_close
@@ -37,7 +37,7 @@ def test_insightface_and_opencv_embed_as_we_do(tmp_path: Path, random_arrays, na
     faces = orl_faces(3)
     expected = oneflow_embedder(graph, arrays)(faces)
     path = tmp_path / "model.onnx"
-    onnx.save(write_onnx(*(fold_convolutions(graph, arrays) if fused else (graph, arrays)), {}), path)
+    onnx.save(write_onnx(*(fold_batch_norms(graph, arrays) if fused else (graph, arrays)), {}), path)
     pictures = [np.ascontiguousarray(face.transpose(1, 2, 0)[..., ::-1]).astype(np.uint8) for face in faces]
 
     model = model_zoo.get_model(str(path), providers=["CPUExecutionProvider"])
