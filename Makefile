@@ -35,4 +35,4 @@ setup:
 	@bash tools/setup.sh
 
 clean:
-	rm -rf .venv .venv-peers demo
+	rm -rf .venv .venv-peers .venv-deploy .venv-tflite demo

@@ -1,0 +1,125 @@
+"""Run a model in a runtime on faces: embeddings, their agreement with the reference, verification, speed."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from deploy.faces import FOLDS, Faces
+from deploy.registry import Runtime
+from deploy.worker_client import Worker
+from evaluation.similarity import cosine_similarity
+from evaluation.verification import VerificationResult, verify_embeddings
+
+BATCH = 8
+SECONDS = 0.4  # of each round of a timing
+ROUNDS = 5
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A file in a runtime.
+
+    Attributes:
+        file: the file, or a snapshot's folder.
+        runtime: what runs it.
+        options: of the runtime, such as the precision.
+        label: how it is called in tables.
+    """
+
+    file: str
+    runtime: Runtime
+    label: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def start(self, size: int, cores: int = 0) -> Worker:
+        """Return a worker that has loaded the file; see ``Worker.ask`` for what is raised."""
+        worker = Worker(self.runtime.module, self.runtime.package, self.runtime.environment, cores)
+        try:
+            worker.load(self.file, size, self.options)
+        except BaseException:
+            worker.close()
+            raise
+        return worker
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a model gave.
+
+    Attributes:
+        embeddings: of the images and then of their mirrored images, float32 [2M, E].
+        alone_cosine: least cosine between the embedding of an image in a batch of eight and alone.
+        verification: None if the faces are not pairs.
+    """
+
+    embeddings: np.ndarray
+    alone_cosine: float
+    verification: VerificationResult | None
+
+    def cosines(self, reference: Result) -> np.ndarray:
+        """Return the cosine of each embedding to that of the reference; -1 for all if shapes or values do not fit."""
+        rows = self.embeddings
+        if rows.shape != reference.embeddings.shape or not np.isfinite(rows).all():
+            return np.full(len(reference.embeddings), -1.0)
+        return cosine_similarity(rows.astype(np.float64), reference.embeddings.astype(np.float64))
+
+
+def embed_faces(candidate: Candidate, faces: Faces, size: int) -> Result:
+    """Embed faces and their mirrored images in batches of eight.
+
+    Raises:
+        MissingPackage: the runtime is not installed.
+        RuntimeFault: it cannot read or run the file.
+    """
+    count = len(faces.images)
+    with tempfile.TemporaryDirectory() as folder, candidate.start(size) as worker:
+        names = {name: str(Path(folder) / f"{name}.npy") for name in ("images", "output", "alone")}
+        np.save(names["images"], np.concatenate([faces.images, faces.images[..., ::-1]]))
+        worker.ask("embed", batch=BATCH, **names)
+        rows, alone = np.load(names["output"]), np.load(names["alone"])
+    rows = rows.reshape(len(rows), -1)
+    cosine = cosine_similarity(alone.reshape(len(alone), -1).astype(np.float64), rows[: len(alone)].astype(np.float64))
+    verification = None
+    if faces.index is not None and np.isfinite(rows).all():
+        plain, mirrored = rows[:count][faces.index], rows[count:][faces.index]
+        verification = verify_embeddings(Path(faces.source).stem, plain, mirrored, faces.issame, FOLDS)
+    return Result(rows, float(cosine.min()), verification)
+
+
+def measure_speeds(candidates: Sequence[Candidate], faces: Faces, size: int, cores: int) -> list[float]:
+    """Return images per second of each candidate, embedding one image at a time; NaN if it does not run.
+
+    The candidates take turns of 0.4 s in five rounds, so that a change of the machine's speed meets them all; the
+    median of the rounds counts.
+
+    Args:
+        candidates: what to measure; each is loaded at once.
+        faces: images to embed.
+        size: height and width of the images.
+        cores: 1 binds each to one core and one thread; 0 leaves them all.
+    """
+    workers: list[Worker | None] = []
+    rates: list[list[float]] = [[] for _ in candidates]
+    with tempfile.TemporaryDirectory() as folder:
+        images = str(Path(folder) / "images.npy")
+        np.save(images, faces.images[:4])
+        try:
+            for candidate in candidates:
+                workers.append(candidate.start(size, cores))
+            for number in range(-1, ROUNDS):  # the first is a warm-up
+                for worker, found in zip(workers, rates, strict=True):
+                    seconds = SECONDS if number >= 0 else SECONDS / 4
+                    answer = worker.ask("time", images=images, seconds=seconds)
+                    if number >= 0:
+                        found.append(answer["images"] / answer["seconds"])
+        finally:
+            for worker in workers:
+                worker.close()
+    return [median(found) for found in rates]

@@ -1,0 +1,1 @@
+"""Commands that make files for other runtimes and check them."""

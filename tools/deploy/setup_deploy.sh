@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Creates .venv-deploy with the runtimes and converters of tools/deploy, unless it is up to date.
+# "setup_deploy.sh tflite" creates .venv-tflite with onnx2tf and TensorFlow (2.5 GB) instead.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+name=${1:-deploy}
+requirements=requirements-$name.txt
+folder=.venv-$name
+if [ "$name" != deploy ] && [ "$name" != tflite ]; then
+    echo "error: '$name' is not an environment; give deploy (the default) or tflite" >&2
+    exit 1
+fi
+
+version() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true; }
+
+if [ "$(version "$folder/bin/python")" != 3.10 ]; then
+    for python in .venv/bin/python python3.10; do
+        if [ "$(version "$python")" = 3.10 ]; then
+            found=$python
+            break
+        fi
+    done
+    if [ -z "${found:-}" ]; then
+        echo "error: Python 3.10 was not found; run bash tools/setup.sh first" >&2
+        exit 1
+    fi
+    echo "setup: creating $folder with $found"
+    rm -rf "$folder"
+    "$found" -m venv "$folder"
+fi
+
+stamp=$folder/requirements.installed
+if ! cmp -s "$requirements" "$stamp"; then
+    echo "setup: installing $requirements into $folder (takes some minutes the first time)"
+    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r "$requirements"
+    cp "$requirements" "$stamp"
+fi

@@ -1,0 +1,53 @@
+"""Convert a model to ncnn and check it on real faces.
+
+    python tools/deploy/to_ncnn.py --model_load_dir DIR --output y1_ncnn
+
+Writes a folder with model.param, model.bin, and examples in C++ and Python with the names of input and output. Images
+are RGB 0..255 without normalisation, which is inside. --precision bf16 is the file of float16 for a program that sets
+``use_bf16_storage``: faster where the CPU has bfloat16, and other thresholds hold.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from common.errors import run_command
+from deploy.convert import Task, convert_and_check, run_converter
+from deploy.flags import check_conversion_flags, make_parser, tolerance_of
+from deploy.ncnn_examples import write_examples
+from deploy.registry import NCNN, TO_NCNN
+from deploy.source import Source
+
+
+def main() -> None:
+    """Parse the command line, convert, check, and keep the result."""
+    args = make_parser(__doc__, "the folder to write", ["float16", "float32", "bf16"]).parse_args()
+    check_conversion_flags(args)
+
+    def convert(source: Source, onnx_file: Path, target: Path) -> None:
+        run_converter(TO_NCNN, onnx_file, target / "model.param", half=args.precision != "float32")
+        write_examples(target, source.size, args.precision)
+
+    convert_and_check(
+        Task(
+            model=args.model_load_dir,
+            target=Path(args.output),
+            pairs=args.pairs,
+            tolerance=tolerance_of(args, args.precision),
+            label=f"ncnn, {args.precision}",
+            runtime=NCNN,
+            convert=convert,
+            needs=[TO_NCNN],
+            options={"precision": args.precision},
+            file="model.param",
+            with_speed=bool(args.speed),
+        )
+    )
+    print("input: RGB 0..255, no mean or norm; see example.py and example.cpp in the folder")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,43 @@
+"""Convert a model to TensorFlow Lite for LiteRT and check it on real faces.
+
+    python tools/deploy/to_tflite.py --model_load_dir DIR --output y1.tflite
+
+The network takes one image [1, S, S, 3], RGB 0..255. --precision float16 stores weights in half the bytes. onnx2tf
+needs TensorFlow (2.5 GB): ``bash tools/deploy/setup_deploy.sh tflite`` installs it in an environment of its own.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from common.errors import run_command
+from deploy.convert import Task, convert_and_check, run_converter
+from deploy.flags import check_conversion_flags, make_parser, tolerance_of
+from deploy.registry import LITERT, TO_TFLITE
+
+
+def main() -> None:
+    """Parse the command line, convert, check, and keep the result."""
+    args = make_parser(__doc__, "the .tflite to write", ["float32", "float16"]).parse_args()
+    check_conversion_flags(args, ".tflite")
+    half = args.precision == "float16"
+    convert_and_check(
+        Task(
+            model=args.model_load_dir,
+            target=Path(args.output),
+            pairs=args.pairs,
+            tolerance=tolerance_of(args, args.precision),
+            label=f"LiteRT, {args.precision}",
+            runtime=LITERT,
+            convert=lambda _, onnx_file, target: run_converter(TO_TFLITE, onnx_file, target, half=half),
+            needs=[TO_TFLITE],
+            with_speed=bool(args.speed),
+        )
+    )
+
+
+if __name__ == "__main__":
+    run_command(main)
