@@ -21,6 +21,7 @@ from common.compiling import NativeUnavailableError
 from common.cuda import SWITCH, reason_for_cuda
 from common.errors import UserError
 from ops.runtime.cuda_stand_ins import install_stand_ins
+from ops.runtime.graph_destruction import protect_builds
 from ops.runtime.patches import load_corrections
 
 # (folder inside the nvidia wheels, soname), in the order of their dependencies.
@@ -52,7 +53,7 @@ def import_oneflow() -> ModuleType:
         os.environ.setdefault("OMP_WAIT_POLICY", "active")
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
         with _quiet_stderr(), _hold_signals():
-            importlib.import_module("oneflow")
+            protect_builds(importlib.import_module("oneflow"))
     return sys.modules["oneflow"]
 
 
