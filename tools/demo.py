@@ -126,6 +126,7 @@ def verify_and_export(snapshot: Path) -> None:
             report=REPORT.parent,
             bad_cases=20,
             raw_pixels=1,
+            val_protocols=f"identify:{PEOPLE}",
             log_dir=LOGS,
         )
     if not _is_newer(IDENTIFICATION, made):
@@ -165,7 +166,7 @@ def summarise(snapshot: Path, seconds: float) -> str:
         ("faces, recordio and OFRecord", str(FACES)),
         ("snapshot", str(snapshot)),
         ("report and pictures", str(REPORT.parent)),
-        ("comparison with raw pixels, bad cases", str(REPORT.with_name("comparison.html"))),
+        ("raw pixels, bad cases, identification", str(REPORT.with_name("comparison.html"))),
         ("identification, mistakes as pictures", str(IDENTIFICATION.parent)),
         ("ONNX model", str(ONNX)),
         ("logs, metrics.jsonl, TensorBoard", str(LOGS / RUN.name)),

@@ -58,6 +58,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             issame.append(pair % 2 == 0)
             bins += [face(one, 1 + pair % 5), face(one if issame[-1] else other, 6 + pair % 4)]
         write_bin(folder / f"{name}.bin", bins, issame)
+    for person in range(1, 4):
+        (folder / "people" / f"p{person}").mkdir(parents=True)
+        for number in range(1, 5):
+            (folder / "people" / f"p{person}" / f"{number}.jpg").write_bytes(face(person, number))
     return folder
 
 
@@ -105,7 +109,8 @@ def test_without_the_mirrored_images(folder: Path, capsys: pytest.CaptureFixture
 
 
 def test_several_models(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    run(folder, f"--model_load_dir *.onnx --report {tmp_path} --bad_cases 2 --raw_pixels 1 --groups sets")
+    words = f"--model_load_dir *.onnx --report {tmp_path} --bad_cases 2 --raw_pixels 1 --groups sets"
+    run(folder, f"{words} --val_protocols identify:people")
     said = capsys.readouterr().out
     document = json.loads((tmp_path / "comparison.json").read_text())
     assert document["models"] == ["first.onnx", "second.onnx", "raw pixels"] and document["sets"] == ["a", "b"]
@@ -116,6 +121,9 @@ def test_several_models(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert names == {"first.onnx", "second.onnx", *(f"comparison.{kind}" for kind in ("md", "csv", "json", "html"))}
     page = (tmp_path / "comparison.html").read_text()
     assert page.count("data:image/png") == 2 and page.count("data:image/jpeg") == 2 and "<script" not in page
+    rank = json.loads((tmp_path / "second.onnx" / "protocols.json").read_text())["identify"]["rank_1"]
+    line = f"Rank 1: {rank:.6f}"
+    assert f"[identify][0]{line}" in said and "<h2>second.onnx: identify</h2>" in page and line in page
     groups = json.loads((tmp_path / "second.onnx" / "groups.json").read_text())
     assert list(groups["groups"]) == ["a", "b"]
     faces = [load_verification_set(Path(f"{name}.bin"), name, IMAGE_SIZE) for name in ("a", "b")]
