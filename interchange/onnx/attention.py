@@ -27,7 +27,8 @@ def split_qkv(reader: GraphReader, node: Operation) -> None:
     """Split query, key and value."""
     x = node.inputs[0]
     shape = reader.build.shape(x)
-    sizes = {int(size) for size in reader.constants[node.inputs[1]]} if node.optional(1) else {shape[-1] // 3}
+    given = reader.constants[node.inputs[1]] if node.optional(1) else node.attrs.get("split", [shape[-1] // 3])
+    sizes = {int(size) for size in given}
     if len(shape) != 2 or node.attrs.get("axis", 0) not in (2, -1) or len(node.outputs) != 3 or len(sizes) != 1:
         raise reader.error(f"{node.output} splits something other than query, key and value")
     for part, name in enumerate(node.outputs):

@@ -43,7 +43,8 @@ class Piece:
         source: the value of the file that it is computed from.
         part: ``QUERY``, ``KEY`` or ``VALUE``; -1 where the parts have been joined.
         heads: number of attention heads, once it is known.
-        factor: what the products have been multiplied by.
+        factor: what the products have been multiplied by, or the eps of a normalisation.
+        array: the gamma of a normalisation.
     """
 
     kind: str
@@ -51,6 +52,7 @@ class Piece:
     part: int = -1
     heads: int = 0
     factor: float = 1.0
+    array: str = ""
 
 
 def shorten(value: float) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 
 from interchange.onnx import attention
 from interchange.onnx.graph_reader import GraphReader, Operation, shorten
+from interchange.onnx.layer_norm import LAYER_NORM_STEPS, Step, reduced_axes
 
 OperatorReader = Callable[[GraphReader, Operation], None]
 
@@ -162,7 +163,7 @@ def _clip(reader: GraphReader, node: Operation) -> None:
 
 
 def _require_axes(reader: GraphReader, node: Operation, *known: list[int]) -> None:
-    found = list(node.attrs.get("axes", []))
+    found = reduced_axes(reader, node)
     if found not in known or not node.attrs.get("keepdims", 1):
         raise reader.error(f"{node.output} reduces the axes {found}, which no known network does")
 
@@ -220,3 +221,19 @@ ONNX_READERS: dict[str, OperatorReader] = {
     "Cast": _alias,
     "Constant": _constant,
 }
+
+
+def _after(step: Step, read: OperatorReader | None) -> OperatorReader:
+    """Return a reader for nodes that ``step`` takes as part of a normalisation, and for those of ``read``."""
+
+    def read_either(reader: GraphReader, node: Operation) -> None:
+        if step(reader, node):
+            return
+        if read is None:
+            raise reader.error(f"{node.output} is a power, which no known network has")
+        read(reader, node)
+
+    return read_either
+
+
+ONNX_READERS |= {op: _after(step, ONNX_READERS.get(op)) for op, step in LAYER_NORM_STEPS.items()}
