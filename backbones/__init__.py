@@ -62,4 +62,5 @@ def build_backbone(config: Mapping[str, Any], seed: int = 0) -> Backbone:
         native=config.get("native_ops", True),
         bfloat16=config.get("use_bf16", False),
         sync_bn=config.get("sync_bn", False),
+        freeze_bn=config.get("freeze_bn", False),
     )

@@ -6,7 +6,7 @@ Of parameters that a head keeps in row banks, the rows that took part in the ste
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from ops.heads.base import Head
 from ops.moments import MOMENTS
 from ops.rows.selection import RowSelection, set_rows
 from ops.runtime.tensors import local_view
-from ops.update_rules import AdamWRule, MomentumRule
+from ops.update_rules import AdamWRule, MomentumRule, UpdateRule
 
 Moments = dict[str, dict[str, np.ndarray]]
 
@@ -50,19 +50,28 @@ class Optimizer:
 
     Attributes:
         updates: number of steps so far; AdamW corrects its moments by it.
+        frozen_updates: how many of them left the backbone as it was; the correction of its moments does not count them.
     """
 
-    def __init__(self, backbone: Backbone, head: Head | None, options: OptimizerOptions) -> None:
+    def __init__(
+        self, backbone: Backbone, head: Head | None, options: OptimizerOptions, frozen: Collection[str] = ()
+    ) -> None:
         """Update the parameters of ``backbone`` and, if there is one, ``head``: local tensors or global ones.
+
+        Parameters of the backbone named in ``frozen`` are never updated, and have no gradients in ``step``. Their
+        moments are kept, so that a run may freeze or train them when it resumes.
 
         Raises:
             UserError: ``options.optimizer`` is unknown; the message lists the known ones.
         """
         named = dict(backbone.named_parameters())
-        self._banks = {}
+        self._backbone_names = [name for name in named if name not in frozen]
+        self._banks, own = {}, {}
         if head is not None:
             self._banks = {f"fc7_{name}": bank for name, bank in head.banks.items()}
-            named |= {f"fc7_{name}": p for name, p in head.named_parameters() if name not in head.banks}
+            own = {f"fc7_{name}": p for name, p in head.named_parameters() if name not in head.banks}
+        self._head_names, self._of_head = list(own), {*own, *self._banks}
+        named |= own
         self._tensors = {name: local_view(parameter) for name, parameter in named.items()}
         self._options = options
         self._lr_mults = {name: _lr_mult(name, options) for name in (*self._tensors, *self._banks)}
@@ -71,25 +80,29 @@ class Optimizer:
         self._kinds = MOMENTS[options.optimizer]
         self._moments = {kind: {n: flow.zeros_like(t) for n, t in self._tensors.items()} for kind in self._kinds}
         self.updates = 0
+        self.frozen_updates = 0
 
-    def step(self, gradients: list[flow.Tensor], scale: float) -> None:
+    def step(self, gradients: list[flow.Tensor], scale: float, backbone_is_frozen: bool = False) -> None:
         """Update every parameter by its gradient at ``scale`` times the learning rate.
 
         A gradient has the shape and SBP of its parameter; that of a parameter in a bank is the gradient of the rows
-        that the bank selected last.
+        that the bank selected last. With a frozen backbone the gradients are those of the head, which alone is updated.
         """
         self.updates += 1
-        lr = self._options.lr * scale
-        rules = {
-            name: self._make_rule(self._options, lr * multiplier, self._decays[name], self.updates)
-            for name, multiplier in self._lr_mults.items()
-        }
-        dense, sampled = gradients[: len(self._tensors)], gradients[len(self._tensors) :]
+        self.frozen_updates += backbone_is_frozen
+        names = self._head_names if backbone_is_frozen else [*self._backbone_names, *self._head_names]
         with flow.no_grad():
-            for (name, tensor), gradient in zip(self._tensors.items(), dense, strict=True):
-                rules[name].apply(tensor, local_view(gradient), *(self._moments[kind][name] for kind in self._kinds))
-            for (name, bank), gradient in zip(self._banks.items(), sampled, strict=True):
-                bank.update(local_view(gradient), rules[name])
+            for name, gradient in zip(names, gradients[: len(names)], strict=True):
+                moments = (self._moments[kind][name] for kind in self._kinds)
+                self._rule(name, scale).apply(self._tensors[name], local_view(gradient), *moments)
+            for (name, bank), gradient in zip(self._banks.items(), gradients[len(names) :], strict=True):
+                bank.update(local_view(gradient), self._rule(name, scale))
+
+    def _rule(self, name: str, scale: float) -> UpdateRule:
+        """Return the rule by which the current step updates a parameter."""
+        updates = self.updates - (0 if name in self._of_head else self.frozen_updates)
+        lr = self._options.lr * scale * self._lr_mults[name]
+        return self._make_rule(self._options, lr, self._decays[name], updates)
 
     def read_moments(self, copy: bool = True) -> Moments:
         """Return this rank's moments: kind ("momentum", with AdamW also "variance") to name to array.
@@ -120,7 +133,7 @@ class Optimizer:
 
 
 def _lr_mult(name: str, options: OptimizerOptions) -> float:
-    return {"fc7_weight": options.fc7_lr_mult, "fc7_bias": 2.0}.get(name, 1.0)
+    return {"fc7_weight": options.fc7_lr_mult, "fc7_bias": 2.0}.get(name, options.backbone_lr_mult)
 
 
 def _wd_mult(name: str, options: OptimizerOptions) -> float:

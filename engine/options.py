@@ -18,6 +18,7 @@ class OptimizerOptions:
         momentum: of SGD.
         adam_betas: of AdamW: the decay of the mean gradient and of its mean square.
         adam_eps: of AdamW: what is added to the root of the mean square.
+        backbone_lr_mult: multiplies the learning rate of the backbone.
         fc7_lr_mult: multiplies the learning rate of the class rows.
         fc7_wd_mult: multiplies the weight decay of the class rows.
     """
@@ -28,6 +29,7 @@ class OptimizerOptions:
     momentum: float = 0.9
     adam_betas: tuple[float, float] = (0.9, 0.999)
     adam_eps: float = 1e-8
+    backbone_lr_mult: float = 1.0
     fc7_lr_mult: float = 1.0
     fc7_wd_mult: float = 1.0
 
@@ -46,6 +48,7 @@ class StepOptions:
 
     Attributes:
         optimizer: the update.
+        freeze_backbone_steps: steps at the start of the run that train the head alone.
         gradient_accumulation: equal pieces in which each rank computes its part of the batch.
         clip_gradient: largest norm of the gradient; 0 does not clip.
         use_fp16: mixed precision on GPUs.
@@ -55,6 +58,7 @@ class StepOptions:
     """
 
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
+    freeze_backbone_steps: int = 0
     gradient_accumulation: int = 1
     clip_gradient: float = 0.0
     use_fp16: bool = False

@@ -19,7 +19,7 @@ from engine.disk import check_disk, check_snapshots
 from engine.memory import check_memory, estimate_memory, free_memory
 from engine.schedule import Progress, make_plan, read_progress
 from engine.verification_sets import check_evaluation
-from interchange.open_model import read_pretrained
+from interchange.pretrained import Pretrained, read_pretrained
 from settings.choices import TRIPLET_LOSSES
 from settings.config import Config
 from settings.places import run_directory, storage_directory
@@ -125,11 +125,52 @@ def starting_label_map(config: Mapping[str, Any]) -> LabelMap | None:
     return read_label_map(config["label_map"])
 
 
-def _check_label_map(label_map: LabelMap, path: str, num_classes: int) -> None:
+def _check_label_map(label_map: LabelMap, path: str, config: Config) -> None:
     given = Snapshot.open(path)
     if not given.has_classes:
         raise UserError(f"{path} is a snapshot without class rows: there are none for {label_map.path}")
-    label_map.check_sizes(given.about["fc7"]["num_classes"], num_classes)
+    label_map.check_sizes(given.about["fc7"]["num_classes"], config.num_classes)
+    length = given.about["fc7"].get("emb_size", config.emb_size)
+    if length != config.emb_size:
+        raise UserError(
+            f"--label_map {label_map.path}: the class rows of {path} have length {length}, those of this run "
+            f"{config.emb_size}; omit it, and they start anew"
+        )
+
+
+def _check_frozen_layers(config: Config, pretrained: Pretrained | None, has_snapshot: bool) -> None:
+    """Check that what the run freezes was trained before.
+
+    Raises:
+        UserError: the run starts from initial weights, wholly or in layers that ``pretrained`` does not have.
+    """
+    flags = {
+        f"--freeze_backbone_steps {config.freeze_backbone_steps}": config.freeze_backbone_steps,
+        "--freeze_bn 1": config.freeze_bn,
+    }
+    given = " and ".join(flag for flag, is_given in flags.items() if is_given)
+    if not given or has_snapshot:
+        return
+    if pretrained is None:
+        raise UserError(f"{given} would freeze initial values; give --pretrained: a trained network to start from")
+    if pretrained.anew:
+        raise UserError(
+            f"{given} would freeze the initial values of {len(pretrained.anew)} arrays that {config.pretrained} does "
+            f"not fill ({', '.join(pretrained.anew[:3])}...): train without it first, then start from that snapshot"
+        )
+
+
+def describe_freezing(config: Mapping[str, Any], step: int) -> list[str]:
+    """Return lines about what a run at ``step`` finished steps does not train."""
+    lines, frozen = [], config["freeze_backbone_steps"]
+    if step < frozen:
+        lines.append(
+            f"steps {step + 1} to {frozen} train the class rows alone; the backbone embeds as in verification: "
+            "BatchNorm by its running statistics, no dropout"
+        )
+    if config["freeze_bn"]:
+        lines.append("BatchNorm keeps gammas, betas and running statistics, and normalises by these")
+    return lines
 
 
 def describe_run(
@@ -169,10 +210,10 @@ def check_run(config: Config, ranks: int) -> None:
     """
     snapshot, label_map = starting_snapshot(config), starting_label_map(config)
     if label_map is not None:
-        _check_label_map(label_map, config.pretrained or config.model_load_dir, config.num_classes)
+        _check_label_map(label_map, config.pretrained or config.model_load_dir, config)
     network = build_network(config)
-    if config.pretrained:
-        read_pretrained(config.pretrained, network)
+    pretrained = read_pretrained(config.pretrained, network, config) if config.pretrained else None
+    _check_frozen_layers(config, pretrained, snapshot is not None)
     images = open_images(config)
     for notice in describe_images(images):
         print(f"note: {notice}")

@@ -105,7 +105,7 @@ class Saver:
         if self._saved_step == progress.step:
             return
         self.finish()
-        step.backbone.average_statistics(self._world.average)
+        step.average_statistics()
         about, weights = self._describe(), step.backbone.named_arrays()
         moments, data, shard, copy = {}, {}, None, True
         if not config["ckpt_embedding"]:

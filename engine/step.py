@@ -36,6 +36,7 @@ class StepResult:
         failed: whether a rank failed and the step must be discarded: ``gradients`` is empty and nothing has changed but
             the moving statistics of BatchNorm.
         gradients: global tensors, times the loss scale, summed over the pieces; ``update`` uses them up.
+        backbone_is_frozen: whether ``gradients`` are those of the head alone.
         norm: L2 norm of the gradient before clipping; None unless ``update`` computed it.
         skipped: whether the gradients overflowed, so that the loss scale was halved and nothing updated.
         diverged: whether loss or gradients are not finite; nothing was updated.
@@ -46,6 +47,7 @@ class StepResult:
     correct: float
     has_news: bool
     gradients: list[flow.Tensor]
+    backbone_is_frozen: bool = False
     failed: bool = False
     norm: float | None = None
     skipped: bool = False
@@ -59,6 +61,8 @@ class TrainStep:
     and sums their gradients. The head samples once for the whole batch and updates its state once; BatchNorm sees the
     pieces.
 
+    The first ``freeze_backbone_steps`` steps of the run train the head alone.
+
     Attributes:
         world: this rank's view of all ranks.
         backbone: global tensors.
@@ -69,14 +73,18 @@ class TrainStep:
 
     def __init__(self, options: StepOptions, world: World, backbone: Backbone, head: Head) -> None:
         """Train ``backbone`` and ``head``, whose tensors must be global."""
-        self.optimizer = Optimizer(backbone, head, options.optimizer)
+        self.optimizer = Optimizer(backbone, head, options.optimizer, backbone.frozen)
         self.loss_scale = LossScale(options.fp16_scale, options.fp16_scale_window)
         self.world = world
         self.backbone = backbone
         self.head = head
-        self._graph = TrainGraph(backbone, head)
+        modes = (True, False) if options.freeze_backbone_steps else (False,)
+        self._graphs = {is_frozen: TrainGraph(backbone, head, is_frozen) for is_frozen in modes}
         if options.use_fp16 and world.device == "cuda":
-            self._graph.config.enable_amp(True)
+            for graph in self._graphs.values():
+                graph.config.enable_amp(True)
+        self._frozen_steps = options.freeze_backbone_steps
+        self._statistics_moved = False
         self._optimizer_name = options.optimizer.optimizer
         self._seed = options.seed
         self._pieces = options.gradient_accumulation
@@ -89,8 +97,10 @@ class TrainStep:
         ``signal`` is this rank's, of ``engine.news``.
         """
         count, world = len(batch.labels), self.world
-        self.backbone.train()
-        keep = draw_keep_masks(self._seed, batch.position, count, self._masks)
+        is_frozen = step < self._frozen_steps
+        self.backbone.train(not is_frozen)
+        self._statistics_moved |= not is_frozen
+        keep = draw_keep_masks(self._seed, batch.position, count, [] if is_frozen else self._masks)
         shared = world.split(np.array([[signal, self.loss_scale.value]], np.float32))
         labels, *others = self.head.prepare(batch.labels, step, world)
         size = count // self._pieces
@@ -99,17 +109,27 @@ class TrainStep:
             piece = slice(first, first + size)
             own = labels if size == count else world.split(local_view(labels)[piece])
             inputs = [world.split(batch.images[piece]), world.split(keep[piece]), shared, own, *others]
-            results = self.backbone.run_graph(self._graph, *inputs)
+            results = self.backbone.run_graph(self._graphs[is_frozen], *inputs)
             metrics.append(results["metrics"].to_local())
             if first == 0 and metrics[0].numpy()[2] >= FAILED:
                 return StepResult(0.0, 0.0, 0.0, has_news=True, gradients=[], failed=True)
-            self.backbone.set_statistics(results["statistics"])
+            if not is_frozen:
+                self.backbone.set_statistics(results["statistics"])
             more = [*results["gradients"], *self.head.row_gradients(results["head_gradients"])]
             gradients = more if self._pieces == 1 else add_gradients(gradients, more)
             states.append(results["loss_state"])
         self.head.loss.set_state([_average(values) for values in zip(*states, strict=True)])
         losses, counts, signals, logged = np.array([values.numpy() for values in metrics], np.float64).T
-        return StepResult(float(losses.mean()), float(logged.mean()), float(counts.sum()), bool(signals[0]), gradients)
+        means, correct = (float(losses.mean()), float(logged.mean())), float(counts.sum())
+        return StepResult(*means, correct, bool(signals[0]), gradients, is_frozen)
+
+    def average_statistics(self) -> None:
+        """Make the moving statistics of BatchNorm their means over the ranks. A collective call.
+
+        Before the first step that trains the backbone they stay untouched, bit for bit.
+        """
+        if self._statistics_moved:
+            self.backbone.average_statistics(self.world.average)
 
     def update(self, result: StepResult, lr_scale: float, measure_norm: bool = False) -> StepResult:
         """Update the parameters at ``lr_scale`` times the learning rate; return ``result`` completed. Collective.
@@ -131,7 +151,7 @@ class TrainStep:
         if self._clip and norm > self._clip:
             factor *= self._clip / norm
         multiply_gradients(result.gradients, factor)
-        self.optimizer.step(result.gradients, lr_scale)
+        self.optimizer.step(result.gradients, lr_scale, result.backbone_is_frozen)
         self.loss_scale.advance(overflow=False)
         return replace(result, gradients=[], norm=norm)
 
@@ -140,6 +160,7 @@ class TrainStep:
         return {
             "name": self._optimizer_name,
             "updates": self.optimizer.updates,
+            "frozen_updates": self.optimizer.frozen_updates,
             "loss_scale": self.loss_scale.read_state(),
         }
 
@@ -155,6 +176,7 @@ class TrainStep:
                 "use --pretrained to start from its backbone, with --label_map also from its class rows"
             )
         self.optimizer.updates = about["updates"]
+        self.optimizer.frozen_updates = about["frozen_updates"]
         self.optimizer.load_moments(moments)
         self.loss_scale.load_state(about["loss_scale"])
 

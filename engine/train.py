@@ -11,6 +11,7 @@ from data.sources.base import ImageSource
 from engine.log import RunLog
 from engine.options import StepOptions
 from engine.preflight import (
+    describe_freezing,
     describe_missing_snapshot,
     describe_run,
     open_source,
@@ -23,7 +24,7 @@ from engine.schedule import Progress, make_plan
 from engine.step import TrainStep
 from engine.trainer import Trainer
 from engine.verify import open_verifier
-from interchange.open_model import read_pretrained
+from interchange.pretrained import read_pretrained
 from launch.rank import RankReporter
 from launch.world import World, check_shared, configure_transfers, join_world
 from ops import KERNELS, flow
@@ -51,15 +52,15 @@ def build_modules(
     head = build_head(HeadOptions.from_config(config), world, RowStorage(storage_directory(config)))
     lines = []
     if config["pretrained"]:
-        arrays = read_pretrained(config["pretrained"], backbone.network)
-        backbone.load_arrays(arrays)
+        pretrained = read_pretrained(config["pretrained"], backbone.network, config)
+        backbone.load_arrays({**backbone.named_arrays(), **pretrained.arrays})
         without_rows = config["loss_name"] in TRIPLET_LOSSES
         rows = "this loss has no class rows" if without_rows else "class rows start from initial values"
         if label_map is not None:
             snapshot = Snapshot.open(config["pretrained"])
             load_head(head, snapshot, label_map)
             rows = describe_rows(head, snapshot, label_map)
-        lines.append(f"pretrained from {config['pretrained']}: {len(arrays)} arrays of the backbone; {rows}")
+        lines.append(f"pretrained from {config['pretrained']}: {pretrained.describe()}; {rows}")
     return backbone.to_global(world.placement, flow.sbp.broadcast), head, lines
 
 
@@ -101,6 +102,7 @@ def train(config: Config, reporter: RankReporter) -> None:
     start = starting_progress(snapshot, source)
     log = open_log(config, backbone, source, world, start)
     log.say(*describe_modules(config, backbone, head), *describe_missing_snapshot(config), *taken_over)
+    log.say(*describe_freezing(config, start.step))
 
     # ---- how: the step, the plan, and what is kept
     plan = make_plan(config, len(source), start)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from backbones.execution.backbone import Backbone
@@ -15,13 +16,19 @@ class TrainGraph(Graph):
 
     Gradients leave the graph with the SBP of their parameters, so that schedules, momentum and (sampled) class rows
     are handled by plain code on each rank's own part.
+
+    With a frozen backbone the graph embeds as verification does, without dropout, and has gradients of the head alone.
     """
 
-    def __init__(self, backbone: Backbone, head: Head) -> None:
+    def __init__(self, backbone: Backbone, head: Head, backbone_is_frozen: bool = False) -> None:
+        """``backbone_is_frozen``: train the head alone. The mode of ``backbone`` must fit when the graph is called."""
         super().__init__()
         self.backbone = backbone
         self.head = head
-        self.parameter_sbps = [p.sbp for module in (backbone, head) for p in module.parameters()]
+        self.backbone_is_frozen = backbone_is_frozen
+        self.is_trained = [not backbone_is_frozen and n not in backbone.frozen for n, _ in backbone.named_parameters()]
+        trained = [*self._select(backbone.parameters()), *head.parameters()]
+        self.parameter_sbps = [p.sbp for p in trained]
         self.new_statistics = backbone.new_statistics
         self.new_state = head.loss.new_state
         # Backward passes need a training job; without an optimiser in the graph nothing else declares one.
@@ -33,7 +40,7 @@ class TrainGraph(Graph):
         """Return the results of one step by name.
 
         ``metrics``: float32 [4], broadcast: mean loss, correctly classified images, sum of the signals, logged loss.
-        ``gradients``: of the backbone's parameters, in their order.
+        ``gradients``: of the backbone's parameters that are trained, in their order.
         ``head_gradients``: by the head's trained tensors, in the order of its parameters.
         ``statistics``: new moving statistics, in the order of ``Backbone.new_statistics``.
         ``loss_state``: new moving values of the loss, in the order of ``LossState.new_state``.
@@ -45,12 +52,16 @@ class TrainGraph(Graph):
                 all ranks.
             head_inputs: what ``Head.prepare`` returned.
         """
-        embeddings = self.backbone(images, keep)
+        if self.backbone_is_frozen:
+            with flow.no_grad():
+                embeddings = self.backbone(images).detach()
+        else:
+            embeddings = self.backbone(images, keep)
         loss, correct, logged_loss, trained = self.head(embeddings, *head_inputs)
         signals = signals.to_global(sbp=flow.sbp.broadcast)
         scaled = loss * signals[0, 1]
         flow._oneflow_internal.nn.graph.AddTensorAsGraphLoss(scaled)
-        parameters = [p.lazy_origin for p in self.backbone.parameters()]
+        parameters = [p.lazy_origin for p in self._select(self.backbone.parameters())]
         gradients = flow.autograd.grad([scaled], [*parameters, *trained])
         gradients = [g.to_global(sbp=sbp) for g, sbp in zip(gradients, self.parameter_sbps, strict=True)]
         parts = (loss, correct, signals[:, 0].sum(), logged_loss)
@@ -58,6 +69,10 @@ class TrainGraph(Graph):
             "metrics": flow.stack([value.detach().to_global(sbp=flow.sbp.broadcast) for value in parts]),
             "gradients": gradients[: len(parameters)],
             "head_gradients": gradients[len(parameters) :],
-            "statistics": list(self.new_statistics.values()),
+            "statistics": [] if self.backbone_is_frozen else list(self.new_statistics.values()),
             "loss_state": list(self.new_state.values()),
         }
+
+    def _select(self, parameters: Iterable[flow.Tensor]) -> list[flow.Tensor]:
+        """Return those of the backbone's parameters that are trained."""
+        return [p for p, is_trained in zip(parameters, self.is_trained, strict=True) if is_trained]

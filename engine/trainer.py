@@ -91,6 +91,8 @@ class Trainer:
                     break
 
                 # ---- forward, backward, news of other ranks, update
+                if 0 < config["freeze_backbone_steps"] == progress.step:
+                    log.say(f"from step {progress.step + 1} on the backbone is trained too")
                 stop, rejected, bad = self._reporter.stop_requested, batches.take_rejected(), []
                 result = step.compute(batch, progress.step, signal_of(stop, failure, rejected))
                 if result.has_news:
@@ -186,7 +188,7 @@ class Trainer:
 
     def _verify(self) -> None:
         """Verify on every set, log InsightFace's lines, and save if ``ckpt`` says so. A collective call."""
-        self.train_step.backbone.average_statistics(self.train_step.world.average)
+        self.train_step.average_statistics()
         try:
             results = self.verifier.run()
             outcomes = self.protocols.run(results) if self.protocols is not None else []

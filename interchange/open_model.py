@@ -16,9 +16,7 @@ from backbones.graph.arrays import check_arrays
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError, require
 from interchange.foreign_model import ForeignModel
-from interchange.matching.adapt import adapt
-from interchange.matching.canonical_layers import pair_layers
-from interchange.matching.recognise import AUTO, explain_difference, recognise
+from interchange.matching.recognise import AUTO, recognise
 from snapshots.layout import MANIFEST
 from snapshots.reader import Snapshot, checksum
 
@@ -140,27 +138,6 @@ def model_file(name: str) -> Path:
 
         return checkpoint_paths(checkpoint[1], int(checkpoint[2]))[1]
     return Path(name) if Path(name).is_file() else next(Path(name).glob("*/out"))
-
-
-def read_pretrained(name: str, network: NetworkGraph) -> dict[str, np.ndarray]:
-    """Return the arrays of a model in any format for a run of ``network``.
-
-    Raises:
-        UserError: the model cannot be read, or is of another network.
-    """
-    foreign = read_foreign(name)
-    if foreign is None:
-        snapshot = Snapshot.open(name)
-        arrays = snapshot.backbone()
-        _check_fit(network, arrays, name, snapshot.about["config"]["network"])
-        return arrays
-    pairs = pair_layers(network, foreign.network)
-    if pairs is None:
-        raise UserError(f"{name} is of another network: {explain_difference(network, foreign.network)}")
-    try:
-        return adapt(network, pairs, foreign.network, foreign.arrays, foreign.training_arrays).arrays
-    except UserError as error:
-        raise UserError(f"{name} does not fit: {error}") from error
 
 
 def _check_fit(network: NetworkGraph, arrays: Mapping[str, np.ndarray], name: str, of: str) -> None:

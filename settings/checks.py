@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from backbones import build_network
+from backbones.graph.arrays import batch_norm_arrays
+from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError, lookup, require
 from settings.choices import ALL_SNAPSHOTS, LOSSES, NO_SNAPSHOTS, TRIPLET_LOSSES
 from settings.config import Config
@@ -19,6 +21,7 @@ _FOR_CENTRES = {
     "label_map": "",
     "num_subcenters": 1,
     "interclass_filtering_threshold": 0.0,
+    "freeze_backbone_steps": 0,
 }
 _EASY_MARGINS = ("margin_softmax", "arc_loss", "intra", "inter")
 
@@ -70,7 +73,7 @@ def check_train(config: Config) -> None:
     _check_schedule(config)
     if config.loss_name in TRIPLET_LOSSES:
         _check_triplets(config)
-    build_network(config)
+    _check_freezing(config, build_network(config))
     size, cutoff = config.image_size, config.data_cutoff
     require(
         cutoff == 0 or 2 <= cutoff <= 2 * size,
@@ -102,6 +105,27 @@ def _check_sources(config: Config) -> None:
     require(
         not config.label_map or bool(config.model_load_dir or config.pretrained),
         f"--label_map {config.label_map} needs --model_load_dir or --pretrained: the snapshot whose classes it names",
+    )
+    require(
+        not config.partial_load or bool(config.pretrained),
+        "--partial_load 1 needs --pretrained: the network whose layers it keeps as far as they fit",
+    )
+
+
+def _check_freezing(config: Config, network: NetworkGraph) -> None:
+    require(
+        config.backbone_lr_mult > 0,
+        "--backbone_lr_mult 0 would leave the weights and still move the statistics of BatchNorm; use "
+        "--freeze_backbone_steps N, with N the length of the training or more",
+    )
+    require(
+        not config.freeze_bn or bool(batch_norm_arrays(network)),
+        f"--freeze_bn 1: network {config.network} has no BatchNorm; omit it",
+    )
+    require(
+        not (config.freeze_bn and config.sync_bn),
+        "--freeze_bn 1 normalises by statistics that do not change, and --sync_bn 1 by those of the batch of all "
+        "ranks; give one",
     )
 
 

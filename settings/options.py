@@ -298,6 +298,20 @@ TRAIN_OPTIONS = (
         ("--gradient_acc",),
         at_least=1,
     ),
+    Option("backbone_lr_mult", float, SCHEDULE, "learning rate factor of the backbone, above 0", at_least=0),
+    Option(
+        "freeze_backbone_steps",
+        int,
+        SCHEDULE,
+        "batches at the start that train the class rows alone; the backbone stays as it was loaded",
+        at_least=0,
+    ),
+    Option(
+        "freeze_bn",
+        parse_bool,
+        SCHEDULE,
+        "keep gammas, betas and running statistics of BatchNorm, and normalise by these",
+    ),
     Option("use_fp16", parse_bool, SCHEDULE, "mixed precision on GPUs with a loss scale; on a CPU this is use_bf16"),
     Option("fp16_scale", float, SCHEDULE, "factor on the loss, divided out of the gradients again; a power of 2"),
     Option(
@@ -318,6 +332,7 @@ TRAIN_OPTIONS = (
     ),
     Option("resume", parse_bool, OUTPUT, "continue from the newest snapshot there, if there is one"),
     Option("pretrained", str, OUTPUT, "start from this backbone: a snapshot, FILE.onnx, PREFIX,EPOCH, FILE.pth"),
+    Option("partial_load", parse_bool, OUTPUT, "keep the layers of --pretrained that fit; the others start anew"),
     Option("label_map", str, OUTPUT, "file of pairs: class in the loaded snapshot, class here; others start randomly"),
     Option("ckpt_embedding", parse_bool, OUTPUT, "keep the backbone alone in snapshots: smaller, cannot resume"),
     Option("iter_num_in_snapshot", int, OUTPUT, "train units between snapshots; 0: none", at_least=0),

@@ -97,13 +97,14 @@ class Snapshot:
 
     @property
     def optimizer(self) -> dict[str, Any]:
-        """The manifest's entry on the optimizer: ``name``, ``updates`` and ``loss_scale``.
+        """The manifest's entry on the optimizer: ``name``, ``updates``, ``frozen_updates`` and ``loss_scale``.
 
-        A snapshot without it was written by SGD with one update per step.
+        A snapshot without it was written by SGD with one update per step. Older ones did not freeze the backbone.
         """
         return {
             "name": "sgd",
             "updates": self.about.get("step", 0),
+            "frozen_updates": 0,
             "loss_scale": {},
             **self.about.get("optimizer", {}),
         }

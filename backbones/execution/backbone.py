@@ -10,7 +10,7 @@ import numpy as np
 from backbones.execution.compiled import CompiledNetwork
 from backbones.execution.context import OperatorContext
 from backbones.execution.operators import OPERATORS
-from backbones.graph.arrays import check_arrays
+from backbones.graph.arrays import batch_norm_arrays, check_arrays
 from backbones.graph.masks import mask_width, masks_by_node
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
@@ -28,6 +28,8 @@ class Backbone(flow.nn.Module):
         network: the description.
         executor: a few words on how CPU tensors are computed.
         masks: the columns of a training step's keep mask, by node.
+        freeze_bn: whether BatchNorm stays as it is in training: it normalises by the moving statistics.
+        frozen: names of the parameters that training must not change: gammas and betas of BatchNorm with ``freeze_bn``.
         statistics_of_all: whether BatchNorm in training is over the batch of all ranks.
         new_statistics: with BatchNorm over all ranks, the moving statistics that the last forward pass in training
             computed, by name; a graph returns them, and its caller hands them to ``set_statistics``.
@@ -41,6 +43,7 @@ class Backbone(flow.nn.Module):
         native: bool = True,
         bfloat16: bool = False,
         sync_bn: bool = False,
+        freeze_bn: bool = False,
     ) -> None:
         """Take the description and its first values (see ``load_arrays`` for what is checked).
 
@@ -50,6 +53,7 @@ class Backbone(flow.nn.Module):
             native: execute CPU tensors by the network op of ``backbones.execution.compiled`` where it is available.
             bfloat16: feature maps and matrix products in bfloat16; by the network op only.
             sync_bn: BatchNorm over the global batch in training, of global tensors, where there is more than one rank.
+            freeze_bn: BatchNorm by its moving statistics in training, whatever ``sync_bn`` says.
 
         Raises:
             UserError: an array does not fit, or bfloat16 is not available here.
@@ -59,6 +63,8 @@ class Backbone(flow.nn.Module):
         self._channels = next(network.shapes[node.name][0] for node in network.nodes if node.op == "input")
         self._releases = _last_uses(network)
         self.masks = masks_by_node(network)
+        self.freeze_bn = freeze_bn
+        self.frozen = frozenset(batch_norm_arrays(network)) if freeze_bn else frozenset()
         for name, spec in network.parameters().items():
             tensor = flow.zeros(*spec.shape, dtype=flow.float32)
             if spec.trainable:
@@ -67,7 +73,10 @@ class Backbone(flow.nn.Module):
                 self.register_buffer(name, tensor)
         self.new_statistics: dict[str, flow.Tensor] = {}
         self.statistics_of_all = (
-            sync_bn and flow.env.get_world_size() > 1 and any(node.op == "batch_norm" for node in network.nodes)
+            sync_bn
+            and not freeze_bn
+            and flow.env.get_world_size() > 1
+            and any(node.op == "batch_norm" for node in network.nodes)
         )
         self._compiled, reason = self._compile(bfloat16) if native else (None, "it is switched off")
         if bfloat16 and reason:
@@ -78,7 +87,7 @@ class Backbone(flow.nn.Module):
     def _compile(self, bfloat16: bool) -> tuple[CompiledNetwork | None, str | None]:
         if self.statistics_of_all:
             return None, "BatchNorm is over all ranks"
-        compiled = CompiledNetwork(self.network, self.masks, bfloat16)
+        compiled = CompiledNetwork(self.network, self.masks, bfloat16, self.freeze_bn)
         refusal = compiled.ops.refusal()
         return (compiled, None) if refusal is None else (None, refusal)
 
@@ -108,7 +117,8 @@ class Backbone(flow.nn.Module):
         values: dict[str, flow.Tensor] = {}
         if self.training:
             self.new_statistics.clear()
-        context = OperatorContext(self, self.training, self.new_statistics if self.statistics_of_all else None)
+        new_statistics = self.new_statistics if self.statistics_of_all else None
+        context = OperatorContext(self, self.training, new_statistics, self.freeze_bn)
         for node in self.network.nodes:
             inputs = [values[name] for name in node.inputs]
             if node.op == "input":
@@ -161,7 +171,7 @@ class Backbone(flow.nn.Module):
             average: returns the mean over the ranks of a local tensor; a collective call.
         """
         for name, spec in self.network.parameters().items():
-            if spec.auxiliary:
+            if spec.auxiliary and not self.freeze_bn:
                 local = local_view(getattr(self, name))
                 mean = average(local)
                 if mean is not local:

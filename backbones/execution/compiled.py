@@ -25,8 +25,13 @@ class CompiledNetwork:
         moving: MXNet names of the moving statistics.
     """
 
-    def __init__(self, network: NetworkGraph, masks: Mapping[str, Mask], bfloat16: bool = False) -> None:
-        """``masks`` holds the columns of each dropout node in the keep mask."""
+    def __init__(
+        self, network: NetworkGraph, masks: Mapping[str, Mask], bfloat16: bool = False, freeze_bn: bool = False
+    ) -> None:
+        """``masks`` holds the columns of each dropout node in the keep mask.
+
+        With ``freeze_bn`` BatchNorm normalises by the moving statistics in training too, and does not change them.
+        """
         specs = network.parameters()
         self._trainable = [name for name, spec in specs.items() if spec.trainable]
         self.moving = [name for name, spec in specs.items() if spec.auxiliary]
@@ -35,6 +40,7 @@ class CompiledNetwork:
             for node in network.nodes
             if node.op == "prelu" and node.attrs["shared"]
         }
+        self._freeze_bn = freeze_bn
         self._biasless = [node for node in network.nodes if node.op == "fully_connected" and not node.attrs["bias"]]
         self.ops = NetworkOps(self._describe(network, masks), network.embedding_size, bfloat16)
 
@@ -93,6 +99,8 @@ class CompiledNetwork:
             values |= {kind: places[name] for kind, name in node.arrays.items() if name in places}
             if node.op == "fully_connected":
                 values["bias"] = places[f"{node.name}_bias"]
+            elif node.op == "batch_norm" and self._freeze_bn:
+                values["constant"] = 1.0
             elif node.op == "dropout":
                 values["first"] = masks[node.name].start
             inputs = ",".join(str(numbers[name]) for name in node.inputs) or "-"

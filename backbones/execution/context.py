@@ -17,11 +17,13 @@ class OperatorContext:
         training: whether this is a training pass.
         new_statistics: receives the moving statistics of BatchNorm over all ranks, by name; None if each rank's
             BatchNorm normalizes its own batch and updates its statistics in place.
+        freeze_bn: whether BatchNorm normalizes by its moving statistics in training too.
     """
 
     module: flow.nn.Module
     training: bool
     new_statistics: dict[str, flow.Tensor] | None = None
+    freeze_bn: bool = False
 
     def array(self, node: Node, kind: str) -> flow.Tensor:
         """Return the array with the role ``kind`` (weight, bias, gamma...) in ``node``."""

@@ -47,7 +47,7 @@ def _batch_norm(context: OperatorContext, node: Node, x: flow.Tensor) -> flow.Te
         axis=1,
         epsilon=node.attrs["eps"],
         momentum=1 - node.attrs["momentum"],
-        is_training=context.training,
+        is_training=context.training and not context.freeze_bn,
     )
 
 

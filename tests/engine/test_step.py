@@ -82,7 +82,12 @@ def test_a_snapshot_that_says_nothing_of_its_optimiser_is_of_sgd(tmp_path: Path)
     train(config, NETWORK)
     manifest = run_directory(config, config.models_root) / "snapshot_2" / "snapshot.json"
     about = json.loads(manifest.read_text())
-    assert about.pop("optimizer") == {"name": "sgd", "updates": 2, "loss_scale": {"value": 1.0, "good_steps": 0}}
+    assert about.pop("optimizer") == {
+        "name": "sgd",
+        "updates": 2,
+        "frozen_updates": 0,
+        "loss_scale": {"value": 1.0, "good_steps": 0},
+    }
     manifest.write_text(json.dumps(about))
     again = tiny_config(tmp_path / "again", **settings, model_load_dir=str(manifest.parent))
     train(again, NETWORK)

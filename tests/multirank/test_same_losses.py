@@ -21,6 +21,10 @@ RUNS = {
     "dropout": {"config": {"loss": "arcface"}, "network": {"dropout": 0.4}},
     "replicated": {"config": {"loss": "arcface", "model_parallel": False}},
     "replicated_softmax": {"config": {"loss": "softmax", "model_parallel": False}},
+    "frozen": {
+        "config": {"loss": "arcface", "freeze_backbone_steps": 3, "freeze_bn": True},
+        "network": {"dropout": 0.4, "batch_norm": True},
+    },
     "workers": {"config": {"loss": "nsoftmax", "num_workers": 1}},
 }
 TWINS = {
@@ -30,7 +34,7 @@ TWINS = {
     "arc_loss": "arcface",  # they differ beyond theta = pi - m2, where random embeddings never are
 }
 # Compiling is slowest on 4 ranks, so the others are in the slow suite.
-QUICK = {1: list(RUNS), 2: [*sample_config.loss, "dropout", "replicated"], 4: ["softmax", "arcface"]}
+QUICK = {1: list(RUNS), 2: [*sample_config.loss, "dropout", "replicated", "frozen"], 4: ["softmax", "arcface"]}
 
 
 def run_all(folder: Path, ranks: int, names: list[str]) -> dict[str, np.ndarray]:

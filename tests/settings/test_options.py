@@ -240,6 +240,9 @@ EFFECTS: dict[str, Effect] = {
     "adam_eps": Effect("1", movement("bias"), near(0.1), near(0.05), ADAMW),
     "clip_gradient": Effect("0.01", observe.losses, OTHER, OTHER, INLINE),
     "gradient_accumulation": Effect("2", observe.losses, OTHER, OTHER, INLINE),  # BatchNorm sees the pieces
+    "backbone_lr_mult": Effect("0.1", movement("bias"), near(0.1), near(0.01), HEAD),
+    "freeze_backbone_steps": Effect("1", observe.losses, OTHER, OTHER, INLINE),  # without dropout
+    "freeze_bn": Effect("1", observe.losses, OTHER, OTHER, INLINE),
     "use_fp16": Effect("1", observe.executor_of_a_rank, ONE_OP, "one op on the CPU, bfloat16", "--network y1"),
     "fp16_scale": Effect(HUGE, observe.losses, OTHER, "error: the loss is", INLINE),
     "fp16_scale_window": Effect("1", observe.steps, "error: the loss is", [1, 2], f"{INLINE} --fp16_scale {HUGE}"),
@@ -252,6 +255,7 @@ EFFECTS: dict[str, Effect] = {
     "resume": Effect("1", or_error(observe.start), OTHER, (3, True), f"{STILL} --models_root {{folder}}/given"),
     "pretrained": Effect(GIVEN, observe.start, (1, False), (1, True), STILL),
     "model_load_dir": Effect(GIVEN, observe.start, (1, False), (3, True), STILL),
+    "partial_load": Effect("1", observe.kept_arrays, "refused", 7, f"{STILL} --pretrained {GIVEN}"),
     "label_map": Effect("{folder}/classes.txt", observe.class_rows_of_given, [], [7], f"{STILL} --pretrained {GIVEN}"),
     "ckpt_embedding": Effect("1", observe.snapshots, FULL, {"snapshot_2": ["backbone", "snapshot"]}, SAVE),
     "iter_num_in_snapshot": Effect("1", lambda c: list(observe.snapshots(c)), [], ["snapshot_1", "snapshot_2"], INLINE),

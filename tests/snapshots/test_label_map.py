@@ -151,5 +151,10 @@ def test_a_map_that_does_not_fit_is_seen_before_a_rank_starts(tmp_path: Path) ->
         check_run(backbone_only, 1)
     with pytest.raises(UserError, match="classes.txt names old class 31, but the snapshot has 31 classes"):
         check_run(resolve(tmp_path, f"--num_classes 7 --model_load_dir {newest(full).path} --label_map {path}"), 1)
+    with pytest.raises(UserError, match="have length 16, those of this run 128; omit it, and they start anew"):
+        check_run(
+            resolve(tmp_path, f"--num_classes 7 --pretrained {newest(full).path} --label_map {write(tmp_path, '3 4')}"),
+            1,
+        )
     with pytest.raises(UserError, match="needs --model_load_dir or --pretrained"):
         resolve(tmp_path, f"--num_classes 7 --label_map {path}")

@@ -28,6 +28,7 @@ from engine.optimizer import Optimizer
 from engine.options import OptimizerOptions
 from engine.step import StepResult, TrainStep
 from engine.train import train
+from interchange.pretrained import read_pretrained
 from launch.rank import RankReporter
 from launch.supervisor import Supervisor
 from launch.world import configure_transfers, join_world
@@ -387,6 +388,15 @@ def start(config: Config) -> tuple[int, bool]:
     newest = Snapshot.open(newest_snapshot(run_directory(ran, ran.models_root)))
     same = (newest.backbone()["fc1_weight"] == given.backbone()["fc1_weight"]).all()
     return read_metrics(ran)[0]["step"], bool(same)
+
+
+def kept_arrays(config: Config) -> int | str:
+    """Return how many arrays of ``pretrained`` a tiny network with another embedding length takes over."""
+    network = tiny_network(dropout=0.4, batch_norm=True, emb_size=24)
+    try:
+        return len(read_pretrained(config.pretrained, network, config).arrays)
+    except UserError:
+        return "refused"
 
 
 @around_steps

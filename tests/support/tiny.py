@@ -24,7 +24,7 @@ IMAGE_SIZE = 16
 EMB_SIZE = 16
 
 
-def tiny_network(dropout: float = 0.0, batch_norm: bool = False) -> NetworkGraph:
+def tiny_network(dropout: float = 0.0, batch_norm: bool = False, emb_size: int = EMB_SIZE) -> NetworkGraph:
     """conv, BatchNorm, PReLU, FC. Without BatchNorm, or with ``sync_bn``, the ranks do not change results."""
     graph = NetworkGraph()
     x = add_image_input(graph, IMAGE_SIZE)
@@ -35,7 +35,7 @@ def tiny_network(dropout: float = 0.0, batch_norm: bool = False) -> NetworkGraph
     if dropout:
         x = graph.dropout(x, "dropout0", dropout)
     x = graph.flatten(x, "flatten0")
-    graph.fully_connected(x, "fc1", EMB_SIZE)
+    graph.fully_connected(x, "fc1", emb_size)
     return graph
 
 
@@ -90,7 +90,8 @@ def make_trainer(config: EasyDict, network: NetworkGraph, reporter: RankReporter
     world, reporter = join_world(config.device), reporter or RankReporter()
     source = SyntheticSource(config.total_img_num, config.num_classes, config.image_size, config.seed)
     snapshot, label_map = starting_snapshot(config), starting_label_map(config)
-    backbone = Backbone(network, initial_arrays(network, config.seed), sync_bn=config.sync_bn)
+    modes = {"bfloat16": config.use_bf16, "sync_bn": config.sync_bn, "freeze_bn": config.freeze_bn}
+    backbone = Backbone(network, initial_arrays(network, config.seed), config.native_ops, **modes)
     backbone = backbone.to_global(world.placement, flow.sbp.broadcast)
     head = build_head(HeadOptions.from_config(config), world, RowStorage(storage_directory(config)))
     start_step = snapshot.about["step"] if snapshot is not None else 0

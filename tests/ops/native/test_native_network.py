@@ -33,9 +33,9 @@ def run(graph: NetworkGraph, arrays: dict[str, np.ndarray], batch: int, **option
     return networks.run(Backbone(graph, arrays, **options), batch)
 
 
-def run_in_float64(graph: NetworkGraph, arrays: dict[str, np.ndarray], batch: int) -> networks.Outcome:
+def run_in_float64(graph: NetworkGraph, arrays: dict[str, np.ndarray], batch: int, **options: bool) -> networks.Outcome:
     """The kernels loaded here compute float32 only, so float64 is left to OneFlow's."""
-    return networks.run(Backbone(graph, arrays, native=False).to(flow.float64), batch)
+    return networks.run(Backbone(graph, arrays, native=False, **options).to(flow.float64), batch)
 
 
 def largest(difference: np.ndarray, reference: np.ndarray) -> float:
@@ -72,6 +72,44 @@ def test_small_networks_agree_with_float64(
     outcome = run(graph, arrays, batch)
     assert native_calls()["insightface_network_backward"] == calls + 1
     assert_close(outcome, run_in_float64(graph, arrays, batch), TOLERANCE)
+
+
+@pytest.mark.parametrize("name", networks.SMALL)
+def test_frozen_batch_norm_agrees_with_float64(name: str, random_arrays) -> None:
+    graph = networks.SMALL[name]()
+    arrays = random_arrays(graph, 3)
+    calls = native_calls()["insightface_network_backward"]
+    outcome = run(graph, arrays, 5, freeze_bn=True)
+    assert native_calls()["insightface_network_backward"] == calls + 1
+    assert_close(outcome, run_in_float64(graph, arrays, 5, freeze_bn=True), TOLERANCE)
+    nodes = run(graph, arrays, 5, freeze_bn=True, native=False)
+    assert_close(outcome, nodes, TOLERANCE)
+    assert all((outcome[part] == arrays[part.removeprefix("moving:")]).all() for part in outcome if "moving:" in part)
+    if not any(node.op == "dropout" for node in graph.nodes):
+        assert largest(outcome["embeddings"] - outcome["inference"], outcome["inference"]) < TOLERANCE
+
+
+def test_gradients_of_frozen_batch_norm_are_differences_of_the_loss(random_arrays) -> None:
+    """Of the whole network in float64, by OneFlow's own kernels, along a random direction."""
+    graph = networks.SMALL["pointwise"]()
+    arrays = random_arrays(graph, 3)
+    soften_kinks(graph, arrays, 0.999)
+    rng, images = np.random.default_rng(0), networks.images(graph, 3)
+    names = [name for name, spec in graph.parameters().items() if spec.trainable]
+    direction = {name: rng.normal(size=arrays[name].shape) * 1e-4 for name in names}
+
+    def loss(factor: float) -> tuple[flow.Tensor, Backbone]:
+        moved = Backbone(graph, arrays, native=False, freeze_bn=True).train().to(flow.float64)
+        for name in names:
+            tensor = getattr(moved, name)
+            tensor.data = flow.tensor(arrays[name].astype(np.float64) + factor * direction[name], dtype=flow.float64)
+        return moved(images).square().sum(), moved
+
+    here, backbone = loss(0)
+    here.backward()
+    slope = sum(float((getattr(backbone, name).grad.numpy() * direction[name]).sum()) for name in names)
+    ahead, behind = (float(loss(factor)[0].numpy()) for factor in (1, -1))
+    assert slope == pytest.approx((ahead - behind) / 2, rel=1e-5)
 
 
 @pytest.mark.parametrize("kernel", [1, 2, 3, 5])
@@ -145,10 +183,11 @@ def test_runs_repeat_bit_for_bit(name: str, bfloat16: bool) -> None:
 
 
 @pytest.mark.parametrize("name", ["residual", "mobile", "dense"])
-def test_bfloat16_is_float32_but_for_rounding(name: str, random_arrays) -> None:
+@pytest.mark.parametrize("freeze_bn", [False, True])
+def test_bfloat16_is_float32_but_for_rounding(name: str, freeze_bn: bool, random_arrays) -> None:
     graph = networks.SMALL[name]()
     arrays = random_arrays(graph, 3)
-    exact, rounded = run(graph, arrays, 16), run(graph, arrays, 16, bfloat16=True)
+    exact, rounded = (run(graph, arrays, 16, freeze_bn=freeze_bn, bfloat16=bfloat16) for bfloat16 in (False, True))
     assert rounded["embeddings"].dtype == np.float32
     assert 0 < largest(rounded["embeddings"] - exact["embeddings"], exact["embeddings"]) < 0.05
     for part, expected in exact.items():

@@ -17,7 +17,8 @@ from common.errors import UserError
 from interchange import agreement
 from interchange.converted_snapshot import ConvertedModel, write_converted
 from interchange.embedders import oneflow_embedder
-from interchange.open_model import open_model, read_pretrained
+from interchange.open_model import open_model
+from interchange.pretrained import read_pretrained
 from sample_config import generate_config
 from snapshots.reader import Snapshot
 from tests.support.conversion import descriptions_kept, relative_error, write_variables
@@ -84,7 +85,7 @@ def test_there_and_back_through_mxnet(snapshot: Snapshot, tmp_path: Path, call: 
     call(mxnet_2_oneflow, "-mx_load_prefix", prefix, "-mx_load_epoch", 16, "-of", tmp_path / "cut", "--num_classes", 9)
     assert Snapshot.open(tmp_path / "cut").head_rows(0, 9)["fc7_weight"].tobytes() == ROWS[:9].tobytes()
     trained = build_network(snapshot.about["config"])
-    for name, array in read_pretrained(f"{prefix},16", trained).items():
+    for name, array in read_pretrained(f"{prefix},16", trained).arrays.items():
         assert array.tobytes() == expected[name].tobytes()
     assert open_model(f"{prefix},16").about["step"] == 16
     with pytest.raises(UserError, match="--num_classes 12: .* has only 11 rows"):
@@ -123,7 +124,7 @@ def test_a_transformer_there_and_back(tmp_path: Path, call: Callable, random_arr
     call(onnx_2_oneflow, "--onnx_path", tmp_path / "vit.onnx", "-of", tmp_path / "back")
     back = Snapshot.open(tmp_path / "back")
     assert build_network(back.about["config"]).nodes == graph.nodes
-    read = read_pretrained(str(tmp_path / "vit.onnx"), graph)
+    read = read_pretrained(str(tmp_path / "vit.onnx"), graph).arrays
     for name, array in arrays.items():
         assert back.backbone()[name].tobytes() == read[name].tobytes() == array.tobytes()
     images = agreement.load_images(graph)

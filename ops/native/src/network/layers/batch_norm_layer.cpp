@@ -1,5 +1,5 @@
 // computes          v = (x - mean) / sqrt(variance + epsilon) * gamma + beta, then y = PReLU(v) or v + addend
-// writes            moving statistics (training); mean and inverse standard deviation, saved for backward
+// writes            moving statistics (kBatch); in training mean and inverse standard deviation, saved for backward
 // reads in backward x, dy, the saved statistics
 // writes            dgamma, dbeta, dslope
 // writes or adds    dx; d(addend) = dy, which may share the memory of dy instead
@@ -18,16 +18,17 @@ template<typename T>
 class BatchNormLayer final : public Layer {
  public:
   BatchNormLayer(const std::vector<int>& inputs, int output, const Value& value, int64_t batch,
-                 const BatchNormArrays& arrays, float epsilon, float momentum, bool training)
+                 const BatchNormArrays& arrays, float epsilon, float momentum, NormStatistics statistics)
       : Layer(inputs, output),
         arrays_(arrays),
         epsilon_(epsilon),
         momentum_(momentum),
-        training_(training),
+        training_(statistics != NormStatistics::kMoving),
+        measures_(statistics == NormStatistics::kBatch),
         channels_(value.shape.channels),
         rows_(batch * value.shape.Pixels()),
         ones_(channels_, 1.0f),
-        statistics_(training ? 0 : 2 * channels_),
+        statistics_(training_ ? 0 : 2 * channels_),
         scale_(channels_),
         offset_factor_(channels_),
         constant_(channels_) {}
@@ -35,7 +36,7 @@ class BatchNormLayer final : public Layer {
   std::vector<RowStage> ForwardStages() override {
     RowStage apply{rows_, (1 + static_cast<int64_t>(inputs.size())) * channels_};
     apply.begin = [this](const ExecutionContext& context, char*) {
-      if (!training_) { ReadStatistics(context); }
+      if (!measures_) { ReadStatistics(context); }
       affine_ = MakeAffine(context);
     };
     apply.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int) {
@@ -44,7 +45,7 @@ class BatchNormLayer final : public Layer {
       kChannelRows.Of<T>().ApplyAffine(context.ValueAt<const T>(inputs[0]) + start, addend, last - first, channels_,
                                        affine_, context.ValueAt<T>(output) + start);
     };
-    if (!training_) { return {apply}; }
+    if (!measures_) { return {apply}; }
     RowStage measure{rows_, channels_};
     measure.reduces = true;
     measure.begin = [this](const ExecutionContext&, char*) { moments_.Reset(channels_); };
@@ -57,7 +58,7 @@ class BatchNormLayer final : public Layer {
 
   std::vector<RowStage> BackwardStages() override {
     RowStage sum{rows_, 2 * channels_};
-    sum.reduces = true;
+    sum.reduces = measures_;  // with constant statistics dx needs no sums
     sum.begin = [this](const ExecutionContext& context, char*) {
       affine_ = MakeAffine(context);
       sums_.Reset((affine_.slope != nullptr ? 3 : 2) * channels_);
@@ -106,9 +107,10 @@ class BatchNormLayer final : public Layer {
   }
 
   void ReadStatistics(const ExecutionContext& context) {
+    float* const mean = Mean(context);
     for (int64_t c = 0; c < channels_; ++c) {
-      statistics_[c] = context.moving[arrays_.moving_mean][c];
-      statistics_[channels_ + c] = 1.0f / std::sqrt(context.moving[arrays_.moving_variance][c] + epsilon_);
+      mean[c] = context.moving[arrays_.moving_mean][c];
+      mean[channels_ + c] = 1.0f / std::sqrt(context.moving[arrays_.moving_variance][c] + epsilon_);
     }
   }
 
@@ -134,8 +136,11 @@ class BatchNormLayer final : public Layer {
     for (int64_t c = 0; c < channels_; ++c) {
       const double beta_gradient = sums[c];
       const double gamma_gradient = sums[channels_ + c] * inverse_std[c];
-      offset_factor_[c] = static_cast<float>(-gamma_gradient / static_cast<double>(rows_) * inverse_std[c] * scale_[c]);
-      constant_[c] = static_cast<float>(-beta_gradient / static_cast<double>(rows_) * scale_[c]);
+      if (measures_) {  // else they stay 0
+        const double count = static_cast<double>(rows_);
+        offset_factor_[c] = static_cast<float>(-gamma_gradient / count * inverse_std[c] * scale_[c]);
+        constant_[c] = static_cast<float>(-beta_gradient / count * scale_[c]);
+      }
       context.parameter_gradients[arrays_.beta][c] = static_cast<float>(beta_gradient);
       if (arrays_.gamma >= 0) { context.parameter_gradients[arrays_.gamma][c] = static_cast<float>(gamma_gradient); }
       if (arrays_.slope >= 0) {
@@ -147,7 +152,7 @@ class BatchNormLayer final : public Layer {
   const BatchNormArrays arrays_;
   const float epsilon_;
   const float momentum_;
-  const bool training_;
+  const bool training_, measures_;
   const int64_t channels_;
   const int64_t rows_;
   const std::vector<float> ones_;
@@ -162,11 +167,13 @@ class BatchNormLayer final : public Layer {
 }  // namespace
 
 std::unique_ptr<Layer> MakeBatchNormLayer(const std::vector<int>& inputs, int output, const Value& value, int64_t batch,
-                                          const BatchNormArrays& arrays, float epsilon, float momentum, bool training) {
+                                          const BatchNormArrays& arrays, float epsilon, float momentum,
+                                          NormStatistics statistics) {
   if (value.type == NumberType::kFloat32) {
-    return std::make_unique<BatchNormLayer<float>>(inputs, output, value, batch, arrays, epsilon, momentum, training);
+    return std::make_unique<BatchNormLayer<float>>(inputs, output, value, batch, arrays, epsilon, momentum, statistics);
   }
-  return std::make_unique<BatchNormLayer<BFloat16>>(inputs, output, value, batch, arrays, epsilon, momentum, training);
+  return std::make_unique<BatchNormLayer<BFloat16>>(inputs, output, value, batch, arrays, epsilon, momentum,
+                                                    statistics);
 }
 
 }  // namespace insightface

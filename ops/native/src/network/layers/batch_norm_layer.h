@@ -17,10 +17,16 @@ struct BatchNormArrays {
   int slope;  // of the PReLU that follows
 };
 
-// Training uses the statistics of the batch and updates the moving ones with the unbiased variance; inference uses the
-// moving ones. Inputs are the value and, if there is one, the addend. New moving value = momentum * old + (1 -
-// momentum) * new.
+// Which statistics normalise, and whether there is a backward pass.
+enum class NormStatistics {
+  kBatch,     // training: those of the batch, which update the moving ones with the unbiased variance
+  kConstant,  // training: the moving ones, which do not change; the gradient does not pass through them
+  kMoving,    // inference: the moving ones
+};
+
+// Inputs are the value and, if there is one, the addend. New moving value = momentum * old + (1 - momentum) * new.
 std::unique_ptr<Layer> MakeBatchNormLayer(const std::vector<int>& inputs, int output, const Value& value, int64_t batch,
-                                          const BatchNormArrays& arrays, float epsilon, float momentum, bool training);
+                                          const BatchNormArrays& arrays, float epsilon, float momentum,
+                                          NormStatistics statistics);
 
 }  // namespace insightface

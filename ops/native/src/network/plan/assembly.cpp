@@ -107,7 +107,7 @@ class Assembler {
     }
     if (head.op == "batch_norm") {
       return MakeBatchNormLayer(inputs, output, in, batch_, NormArrays(chain, 0), Epsilon(head),
-                                static_cast<float>(head.Real("momentum")), training_);
+                                static_cast<float>(head.Real("momentum")), Statistics(head));
     }
     if (head.op == "add") { return MakeAddLayer(inputs, output, in, batch_); }
     if (head.op == "prelu") { return MakePreluLayer(inputs[0], output, in, batch_, head.Array("slope")); }
@@ -155,6 +155,11 @@ class Assembler {
       }
     }
     return MakeInferenceConv(inputs, output, in, out, batch_, geometry, Arrays(head), epilogue);
+  }
+
+  NormStatistics Statistics(const Node& node) const {
+    if (!training_) { return NormStatistics::kMoving; }
+    return node.Has("constant") ? NormStatistics::kConstant : NormStatistics::kBatch;
   }
 
   static float Epsilon(const Node& node) { return static_cast<float>(node.Real("eps")); }

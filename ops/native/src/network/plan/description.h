@@ -16,6 +16,7 @@ struct Node {
   ValueShape shape;
   std::map<std::string, double> attributes;
 
+  bool Has(const std::string& name) const { return attributes.count(name) > 0; }
   double Real(const std::string& name) const { return attributes.at(name); }
   int64_t Integer(const std::string& name) const { return static_cast<int64_t>(attributes.at(name)); }
   // The number of an array among its kind (parameters, or moving statistics); -1 if the node has none of that name.
