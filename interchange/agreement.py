@@ -33,6 +33,15 @@ def load_images(network: NetworkGraph, bin_path: str = "") -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (IMAGES, 3, size, size)).astype(np.float32)
 
 
+class Reference(NamedTuple):
+    """The other side of a check: what computes it, its embedder, the most images to give it, and the tolerance."""
+
+    name: str
+    embed: Embed
+    images: int = IMAGES
+    tolerance: float = TOLERANCE
+
+
 class Agreement(NamedTuple):
     """Number of images, largest difference relative to the largest value, smallest cosine similarity."""
 

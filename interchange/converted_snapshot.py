@@ -12,19 +12,24 @@ import numpy as np
 
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
+from interchange.foreign_model import ForeignModel
 from snapshots.layout import HeadShard, describe_network
 from snapshots.writer import Contents, SnapshotWriter
 
 
 @dataclass(frozen=True, eq=False)
 class ConvertedModel:
-    """A foreign model as one of our networks: settings, description, arrays, and notes on what was recomputed."""
+    """A foreign model as one of our networks: settings, description, arrays, and notes on what was recomputed.
+
+    ``foreign`` is the model as it was taken, if it was read from a file.
+    """
 
     config: Mapping[str, Any]
     network: NetworkGraph
     arrays: Mapping[str, np.ndarray]
     head: Mapping[str, np.ndarray]
     notes: list[str]
+    foreign: ForeignModel | None = None
 
 
 def write_converted(path: Path, model: ConvertedModel, source: Mapping[str, Any]) -> None:

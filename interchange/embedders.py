@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from backbones.graph.network_graph import NetworkGraph
+from common.errors import UserError
 from interchange.onnx.writer import write_onnx
 
 Embed = Callable[[np.ndarray], np.ndarray]
 _MXNET_BATCH = 16
+_NODE = re.compile(r"while running (\w+) node\. Name:'([^']*)'")  # in onnxruntime's messages
+_NUMPY_TYPES = {"tensor(float16)": np.float16, "tensor(double)": np.float64, "tensor(uint8)": np.uint8}
 
 
 def oneflow_embedder(network: NetworkGraph, arrays: Mapping[str, np.ndarray]) -> Embed:
@@ -33,13 +37,60 @@ def oneflow_embedder(network: NetworkGraph, arrays: Mapping[str, np.ndarray]) ->
     return embed
 
 
+def run_in_batches(images: np.ndarray, batch: int, run: Embed) -> np.ndarray:
+    """Return what ``run`` makes of images, exactly ``batch`` at a time; the last images fill up the last batch."""
+    pieces = []
+    for start in range(0, len(images), batch):
+        piece = images[start : start + batch]
+        full = np.concatenate([piece, np.repeat(piece[-1:], batch - len(piece), axis=0)])
+        pieces.append(run(full)[: len(piece)])
+    return np.concatenate(pieces)
+
+
 def onnx_embedder(model: bytes) -> Embed:
-    """Return a function that embeds images with onnxruntime, including the model's preprocessing."""
+    """Return a function that embeds images with onnxruntime, including the model's preprocessing.
+
+    It takes any number of images [N, 3, S, S] and gives them as the model takes them: in its batches, layout and type.
+
+    Raises:
+        UserError: onnxruntime refuses the model, now or when it is run.
+    """
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    return lambda images: session.run(None, {name: images})[0]
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # its warnings are about files of other programs, which nobody can change here
+    try:
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its errors have no common class
+        raise UserError(_reason(error)) from error
+    source, target = session.get_inputs()[0], session.get_outputs()[0]
+    channels_last = source.shape[-1] == 3 and source.shape[1] != 3
+    fixed = [shape[0] for shape in (source.shape, target.shape) if shape and isinstance(shape[0], int)]
+
+    def run(images: np.ndarray) -> np.ndarray:
+        return session.run(None, {source.name: images.astype(_NUMPY_TYPES.get(source.type, np.float32))})[0]
+
+    def embed(images: np.ndarray) -> np.ndarray:
+        images = np.ascontiguousarray(images.transpose(0, 2, 3, 1)) if channels_last else images
+        try:
+            return run_in_batches(images, fixed[0] if fixed else len(images), run)
+        except Exception as error:
+            if fixed:
+                raise UserError(_reason(error)) from error
+        try:
+            return run_in_batches(images, 1, run)  # a file may have its batch only in the shapes of its Reshapes
+        except Exception as error:
+            raise UserError(_reason(error)) from error
+
+    return embed
+
+
+def _reason(error: Exception) -> str:
+    """Return onnxruntime's message without its error codes and places in its source."""
+    text = " ".join(str(error).split())
+    node = _NODE.search(text)
+    text = text.rpartition("Status Message: ")[2].rpartition("[ONNXRuntimeError] : ")[2].rpartition(" was false. ")[2]
+    return f"{node[2]}, a {node[1]}: {text}" if node else text
 
 
 def graph_embedder(network: NetworkGraph, arrays: Mapping[str, np.ndarray]) -> Embed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,10 @@ class ForeignModel:
         exported_from: checksum of the snapshot that the file was exported from; empty if it does not say.
         notes: lines to print about what the reader took, assumed or left.
         training_arrays: arrays that only training uses, flat, by our names, as far as the file holds them.
+        layout: the axes of the images that the file takes, NCHW or NHWC; ``network`` takes NCHW.
+        loose_gammas: BatchNorms' gammas that the trainer may have replaced by 1 without the file saying so: their names
+            in the file by ours. Empty for all programs but MXNet's exporter (``onnx.mxnet_exporter``).
+        ones: those that are taken as 1, by the names in the file.
     """
 
     source: str
@@ -36,3 +40,14 @@ class ForeignModel:
     exported_from: str = ""
     training_arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    layout: str = "NCHW"
+    loose_gammas: Mapping[str, str] = field(default_factory=dict)
+    ones: frozenset[str] = frozenset()
+
+    def replaced(self, **changes: Any) -> ForeignModel:
+        """Return the model with other attributes."""
+        return replace(self, **changes)
+
+    def with_notes(self, *notes: str) -> ForeignModel:
+        """Return the model with more notes."""
+        return replace(self, notes=(*self.notes, *notes))

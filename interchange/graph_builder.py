@@ -26,12 +26,14 @@ def find_mean(offset: float, scale: float) -> float:
 class ForeignBuilder:
     """Translates the values of a file into nodes of a ``NetworkGraph`` of the same names.
 
-    Methods take values and arrays by the file's names; ``source`` is the file, for messages.
+    Methods take values and arrays by the file's names; ``source`` is the file, for messages. ``gammas`` are the
+    names of the BatchNorms' gammas in the file, by ours.
     """
 
     def __init__(self, source: str, arrays: Mapping[str, np.ndarray]) -> None:
         self.source = source
         self.graph = TransformerGraph({"position": DEFAULT_RULE})
+        self.gammas: dict[str, str] = {}
         self._given = arrays
         self._arrays: dict[str, np.ndarray] = {}
         self._values: dict[str, str] = {}  # the file's names -> ours; some nodes of a file become none of ours
@@ -149,6 +151,7 @@ class ForeignBuilder:
         if fix_gamma:
             gamma = np.ones_like(gamma)
         made = self.graph.batch_norm(self._value(x), self._name(name), eps, momentum, fix_gamma)
+        self.gammas[self.graph.nodes[-1].arrays["gamma"]] = arrays[0]
         self._keep(name, made, gamma=gamma, beta=beta, moving_mean=mean, moving_var=variance)
 
     def layer_norm(self, x: str, name: str, gamma: str, beta: str, eps: float) -> None:

@@ -16,7 +16,8 @@ from backbones.graph.arrays import check_arrays
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError, require
 from interchange.foreign_model import ForeignModel
-from interchange.matching.recognise import AUTO, recognise
+from interchange.matching.fixed_gammas import settle_gammas
+from interchange.matching.recognise import AUTO, Recognition, recognise
 from snapshots.layout import MANIFEST
 from snapshots.reader import Snapshot, checksum
 
@@ -35,6 +36,7 @@ class TrainedModel:
         about: facts about its training: ``step``, ``network``, ``loss``, ``dataset``, ``checksum``; ``exported_from``,
             the checksum of the snapshot that an ONNX file of this project was exported from.
         config: all settings of its training, as far as the file holds them.
+        notes: lines to print about what was taken, assumed or left of another program's file.
     """
 
     path: str
@@ -42,6 +44,7 @@ class TrainedModel:
     arrays: Mapping[str, np.ndarray]
     about: Mapping[str, Any]
     config: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def read_foreign(name: str) -> ForeignModel | None:
@@ -79,15 +82,21 @@ def describe_model(name: str) -> dict[str, Any]:
     foreign = read_foreign(name)
     if foreign is None:
         return Snapshot.open(name).about["config"]
-    return _foreign_config(foreign)
+    return _foreign_config(foreign, _recognise(foreign))
 
 
-def _foreign_config(foreign: ForeignModel) -> dict[str, Any]:
-    known = known_settings(foreign.config)
-    size = next(foreign.network.shapes[node.name][1] for node in foreign.network.nodes if node.op == "input")
+def _recognise(foreign: ForeignModel) -> Recognition | None:
+    """Return which network a model is; None for one that is not known here, which still runs as its file says."""
     try:
-        found = recognise(foreign.network, sample_config.network, AUTO, foreign.source, foreign.config)
-    except UserError:  # it still runs, as the file describes it
+        return recognise(foreign.network, sample_config.network, AUTO, foreign.source, foreign.config)
+    except UserError:
+        return None
+
+
+def _foreign_config(foreign: ForeignModel, found: Recognition | None) -> dict[str, Any]:
+    known = known_settings(foreign.config)
+    if found is None:
+        size = next(foreign.network.shapes[node.name][1] for node in foreign.network.nodes if node.op == "input")
         sizes = {"image_size": size, "emb_size": foreign.network.embedding_size}
         return {"network": "unknown", "loss": "", "dataset": "", **known, **sizes}
     return {"loss": "", "dataset": "", **known, **found.options, "network": found.name}
@@ -116,12 +125,14 @@ def open_model(name: str) -> TrainedModel:
         network, arrays = build_network(config), snapshot.backbone()
         _check_fit(network, arrays, name, config["network"])
         return TrainedModel(name, network, arrays, facts, config)
-    config = _foreign_config(foreign)
+    found = _recognise(foreign)
+    foreign = settle_gammas(foreign, found.pairs if found else None)
+    config = _foreign_config(foreign, found)
     facts = {key: config[key] for key in ("network", "loss", "dataset")}
     facts |= {"step": _step(name), "checksum": checksum(model_file(name))}
     if foreign.exported_from:
         facts["exported_from"] = foreign.exported_from
-    return TrainedModel(name, foreign.network, foreign.arrays, facts, config)
+    return TrainedModel(name, foreign.network, foreign.arrays, facts, config, foreign.notes)
 
 
 def _step(name: str) -> int:

@@ -15,6 +15,7 @@ from common.errors import UserError, require, shorten
 from interchange.foreign_model import ForeignModel
 from interchange.matching.adapt import adapt
 from interchange.matching.canonical_layers import pair_layers
+from interchange.matching.fixed_gammas import settle_gammas
 from interchange.matching.recognise import explain_difference
 from interchange.open_model import read_foreign
 from snapshots.reader import Snapshot
@@ -97,6 +98,7 @@ def _translate(
         pairs = pair_layers(network, foreign.network)
     if pairs is None:
         raise UserError(f"{name} is of another network: {explain_difference(network, foreign.network)}")
+    foreign = settle_gammas(foreign, pairs)
     try:
         return adapt(network, pairs, foreign.network, foreign.arrays, foreign.training_arrays).arrays
     except UserError as error:

@@ -7,18 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from common.errors import UserError
-from interchange.agreement import compare, load_images, require_agreement
+from interchange.agreement import Reference, compare, load_images, require_agreement
 from interchange.converted_snapshot import ConvertedModel, write_converted
 from interchange.embedders import Embed, oneflow_embedder
 from interchange.foreign_model import ForeignModel
 from interchange.matching.adapt import adapt
+from interchange.matching.fixed_gammas import settle_gammas
 from interchange.matching.recognise import AUTO, recognise
 from interchange.open_model import known_settings
 from settings.config_file import load_tables, merge
 from snapshots.reader import checksum
 
-# From a model as it was read to the name of the program that runs it, and its embedder.
-Runner = Callable[[ForeignModel], tuple[str, Embed]]
+# From a model as it was read to what computes it, as a ``Reference`` or its first fields.
+Runner = Callable[[ForeignModel], Reference | tuple[str, Embed]]
 
 
 def make_parser(about: str) -> argparse.ArgumentParser:
@@ -70,12 +71,12 @@ def make_snapshot(args: argparse.Namespace, foreign: ForeignModel, run: Runner, 
     """
     model = convert_model(foreign, args.network, args.dataset)
     print(f"{foreign.source} is {model.config.network}")
-    for note in (*foreign.notes, *model.notes):
+    for note in (*model.foreign.notes, *model.notes):
         print(f"  {note}")
     images = load_images(model.network, args.check_bin)
-    name, theirs = run(foreign)
-    agreement = compare(images, theirs, oneflow_embedder(model.network, model.arrays))
-    require_agreement(args.of_model_dir, agreement, f"{name} and OneFlow")
+    reference = Reference(*run(model.foreign))
+    agreement = compare(images[: reference.images], reference.embed, oneflow_embedder(model.network, model.arrays))
+    require_agreement(args.of_model_dir, agreement, f"{reference.name} and OneFlow", reference.tolerance)
     source = {"format": format_name, "file": file.name, "sha256": checksum(file)}
     write_converted(Path(args.of_model_dir), model, source)
     print(f"{args.of_model_dir}: snapshot for {_describe_use(model)}")
@@ -100,6 +101,7 @@ def convert_model(foreign: ForeignModel, wanted: str, dataset: str = "") -> Conv
     """
     tables = load_tables()
     found = recognise(foreign.network, tables.network, wanted, foreign.source, hint=foreign.config)
+    foreign = settle_gammas(foreign, found.pairs)
     adaptation = adapt(found.network, found.pairs, foreign.network, foreign.arrays, foreign.training_arrays)
     loss = "softmax" if "fc7_bias" in foreign.head else tables.default.loss
     base = found.name if found.name in tables.network else tables.default.network
@@ -109,4 +111,4 @@ def convert_model(foreign: ForeignModel, wanted: str, dataset: str = "") -> Conv
     config = config.replaced(**{**found.options, "network": found.name})
     if foreign.head:
         config = config.replaced(num_classes=len(foreign.head["fc7_weight"]))
-    return ConvertedModel(config, found.network, adaptation.arrays, foreign.head, adaptation.notes)
+    return ConvertedModel(config, found.network, adaptation.arrays, foreign.head, adaptation.notes, foreign)

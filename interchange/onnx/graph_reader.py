@@ -68,6 +68,7 @@ class GraphReader:
         constants: arrays by the file's names.
         build: makes the description.
         pieces: intermediate values of operators that the file spreads over several nodes, by the file's names.
+        channels_last: values of the file whose axes are [N, S, S, 3]; the description has them as [3, S, S].
     """
 
     def __init__(self, source: str, initializers: Iterable[onnx.TensorProto]) -> None:
@@ -75,6 +76,7 @@ class GraphReader:
         self.constants = {tensor.name: self.to_array(tensor) for tensor in initializers}
         self.build = ForeignBuilder(source, self.constants)
         self.pieces: dict[str, Piece] = {}
+        self.channels_last: set[str] = set()
 
     def error(self, what: str) -> UserError:
         """Return the error that names the file and says ``what`` is wrong."""

@@ -113,10 +113,16 @@ def _reshape(reader: GraphReader, node: Operation) -> None:
 
 def _transpose(reader: GraphReader, node: Operation) -> None:
     x = node.inputs[0]
-    if x in reader.constants:
-        reader.constants[node.output] = np.transpose(reader.constants[x], node.attrs.get("perm"))
+    if x in reader.channels_last and list(node.attrs.get("perm", [])) == [0, 3, 1, 2]:
+        reader.build.alias(x, node.output)
     else:
         attention.transpose(reader, node)
+
+
+def _shape(reader: GraphReader, node: Operation) -> None:
+    """Keep the shape of a value as a constant whose batch axis is 0, which in a Reshape keeps the axis."""
+    shape = np.array([0, *reader.build.shape(node.inputs[0])], np.int64)
+    reader.constants[node.output] = shape[node.attrs.get("start", 0) : node.attrs.get("end")]
 
 
 def _alias(reader: GraphReader, node: Operation) -> None:
@@ -133,12 +139,8 @@ def _constant(reader: GraphReader, node: Operation) -> None:
     reader.constants[node.output] = reader.to_array(node.attrs["value"])
 
 
-def _unsqueeze(reader: GraphReader, node: Operation) -> None:
-    x, *axes = node.inputs
-    if x not in reader.constants:
-        raise reader.error(f"{node.output} adds axes to the value of a layer, which no known network does")
-    places = reader.constants[axes[0]].tolist() if axes else node.attrs.get("axes", [])
-    reader.constants[node.output] = np.expand_dims(reader.constants[x], tuple(places))
+def _constants_only(reader: GraphReader, node: Operation) -> None:
+    raise reader.error(f"{node.output} rearranges the value of a layer, which no known network does")
 
 
 def _pool(kind: str) -> OperatorReader:
@@ -215,7 +217,8 @@ ONNX_READERS: dict[str, OperatorReader] = {
     "Flatten": lambda reader, node: reader.build.flatten(node.inputs[0], node.output),
     "Reshape": _reshape,
     "Transpose": _transpose,
-    "Unsqueeze": _unsqueeze,
+    **dict.fromkeys(("Unsqueeze", "Squeeze", "Gather", "Slice"), _constants_only),
+    "Shape": _shape,
     "Dropout": lambda reader, node: reader.build.dropout(node.inputs[0], node.output, node.attrs.get("ratio", 0.5)),
     "Identity": _alias,
     "Cast": _alias,

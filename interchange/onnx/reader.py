@@ -9,6 +9,8 @@ import base64
 import binascii
 import json
 import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +21,22 @@ from google.protobuf.message import DecodeError
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
 from interchange.foreign_model import ForeignModel
+from interchange.onnx.arithmetic import FOLDED, fold
 from interchange.onnx.graph_reader import GraphReader, Operation
 from interchange.onnx.kept_norms import KEPT_NORMS, DamageError, unfold
 from interchange.onnx.metadata import TRAINING_ARRAYS
+from interchange.onnx.mxnet_exporter import is_of_mxnet, mend
 from interchange.onnx.operators import ONNX_READERS
 
 # (mean, scale) that a file without preprocessing leaves to its caller: the convention of the PyTorch family.
 OUTSIDE = (127.5, 1 / 127.5)
+CHANNELS_FIRST, CHANNELS_LAST = "NCHW", "NHWC"
+_ANY_LAYOUT = ("Transpose", "Sub", "Mul", "Add", "Div", "Cast", "Identity")  # work on images of both layouts
 MAX_BYTES = (1 << 31) - 1  # protobuf's own limit
 
 
 def read_onnx(path: str | Path) -> ForeignModel:
-    """Read a recognition model: one image [N, 3, S, S] in, one embedding [N, E] out.
+    """Read a recognition model: images [N, 3, S, S] or [N, S, S, 3] in, embeddings [N, E] out, for any or one N.
 
     A model that neither scales nor normalizes its input gets the preprocessing of the PyTorch family, inside.
 
@@ -38,16 +44,19 @@ def read_onnx(path: str | Path) -> ForeignModel:
         UserError: the file is missing or damaged, keeps arrays in other files, or holds an unknown operator.
     """
     path = Path(path)
-    model = _load(path)
+    model = load_model(path)
     metadata = {item.key: item.value for item in model.metadata_props}
-    network, arrays, preprocesses = _read_graph(str(path), model.graph)
-    network, arrays = _unfold(path, network, arrays, metadata)
+    mend(model.graph)
+    read = _read_graph(str(path), model.graph, OUTSIDE)
+    network, arrays = _unfold(path, read.network, read.arrays, metadata)
     return ForeignModel(
         str(path),
         network,
         arrays,
         config=_read_json(path, metadata, "config"),
-        preprocesses=preprocesses,
+        preprocesses=read.preprocesses,
+        layout=read.layout,
+        loose_gammas=read.gammas if is_of_mxnet(model.graph) else {},
         exported_from=metadata.get("source_sha256", ""),
         training_arrays=_read_training_arrays(path, metadata),
     )
@@ -88,7 +97,12 @@ def _read_training_arrays(path: Path, metadata: dict[str, str]) -> dict[str, np.
         raise UserError(f"{path}: its metadata '{TRAINING_ARRAYS}' is damaged ({error})") from error
 
 
-def _load(path: Path) -> onnx.ModelProto:
+def load_model(path: Path) -> onnx.ModelProto:
+    """Return the content of a file.
+
+    Raises:
+        UserError: the file is missing, damaged or not one model in one file.
+    """
     try:
         if path.stat().st_size > MAX_BYTES:
             raise UserError(f"{path} is larger than 2 GB, which no ONNX file can be")
@@ -118,8 +132,19 @@ def _require_internal(path: Path, model: onnx.ModelProto) -> None:
             )
 
 
-def _read_graph(source: str, graph: onnx.GraphProto) -> tuple[NetworkGraph, dict[str, np.ndarray], bool]:
-    """Return the description, its arrays, and whether the graph does the preprocessing itself.
+@dataclass(frozen=True)
+class _ReadGraph:
+    """What a graph holds: description, arrays, whether it preprocesses, axes of its images, its names of gammas."""
+
+    network: NetworkGraph
+    arrays: dict[str, np.ndarray]
+    preprocesses: bool
+    layout: str
+    gammas: Mapping[str, str]
+
+
+def _read_graph(source: str, graph: onnx.GraphProto, outside: tuple[float, float]) -> _ReadGraph:
+    """Read a graph; ``outside`` is the mean and scale of the preprocessing if it has none.
 
     Raises:
         UserError: the graph does not turn one image into one embedding, or holds an unknown operator.
@@ -128,15 +153,14 @@ def _read_graph(source: str, graph: onnx.GraphProto) -> tuple[NetworkGraph, dict
     inputs = [value for value in graph.input if value.name not in reader.constants]
     if len(inputs) != 1 or len(graph.output) != 1:
         raise reader.error(f"it has {len(inputs)} inputs and {len(graph.output)} outputs; expected one of each")
-    axes = inputs[0].type.tensor_type.shape.dim
-    shape = [axis.dim_value for axis in axes]
-    if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3] or shape[2] < 1:
-        raise reader.error(f"its input {inputs[0].name} has shape {shape}; expected [N, 3, S, S] with a fixed S")
     image = inputs[0].name
-    reader.build.input(image, shape[2])
+    layout, size = _read_input(reader, inputs[0])
+    reader.build.input(image, size)
+    if layout == CHANNELS_LAST:
+        reader.channels_last.add(image)
     preprocesses = _preprocesses(graph, image)
     if not preprocesses:
-        mean, scale = OUTSIDE
+        mean, scale = outside
         reader.build.subtract(image, "centred", mean)
         reader.build.multiply("centred", "preprocess", scale)
         reader.build.alias("preprocess", image)
@@ -144,7 +168,20 @@ def _read_graph(source: str, graph: onnx.GraphProto) -> tuple[NetworkGraph, dict
     for index, node in enumerate(graph.node):
         if index in needed:
             _read_node(reader, node)
-    return *reader.build.finish(), preprocesses
+    return _ReadGraph(*reader.build.finish(), preprocesses, layout, reader.build.gammas)
+
+
+def _read_input(reader: GraphReader, value: onnx.ValueInfoProto) -> tuple[str, int]:
+    """Return the layout of the images and the length of their sides."""
+    shape = [axis.dim_value for axis in value.type.tensor_type.shape.dim]
+    if len(shape) == 4 and shape[2] >= 1:
+        if shape[1] == 3 and shape[2] == shape[3]:
+            return CHANNELS_FIRST, shape[2]
+        if shape[3] == 3 and shape[1] == shape[2]:
+            return CHANNELS_LAST, shape[1]
+    raise reader.error(
+        f"its input {value.name} has shape {shape}; expected [N, 3, S, S] or [N, S, S, 3] with a fixed S"
+    )
 
 
 def _needed_nodes(graph: onnx.GraphProto) -> set[int]:
@@ -159,19 +196,32 @@ def _needed_nodes(graph: onnx.GraphProto) -> set[int]:
 
 
 def _preprocesses(graph: onnx.GraphProto, image: str) -> bool:
-    """Tell whether the graph shifts or scales the image before the first layer."""
-    return any(
-        node.op_type in ("Sub", "Mul", "Add", "Div", "BatchNormalization") for node in graph.node if image in node.input
-    )
+    """Tell whether the graph shifts, scales or normalises the image before the first layer."""
+    names = {image}
+    for node in graph.node:
+        if names & set(node.input):
+            if node.op_type in ("Sub", "Mul", "Add", "Div", "BatchNormalization"):
+                return True
+            if node.op_type in ("Transpose", "Cast", "Identity"):
+                names |= set(node.output)
+    return False
 
 
 def _read_node(reader: GraphReader, node: onnx.NodeProto) -> None:
+    name = node.name or node.output[0]
     if node.op_type not in ONNX_READERS:
-        known = ", ".join(sorted(ONNX_READERS))
-        raise reader.error(f"{node.name or node.output[0]} is a {node.op_type}; known operators: {known}")
+        raise reader.error(f"{name} is a {node.op_type}; known operators: {', '.join(sorted(ONNX_READERS))}")
     attrs = {attr.name: onnx.helper.get_attribute_value(attr) for attr in node.attribute}
+    inputs = [reader.constants.get(each) for each in node.input]
     try:
+        if node.op_type in FOLDED and all(array is not None for array in inputs):
+            reader.constants[node.output[0]] = fold(node.op_type, attrs, inputs)
+            return
+        if reader.channels_last & set(node.input):
+            if node.op_type not in _ANY_LAYOUT:
+                raise reader.error(f"{name}, a {node.op_type}, takes images [N, S, S, 3]; known: a Transpose first")
+            if node.op_type != "Transpose":
+                reader.channels_last.add(node.output[0])
         ONNX_READERS[node.op_type](reader, Operation(list(node.input), list(node.output), attrs))
-    except (KeyError, ValueError, TypeError, IndexError, ZeroDivisionError) as error:
-        name = node.name or node.output[0]
+    except (KeyError, ValueError, TypeError, IndexError, ZeroDivisionError, OverflowError, MemoryError) as error:
         raise reader.error(f"{name} is a {node.op_type} of a form that no known network has ({error})") from error

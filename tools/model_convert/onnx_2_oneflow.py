@@ -13,9 +13,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from common.errors import run_command
-from interchange.embedders import Embed, onnx_embedder
+from interchange.agreement import Reference
 from interchange.foreign_model import ForeignModel
 from interchange.onnx.reader import OUTSIDE, read_onnx
+from interchange.onnx_reference import run_file
 from settings.convert_command import make_parser, make_snapshot, require_free
 
 
@@ -27,13 +28,13 @@ def main() -> None:
     require_free(args)
     path = Path(args.onnx_path)
 
-    def run(foreign: ForeignModel) -> tuple[str, Embed]:
-        embed = onnx_embedder(path.read_bytes())
+    def run(foreign: ForeignModel) -> Reference:
+        reference = run_file(path, foreign)
         if foreign.preprocesses:
-            return "onnxruntime", embed
+            return reference
         mean, scale = OUTSIDE
         print(f"  its preprocessing is outside, (x - {mean}) * {scale:.7g}; the snapshot has it inside")
-        return "onnxruntime", lambda images: embed((images - mean) * scale)
+        return reference._replace(embed=lambda images: reference.embed((images - mean) * scale))
 
     make_snapshot(args, read_onnx(path), run, "onnx", path)
 
