@@ -231,6 +231,7 @@ OPERATORS: dict[str, Operator] = {
     "Sub": _elementwise(np.subtract),
     "Mul": _elementwise(np.multiply),
     "Div": _elementwise(_divide),
+    "Pow": _elementwise(np.power),
     "Gemm": _gemm,
     "MatMul": _elementwise(np.matmul),
     "Softmax": _softmax,
