@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from common.errors import UserError
 from common.pickles import RestrictedUnpickler
-from interchange.pytorch.tensors import MAX_BYTES, Storage, StorageType, TensorUnpickler
+from interchange.pytorch.tensors import MAX_BYTES, Storage, StorageType, TensorUnpickler, range_reader
 
 _MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001
 START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the pickled magic number
@@ -84,17 +84,5 @@ def _find_storages(path: Path, position: int, keys: Any, kinds: dict[Any, Storag
             position = begin + length
             if count < 0 or position > size:
                 raise UserError(f"{path} is cut: a storage reaches to byte {position}, the file ends at {size}")
-            storages[key] = Storage(kinds[key], count, _reader(path, begin, length))
+            storages[key] = Storage(kinds[key], count, range_reader(path, begin, length))
     return storages
-
-
-def _reader(path: Path, begin: int, length: int) -> Any:
-    def read() -> bytes:
-        try:
-            with open(path, "rb") as file:
-                file.seek(begin)
-                return file.read(length)
-        except OSError as error:
-            raise UserError(f"{path} cannot be read ({error.strerror})") from error
-
-    return read

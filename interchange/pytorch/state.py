@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from backbones import build_network
@@ -27,11 +26,13 @@ from interchange.pytorch.checkpoint import Arrays, find_network, flatten, list_n
 from interchange.pytorch.class_rows import is_momentum, take_rows
 from interchange.pytorch.families import FAMILIES, Family, Guess
 from interchange.pytorch.names import norm_counters, torch_names
+from interchange.pytorch.safetensors_file import read_safetensors
 from interchange.pytorch.tensors import Array, Tensor
 
 EPS = 1e-5
 MEAN, SCALE = 127.5, 1 / 127.5
 SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
+_OF_PYTORCH = ("iresnet", "mbf", "ir")
 _HARMLESS = {"beta": 0.0, "bias": 0.0, "gamma": 1.0}  # what an array without a counterpart in PyTorch holds
 _OPTIONAL = ("fc1_gamma", "fc1_beta", "pre_fc1_bias")  # of a BatchNorm without affine values, a layer without bias
 
@@ -44,11 +45,7 @@ def read_state(path: str | Path) -> tuple[Arrays, str]:
     """
     path = Path(path)
     if path.suffix == ".safetensors":
-        try:
-            with safe_open(path, framework="numpy") as file:
-                return {key: file.get_tensor(key) for key in file.keys()}, ""  # noqa: SIM118 (not a dict)
-        except (OSError, SafetensorError, TypeError, AttributeError) as error:
-            raise UserError(f"{path} is not a readable safetensors file ({error})") from error
+        return read_safetensors(path), ""
     content, skipped = read_archive(path)
     if isinstance(content, Tensor):
         kind = "the momentum of class rows" if is_momentum(str(path)) else "one array"
@@ -152,6 +149,8 @@ def _describe_unknown(arrays: Arrays, source: str, networks: Mapping[str, Option
     endings = {".".join(name.split(".")[i:]) for name in arrays for i in range(name.count(".") + 1)}
     best: tuple[int, str, str] = (0, "", "")
     for name, options in networks.items():
+        if options["net_name"] not in _OF_PYTORCH:
+            continue
         network = build_network(options)
         for family in FAMILIES:
             names = torch_names(network, family.guess({}).module)

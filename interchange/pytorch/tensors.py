@@ -11,12 +11,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from typing_extensions import override
 
+from common.errors import UserError
 from common.pickles import DamagedError, RestrictedUnpickler
 
 STORAGES = {
@@ -42,6 +44,20 @@ class StorageType:
     def __init__(self, name: str) -> None:
         self.name = name
         self.dtype = np.dtype(STORAGES[name])
+
+
+def range_reader(path: Path, begin: int, length: int) -> Callable[[], bytes]:
+    """Return a function that reads ``length`` bytes of a file from ``begin``."""
+
+    def read() -> bytes:
+        try:
+            with open(path, "rb") as file:
+                file.seek(begin)
+                return file.read(length)
+        except OSError as error:
+            raise UserError(f"{path} cannot be read ({error.strerror})") from error
+
+    return read
 
 
 class Storage:
