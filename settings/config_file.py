@@ -37,7 +37,8 @@ def load_tables(folder: Path = ROOT) -> Tables:
         raise UserError(f"{path}: {type(error).__name__}: {error}; compare it with sample_config.py") from error
     missing = [name for name in (*SINGLE, *NAMED, "generate_config") if not hasattr(module, name)]
     if missing:
-        raise UserError(f"{path} lacks {', '.join(missing)}; copy sample_config.py and edit the copy")
+        advice = "" if "config" in missing else "; a config of arcface_torch is given as --config FILE, by another name"
+        raise UserError(f"{path} lacks {', '.join(missing)}; copy sample_config.py and edit the copy{advice}")
     written = {name: getattr(module, name) for name in (*SINGLE, *NAMED)}
     for name in NAMED:
         written[name] = EasyDict({**getattr(sample_config, name), **written[name]})

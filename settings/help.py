@@ -16,8 +16,8 @@ VERSION = "1.0"
 PACKAGES = ("oneflow", "numpy", "mxnet", "onnx", "onnxruntime")
 HELP, SHORT_HELP, SETTINGS, VERSIONS = "--help", "-h", "--print_config", "--version"
 _EPILOG = (
-    "Dashes in place of underscores and the flags of InsightFace's trainers and of the OneFlow port are accepted too: "
-    "docs/options.md lists them."
+    "Dashes in place of underscores and the flags of InsightFace's trainers and of the OneFlow port are accepted too, "
+    "and --config FILE takes a config of arcface_torch: docs/options.md lists them."
 )
 
 

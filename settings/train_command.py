@@ -11,6 +11,7 @@ from settings.complete import apply_flags
 from settings.config import Config
 from settings.config_file import ROOT, format_config_file, load_tables
 from settings.help import HELP, SETTINGS, VERSIONS, end_with, format_help, format_versions, take_actions
+from settings.legacy.arcface_torch import take_config, with_config
 from settings.legacy.command import rewrite_training
 from settings.option import check_values
 from settings.options import NAMES, TRAIN_TABLE
@@ -49,13 +50,14 @@ def read_train_command(argv: Sequence[str], folder: Path = ROOT) -> TrainCommand
         UserError: an unknown name, key or flag, or values that are impossible or contradict each other; the message has
             a line for each mistake.
     """
-    actions, words = take_actions(argv, ACTIONS)
+    actions, words = take_actions(take_config(argv), ACTIONS)
     if VERSIONS in actions:
         end_with(format_versions())
     tables = load_tables(folder)
     if HELP in actions:
         values = tables.read(**{option.key: tables.default[option.key] for option in NAMES}).values
         end_with(format_help(_ABOUT, [*TRAIN_TABLE, *set_options(values["val_targets"])], values, ACTIONS))
+    words, config_notices = with_config(words)
     # Mistakes in flags are reported before the images are looked at.
     rewritten = rewrite_training(words, without_images(words, tables), TRAIN_TABLE)
     own = describe_images(rewritten.words, has_own_set(words, tables), tables)
@@ -76,8 +78,9 @@ def read_train_command(argv: Sequence[str], folder: Path = ROOT) -> TrainCommand
         end_with(format_config_file(config, tables))
     if config.do_validation_while_train and "val_targets" not in given and not own.notices:
         notices += describe_others(config.val_dataset_dir, config.val_targets)
-    translation = str(rewritten) if rewritten.is_older else ""
-    return TrainCommand(config, (*own.notices, *rewritten.notices, *notices), frozenset(given), translation)
+    translation = str(rewritten) if rewritten.is_older or config_notices else ""
+    said = (*config_notices, *own.notices, *rewritten.notices, *notices)
+    return TrainCommand(config, said, frozenset(given), translation)
 
 
 def resolve_train_config(argv: Sequence[str], folder: Path = ROOT) -> Config:

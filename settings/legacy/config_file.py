@@ -28,7 +28,7 @@ from settings.tables import NAMED, SINGLE, FileSettings
 NAMES = ("network", "dataset", "loss")
 _ACCEPTED = {bool: (bool, int), float: (float, int), list: (list, tuple)}  # besides the same type
 # Flags that choose table entries or paths; they make no sense in a file, which has the tables.
-_COMMAND_ONLY = ("data_dir", "loss_type", "prefix")
+_COMMAND_ONLY = ("data_dir", "loss_type", "prefix", "config")
 ROWS: Mapping[str, OldFlag] = {row.name: row for row in OLD_FLAGS if row.name not in _COMMAND_ONLY}
 _ABSENT = object()
 _COUNTERS = {"iter_num_in_snapshot", *(row.name for row in ROWS.values() if row.key == "iter_num_in_snapshot")}

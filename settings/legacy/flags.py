@@ -1,7 +1,8 @@
 """The flags of the programs that this project replaces: one row each, with its meaning here.
 
 ``MXNET`` is InsightFace's train.py and train_parall.py (of SubCenter-ArcFace too), ``SOFTMAX`` its older
-src/train_softmax.py, ``VERIFICATION`` its verification.py, ``PORT`` the OneFlow port's insightface_train.py in all its
+src/train_softmax.py, ``VERIFICATION`` its verification.py, ``ARCFACE`` the train_v2.py of its
+arcface_torch, ``PORT`` the OneFlow port's insightface_train.py in all its
 versions (older ones called it insightface_train_val.py), ``VAL`` its insightface_val.py. Keys of their sample_config.py
 count as flags, and a config.py made from one is read by this table too (``settings.legacy.config_file``).
 docs/options.md shows it.
@@ -17,7 +18,8 @@ from settings.legacy.values import parse_image_shape
 
 MXNET, SOFTMAX, PORT, VAL = "train.py", "train_softmax.py", "insightface_train.py", "insightface_val.py"
 VERIFICATION = "verification.py"
-PARSERS = (MXNET, SOFTMAX, PORT, VAL, VERIFICATION)
+ARCFACE = "train_v2.py"
+PARSERS = (MXNET, SOFTMAX, PORT, VAL, VERIFICATION, ARCFACE)
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ OLD_FLAGS: tuple[OldFlag, ...] = (
     ),
     *_ineffective((MXNET,), _OWN_KERNELS, "workspace"),
     *_ineffective((MXNET,), "it had no effect there either; --gradient_accumulation saves memory", "memonger"),
+    OldFlag("--config", (ARCFACE,), meaning="a config file of arcface_torch: its keys as flags, table above"),
     # ------------------------------------------------------------------ network and head
     *_renamed(
         (SOFTMAX,),
