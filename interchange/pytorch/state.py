@@ -221,7 +221,8 @@ def names_to_write(network: NetworkGraph) -> dict[str, str] | None:
                 back = build_network(guess.options)
             except (UserError, ValueError):
                 continue
-            if pair_layers(torch_view(back), torch_view(network)) is not None:
+            is_named = set((torch_names(back, guess.module) or {}).values()) == set(names.values())
+            if is_named and pair_layers(torch_view(back), torch_view(network)) is not None:
                 return names
     return None
 

@@ -19,7 +19,6 @@ from settings.parser import Word, format_value
 from settings.verification_places import list_sets
 
 FLAG, TABLE, BASE = "--config", "config", "base.py"
-_TARGETS = "val_targets"
 SYNTHETIC = "synthetic"
 # Of configs/base.py there.
 DEFAULTS: Mapping[str, Any] = {
@@ -290,9 +289,21 @@ def _describe(name: str, value: Any, flags: Flags, given: Collection[str]) -> st
         return f"no effect: {row.notice}"
     if flags and flags.keys() <= set(given):
         return "overridden by the command line"
-    missing = [target for target in value if target not in flags.get("val_targets", ())] if row.name == _TARGETS else []
-    lost = f"; not in rec, and not verified: {', '.join(missing)}" if missing else ""
-    return _join({key: flag for key, flag in flags.items() if key not in given}) + lost
+    remark = _REMARKS[row.name](value, flags) if row.name in _REMARKS else ""
+    return _join({key: flag for key, flag in flags.items() if key not in given}) + remark
+
+
+def _describe_missing(value: Any, flags: Flags) -> str:
+    missing = [name for name in value if name not in flags.get("val_targets", ())]
+    return f"; not in rec, and not verified: {', '.join(missing)}" if missing else ""
+
+
+def _describe_combined(_: Any, flags: Flags) -> str:
+    is_other = flags["loss"] == "combined" and flags["loss_m3"] > 0
+    return "; arcface_torch's loss computes the last margin alone: --loss cosface is that" if is_other else ""
+
+
+_REMARKS = {"val_targets": _describe_missing, "margin_list": _describe_combined}
 
 
 def _join(flags: Mapping[str, Any]) -> str:

@@ -43,9 +43,8 @@ def with_rows(foreign: ForeignModel, path: str, source: str, classes: int) -> Fo
     files = rank_files(path if source == ROWS_OF_RANKS else source)
     if files:
         rows = join_ranks(files, foreign.network.embedding_size)
-        note = (
-            f"class rows of {len(rows)} classes, joined from {len(files)} ranks: {files[0].name} ... {files[-1].name}"
-        )
+        names = f"{files[0].name} ... {files[-1].name}" if len(files) > 1 else files[0].name
+        note = f"rows of {len(rows)} classes, joined from {len(files)} ranks: {names}"
         own = tuple(each for each in foreign.notes if "state_dict_softmax_fc" not in each)
         foreign = replace(foreign, head={"fc7_weight": rows}, notes=(*own, note))
     if classes:
