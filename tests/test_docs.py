@@ -20,7 +20,18 @@ from tests.support.own_set import write_own_set
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "README_CH.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 # Files that belong to users, to other programs or to a run, and are not in the repository.
-FOREIGN = ("config.py", "train.py", "train_softmax.py", "generated.py", "ijb_11.py", "ijb_1n.py", "ijb_evals.py")
+FOREIGN = (
+    "config.py",
+    "train.py",
+    "train_softmax.py",
+    "train_v2.py",
+    "configs/base.py",
+    "configs/ms1mv3_r50.py",
+    "generated.py",
+    "ijb_11.py",
+    "ijb_1n.py",
+    "ijb_evals.py",
+)
 OTHER_PROGRAMS_FLAGS = {"--fc7-no-bias", "--beta-freeze", "--color", "--cutoff", "--logdir"}
 
 
@@ -101,11 +112,13 @@ TRAIN, VERIFY = "insightface_train.py", "insightface_val.py"
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with what command lines of train_softmax.py read before anything else."""
+    """A folder with what command lines of train_softmax.py and of arcface_torch read before anything else."""
     monkeypatch.chdir(tmp_path)
     data = tmp_path / "datasets" / "faces_emore"
     data.mkdir(parents=True)
     (data / "property").write_text("85742,112,112")
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs/ms1mv3_r50.py").write_text("config = edict(rec='synthetic', num_classes=9, num_image=9)\n")
     return tmp_path
 
 
