@@ -13,6 +13,7 @@ import numpy as np
 from interchange.onnx import attention
 from interchange.onnx.graph_reader import GraphReader, Operation, shorten
 from interchange.onnx.layer_norm import LAYER_NORM_STEPS, Step, reduced_axes
+from interchange.onnx.softsign import SOFTSIGN_STEPS
 
 OperatorReader = Callable[[GraphReader, Operation], None]
 
@@ -179,8 +180,10 @@ def _channel_norms(what: str) -> OperatorReader:
 
 
 def _mean(reader: GraphReader, node: Operation) -> None:
-    _require_axes(reader, node, [], [0, 1, 2, 3])
-    reader.build.norm_step(node.output, "mean", node.inputs[0])
+    _require_axes(reader, node, [], [0, 1, 2, 3], [1])
+    # The mean of the squares of a pixel stands for their sum: the factor cancels in the ratio of two norms.
+    step = "sums" if reduced_axes(reader, node) == [1] else "mean"
+    reader.build.norm_step(node.output, step, node.inputs[0])
 
 
 def _activation(kind: str) -> OperatorReader:
@@ -226,17 +229,20 @@ ONNX_READERS: dict[str, OperatorReader] = {
 }
 
 
-def _after(step: Step, read: OperatorReader | None) -> OperatorReader:
-    """Return a reader for nodes that ``step`` takes as part of a normalisation, and for those of ``read``."""
+def _after(op: str, steps: list[Step], read: OperatorReader | None) -> OperatorReader:
+    """Return a reader for nodes that one of ``steps`` takes as part of an operator, and for those of ``read``."""
 
     def read_either(reader: GraphReader, node: Operation) -> None:
-        if step(reader, node):
+        if any(step(reader, node) for step in steps):
             return
         if read is None:
-            raise reader.error(f"{node.output} is a power, which no known network has")
+            raise reader.error(f"{node.output} is a {op} outside of an operator that a known network has")
         read(reader, node)
 
     return read_either
 
 
-ONNX_READERS |= {op: _after(step, ONNX_READERS.get(op)) for op, step in LAYER_NORM_STEPS.items()}
+SPREAD = (LAYER_NORM_STEPS, SOFTSIGN_STEPS)
+ONNX_READERS |= {
+    op: _after(op, [steps[op] for steps in SPREAD if op in steps], ONNX_READERS.get(op)) for op in set().union(*SPREAD)
+}

@@ -79,8 +79,18 @@ def _write_activation(writer: Writer, node: Node, x: str) -> None:
     if kind == "relu6":
         limits = [writer.add_array(f"{node.name}_{name}", np.array(value)) for name, value in (("min", 0), ("max", 6))]
         writer.add_node("Clip", [x, *limits], node.name)
+    elif kind == "softsign":
+        _write_softsign(writer, node.name, x)
     else:
         writer.add_node(ACTIVATIONS[kind], [x], node.name)
+
+
+def _write_softsign(writer: Writer, name: str, x: str) -> None:
+    # ncnn has no Softsign, and pnnx takes x / (|x| + 1) for one. onnxruntime's Softsign computes just this.
+    writer.add_node("Abs", [x], f"{name}_magnitude")
+    writer.add_node("Add", [f"{name}_magnitude", writer.add_array(f"{name}_one", np.array(1))], f"{name}_divisor")
+    writer.add_node("Reciprocal", [f"{name}_divisor"], f"{name}_factors")
+    writer.add_node("Mul", [x, f"{name}_factors"], name)
 
 
 def _write_add(writer: Writer, node: Node, a: str, b: str) -> None:
@@ -125,19 +135,23 @@ def _write_pool(writer: Writer, node: Node, x: str) -> None:
 
 
 def _write_global_pool(writer: Writer, node: Node, x: str) -> None:
-    writer.add_node("GlobalAveragePool", [x], node.name)
+    _, height, width = writer.graph.shapes[x]
+    # A window over the whole map: ncnn makes a GlobalAveragePool flat, and a convolution then fails on a batch.
+    writer.add_node("AveragePool", [x], node.name, kernel_shape=[height, width], strides=[1, 1])
 
 
 def _write_equalize_pixel_norms(writer: Writer, node: Node, x: str) -> None:
-    # Not ReduceL2: OpenCV mistakes ReduceL2 followed by Div for another normalization.
-    writer.add_reduction("ReduceSumSquare", x, f"{node.name}_sums", [1])
-    writer.add_node("Sqrt", [f"{node.name}_sums"], f"{node.name}_norms")
+    # Not ReduceL2: OpenCV mistakes ReduceL2 followed by Div for another normalization. Not ReduceSumSquare: MNN does
+    # not follow a change of the batch size. ReduceSum: ncnn is wrong. The mean in its place cancels in the ratio.
+    writer.add_node("Mul", [x, x], f"{node.name}_squares")
+    writer.add_reduction("ReduceMean", f"{node.name}_squares", f"{node.name}_mean_squares", [1])
+    writer.add_node("Sqrt", [f"{node.name}_mean_squares"], f"{node.name}_norms")
     writer.add_node("ReduceMean", [f"{node.name}_norms"], f"{node.name}_mean")
     writer.add_node("Div", [f"{node.name}_mean", f"{node.name}_norms"], f"{node.name}_factors")
     writer.add_node("Mul", [x, f"{node.name}_factors"], node.name)
 
 
-ACTIVATIONS = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "softrelu": "Softplus", "softsign": "Softsign"}
+ACTIVATIONS = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "softrelu": "Softplus"}
 ONNX_WRITERS: dict[str, Callable[..., None]] = {
     "scale_shift": _write_scale_shift,
     "conv": _write_conv,
