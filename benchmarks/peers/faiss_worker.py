@@ -22,9 +22,11 @@ class Faiss(Search):
         self._index = faiss.IndexFlatIP(self.gallery.shape[1])
         self._index.add(self.gallery)
 
-    def search(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return scores and numbers [P, k], best first."""
-        return self._index.search(np.ascontiguousarray(self.probes), self.k)
+    def search(self, probes: np.ndarray, gallery: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return scores and numbers [P, k], best first, in the index."""
+        if len(gallery) != self._index.ntotal:
+            raise ValueError("the index holds the whole gallery")
+        return self._index.search(probes, self.k)
 
 
 if __name__ == "__main__":

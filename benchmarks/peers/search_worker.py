@@ -23,9 +23,9 @@ class Ours(Search):
     label = "ours"
 
     @override
-    def search(self) -> tuple[np.ndarray, np.ndarray]:
+    def search(self, probes: np.ndarray, gallery: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         kernel = NativeScoreKernel(self.threads)
-        return best_matches(kernel, self.probes, self.gallery, self.k, is_unit=True)
+        return best_matches(kernel, probes, gallery, self.k, is_unit=True)
 
 
 class NumpyBlocks(Search):
@@ -34,11 +34,10 @@ class NumpyBlocks(Search):
     label = f"numpy {np.__version__} in blocks"
 
     @override
-    def search(self) -> tuple[np.ndarray, np.ndarray]:
-        probes = np.ascontiguousarray(self.probes)
+    def search(self, probes: np.ndarray, gallery: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         scores, numbers = [], []
-        for start in range(0, len(self.gallery), _ROWS):
-            block = probes @ self.gallery[start : start + _ROWS].T
+        for start in range(0, len(gallery), _ROWS):
+            block = probes @ gallery[start : start + _ROWS].T
             k = min(self.k, block.shape[1])
             best = np.argpartition(block, -k, axis=1)[:, -k:]
             scores.append(np.take_along_axis(block, best, 1))
@@ -54,8 +53,8 @@ class Argsort(Search):
     label = "argsort of full rows"
 
     @override
-    def search(self) -> tuple[np.ndarray, np.ndarray]:
-        scores = np.ascontiguousarray(self.probes) @ self.gallery.T
+    def search(self, probes: np.ndarray, gallery: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        scores = probes @ gallery.T
         order = np.argsort(-scores, axis=1)[:, : self.k]
         return np.take_along_axis(scores, order, 1), order
 
@@ -66,15 +65,23 @@ class Product(Search):
     label = f"product, numpy {np.__version__}"
 
     @override
-    def step(self) -> list[float]:
-        probes, scores = np.ascontiguousarray(self.probes), np.empty((len(self.probes), _ROWS), np.float32)
-        for start in range(0, len(self.gallery), _ROWS):
-            block = self.gallery[start : start + _ROWS]
-            np.matmul(probes, block.T, out=scores[:, : len(block)] if len(block) == _ROWS else None)
-        return []
+    def check(self, steps: int) -> list[float]:
+        return []  # nothing is found
 
     @override
-    def search(self) -> tuple[np.ndarray, np.ndarray]:
+    def step(self) -> list[float]:
+        probes, gallery = self.measured
+        scores = np.empty((len(probes), _ROWS), np.float32)
+        for start in range(0, len(gallery), _ROWS):
+            self.multiply(probes, gallery[start : start + _ROWS], scores)
+        return []
+
+    def multiply(self, probes: np.ndarray, block: np.ndarray, scores: np.ndarray) -> None:
+        """Fill the first columns of ``scores`` with the products of probes and a block of at most as many rows."""
+        np.matmul(probes, block.T, out=scores[:, : len(block)] if len(block) == _ROWS else None)
+
+    @override
+    def search(self, probes: np.ndarray, gallery: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         raise NotImplementedError
 
 
@@ -95,16 +102,11 @@ class OneDnnProduct(Product):
         ]
 
     @override
-    def step(self) -> list[float]:
-        probes, scores = np.ascontiguousarray(self.probes), np.empty((len(self.probes), _ROWS), np.float32)
+    def multiply(self, probes: np.ndarray, block: np.ndarray, scores: np.ndarray) -> None:
         count, width = probes.shape
-        for start in range(0, len(self.gallery), _ROWS):
-            block = self.gallery[start : start + _ROWS]
-            shape = (count, len(block), width)
-            factors = (1.0, probes.ctypes.data, width, block.ctypes.data, width)
-            if self._product(b"N", b"T", *shape, *factors, 0.0, scores.ctypes.data, _ROWS):
-                raise RuntimeError("dnnl_sgemm failed")
-        return []
+        factors = (1.0, probes.ctypes.data, width, block.ctypes.data, width)
+        if self._product(b"N", b"T", count, len(block), width, *factors, 0.0, scores.ctypes.data, _ROWS):
+            raise RuntimeError("dnnl_sgemm failed")
 
 
 KINDS = {"ours": Ours, "numpy": NumpyBlocks, "argsort": Argsort, "product": Product, "onednn": OneDnnProduct}
