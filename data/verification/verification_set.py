@@ -13,11 +13,13 @@ from typing import NamedTuple
 import numpy as np
 
 from common.errors import UserError, shorten
+from common.workers import available_cpus, map_in_threads
 from data.image import DecodeError, decode_image, image_shape
 from data.ofrecord.records import RecordError, decode_verification_record, list_parts, read_part
 from data.verification.bin_file import read_bin
 
 _SAMPLE = 16  # images whose size is looked at before a run
+_CHUNK = 64  # images that a thread decodes at a time
 
 
 @dataclass(frozen=True)
@@ -144,13 +146,20 @@ def _build(name: str, content: _Content, image_size: int) -> VerificationSet:
     numbers: dict[bytes, int] = {}
     index = np.array([numbers.setdefault(encoded, len(numbers)) for encoded in bins], np.int64)
     images = np.empty((len(numbers), 3, image_size, image_size), np.uint8)
-    problems = []
-    for number, encoded in enumerate(numbers):
-        try:
-            images[number] = decode_image(encoded, image_size, resize=True).transpose(2, 0, 1)
-        except DecodeError as error:
-            problems.append(f"{places[int(np.argmax(index == number))]}: {error}{_guess_pixels(encoded)}")
-    if problems:
+    distinct = list(numbers)
+
+    def decode(begin: int) -> list[str]:
+        """Decode the images of a chunk, outside Python's lock; return what is wrong with them."""
+        problems = []
+        for number, encoded in enumerate(distinct[begin : begin + _CHUNK], begin):
+            try:
+                images[number] = decode_image(encoded, image_size, resize=True).transpose(2, 0, 1)
+            except DecodeError as error:
+                problems.append(f"{places[int(np.argmax(index == number))]}: {error}{_guess_pixels(encoded)}")
+        return problems
+
+    chunks = map_in_threads(decode, range(0, len(distinct), _CHUNK), available_cpus())
+    if problems := [problem for chunk in chunks for problem in chunk]:
         way = f"python tools/dataset_convert/check_dataset.py {path} --write_clean OUT leaves out pairs with bad images"
         raise UserError(*shorten(problems, "bad images"), way)
     return VerificationSet(name, images, index, np.array(issame, bool))

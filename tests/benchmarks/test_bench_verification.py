@@ -18,10 +18,13 @@ def test_the_whole_verification_is_measured(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(verification_rows, "write_model_report", write)
     monkeypatch.setattr(verification_rows, "available_cpus", lambda: 1)
-    alone, whole = verification_rows.run(140, 2)
+    monkeypatch.setattr(verification_rows, "write_converted", lambda *_: None)  # it would verify a known network
+    monkeypatch.setattr(verification_rows, "_run_command", lambda *_: (2.0, 3.0))
+    alone, whole, started = verification_rows.run(140, 2)
     assert seen == {"pairs": 70, "writes": 2}
     assert (alone.label, alone.ratio, whole.label) == ("the network alone", 1.0, "to the report")
     assert whole.speed == pytest.approx(280 / whole.seconds)  # no image is there twice
     assert whole.ratio == pytest.approx(alone.seconds / whole.seconds)
     assert whole.processor_ratio == pytest.approx(alone.processor / whole.processor) and alone.processor_ratio == 1
     assert len(whole.cells()) == len(verification_rows.HEADER)
+    assert started.seconds == whole.seconds + 2 and started.processor == whole.processor + 3
