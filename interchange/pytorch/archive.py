@@ -23,6 +23,7 @@ from interchange.pytorch.legacy_file import START, read_legacy
 from interchange.pytorch.tensors import MAX_BYTES, STORAGES, Storage, StorageType, TensorUnpickler
 
 _TEXT = (b"version https://git-lfs", b"<!DOCTYPE", b"<html", b"<?xml")
+_MAX_MESSAGE = 200  # characters
 _WRITTEN = ("FloatStorage", "LongStorage")
 
 
@@ -50,7 +51,7 @@ def _read_part(path: Path, part: zipfile.ZipInfo) -> bytes:
         with zipfile.ZipFile(path) as archive:
             return archive.read(part)
     except (OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is damaged at its part {part.filename} ({error})") from error
+        raise UserError(f"{path} is damaged at its part {part.filename} ({_cut(error)})") from error
 
 
 def read_archive(path: str | Path) -> tuple[Any, list[str]]:
@@ -76,19 +77,24 @@ def read_archive(path: str | Path) -> tuple[Any, list[str]]:
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); expected a PyTorch file") from error
     except zipfile.BadZipFile as error:
-        raise UserError(f"{path} is damaged or cut ({error}); copy it again") from error
+        raise UserError(f"{path} is damaged or cut ({_cut(error)}); copy it again") from error
     except DamagedError as error:
         raise UserError(f"{path} is damaged ({error})") from error
     except UserError:
         raise
     except Exception as error:  # a damaged file can raise almost anything
-        raise UserError(f"{path} is damaged ({type(error).__name__}: {error})") from error
+        raise UserError(f"{path} is damaged ({type(error).__name__}: {_cut(error)})") from error
+
+
+def _cut(error: Exception) -> str:
+    """Return the text of an error, which may quote the file."""
+    return str(error)[:_MAX_MESSAGE]
 
 
 def _load(path: Path, archive: zipfile.ZipFile) -> tuple[Any, list[str]]:
     for info in archive.infolist():
         if info.compress_type != zipfile.ZIP_STORED and not _is_code(info.filename):
-            raise UserError(f"{path}: its part {info.filename} is compressed, which torch.save never does")
+            raise UserError(f"{path}: its part {info.filename[:80]} is compressed, which torch.save never does")
     stored = [info.file_size for info in archive.infolist() if info.compress_type == zipfile.ZIP_STORED]
     claimed, total = sum(stored), path.stat().st_size
     if claimed > total:
