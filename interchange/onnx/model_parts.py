@@ -71,6 +71,11 @@ class Writer:
         self.initializers.append(numpy_helper.from_array(array, name))
         return name
 
+    def add_constant(self, name: str, value: np.float32, node: str) -> str:
+        """Add a number that the node ``node`` makes, and return its name."""
+        self.add_node("Constant", [], name, name=node, value=numpy_helper.from_array(np.array(value)))
+        return name
+
     def add_parameter(self, name: str, shape: tuple[int, ...] | None = None) -> str:
         """Store a parameter of the network as ``shape`` and return its name; a fixed gamma becomes ones."""
         spec = self.graph.parameters()[name]

@@ -39,13 +39,15 @@ def _write_scale_shift(writer: Writer, node: Node, x: str) -> None:
     if not writer.form.preprocess:
         writer.aliases[node.name] = x
         return
-    # InsightFace's programs tell by these two node names, MXNet's, that the preprocessing is inside. The Mul comes
-    # first: a Mul before a convolution is folded into it by onnxsim, and then the second name would be missing.
+    # InsightFace's programs tell by the names _mul... and _minus... among the first nodes that the preprocessing is
+    # inside. Nodes that make the constants keep that place when onnxruntime's quantiser sorts the nodes, and the Mul
+    # comes first because onnxsim folds a Mul before a convolution into it.
     factor = np.float32(node.attrs["scale"])
-    scale = writer.add_array(f"{node.name}_factor", factor)
-    offset = writer.add_array(f"{node.name}_offset", np.array(node.attrs["mean"] * float(factor)))
+    scale = writer.add_constant(f"{node.name}_factor", factor, "_mulscalar0_constant")
+    offset = np.float32(node.attrs["mean"] * float(factor))
+    shift = writer.add_constant(f"{node.name}_offset", offset, "_minusscalar0_constant")
     writer.add_node("Mul", [x, scale], f"{node.name}_scaled", name="_mulscalar0")
-    writer.add_node("Sub", [f"{node.name}_scaled", offset], node.name, name="_minusscalar0")
+    writer.add_node("Sub", [f"{node.name}_scaled", shift], node.name, name="_minusscalar0")
 
 
 def _write_conv(writer: Writer, node: Node, x: str) -> None:

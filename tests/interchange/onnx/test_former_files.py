@@ -24,16 +24,13 @@ NETWORKS = {
 def as_before(model: onnx.ModelProto, constant: str) -> onnx.ModelProto:
     """Write the preprocessing as Sub and Mul, with the name of a constant, and Split without its sizes."""
     graph = model.graph
-    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    scale = values["preprocess_factor"]
-    mean = np.float32(values["preprocess_offset"] / scale)
-    new = {"preprocess_mean": np.round(mean, 3), constant: scale}
-    gone = {"preprocess_factor", "preprocess_offset"} | {name for name in values if name.endswith("_part_sizes")}
-    kept = [tensor for tensor in graph.initializer if tensor.name not in gone]
+    scale, offset = (numpy_helper.to_array(node.attribute[0].t) for node in graph.node[:2])
+    new = {"preprocess_mean": np.round(np.float32(offset / scale), 3), constant: scale}
+    kept = [tensor for tensor in graph.initializer if not tensor.name.endswith("_part_sizes")]
     nodes = [
         helper.make_node("Sub", ["data", "preprocess_mean"], ["preprocess_centered"], name="_minusscalar0"),
         helper.make_node("Mul", ["preprocess_centered", constant], ["preprocess"], name="_mulscalar0"),
-        *graph.node[2:],
+        *graph.node[4:],
     ]
     for node in nodes:
         if node.op_type == "Split":
@@ -56,7 +53,7 @@ def test_subtraction_first_and_split_without_sizes(tmp_path: Path, random_arrays
     graph = build_network(NETWORKS[name])
     arrays = random_arrays(graph, 5)
     model = write_onnx(graph, arrays, {"config": json.dumps(NETWORKS[name])})
-    assert [node.op_type for node in model.graph.node[:2]] == ["Mul", "Sub"]
+    assert [node.op_type for node in model.graph.node[2:4]] == ["Mul", "Sub"]
     onnx.save(as_before(model, constant), tmp_path / "model.onnx")
     found, adaptation = bring_in(read_onnx(tmp_path / "model.onnx"))
     assert found.network.nodes == graph.nodes and not adaptation.notes
