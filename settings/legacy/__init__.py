@@ -4,5 +4,5 @@
 - values, translation: what those mean that set no key as they are.
 - command: a command line, rewritten before it is read.
 - config_file: a config.py, read for one choice of network, dataset and loss.
-- arcface_torch: its config files, which python_values reads without running them.
+- arcface_torch: its config files, which python_values reads without running them, by the table of arcface_keys.
 """

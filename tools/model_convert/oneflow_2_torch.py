@@ -1,7 +1,7 @@
 """Convert a snapshot into a PyTorch state dict: ``--of_model_dir DIR --torch_path backbone.pth`` (or ``.safetensors``).
 
-arcface_torch's iresnet and MobileFaceNet load it with ``load_state_dict`` and take images as (x - 127.5) / 127.5. The
-check reads the file back and embeds the same images with it.
+arcface_torch's iresnet and MobileFaceNet, and AdaFace's and face.evoLVe's IR, load it with ``load_state_dict`` and take
+images as (x - 127.5) / 127.5. The check reads the file back and embeds the same images with it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main() -> None:
         agreement = compare(images, oneflow_embedder(network, arrays), graph_embedder(written.network, written.arrays))
         require_agreement(str(target), agreement, "OneFlow and the state dict")
         copy_file(trial, target)
-    print(f"{target}: state dict for arcface_torch, preprocessing (x - 127.5) / 127.5 outside")
+    print(f"{target}: PyTorch state dict, preprocessing (x - 127.5) / 127.5 outside")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from common.errors import UserError
-from settings.legacy.arcface_torch import DEFAULTS, KEYS, table_lines, with_config
+from settings.legacy.arcface_keys import DEFAULTS, KEYS, table_lines
+from settings.legacy.arcface_torch import with_config
 from settings.legacy.python_values import read_assignments
 from settings.parser import split_command
 from settings.train_command import TrainCommand, read_train_command
