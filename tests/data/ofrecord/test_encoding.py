@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from google.protobuf import message
 
-from data.ofrecord.encoding import bytes_after, bytes_before
+from data.ofrecord.encoding import bytes_after, bytes_before, record_lengths
 from data.ofrecord.records import encode_train_record, ofrecord_class
 
 
@@ -33,3 +34,14 @@ def test_the_bytes_are_those_of_protobuf(number: int) -> None:
 def test_numbers_beyond_int32_are_refused(number: int) -> None:
     with pytest.raises(ValueError, match="does not fit int32"):
         encode_train_record(b"", number)
+
+
+def test_lengths_of_records() -> None:
+    """At and around the lengths at which a varint takes one byte more, at each level of the message."""
+    lengths = np.unique(
+        [max(limit - back, 0) for limit in (1, 1 << 7, 1 << 14, 1 << 21, 1 << 28) for back in range(30)]
+    )
+    for number in (0, 127, 128, 1 << 14, (1 << 31) - 1):
+        after = len(bytes_after("label", number))
+        expected = [len(bytes_before(length, after)) + length + after for length in lengths.tolist()]
+        assert record_lengths(lengths, "label", np.full(len(lengths), number)).tolist() == expected

@@ -91,7 +91,7 @@ def test_progress_is_shown_without_a_terminal(
     monkeypatch.setattr("common.progress._SECONDS_BETWEEN_LINES", 0.0)
     monkeypatch.setattr("data.sources.record_scan._MEGA", 1000)
     monkeypatch.setattr("data.recordio.scan._MEGA", 1000)
-    monkeypatch.setattr("data.recordio.scan._PROGRESS_WORDS", 1000)
+    monkeypatch.setattr("data.recordio.frames._MEGA", 1000)
     for place, shown in ((folder, "reading headers: "), (folder / "parts", "indexing: ")):
         open_training_set(place)
         assert shown in capfd.readouterr().err
