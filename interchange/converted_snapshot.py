@@ -77,5 +77,6 @@ def _make_shard(model: ConvertedModel) -> tuple[HeadShard, dict[str, Any]]:
         arrays[name], arrays[f"{name}_momentum"] = array, np.zeros_like(array)
     shard = HeadShard(0, 1, 0, classes, arrays)
     listed = [{"file": shard.file, "rows": [0, classes]}]
-    about = {"num_classes": classes, "emb_size": size, "shards": listed, "num_subcenters": 1, "loss_state": {}}
+    about = {"num_classes": classes, "emb_size": size, "shards": listed, "num_subcenters": 1}
+    about["loss_state"] = dict(model.foreign.loss_state) if model.foreign else {}
     return shard, about

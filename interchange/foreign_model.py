@@ -21,6 +21,7 @@ class ForeignModel:
         arrays: float32 arrays, named as ``network.parameters()`` asks.
         head: the class rows in the file: ``fc7_weight`` [classes, E] and perhaps ``fc7_bias``; empty without them.
         config: settings of the training, as far as the file holds them.
+        loss_state: moving values of the loss, by the names of ``ops.losses``, as far as the file holds them.
         preprocesses: whether the file contains the preprocessing; otherwise the reader has added it.
         exported_from: checksum of the snapshot that the file was exported from; empty if it does not say.
         notes: lines to print about what the reader took, assumed or left.
@@ -40,6 +41,7 @@ class ForeignModel:
     exported_from: str = ""
     training_arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    loss_state: Mapping[str, float] = field(default_factory=dict)
     layout: str = "NCHW"
     loose_gammas: Mapping[str, str] = field(default_factory=dict)
     ones: frozenset[str] = frozenset()

@@ -18,6 +18,8 @@ from interchange.open_model import known_settings
 from settings.config_file import load_tables, merge
 from snapshots.reader import checksum
 
+# By the names of their moving values.
+_LOSSES = {frozenset({"length_mean", "length_std"}): "adaface", frozenset({"t"}): "curricularface"}
 # From a model as it was read to what computes it, as a ``Reference`` or its first fields.
 Runner = Callable[[ForeignModel], Reference | tuple[str, Embed]]
 
@@ -103,7 +105,8 @@ def convert_model(foreign: ForeignModel, wanted: str, dataset: str = "") -> Conv
     found = recognise(foreign.network, tables.network, wanted, foreign.source, hint=foreign.config)
     foreign = settle_gammas(foreign, found.pairs)
     adaptation = adapt(found.network, found.pairs, foreign.network, foreign.arrays, foreign.training_arrays)
-    loss = "softmax" if "fc7_bias" in foreign.head else tables.default.loss
+    usual = _LOSSES.get(frozenset(foreign.loss_state), tables.default.loss)
+    loss = "softmax" if "fc7_bias" in foreign.head else usual
     base = found.name if found.name in tables.network else tables.default.network
     config = merge(tables, base, dataset or tables.default.dataset, loss)
     if not dataset:  # a file of this project carries all settings of its training

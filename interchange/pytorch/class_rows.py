@@ -23,6 +23,8 @@ _NO_HEADS = ("optim", "lr_sched", "ema", "momentum")
 _RANK_FILES = (re.compile(r"checkpoint_gpu_(\d+)\.pt$"), re.compile(r"rank_(\d+)_softmax_weight\.pt$"))
 _MOMENTUM = re.compile(r"rank_\d+_softmax_weight_mom\.pt$")
 _BACKBONES = ("backbone.pth", "backbone.pt", "model.pt", "model.pth")
+# Moving values by our names: of AdaFace, whose head has CurricularFace's too without using it, and of CurricularFace.
+_LOSS_STATES = ({"length_mean": "batch_mean", "length_std": "batch_std"}, {"t": "t"})
 _SOFTMAX = "state_dict_softmax_fc.weight"
 
 
@@ -48,6 +50,20 @@ def take_rows(beside: Arrays, length: int) -> tuple[dict[str, np.ndarray], list[
         head["fc7_bias"] = np.asarray(beside[bias]).astype(np.float32)
         taken.append(bias)
     return head, taken, notes
+
+
+def take_loss_state(beside: Arrays, taken: Sequence[str]) -> tuple[dict[str, float], list[str]]:
+    """Return the moving values of AdaFace's or CurricularFace's loss beside its class rows, by our names.
+
+    The second result names the arrays.
+    """
+    stem = taken[0].rpartition(".")[0] if taken else ""
+    for state in _LOSS_STATES:
+        names = {ours: f"{stem}.{theirs}" if stem else theirs for ours, theirs in state.items()}
+        values = {ours: np.asarray(beside[name]) for ours, name in names.items() if name in beside}
+        if taken and len(values) == len(state) and all(v.size == 1 and np.isfinite(v).all() for v in values.values()):
+            return {ours: float(value.reshape(-1)[0]) for ours, value in values.items()}, list(names.values())
+    return {}, []
 
 
 def _may_be_rows(name: str, array: Array, length: int) -> bool:

@@ -23,7 +23,7 @@ from interchange.matching.canonical_layers import pair_layers
 from interchange.matching.recognise import Options, name_options
 from interchange.pytorch.archive import read_archive, write_archive
 from interchange.pytorch.checkpoint import Arrays, find_network, flatten, list_names, show
-from interchange.pytorch.class_rows import is_momentum, take_rows
+from interchange.pytorch.class_rows import is_momentum, take_loss_state, take_rows
 from interchange.pytorch.families import FAMILIES, Family, Guess
 from interchange.pytorch.names import norm_counters, torch_names
 from interchange.pytorch.safetensors_file import read_safetensors
@@ -88,7 +88,10 @@ def match_state(arrays: Arrays, networks: Mapping[str, Options], source: str) ->
     specs = network.parameters()
     own = {name: found.arrays[name] for name in names.values() if name in found.arrays}
     others = {name: array for name, array in found.arrays.items() if name not in own}
-    head, taken, notes = take_rows({**others, **found.beside}, network.embedding_size)
+    aside = {**others, **found.beside}
+    head, taken, notes = take_rows(aside, network.embedding_size)
+    loss_state, names_of_state = take_loss_state(aside, taken)
+    taken += names_of_state
     left = [name for name in others if name not in taken]
     wrong = [
         _describe_difference(theirs, own.get(theirs), specs[ours].shape)
@@ -101,11 +104,20 @@ def match_state(arrays: Arrays, networks: Mapping[str, Options], source: str) ->
         raise UserError(
             f"{source} is not a network known here; the nearest is {name} ({family.title}): {'; '.join(differences)}"
         )
+    if loss_state:
+        notes.append(f"{', '.join(map(show, names_of_state))}: moving values of the loss")
     notes = [*notes, *_describe_rest([name for name in found.beside if name not in taken])]
     values = {ours: _value(own.get(theirs), specs[ours].shape, specs[ours].kind) for ours, theirs in names.items()}
     config = {"network": name_options(guess.options, networks), **guess.options}
     return ForeignModel(
-        source, torch_view(network, free_gamma=True), values, head, config, preprocesses=False, notes=tuple(notes)
+        source,
+        torch_view(network, free_gamma=True),
+        values,
+        head,
+        config,
+        preprocesses=False,
+        notes=tuple(notes),
+        loss_state=loss_state,
     )
 
 

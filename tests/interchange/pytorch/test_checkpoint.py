@@ -14,10 +14,13 @@ from safetensors.numpy import save_file
 
 from backbones import build_network
 from common.errors import UserError
+from interchange.converted_snapshot import write_converted
 from interchange.embedders import graph_embedder, oneflow_embedder
 from interchange.pytorch.archive import read_archive
 from interchange.pytorch.state import names_to_write, read_torch, write_torch
 from sample_config import network as NETWORKS
+from settings.convert_command import convert_model
+from snapshots.reader import Snapshot
 from tests.support.conversion import bring_in, relative_error
 from tests.support.torch_files import make_module, save
 from tools.model_convert.torch_2_oneflow import with_rows
@@ -116,6 +119,26 @@ def test_two_heads_are_said_and_not_guessed(tmp_path: Path, state: State) -> Non
     foreign = read_torch(save(tmp_path / "a.pth", content), NETWORKS)
     assert not foreign.head
     assert "2 arrays could be class rows, and none is taken: a.weight, b.weight" in foreign.notes
+
+
+@pytest.mark.parametrize(
+    ("values", "state_of_loss", "loss"),
+    [
+        ({"t": 0.0, "batch_mean": 21.5, "batch_std": 7.0}, {"length_mean": 21.5, "length_std": 7.0}, "adaface"),
+        ({"t": 0.25}, {"t": 0.25}, "curricularface"),
+        ({"batch_mean": np.inf, "batch_std": 7.0}, {}, "arcface"),
+    ],
+    ids=["AdaFace", "CurricularFace", "damaged"],
+)
+def test_the_moving_values_of_a_loss_come_along(
+    tmp_path: Path, state: State, values: dict, state_of_loss: dict, loss: str
+) -> None:
+    head = {f"head.{name}": np.full(1, value, np.float32) for name, value in values.items()}
+    path = save(tmp_path / "a.ckpt", {"state_dict": {**named(state, "model."), "head.kernel": ROWS.T, **head}})
+    model = convert_model(read_torch(path, NETWORKS), "auto")
+    write_converted(tmp_path / "snapshot", model, {})
+    about = Snapshot.open(tmp_path / "snapshot").about
+    assert about["fc7"]["loss_state"] == state_of_loss and about["config"]["loss"] == loss
 
 
 def split(ranks: int, counts: list[int] | None = None) -> list[np.ndarray]:

@@ -119,10 +119,16 @@ def main() -> None:
     save_mbf(folder, networks["mbf"], rows)
     save_refused(folder, networks["mbf"].state_dict())
     states = {name: network.state_dict() for name, network in networks.items()}
+    head = {
+        "kernel": rows[:, :EMBEDDING].T,
+        "t": torch.zeros(1),
+        "batch_mean": torch.tensor(21.5),
+        "batch_std": rows[0, 0],
+    }
     lightning = {
         "epoch": 25,
         "pytorch-lightning_version": "1.8.4",
-        "state_dict": {**prefixed(states["ir"], "model."), "head.kernel": rows[:, :EMBEDDING].T, "head.t": rows[0, :1]},
+        "state_dict": {**prefixed(states["ir"], "model."), **prefixed(head, "head.")},
         "optimizer_states": [optimizer_state({"a": rows})],
         "lr_schedulers": [{"milestones": collections.Counter({12: 1}), "gamma": 0.1}],
         "callbacks": {"checkpoint": Callback()},
