@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import numpy as np
 
 from deploy.faces import FOLDS, Faces
 from deploy.registry import Runtime
-from deploy.worker_client import Worker
+from deploy.worker_client import RuntimeFault, Worker
 from evaluation.similarity import cosine_similarity
 from evaluation.verification import VerificationResult, verify_embeddings
 
@@ -38,15 +39,9 @@ class Candidate:
     label: str
     options: dict[str, Any] = field(default_factory=dict)
 
-    def start(self, size: int, cores: int = 0) -> Worker:
-        """Return a worker that has loaded the file; see ``Worker.ask`` for what is raised."""
-        worker = Worker(self.runtime.module, self.runtime.package, self.runtime.environment, cores)
-        try:
-            worker.load(self.file, size, self.options)
-        except BaseException:
-            worker.close()
-            raise
-        return worker
+    def start(self, cores: int = 0) -> Worker:
+        """Return a worker for the runtime, which has not loaded the file."""
+        return Worker(self.runtime.module, self.runtime.package, self.runtime.environment, cores)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,11 +52,13 @@ class Result:
         embeddings: of the images and then of their mirrored images, float32 [2M, E].
         alone_cosine: least cosine between the embedding of an image in a batch of eight and alone.
         verification: None if the faces are not pairs.
+        version: of the runtime.
     """
 
     embeddings: np.ndarray
     alone_cosine: float
     verification: VerificationResult | None
+    version: str = ""
 
     def cosines(self, reference: Result) -> np.ndarray:
         """Return the cosine of each embedding to that of the reference; -1 for all if shapes or values do not fit."""
@@ -79,7 +76,8 @@ def embed_faces(candidate: Candidate, faces: Faces, size: int) -> Result:
         RuntimeFault: it cannot read or run the file.
     """
     count = len(faces.images)
-    with tempfile.TemporaryDirectory() as folder, candidate.start(size) as worker:
+    with tempfile.TemporaryDirectory() as folder, candidate.start() as worker:
+        version = worker.load(candidate.file, size, candidate.options)
         names = {name: str(Path(folder) / f"{name}.npy") for name in ("images", "output", "alone")}
         np.save(names["images"], np.concatenate([faces.images, faces.images[..., ::-1]]))
         worker.ask("embed", batch=BATCH, **names)
@@ -90,7 +88,7 @@ def embed_faces(candidate: Candidate, faces: Faces, size: int) -> Result:
     if faces.index is not None and np.isfinite(rows).all():
         plain, mirrored = rows[:count][faces.index], rows[count:][faces.index]
         verification = verify_embeddings(Path(faces.source).stem, plain, mirrored, faces.issame, FOLDS)
-    return Result(rows, float(cosine.min()), verification)
+    return Result(rows, float(cosine.min()), verification, version)
 
 
 def measure_speeds(candidates: Sequence[Candidate], faces: Faces, size: int, cores: int) -> list[float]:
@@ -105,21 +103,21 @@ def measure_speeds(candidates: Sequence[Candidate], faces: Faces, size: int, cor
         size: height and width of the images.
         cores: 1 binds each to one core and one thread; 0 leaves them all.
     """
-    workers: list[Worker | None] = []
     rates: list[list[float]] = [[] for _ in candidates]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         images = str(Path(folder) / "images.npy")
         np.save(images, faces.images[:4])
-        try:
-            for candidate in candidates:
-                workers.append(candidate.start(size, cores))
-            for number in range(-1, ROUNDS):  # the first is a warm-up
-                for worker, found in zip(workers, rates, strict=True):
-                    seconds = SECONDS if number >= 0 else SECONDS / 4
-                    answer = worker.ask("time", images=images, seconds=seconds)
-                    if number >= 0:
-                        found.append(answer["images"] / answer["seconds"])
-        finally:
-            for worker in workers:
-                worker.close()
-    return [median(found) for found in rates]
+        workers = {number: stack.enter_context(each.start(cores)) for number, each in enumerate(candidates)}
+        for turn in range(-1, ROUNDS):  # the first loads and warms up
+            for number in list(workers):
+                try:
+                    if turn < 0:
+                        workers[number].load(candidates[number].file, size, candidates[number].options)
+                    answer = workers[number].ask("time", images=images, seconds=SECONDS if turn >= 0 else SECONDS / 4)
+                except RuntimeFault:
+                    rates[number] = []
+                    del workers[number]
+                    continue
+                if turn >= 0:
+                    rates[number].append(answer["images"] / answer["seconds"])
+    return [median(found) if found else float("nan") for found in rates]

@@ -2,7 +2,7 @@
 
 CORES 1 binds the process to one core, 0 leaves it all. A request is a line of JSON with ``do``:
 
-- ``load``: ``path``, ``size``, ``threads``, ``options``; loads the model.
+- ``load``: ``path``, ``size``, ``threads``, ``options``, ``package``; loads the model, answers the package's version.
 - ``embed``: ``images`` (.npy, uint8 [N, 3, S, S]), ``batch``, ``output`` (.npy to write, float32 [N, E]), ``alone``
   (.npy to write: the first images again, one at a time).
 - ``time``: ``images``, ``seconds``; embeds one image at a time for that long.
@@ -15,6 +15,7 @@ goes to stderr.
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import itertools
 import json
 import os
@@ -34,7 +35,8 @@ def answer(module: Any, state: dict[str, Any], request: dict[str, Any]) -> dict[
         return module.convert(request["source"], request["target"], **request["options"]) or {}
     if kind == "load":
         state["model"] = module.load(request["path"], request["size"], request["threads"], **request["options"])
-        return {}
+        owners = importlib.metadata.packages_distributions().get(request["package"], [])
+        return {"version": importlib.metadata.version(owners[0]) if owners else ""}
     model, images = state["model"], np.load(request["images"], mmap_mode="r")
     if kind == "embed":
         np.save(request["output"], model.embed_all(images, request["batch"]))

@@ -83,9 +83,10 @@ class Worker:
             raise RuntimeFault(f"{self._package}: {' '.join(result['error'].split())}")
         return result
 
-    def load(self, path: str, size: int, options: dict[str, Any]) -> None:
-        """Load a model; see ``ask`` for what is raised."""
-        self.ask("load", path=os.path.abspath(path), size=size, threads=self._cores, options=options)
+    def load(self, path: str, size: int, options: dict[str, Any]) -> str:
+        """Load a model and return the version of the runtime; see ``ask`` for what is raised."""
+        details = {"size": size, "threads": self._cores, "options": options, "package": self._package}
+        return self.ask("load", path=os.path.abspath(path), **details)["version"]
 
     def _describe_end(self, timeout: float) -> str:
         code = self._process.wait()
