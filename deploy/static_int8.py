@@ -33,13 +33,14 @@ def _quietly() -> Iterator[None]:
         logging.root.setLevel(level)
 
 
-def quantize_static_int8(source: Path, target: Path, images: np.ndarray) -> None:
+def quantize_static_int8(source: Path, target: Path, images: np.ndarray, with_last_layer: bool = False) -> None:
     """Quantise an ONNX file.
 
     Args:
         source: float32 model that takes images [N, 3, S, S], RGB 0..255.
         target: the file to write.
         images: faces to find the ranges of the activations with, uint8 [N, 3, S, S].
+        with_last_layer: quantise the last fully connected layer too.
     """
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -59,6 +60,7 @@ def quantize_static_int8(source: Path, target: Path, images: np.ndarray) -> None
         prepared = Path(folder) / "prepared.onnx"
         quant_pre_process(str(source), str(prepared))
         graph = onnx.load(prepared).graph
+        in_float = preprocessing_nodes(graph) + ([] if with_last_layer else last_layer(graph))
         quantize_static(
             str(prepared),
             str(target),
@@ -67,7 +69,7 @@ def quantize_static_int8(source: Path, target: Path, images: np.ndarray) -> None
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=[node.name for node in preprocessing_nodes(graph) + last_layer(graph)],
+            nodes_to_exclude=[node.name for node in in_float],
         )
     model = onnx.load(target)
     put_first(model.graph, preprocessing_nodes(model.graph))

@@ -31,16 +31,25 @@ def main() -> None:
     """Parse the command line, quantise, check, and keep the result."""
     parser = make_parser(__doc__, "the .onnx to write; with --engine openvino a folder", ["int8"])
     parser.add_argument("--engine", choices=("onnxruntime", "openvino"), default="onnxruntime", help="what runs it")
+    parser.add_argument(
+        "--last_layer",
+        choices=("float", "int8"),
+        default="float",
+        help="the last fully connected layer; int8 is smaller, and wrong in OpenCV 4 for more than one image",
+    )
     add_calibration_flags(parser, needed=True)
     args = parser.parse_args()
     for_openvino = args.engine == "openvino"
-    check_conversion_flags(args, "" if for_openvino else ".onnx")
+    contradictions = []
+    if for_openvino and args.last_layer == "int8":
+        contradictions.append("--last_layer int8 is for --engine onnxruntime; OpenVINO quantises this layer always")
+    check_conversion_flags(args, "" if for_openvino else ".onnx", *contradictions)
 
     def convert(source: Source, onnx_file: Path, target: Path) -> None:
         images = load_sample(args.calibration, source.size, args.images, args.seed)
         print(f"calibrating with {len(images)} images of {args.calibration}")
         if not for_openvino:
-            quantize_static_int8(onnx_file, target, images)
+            quantize_static_int8(onnx_file, target, images, args.last_layer == "int8")
             return
         with tempfile.TemporaryDirectory() as folder:
             calibration = Path(folder) / "images.npy"
