@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from common.errors import UserError
-from tests.support.deployed import write_faces, write_pairs, write_small_onnx
+from tests.support.deployed import write_faces, write_pairs, write_small_onnx, write_small_snapshot
 from tools.deploy import check, quantize, to_mnn, to_ncnn
 
 
@@ -18,6 +18,7 @@ from tools.deploy import check, quantize, to_mnn, to_ncnn
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model, pairs, a folder of faces, and the int8 file that quantize.py made of the model."""
     folder = tmp_path_factory.mktemp("deploy")
+    write_small_snapshot(folder / "small")
     write_small_onnx(folder / "small.onnx")
     write_pairs(folder / "pairs.bin")
     write_faces(folder / "faces")
@@ -27,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-MODEL = ("--model_load_dir", "small.onnx", "--pairs", "pairs.bin", "--speed", "0")
+MODEL = ("--model_load_dir", "small", "--pairs", "pairs.bin", "--speed", "0")
 INT8 = ("--calibration", "faces", "--images", "12", "--min_cosine", "0.9", "--max_accuracy_drop", "100")
 
 
@@ -53,14 +54,14 @@ def test_a_table_of_runtimes(folder: Path, monkeypatch: pytest.MonkeyPatch, caps
     model = onnx.load("small.onnx")
     model.graph.node[-1].op_type = "NoSuchOperator"
     onnx.save(model, "broken.onnx")
-    words = ["small.onnx", "int8.onnx", "broken.onnx", "--runtimes", "onnxruntime,opencv", "--speed", "0"]
+    words = ["small", "int8.onnx", "broken.onnx", "--runtimes", "onnxruntime,opencv", "--speed", "0"]
     run(monkeypatch, check, *words, "--pairs", "pairs.bin", "--json", "table.json")
     rows = json.loads((folder / "table.json").read_text())["rows"]
     names = [(row["file"], row["runtime"]) for row in rows]
     assert names == [
-        ("small.onnx", "this project"),
-        ("small.onnx", "onnxruntime"),
-        ("small.onnx", "opencv"),
+        ("small", "this project"),
+        ("small", "onnxruntime"),
+        ("small", "opencv"),
         ("int8.onnx", "onnxruntime"),
         ("int8.onnx", "opencv"),
         ("broken.onnx", "this project"),
@@ -82,7 +83,7 @@ def test_mistakes_are_named_together(folder: Path, monkeypatch: pytest.MonkeyPat
         run(monkeypatch, quantize, *MODEL, "--calibration", "faces", *words)
     assert len(str(caught.value).splitlines()) == 5
     with pytest.raises(UserError, match="--runtimes opencb is unknown; .*did you mean 'opencv'"):
-        run(monkeypatch, check, "small.onnx", "--runtimes", "opencb")
+        run(monkeypatch, check, "small", "--runtimes", "opencb")
     with pytest.raises(UserError, match="--output faces exists already"):
         run(monkeypatch, to_ncnn, *MODEL, "--output", "faces")
     with pytest.raises(UserError, match="OpenVINO quantises this layer always"):

@@ -12,11 +12,18 @@ from backbones import build_network
 from backbones.graph.initializer import initial_arrays
 from backbones.graph.network_graph import NetworkGraph
 from data.verification.bin_file import write_bin
+from interchange.converted_snapshot import ConvertedModel, write_converted
 from interchange.onnx.form import ExportForm
 from interchange.onnx.writer import write_onnx
 from tests.support.strangers import encode, orl
 
-OPTIONS = {"net_name": "fmobilefacenet", "emb_size": 32, "net_output": "GDC", "net_blocks": [1, 1, 1, 1]}
+OPTIONS = {
+    "image_size": 112,
+    "net_name": "fmobilefacenet",
+    "emb_size": 32,
+    "net_output": "GDC",
+    "net_blocks": [1, 1, 1, 1],
+}
 
 
 def small_network() -> NetworkGraph:
@@ -29,6 +36,14 @@ def write_small_onnx(path: Path) -> Path:
     network = small_network()
     form = ExportForm(fold=True, metadata="short")
     onnx.save(write_onnx(network, initial_arrays(network, 1), {}, form), path)
+    return path
+
+
+def write_small_snapshot(path: Path) -> Path:
+    """Write the same network as a snapshot, which opens sooner than a file whose network must be recognised."""
+    network = small_network()
+    about = {"network": "y1", "loss": "arcface", "dataset": "orl", "seed": 1}
+    write_converted(path, ConvertedModel(about | OPTIONS, network, initial_arrays(network, 1), {}, []), {})
     return path
 
 
