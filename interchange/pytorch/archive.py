@@ -42,16 +42,13 @@ class _Unpickler(TensorUnpickler):
             if part.compress_type != zipfile.ZIP_STORED:
                 raise DamagedError(f"its part {part.filename} is compressed")
             count = part.file_size // kind.dtype.itemsize
-            self._storages[key] = Storage(kind, count, partial(_read_part, self._path, part))
+            self._storages[key] = Storage(kind, count, partial(_read_part, self._path, part), str(self._path))
         return self._storages[key]
 
 
 def _read_part(path: Path, part: zipfile.ZipInfo) -> bytes:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.read(part)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is damaged at its part {part.filename} ({_cut(error)})") from error
+    with zipfile.ZipFile(path) as archive:
+        return archive.read(part)
 
 
 def read_archive(path: str | Path) -> tuple[Any, list[str]]:

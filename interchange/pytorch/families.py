@@ -17,6 +17,7 @@ from interchange.pytorch.names import ModuleName, block_module, ir_module, iresn
 
 IMAGE_SIZES = (112, 96, 128, 144, 160, 192, 224)
 _HALVINGS = 4
+_DEEPEST = 1000  # units or blocks of a stage, more than any network has
 _CHANNELS = 512  # of the last feature map
 _NARROW = 64  # of MobileFaceNet, times its multiplier
 Shapes = Mapping[str, tuple[int, ...]]
@@ -39,17 +40,19 @@ class Family:
         title: whose it is, for messages.
         anchors: two arrays by which it is found.
         guess: returns the network that the shapes describe; if there is none, the nearest one.
+        optional: our arrays that PyTorch's network may not have: a BatchNorm without affine values, no bias.
     """
 
     title: str
     anchors: Anchors
     guess: Callable[[Shapes], Guess]
+    optional: tuple[str, ...] = ()
 
 
 def _count(shapes: Iterable[str], pattern: str) -> int:
-    """Return how many numbers from 0 the names have at the place of ``pattern``'s group."""
-    found = [int(match[1]) for name in shapes if (match := re.match(pattern, name))]
-    return max(found, default=-1) + 1
+    """Return how many different numbers the names have at the place of ``pattern``'s group."""
+    found = {match[1] for name in shapes if (match := re.match(pattern, name))}
+    return min(len(found), _DEEPEST)
 
 
 def _nearest(depths: Mapping[int, Units], units: Sequence[int]) -> int:
@@ -117,11 +120,17 @@ def _guess_ir(shapes: Shapes) -> Guess:
 
 FAMILIES = (
     Family("arcface_torch's iresnet", ("conv1.weight", "layer1.0.conv1.weight"), _guess_iresnet),
-    Family("arcface_torch's MobileFaceNet", ("layers.0.layers.0.weight", "conv_sep.layers.0.weight"), _guess_mbf),
+    Family(
+        "arcface_torch's MobileFaceNet",
+        ("layers.0.layers.0.weight", "conv_sep.layers.0.weight"),
+        _guess_mbf,
+        ("pre_fc1_bias",),
+    ),
     Family(
         "IR of AdaFace, TFace, CVLFace, face.evoLVe, InsightFace_Pytorch, FaceX-Zoo",
         ("input_layer.0.weight", "body.0.res_layer.0.weight"),
         _guess_ir,
+        ("fc1_gamma", "fc1_beta"),
     ),
     Family(
         "MobileFaceNet of InsightFace_Pytorch, face.evoLVe, FaceX-Zoo",

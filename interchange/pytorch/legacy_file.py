@@ -84,5 +84,5 @@ def _find_storages(path: Path, position: int, keys: Any, kinds: dict[Any, Storag
             position = begin + length
             if count < 0 or position > size:
                 raise UserError(f"{path} is cut: a storage reaches to byte {position}, the file ends at {size}")
-            storages[key] = Storage(kinds[key], count, range_reader(path, begin, length))
+            storages[key] = Storage(kinds[key], count, range_reader(path, begin, length), str(path))
     return storages

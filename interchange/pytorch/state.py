@@ -6,7 +6,7 @@ those of arcface_torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 from backbones import build_network
 from backbones.graph.network_graph import NetworkGraph
-from common.errors import UserError
+from common.errors import UserError, require
 from common.files import atomic_file
 from interchange.foreign_model import ForeignModel
 from interchange.matching.adapt import adapt
@@ -34,7 +34,6 @@ MEAN, SCALE = 127.5, 1 / 127.5
 SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
 _OF_PYTORCH = ("iresnet", "mbf", "ir")
 _HARMLESS = {"beta": 0.0, "bias": 0.0, "gamma": 1.0}  # what an array without a counterpart in PyTorch holds
-_OPTIONAL = ("fc1_gamma", "fc1_beta", "pre_fc1_bias")  # of a BatchNorm without affine values, a layer without bias
 
 
 def read_state(path: str | Path) -> tuple[Arrays, str]:
@@ -92,23 +91,16 @@ def match_state(arrays: Arrays, networks: Mapping[str, Options], source: str) ->
     head, taken, notes = take_rows(aside, network.embedding_size)
     loss_state, names_of_state = take_loss_state(aside, taken)
     taken += names_of_state
-    left = [name for name in others if name not in taken]
-    wrong = [
-        _describe_difference(theirs, own.get(theirs), specs[ours].shape)
-        for ours, theirs in names.items()
-        if (theirs not in own and ours not in _OPTIONAL) or (theirs in own and own[theirs].shape != specs[ours].shape)
-    ]
-    if wrong or left:
-        differences = [*wrong[:1], *([f"names left over: {list_names(left)}"] if left else [])]
-        name = name_options(guess.options, networks)
-        raise UserError(
-            f"{source} is not a network known here; the nearest is {name} ({family.title}): {'; '.join(differences)}"
-        )
+    name = name_options(guess.options, networks)
+    places = {theirs: specs[ours].shape for ours, theirs in names.items() if ours not in family.optional}
+    places |= {names[ours]: specs[ours].shape for ours in family.optional if names.get(ours) in own}
+    left = [each for each in others if each not in taken]
+    _require_fit(own, places, left, f"{source} is not a network known here; the nearest is {name} ({family.title})")
     if loss_state:
         notes.append(f"{', '.join(map(show, names_of_state))}: moving values of the loss")
-    notes = [*notes, *_describe_rest([name for name in found.beside if name not in taken])]
+    notes = [*notes, *_describe_rest([each for each in found.beside if each not in taken])]
     values = {ours: _value(own.get(theirs), specs[ours].shape, specs[ours].kind) for ours, theirs in names.items()}
-    config = {"network": name_options(guess.options, networks), **guess.options}
+    config = {"network": name, **guess.options}
     return ForeignModel(
         source,
         torch_view(network, free_gamma=True),
@@ -130,6 +122,21 @@ def _build(guess: Guess, source: str, family: Family) -> tuple[NetworkGraph, dic
     if names is None:
         raise UserError(f"{source} looks like {family.title}, but has layers that no network known here has")
     return network, names
+
+
+def _require_fit(own: Arrays, places: Mapping[str, tuple[int, ...]], left: Sequence[str], said: str) -> None:
+    """Check that the network has the arrays of ``places``, in these shapes, and no others.
+
+    Raises:
+        UserError: it does not; the message begins with ``said`` and names the first difference and what is ``left``.
+    """
+    wrong = [
+        _describe_difference(theirs, own.get(theirs), shape)
+        for theirs, shape in places.items()
+        if theirs not in own or own[theirs].shape != shape
+    ]
+    differences = [*wrong[:1], *([f"names left over: {list_names(left)}"] if left else [])]
+    require(not differences, f"{said}: {'; '.join(differences)}")
 
 
 def _value(array: Any, shape: tuple[int, ...], kind: str) -> np.ndarray:
@@ -174,7 +181,10 @@ def _describe_unknown(arrays: Arrays, source: str, networks: Mapping[str, Option
     begins = list_names(f"{show(name)} {_shape(array)}" for name, array in arrays.items())
     if not best[0]:
         titles = "; ".join(family.title for family in FAMILIES)
-        return f"{source}: no array is named as in a network known here ({titles}); its {len(arrays)} begin: {begins}"
+        return (
+            f"{source}: no array is named as in a network known here ({titles}); its {len(arrays)} begin: {begins}. "
+            "Export another network as ONNX"
+        )
     _, name, difference = best
     return (
         f"{source} is not a network known here; the nearest is {name}, with {best[0]} names in common: {difference}; "

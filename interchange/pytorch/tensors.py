@@ -50,12 +50,9 @@ def range_reader(path: Path, begin: int, length: int) -> Callable[[], bytes]:
     """Return a function that reads ``length`` bytes of a file from ``begin``."""
 
     def read() -> bytes:
-        try:
-            with open(path, "rb") as file:
-                file.seek(begin)
-                return file.read(length)
-        except OSError as error:
-            raise UserError(f"{path} cannot be read ({error.strerror})") from error
+        with open(path, "rb") as file:
+            file.seek(begin)
+            return file.read(length)
 
     return read
 
@@ -63,16 +60,26 @@ def range_reader(path: Path, begin: int, length: int) -> Callable[[], bytes]:
 class Storage:
     """The numbers that one or more tensors share, read when they are first needed."""
 
-    def __init__(self, kind: StorageType, count: int, read: Callable[[], bytes]) -> None:
-        """Describe ``count`` numbers; ``read`` returns their bytes."""
+    def __init__(self, kind: StorageType, count: int, read: Callable[[], bytes], source: str = "") -> None:
+        """Describe ``count`` numbers; ``read`` returns their bytes, ``source`` is the file for messages."""
         self.kind = kind
         self.count = count
         self._read = read
+        self._source = source
 
     @cached_property
     def numbers(self) -> np.ndarray:
-        """All numbers, 1-d; bfloat16 as float32."""
-        numbers = np.frombuffer(self._read(), self.kind.dtype)
+        """All numbers, 1-d; bfloat16 as float32.
+
+        Raises:
+            UserError: the file is damaged there.
+        """
+        try:
+            numbers = np.frombuffer(self._read(), self.kind.dtype, self.count)
+        except UserError:
+            raise
+        except Exception as error:  # a damaged file can raise almost anything
+            raise UserError(f"{self._source} is damaged ({type(error).__name__}: {str(error)[:_MAX_KIND]})") from error
         if self.kind.name != "BFloat16Storage":
             return numbers
         return (numbers.astype(np.uint32) << 16).view(np.float32)
@@ -92,6 +99,8 @@ class Tensor:
         Raises:
             ValueError: the tensor reaches beyond the storage.
         """
+        if not all(type(number) is int for number in (offset, *shape, *stride)):
+            raise ValueError(f"a tensor has shape {shape} and strides {stride}")
         if len(shape) != len(stride) or min((offset, *shape, *stride), default=0) < 0:
             raise ValueError(f"a tensor has shape {shape} and strides {stride}")
         last = offset + sum((length - 1) * step for length, step in zip(shape, stride, strict=True))

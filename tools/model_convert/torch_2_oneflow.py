@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from common.errors import run_command
+from common.errors import UserError, run_command
 from interchange.embedders import graph_embedder
 from interchange.foreign_model import ForeignModel
 from interchange.pytorch.class_rows import join_ranks, rank_files
@@ -42,9 +42,13 @@ def with_rows(foreign: ForeignModel, path: str, source: str, classes: int) -> Fo
         return replace(foreign, head={})
     files = rank_files(path if source == ROWS_OF_RANKS else source)
     if files:
-        rows = join_ranks(files, foreign.network.embedding_size)
+        try:
+            rows = join_ranks(files, foreign.network.embedding_size)
+        except UserError as error:
+            raise UserError(f"{error}; --class_rows {NO_ROWS} leaves them out") from error
         names = f"{files[0].name} ... {files[-1].name}" if len(files) > 1 else files[0].name
-        note = f"rows of {len(rows)} classes, joined from {len(files)} ranks: {names}"
+        ranks = f"{len(files)} ranks" if len(files) > 1 else "1 rank, no other file is beside it"
+        note = f"rows of {len(rows)} classes, joined from {ranks}: {names}"
         own = tuple(each for each in foreign.notes if "state_dict_softmax_fc" not in each)
         foreign = replace(foreign, head={"fc7_weight": rows}, notes=(*own, note))
     if classes:
