@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from backbones import build_network
-from backbones.graph.arrays import ArrayFit, fit_arrays
+from backbones.graph.arrays import fit_arrays
 from backbones.graph.network_graph import NetworkGraph
-from common.errors import UserError, require, shorten
+from common.errors import UserError, shorten
 from interchange.foreign_model import ForeignModel
 from interchange.matching.adapt import adapt
 from interchange.matching.canonical_layers import pair_layers
@@ -60,7 +60,7 @@ def read_pretrained(name: str, network: NetworkGraph, config: Mapping[str, Any] 
         name: the model, in any format.
         network: the network of the run.
         config: the run's settings, which describe ``network``. With ``partial_load`` the layers that do not fit start
-            anew. By default all must fit.
+            anew, if at least half of the model's arrays fit. By default all must.
 
     Raises:
         UserError: the model cannot be read, or does not fit; the message names the arrays and what can be done.
@@ -75,17 +75,15 @@ def read_pretrained(name: str, network: NetworkGraph, config: Mapping[str, Any] 
     fit = fit_arrays(network, arrays)
     if not fit.problems:
         return Pretrained(name, arrays)
-    require(bool(fit.kept), f"{name}{of} does not fit: none of its layers is one of this network's")
-    if not config.get("partial_load"):
-        raise UserError(f"{name}{of} does not fit: {_describe_misfit(fit)}")
-    return Pretrained(name, fit.kept, fit.anew, fit.unused)
-
-
-def _describe_misfit(fit: ArrayFit) -> str:
     found = "; ".join(shorten(fit.problems, "arrays", _NAMED))
     kept, anew = len(fit.kept), len(fit.anew)
-    then = f"keeps {kept} arrays" + (f", and {anew} start anew" if anew else "")
-    return f"{found}. --partial_load 1 {then}"
+    if 2 * kept < len(arrays):  # a few arrays of one shape and name make no trained network
+        share = f"{kept} of its {len(arrays)} arrays fit this run's {kept + anew}"
+        raise UserError(f"{name}{of} is of another network: {share}; {found}")
+    if not config.get("partial_load"):
+        then = f"keeps {kept} arrays" + (f", and {anew} start anew" if anew else "")
+        raise UserError(f"{name}{of} does not fit: {found}. --partial_load 1 {then}")
+    return Pretrained(name, fit.kept, fit.anew, fit.unused)
 
 
 def _translate(

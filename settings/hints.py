@@ -10,7 +10,7 @@ _BATCH = "--train_batch_size over all ranks, or --train_batch_size_per_device"
 _PLACE = "--models_root for snapshots, --log_dir for logs"
 _RESUME = "--resume 1 continues the newest snapshot in --models_root, --model_load_dir a given one"
 _START = "--pretrained starts from a backbone, --model_load_dir continues a run"
-_NO_FREEZING = "not supported: every layer is trained; --pretrained starts from a trained backbone"
+_FREEZING = "--freeze_backbone_steps N trains the class rows alone for N batches, --freeze_bn 1 keeps BatchNorm"
 # Flags of other trainers -> the equivalent here.
 ELSEWHERE: dict[str, str] = {
     **dict.fromkeys(("learning_rate", "base_learning_rate", "lr_init", "init_lr", "lr_rate"), "--lr"),
@@ -18,7 +18,10 @@ ELSEWHERE: dict[str, str] = {
     **dict.fromkeys(("epochs", "epoch", "num_epochs", "num_epoch", "max_epoch", "max_epochs"), _EPOCHS),
     **dict.fromkeys(("iterations", "num_steps", "max_iter", "total_steps"), "--train_iter"),
     **dict.fromkeys(("workers", "num_worker", "dataloader_num_workers", "j"), "--num_workers"),
-    **dict.fromkeys(("freeze", "freeze_backbone", "fixed_backbone", "frozen_stages"), _NO_FREEZING),
+    **dict.fromkeys(("freeze", "freeze_backbone", "fixed_backbone", "frozen_stages", "fixed_param_names"), _FREEZING),
+    **dict.fromkeys(("freeze_batch_norm", "bn_eval", "norm_eval", "frozen_bn"), "--freeze_bn 1"),
+    **dict.fromkeys(("backbone_lr", "lr_mult", "backbone_lr_scale"), "--backbone_lr_mult, a factor on --lr"),
+    **dict.fromkeys(("strict", "allow_missing", "ignore_mismatched_sizes"), "--partial_load 1"),
     **dict.fromkeys(
         ("gpus", "gpu", "num_gpus", "ngpus", "nproc_per_node", "devices", "num_ranks"), "--device_num_per_node"
     ),
