@@ -41,12 +41,14 @@ class Family:
         anchors: two arrays by which it is found.
         guess: returns the network that the shapes describe; if there is none, the nearest one.
         optional: our arrays that PyTorch's network may not have: a BatchNorm without affine values, no bias.
+        note: what to know about its files, empty if there is nothing.
     """
 
     title: str
     anchors: Anchors
     guess: Callable[[Shapes], Guess]
     optional: tuple[str, ...] = ()
+    note: str = ""
 
 
 def _count(shapes: Iterable[str], pattern: str) -> int:
@@ -131,10 +133,12 @@ FAMILIES = (
         ("input_layer.0.weight", "body.0.res_layer.0.weight"),
         _guess_ir,
         ("fc1_gamma", "fc1_beta"),
+        "AdaFace and FaceX-Zoo train such networks on BGR images, and FaceX-Zoo on (x - 127.5) / 128",
     ),
     Family(
         "MobileFaceNet of InsightFace_Pytorch, face.evoLVe, FaceX-Zoo",
         ("conv1.conv.weight", "conv_23.conv.conv.weight"),
         _guess_block,
+        note="FaceX-Zoo trains such networks on BGR images, (x - 127.5) / 128",
     ),
 )

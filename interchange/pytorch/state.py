@@ -96,6 +96,7 @@ def match_state(arrays: Arrays, networks: Mapping[str, Options], source: str) ->
     places |= {names[ours]: specs[ours].shape for ours in family.optional if names.get(ours) in own}
     left = [each for each in others if each not in taken]
     _require_fit(own, places, left, f"{source} is not a network known here; the nearest is {name} ({family.title})")
+    notes += [family.note] if family.note else []
     if loss_state:
         notes.append(f"{', '.join(map(show, names_of_state))}: moving values of the loss")
     notes = [*notes, *_describe_rest([each for each in found.beside if each not in taken])]
@@ -156,10 +157,10 @@ def _describe_difference(name: str, array: Any, expected: tuple[int, ...]) -> st
 
 def _describe_rest(names: Iterable[str]) -> list[str]:
     """Return a note on arrays beside the network that are not taken, by their first word."""
-    groups: dict[str, int] = {}
+    groups: dict[str, list[str]] = {}
     for name in names:
-        groups[name.split(".")[0]] = groups.get(name.split(".")[0], 0) + 1
-    said = [f"{show(name)} ({count} arrays)" if count > 1 else show(name) for name, count in groups.items()]
+        groups.setdefault(name.split(".")[0], []).append(name)
+    said = [f"{show(g)} ({len(own)} arrays)" if len(own) > 1 else show(own[0]) for g, own in groups.items()]
     return [f"not taken: {list_names(said)}"] if said else []
 
 
