@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from evaluation.similarity import normalize_rows
 from evaluation.verification import VerificationResult
 
 _BLOCK = 2048  # images that are compared at once
+_NEAR = 1e-5  # more than float32 changes a cosine
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,9 +147,9 @@ def compare_groups(
         tar = _divide(per_group(accepted & pairs.issame), same)
         accepts = _count_between(pairs, accepted & ~pairs.issame, count)
         compared = _count_between(pairs, ~pairs.issame, count)
-        if images is not None:
-            _add_across(accepts, compared, images, threshold.distance)
         rates.append(GroupRates(threshold, tar, accepts, compared))
+    if images is not None and rates:
+        _add_across(rates, images)
     mixed = int(np.count_nonzero(pairs.issame & ~within))
     return GroupReport(tuple(groups), same, different, np.asarray(accuracy, float), tuple(rates), mixed)
 
@@ -160,30 +162,35 @@ def _count_between(pairs: GroupPairs, chosen: np.ndarray, count: int) -> np.ndar
     return counts + np.triu(counts, 1).T
 
 
-def _add_across(accepts: np.ndarray, compared: np.ndarray, images: Mapping[int, np.ndarray], distance: float) -> None:
-    """Add the comparisons of all images of different groups; arrays are changed in place.
+def _add_across(rates: Sequence[GroupRates], images: Mapping[int, np.ndarray]) -> None:
+    """Add the comparisons of all images of different groups to each of the rates, whose arrays are changed in place.
 
-    The cosines are computed in float32. Those near the threshold are computed again in float64, so that counts are
+    The cosines are computed once, in float32. Those near a threshold are computed again in float64, so that counts are
     those of float64.
     """
     unit = {group: normalize_rows(rows) for group, rows in images.items()}
     single = {group: rows.astype(np.float32) for group, rows in unit.items()}
-    limit = 1 - distance / 2
-    for first in unit:
-        for second in unit:
-            if first >= second:
-                continue
-            found = 0
-            for start in range(0, len(unit[first]), _BLOCK):
-                cosines = single[first][start : start + _BLOCK] @ single[second].T
-                near = np.abs(cosines - limit) < 1e-5
-                found += np.count_nonzero((cosines > limit) & ~near)
-                rows, columns = np.nonzero(near)
+    lowest = min(1 - each.threshold.distance / 2 for each in rates) - _NEAR
+    for first, second in itertools.combinations(sorted(unit), 2):
+        width = len(unit[second])
+        for start in range(0, len(unit[first]), _BLOCK):
+            cosines = (single[first][start : start + _BLOCK] @ single[second].T).ravel()
+            places = np.flatnonzero(cosines > lowest)
+            cosines = cosines[places]
+            for each in rates:
+                limit = 1 - each.threshold.distance / 2
+                rows, columns = np.divmod(places[np.abs(cosines - limit) < _NEAR], width)
                 difference = unit[first][start + rows] - unit[second][columns]
-                found += np.count_nonzero(np.einsum("ne,ne->n", difference, difference) < distance)
-            for place in ((first, second), (second, first)):
-                accepts[place] += found
-                compared[place] += len(unit[first]) * len(unit[second])
+                found = np.count_nonzero(cosines >= limit + _NEAR)
+                found += np.count_nonzero(np.einsum("ne,ne->n", difference, difference) < each.threshold.distance)
+                _add_both_ways(each.false_accepts, first, second, found)
+        for each in rates:
+            _add_both_ways(each.compared, first, second, len(unit[first]) * width)
+
+
+def _add_both_ways(counts: np.ndarray, first: int, second: int, number: int) -> None:
+    counts[first, second] += number
+    counts[second, first] += number
 
 
 def _divide(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
