@@ -71,9 +71,17 @@ class Writer:
         self.initializers.append(numpy_helper.from_array(array, name))
         return name
 
-    def add_constant(self, name: str, value: np.float32, node: str) -> str:
-        """Add a number that the node ``node`` makes, and return its name."""
-        self.add_node("Constant", [], name, name=node, value=numpy_helper.from_array(np.array(value)))
+    def add_number(self, name: str, value: float, axes: int) -> str:
+        """Store a number with ``axes`` axes of length 1 and return its name.
+
+        OpenCV 4.11 does not load a file in which onnxruntime has quantised a number with fewer than two axes.
+        """
+        return self.add_array(name, np.full((1,) * axes, value))
+
+    def add_image_constant(self, name: str, value: np.float32, node: str) -> str:
+        """Add a number that the node ``node`` makes, with axes as in ``add_number``, and return its name."""
+        array = np.full((1, 1, 1), value, np.float32)
+        self.add_node("Constant", [], name, name=node, value=numpy_helper.from_array(array))
         return name
 
     def add_parameter(self, name: str, shape: tuple[int, ...] | None = None) -> str:

@@ -43,9 +43,9 @@ def _write_scale_shift(writer: Writer, node: Node, x: str) -> None:
     # inside. Nodes that make the constants keep that place when onnxruntime's quantiser sorts the nodes, and the Mul
     # comes first because onnxsim folds a Mul before a convolution into it.
     factor = np.float32(node.attrs["scale"])
-    scale = writer.add_constant(f"{node.name}_factor", factor, "_mulscalar0_constant")
+    scale = writer.add_image_constant(f"{node.name}_factor", factor, "_mulscalar0_constant")
     offset = np.float32(node.attrs["mean"] * float(factor))
-    shift = writer.add_constant(f"{node.name}_offset", offset, "_minusscalar0_constant")
+    shift = writer.add_image_constant(f"{node.name}_offset", offset, "_minusscalar0_constant")
     writer.add_node("Mul", [x, scale], f"{node.name}_scaled", name="_mulscalar0")
     writer.add_node("Sub", [f"{node.name}_scaled", shift], node.name, name="_minusscalar0")
 
@@ -90,7 +90,7 @@ def _write_activation(writer: Writer, node: Node, x: str) -> None:
 def _write_softsign(writer: Writer, name: str, x: str) -> None:
     # ncnn has no Softsign, and pnnx takes x / (|x| + 1) for one. onnxruntime's Softsign computes just this.
     writer.add_node("Abs", [x], f"{name}_magnitude")
-    writer.add_node("Add", [f"{name}_magnitude", writer.add_array(f"{name}_one", np.array(1))], f"{name}_divisor")
+    writer.add_node("Add", [f"{name}_magnitude", writer.add_number(f"{name}_one", 1, 3)], f"{name}_divisor")
     writer.add_node("Reciprocal", [f"{name}_divisor"], f"{name}_factors")
     writer.add_node("Mul", [x, f"{name}_factors"], name)
 

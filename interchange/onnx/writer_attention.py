@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
 from backbones.graph.nodes import Node
 from interchange.onnx.model_parts import Writer
 
@@ -33,7 +31,7 @@ def _write_layer_norm(writer: Writer, node: Node, x: str) -> None:
     writer.add_node("Sub", [x, f"{name}_mean"], f"{name}_centered")
     writer.add_node("Mul", [f"{name}_centered", f"{name}_centered"], f"{name}_squares")
     writer.add_reduction("ReduceMean", f"{name}_squares", f"{name}_variance", [-1])
-    writer.add_node("Add", [f"{name}_variance", writer.add_array(f"{name}_eps", np.array(eps))], f"{name}_sum")
+    writer.add_node("Add", [f"{name}_variance", writer.add_number(f"{name}_eps", eps, 2)], f"{name}_sum")
     writer.add_node("Sqrt", [f"{name}_sum"], f"{name}_deviation")
     writer.add_node("Div", [f"{name}_centered", f"{name}_deviation"], f"{name}_normalized")
     writer.add_node("Mul", [f"{name}_normalized", gamma], f"{name}_multiplied")
@@ -49,7 +47,7 @@ def _write_attention(writer: Writer, node: Node, qkv: str, mask: str | None = No
     for part, order in zip(parts, ([0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3]), strict=True):
         writer.add_node("Reshape", [part, split], f"{part}_split")
         writer.add_node("Transpose", [f"{part}_split"], f"{part}_heads", perm=order)
-    scale = writer.add_array(f"{name}_factor", np.array((width // heads) ** -0.5))
+    scale = writer.add_number(f"{name}_factor", (width // heads) ** -0.5, 3)
     writer.add_node("MatMul", [f"{parts[0]}_heads", f"{parts[1]}_heads"], f"{name}_products")
     writer.add_node("Mul", [f"{name}_products", scale], f"{name}_logits")
     writer.add_node("Softmax", [f"{name}_logits"], f"{name}_weights", axis=-1)

@@ -24,7 +24,7 @@ NETWORKS = {
 def as_before(model: onnx.ModelProto, constant: str) -> onnx.ModelProto:
     """Write the preprocessing as Sub and Mul, with the name of a constant, and Split without its sizes."""
     graph = model.graph
-    scale, offset = (numpy_helper.to_array(node.attribute[0].t) for node in graph.node[:2])
+    scale, offset = (numpy_helper.to_array(node.attribute[0].t).reshape(()) for node in graph.node[:2])
     new = {"preprocess_mean": np.round(np.float32(offset / scale), 3), constant: scale}
     kept = [tensor for tensor in graph.initializer if not tensor.name.endswith("_part_sizes")]
     nodes = [
