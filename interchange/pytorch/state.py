@@ -31,7 +31,7 @@ from interchange.pytorch.tensors import Array, Tensor
 
 EPS = 1e-5
 MEAN, SCALE = 127.5, 1 / 127.5
-SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
+SUFFIXES = (".pth", ".pt", ".ckpt", ".pth.tar", ".safetensors")
 _OF_PYTORCH = ("iresnet", "mbf", "ir")
 _HARMLESS = {"beta": 0.0, "bias": 0.0, "gamma": 1.0}  # what an array without a counterpart in PyTorch holds
 

@@ -120,12 +120,17 @@ def _samples(value: Any, _: Mapping[str, Any]) -> Flags:
     return {"partial_fc": True, "sample_ratio": float(value)} if value < 1 else {"partial_fc": False}
 
 
+def _pieces(given: Mapping[str, Any]) -> int:
+    count = given.get("gradient_acc", 1)
+    return count if type(count) is int and count > 0 else 1  # else said of gradient_acc
+
+
 def _batch(value: Any, given: Mapping[str, Any]) -> Flags:
-    return {"train_batch_size_per_device": value * given.get("gradient_acc", 1)}
+    return {"train_batch_size_per_device": value * _pieces(given)}
 
 
 def _every(key: str) -> Translate:
-    return lambda value, given: {key: max(1, value // given.get("gradient_acc", 1))}
+    return lambda value, given: {key: max(1, value // _pieces(given))}
 
 
 def _ineffective(notice: str, *names: str) -> list[Key]:

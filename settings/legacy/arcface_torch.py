@@ -43,6 +43,8 @@ def with_config(words: Sequence[Word]) -> tuple[list[Word], list[str]]:
     given = _given_keys(rest)
     if given & {"dataset", "dataset_dir"}:
         given |= {"dataset_dir", "num_classes", "val_dataset_dir", "val_targets", "total_img_num", "use_synthetic_data"}
+    if "loss" in given:
+        given |= {"loss_m1", "loss_m2", "loss_m3"}
     flags, notices = translate_config(find_config(files[0]), given)
     added = [Word(f"--{key}", format_value(value)) for key, value in flags.items() if key not in given]
     return [*added, *rest], notices
@@ -90,7 +92,8 @@ def translate_config(path: Path, given: Collection[str] = ()) -> tuple[Flags, li
             continue
         flags |= new
         if name in own:
-            notices.append(f"{path.name}: {name} = {own[name]!r}: {_describe(name, value, new, given)}")
+            said = f"{name} = {own[name]!r}" if new else name  # a value without effect may be a secret
+            notices.append(f"{path.name}: {said}: {_describe(name, value, new, given)}")
     if problems:
         raise UserError(*problems)
     others = {name: values[name] for name in values if name not in own and name in _ROWS and _ROWS[name].translate}
