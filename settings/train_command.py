@@ -78,6 +78,8 @@ def read_train_command(argv: Sequence[str], folder: Path = ROOT) -> TrainCommand
         end_with(format_config_file(config, tables))
     if config.do_validation_while_train and "val_targets" not in given and not own.notices:
         notices += describe_others(config.val_dataset_dir, config.val_targets)
+    if config.val_protocols and (config.use_synthetic_data or not config.do_validation_while_train):
+        notices.append("--val_protocols has no effect: this run does not verify")
     translation = str(rewritten) if rewritten.is_older or config_notices else ""
     said = (*config_notices, *own.notices, *rewritten.notices, *notices)
     return TrainCommand(config, said, frozenset(given), translation)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -74,7 +75,7 @@ class ImageProtocol(Protocol):
         """
 
 
-def list_of(named: NamedProtocol, source: object, root: object = "") -> ImageList:
+def list_of(named: NamedProtocol, source: str | Path, root: str | Path = "") -> ImageList:
     """List the images of a protocol.
 
     Raises:

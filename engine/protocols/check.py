@@ -7,7 +7,8 @@ from typing import Any
 
 from common.errors import UserError, collecting
 from common.workers import available_cpus
-from engine.protocols.base import ImageProtocol
+from data.image_lists.images import ImageList
+from engine.protocols.base import Faces, ImageProtocol
 from engine.protocols.faces import find_faults, task_of, usable_faces
 from engine.protocols.groups import GroupProtocol
 from engine.protocols.identification import IdentifyProtocol
@@ -79,7 +80,8 @@ def check_protocols(config: Mapping[str, Any]) -> list[str]:
     return [f"val_protocols embeds {count:,} images, {size:.0f} MB of faces over all ranks, at each verification"]
 
 
-def _look_at(named: NamedProtocol, images: Any, size: int) -> Any:
+def _look_at(named: NamedProtocol, images: ImageList, size: int) -> Faces:
+    """Return the images that can be used, after decoding all."""
     task = task_of(images, size, available_cpus())
     return usable_faces(named, task, find_faults(task))[0]
 

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+import sample_config
 from common.errors import UserError
 from settings.protocols import compares_sets, read_protocols
+from settings.train_command import read_train_command
 
 
 def config(text: str, *targets: str) -> dict:
@@ -40,3 +44,16 @@ def test_mistakes(text: str, targets: tuple[str, ...], message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         read_protocols(config(text, *targets))
     assert "\n" not in str(caught.value)
+
+
+def test_from_the_command_line_and_config_py(tmp_path: Path) -> None:
+    argv = ["--dataset", "orl", "--val_protocols", "identify:a,groups:b"]
+    assert read_train_command(argv, tmp_path).config.val_protocols == ["identify:a", "groups:b"]
+    unused = "--val_protocols has no effect: this run does not verify"
+    assert unused not in read_train_command(argv, tmp_path).notices
+    assert unused in read_train_command([*argv, "--do_validation_while_train", "0"], tmp_path).notices
+    with pytest.raises(UserError, match="--val_protocols: 'mega' is not a protocol"):
+        read_train_command(["--dataset", "orl", "--val_protocols", "mega"], tmp_path)
+    settings = Path(sample_config.__file__).read_text()
+    (tmp_path / "config.py").write_text(f"{settings}\ndefault.val_protocols = ['identify:with, a comma']\n")
+    assert read_train_command(["--dataset", "orl"], tmp_path).config.val_protocols == ["identify:with, a comma"]
