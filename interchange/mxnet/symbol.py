@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +12,11 @@ import numpy as np
 from backbones.graph.network_graph import AUXILIARY_KINDS, NetworkGraph
 from common.errors import UserError
 from interchange.graph_builder import ForeignBuilder
+from interchange.mxnet.attributes import SymbolNode
 
 EMBEDDING = "fc1"
-_MAX_ATTRIBUTE = 200  # characters of a number or tuple
+_REDUCTIONS = {"sums": ((1,),), "mean": ((), (0, 1, 2, 3))}  # the axes of ``equalize_pixel_norms``
 MAX_BYTES = 1 << 24  # the deepest known network's symbol has less than 1 MB
-
-
-@dataclass(frozen=True)
-class SymbolNode:
-    """One node of the file: operator (``null`` for a variable), name, texts of its attributes, names of its inputs."""
-
-    op: str
-    name: str
-    attrs: Mapping[str, str] = field(default_factory=dict)
-    inputs: Sequence[str] = ()
-
-    def get(self, key: str, default: Any) -> Any:
-        """Return an attribute as a Python value; MXNet writes numbers, booleans and tuples as text."""
-        if key not in self.attrs:
-            return default
-        text = self.attrs[key]
-        if len(text) > _MAX_ATTRIBUTE:
-            return f"{text[:_MAX_ATTRIBUTE]}..."
-        try:
-            return ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            return text
 
 
 def read_symbol(path: Path) -> list[SymbolNode]:
@@ -109,13 +86,18 @@ def translate_symbol(
 
 
 def _square(builder: ForeignBuilder, node: SymbolNode, key: str, default: int) -> int:
-    value = node.get(key, default)
-    return builder.single_value(node.name, key, value if isinstance(value, (tuple, list)) else [value])
+    return builder.single_value(node.name, key, node.lengths(key, ()) or [default])
+
+
+def _refuse(builder: ForeignBuilder, node: SymbolNode, what: str) -> UserError:
+    return UserError(f"{builder.source}: {node.name} is a {node.op} {what}, which no known network has")
 
 
 def _conv(builder: ForeignBuilder, node: SymbolNode) -> None:
     if _square(builder, node, "dilate", 1) != 1:
-        raise UserError(f"{builder.source}: {node.name} is a dilated convolution, which no known network has")
+        raise _refuse(builder, node, "with dilation")
+    if node.word("layout", "None") not in ("None", "NCHW"):
+        raise _refuse(builder, node, f"of layout {node.word('layout', '')}")
     x, weight, *bias = node.inputs
     builder.conv(
         x,
@@ -124,26 +106,29 @@ def _conv(builder: ForeignBuilder, node: SymbolNode) -> None:
         bias[0] if bias else None,
         stride=_square(builder, node, "stride", 1),
         pad=_square(builder, node, "pad", 0),
-        groups=node.get("num_group", 1),
+        groups=node.whole("num_group", 1),
     )
 
 
 def _batch_norm(builder: ForeignBuilder, node: SymbolNode) -> None:
     x, *arrays = node.inputs
+    axes = len(builder.shape(x)) + 1
+    if node.whole("axis", 1) % axes != 1:
+        raise _refuse(builder, node, f"over axis {node.whole('axis', 1)}")
     if len(arrays) == 2:  # symbols of old versions do not list the moving statistics
         arrays += [f"{node.name}_{kind}" for kind in AUXILIARY_KINDS]
     builder.batch_norm(
         x,
         node.name,
         arrays,
-        eps=float(node.get("eps", 1e-3)),
-        momentum=float(node.get("momentum", 0.9)),
-        fix_gamma=bool(node.get("fix_gamma", True)),
+        eps=node.number("eps", 1e-3),
+        momentum=node.number("momentum", 0.9),
+        fix_gamma=node.flag("fix_gamma", True),
     )
 
 
 def _leaky_relu(builder: ForeignBuilder, node: SymbolNode) -> None:
-    kind = node.get("act_type", "leaky")
+    kind = node.word("act_type", "leaky")
     if kind != "prelu":
         raise UserError(f"{builder.source}: {node.name} is a LeakyReLU of type {kind}; only prelu is known")
     builder.prelu(node.inputs[0], node.name, node.inputs[1] if len(node.inputs) > 1 else f"{node.name}_gamma")
@@ -151,14 +136,28 @@ def _leaky_relu(builder: ForeignBuilder, node: SymbolNode) -> None:
 
 def _fully_connected(builder: ForeignBuilder, node: SymbolNode) -> None:
     x, weight, *bias = node.inputs
+    if not node.flag("flatten", True) and len(builder.shape(x)) > 1:
+        raise _refuse(builder, node, "of the last axis alone")
     builder.fully_connected(builder.flatten(x, f"{node.name}_flat"), node.name, weight, bias[0] if bias else None)
 
 
-def _scalar(method: str) -> Callable[[ForeignBuilder, SymbolNode], None]:
+def _scalar(method: str, change: Callable[[float], float] = float) -> Callable[[ForeignBuilder, SymbolNode], None]:
     def add(builder: ForeignBuilder, node: SymbolNode) -> None:
-        getattr(builder, method)(node.inputs[0], node.name, float(node.get("scalar", 0)))
+        getattr(builder, method)(node.inputs[0], node.name, change(node.number("scalar", 0.0)))
 
     return add
+
+
+def _dropout(builder: ForeignBuilder, node: SymbolNode) -> None:
+    if node.word("mode", "training") != "training":
+        raise _refuse(builder, node, f"of mode {node.word('mode', '')}")
+    builder.dropout(node.inputs[0], node.name, node.number("p", 0.5))
+
+
+def _concat(builder: ForeignBuilder, node: SymbolNode) -> None:
+    if node.whole("dim", 1) % (len(builder.shape(node.inputs[0])) + 1) != 1:
+        raise _refuse(builder, node, f"along axis {node.whole('dim', 1)}")
+    builder.concat(node.inputs, node.name)
 
 
 def _sum(builder: ForeignBuilder, node: SymbolNode) -> None:
@@ -170,13 +169,13 @@ def _alias(builder: ForeignBuilder, node: SymbolNode) -> None:
 
 
 def _pooling(builder: ForeignBuilder, node: SymbolNode) -> None:
-    kind = node.get("pool_type", "max")
-    if node.get("global_pool", False):
+    kind = node.word("pool_type", "max")
+    if node.flag("global_pool", False):
         if kind != "avg":
             raise UserError(f"{builder.source}: {node.name} is a global {kind} pooling; only averages are known")
         builder.global_pool(node.inputs[0], node.name)
         return
-    if node.get("pooling_convention", "valid") != "valid" or not node.get("count_include_pad", True):
+    if node.word("pooling_convention", "valid") != "valid" or not node.flag("count_include_pad", True):
         raise UserError(f"{builder.source}: {node.name} pools in a way that no known network does")
     builder.pool(
         node.inputs[0],
@@ -189,13 +188,20 @@ def _pooling(builder: ForeignBuilder, node: SymbolNode) -> None:
 
 
 def _clip(builder: ForeignBuilder, node: SymbolNode) -> None:
-    if (float(node.get("a_min", 0)), float(node.get("a_max", 0))) != (0, 6):
+    if (node.number("a_min", 0), node.number("a_max", 0)) != (0, 6):
         raise UserError(f"{builder.source}: {node.name} clips to other bounds than 0 and 6")
     builder.activation(node.inputs[0], node.name, "relu6")
 
 
 def _norm_step(what: str) -> Callable[[ForeignBuilder, SymbolNode], None]:
-    return lambda builder, node: builder.norm_step(node.name, what, *node.inputs)
+    def add(builder: ForeignBuilder, node: SymbolNode) -> None:
+        if what in _REDUCTIONS:
+            axes, is_kept = node.lengths("axis", ()), node.flag("keepdims", False)
+            if axes not in _REDUCTIONS[what] or (what == "sums" and not is_kept) or node.flag("exclude", False):
+                raise _refuse(builder, node, f"over axes {axes}")
+        builder.norm_step(node.name, what, *node.inputs)
+
+    return add
 
 
 def _product(builder: ForeignBuilder, node: SymbolNode) -> None:
@@ -203,24 +209,31 @@ def _product(builder: ForeignBuilder, node: SymbolNode) -> None:
 
 
 SYMBOL_READERS: dict[str, Callable[[ForeignBuilder, SymbolNode], None]] = {
-    "Convolution": _conv,
+    **dict.fromkeys(("Convolution", "Convolution_v1"), _conv),
     "BatchNorm": _batch_norm,
     "BatchNorm_v1": _batch_norm,
     "LeakyReLU": _leaky_relu,
-    "Activation": lambda builder, node: builder.activation(node.inputs[0], node.name, node.get("act_type", "")),
+    "Activation": lambda builder, node: builder.activation(node.inputs[0], node.name, node.word("act_type", "")),
+    "relu": lambda builder, node: builder.activation(node.inputs[0], node.name, "relu"),
+    "sigmoid": lambda builder, node: builder.activation(node.inputs[0], node.name, "sigmoid"),
+    "tanh": lambda builder, node: builder.activation(node.inputs[0], node.name, "tanh"),
     "FullyConnected": _fully_connected,
-    "Flatten": lambda builder, node: builder.flatten(node.inputs[0], node.name),
-    "Dropout": lambda builder, node: builder.dropout(node.inputs[0], node.name, float(node.get("p", 0.5))),
-    **dict.fromkeys(("elemwise_add", "broadcast_add", "_plus", "_Plus", "_add", "ElementWiseSum", "add_n"), _sum),
+    **dict.fromkeys(("Flatten", "flatten"), lambda builder, node: builder.flatten(node.inputs[0], node.name)),
+    "Dropout": _dropout,
+    **dict.fromkeys(
+        ("elemwise_add", "broadcast_add", "broadcast_plus", "_plus", "_Plus", "_add", "ElementWiseSum", "add_n"), _sum
+    ),
     **dict.fromkeys(("broadcast_mul", "elemwise_mul", "_mul", "_Mul"), _product),
-    "Concat": lambda builder, node: builder.concat(node.inputs, node.name),
-    "Pooling": _pooling,
+    **dict.fromkeys(("Concat", "concat"), _concat),
+    **dict.fromkeys(("Pooling", "Pooling_v1"), _pooling),
     "clip": _clip,
     "sum": _norm_step("sums"),
     "sqrt": _norm_step("norms"),
     "mean": _norm_step("mean"),
     "broadcast_div": _norm_step("ratio"),
     **dict.fromkeys(("_minus_scalar", "_MinusScalar"), _scalar("subtract")),
+    **dict.fromkeys(("_plus_scalar", "_PlusScalar"), _scalar("subtract", lambda number: -number)),
     **dict.fromkeys(("_mul_scalar", "_MulScalar"), _scalar("multiply")),
+    **dict.fromkeys(("_div_scalar", "_DivScalar"), _scalar("multiply", lambda number: 1 / number)),
     **dict.fromkeys(("identity", "_copy", "BlockGrad", "stop_gradient"), _alias),
 }

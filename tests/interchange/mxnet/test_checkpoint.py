@@ -173,7 +173,7 @@ DAMAGES = {
     "an unknown operator": (lambda nodes: named(nodes, "conv_1_relu").update(op="Erf"), "conv_1_relu is a Erf; known"),
     "another kernel": (
         lambda nodes: named(nodes, "conv_1_conv2d")["attrs"].update(dilate="(2, 2)"),
-        "is a dilated convolution",
+        "is a Convolution with dilation",
     ),
     "two strides": (
         lambda nodes: named(nodes, "conv_1_conv2d")["attrs"].update(stride="(2, 1)"),
