@@ -27,6 +27,7 @@ _PLACES = (
     "node_ips",
     "pretrained",
     "val_dataset_dir",
+    "val_protocols",
 )
 
 

@@ -30,6 +30,7 @@ def manifest() -> dict:
     places = {name: f"{PLACE}/{name}" for name, value in config.items() if isinstance(value, str)}
     places |= {name: config[name] for name in ("network", "loss", "dataset")}
     config |= places | {"node_ips": ["10.1.2.3"], "val_targets": ["lfw", f"{PLACE}/mine.bin"]}
+    config |= {"val_protocols": [f"ijb:{PLACE}/ijb"]}
     return {"config": config, "step": 7, "files": FILES}
 
 
@@ -45,7 +46,8 @@ def test_no_path_or_address_of_the_training_machine_is_written() -> None:
         "val_targets": ["lfw"],
     }
     config = json.loads(describe_snapshot(relative, network(), ExportForm())["config"])
-    assert not {"dataset_dir", "pretrained"} & set(config) and config["val_targets"] == ["lfw"]
+    assert not [name for name in config if name.endswith(("_dir", "_root", "_ips"))] and "pretrained" not in config
+    assert config["val_targets"] == ["lfw"]
 
 
 def test_metadata_come_in_three_lengths() -> None:

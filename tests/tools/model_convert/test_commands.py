@@ -149,6 +149,17 @@ def test_smaller_files_come_back_near(snapshot, exported, tmp_path, call, flags,
     assert relative_error(small, whole) < tolerance
 
 
+def test_there_and_back_in_a_form_for_phones(snapshot: Snapshot, tmp_path: Path, call: Callable) -> None:
+    form = ("--batch", 1, "--input_layout", "NHWC", "--opset", 11)
+    call(oneflow2onnx, "--model_load_dir", snapshot.path, "--onnx_path", tmp_path / "y1.onnx", *form)
+    call(onnx_2_oneflow, "--onnx_path", tmp_path / "y1.onnx", "-of", tmp_path / "back")
+    for name, array in snapshot.backbone().items():
+        assert Snapshot.open(tmp_path / "back").backbone()[name].tobytes() == array.tobytes()
+    with pytest.raises(SystemExit):
+        call(oneflow2onnx, "--model_load_dir", snapshot.path, "--onnx_path", tmp_path / "x.onnx", "--opset", 10)
+    assert not (tmp_path / "x.onnx").exists()
+
+
 def test_there_and_back_through_pytorch(snapshot: Snapshot, tmp_path: Path, call: Callable) -> None:
     call(oneflow_2_torch, "-of", snapshot.path, "--torch_path", tmp_path / "backbone.pth")
     call(torch_2_oneflow, "--torch_path", tmp_path / "backbone.pth", "-of", tmp_path / "back")
