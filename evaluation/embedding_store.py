@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -28,9 +28,11 @@ import numpy as np
 
 from common.errors import UserError, require
 from common.files import atomic_file
+from common.workers import available_cpus, map_in_threads
 
 FORMAT, VERSION = "face embeddings", 1
 _NEEDED = ("embeddings", "norms", "names", "about")
+_CHECKED = 4096  # rows that are checked for NaN at a time
 _ALIGNMENT = 64  # bytes; BLAS would copy rows that do not start at a multiple of their size
 
 
@@ -153,6 +155,28 @@ def read_store(path: str | Path) -> EmbeddingStore:
     }:
         raise UserError(f"{path}: {embeddings.shape} embeddings for {count} names; embed again")
     return EmbeddingStore(path=path, embeddings=embeddings, about=about, **arrays)
+
+
+def require_finite(path: object, rows: np.ndarray, names: Sequence[str]) -> None:
+    """Check rows [N, E] for NaN and Inf.
+
+    Args:
+        path: where they are from, for the message.
+        rows: embeddings.
+        names: of the N images.
+
+    Raises:
+        UserError: a row is not finite; the message names the first image.
+    """
+    starts = range(0, len(rows), _CHECKED)
+
+    def count_bad(start: int) -> np.ndarray:
+        return start + np.flatnonzero(~np.isfinite(rows[start : start + _CHECKED]).all(axis=1))
+
+    bad = np.concatenate(list(map_in_threads(count_bad, starts, available_cpus())))
+    require(
+        not len(bad), f"{path}: the embedding of {names[bad[0]] if len(bad) else ''} is NaN or Inf ({len(bad)} are)"
+    )
 
 
 def _write_rows(member: IO[bytes], pieces: Iterable[np.ndarray], shape: tuple[int, int], dtype: np.dtype) -> None:

@@ -119,7 +119,7 @@ def identify(
     order = np.argsort(people, kind="stable")  # all images of a person are consecutive
     starts = np.searchsorted(people[order], np.arange(len(names)))
     bounds = [*starts.tolist(), len(order)]
-    gallery = unit_rows(gallery[order], what="gallery image")
+    gallery = unit_rows(gallery, what="gallery image")[order]
     place = {name: number for number, name in enumerate(names.tolist())}
     owners = np.array([place.get(name, -1) for name in np.asarray(probe_people).tolist()])
     count = len(probes)

@@ -83,6 +83,7 @@ def score_megaface(
     distractors: np.ndarray,
     sizes: Sequence[int],
     noisy: np.ndarray | None = None,
+    what: str = "distractor",
 ) -> list[MegafaceResult]:
     """Return the result for the first ``size`` distractors, for each of ``sizes``, in one pass.
 
@@ -93,6 +94,7 @@ def score_megaface(
         distractors: features [D, E]; may be mapped from a file.
         sizes: numbers of distractors, ascending, at most D.
         noisy: bool [D], distractors that are far from everybody; they count as distractors, and are never near.
+        what: what messages call a distractor.
 
     Raises:
         UserError: no person has two images, a size is out of range, or features are not finite or of another length.
@@ -111,7 +113,7 @@ def score_megaface(
         for size in sizes:
             while start < size:
                 stop = min(start + BLOCK_ROWS, size)
-                block = unit_rows(distractors[start:stop], start, "distractor")
+                block = unit_rows(distractors[start:stop], start, what)
                 if noisy is not None:
                     block = np.ascontiguousarray(block[~noisy[start:stop]])
                 kernel.scan(probes, block, thresholds=(thresholds, offsets, reached), histogram=histogram)

@@ -11,11 +11,8 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError, require
-from common.workers import available_cpus, map_in_threads
-from evaluation.embedding_store import read_store
+from evaluation.embedding_store import read_store, require_finite
 from evaluation.templates.modes import ALONE, SIDE_BY_SIDE, SUM, Mode
-
-_ROWS = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +95,7 @@ def read_features(paths: Iterable[str | Path], names: Sequence[str]) -> ImageFea
             not twice, f"{path} holds embeddings of the {' and '.join(twice)} image, as another file does; give one"
         )
         for array in arrays.values():
-            _require_finite(path, array, names)
+            require_finite(path, array, names)
         found |= arrays
     sizes = {array.shape[1] for array in found.values()}
     require(
@@ -143,16 +140,3 @@ def _read_insightface(path: Path) -> dict[str, np.ndarray]:
     for array in arrays.values():
         require(array.ndim == 2 and array.dtype.kind == "f", f"{path}: embs is {array.dtype} {array.shape}, not [N, E]")
     return {name: array.astype(np.float32, copy=False) for name, array in arrays.items()}
-
-
-def _require_finite(path: Path, rows: np.ndarray, names: Sequence[str]) -> None:
-    """Check for NaN and Inf."""
-    starts = range(0, len(rows), _ROWS)
-
-    def count_bad(start: int) -> np.ndarray:
-        return start + np.flatnonzero(~np.isfinite(rows[start : start + _ROWS]).all(axis=1))
-
-    bad = np.concatenate(list(map_in_threads(count_bad, starts, available_cpus())))
-    require(
-        not len(bad), f"{path}: the embedding of {names[bad[0]] if len(bad) else ''} is NaN or Inf ({len(bad)} are)"
-    )

@@ -34,7 +34,7 @@ from data.photos.prepare import PhotoRules
 from data.photos.walk import printable
 from engine.embedding_flags import add_batch_flags, add_flip_flag
 from engine.score_kernel import open_score_kernel
-from evaluation.embedding_store import EmbeddingStore, read_store
+from evaluation.embedding_store import EmbeddingStore, read_store, require_finite
 from evaluation.identification.people import check_same_people, people_of, split_set
 from evaluation.identification.protocol import FPIR_TARGETS, IdentificationResult, identify
 from evaluation.identification.report import result_lines, write_result
@@ -106,7 +106,7 @@ def open_stores(sources: dict[str, str], args: argparse.Namespace) -> list[Embed
     """Return the embeddings of each source, by flag; photos are embedded into ``--output``.
 
     Raises:
-        UserError: a source, the model or images cannot be used.
+        UserError: a source, the model or images cannot be used, or embeddings are not finite.
     """
     stores: dict[str, EmbeddingStore] = {flag: read_store(p) for flag, p in sources.items() if p.endswith(".npz")}
     lists = {flag: list_images(path) for flag, path in sources.items() if flag not in stores}
@@ -124,6 +124,8 @@ def open_stores(sources: dict[str, str], args: argparse.Namespace) -> list[Embed
             )
             target = Path(args.output) / f"{flag[2:]}.npz"
             stores[flag] = embed_once(target, model, task, device, images.left_out)
+    for store in stores.values():
+        require_finite(store.path, store.embeddings, store.names)
     return [stores[flag] for flag in sources]
 
 

@@ -28,7 +28,7 @@ from data.megaface.features import read_features, write_features
 from data.megaface.lists import FACESCRUB_PARTS, MEGAFACE_PARTS, find_noisy, image_names, read_image_list
 from data.photos.walk import printable
 from engine.score_kernel import open_score_kernel
-from evaluation.embedding_store import read_store
+from evaluation.embedding_store import read_store, require_finite
 from evaluation.megaface.noises import extended, replace_noisy_probes
 from evaluation.megaface.protocol import score_megaface
 from evaluation.megaface.report import result_lines, write_results
@@ -123,13 +123,15 @@ def main() -> None:
     noisy = find_noisy(args.megaface_noises, "--megaface_noises", distractors.names, MEGAFACE_PARTS)
     sizes = read_sizes(args.size, len(distractors.names))
     check_one_model(probes.about, distractors.about)
+    require_finite(args.facescrub, probes.rows, probes.names)
     rows = replace_noisy_probes(unit_rows(probes.rows, what="FaceScrub image"), people, noisy_probes)
     if args.write_features:
         write_for_devkit(args, probes.names, rows, distractors, noisy)
         return
-    results = score_megaface(
-        open_score_kernel(args.num_workers), rows, people, distractors.rows, sizes, noisy if noisy.any() else None
-    )
+    kernel = open_score_kernel(args.num_workers)
+    what = f"--megaface {printable(args.megaface)}: distractor"
+    noise = noisy if noisy.any() else None
+    results = score_megaface(kernel, rows, people, distractors.rows, sizes, noise, what)
     about = {"facescrub": probes.about, "megaface": distractors.about, "algo": args.algo}
     about |= {"noisy_facescrub": int(noisy_probes.sum()), "noisy_megaface": int(noisy.sum())}
     for result in results:

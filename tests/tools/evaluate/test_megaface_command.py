@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from evaluation.embedding_store import describe, write_store
+from evaluation.embedding_store import describe, read_store, write_store
 from evaluation.megaface import report
 from tools.evaluate import megaface
 
@@ -167,6 +167,23 @@ def test_damage_is_one_line(monkeypatch: pytest.MonkeyPatch, inside: Path) -> No
         assert words in text
     assert len(text.splitlines()) == 7
     assert not (inside / "f").exists()
+
+
+@pytest.mark.parametrize(
+    ("flag", "text"),
+    [
+        ("facescrub", f"facescrub.npz: the embedding of {PEOPLE[4]} is NaN or Inf"),
+        ("megaface", "--megaface megaface.npz: distractor 4: NaN or Inf in its numbers"),
+    ],
+)
+def test_embeddings_that_are_not_finite(monkeypatch: pytest.MonkeyPatch, inside: Path, flag: str, text: str) -> None:
+    store = read_store(f"{flag}.npz")
+    rows = np.array(store.embeddings)
+    rows[4, 1] = np.inf
+    write_store(f"{flag}.npz", [rows], store.norms, store.names.tolist(), store.about)
+    with pytest.raises(UserError, match=text):
+        run(monkeypatch, f"{STORES} --output i")
+    assert not (inside / "i").exists()
 
 
 @pytest.mark.parametrize(
