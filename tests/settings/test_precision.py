@@ -106,8 +106,10 @@ def test_graphs_on_gpus_are_mixed(tmp_path: Path, device: str) -> None:
     trainer, _ = make_trainer(tiny_config(tmp_path), tiny_network())
     tiny = trainer.train_step
     world = replace(tiny.world, device=device)  # nothing is computed
-    step = TrainStep(StepOptions(use_fp16=True), world, tiny.backbone, tiny.head)
-    assert step._graph.config.proto.enable_auto_mixed_precision == (device == "cuda")
+    step = TrainStep(StepOptions(use_fp16=True, freeze_backbone_steps=1), world, tiny.backbone, tiny.head)
+    assert len(step._graphs) == 2
+    for graph in step._graphs.values():
+        assert graph.config.proto.enable_auto_mixed_precision == (device == "cuda")
 
 
 def test_transfers_on_a_cpu_are_announced() -> None:
