@@ -1,7 +1,7 @@
 """Writes a network and its weights as ONNX, from the description and without any training framework.
 
-Node, value and initializer names are the MXNet names. The preprocessing is part of the model, so it takes plain
-RGB images; dropout, which inference does not use, is omitted.
+Node, value and initializer names are the MXNet names. Unless the form says otherwise, the preprocessing is part of the
+model, so it takes plain RGB images; dropout, which inference does not use, is omitted.
 """
 
 from __future__ import annotations
