@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 from common.errors import UserError, run_command
-from interchange.open_model import open_model
+from interchange.image_input import InputFlags
+from interchange.open_model import is_snapshot, open_model
 from launch.devices import choose_device, is_rank
 from launch.rank import RankReporter, inherited_settings, run_as_rank
 from launch.supervisor import launch
@@ -52,7 +53,9 @@ def main() -> int:
         print(f"note: {notice}")
     if config.use_bf16:
         for model in config.models:
-            check_bfloat16(config, open_model(model).network)
+            check_bfloat16(
+                config, open_model(model, InputFlags() if is_snapshot(model) else InputFlags.of(config)).network
+            )
     return launch(config, ranks, Path(config.log_dir) / "verification", sys.argv[1:])
 
 

@@ -9,6 +9,8 @@ from easydict import EasyDict as edict
 # ---------------------------------------------------------------- structure of the network and of the head
 config = edict()
 config.image_size = 112
+config.input_mean = 127.5
+config.input_scale = 0.0  # 0: that of the network, 1/128 or 1/127.5
 config.emb_size = 512
 config.net_unit = 3
 config.net_input = 1
@@ -245,6 +247,7 @@ default.extra_model_name = ""
 default.ckpt = 2
 default.model_load_dir = ""
 default.pretrained = ""
+default.color_order = "rgb"
 default.partial_load = False
 default.label_map = ""
 default.resume = False

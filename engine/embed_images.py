@@ -85,6 +85,8 @@ class EmbeddingTask:
         facts = {"model": model.path, "model_sha256": model.about["checksum"]}
         facts |= {key: model.about[key] for key in ("network", "loss", "dataset", "step")}
         facts |= describe_network(model.network)
+        if "color_order" in model.about:
+            facts["color_order"] = model.about["color_order"]
         detector = self.rules.detector and Path(getattr(self.rules.detector, "path", "mtcnn")).name
         photos = {"detector": detector, "resized": self.rules.resize}
         return describe(facts, self.images.describe(), photos, self.mirrored, self.dtype)

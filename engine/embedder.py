@@ -6,6 +6,7 @@ import numpy as np
 
 from backbones.execution.backbone import Backbone
 from common.errors import require
+from interchange.image_input import InputFlags
 from interchange.open_model import TrainedModel, open_model
 from launch.world import World, join_world
 from ops import flow
@@ -56,18 +57,19 @@ class Embedder:
         return network.shapes[network.nodes[0].name][1]
 
     @classmethod
-    def open(cls, path: str, batch_size: int = 64, device: str = "cpu") -> Embedder:
+    def open(cls, path: str, batch_size: int = 64, device: str = "cpu", flags: InputFlags | None = None) -> Embedder:
         """Open a trained model.
 
         Args:
             path: a snapshot's folder, FILE.onnx, PREFIX,EPOCH of an MXNet checkpoint, or a PyTorch FILE.pth.
             batch_size: images that are computed at once.
             device: ``cpu`` or ``cuda``.
+            flags: how a model of another program takes its images, as far as its file does not say.
 
         Raises:
             UserError: the model cannot be read.
         """
-        return cls.of(open_model(path), batch_size, device)
+        return cls.of(open_model(path, flags), batch_size, device)
 
     @classmethod
     def of(cls, model: TrainedModel, batch_size: int = 64, device: str = "cpu") -> Embedder:

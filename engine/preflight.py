@@ -19,6 +19,7 @@ from engine.disk import check_disk, check_snapshots
 from engine.memory import check_memory, estimate_memory, free_memory
 from engine.schedule import Progress, make_plan, read_progress
 from engine.verification_sets import check_evaluation
+from interchange.image_input import require_same_images
 from interchange.pretrained import Pretrained, read_pretrained
 from settings.choices import TRIPLET_LOSSES
 from settings.config import Config
@@ -212,6 +213,8 @@ def check_run(config: Config, ranks: int) -> None:
     if label_map is not None:
         _check_label_map(label_map, config.pretrained or config.model_load_dir, config)
     network = build_network(config)
+    if snapshot is not None:
+        require_same_images(str(snapshot.path), snapshot.about, network)
     pretrained = read_pretrained(config.pretrained, network, config) if config.pretrained else None
     _check_frozen_layers(config, pretrained, snapshot is not None)
     images = open_images(config)

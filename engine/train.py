@@ -61,6 +61,7 @@ def build_modules(
             load_head(head, snapshot, label_map)
             rows = describe_rows(head, snapshot, label_map)
         lines.append(f"pretrained from {config['pretrained']}: {pretrained.describe()}; {rows}")
+        lines += [f"pretrained from {config['pretrained']}: {note}" for note in pretrained.notes]
     return backbone.to_global(world.placement, flow.sbp.broadcast), head, lines
 
 

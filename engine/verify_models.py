@@ -24,7 +24,8 @@ from evaluation.pairs.principal_components import check_components
 from evaluation.report import format_table, format_thresholds
 from evaluation.report_form import to_json
 from evaluation.verification import VerificationResult, log_lines
-from interchange.open_model import TrainedModel, open_model
+from interchange.image_input import InputFlags
+from interchange.open_model import TrainedModel, is_snapshot, open_model
 from launch.rank import RankReporter
 from launch.world import World, join_world
 from ops import flow
@@ -72,7 +73,8 @@ class ModelVerification:
         Raises:
             UserError: the model, a set or the file of groups cannot be used, or there are too few principal components.
         """
-        config, model = self._config, open_model(name)
+        config = self._config
+        model = open_model(name, InputFlags() if is_snapshot(name) else InputFlags.of(config))
         backbone = Backbone(model.network, model.arrays, native=config.native_ops, bfloat16=config.use_bf16)
         backbone = backbone.to_global(self._world.placement, flow.sbp.broadcast)
         sets = self._load(model.network.shapes[model.network.nodes[0].name][1])
@@ -138,6 +140,7 @@ def describe_model(config: Mapping[str, Any], model: TrainedModel) -> dict[str, 
 
 
 def _print_model(found: VerifiedModel) -> None:
+    found.model.print_notes()
     step = found.model.about["step"]
     for result in found.results:
         print(*log_lines(result, step), sep="\n")

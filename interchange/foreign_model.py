@@ -27,6 +27,7 @@ class ForeignModel:
         notes: lines to print about what the reader took, assumed or left.
         training_arrays: arrays that only training uses, flat, by our names, as far as the file holds them.
         layout: the axes of the images that the file takes, NCHW or NHWC; ``network`` takes NCHW.
+        color_order: order of the channels that the file takes, rgb or bgr; ``network`` takes RGB (``image_input``).
         loose_gammas: BatchNorms' gammas that the trainer may have replaced by 1 without the file saying so: their names
             in the file by ours. Empty for all programs but MXNet's exporter (``onnx.mxnet_exporter``).
         ones: those that are taken as 1, by the names in the file.
@@ -43,6 +44,7 @@ class ForeignModel:
     notes: tuple[str, ...] = ()
     loss_state: Mapping[str, float] = field(default_factory=dict)
     layout: str = "NCHW"
+    color_order: str = "rgb"
     loose_gammas: Mapping[str, str] = field(default_factory=dict)
     ones: frozenset[str] = frozenset()
 

@@ -16,6 +16,7 @@ from backbones.graph.arrays import check_arrays
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError, require
 from interchange.foreign_model import ForeignModel
+from interchange.image_input import RGB, InputFlags, take_images
 from interchange.matching.fixed_gammas import settle_gammas
 from interchange.matching.recognise import AUTO, Recognition, recognise
 from snapshots.layout import MANIFEST
@@ -46,15 +47,30 @@ class TrainedModel:
     config: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    def print_notes(self) -> None:
+        """Print the notes, one per line."""
+        for note in self.notes:
+            print(f"note: {self.path}: {note}")
 
-def read_foreign(name: str) -> ForeignModel | None:
+
+def read_foreign(name: str, flags: InputFlags | None = None) -> ForeignModel | None:
     """Return the foreign model ``name``; None if only a snapshot can have this name.
+
+    ``flags`` say how it takes its images, as far as its file does not.
 
     Raises:
         UserError: its file is missing or damaged, or holds an unknown operator.
     """
-    if (Path(name) / MANIFEST).is_file():
-        return None
+    foreign = None if is_snapshot(name) else _read_file(name)
+    return None if foreign is None else take_images(foreign, flags or InputFlags())
+
+
+def is_snapshot(name: str) -> bool:
+    """Tell whether a model is a snapshot, which says how it takes its images."""
+    return (Path(name) / MANIFEST).is_file()
+
+
+def _read_file(name: str) -> ForeignModel | None:
     # Imported here because the readers take half a second, which a snapshot need not wait for.
     from interchange.mxnet.checkpoint import read_checkpoint
     from interchange.oneflow.folders import is_oneflow_folder, read_oneflow_folder
@@ -108,14 +124,19 @@ def known_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key in ours and type(value) is type(ours[key])}
 
 
-def open_model(name: str) -> TrainedModel:
+def open_model(name: str, flags: InputFlags | None = None) -> TrainedModel:
     """Open a model for verification.
+
+    Args:
+        name: the model.
+        flags: how a model of another program takes its images, as far as its file does not say.
 
     Raises:
         UserError: the model cannot be read.
     """
-    foreign = read_foreign(name)
+    foreign = read_foreign(name, flags)
     if foreign is None:
+        require_no_flags(name, flags)
         require(Path(name).exists(), f"the model {name} does not exist; give {FORMATS}")
         snapshot = Snapshot.open(name)
         about = snapshot.about
@@ -130,9 +151,23 @@ def open_model(name: str) -> TrainedModel:
     config = _foreign_config(foreign, found)
     facts = {key: config[key] for key in ("network", "loss", "dataset")}
     facts |= {"step": _step(name), "checksum": checksum(model_file(name))}
+    if foreign.color_order != RGB:
+        facts["color_order"] = foreign.color_order
     if foreign.exported_from:
         facts["exported_from"] = foreign.exported_from
     return TrainedModel(name, foreign.network, foreign.arrays, facts, config, foreign.notes)
+
+
+def require_no_flags(name: str, flags: InputFlags | None) -> None:
+    """Check that nothing is said about the images of a snapshot, which says it itself.
+
+    Raises:
+        UserError: something is.
+    """
+    if flags is not None and flags.are_given:
+        raise UserError(
+            f"{name} is a snapshot and says how it takes images; omit --color_order, --input_mean and --input_scale"
+        )
 
 
 def _step(name: str) -> int:

@@ -13,11 +13,12 @@ from backbones.graph.arrays import fit_arrays
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError, shorten
 from interchange.foreign_model import ForeignModel
+from interchange.image_input import InputFlags, require_same_images
 from interchange.matching.adapt import adapt
 from interchange.matching.canonical_layers import pair_layers
 from interchange.matching.fixed_gammas import settle_gammas
 from interchange.matching.recognise import explain_difference
-from interchange.open_model import read_foreign
+from interchange.open_model import read_foreign, require_no_flags
 from snapshots.reader import Snapshot
 
 _NAMED = 8  # arrays that a message names
@@ -32,12 +33,14 @@ class Pretrained:
         arrays: by MXNet name; all of the network's unless some start anew.
         anew: names of the network's arrays that start anew, in its order; only with ``partial_load``.
         unused: names of the model's arrays that the network does not have; only with ``partial_load``.
+        notes: what was assumed about a file of another program.
     """
 
     name: str
     arrays: Mapping[str, np.ndarray]
     anew: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def describe(self) -> str:
         """Return in a few words what is taken over, and what starts anew."""
@@ -66,15 +69,19 @@ def read_pretrained(name: str, network: NetworkGraph, config: Mapping[str, Any] 
         UserError: the model cannot be read, or does not fit; the message names the arrays and what can be done.
     """
     config = config or {}
-    foreign = read_foreign(name)
+    flags = InputFlags.of(config)
+    foreign = read_foreign(name, flags)
+    notes: tuple[str, ...] = ()
     if foreign is None:
+        require_no_flags(name, InputFlags(flags.color_order))
         snapshot = Snapshot.open(name)
+        require_same_images(name, snapshot.about, network)
         arrays, of = snapshot.backbone(), f" (network {snapshot.about['config']['network']})"
     else:
-        arrays, of = _translate(foreign, name, network, config), ""
+        arrays, of, notes = _translate(foreign, name, network, config), "", foreign.notes
     fit = fit_arrays(network, arrays)
     if not fit.problems:
-        return Pretrained(name, arrays)
+        return Pretrained(name, arrays, notes=notes)
     found = "; ".join(shorten(fit.problems, "arrays", _NAMED))
     kept, anew = len(fit.kept), len(fit.anew)
     if 2 * kept < len(arrays):  # a few arrays of one shape and name make no trained network
@@ -83,7 +90,7 @@ def read_pretrained(name: str, network: NetworkGraph, config: Mapping[str, Any] 
     if not config.get("partial_load"):
         then = f"keeps {kept} arrays" + (f", and {anew} start anew" if anew else "")
         raise UserError(f"{name}{of} does not fit: {found}. --partial_load 1 {then}")
-    return Pretrained(name, fit.kept, fit.anew, fit.unused)
+    return Pretrained(name, fit.kept, fit.anew, fit.unused, notes)
 
 
 def _translate(

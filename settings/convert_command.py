@@ -11,11 +11,13 @@ from interchange.agreement import Reference, compare, load_images, require_agree
 from interchange.converted_snapshot import ConvertedModel, write_converted
 from interchange.embedders import Embed, oneflow_embedder
 from interchange.foreign_model import ForeignModel
+from interchange.image_input import take_images
 from interchange.matching.adapt import adapt
 from interchange.matching.fixed_gammas import settle_gammas
-from interchange.matching.recognise import AUTO, recognise
+from interchange.matching.recognise import AUTO, recognise, with_preprocessing_of
 from interchange.open_model import known_settings
 from settings.config_file import load_tables, merge
+from settings.input_flags import add_input_flags, input_flags
 from snapshots.reader import checksum
 
 # By the names of their moving values.
@@ -31,6 +33,7 @@ def make_parser(about: str) -> argparse.ArgumentParser:
     parser.add_argument("--network", default=AUTO, help="expected network; auto (default) recognises it")
     parser.add_argument("--dataset", default="", help="dataset of the next training (a name of the config)")
     parser.add_argument("--check_bin", default="", help="verification .bin with images for the check; default: noise")
+    add_input_flags(parser)
     return parser
 
 
@@ -71,7 +74,7 @@ def make_snapshot(args: argparse.Namespace, foreign: ForeignModel, run: Runner, 
     Raises:
         UserError: the network is unknown, the two sides differ, or the snapshot cannot be written.
     """
-    model = convert_model(foreign, args.network, args.dataset)
+    model = convert_model(take_images(foreign, input_flags(args)), args.network, args.dataset)
     print(f"{foreign.source} is {model.config.network}")
     for note in (*model.foreign.notes, *model.notes):
         print(f"  {note}")
@@ -80,6 +83,7 @@ def make_snapshot(args: argparse.Namespace, foreign: ForeignModel, run: Runner, 
     agreement = compare(images[: reference.images], reference.embed, oneflow_embedder(model.network, model.arrays))
     require_agreement(args.of_model_dir, agreement, f"{reference.name} and OneFlow", reference.tolerance)
     source = {"format": format_name, "file": file.name, "sha256": checksum(file)}
+    source |= {"color_order": model.foreign.color_order, "preprocesses": model.foreign.preprocesses}
     write_converted(Path(args.of_model_dir), model, source)
     print(f"{args.of_model_dir}: snapshot for {_describe_use(model)}")
 
@@ -103,6 +107,7 @@ def convert_model(foreign: ForeignModel, wanted: str, dataset: str = "") -> Conv
     """
     tables = load_tables()
     found = recognise(foreign.network, tables.network, wanted, foreign.source, hint=foreign.config)
+    found = with_preprocessing_of(found, foreign.network)
     foreign = settle_gammas(foreign, found.pairs)
     adaptation = adapt(found.network, found.pairs, foreign.network, foreign.arrays, foreign.training_arrays)
     usual = _LOSSES.get(frozenset(foreign.loss_state), tables.default.loss)

@@ -39,6 +39,22 @@ def parse_count(text: str) -> int:
     return int(text)
 
 
+def parse_factor(text: str) -> float:
+    """Parse a number >= 0, or the ratio of two: 0.0078125 or 1/128.
+
+    Raises:
+        ArgumentTypeError: ``text`` is neither.
+    """
+    numerator, _, divisor = text.partition("/")
+    try:
+        value = float(numerator) / float(divisor or 1)
+    except (ValueError, ZeroDivisionError):
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number >= 0 such as 0.0078125 or 1/128")
+    return value
+
+
 def parse_image_size(text: str) -> int:
     """Parse one length, or the equal height and width of a square: 112 or 112,112.
 

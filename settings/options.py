@@ -6,7 +6,7 @@ Each is a flag of the same name.
 from __future__ import annotations
 
 from settings.choices import ALL_SNAPSHOTS, BEST_SNAPSHOT, BETTER_SNAPSHOT, NO_SNAPSHOTS
-from settings.option import Option, float_list, int_list, parse_bool, parse_image_size, set_list, str_list
+from settings.option import Option, float_list, int_list, parse_bool, parse_factor, parse_image_size, set_list, str_list
 
 RUN = "where it runs"
 STRUCTURE = "network and head"
@@ -62,6 +62,8 @@ MODEL_OPTIONS = (
     Option("fc7_storage_dir", str, STRUCTURE, "folder of these files; empty: the run's folder in models_root"),
     Option("emb_size", int, STRUCTURE, "length of the embedding", at_least=1),
     Option("image_size", parse_image_size, STRUCTURE, "height and width of the images", at_least=1),
+    Option("input_mean", float, STRUCTURE, "images are taken as (x - input_mean) * input_scale, x in 0..255"),
+    Option("input_scale", parse_factor, STRUCTURE, "such as 1/128; 0: the network's own", at_least=0),
     Option("net_input", int, STRUCTURE, "first layers of fresnet: 0, 1 or 2; of mobilenet: 0 or 1"),
     Option("net_unit", int, STRUCTURE, "residual unit of fresnet and ir, 1 to 6"),
     Option("net_se", int, STRUCTURE, "squeeze-excitation in fresnet, ir and vargfacenet, 0 or 1"),
@@ -333,6 +335,13 @@ TRAIN_OPTIONS = (
     Option("resume", parse_bool, OUTPUT, "continue from the newest snapshot there, if there is one"),
     Option("pretrained", str, OUTPUT, "start from this backbone: a snapshot, FILE.onnx, PREFIX,EPOCH, FILE.pth"),
     Option("partial_load", parse_bool, OUTPUT, "keep the layers of --pretrained that fit; the others start anew"),
+    Option(
+        "color_order",
+        str,
+        OUTPUT,
+        "order of the channels that the file of --pretrained takes; snapshots take RGB",
+        choices=("rgb", "bgr"),
+    ),
     Option("label_map", str, OUTPUT, "file of pairs: class in the loaded snapshot, class here; others start randomly"),
     Option("ckpt_embedding", parse_bool, OUTPUT, "keep the backbone alone in snapshots: smaller, cannot resume"),
     Option("iter_num_in_snapshot", int, OUTPUT, "train units between snapshots; 0: none", at_least=0),

@@ -9,14 +9,16 @@ from typing import Any
 
 from common.errors import UserError, require
 from evaluation.comparison.published import PUBLISHED_SETS
-from interchange.open_model import FORMATS, describe_model
+from interchange.image_input import BGR, OWN_MEAN, OWN_SCALE, RGB, InputFlags
+from interchange.open_model import FORMATS, describe_model, is_snapshot, require_no_flags
 from settings.checks import check_run, check_verification
 from settings.complete import apply_flags
 from settings.config import Config
 from settings.config_file import ROOT, load_tables
 from settings.help import HELP, VERSIONS, end_with, format_help, format_versions, take_actions
+from settings.input_flags import MEAN_HELP, ORDER_HELP, SCALE_HELP
 from settings.legacy.command import rewrite_verification
-from settings.option import Option, check_values, parse_bool
+from settings.option import Option, check_values, parse_bool, parse_factor
 from settings.options import OUTPUT, RUN, RUN_OPTIONS, SHARED_OPTIONS, VERIFY
 from settings.parser import Word, peek, read_flags, set_options
 from settings.protocols import read_protocols
@@ -29,6 +31,9 @@ _OWN_HELP = {
     "model_load_dir": f"what to verify: {FORMATS}; or a pattern of these; give the flag several times to compare models"
 }
 _OWN_OPTIONS = (
+    Option("color_order", str, RUN, ORDER_HELP, choices=(RGB, BGR)),
+    Option("input_mean", float, RUN, MEAN_HELP),
+    Option("input_scale", parse_factor, RUN, SCALE_HELP, at_least=0),
     Option("report", str, OUTPUT, "folder for report.json, scores.csv and pictures"),
     Option("bad_cases", int, OUTPUT, "how many of the worst errors of each kind to show in --report", at_least=0),
     Option("flip", parse_bool, VERIFY, "0: f(image) without the mirrored image"),
@@ -39,6 +44,9 @@ _OWN_OPTIONS = (
     Option("published", parse_bool, VERIFY, "put InsightFace's published accuracies beside"),
 )
 _OWN_DEFAULTS = {
+    "color_order": RGB,
+    "input_mean": OWN_MEAN,
+    "input_scale": OWN_SCALE,
     "report": "",
     "bad_cases": 0,
     "flip": True,
@@ -113,6 +121,8 @@ def read_verify_command(argv: Sequence[str], folder: Path = ROOT) -> VerifyComma
     if "network" in given:
         _check_network(config.network, models, trained)
     check_values(VAL_TABLE, config)
+    if all(is_snapshot(model) for model in models):
+        require_no_flags(models[0], InputFlags.of(config))
     _check_own(config)
     check_run(config)
     check_verification(config)

@@ -30,6 +30,7 @@ from evaluation.report_threshold import ReportThreshold, read_threshold
 from evaluation.similarity import cosine_similarity, pair_distances
 from interchange.open_model import FORMATS, open_model
 from launch.devices import choose_device
+from settings.input_flags import add_input_flags, input_flags
 from snapshots.layout import describe_network
 
 
@@ -42,6 +43,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", nargs=2, metavar="PHOTO", help="the two photos")
     parser.add_argument("--model_load_dir", required=True, help=FORMATS)
+    add_input_flags(parser)
     add_face_flags(parser)
     add_flip_flag(parser)
     parser.add_argument("--report", default="", help="folder of a report on this model, which has the threshold")
@@ -93,7 +95,8 @@ def answer(cosine: float, threshold: ReportThreshold) -> str:
 def main() -> None:
     """Parse the command line, compare and print."""
     args = parse_arguments()
-    model = open_model(args.model_load_dir)
+    model = open_model(args.model_load_dir, input_flags(args))
+    model.print_notes()
     threshold = None
     if args.report:
         threshold = read_threshold(args.report, bool(args.flip), args.set, args.far, model.about)

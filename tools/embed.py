@@ -32,6 +32,7 @@ from data.recordio.options import RecordIOOptions
 from engine.embedding_flags import add_batch_flags, add_flip_flag
 from interchange.open_model import FORMATS, open_model
 from launch.devices import choose_device
+from settings.input_flags import add_input_flags, input_flags
 from snapshots.layout import describe_network
 
 
@@ -43,6 +44,7 @@ def parse_arguments() -> argparse.Namespace:
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model_load_dir", required=True, help=FORMATS)
+    add_input_flags(parser)
     parser.add_argument("--input", required=True, help="folder of photos, list of paths, .rec, its folder, or .bin")
     parser.add_argument("--root", default="", help="folder that the paths of a list are relative to (default: its own)")
     parser.add_argument(
@@ -79,7 +81,8 @@ def main() -> None:
     images = list_images(args.input, args.root, records)
     if images.is_folder:
         require_outside(args.output, args.input, "--output")
-    model = open_model(args.model_load_dir)
+    model = open_model(args.model_load_dir, input_flags(args))
+    model.print_notes()
     device, _ = choose_device({"device": args.device, "device_num_per_node": 1})
     # Imported here because it takes seconds, and mistakes are said before.
     from engine.embed_images import EmbeddingTask

@@ -39,7 +39,7 @@ def build_fdensenet(options: NetworkOptions) -> NetworkGraph:
     first, growth, blocks = choose(SPECIFICATIONS, "num_layers", options.num_layers, options.net_name)
     graph = NetworkGraph(RULES)
     net = Scope(graph, options, "densenet0_")
-    x = add_image_input(graph, options.image_size)
+    x = add_image_input(graph, options)
     x = net.norm(net.conv(x, first, kernel=3))
     x = graph.activation(x, net.name("relu"), "relu")
     x = graph.pool(x, net.name("pool"), "max", kernel=3, stride=2, pad=1)

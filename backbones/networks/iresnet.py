@@ -13,6 +13,7 @@ from backbones.networks.layers import MXNET_SCALE, TORCH_SCALE, Layers, add_imag
 from backbones.networks.options import NetworkOptions, choose
 from backbones.networks.output_layers import OutputStyle, add_output
 from backbones.networks.residual_units import UNITS
+from common.errors import UserError
 
 WIDTHS = (64, 64, 128, 256, 512)
 UNITS_PER_STAGE: dict[int, tuple[int, int, int, int]] = {
@@ -69,19 +70,21 @@ def _stem(layers: Layers, x: str, filters: int, kernel: int, stride: int) -> str
 
 def _stem_7x7(layers: Layers, filters: int, style: ResidualStyle) -> str:
     """Preprocessing and a 7x7 convolution that halves the resolution."""
-    x = add_image_input(layers.graph, layers.options.image_size, style.scale)
+    x = add_image_input(layers.graph, layers.options, style.scale)
     return _stem(layers, x, filters, kernel=7, stride=2)
 
 
 def _stem_3x3(layers: Layers, filters: int, style: ResidualStyle) -> str:
     """Preprocessing and a 3x3 convolution that keeps the resolution."""
-    x = add_image_input(layers.graph, layers.options.image_size, style.scale)
+    x = add_image_input(layers.graph, layers.options, style.scale)
     return _stem(layers, x, filters, kernel=3, stride=1)
 
 
 def _stem_normalized(layers: Layers, filters: int, style: ResidualStyle) -> str:
     """A BatchNorm in place of the preprocessing, and a 3x3 convolution that keeps the resolution."""
     graph, options = layers.graph, layers.options
+    if (options.input_mean, options.input_scale) != (NetworkOptions.input_mean, NetworkOptions.input_scale):
+        raise UserError("net_input=2 normalises its images by a BatchNorm; omit input_mean and input_scale")
     data = graph.input("data", (3, options.image_size, options.image_size))
     x = graph.batch_norm(data, "bn_data", style.eps, options.bn_mom, fix_gamma=True)
     return _stem(layers, x, filters, kernel=3, stride=1)

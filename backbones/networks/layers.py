@@ -9,10 +9,13 @@ MXNET_SCALE = 0.0078125  # 1 / 128, of InsightFace's MXNet networks
 TORCH_SCALE = 1 / 127.5  # of its PyTorch networks
 
 
-def add_image_input(graph: NetworkGraph, image_size: int, scale: float = MXNET_SCALE) -> str:
-    """Add the RGB image input ``data`` (3, S, S), values 0..255, and its ``(x - 127.5) * scale``."""
-    data = graph.input("data", (3, image_size, image_size))
-    return graph.scale_shift(data, "preprocess", mean=127.5, scale=scale)
+def add_image_input(graph: NetworkGraph, options: NetworkOptions, scale: float = MXNET_SCALE) -> str:
+    """Add the RGB image input ``data`` (3, S, S), values 0..255, and its ``(x - mean) * scale``.
+
+    ``scale`` is that of the family, which the option ``input_scale`` replaces.
+    """
+    data = graph.input("data", (3, options.image_size, options.image_size))
+    return graph.scale_shift(data, "preprocess", mean=options.input_mean, scale=options.input_scale or scale)
 
 
 def add_activation(graph: NetworkGraph, x: str, name: str, kind: str, shared: bool = False) -> str:

@@ -40,7 +40,7 @@ def build_fmnasnet(options: NetworkOptions) -> NetworkGraph:
     """
     graph = NetworkGraph(RULES)
     net = Scope(graph, options, "mnasnet0_")
-    x = add_image_input(graph, options.image_size)
+    x = add_image_input(graph, options)
     first, second = options.widen(32), options.widen(16)
     x = net.scope("stage1_conv0_").conv_norm_act(x, first, kernel=3)
     separable = net.scope("stage1_sepconv0_")

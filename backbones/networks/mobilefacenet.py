@@ -67,7 +67,7 @@ def _build(options: NetworkOptions, style: MobileStyle) -> NetworkGraph:
     narrow, wide = options.widen(64), options.widen(128)
     graph = NetworkGraph(style.rules)
     blocks = _Blocks(graph, options, style.eps)
-    x = add_image_input(graph, options.image_size, style.scale)
+    x = add_image_input(graph, options, style.scale)
     x = blocks.conv(x, "conv_1", narrow, kernel=3, stride=2)
     if counts[0] == 1:
         x = blocks.conv(x, "conv_2_dw", narrow, kernel=3, groups=64)

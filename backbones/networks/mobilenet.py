@@ -30,7 +30,7 @@ def build_fmobilenet(options: NetworkOptions) -> NetworkGraph:
         x = layers.conv_norm(x, f"{name}_conv2d", f"{name}_batchnorm", filters, kernel, stride, groups)
         return layers.act(x, f"{name}_relu")
 
-    x = add_image_input(graph, options.image_size)
+    x = add_image_input(graph, options)
     stride = choose(STRIDE_OF_INPUT, "net_input", options.net_input, options.net_name)
     x = conv(x, "conv_1", base, kernel=3, stride=stride)
     for number, (factor, stride) in enumerate(PLAN, start=2):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
@@ -17,7 +18,8 @@ _SHARES = ("densenet_dropout", "vit_drop_path", "vit_mask_ratio")
 class NetworkOptions:
     """The options of the network builders; the defaults are those of InsightFace's MXNet training.
 
-    ``bn_mom`` is MXNet's momentum (the share of the old statistics). A family ignores the keys of other families.
+    ``bn_mom`` is MXNet's momentum (the share of the old statistics). Images become ``(x - input_mean) * input_scale``,
+    with the scale of the family if ``input_scale`` is 0. A family ignores the keys of other families.
     """
 
     net_name: str
@@ -36,6 +38,8 @@ class NetworkOptions:
     vit_mask_ratio: float = 0.0
     bn_mom: float = 0.9
     image_size: int = 112
+    input_mean: float = 127.5
+    input_scale: float = 0.0
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> NetworkOptions:
@@ -59,6 +63,11 @@ class NetworkOptions:
             raise UserError(f"unknown activation '{options.net_act}' of net_act; known: {', '.join(activations)}")
         if not options.net_multiplier > 0:
             raise UserError(f"net_multiplier={options.net_multiplier!r} is not positive; 1 is the plain network")
+        mean, scale = options.input_mean, options.input_scale
+        if not (_is_finite(mean) and _is_finite(scale) and scale >= 0):
+            raise UserError(
+                f"input_mean={mean!r} and input_scale={scale!r} must be numbers, and the scale not negative"
+            )
         for key in _SHARES:
             if not 0 <= getattr(options, key) < 1:
                 raise UserError(f"{key}={getattr(options, key)!r} must be a share, at least 0 and below 1")
@@ -74,6 +83,10 @@ class NetworkOptions:
         if widened < 1:
             raise UserError(f"net_multiplier={self.net_multiplier} leaves none of {filters} filters; take a larger one")
         return widened
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def choose(table: Mapping[Any, T], key: str, value: Any, network: str) -> T:

@@ -80,7 +80,7 @@ def build_vargfacenet(options: NetworkOptions) -> NetworkGraph:
     graph = NetworkGraph({"conv": "xavier_uniform", "fully_connected": "xavier_uniform"})
     blocks = _Blocks(graph, options, BN_EPS)
     first, *widths = (options.widen(width) for width in WIDTHS)
-    x = add_image_input(graph, options.image_size)
+    x = add_image_input(graph, options)
     x = blocks.conv_norm(x, "vargface_head_conv1", "vargface_head_conv1_bn", first, kernel=3)
     x = blocks.act(x, "vargface_head_conv1_act")
     x = blocks.unit(x, "vargface_head_head_pooling", first, stride=2, expansion=1)

@@ -49,7 +49,7 @@ def build_vit(options: NetworkOptions) -> TransformerGraph:
     if width % HEADS:
         raise UserError(f"vit_width={width} must be a multiple of {HEADS}, the number of heads")
     graph = TransformerGraph(RULES)
-    x = add_image_input(graph, options.image_size, TORCH_SCALE)
+    x = add_image_input(graph, options, TORCH_SCALE)
     x = graph.conv(x, "patch_embed", width, kernel=PATCH, stride=PATCH, bias=True)
     x = graph.position(graph.tokens(x, "patch_tokens"), "pos_embed")
     mask = graph.token_mask(x, "token_mask", options.vit_mask_ratio) if options.vit_mask_ratio else None

@@ -108,7 +108,8 @@ class _Adapter:
     def _scale_shift(self, mine: Node, theirs: Node) -> None:
         if not _equal_float32(mine.attrs["mean"], theirs.attrs["mean"]):
             raise UserError(
-                f"the file's preprocessing subtracts {theirs.attrs['mean']:g}, the network's {mine.attrs['mean']:g}"
+                f"its preprocessing subtracts {theirs.attrs['mean']:g}, the network's {mine.attrs['mean']:g}; add "
+                f"--input_mean {theirs.attrs['mean']:g} --input_scale {theirs.attrs['scale']:.9g}"
             )
         if not _equal_float32(mine.attrs["scale"], theirs.attrs["scale"]):
             self._factors[mine.name] = theirs.attrs["scale"] / mine.attrs["scale"]

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import product
 from typing import Any
+
+import numpy as np
 
 from backbones import build_network
 from backbones.graph.network_graph import NetworkGraph
@@ -95,6 +97,23 @@ def _group_starts(order: Sequence[str], starts: Mapping[str, Options], search: _
     near = [name for name in order if search.distance(starts[name]) <= 4 * least + 2]
     nearest = {starts[name]["net_name"]: name for name in reversed(near)}
     return [name for name in near if name in nearest.values()], [name for name in near if name not in nearest.values()]
+
+
+def with_preprocessing_of(found: Recognition, foreign: NetworkGraph) -> Recognition:
+    """Return the network with the mean and scale of ``foreign`` if it subtracts another mean.
+
+    Another scale alone goes into the weights of the first layer (``adapt``); another mean cannot, because of padding.
+    """
+    ours, theirs = (_preprocessing(network) for network in (found.network, foreign))
+    if not (ours and theirs) or np.float32(ours["mean"]) == np.float32(theirs["mean"]):
+        return found
+    options = {**found.options, "input_mean": float(theirs["mean"]), "input_scale": float(theirs["scale"])}
+    network = build_network(options)
+    return replace(found, options=options, network=network, pairs=pair_layers(network, foreign))
+
+
+def _preprocessing(network: NetworkGraph) -> Mapping[str, Any] | None:
+    return next((node.attrs for node in network.nodes if node.op == "scale_shift"), None)
 
 
 def _try_hint(hint: Mapping[str, Any], foreign: NetworkGraph) -> Recognition | None:

@@ -24,7 +24,7 @@ from interchange.foreign_model import ForeignModel
 from interchange.onnx.arithmetic import FOLDED, fold
 from interchange.onnx.graph_reader import GraphReader, Operation
 from interchange.onnx.kept_norms import KEPT_NORMS, DamageError, unfold
-from interchange.onnx.metadata import TRAINING_ARRAYS
+from interchange.onnx.metadata import MEAN, SCALE, TRAINING_ARRAYS
 from interchange.onnx.mxnet_exporter import is_of_mxnet, mend
 from interchange.onnx.operators import ONNX_READERS
 
@@ -47,7 +47,7 @@ def read_onnx(path: str | Path) -> ForeignModel:
     model = load_model(path)
     metadata = {item.key: item.value for item in model.metadata_props}
     mend(model.graph)
-    read = _read_graph(str(path), model.graph, OUTSIDE)
+    read = _read_graph(str(path), model.graph, _read_outside(path, metadata))
     network, arrays = _unfold(path, read.network, read.arrays, metadata)
     return ForeignModel(
         str(path),
@@ -60,6 +60,14 @@ def read_onnx(path: str | Path) -> ForeignModel:
         exported_from=metadata.get("source_sha256", ""),
         training_arrays=_read_training_arrays(path, metadata),
     )
+
+
+def _read_outside(path: Path, metadata: dict[str, str]) -> tuple[float, float]:
+    """Return mean and scale of the preprocessing that the file leaves to its caller, if it does: ours say them."""
+    try:
+        return tuple(float(metadata.get(key, default)) for key, default in zip((MEAN, SCALE), OUTSIDE, strict=True))
+    except ValueError as error:
+        raise UserError(f"{path}: its metadata '{MEAN}' or '{SCALE}' is not a number ({error})") from error
 
 
 def _unfold(

@@ -196,6 +196,8 @@ def _describe_unknown(arrays: Arrays, source: str, networks: Mapping[str, Option
 def torch_view(network: NetworkGraph, free_gamma: bool = False) -> NetworkGraph:
     """Return ``network`` with the constants of arcface_torch: eps 1e-5, preprocessing (x - 127.5) / 127.5.
 
+    A preprocessing with another mean stays as it is: it cannot go into the weights.
+
     With ``free_gamma`` no gamma is fixed: trainers other than arcface_torch train that of the last BatchNorm too.
     """
     view = NetworkGraph()
@@ -204,6 +206,8 @@ def torch_view(network: NetworkGraph, free_gamma: bool = False) -> NetworkGraph:
             view.batch_norm(node.inputs[0], node.name, EPS, node.attrs["momentum"])
             continue
         changes = {"batch_norm": {"eps": EPS}, "scale_shift": {"mean": MEAN, "scale": SCALE}}.get(node.op, {})
+        if node.op == "scale_shift" and node.attrs["mean"] != MEAN:
+            changes = {}
         view.add_like(network, node, node.inputs, **changes)
     return view
 

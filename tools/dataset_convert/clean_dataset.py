@@ -34,6 +34,7 @@ from data.rejected import Rejection
 from engine.embedding_flags import add_batch_flags
 from interchange.open_model import FORMATS
 from launch.devices import choose_device
+from settings.input_flags import add_input_flags, input_flags
 
 SHEET_FILE = "sheet.jpg"
 
@@ -50,6 +51,7 @@ def parse_arguments() -> argparse.Namespace:
         "--list", required=True, metavar="LIST", help="folder of lists: created with --model or --embeddings, else read"
     )
     parser.add_argument("--model", default="", help=f"the network: {FORMATS}")
+    add_input_flags(parser)
     parser.add_argument(
         "--embeddings",
         default="",
@@ -97,7 +99,9 @@ def make_lists(args: argparse.Namespace, source: SourceSet) -> tuple[list[Droppe
         people = read_people(source, args.embeddings)
     else:
         device, _ = choose_device({"device": args.device, "device_num_per_node": 1})
-        people = embed_people(source, Embedder.open(args.model, args.batch_size, device), args.num_workers)
+        people = embed_people(
+            source, Embedder.open(args.model, args.batch_size, device, input_flags(args)), args.num_workers
+        )
     findings = judge(people, args.max_angle, args.same_above, subcentres)
     with atomic_directory(args.list) as directory:
         write_drop_list(directory / DROP_FILE, source.listing, findings.dropped)

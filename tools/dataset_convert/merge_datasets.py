@@ -31,6 +31,7 @@ from data.editing.write_set import WRITERS
 from engine.embedding_flags import add_batch_flags
 from interchange.open_model import FORMATS
 from launch.devices import choose_device
+from settings.input_flags import add_input_flags, input_flags
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -53,6 +54,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--same_people", default="", metavar="FILE", help="CSV of the people who are in several sets")
     parser.add_argument("--model", default="", help=f"find these people with a model: {FORMATS}")
+    add_input_flags(parser)
     parser.add_argument(
         "--same_above", type=float, default=0.5, help="cosine of mean embeddings above which two are one (default 0.5)"
     )
@@ -85,7 +87,7 @@ def find_same_people(args: argparse.Namespace, sources: list[SourceSet]) -> list
     from engine.people import embed_people, find_between, write_pairs
 
     device, _ = choose_device({"device": args.device, "device_num_per_node": 1})
-    embedder = Embedder.open(args.model, args.batch_size, device)
+    embedder = Embedder.open(args.model, args.batch_size, device, input_flags(args))
     people = [embed_people(source, embedder, args.num_workers) for source in sources]
     found = find_between(people, args.same_above)
     with atomic_directory(args.list) as directory:

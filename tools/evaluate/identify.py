@@ -40,6 +40,7 @@ from evaluation.identification.protocol import FPIR_TARGETS, IdentificationResul
 from evaluation.identification.report import result_lines, write_result
 from interchange.open_model import FORMATS, TrainedModel, open_model
 from launch.devices import choose_device
+from settings.input_flags import add_input_flags, input_flags
 from snapshots.layout import describe_network
 
 PICTURE_SIZE = 112
@@ -58,6 +59,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--gallery_per_person", type=int, default=1, help="gallery images of --input (default: 1)")
     parser.add_argument("--seed", type=int, default=0, help="of the split (default: 0)")
     parser.add_argument("--model_load_dir", default="", help=FORMATS)
+    add_input_flags(parser)
     parser.add_argument("--output", required=True, help="folder for results and embeddings")
     parser.add_argument("--fpir", default="", help="false positive rates, as in 0.01,0.1 (the default)")
     parser.add_argument("--confusions", type=int, default=20, help="mistakes shown as pictures (default: 20)")
@@ -111,7 +113,8 @@ def open_stores(sources: dict[str, str], args: argparse.Namespace) -> list[Embed
     stores: dict[str, EmbeddingStore] = {flag: read_store(p) for flag, p in sources.items() if p.endswith(".npz")}
     lists = {flag: list_images(path) for flag, path in sources.items() if flag not in stores}
     if lists:
-        model = open_model(args.model_load_dir)
+        model = open_model(args.model_load_dir, input_flags(args))
+        model.print_notes()
         rules = photo_rules(model, args)
         device, _ = choose_device({"device": args.device, "device_num_per_node": 1})
         # Imported here because OneFlow takes seconds, and mistakes are said before.

@@ -31,6 +31,7 @@ from evaluation.templates.protocol import evaluate_mode
 from evaluation.templates.report import format_identification, format_verification, write_report
 from interchange.open_model import FORMATS, open_model
 from launch.devices import choose_device
+from settings.input_flags import add_input_flags, input_flags
 from snapshots.layout import describe_network
 
 
@@ -44,6 +45,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data_dir", required=True, help="folder with meta and loose_crop, or the folder above")
     parser.add_argument("--target", choices=tuple(GALLERIES), default="", help="which set (default: the one there)")
     parser.add_argument("--model_load_dir", default="", help=FORMATS)
+    add_input_flags(parser)
     parser.add_argument(
         "--embeddings",
         nargs="+",
@@ -85,7 +87,8 @@ def embed(args: argparse.Namespace, files: MetaFiles, modes: tuple[Mode, ...]) -
     """
     images = list_images(files.landmarks, files.images)
     require(images.has_landmarks, f"{files.landmarks} has no landmarks, by which the faces are aligned")
-    model = open_model(args.model_load_dir)
+    model = open_model(args.model_load_dir, input_flags(args))
+    model.print_notes()
     device, _ = choose_device({"device": args.device, "device_num_per_node": 1})
     # Imported here because it takes seconds, and mistakes are said before.
     from engine.embed_images import EmbeddingTask

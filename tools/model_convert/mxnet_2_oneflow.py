@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from common.errors import run_command
 from interchange.embedders import Embed, graph_embedder, has_mxnet, mxnet_embedder
 from interchange.foreign_model import ForeignModel
+from interchange.image_input import as_the_file_takes
 from interchange.mxnet.checkpoint import checkpoint_paths, read_checkpoint
 from settings.convert_command import cut_rows, make_parser, make_snapshot, require_free
 from settings.option import parse_count
@@ -39,7 +40,8 @@ def main() -> None:
 
     def run(foreign: ForeignModel) -> tuple[str, Embed]:
         if has_mxnet():
-            return "MXNet", mxnet_embedder(prefix, epoch)
+            embed, prepare = mxnet_embedder(prefix, epoch), as_the_file_takes(foreign)
+            return "MXNet", lambda images: embed(prepare(images))
         return "the symbol in onnxruntime", graph_embedder(foreign.network, foreign.arrays)
 
     make_snapshot(args, foreign, run, "mxnet", checkpoint_paths(prefix, epoch)[1])

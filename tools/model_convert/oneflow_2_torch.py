@@ -18,8 +18,10 @@ from common.errors import UserError, run_command
 from common.files import copy_file
 from interchange.agreement import compare, load_images, require_agreement
 from interchange.embedders import graph_embedder, oneflow_embedder
-from interchange.pytorch.state import SUFFIXES, read_torch, write_torch
+from interchange.image_input import RGB, InputFlags, format_shift, take_images
+from interchange.pytorch.state import MEAN, SUFFIXES, read_torch, write_torch
 from settings.config_file import load_tables
+from snapshots.layout import describe_network
 from snapshots.reader import Snapshot
 
 
@@ -39,12 +41,15 @@ def main() -> None:
         trial = Path(folder) / target.name
         for note in write_torch(trial, network, arrays):
             print(f"  {note}")
-        written = read_torch(trial, load_tables().network)
+        shift = describe_network(network)["preprocessing"]
+        flags = InputFlags() if shift["mean"] == MEAN else InputFlags(RGB, shift["mean"], shift["scale"])
+        written = take_images(read_torch(trial, load_tables().network), flags)
         images = load_images(network, args.check_bin)
         agreement = compare(images, oneflow_embedder(network, arrays), graph_embedder(written.network, written.arrays))
         require_agreement(str(target), agreement, "OneFlow and the state dict")
         copy_file(trial, target)
-    print(f"{target}: PyTorch state dict, preprocessing (x - 127.5) / 127.5 outside")
+    outside = "(x - 127.5) / 127.5" if shift["mean"] == MEAN else format_shift(shift)
+    print(f"{target}: PyTorch state dict, preprocessing {outside} outside")
 
 
 if __name__ == "__main__":

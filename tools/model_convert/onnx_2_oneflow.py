@@ -1,7 +1,8 @@
 """Convert an ONNX file into a snapshot: ``--onnx_path FILE --of_model_dir DIR``.
 
 Reads files of this project, of InsightFace's PyTorch trainer (iresnet, mobilefacenet; BatchNorm folded or not,
-preprocessing outside) and of MXNet's exporter, recognised by what the graph computes. Start a training from the
+preprocessing outside) and of MXNet's exporter, of any or one batch size, recognised by what the graph computes. What is
+assumed about the images is printed; --color_order, --input_mean and --input_scale set it. Start a training from the
 snapshot with ``--pretrained``.
 """
 
@@ -15,7 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from common.errors import run_command
 from interchange.agreement import Reference
 from interchange.foreign_model import ForeignModel
-from interchange.onnx.reader import OUTSIDE, read_onnx
+from interchange.image_input import as_the_file_takes
+from interchange.onnx.reader import read_onnx
 from interchange.onnx_reference import run_file
 from settings.convert_command import make_parser, make_snapshot, require_free
 
@@ -29,12 +31,8 @@ def main() -> None:
     path = Path(args.onnx_path)
 
     def run(foreign: ForeignModel) -> Reference:
-        reference = run_file(path, foreign)
-        if foreign.preprocesses:
-            return reference
-        mean, scale = OUTSIDE
-        print(f"  its preprocessing is outside, (x - {mean}) * {scale:.7g}; the snapshot has it inside")
-        return reference._replace(embed=lambda images: reference.embed((images - mean) * scale))
+        reference, prepare = run_file(path, foreign), as_the_file_takes(foreign)
+        return reference._replace(embed=lambda images: reference.embed(prepare(images)))
 
     make_snapshot(args, read_onnx(path), run, "onnx", path)
 

@@ -72,7 +72,7 @@ def test_a_spelling_means_what_it_means_to_mxnet(tmp_path: Path, network, name: 
 
 
 TEXTS = {
-    "stride": ("(2, 2)", "(2L, 2L)", "[2,2]", "[2L, 2L,]", " ( 2 , 2 )", "()", "(+2, 02)", "(2.0, 2.0)", "(2l, 2l)", ""),
+    "stride": ("(2, 2)", "(2L, 2L)", "[2,2]", "[2L, 2L,]", "()", "(+2, 02)", "(2.0, 2.0)", "(2l, 2l)", ""),
     "num_group": ("1", " 1 ", "+1", "01", "1L", "1.0", "0x1", "one"),
     "no_bias": ("True", "true", "TRUE", "1", "yes", "T", "1.0", "None"),
 }  # fmt: skip
