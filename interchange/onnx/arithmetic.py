@@ -227,6 +227,8 @@ OPERATORS: dict[str, Operator] = {
     "ReduceSumSquare": _reduce(lambda x, **how: np.square(x).sum(**how)),
     "ReduceMean": _reduce(np.mean),
     "Sqrt": _elementwise(np.sqrt),
+    "Abs": _elementwise(np.abs),
+    "Reciprocal": _elementwise(lambda x: 1 / x),
     "Add": _elementwise(np.add),
     "Sub": _elementwise(np.subtract),
     "Mul": _elementwise(np.multiply),

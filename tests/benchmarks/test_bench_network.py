@@ -13,6 +13,7 @@ from backbones.execution.backbone import Backbone
 from backbones.graph.flops import count_flops
 from backbones.graph.network_graph import NetworkGraph
 from backbones.networks.layers import add_image_input
+from backbones.networks.options import NetworkOptions
 from benchmarks.network import describe_network, list_convolutions, network_config, write_network
 from benchmarks.peers.mxnet_worker import build_symbol
 from common.errors import UserError
@@ -62,7 +63,7 @@ def test_wrong_names_and_batches_are_refused(tmp_path: Path):
 
 def test_mxnets_symbol_is_the_described_network(random_arrays):
     graph = NetworkGraph()
-    x = add_image_input(graph, 16)
+    x = add_image_input(graph, NetworkOptions("tiny", image_size=16))
     x = graph.conv(x, "a", 8, kernel=3, stride=2, pad=1, bias=True)
     x = graph.prelu(graph.batch_norm(x, "bn", 2e-5), "slope")
     y = graph.activation(graph.conv(x, "b", 8, kernel=3, pad=1, groups=4), "tanh", "tanh")

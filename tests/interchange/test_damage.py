@@ -18,6 +18,7 @@ from onnx import TensorProto
 from backbones.graph.initializer import initial_arrays
 from backbones.graph.network_graph import NetworkGraph
 from backbones.networks.layers import add_image_input
+from backbones.networks.options import NetworkOptions
 from interchange.mxnet.checkpoint import write_checkpoint
 from interchange.onnx.writer import write_onnx
 from interchange.pytorch.archive import write_archive
@@ -30,7 +31,7 @@ HUGE = 1 << 32
 def network() -> NetworkGraph:
     """A few layers, so that files are small."""
     graph = NetworkGraph()
-    x = graph.conv(add_image_input(graph, 112), "conv0", 4, kernel=9, stride=9)
+    x = graph.conv(add_image_input(graph, NetworkOptions("tiny")), "conv0", 4, kernel=9, stride=9)
     x = graph.prelu(graph.batch_norm(x, "bn0", 2e-5), "relu0")
     graph.fully_connected(graph.flatten(x, "flatten0"), "fc1", 3)
     return graph

@@ -28,6 +28,7 @@ from engine.optimizer import Optimizer
 from engine.options import OptimizerOptions
 from engine.step import StepResult, TrainStep
 from engine.train import train
+from interchange.onnx.writer import write_onnx
 from interchange.pretrained import read_pretrained
 from launch.rank import RankReporter
 from launch.supervisor import Supervisor
@@ -77,6 +78,7 @@ def structure(key: str) -> Observer:
             "parameters": count_parameters(graph),
             "input": graph.shapes["data"],
             "first": graph.nodes[1].op,
+            "images": tuple(graph.nodes[1].attrs.values()),
             "ops": {node.op for node in graph.nodes},
         }
         return facts[key]
@@ -397,6 +399,18 @@ def kept_arrays(config: Config) -> int | str:
         return len(read_pretrained(config.pretrained, network, config).arrays)
     except UserError:
         return "refused"
+
+
+def channels_of_a_file(config: Config) -> str:
+    """Return how the first convolution of an ONNX file that does not say its order of channels is taken over."""
+    network = tiny_network()
+    arrays = initial_arrays(network, 1)
+    path = Path(config.log_dir).parent / "order.onnx"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(write_onnx(network, arrays, {}).SerializeToString())
+    name = next(node.arrays["weight"] for node in network.nodes if node.op == "conv")
+    taken = read_pretrained(str(path), network, config).arrays[name]
+    return next(way for way, step in (("same", 1), ("swapped", -1)) if np.array_equal(taken, arrays[name][:, ::step]))
 
 
 @around_steps

@@ -12,6 +12,7 @@ import sample_config
 from backbones.graph.initializer import initial_arrays
 from backbones.graph.network_graph import NetworkGraph
 from backbones.networks.layers import add_image_input
+from backbones.networks.options import NetworkOptions
 from data.sources.synthetic import SyntheticSource
 from engine.preflight import starting_label_map, starting_progress, starting_snapshot
 from engine.schedule import make_plan
@@ -27,7 +28,7 @@ EMB_SIZE = 16
 def tiny_network(dropout: float = 0.0, batch_norm: bool = False, emb_size: int = EMB_SIZE) -> NetworkGraph:
     """conv, BatchNorm, PReLU, FC. Without BatchNorm, or with ``sync_bn``, the ranks do not change results."""
     graph = NetworkGraph()
-    x = add_image_input(graph, IMAGE_SIZE)
+    x = add_image_input(graph, NetworkOptions("tiny", image_size=IMAGE_SIZE))
     x = graph.conv(x, "conv0", 8, kernel=3, stride=2, pad=1, bias=True)
     if batch_norm:
         x = graph.batch_norm(x, "bn0", 2e-5)

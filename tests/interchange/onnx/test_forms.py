@@ -1,109 +1,225 @@
-"""Forms of the export: opsets, fixed batch, layout, preprocessing outside. Each computes the same and is read again."""
+"""ONNX files in the forms that other programs write: read so that embeddings agree, or refused in one line."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from backbones import build_network
-from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
-from interchange.matching.adapt import adapt
-from interchange.matching.canonical_layers import pair_layers
-from interchange.onnx.form import OPSETS, ExportForm
+from interchange.embedders import graph_embedder, onnx_embedder
+from interchange.image_input import InputFlags, as_the_file_takes, take_images
+from interchange.onnx.arithmetic import OPERATORS, evaluate
+from interchange.onnx.operators import ONNX_READERS
 from interchange.onnx.reader import read_onnx
 from interchange.onnx.writer import write_onnx
+from interchange.onnx_reference import WALK, run_file
+from sample_config import network as NETWORKS
 from tests.support.conversion import relative_error
+from tests.support.foreign_onnx import torch_style
 
-LIGHT = {"image_size": 32, "emb_size": 16, "net_multiplier": 0.25}
-NETWORKS = {
-    "mobilenet": LIGHT | {"net_name": "fmobilenet", "net_output": "GNAP"},
-    "mnasnet": LIGHT | {"net_name": "fmnasnet", "net_output": "GAP", "net_act": "softsign"},
-    "vit": {"net_name": "vit", "num_layers": 2, "vit_width": 32, "image_size": 30, "emb_size": 16},
-}
+OPTIONS = {**NETWORKS.y1, "net_blocks": (1, 1, 1, 1)}
+RAW = InputFlags()
 
 
-def images(graph: NetworkGraph, count: int) -> np.ndarray:
-    size = graph.shapes["data"][-1]
-    return np.random.default_rng(0).integers(0, 256, (count, 3, size, size)).astype(np.float32)
-
-
-def run(model: onnx.ModelProto, data: np.ndarray) -> np.ndarray:
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return session.run(["fc1"], {"data": data})[0]
+def images(count: int = 3) -> np.ndarray:
+    return np.random.default_rng(5).integers(0, 256, (count, 3, 112, 112)).astype(np.float32)
 
 
 @pytest.fixture
-def network(random_arrays, request) -> tuple[NetworkGraph, dict[str, np.ndarray]]:
-    graph = build_network(NETWORKS[request.param])
-    arrays = random_arrays(graph, 9)
-    return graph, arrays | {n: np.ones_like(arrays[n]) for n, spec in graph.parameters().items() if spec.fixed}
+def trained(random_arrays):
+    graph = build_network(OPTIONS)
+    return graph, random_arrays(graph, 1)
 
 
-def require_same_arrays(model: onnx.ModelProto, path: Path, graph: NetworkGraph, arrays: dict) -> None:
+def set_batch(model: onnx.ModelProto, given: int | str | None, returned: int | str | None) -> None:
+    for value, batch in ((model.graph.input[0], given), (model.graph.output[0], returned)):
+        axis = value.type.tensor_type.shape.dim[0]
+        axis.Clear()
+        if isinstance(batch, int):
+            axis.dim_value = batch
+        elif batch:
+            axis.dim_param = batch
+
+
+def change_arrays(model: onnx.ModelProto, op: str, place: int, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    names = {node.input[place] for node in model.graph.node if node.op_type == op}
+    for tensor in model.graph.initializer:
+        if tensor.name in names:
+            tensor.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(tensor)), tensor.name))
+
+
+def flat_slopes(model: onnx.ModelProto) -> None:
+    change_arrays(model, "PRelu", 1, np.ravel)
+
+
+def doubles(model: onnx.ModelProto) -> None:
+    factor = next(node for node in model.graph.node if node.op_type == "Mul")
+    model.graph.initializer.append(numpy_helper.from_array(np.array(1 / 128, np.float64), "double"))
+    factor.input[1] = "double"
+
+
+def opset_8(model: onnx.ModelProto) -> None:
+    model.opset_import[0].version = 8
+    for node in model.graph.node:
+        if node.op_type == "BatchNormalization":
+            node.attribute.append(helper.make_attribute("spatial", 0))
+
+
+def weights_as_inputs(model: onnx.ModelProto) -> None:
+    model.ir_version = 3
+    for tensor in model.graph.initializer:
+        model.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    flat_slopes(model)
+
+
+def channels_last(model: onnx.ModelProto) -> None:
+    image, first = model.graph.input[0], model.graph.node
+    for node in first:
+        for place, name in enumerate(node.input):
+            if name == image.name:
+                node.input[place] = "planes"
+    transpose = helper.make_node("Transpose", [image.name], ["planes"], perm=[0, 3, 1, 2])
+    nodes = [transpose, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    del image.type.tensor_type.shape.dim[:]
+    for length in ("N", 112, 112, 3):
+        axis = image.type.tensor_type.shape.dim.add()
+        setattr(axis, "dim_value" if isinstance(length, int) else "dim_param", length)
+
+
+def view_by_shape(model: onnx.ModelProto) -> None:
+    """Flatten as ``x.view(x.size(0), -1)`` is exported: by Shape, Gather, Unsqueeze, Concat and Reshape."""
+    place, old = next((i, node) for i, node in enumerate(model.graph.node) if node.op_type in ("Reshape", "Flatten"))
+    constants = {"zero": np.array(0), "first": np.array([0]), "rest": np.array([-1])}
+    model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in constants.items())
+    nodes = [
+        helper.make_node("Shape", [old.input[0]], ["size"]),
+        helper.make_node("Gather", ["size", "zero"], ["count"], axis=0),
+        helper.make_node("Unsqueeze", ["count", "first"], ["counts"]),
+        helper.make_node("Concat", ["counts", "rest"], ["target"], axis=0),
+        helper.make_node("Reshape", [old.input[0], "target"], list(old.output)),
+    ]
+    before, after = list(model.graph.node)[:place], list(model.graph.node)[place + 1 :]
+    del model.graph.node[:]
+    model.graph.node.extend([*before, *nodes, *after])
+
+
+def fixed_reshape(model: onnx.ModelProto) -> None:
+    """The batch is fixed in the graph alone, not in the shape of the input."""
+    node = next(node for node in model.graph.node if node.op_type == "Flatten")
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, -1]), "one_row"))
+    node.op_type = "Reshape"
+    node.ClearField("attribute")
+    node.input.append("one_row")
+
+
+def bytes_in(model: onnx.ModelProto) -> None:
+    image = model.graph.input[0]
+    image.type.tensor_type.elem_type = TensorProto.UINT8
+    next(node for node in model.graph.node if image.name in node.input).input[0] = "floats"
+    nodes = [helper.make_node("Cast", [image.name], ["floats"], to=TensorProto.FLOAT), *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+# name -> (change of the file, whether onnxruntime runs it, flags)
+FORMS: dict[str, tuple[Callable[[onnx.ModelProto], None], bool, InputFlags]] = {
+    "any batch": (lambda model: set_batch(model, "N", "N"), True, RAW),
+    "batch 1": (lambda model: set_batch(model, 1, 1), True, RAW),
+    "batch N of which 1 comes out": (lambda model: set_batch(model, "N", 1), True, RAW),
+    "batch 4": (lambda model: set_batch(model, 4, 4), True, RAW),
+    "no batch": (lambda model: set_batch(model, None, None), True, RAW),
+    "a batch of 1 in a Reshape": (fixed_reshape, True, RAW),
+    "flattened by its shape": (view_by_shape, True, RAW),
+    "images of bytes": (bytes_in, True, RAW),
+    "channels last": (channels_last, True, RAW),
+    "slopes without axes": (flat_slopes, False, RAW),
+    "a double constant": (doubles, False, RAW),
+    "opset 8 with spatial=0": (opset_8, True, RAW),
+    "weights listed as inputs": (weights_as_inputs, False, RAW),
+    "BGR": (lambda model: None, True, InputFlags("bgr")),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_form_is_read_and_checked(tmp_path: Path, trained, name: str, capsys: pytest.CaptureFixture) -> None:
+    graph, arrays = trained
+    model = write_onnx(graph, arrays, {})
+    expected = onnx_embedder(model.SerializeToString())(images())
+    change, runs, flags = FORMS[name]
+    change(model)
+    path = tmp_path / "model.onnx"
     onnx.save(model, path)
-    foreign = read_onnx(path)
-    pairs = pair_layers(graph, foreign.network)
-    assert pairs is not None
-    back = adapt(graph, pairs, foreign.network, foreign.arrays, foreign.training_arrays)
-    assert not back.notes
-    for name, array in arrays.items():
-        assert back.arrays[name].tobytes() == array.tobytes(), name
-
-
-@pytest.mark.parametrize("network", NETWORKS, indirect=True)
-def test_every_opset_computes_the_same_and_comes_back(tmp_path: Path, network) -> None:
-    graph, arrays = network
-    data = images(graph, 2)
-    expected = run(write_onnx(graph, arrays, {}), data)
-    for opset in OPSETS:
-        model = write_onnx(graph, arrays, {}, ExportForm(opset=opset, fold=True))
-        onnx.checker.check_model(model, full_check=True)
-        assert model.opset_import[0].version == opset
-        assert relative_error(run(model, data), expected) < 1e-5
-        require_same_arrays(model, tmp_path / "model.onnx", graph, arrays)
-
-
-@pytest.mark.parametrize("network", ["mobilenet"], indirect=True)
-def test_a_fixed_batch(tmp_path: Path, network) -> None:
-    graph, arrays = network
-    data = images(graph, 2)
-    model = write_onnx(graph, arrays, {}, ExportForm(batch=1))
-    assert [axis.dim_value for axis in model.graph.input[0].type.tensor_type.shape.dim] == [1, 3, 32, 32]
-    assert [axis.dim_value for axis in model.graph.output[0].type.tensor_type.shape.dim] == [1, 16]
-    assert relative_error(run(model, data[:1]), run(write_onnx(graph, arrays, {}), data[:1])) < 1e-6
-    with pytest.raises(onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument):
-        run(model, data)
-    require_same_arrays(model, tmp_path / "model.onnx", graph, arrays)
-
-
-@pytest.mark.parametrize("network", ["mobilenet", "vit"], indirect=True)
-def test_images_by_pixels_and_preprocessing_outside(network) -> None:
-    graph, arrays = network
-    data = images(graph, 2)
-    expected = run(write_onnx(graph, arrays, {}), data)
-    by_pixels = write_onnx(graph, arrays, {}, ExportForm(layout="NHWC"))
-    assert relative_error(run(by_pixels, np.ascontiguousarray(data.transpose(0, 2, 3, 1))), expected) < 1e-6
-    outside = write_onnx(graph, arrays, {}, ExportForm(preprocess=False))
-    assert not [node for node in outside.graph.node if node.name.startswith(("_mul", "_minus"))]
-    shift = next(node for node in graph.nodes if node.op == "scale_shift").attrs
-    prepared = (data - np.float32(shift["mean"])) * np.float32(shift["scale"])
-    assert relative_error(run(outside, prepared), expected) < 1e-5
+    foreign = take_images(read_onnx(path), flags)
+    reference, prepare = run_file(path, foreign), as_the_file_takes(foreign)
+    assert reference.name == ("onnxruntime" if runs else WALK)
+    assert ("onnxruntime refuses the file (" in capsys.readouterr().out) == (not runs)
+    theirs = reference.embed(prepare(images())[: reference.images])
+    ours = graph_embedder(foreign.network, foreign.arrays)(images()[: reference.images])
+    assert relative_error(ours, theirs) < 1e-4
+    if flags == RAW:
+        assert relative_error(theirs, expected[: reference.images]) < 1e-4
+    else:  # the weights are those of a network for RGB, so that as one for BGR it sees other colours
+        swapped = onnx_embedder(model.SerializeToString())(images()[:, ::-1])
+        assert relative_error(ours, swapped[: len(ours)]) < 1e-4 < relative_error(ours, expected[: len(ours)])
 
 
 @pytest.mark.parametrize(
-    ("values", "message"),
+    ("flags", "mean", "scale", "said"),
     [
-        ({"opset": 10}, "opset 10 is not one of 11 to 21"),
-        ({"batch": -1}, "a batch of -1 images is not possible; give a whole number >= 0"),
-        ({"layout": "CHW"}, "the layout CHW is unknown; known: NCHW, NHWC"),
-        ({"metadata": "long"}, "metadata 'long' are unknown; known: full, short, none"),
+        (RAW, 127.5, 1 / 127.5, "images as RGB, (x - 127.5) / 127.5: assumed"),
+        (InputFlags("bgr", 0.0, 1 / 255), 0.0, 1 / 255, "images as BGR, (x - 0) / 255: as the flags say"),
+        (InputFlags("rgb", 100.0), 100.0, 1 / 127.5, "images as RGB, (x - 100) / 127.5: as the flags say"),
     ],
 )
-def test_unknown_forms_are_refused(values: dict, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        ExportForm(**values)
+def test_preprocessing_outside_is_assumed_or_said(tmp_path: Path, trained, flags, mean, scale, said) -> None:
+    model = torch_style(*trained, folded=True)
+    onnx.save(model, tmp_path / "model.onnx")
+    foreign = take_images(read_onnx(tmp_path / "model.onnx"), flags)
+    assert any(said in note for note in foreign.notes)
+    seen = images()[:, ::-1] if flags.color_order == "bgr" else images()
+    expected = onnx_embedder(model.SerializeToString())(((seen - mean) * scale).astype(np.float32))
+    assert relative_error(graph_embedder(foreign.network, foreign.arrays)(images()), expected) < 1e-4
+
+
+def test_flags_that_contradict_a_file_are_refused(tmp_path: Path, trained) -> None:
+    onnx.save(write_onnx(*trained, {}), tmp_path / "model.onnx")
+    foreign = read_onnx(tmp_path / "model.onnx")
+    taken = take_images(foreign, InputFlags("rgb", 127.5, 1 / 128))
+    assert taken.notes == ("images as RGB: assumed; (x - 127.5) / 128 is in the file",)
+    with pytest.raises(UserError, match=r"normalises its images itself, \(x - 127.5\) / 128; omit --input_mean"):
+        take_images(foreign, InputFlags("rgb", 0.0))
+    with pytest.raises(UserError, match="is a file of this project and says how it takes images; omit --color_order"):
+        take_images(foreign.replaced(exported_from="sum"), InputFlags("bgr"))
+
+
+def test_channels_last_without_a_transpose_is_refused(tmp_path: Path, trained) -> None:
+    model = write_onnx(*trained, {})
+    channels_last(model)
+    model.graph.node[0].op_type = "Identity"
+    del model.graph.node[0].attribute[:]
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(UserError, match=r"a Conv, takes images \[N, S, S, 3\]; known: a Transpose first"):
+        read_onnx(tmp_path / "model.onnx")
+
+
+ARITHMETIC = [OPTIONS, {**NETWORKS.vit_t, "num_layers": 1}, {**NETWORKS.mnas025, "net_act": "softsign"}]
+
+
+@pytest.mark.parametrize("options", ARITHMETIC)
+def test_the_arithmetic_is_that_of_onnxruntime(random_arrays, options: dict) -> None:
+    graph = build_network(options)
+    model = write_onnx(graph, random_arrays(graph, 2), {})
+    expected = onnx_embedder(model.SerializeToString())(images(1))
+    assert relative_error(evaluate(model, images(1)), expected) < 1e-5
+
+
+def test_the_arithmetic_knows_every_operator_that_is_read() -> None:
+    assert set(ONNX_READERS) <= set(OPERATORS)

@@ -12,6 +12,7 @@ import pytest
 
 from backbones.graph.network_graph import NetworkGraph
 from backbones.networks.layers import add_image_input
+from backbones.networks.options import NetworkOptions
 from data.image import decode_image, image_shape
 from data.listing import open_listing
 from evaluation.embedding_store import describe, write_store
@@ -168,7 +169,7 @@ def test_embeddings_may_come_from_a_file(tmp_path: Path, noisy: tuple[Path, list
 @pytest.mark.slow  # opening a model takes several seconds
 def test_a_real_network_embeds_a_set(tmp_path: Path, noisy: tuple[Path, list[Face]]) -> None:
     graph = NetworkGraph()
-    x = graph.flatten(add_image_input(graph, SIZE), "flatten0")
+    x = graph.flatten(add_image_input(graph, NetworkOptions("tiny", image_size=SIZE)), "flatten0")
     graph.fully_connected(x, "fc1", 64)
     arrays = {
         name: np.zeros(spec.shape, np.float32) for name, spec in graph.parameters().items() if name != "fc1_weight"
