@@ -250,7 +250,15 @@ def test_pieces_of_a_batch_are_equal(tmp_path: Path) -> None:
         complete_config(config, 3, "cpu")
 
 
-SAMPLES = {"parse_bool": "0", "parse_image_size": "96,96", "parse_list": "3", "int": "7", "float": "0.5", "str": "some"}
+SAMPLES = {
+    "parse_bool": "0",
+    "parse_image_size": "96,96",
+    "parse_factor": "0.5",
+    "parse_list": "3",
+    "int": "7",
+    "float": "0.5",
+    "str": "some",
+}
 
 
 @pytest.mark.parametrize("option", TRAIN_TABLE, ids=lambda option: option.key)
