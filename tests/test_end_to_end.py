@@ -17,6 +17,8 @@ from data.verification.verification_set import load_verification_set
 from evaluation.verification import embed_set, verify_embeddings
 from snapshots.reader import Snapshot
 from tests.support.commands import prepare_orl, run
+from tests.support.protocol_sets import write_png
+from tests.support.strangers import orl
 
 STEPS = 3
 
@@ -26,6 +28,10 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A folder with faces, parts and a y1 trained for a few steps on two ranks, and what the training printed."""
     folder = tmp_path_factory.mktemp("job")
     prepare_orl(folder, pair_step=15)
+    for person in range(31, 36):
+        (folder / "people" / str(person)).mkdir(parents=True)
+        for number in range(1, 4):
+            write_png(folder / "people" / str(person) / f"{number}.png", orl(person, number))
     trained = run(
         "insightface_train.py",
         "--dataset",
@@ -48,6 +54,8 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         str(STEPS),
         "--loss_print_frequency",
         "1",
+        "--val_protocols",
+        "identify:people",
         folder=folder,
     )
     return folder, trained.stdout
@@ -83,12 +91,16 @@ def test_verification_alone_repeats_the_numbers_of_training(job: tuple[Path, str
     folder, printed = job
     snapshot = f"models/y1-arcface-orl/snapshot_{STEPS}"
     command = ("insightface_val.py", "--model_load_dir", snapshot, "--network", "y1", "--device", "cpu")
-    from_parts = run(*command, "--report", "report", folder=folder)
+    from_parts = run(*command, "--report", "report", "--val_protocols", "identify:people", folder=folder)
     from_bin = run(*command, "--orl_dataset_dir", "datasets/faces_orl/orl.bin", folder=folder)
     assert accuracy_line(from_parts.stdout) == accuracy_line(from_bin.stdout) == accuracy_line(printed)
     report = json.loads((folder / "report/report.json").read_text())["sets"]["orl"]
     assert f"{report['accuracy']:1.5f}+-{report['accuracy_std']:1.5f}" in accuracy_line(printed)
     assert report["pairs"] == 60
+    trained, alone = (
+        re.findall(r"^\[identify\]\[3\]Rank \d: .*$", text, re.M) for text in (printed, from_parts.stdout)
+    )
+    assert trained == alone and len(alone) == 1
     for picture in ("roc.png", "pairs.png"):
         assert (folder / "report" / picture).read_bytes().startswith(b"\x89PNG")
 

@@ -33,18 +33,8 @@ def open_protocols(config: Mapping[str, Any]) -> list[ImageProtocol]:
     Raises:
         UserError: files are missing or damaged, or there are too many images; the message has a line for each.
     """
-    found, problems = [], []
-    for named in read_protocols(config):
-        if named.kind in OPENERS:
-            with collecting(problems):
-                found.append(OPENERS[named.kind](named))
-    counts = {str(each.named): sum(len(images.places) for images in each.lists) for each in found}
-    if sum(counts.values()) > MOST_IMAGES:
-        shown = ", ".join(f"{count:,} of {name}" for name, count in counts.items())
-        problems.append(
-            f"--val_protocols: {shown}; while training at most {MOST_IMAGES:,} images are embedded: use smaller sets, "
-            "and tools/evaluate with a snapshot for the whole ones"
-        )
+    problems: list[str] = []
+    found = _open(config, problems)
     if problems:
         raise UserError(*problems)
     return found
@@ -59,11 +49,8 @@ def check_protocols(config: Mapping[str, Any]) -> list[str]:
     Raises:
         UserError: files are missing or damaged, or do not suffice; the message has a line for each.
     """
-    if not config["val_protocols"]:
-        return []
-    found, problems = [], []
-    with collecting(problems):
-        found = open_protocols(config)
+    problems: list[str] = []
+    found = _open(config, problems)
     for each in found:
         with collecting(problems):
             each.check([_look_at(each.named, images, config["image_size"]) for images in each.lists])
@@ -73,11 +60,32 @@ def check_protocols(config: Mapping[str, Any]) -> list[str]:
                 GroupProtocol(named, _count_pairs(config))
     if problems:
         raise UserError(*problems)
-    count = sum(len(images.places) for each in found for images in each.lists)
+    count = sum(map(_count, found))
     if not count:
         return []
     size = 3 * config["image_size"] ** 2 * count / 1e6
     return [f"val_protocols embeds {count:,} images, {size:.0f} MB of faces over all ranks, at each verification"]
+
+
+def _open(config: Mapping[str, Any], problems: list[str]) -> list[ImageProtocol]:
+    """Return the protocols that can be opened and add to ``problems``; none if there are too many images."""
+    found: list[ImageProtocol] = []
+    for named in read_protocols(config):
+        if named.kind in OPENERS:
+            with collecting(problems):
+                found.append(OPENERS[named.kind](named))
+    if sum(map(_count, found)) <= MOST_IMAGES:
+        return found
+    shown = ", ".join(f"{_count(each):,} of {each.named}" for each in found)
+    problems.append(
+        f"--val_protocols: {shown}; while training at most {MOST_IMAGES:,} images are embedded: use smaller sets, and "
+        "tools/evaluate with a snapshot for the whole ones"
+    )
+    return []
+
+
+def _count(protocol: ImageProtocol) -> int:
+    return sum(len(images.places) for images in protocol.lists)
 
 
 def _look_at(named: NamedProtocol, images: ImageList, size: int) -> Faces:

@@ -42,7 +42,7 @@ def test_good_sets() -> None:
 
 def test_everything_is_said_at_once() -> None:
     Path("pairs.bin").write_bytes(b"no pickle")
-    next(Path("own/gallery").rglob("*.png")).write_bytes(b"")
+    shutil.copy("IJBC/loose_crop/1.jpg", "own/probes/person 2/2.png")
     Path("mega/megaface_lst").unlink()
     Path("mega/facescrub_lst").write_text("alone.png\n")
     Path("IJBC/meta/ijbc_template_pair_label.txt").write_text("1 2\n")
@@ -57,9 +57,11 @@ def test_everything_is_said_at_once() -> None:
         "--val_protocols megaface:mega: mega/megaface_lst does not exist",
         "--val_protocols ijb:IJBC: IJBC/meta/ijbc_template_pair_label.txt line 1: '1 2' is not 3 whole numbers",
         "--val_protocols ijb:IJBC: IJBC/meta/ijbc_1N_probe_mixed.csv cannot be read",
+        "--val_protocols identify:own: person 2/2.png of own/probes: wrong size (112x112)",
+        "--val_protocols identify:own: 1 images cannot be used; mend or remove them; images must be aligned and of",
     ):
         assert words in text
-    assert len(text.splitlines()) == 5
+    assert len(text.splitlines()) == 7
 
 
 @pytest.mark.parametrize(
