@@ -170,7 +170,7 @@ def _add_across(rates: Sequence[GroupRates], images: Mapping[int, np.ndarray]) -
     """
     unit = {group: normalize_rows(rows) for group, rows in images.items()}
     single = {group: rows.astype(np.float32) for group, rows in unit.items()}
-    lowest = min(1 - each.threshold.distance / 2 for each in rates) - _NEAR
+    lowest = min(1 - each.threshold.distance / 2 for each in rates) - 2 * _NEAR  # float32 rounds it
     for first, second in itertools.combinations(sorted(unit), 2):
         width = len(unit[second])
         for start in range(0, len(unit[first]), _BLOCK):
@@ -179,9 +179,10 @@ def _add_across(rates: Sequence[GroupRates], images: Mapping[int, np.ndarray]) -
             cosines = cosines[places]
             for each in rates:
                 limit = 1 - each.threshold.distance / 2
-                rows, columns = np.divmod(places[np.abs(cosines - limit) < _NEAR], width)
+                near = np.abs(cosines - limit) < _NEAR
+                rows, columns = np.divmod(places[near], width)
                 difference = unit[first][start + rows] - unit[second][columns]
-                found = np.count_nonzero(cosines >= limit + _NEAR)
+                found = np.count_nonzero((cosines > limit) & ~near)
                 found += np.count_nonzero(np.einsum("ne,ne->n", difference, difference) < each.threshold.distance)
                 _add_both_ways(each.false_accepts, first, second, found)
         for each in rates:

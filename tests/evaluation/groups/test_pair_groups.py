@@ -94,6 +94,16 @@ def test_ties_with_the_threshold_across_sets_are_rejected():
     assert rates.threshold.distance == 1.0 and rates.false_accepts[0, 1] == 1
 
 
+def test_pairs_near_many_thresholds_are_counted_once(pairs):
+    rng = np.random.default_rng(2)
+    rows = {group: normalize_rows(rng.normal(size=(2200, 3))) for group in (0, 1)}
+    inside = GroupPairs(rng.uniform(0.5, 1.5, 500), pairs.issame, pairs.first, pairs.first, pairs.correct)
+    rates = compare_groups(NAMES, inside, [number / 50 for number in range(1, 40)], images=rows).rates
+    distances = np.sort(sum((rows[0][:, None, axis] - rows[1][None, :, axis]) ** 2 for axis in range(3)), axis=None)
+    expected = [np.searchsorted(distances, each.threshold.distance) for each in rates]
+    assert [each.false_accepts[0, 1] for each in rates] == expected and len(expected) == 39
+
+
 def test_spread_and_ratio():
     assert spread(np.array([0.9, np.nan, 0.7])) == pytest.approx((0.2, 0.1))
     assert np.isnan(spread(np.array([np.nan]))).all()
