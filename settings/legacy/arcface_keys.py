@@ -63,6 +63,7 @@ class Key:
         name: the key.
         meaning: what it becomes here, for the documentation.
         kind: the types that its value may have.
+        at_least: the least value of a number.
         translate: returns flags of this program, given the value and all values of the file.
         notice: the reason why it has no effect.
     """
@@ -72,6 +73,7 @@ class Key:
     kind: tuple[type, ...] = ()
     translate: Translate | None = None
     notice: str = ""
+    at_least: float | None = None
 
 
 _NUMBER, _WHOLE, _SWITCH = (int, float), (int,), (bool, int)
@@ -110,10 +112,16 @@ def _places(value: Any, given: Mapping[str, Any]) -> Flags:
 
 def _verified(value: Any, given: Mapping[str, Any]) -> Flags:
     place = Path(str(given.get("rec", "")))
+    require(all(isinstance(name, str) for name in value), f"val_targets = {value} must be texts, such as ['lfw']")
     there = [name for name in value if not place.is_dir() or name in list_sets(place)]
     if not there:
         return {"do_validation_while_train": False}
     return {"val_targets": there}
+
+
+def _output(value: Any, _: Mapping[str, Any]) -> Flags:
+    require(bool(value), "output is empty; give a folder, or None")
+    return {"models_root": value, "log_dir": f"{value}/log"}
 
 
 def _samples(value: Any, _: Mapping[str, Any]) -> Flags:
@@ -127,6 +135,10 @@ def _pieces(given: Mapping[str, Any]) -> int:
 
 def _batch(value: Any, given: Mapping[str, Any]) -> Flags:
     return {"train_batch_size_per_device": value * _pieces(given)}
+
+
+def _epochs(value: Any, _: Mapping[str, Any]) -> Flags:
+    return {"end_epoch": value, "train_iter": 0, "max_steps": 0}
 
 
 def _every(key: str) -> Translate:
@@ -146,26 +158,21 @@ KEYS: tuple[Key, ...] = (
     Key("sample_rate", "`--partial_fc 1 --sample_ratio` below 1, else `--partial_fc 0`", _NUMBER, _samples),
     _same("interclass_filtering_threshold", "interclass_filtering_threshold", _NUMBER),
     _same("fp16", "use_fp16", _SWITCH),
-    Key("batch_size", "`--train_batch_size_per_device`, times gradient_acc", _WHOLE, _batch),
+    Key("batch_size", "`--train_batch_size_per_device`, times gradient_acc", _WHOLE, _batch, at_least=1),
     _same("gradient_acc", "gradient_accumulation", _WHOLE),
     _same("optimizer", "optimizer", (str,)),
     _same("lr", "lr", _NUMBER),
     _same("momentum", "momentum", _NUMBER),
     _same("weight_decay", "weight_decay", _NUMBER),
-    Key("num_epoch", "`--end_epoch`", _WHOLE, lambda value, _: {"end_epoch": value, "train_iter": 0, "max_steps": 0}),
+    Key("num_epoch", "`--end_epoch`", _WHOLE, _epochs, at_least=1),
     Key("warmup_epoch", "`--warmup_epochs`; -1 is 0", _NUMBER, lambda value, _: {"warmup_epochs": max(value, 0)}),
     Key("rec", "`--dataset_dir` and `--val_dataset_dir`; synthetic: `--use_synthetic_data 1`", (str,), _places),
     _same("num_classes", "num_classes", _WHOLE),
     Key("num_image", "`--total_img_num`, for synthetic data", _WHOLE, lambda value, _: {"total_img_num": value}),
     Key("val_targets", "`--val_targets`: those that are in rec; without any no verification", (list,), _verified),
-    Key("verbose", "`--validation_interval`", _WHOLE, _every("validation_interval")),
-    Key("frequent", "`--loss_print_frequency`", _WHOLE, _every("loss_print_frequency")),
-    Key(
-        "output",
-        "`--models_root`, and `--log_dir` in it; None: work_dirs/NAME",
-        (str,),
-        lambda value, _: {"models_root": value, "log_dir": f"{value}/log"},
-    ),
+    Key("verbose", "`--validation_interval`", _WHOLE, _every("validation_interval"), at_least=1),
+    Key("frequent", "`--loss_print_frequency`", _WHOLE, _every("loss_print_frequency"), at_least=1),
+    Key("output", "`--models_root`, and `--log_dir` in it; None: work_dirs/NAME", (str,), _output),
     _same("resume", "resume", _SWITCH),
     _same("seed", "seed", _WHOLE),
     _same("num_workers", "num_workers", _WHOLE),

@@ -110,6 +110,8 @@ def _translate(name: str, value: Any, values: Mapping[str, Any]) -> Flags:
         return {}
     is_wrong = not isinstance(value, row.kind) or (isinstance(value, bool) and bool not in row.kind)
     require(not is_wrong, f"{name} = {value!r} is not of the type of {row.name} in arcface_torch's configs")
+    is_small = row.at_least is not None and value < row.at_least
+    require(not is_small, f"{name} = {value!r} must be at least {row.at_least}")
     return row.translate(value, values)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from common.errors import UserError
+from common.errors import UserError, collecting, shorten
 from common.text_files import read_text
 
 _MAX_BYTES = 1 << 20
@@ -21,7 +21,7 @@ _ARITHMETIC: Mapping[type, Callable[[Any, Any], Any]] = {
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
 }
-_DICTS = ("edict", "EasyDict", "dict")
+_EASY_DICT = "EasyDict"  # of the module of the same name in lower case
 
 
 def read_assignments(path: Path, table: str) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def read_assignments(path: Path, table: str) -> dict[str, Any]:
     what was assigned before. Imports and texts on their own are passed over.
 
     Raises:
-        UserError: the file cannot be read, or a line holds anything else; the message names it.
+        UserError: the file cannot be read, has no ``table``, or holds anything else; the message has a line for each.
     """
     if path.is_file() and path.stat().st_size > _MAX_BYTES:
         raise UserError(f"{path} has {path.stat().st_size} bytes; expected a config file")
@@ -39,13 +39,19 @@ def read_assignments(path: Path, table: str) -> dict[str, Any]:
         tree = ast.parse(read_text(path))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise UserError(f"{path} is not Python: {error}; expected lines like {table}.lr = 0.1") from error
-    reader = _Reader(path, table)
-    try:
-        for statement in tree.body:
+    reader, problems = _Reader(path, table), []
+    for statement in tree.body:
+        with collecting(problems):
             reader.take(statement)
-    except RecursionError as error:
-        raise UserError(f"{path}: an expression is nested too deeply") from error
+    if not problems and not reader.has_table:
+        problems.append(f"{path} assigns nothing to '{table}'; expected lines like {table}.lr = 0.1")
+    if problems:
+        raise UserError(*shorten(problems, "lines that are not read"))
     return reader.values
+
+
+class _UnknownValue(Exception):
+    """An expression needs a value whose own statement was refused."""
 
 
 class _Reader:
@@ -53,16 +59,39 @@ class _Reader:
         self._path = path
         self._table = table
         self._names: dict[str, Any] = {}
+        self._dicts = {"edict", _EASY_DICT, "dict"}
         self.values: dict[str, Any] = {}
+        self.has_table = False
+        self._unknown: set[str] = set()  # assigned by statements that were refused
 
     def take(self, statement: ast.stmt) -> None:
+        """Read a statement; one that needs the value of a refused one is passed over.
+
+        Raises:
+            UserError: it is not read.
+        """
+        try:
+            self._take(statement)
+        except _UnknownValue:
+            self._unknown |= _targets(statement)
+        except UserError:
+            self._unknown |= _targets(statement)
+            raise
+        except RecursionError as error:
+            raise UserError(f"{self._path}, line {statement.lineno}: an expression is nested too deeply") from error
+
+    def _take(self, statement: ast.stmt) -> None:
         if isinstance(statement, (ast.Import, ast.ImportFrom)):
+            names = {alias.asname or alias.name: alias.name for alias in statement.names}
+            self._dicts |= {name for name, imported in names.items() if imported == _EASY_DICT}
+            self.has_table |= self._table in names
             return
         if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
             return
         if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
             raise self._error(statement)
         target = statement.targets[0]
+        self.has_table |= self._is_table(target) or (isinstance(target, ast.Attribute) and self._is_table(target.value))
         if isinstance(target, ast.Name) and target.id == self._table:
             self.values = self._dict(statement.value)
         elif isinstance(target, ast.Name):
@@ -77,8 +106,9 @@ class _Reader:
 
     def _dict(self, node: ast.expr) -> dict[str, Any]:
         """Return the entries of ``edict()``, ``edict(key=value)`` or ``edict({...})``."""
-        is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _DICTS
-        if not is_call or len(node.args) > 1 or any(keyword.arg is None for keyword in node.keywords):
+        called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+        is_dict = called in self._dicts or called == f"{_EASY_DICT.lower()}.{_EASY_DICT}"
+        if not is_dict or len(node.args) > 1 or any(keyword.arg is None for keyword in node.keywords):
             raise self._error(node)
         entries: dict[str, Any] = {}
         if node.args:
@@ -91,12 +121,16 @@ class _Reader:
 
     def _value(self, node: ast.expr) -> Any:
         if isinstance(node, ast.Constant) and isinstance(node.value, (bool, int, float, str, type(None))):
+            if _is_number(node.value) and abs(node.value) > _LARGEST:
+                raise UserError(f"{self._path}, line {node.lineno}: the number is too large")
             return node.value
         if isinstance(node, (ast.List, ast.Tuple)):
             values = [self._value(element) for element in node.elts]
             if any(isinstance(value, list) for value in values):
                 raise self._error(node)
             return values
+        if isinstance(node, (ast.Name, ast.Attribute)) and ast.unparse(node) in self._unknown:
+            raise _UnknownValue
         if isinstance(node, ast.Name) and node.id in self._names:
             return self._names[node.id]
         if isinstance(node, ast.Attribute) and self._is_table(node.value) and node.attr in self.values:
@@ -128,6 +162,10 @@ class _Reader:
             f"{self._path}, line {node.lineno}: '{shown}' is not read, because no code of the file is run; write the "
             f"value itself, as in {self._table}.lr = 0.1"
         )
+
+
+def _targets(statement: ast.stmt) -> set[str]:
+    return {ast.unparse(target) for target in statement.targets} if isinstance(statement, ast.Assign) else set()
 
 
 def _is_number(value: Any) -> bool:

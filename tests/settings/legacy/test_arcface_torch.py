@@ -132,6 +132,8 @@ def test_a_loss_of_the_command_line_has_its_own_margins(tmp_path: Path) -> None:
             {"gradient_accumulation": 4, "train_batch_size_per_device": 512, "validation_interval": 500},
         ),
         ("config.val_targets = []", {"do_validation_while_train": False}),
+        ("import easydict\nconfig = easydict.EasyDict(lr=0.5, rec='synthetic')", {"lr": 0.5}),
+        ("from easydict import EasyDict as ed\nconfig = ed({'lr': 0.5, 'rec': 'synthetic'})", {"lr": 0.5}),
     ],
 )
 def test_a_key_sets_what_it_says(tmp_path: Path, line: str, settings: dict) -> None:
@@ -177,6 +179,12 @@ def test_a_key_without_a_counterpart_is_one_line(tmp_path: Path, name: str) -> N
         ("config.lr = '0.1'", r"lr = '0.1' is not of the type"),
         ("config.fp16 = 'no'", r"fp16 = 'no' is not of the type"),
         ("config.margin_list = (1.0, 0.5)", "must be three numbers"),
+        (f"config.margin_list = ({10**400}, 0.5, 0.0)", "line 25: the number is too large"),
+        ("config.val_targets = [1, 2]", r"val_targets = \[1, 2\] must be texts"),
+        ("config.output = ''", "output is empty; give a folder, or None"),
+        ("config.batch_size = 0", "batch_size = 0 must be at least 1"),
+        ("config.num_epoch = 0", "num_epoch = 0 must be at least 1"),
+        ("config.verbose = -2", "verbose = -2 must be at least 1"),
         ("config.gradient_acc = 0", "--gradient_accumulation 0 must be at least 1"),
         ("config.network = 'r2060'", "network = 'r2060' is not known here; known of arcface_torch: r18, "),
     ],
@@ -190,10 +198,17 @@ def test_a_mistake_is_one_line_and_nothing_runs(tmp_path: Path, line: str, messa
 
 
 def test_all_mistakes_are_listed(tmp_path: Path) -> None:
-    path = write(tmp_path, "config.network = 'r2060'", "config.optimizer = 3")
-    with pytest.raises(UserError) as caught:
-        read(path)
-    assert len(str(caught.value).splitlines()) == 2
+    for lines in (("config.network = 'r2060'", "config.optimizer = 3"), ("config.lr = f(1)", "print(config)")):
+        with pytest.raises(UserError) as caught:
+            read(write(tmp_path, *lines))
+        assert len(str(caught.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize("text", ["", "lr = 0.1\n", "import os\n"])
+def test_a_file_of_something_else_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "other.py").write_text(text)
+    with pytest.raises(UserError, match="other.py assigns nothing to 'config'; expected lines like config.lr = 0.1"):
+        read(tmp_path / "other.py")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
