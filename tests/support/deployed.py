@@ -31,11 +31,20 @@ def small_network() -> NetworkGraph:
     return build_network(OPTIONS)
 
 
+def steady_arrays(network: NetworkGraph) -> dict[str, np.ndarray]:
+    """Initial arrays with weights that keep the signal's size from layer to layer, as int8 needs."""
+    rng, arrays = np.random.default_rng(1), initial_arrays(network, 1)
+    for name, spec in network.parameters().items():
+        if spec.kind == "weight":
+            arrays[name] = rng.normal(0, np.sqrt(2 / np.prod(spec.shape[1:])), spec.shape).astype(np.float32)
+    return arrays
+
+
 def write_small_onnx(path: Path) -> Path:
     """Write the network, folded, with initial weights."""
     network = small_network()
     form = ExportForm(fold=True, metadata="short")
-    onnx.save(write_onnx(network, initial_arrays(network, 1), {}, form), path)
+    onnx.save(write_onnx(network, steady_arrays(network), {}, form), path)
     return path
 
 
@@ -43,7 +52,7 @@ def write_small_snapshot(path: Path) -> Path:
     """Write the same network as a snapshot, which opens sooner than a file whose network must be recognised."""
     network = small_network()
     about = {"network": "y1", "loss": "arcface", "dataset": "orl", "seed": 1}
-    write_converted(path, ConvertedModel(about | OPTIONS, network, initial_arrays(network, 1), {}, []), {})
+    write_converted(path, ConvertedModel(about | OPTIONS, network, steady_arrays(network), {}, []), {})
     return path
 
 
