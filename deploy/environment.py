@@ -27,7 +27,11 @@ class Environment(NamedTuple):
 PROJECT = Environment(".venv", "bash tools/setup.sh")
 DEPLOY = Environment(".venv-deploy", SETUP)
 TFLITE = Environment(".venv-tflite", f"{SETUP} tflite")
-PEERS = Environment(".venv-peers", "bash benchmarks/setup_peers.sh")
+PEERS = Environment(
+    ".venv-peers",
+    "bash benchmarks/setup_peers.sh; "
+    ".venv-peers/bin/python -m pip install --no-deps onnx2torch==1.5.15 torchvision==0.28.0",
+)
 
 
 class MissingPackage(UserError):

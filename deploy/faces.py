@@ -52,7 +52,7 @@ def load_faces(source: str, size: int, images: int, seed: int = 0) -> Faces:
     if path.suffix == ".bin":
         require(path.is_file(), f"--pairs {source} does not exist; give orl, a .bin of pairs or a folder of faces")
         return _pairs(source, path, size)
-    return Faces(source, load_sample(source, size, images, seed))
+    return Faces(source, load_sample(source, size, images, seed, "--pairs"))
 
 
 def _pairs(source: str, path: Path, size: int) -> Faces:
@@ -62,15 +62,23 @@ def _pairs(source: str, path: Path, size: int) -> Faces:
     return Faces(source, found.images, found.index, found.issame)
 
 
-def load_sample(source: str, size: int, count: int, seed: int) -> np.ndarray:
-    """Return ``count`` images of a set of any kind, or all if there are fewer, uint8 [N, 3, size, size].
+def load_sample(source: str, size: int, count: int, seed: int, flag: str) -> np.ndarray:
+    """Return images of a set of any kind, uint8 [N, 3, size, size].
 
-    The choice depends on the seed alone. Images of a folder are scaled to ``size`` if they are of another.
+    Args:
+        source: a folder, a ``.rec`` or its folder, OFRecord parts, a ``.bin`` or a list of paths.
+        size: height and width; images of a folder are scaled to it.
+        count: how many images; all if there are fewer.
+        seed: the choice depends on it alone.
+        flag: the flag that names the set, for messages.
 
     Raises:
         UserError: the set cannot be read, or one of the chosen images cannot be used.
     """
-    listed = list_images(source)
+    try:
+        listed = list_images(source)
+    except UserError as error:
+        raise UserError(*(line.replace("--input", flag, 1) for line in str(error).splitlines())) from error
     places = len(listed.places)
     chosen = np.sort(np.random.default_rng(seed).permutation(places)[:count]).tolist()
     rules = PhotoRules(size, None, listed.is_folder, min_size=0)

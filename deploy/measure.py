@@ -94,30 +94,44 @@ def embed_faces(candidate: Candidate, faces: Faces, size: int) -> Result:
 def measure_speeds(candidates: Sequence[Candidate], faces: Faces, size: int, cores: int) -> list[float]:
     """Return images per second of each candidate, embedding one image at a time; NaN if it does not run.
 
-    The candidates take turns of 0.4 s in five rounds, so that a change of the machine's speed meets them all; the
-    median of the rounds counts.
+    The candidates take turns of 0.4 s in five rounds, so that a change of the machine's speed meets them all, and are
+    paused between their turns; the median of the rounds counts.
 
     Args:
-        candidates: what to measure; each is loaded at once.
+        candidates: what to measure; all are in memory at once.
         faces: images to embed.
         size: height and width of the images.
-        cores: 1 binds each to one core and one thread; 0 leaves them all.
+        cores: 1 binds each to one core and one thread, and counts processor time, which other programs on the machine
+            disturb less; 0 leaves them all, and counts the time that passes.
     """
     rates: list[list[float]] = [[] for _ in candidates]
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         images = str(Path(folder) / "images.npy")
         np.save(images, faces.images[:4])
-        workers = {number: stack.enter_context(each.start(cores)) for number, each in enumerate(candidates)}
+        workers: dict[int, Worker] = {}
         for turn in range(-1, ROUNDS):  # the first loads and warms up
-            for number in list(workers):
+            for number, candidate in enumerate(candidates):
+                if turn < 0:
+                    workers[number] = stack.enter_context(candidate.start(cores))
+                elif number not in workers:
+                    continue
                 try:
-                    if turn < 0:
-                        workers[number].load(candidates[number].file, size, candidates[number].options)
-                    answer = workers[number].ask("time", images=images, seconds=SECONDS if turn >= 0 else SECONDS / 4)
+                    rate = _take_turn(workers[number], candidate, images, size, cores, turn < 0)
                 except RuntimeFault:
                     rates[number] = []
                     del workers[number]
                     continue
                 if turn >= 0:
-                    rates[number].append(answer["images"] / answer["seconds"])
+                    rates[number].append(rate)
     return [median(found) if found else float("nan") for found in rates]
+
+
+def _take_turn(worker: Worker, candidate: Candidate, images: str, size: int, cores: int, is_first: bool) -> float:
+    """Return images per second of one turn; the first one, which loads the file, is shorter."""
+    if is_first:
+        worker.load(candidate.file, size, candidate.options)
+    else:
+        worker.resume()
+    answer = worker.ask("time", images=images, seconds=SECONDS / 4 if is_first else SECONDS)
+    worker.pause()
+    return answer["images"] / answer["processor_seconds" if cores else "seconds"]

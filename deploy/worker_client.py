@@ -88,6 +88,14 @@ class Worker:
         details = {"size": size, "threads": self._cores, "options": options, "package": self._package}
         return self.ask("load", path=os.path.abspath(path), **details)["version"]
 
+    def pause(self) -> None:
+        """Stop the process between requests: threads of some runtimes spin while they wait, and disturb others."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused process go on."""
+        self._process.send_signal(signal.SIGCONT)
+
     def _describe_end(self, timeout: float) -> str:
         code = self._process.wait()
         if timeout:

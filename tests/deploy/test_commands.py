@@ -105,6 +105,8 @@ def test_mistakes_are_named_together(folder: Path, monkeypatch: pytest.MonkeyPat
         run(monkeypatch, check, "small", "--runtimes", "opencb")
     with pytest.raises(UserError, match="--output faces exists already"):
         run(monkeypatch, to_ncnn, *MODEL, "--output", "faces")
+    with pytest.raises(UserError, match="--calibration nowhere does not exist"):
+        run(monkeypatch, quantize, *MODEL, "--calibration", "nowhere", "--output", "x.onnx")
     with pytest.raises(UserError, match="OpenVINO quantises this layer always"):
         run(monkeypatch, quantize, *MODEL, *INT8, "--engine", "openvino", "--last_layer", "int8", "--output", "x")
 

@@ -46,7 +46,7 @@ def main() -> None:
     check_conversion_flags(args, "" if for_openvino else ".onnx", *contradictions)
 
     def convert(source: Source, onnx_file: Path, target: Path) -> None:
-        images = load_sample(args.calibration, source.size, args.images, args.seed)
+        images = load_sample(args.calibration, source.size, args.images, args.seed, "--calibration")
         print(f"calibrating with {len(images)} images of {args.calibration}")
         if not for_openvino:
             quantize_static_int8(onnx_file, target, images, args.last_layer == "int8")
