@@ -150,7 +150,7 @@ def test_smaller_files_come_back_near(snapshot, exported, tmp_path, call, flags,
 
 
 def test_there_and_back_in_a_form_for_phones(snapshot: Snapshot, tmp_path: Path, call: Callable) -> None:
-    form = ("--batch", 1, "--input_layout", "NHWC", "--opset", 11)
+    form = ("--batch", 1, "--input_layout", "NHWC", "--opset", 11, "--preprocess", 0)
     call(oneflow2onnx, "--model_load_dir", snapshot.path, "--onnx_path", tmp_path / "y1.onnx", *form)
     call(onnx_2_oneflow, "--onnx_path", tmp_path / "y1.onnx", "-of", tmp_path / "back")
     for name, array in snapshot.backbone().items():
