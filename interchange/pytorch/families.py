@@ -133,12 +133,13 @@ FAMILIES = (
         ("input_layer.0.weight", "body.0.res_layer.0.weight"),
         _guess_ir,
         ("fc1_gamma", "fc1_beta"),
-        "AdaFace and FaceX-Zoo train such networks on BGR images, and FaceX-Zoo on (x - 127.5) / 128",
+        "AdaFace and FaceX-Zoo train such networks on BGR images (--color_order bgr), FaceX-Zoo on (x - 127.5) / 128 "
+        "(--input_scale 0.0078125)",
     ),
     Family(
         "MobileFaceNet of InsightFace_Pytorch, face.evoLVe, FaceX-Zoo",
         ("conv1.conv.weight", "conv_23.conv.conv.weight"),
         _guess_block,
-        note="FaceX-Zoo trains such networks on BGR images, (x - 127.5) / 128",
+        note="FaceX-Zoo trains such networks on BGR images, / 128: --color_order bgr --input_scale 0.0078125",
     ),
 )
