@@ -140,6 +140,7 @@ FAMILIES = (
         "MobileFaceNet of InsightFace_Pytorch, face.evoLVe, FaceX-Zoo",
         ("conv1.conv.weight", "conv_23.conv.conv.weight"),
         _guess_block,
-        note="FaceX-Zoo trains such networks on BGR images, / 128: --color_order bgr --input_scale 0.0078125",
+        note="FaceX-Zoo trains such networks on BGR images, (x - 127.5) / 128: "
+        "--color_order bgr --input_scale 0.0078125",
     ),
 )
