@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from backbones import build_network
 from common.errors import UserError
+from interchange.agreement import HALF_TOLERANCE, TOLERANCE
 from interchange.embedders import graph_embedder, onnx_embedder
 from interchange.image_input import InputFlags, as_the_file_takes, take_images
 from interchange.onnx.arithmetic import OPERATORS, evaluate
@@ -129,6 +130,17 @@ def bytes_in(model: onnx.ModelProto) -> None:
     model.graph.node.extend(nodes)
 
 
+def halves(model: onnx.ModelProto) -> None:
+    """The whole graph in float16, as ``model.half()`` is exported."""
+    constants = [node.attribute[0].t for node in model.graph.node if node.op_type == "Constant"]
+    for tensor in (*model.graph.initializer, *constants):
+        array = numpy_helper.to_array(tensor)
+        if array.dtype == np.float32:
+            tensor.CopyFrom(numpy_helper.from_array(array.astype(np.float16), tensor.name))
+    for value in (model.graph.input[0], model.graph.output[0]):
+        value.type.tensor_type.elem_type = TensorProto.FLOAT16
+
+
 # name -> (change of the file, whether onnxruntime runs it, flags)
 FORMS: dict[str, tuple[Callable[[onnx.ModelProto], None], bool, InputFlags]] = {
     "any batch": (lambda model: set_batch(model, "N", "N"), True, RAW),
@@ -139,6 +151,7 @@ FORMS: dict[str, tuple[Callable[[onnx.ModelProto], None], bool, InputFlags]] = {
     "a batch of 1 in a Reshape": (fixed_reshape, True, RAW),
     "flattened by its shape": (view_by_shape, True, RAW),
     "images of bytes": (bytes_in, True, RAW),
+    "float16": (halves, True, RAW),
     "channels last": (channels_last, True, RAW),
     "slopes without axes": (flat_slopes, False, RAW),
     "a double constant": (doubles, False, RAW),
@@ -163,9 +176,10 @@ def test_a_form_is_read_and_checked(tmp_path: Path, trained, name: str, capsys: 
     assert ("onnxruntime refuses the file (" in capsys.readouterr().out) == (not runs)
     theirs = reference.embed(prepare(images())[: reference.images])
     ours = graph_embedder(foreign.network, foreign.arrays)(images()[: reference.images])
-    assert relative_error(ours, theirs) < 1e-4
+    assert reference.tolerance == (HALF_TOLERANCE if name == "float16" else TOLERANCE)
+    assert relative_error(ours, theirs) < reference.tolerance
     if flags == RAW:
-        assert relative_error(theirs, expected[: reference.images]) < 1e-4
+        assert relative_error(theirs, expected[: reference.images]) < reference.tolerance
     else:  # the weights are those of a network for RGB, so that as one for BGR it sees other colours
         swapped = onnx_embedder(model.SerializeToString())(images()[:, ::-1])
         assert relative_error(ours, swapped[: len(ours)]) < 1e-4 < relative_error(ours, expected[: len(ours)])
