@@ -24,6 +24,7 @@ Array = np.ndarray
 Attributes = Mapping[str, Any]
 Operator = Callable[..., "Array | list[Array]"]
 
+_LONGEST_SHAPE = 64
 _CONSTANTS_ONLY = (
     "Shape",
     "Gather",
@@ -44,9 +45,12 @@ def fold(op: str, attrs: Attributes, inputs: Sequence[Array]) -> Array:
     """Return the value of an operator of ``FOLDED`` on constants, in their types.
 
     Raises:
-        ValueError: the result would be larger than all inputs together, which no weight or shape of a network needs.
+        ValueError: the result would be larger than all inputs together, or joins more than a shape has numbers; no weight
+            or shape of a network needs that, and a damaged file could fill the memory with it.
     """
     sizes = sum(array.size for array in inputs)
+    if op == "Concat" and sizes > _LONGEST_SHAPE:
+        raise ValueError(f"it joins constants of {sizes} numbers")
     if op in ("Add", "Sub", "Mul", "Div") and prod(np.broadcast_shapes(*(array.shape for array in inputs))) > sizes:
         raise ValueError("it multiplies the size of its constants")
     if op == "Gather" and inputs[1].size > sizes - inputs[1].size:
@@ -75,7 +79,7 @@ def evaluate(model: onnx.ModelProto, images: Array) -> Array:
             raise UserError(f"{node.name or node.output[0]} is a {node.op_type}, which is unknown here")
         try:
             result = OPERATORS[node.op_type](attrs, *(values[name] if name else None for name in node.input))
-        except (ValueError, KeyError, IndexError, TypeError, ZeroDivisionError) as error:
+        except (ValueError, KeyError, IndexError, TypeError, ArithmeticError, MemoryError) as error:
             raise UserError(f"{node.name or node.output[0]}, a {node.op_type}, cannot be computed: {error}") from error
         results = result if isinstance(result, list) else [result]
         values |= {name: _widen(value) for name, value in zip(node.output, results, strict=False)}

@@ -157,3 +157,11 @@ def test_sets_that_lie_beside_are_mentioned_unless_the_sets_were_chosen(folder: 
     place = ["--val_dataset_dir", str(tmp_path), "--dataset", "emore"]
     assert read(folder, *place)[1] == [f"{tmp_path} also has calfw, vgg2_fp, not verified; --val_targets chooses"]
     assert read(folder, *place, "--val_targets", "lfw")[1] == []
+
+
+def test_a_snapshot_says_itself_how_it_takes_images(folder: Path) -> None:
+    for flag, value in (("--color_order", "bgr"), ("--input_mean", "0"), ("--input_scale", "1/255")):
+        with pytest.raises(UserError, match="is a snapshot and says how it takes images; omit --color_order"):
+            read(folder, flag, value)
+    with pytest.raises(UserError, match="--input_scale '1/0' is not a number >= 0 such as 0.0078125 or 1/128"):
+        read(folder, "--input_scale", "1/0")

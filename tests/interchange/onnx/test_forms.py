@@ -237,3 +237,24 @@ def test_the_arithmetic_is_that_of_onnxruntime(random_arrays, options: dict) -> 
 
 def test_the_arithmetic_knows_every_operator_that_is_read() -> None:
     assert set(ONNX_READERS) <= set(OPERATORS)
+
+
+def test_constants_that_grow_are_refused(tmp_path: Path, trained) -> None:
+    model = write_onnx(*trained, {})
+    view_by_shape(model)
+    place = next(i for i, node in enumerate(model.graph.node) if node.op_type == "Reshape")
+    *before, reshape = list(model.graph.node)[: place + 1]
+    after = list(model.graph.node)[place + 1 :]
+    doubled = [
+        helper.make_node("Concat", [name, name], [f"target{i}"], axis=0)
+        for i, name in enumerate(["target", *(f"target{i}" for i in range(39))])
+    ]
+    reshape.input[1] = "target39"
+    nodes = [*before, *doubled, reshape, *after]
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    del copied.graph.node[:]
+    copied.graph.node.extend(nodes)
+    onnx.save(copied, tmp_path / "model.onnx")
+    with pytest.raises(UserError, match="is a Concat of a form that no known network has .it joins constants of"):
+        read_onnx(tmp_path / "model.onnx")
