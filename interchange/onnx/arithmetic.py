@@ -45,8 +45,8 @@ def fold(op: str, attrs: Attributes, inputs: Sequence[Array]) -> Array:
     """Return the value of an operator of ``FOLDED`` on constants, in their types.
 
     Raises:
-        ValueError: the result would be larger than all inputs together, or joins more than a shape has numbers; no weight
-            or shape of a network needs that, and a damaged file could fill the memory with it.
+        ValueError: the result would be larger than all inputs together, or joins more numbers than a shape has. No
+            weight or shape of a network needs that, and a damaged file could fill the memory with it.
     """
     sizes = sum(array.size for array in inputs)
     if op == "Concat" and sizes > _LONGEST_SHAPE:
