@@ -77,10 +77,21 @@ class GraphReader:
         self.build = ForeignBuilder(source, self.constants)
         self.pieces: dict[str, Piece] = {}
         self.channels_last: set[str] = set()
+        self._room = 2 * sum(array.size for array in self.constants.values()) + (1 << 20)
 
     def error(self, what: str) -> UserError:
         """Return the error that names the file and says ``what`` is wrong."""
         return UserError(f"{self.source}: {what}")
+
+    def take_room(self, numbers: int) -> None:
+        """Count the numbers of a constant that the file computes.
+
+        Raises:
+            ValueError: together they are far more than the file holds, which no network needs.
+        """
+        self._room -= numbers
+        if self._room < 0:
+            raise ValueError("it multiplies the size of the file's constants")
 
     def to_array(self, tensor: onnx.TensorProto) -> np.ndarray:
         """Return a stored tensor.

@@ -21,7 +21,7 @@ from google.protobuf.message import DecodeError
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
 from interchange.foreign_model import ForeignModel
-from interchange.onnx.arithmetic import FOLDED, fold
+from interchange.onnx.arithmetic import FOLDED, fold, folded_size
 from interchange.onnx.graph_reader import GraphReader, Operation
 from interchange.onnx.kept_norms import KEPT_NORMS, DamageError, unfold
 from interchange.onnx.metadata import MEAN, SCALE, TRAINING_ARRAYS
@@ -223,6 +223,7 @@ def _read_node(reader: GraphReader, node: onnx.NodeProto) -> None:
     inputs = [reader.constants.get(each) for each in node.input]
     try:
         if node.op_type in FOLDED and all(array is not None for array in inputs):
+            reader.take_room(folded_size(node.op_type, attrs, inputs))
             reader.constants[node.output[0]] = fold(node.op_type, attrs, inputs)
             return
         if reader.channels_last & set(node.input):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import pickle
 import shutil
@@ -13,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
+from onnx.helper import make_node
 
 from backbones.graph.initializer import initial_arrays
 from backbones.graph.network_graph import NetworkGraph
@@ -111,6 +113,19 @@ def make_onnx(folder: Path, whole: Path) -> None:
         conv = next(node for node in model.graph.node if node.op_type == "Conv")
         next(entry for entry in conv.attribute if entry.name == name).ints[:] = values
 
+    def compute(model: onnx.ModelProto, *nodes: onnx.NodeProto) -> None:
+        for name, array in {"row": np.ones((1, 4096), np.float32), "zeros": np.zeros(4096, np.int64)}.items():
+            model.graph.initializer.append(numpy_helper.from_array(array, name))
+        conv = next(node for node in model.graph.node if node.op_type == "Conv")
+        conv.input[1] = nodes[-1].output[0]
+        for node in reversed(nodes):
+            model.graph.node.insert(0, node)
+
+    names = ["row", *(f"doubled{number}" for number in range(40))]
+    doublings = [make_node("Concat", [a, a], [b], axis=0) for a, b in itertools.pairwise(names)]
+    sums = [make_node("Add", [a, "copies"], [b]) for a, b in itertools.pairwise(["copies", *names[1:]])]
+    change("doubling", lambda model: compute(model, *doublings))
+    change("copies", lambda model: compute(model, make_node("Gather", ["row", "zeros"], ["copies"]), *sums))
     change("dims", lambda model: lie(model, HUGE, 3, 9, 9))
     change("overflow", lambda model: lie(model, 1 << 62, 1 << 62, 4, 4))
     change("negative", lambda model: lie(model, -1, 3, 9, 9))

@@ -256,5 +256,5 @@ def test_constants_that_grow_are_refused(tmp_path: Path, trained) -> None:
     del copied.graph.node[:]
     copied.graph.node.extend(nodes)
     onnx.save(copied, tmp_path / "model.onnx")
-    with pytest.raises(UserError, match="is a Concat of a form that no known network has .it joins constants of"):
+    with pytest.raises(UserError, match="is a Concat of a form that no known network has .it multiplies"):
         read_onnx(tmp_path / "model.onnx")
