@@ -18,6 +18,8 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _temporary(path: Path) -> Path:
+    if not path.name:
+        raise UserError(f"'{path}' is not the name of a file or folder to write; choose another path")
     return path.with_name(f".{path.name}.tmp-{os.getpid()}")
 
 
@@ -35,6 +37,22 @@ def make_directory(path: Path, flag: str) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{path} cannot be created ({error.strerror}); choose another {flag}") from error
+
+
+def check_target(path: str | Path, flag: str) -> None:
+    """Check that a file that ``flag`` names can be written, before long work.
+
+    Raises:
+        UserError: the path is empty, a folder, or in a place that cannot be written.
+    """
+    if not str(path):
+        raise UserError(f"{flag} is empty; give a path")
+    if Path(path).is_dir():
+        raise UserError(f"{flag} {path} is a folder; name a file")
+    above = next(parent for parent in Path(path).absolute().parents if os.path.lexists(parent))
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        reason = "is not writable" if above.is_dir() else "is not a folder"
+        raise UserError(f"{flag} {path} cannot be written ({above} {reason}); choose another path")
 
 
 def sync_path(path: Path) -> None:

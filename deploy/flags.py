@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.errors import UserError
+from common.errors import UserError, collecting
+from common.files import check_target
 from deploy.acceptance import TOLERANCES, Tolerance
 from interchange.open_model import FORMATS
 
@@ -56,6 +57,9 @@ def find_conversion_mistakes(args: argparse.Namespace, suffix: str = "") -> list
         mistakes.append(f"--output {args.output}: the name must end in {suffix}")
     if args.output and not suffix and Path(args.output).exists():
         mistakes.append(f"--output {args.output} exists already; remove it or choose another name")
+    elif args.output:
+        with collecting(mistakes):
+            check_target(args.output, "--output")
     if args.min_cosine is not None and not -1 <= args.min_cosine <= 1:
         mistakes.append(f"--min_cosine {args.min_cosine} must be from -1 to 1")
     if args.max_accuracy_drop is not None and not args.max_accuracy_drop >= 0:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 from common.errors import UserError
+from common.files import check_target
+from common.flag_checks import check_flags
 from interchange.agreement import Reference, compare, load_images, require_agreement
 from interchange.converted_snapshot import ConvertedModel, write_converted
 from interchange.embedders import Embed, oneflow_embedder
@@ -20,6 +23,7 @@ from settings.config_file import load_tables, merge
 from settings.input_flags import add_input_flags, input_flags
 from snapshots.reader import checksum
 
+_SOURCES = ("onnx_path", "torch_path", "mxnet_load_prefix", "legacy_dir")  # what the commands read
 # By the names of their moving values.
 _LOSSES = {frozenset({"length_mean", "length_std"}): "adaface", frozenset({"t"}): "curricularface"}
 # From a model as it was read to what computes it, as a ``Reference`` or its first fields.
@@ -38,13 +42,15 @@ def make_parser(about: str) -> argparse.ArgumentParser:
 
 
 def require_free(args: argparse.Namespace) -> None:
-    """Check that the snapshot does not exist yet, before anything is computed.
+    """Check that the snapshot does not exist yet and can be written, before anything is computed.
 
     Raises:
-        UserError: the snapshot exists already.
+        UserError: it exists already or cannot be written, or a path is empty.
     """
-    if Path(args.of_model_dir).exists():
+    check_flags(args, *(key for key in ("of_model_dir", *_SOURCES) if key in args))
+    if os.path.lexists(args.of_model_dir):
         raise UserError(f"{args.of_model_dir} exists already; remove it or choose another name")
+    check_target(args.of_model_dir, "--of_model_dir")
 
 
 def cut_rows(foreign: ForeignModel, classes: int) -> None:

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from backbones import build_network
 from common.errors import run_command
-from common.files import atomic_file
+from common.files import atomic_file, check_target
 from interchange.agreement import HALF_TOLERANCE, TOLERANCE, compare, load_images, require_agreement
 from interchange.embedders import oneflow_embedder
 from interchange.onnx.form import DEFAULT_OPSET, LAYOUTS, METADATA, OPSETS, ExportForm
@@ -61,6 +61,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Parse the command line, export, compare, write."""
     args = make_parser().parse_args()
+    check_target(args.onnx_path, "--onnx_path")
     form = ExportForm(
         half=args.fp16,
         fold=args.fuse_bn,
@@ -78,7 +79,8 @@ def main() -> None:
     require_agreement(args.onnx_path, agreement, "OneFlow and onnxruntime", HALF_TOLERANCE if form.half else TOLERANCE)
     with atomic_file(args.onnx_path) as file:
         file.write(model)
-    axes = "S, S, 3" if form.layout == "NHWC" else "3, S, S"
+    size = snapshot.about["config"]["image_size"]
+    axes = f"{size}, {size}, 3" if form.layout == "NHWC" else f"3, {size}, {size}"
     batch = form.batch or "N"
     shapes = f"input data [{batch}, {axes}], output fc1 [{batch}, {graph.embedding_size}]"
     print(f"{args.onnx_path}: {len(model) / 1e6:.1f} MB, {shapes}")

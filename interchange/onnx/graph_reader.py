@@ -103,7 +103,7 @@ class GraphReader:
             raise self.error(f"the array '{tensor.name}' is damaged (its shape is {list(tensor.dims)})")
         try:
             return numpy_helper.to_array(tensor)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, IndexError) as error:
             raise self.error(f"the array '{tensor.name}' is damaged ({error})") from error
 
     def image_and_constant(self, inputs: Sequence[str]) -> tuple[str, str | None]:

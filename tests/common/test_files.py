@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import UserError
-from common.files import atomic_directory, atomic_file, copy_file, make_directory
+from common.files import atomic_directory, atomic_file, check_target, copy_file, make_directory
 
 
 def write(path: Path) -> None:
@@ -38,6 +38,23 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path, put: Callabl
         with pytest.raises(UserError, match="cannot be written"):
             put(path)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("put", [write, copy])
+@pytest.mark.parametrize("path", [Path(""), Path("/")])
+def test_a_path_without_a_name_is_one_line(put: Callable, path: Path) -> None:
+    with pytest.raises(UserError, match="is not the name of a file or folder to write"):
+        put(path)
+
+
+def test_where_a_file_cannot_be_written_is_known_before(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("old")
+    wrong = {"": "--to is empty", tmp_path: "is a folder", tmp_path / "file" / "a" / "b": "file is not a folder"}
+    for path, message in wrong.items():
+        with pytest.raises(UserError, match=message):
+            check_target(path, "--to")
+    for path in ("a", tmp_path / "file", tmp_path / "new" / "folder" / "a"):
+        check_target(path, "--to")
 
 
 @pytest.mark.parametrize("put", [write, copy])

@@ -18,7 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from backbones import build_network
 from common.errors import UserError, run_command
-from common.files import copy_file
+from common.files import check_target, copy_file
+from common.flag_checks import check_flags
 from interchange.agreement import compare, load_images, require_agreement
 from interchange.embedders import graph_embedder, has_mxnet, mxnet_embedder, oneflow_embedder
 from interchange.mxnet.checkpoint import checkpoint_paths, read_checkpoint, write_checkpoint
@@ -54,10 +55,12 @@ def main() -> None:
     parser.add_argument("--fc7", type=parse_bool, nargs="?", const=True, default=False, help="include class centres")
     parser.add_argument("--check_bin", default="", help="verification .bin with images for the check; default: noise")
     args = parser.parse_args()
+    check_flags(args, "mxnet_save_prefix")
+    targets = checkpoint_paths(args.mxnet_save_prefix, args.mxnet_save_epoch)
+    check_target(targets[0], "--mxnet_save_prefix")
     snapshot = Snapshot.open(args.of_model_dir)
     network, arrays = build_network(snapshot.about["config"]), snapshot.backbone()
     head = read_head(snapshot) if args.fc7 else {}
-    targets = checkpoint_paths(args.mxnet_save_prefix, args.mxnet_save_epoch)
     images = load_images(network, args.check_bin)
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / "model"

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from backbones import build_network
 from common.errors import UserError, run_command
-from common.files import copy_file
+from common.files import check_target, copy_file
 from interchange.agreement import compare, load_images, require_agreement
 from interchange.embedders import graph_embedder, oneflow_embedder
 from interchange.image_input import RGB, InputFlags, format_shift, take_images
@@ -35,6 +35,7 @@ def main() -> None:
     target = Path(args.torch_path)
     if target.suffix not in SUFFIXES:
         raise UserError(f"--torch_path {target}: the name must end in one of {', '.join(SUFFIXES)}")
+    check_target(target, "--torch_path")
     snapshot = Snapshot.open(args.of_model_dir)
     network, arrays = build_network(snapshot.about["config"]), snapshot.backbone()
     with tempfile.TemporaryDirectory() as folder:
