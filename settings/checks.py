@@ -100,6 +100,10 @@ def _check_sources(config: Config) -> None:
         len(sources) <= 1 or sources == ["model_load_dir", "resume"],
         f"--{' and --'.join(sources)} contradict each other; give one",
     )
+    require(
+        config.color_order == "rgb" or bool(config.pretrained),
+        f"--color_order {config.color_order} is about the file of --pretrained; snapshots and images are RGB",
+    )
     name = config.extra_model_name
     require("/" not in name, f"--extra_model_name {name} is added to a folder's name and must not contain /")
     require(

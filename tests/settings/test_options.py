@@ -258,7 +258,7 @@ EFFECTS: dict[str, Effect] = {
     "pretrained": Effect(GIVEN, observe.start, (1, False), (1, True), STILL),
     "model_load_dir": Effect(GIVEN, observe.start, (1, False), (3, True), STILL),
     "partial_load": Effect("1", observe.kept_arrays, "refused", 7, f"{STILL} --pretrained {GIVEN}"),
-    "color_order": Effect("bgr", observe.channels_of_a_file, "same", "swapped"),
+    "color_order": Effect("bgr", observe.channels_of_a_file, "same", "swapped", f"--pretrained {GIVEN}"),
     "label_map": Effect("{folder}/classes.txt", observe.class_rows_of_given, [], [7], f"{STILL} --pretrained {GIVEN}"),
     "ckpt_embedding": Effect("1", observe.snapshots, FULL, {"snapshot_2": ["backbone", "snapshot"]}, SAVE),
     "iter_num_in_snapshot": Effect("1", lambda c: list(observe.snapshots(c)), [], ["snapshot_1", "snapshot_2"], INLINE),

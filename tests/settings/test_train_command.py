@@ -194,6 +194,8 @@ def test_an_empty_config_py_says_how_it_came_about(folder: Path) -> None:
         ("--nccl_fusion_max_ops -1", "--nccl_fusion_max_ops -1 must be at least 0"),
         ("--extra_model_name a/b", "--extra_model_name a/b is added to a folder's name and must not contain /"),
         ("--ckpt 4", "--ckpt 4 is unknown; known: 0 "),
+        ("--color_order bgr", "--color_order bgr is about the file of --pretrained; snapshots and images are RGB"),
+        ("--color_order grb", "--color_order grb is unknown; known: rgb, bgr"),
         ("--ckpt 3 --iter_num_in_snapshot 9", "--ckpt 3 and --iter_num_in_snapshot 9 contradict each other"),
         ("--ckpt 0 --save_last_snapshot 1", "--ckpt 0 and --save_last_snapshot 1 contradict each other"),
         ("--wd 0.1 --weight-decay 0.2", "--wd 0.1 and --weight-decay 0.2 contradict each other; give one"),
