@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from deploy.measure import Candidate, embed_faces, measure_speeds
 from deploy.registry import ONNXRUNTIME, OURS, Runtime
 from deploy.source import Source
 from deploy.worker_client import Worker
+from interchange.image_input import InputFlags
 
 FACES = 200  # of a folder, on which the result is compared
 
@@ -35,6 +36,7 @@ class Task:
         needs: runtimes and converters that must be installed.
         convert: writes the result; is given the model, its ONNX file, and the path to write. Its paths are absolute.
         file: the file in the folder ``target`` that the runtime loads; empty: ``target`` is a file.
+        flags: how a model of another program takes its images.
         others: more options and labels to run the result with, for the table only.
         with_speed: whether to measure images per second.
     """
@@ -49,6 +51,7 @@ class Task:
     needs: Sequence[Runtime] = ()
     options: dict[str, Any] = field(default_factory=dict)
     file: str = ""
+    flags: InputFlags = InputFlags()
     others: Sequence[tuple[str, dict[str, Any]]] = ()
     with_speed: bool = True
 
@@ -62,13 +65,13 @@ def convert_and_check(task: Task) -> None:
     """
     for runtime in (*task.needs, task.runtime):
         runtime.require()
-    source = Source.open(task.model)
+    source = Source.open(task.model, task.flags)
     faces = load_faces(task.pairs, source.size, FACES)
     with tempfile.TemporaryDirectory() as folder, _staged(task) as staged:
         onnx_file = source.write_onnx(Path(folder) / "model.onnx")
         task.convert(source, onnx_file, staged.absolute())
         loaded = str(staged / task.file) if task.file else str(staged)
-        reference = Candidate(task.model, OURS, "this project, float32")
+        reference = Candidate(task.model, OURS, "this project, float32", asdict(task.flags))
         candidates = [
             reference,
             Candidate(str(onnx_file), ONNXRUNTIME, "onnxruntime, float32"),

@@ -10,6 +10,7 @@ from common.errors import UserError, collecting
 from common.files import check_target
 from deploy.acceptance import TOLERANCES, Tolerance
 from interchange.open_model import FORMATS
+from settings.input_flags import add_input_flags
 
 
 def make_parser(description: str, output: str, precisions: Sequence[str]) -> argparse.ArgumentParser:
@@ -22,6 +23,7 @@ def make_parser(description: str, output: str, precisions: Sequence[str]) -> arg
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model_load_dir", required=True, help=FORMATS)
+    add_input_flags(parser)
     parser.add_argument("--output", required=True, help=output)
     if len(precisions) > 1:
         parser.add_argument(

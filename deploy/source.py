@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from interchange.image_input import InputFlags
 from interchange.onnx.form import ExportForm
 from interchange.onnx.writer import write_onnx
 from interchange.open_model import TrainedModel, open_model
@@ -23,13 +24,14 @@ class Source:
     size: int
 
     @classmethod
-    def open(cls, name: str) -> Source:
-        """Open a model.
+    def open(cls, name: str, flags: InputFlags | None = None) -> Source:
+        """Open a model and print what was assumed about it.
 
         Raises:
             UserError: it cannot be read.
         """
-        model = open_model(name)
+        model = open_model(name, flags)
+        model.print_notes()
         size = next(model.network.shapes[node.name][1] for node in model.network.nodes if node.op == "input")
         return cls(model, size)
 

@@ -25,6 +25,7 @@ from deploy.flags import add_calibration_flags, check_conversion_flags, make_par
 from deploy.registry import NNCF, ONNXRUNTIME, OPENVINO, TO_OPENVINO
 from deploy.source import Source
 from deploy.static_int8 import quantize_static_int8
+from settings.input_flags import input_flags
 
 
 def main() -> None:
@@ -67,6 +68,7 @@ def main() -> None:
             convert=convert,
             needs=[NNCF] if for_openvino else [],
             file="model.xml" if for_openvino else "",
+            flags=input_flags(args),
             with_speed=bool(args.speed),
         )
     )

@@ -17,6 +17,7 @@ from common.errors import run_command
 from deploy.convert import Task, convert_and_check, run_converter
 from deploy.flags import check_conversion_flags, make_parser, tolerance_of
 from deploy.registry import MNN, TO_MNN
+from settings.input_flags import input_flags
 
 STORAGE = {"float32": {}, "float16": {"half": True}, "int8": {"weight_bits": 8}}
 
@@ -34,6 +35,7 @@ def main() -> None:
             label=f"MNN, weights {args.precision}",
             runtime=MNN,
             convert=lambda _, onnx_file, target: run_converter(TO_MNN, onnx_file, target, **STORAGE[args.precision]),
+            flags=input_flags(args),
             with_speed=bool(args.speed),
         )
     )

@@ -20,6 +20,7 @@ from deploy.flags import check_conversion_flags, make_parser, tolerance_of
 from deploy.ncnn_examples import write_examples
 from deploy.registry import NCNN, TO_NCNN
 from deploy.source import Source
+from settings.input_flags import input_flags
 
 
 def main() -> None:
@@ -43,6 +44,7 @@ def main() -> None:
             needs=[TO_NCNN],
             options={"precision": args.precision},
             file="model.param",
+            flags=input_flags(args),
             with_speed=bool(args.speed),
         )
     )

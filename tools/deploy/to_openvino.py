@@ -18,6 +18,7 @@ from common.errors import run_command
 from deploy.convert import Task, convert_and_check, run_converter
 from deploy.flags import check_conversion_flags, make_parser, tolerance_of
 from deploy.registry import OPENVINO, TO_OPENVINO
+from settings.input_flags import input_flags
 
 
 def main() -> None:
@@ -39,6 +40,7 @@ def main() -> None:
             options={"precision": hints[0]},
             file="model.xml",
             others=[(labels[1], {"precision": hints[1]})],
+            flags=input_flags(args),
             with_speed=bool(args.speed),
         )
     )

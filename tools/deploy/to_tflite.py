@@ -17,6 +17,7 @@ from common.errors import run_command
 from deploy.convert import Task, convert_and_check, run_converter
 from deploy.flags import check_conversion_flags, make_parser, tolerance_of
 from deploy.registry import LITERT, TO_TFLITE
+from settings.input_flags import input_flags
 
 
 def main() -> None:
@@ -34,6 +35,7 @@ def main() -> None:
             runtime=LITERT,
             convert=lambda _, onnx_file, target: run_converter(TO_TFLITE, onnx_file, target, half=half),
             needs=[TO_TFLITE],
+            flags=input_flags(args),
             with_speed=bool(args.speed),
         )
     )
