@@ -35,7 +35,7 @@ def read_symbol(path: Path) -> list[SymbolNode]:
         raise UserError(
             f"{path} cannot be read ({error.strerror}); expected an MXNet symbol beside the .params"
         ) from error
-    except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is not an MXNet symbol ({type(error).__name__}: {error})") from error
     by_name = {node.name: node for node in nodes}
     if EMBEDDING not in by_name and len(heads) != 1:

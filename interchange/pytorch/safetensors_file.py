@@ -9,6 +9,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from common.errors import UserError
+from interchange.pytorch.checkpoint import show
 from interchange.pytorch.tensors import Storage, StorageType, Tensor, range_reader
 
 _STORAGES = {
@@ -40,7 +41,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         facts = {name: fact for name, fact in header.items() if fact.get("dtype") in _STORAGES}
         return {name: _tensor(path, 8 + length, fact) for name, fact in facts.items()}
     except (OSError, SafetensorError, ValueError, TypeError, AttributeError, KeyError) as error:
-        raise UserError(f"{path} is not a readable safetensors file ({error})") from error
+        raise UserError(f"{path} is not a readable safetensors file ({show(str(error))})") from error
 
 
 def _tensor(path: Path, data: int, fact: dict) -> Tensor:

@@ -93,6 +93,7 @@ def make_symbols(folder: Path, whole: Path) -> None:
     change("circle", lambda nodes: nodes[conv].update(inputs=[[conv, 0, 0], *nodes[conv]["inputs"][1:]]))
     change("inputs", lambda nodes: nodes[conv].update(inputs=[]))
     change("number", lambda nodes: nodes[conv].update(inputs=[[HUGE, 0, 0]]))
+    change("entry", lambda nodes: nodes.__setitem__(conv, 3))
     change("text", lambda nodes: nodes[conv].update(attrs="(3, 3)"))
     change("deep", lambda nodes: None)
     (folder / "deep-symbol.json").write_text("[" * 1_000_000)
@@ -164,6 +165,8 @@ def make_torch(folder: Path, whole: Path) -> None:
     make_tensor_of_tensor(folder / "strides.pth")
     header = json.dumps({"a": {"dtype": "F32", "shape": [HUGE], "data_offsets": [0, 4 * HUGE]}}).encode()
     (folder / "offsets.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
+    header = json.dumps({"a": {"dtype": "F32", "shape": "x" * 5000, "data_offsets": [0, 4]}}).encode()
+    (folder / "quoted.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
     (folder / "header.safetensors").write_bytes(struct.pack("<Q", HUGE) + b"{}")
 
 
