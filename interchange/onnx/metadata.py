@@ -16,19 +16,8 @@ from interchange.onnx.form import ExportForm
 TRAINING_ARRAYS = "training_arrays"  # arrays that inference does not use
 MEAN, SCALE = "input_mean", "input_scale"  # of a preprocessing that the file leaves to its callers
 LAYOUT = "input_layout"
-# Settings that say where the training ran; a file that is passed on does not name them.
-_PLACES = (
-    "dataset_dir",
-    "fc7_storage_dir",
-    "label_map",
-    "log_dir",
-    "model_load_dir",
-    "models_root",
-    "node_ips",
-    "pretrained",
-    "val_dataset_dir",
-    "val_protocols",
-)
+# Settings that say where the training ran; a file that is passed on does not name them, nor those that end in _dir.
+_PLACES = ("label_map", "models_root", "node_ips", "pretrained", "val_protocols")
 
 
 def describe_snapshot(about: Mapping[str, Any], graph: NetworkGraph, form: ExportForm) -> dict[str, str]:
@@ -76,7 +65,8 @@ def preprocessing(graph: NetworkGraph) -> tuple[float, float]:
 
 def drop_places(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings without paths and addresses of the machines that trained."""
-    return {key: value for key, value in config.items() if key not in _PLACES and not _is_place(value)}
+    kept = {key: value for key, value in config.items() if key not in _PLACES and not key.endswith("_dir")}
+    return {key: value for key, value in kept.items() if not _is_place(value)}
 
 
 def _is_place(value: Any) -> bool:

@@ -42,6 +42,7 @@ def test_no_path_or_address_of_the_training_machine_is_written() -> None:
     relative = manifest()
     relative["config"] |= {
         "dataset_dir": "../private/faces",
+        "lfw_dataset_dir": "private/lfw",  # of --lfw_dataset_dir
         "pretrained": "C:\\models\\a.onnx",
         "val_targets": ["lfw"],
     }
