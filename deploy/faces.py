@@ -38,13 +38,13 @@ class Faces:
 
 
 def load_faces(source: str, size: int, images: int, seed: int = 0) -> Faces:
-    """Load ``orl`` (the set of the demo), a verification set, or up to ``images`` images of another set or a folder.
+    """Load ``orl`` (the set of the demo; a folder of this name is ./orl), a .bin of pairs, or up to ``images`` images of another set or a folder.
 
     Raises:
         UserError: they are not there, damaged, or of another size than ``size``.
     """
     path = Path(source)
-    if source == ORL and not path.exists():
+    if source == ORL:
         place = Path(sample_config.dataset.orl.val_dataset_dir)
         found = place if place.is_dir() else place.parent / f"{ORL}.bin"
         require(found.exists(), f"--pairs orl: {found} is not there; make it with: make demo")
