@@ -38,7 +38,14 @@ class Faces:
 
 
 def load_faces(source: str, size: int, images: int, seed: int = 0) -> Faces:
-    """Load ``orl`` (the set of the demo; a folder of this name is ./orl), a .bin of pairs, or up to ``images`` images of another set or a folder.
+    """Load faces to compare results on.
+
+    Args:
+        source: ``orl``, the set of the demo (a folder of this name is ./orl); a .bin of pairs; or another set of images or
+            a folder, without pairs.
+        size: height and width of the images.
+        images: how many of a set without pairs.
+        seed: of the choice.
 
     Raises:
         UserError: they are not there, damaged, or of another size than ``size``.
