@@ -41,7 +41,7 @@ def load_faces(source: str, size: int, images: int, seed: int = 0) -> Faces:
     """Load faces to compare results on.
 
     Args:
-        source: ``orl``, the set of the demo (a folder of this name is ./orl); a .bin of pairs; or another set of images or
+        source: ``orl``, the set of the demo (a folder of this name is ./orl); a .bin of pairs; or a set of images or
             a folder, without pairs.
         size: height and width of the images.
         images: how many of a set without pairs.
