@@ -13,6 +13,8 @@ from typing import Any
 
 from common.errors import UserError
 
+LARGEST = 2**63 - 1  # of a whole number
+
 
 def parse_bool(text: str) -> bool:
     """Parse yes/true/t/y/1 or no/false/f/n/0, in any case.
@@ -149,7 +151,10 @@ class Option:
         if all(limits.values()):  # NaN fails every limit
             numbers = value if isinstance(value, (list, tuple)) else [value]
             is_finite = all(math.isfinite(number) for number in numbers if isinstance(number, float))
-            return None if is_finite else f"--{self.key} {value} must be finite"
+            if not is_finite:
+                return f"--{self.key} {value} must be finite"
+            is_large = any(abs(number) > LARGEST for number in numbers if isinstance(number, int))
+            return f"--{self.key} {value} must be at most {LARGEST}" if is_large else None
         bounds = [(word, getattr(self, word.replace(" ", "_"))) for word in limits]
         allowed = " and ".join(f"{word} {bound}" for word, bound in bounds if bound is not None)
         return f"--{self.key} {value} must be {allowed}"

@@ -206,6 +206,7 @@ def test_an_empty_config_py_says_how_it_came_about(folder: Path) -> None:
         ("--seed -1", "--seed -1 must be at least 0"),
         ("--seed 9223372036854775808", "must be at least 0 and at most 9223372036854775807"),
         ("--lr inf", "--lr inf must be finite"),
+        (f"--train_iter {2**63}", f"--train_iter {2**63} must be at most {2**63 - 1}"),
         ("--loss_m2 nan", "--loss_m2 nan must be finite"),
         ("--lr_steps 9 --scales nan", r"--scales \[nan\] must be finite"),
         ("--nrof_folds 1", "--nrof_folds 1 must be at least 2"),
