@@ -12,9 +12,11 @@ import onnx
 import onnxruntime
 import pytest
 
+from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
 from data.verification.verification_set import load_verification_set
 from evaluation.verification import embed_set, verify_embeddings
+from interchange.onnx.form import ExportForm
 from snapshots.reader import Snapshot
 from tests.support.commands import prepare_orl, run
 from tests.support.protocol_sets import write_png
@@ -207,11 +209,12 @@ def test_onnx_that_differs_is_not_kept(job: tuple[Path, str], monkeypatch: pytes
 
     folder, _ = job
     snapshot = Snapshot.open(folder / f"models/y1-arcface-orl/snapshot_{STEPS}")
-    arrays = snapshot.backbone()
-    arrays["conv_1_conv2d_weight"] = arrays["conv_1_conv2d_weight"] * 1.01
-    graph = oneflow2onnx.build_network(snapshot.about["config"])
-    wrong = oneflow2onnx.write_onnx(graph, arrays, {})
-    monkeypatch.setattr(oneflow2onnx, "write_onnx", lambda *_, **__: wrong)
+    export = oneflow2onnx.export_model
+
+    def export_others(about: dict, graph: NetworkGraph, arrays: dict, form: ExportForm) -> onnx.ModelProto:
+        return export(about, graph, {**arrays, "conv_1_conv2d_weight": arrays["conv_1_conv2d_weight"] * 1.01}, form)
+
+    monkeypatch.setattr(oneflow2onnx, "export_model", export_others)
     monkeypatch.setattr(
         sys, "argv", ["x", "--model_load_dir", str(snapshot.path), "--onnx_path", str(folder / "w.onnx")]
     )

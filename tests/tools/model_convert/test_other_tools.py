@@ -67,6 +67,10 @@ def exported(tmp_path: Path, random_arrays, request) -> tuple[NetworkGraph, dict
     return graph, arrays, tmp_path / "model.onnx"
 
 
+def is_transformer(graph: NetworkGraph) -> bool:
+    return any(node.op == "attention" for node in graph.nodes)
+
+
 def pictures(faces: np.ndarray) -> list[np.ndarray]:
     """Faces as programs hold them: BGR, uint8 [112, 112, 3]."""
     return [np.ascontiguousarray(face.transpose(1, 2, 0)[..., ::-1]).astype(np.uint8) for face in faces]
@@ -97,7 +101,7 @@ def every(marked: bool) -> list[Any]:
 @pytest.mark.parametrize("exported", every(marked=False), indirect=True)
 def test_onnxruntimes_quantisers(exported) -> None:
     graph, _, path = exported
-    transformer = any(node.op == "attention" for node in graph.nodes)
+    transformer = is_transformer(graph)
     faces = orl_faces(8)
     expected = onnx_embedder(path.read_bytes())(faces)
     targets = {name: path.with_name(f"{name}.onnx") for name in INT8}
@@ -132,7 +136,8 @@ def test_simplifiers_and_float16(exported) -> None:
     assert done.returncode == 0, done.stderr
     for name, least in (("onnxsim", 0.999999), ("onnxslim", 0.999999), ("float16", 0.999)):
         require_same(path.with_name(f"{name}.onnx"), faces, expected, least)
-    for name in ("onnxsim", "onnxslim"):  # they keep the metadata, and other weights make them void
+    # They keep the metadata, which changed weights make void. onnxsim's form of a transformer is not read.
+    for name in ("onnxslim",) if is_transformer(graph) else ("onnxsim", "onnxslim"):
         found, adaptation = bring_in(read_onnx(path.with_name(f"{name}.onnx")))
         again = onnx_embedder(write_onnx(graph, adaptation.arrays, {}).SerializeToString())(faces)
         assert cosine_similarity(again, expected).min() > 0.999999
