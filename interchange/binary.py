@@ -10,6 +10,30 @@ from typing import Any
 
 from common.errors import UserError
 
+_TEXT = (b"version https://git-lfs", b"<!DOCTYPE", b"<html", b"<?xml")
+
+
+def require_file(path: Path, kind: str) -> bytes:
+    """Return the first 64 bytes of a file, before a library opens it: one that opens a pipe waits for ever.
+
+    Args:
+        path: the file.
+        kind: says in messages what the file should be.
+
+    Raises:
+        UserError: it cannot be read, or is a folder, a pipe, a device, or a text in place of the file.
+    """
+    try:
+        if not path.is_file() and not path.is_dir() and path.exists():
+            raise UserError(f"{path} is a pipe or a device; expected {kind}")
+        with open(path, "rb") as file:
+            start = file.read(64)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); expected {kind}") from error
+    if start.startswith(_TEXT):
+        raise UserError(f"{path} is a text, such as a Git LFS pointer or a web page; download the file itself")
+    return start
+
 
 class BinaryFile:
     """A file mapped into memory and read from front to end, never beyond its end."""
@@ -22,6 +46,7 @@ class BinaryFile:
         """
         self.path = path
         self._kind = kind
+        require_file(path, kind)
         try:
             with open(path, "rb") as handle:
                 self.size = os.fstat(handle.fileno()).st_size

@@ -11,6 +11,7 @@ import numpy as np
 
 from backbones.graph.network_graph import AUXILIARY_KINDS, NetworkGraph
 from common.errors import UserError
+from interchange.binary import require_file
 from interchange.graph_builder import ForeignBuilder
 from interchange.mxnet.attributes import SymbolNode
 
@@ -25,6 +26,7 @@ def read_symbol(path: Path) -> list[SymbolNode]:
     Raises:
         UserError: the file is missing or is not a symbol.
     """
+    require_file(path, "an MXNet symbol beside the .params")
     try:
         if path.stat().st_size > MAX_BYTES:
             raise UserError(f"{path} is larger than {MAX_BYTES >> 20} MB; an MXNet symbol is small")
@@ -32,9 +34,7 @@ def read_symbol(path: Path) -> list[SymbolNode]:
         nodes = [_read_node(entry, content["nodes"]) for entry in content["nodes"]]
         heads = [content["nodes"][head[0]]["name"] for head in content["heads"]]
     except OSError as error:
-        raise UserError(
-            f"{path} cannot be read ({error.strerror}); expected an MXNet symbol beside the .params"
-        ) from error
+        raise UserError(f"{path} cannot be read ({error.strerror}); expected an MXNet symbol") from error
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is not an MXNet symbol ({type(error).__name__}: {error})") from error
     by_name = {node.name: node for node in nodes}

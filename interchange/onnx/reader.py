@@ -20,6 +20,7 @@ from google.protobuf.message import DecodeError
 
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
+from interchange.binary import require_file
 from interchange.foreign_model import ForeignModel
 from interchange.onnx.arithmetic import FOLDED, fold, folded_size
 from interchange.onnx.graph_reader import GraphReader, Operation
@@ -111,6 +112,7 @@ def load_model(path: Path) -> onnx.ModelProto:
     Raises:
         UserError: the file is missing, damaged or not one model in one file.
     """
+    require_file(path, "an ONNX file")
     try:
         if path.stat().st_size > MAX_BYTES:
             raise UserError(f"{path} is larger than 2 GB, which no ONNX file can be")

@@ -19,10 +19,10 @@ from typing_extensions import override
 from common.errors import UserError
 from common.files import atomic_file
 from common.pickles import DamagedError
+from interchange.binary import require_file
 from interchange.pytorch.legacy_file import START, read_legacy
 from interchange.pytorch.tensors import MAX_BYTES, STORAGES, Storage, StorageType, TensorUnpickler
 
-_TEXT = (b"version https://git-lfs", b"<!DOCTYPE", b"<html", b"<?xml")
 _MAX_MESSAGE = 200  # characters
 _WRITTEN = ("FloatStorage", "LongStorage")
 
@@ -60,13 +60,10 @@ def read_archive(path: str | Path) -> tuple[Any, list[str]]:
         UserError: the file is missing or damaged, or is not a file of torch.save.
     """
     path = Path(path)
+    start = require_file(path, "a PyTorch file")
     try:
-        with open(path, "rb") as file:
-            start = file.read(64)
         if start.startswith(START):
             return read_legacy(path)
-        if start.startswith(_TEXT):
-            raise UserError(f"{path} is a text, such as a Git LFS pointer or a web page; download the file itself")
         if not start.startswith(b"PK"):
             raise UserError(f"{path} is not a file of torch.save; save the state_dict with it")
         with zipfile.ZipFile(path) as archive:

@@ -9,6 +9,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from common.errors import UserError
+from interchange.binary import require_file
 from interchange.pytorch.checkpoint import show
 from interchange.pytorch.tensors import Storage, StorageType, Tensor, range_reader
 
@@ -32,6 +33,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     Raises:
         UserError: the file is missing or damaged.
     """
+    require_file(path, "a safetensors file")
     try:
         with safe_open(path, framework="numpy"):  # the library checks that the arrays fill the file without gaps
             pass

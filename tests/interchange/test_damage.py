@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import pickle
 import shutil
 import struct
@@ -240,6 +241,25 @@ def test_lies_cost_no_memory(tmp_path: Path, whole: Path, kind: str) -> None:
     require_clear(answers, entries(tmp_path))
     allowed = {"pads.onnx", "extra.onnx"}  # no more than a strange network
     assert {name for name, (kind, *_) in answers.items() if kind == "read"} <= allowed
+
+
+def test_what_is_not_a_file_is_refused_at_once(tmp_path: Path) -> None:
+    suffixes = (".onnx", ".pth", ".safetensors", "-0000.params")
+    for suffix in suffixes:
+        os.mkfifo(tmp_path / f"pipe{suffix}")
+        (tmp_path / f"folder{suffix}").mkdir()
+        (tmp_path / f"pointer{suffix}").write_text("version https://git-lfs.github.com/spec/v1\n")
+    for name in ("pipe", "folder", "pointer"):
+        (tmp_path / f"{name}-symbol.json").write_text("{}")
+    os.mkfifo(tmp_path / "symbol-symbol.json")
+    (tmp_path / "symbol-0000.params").touch()
+    answers = read_all(tmp_path)
+    require_clear(answers, {path.name for path in tmp_path.iterdir() if path.suffix != ".json"})
+    assert {kind for kind, *_ in answers.values()} == {"refused"}
+    said = {name: text for name, (_, text, _) in answers.items() if not name.endswith(".params")}
+    assert all("is a text, such as a Git LFS pointer" in text for name, text in said.items() if "pointer" in name)
+    assert all("is a pipe or a device" in text for name, text in said.items() if "pipe" in name)
+    assert "is a pipe or a device" in answers["symbol-0000.params"][1]
 
 
 def mutate(content: bytes, rng: np.random.Generator) -> Iterator[bytes]:
