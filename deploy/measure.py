@@ -82,6 +82,8 @@ def embed_faces(candidate: Candidate, faces: Faces, size: int) -> Result:
         np.save(names["images"], np.concatenate([faces.images, faces.images[..., ::-1]]))
         worker.ask("embed", batch=BATCH, **names)
         rows, alone = np.load(names["output"]), np.load(names["alone"])
+    if len(rows) != 2 * count:
+        raise RuntimeFault(f"{candidate.runtime.package}: {len(rows)} embeddings for {2 * count} images")
     rows = rows.reshape(len(rows), -1)
     cosine = cosine_similarity(alone.reshape(len(alone), -1).astype(np.float64), rows[: len(alone)].astype(np.float64))
     verification = None
