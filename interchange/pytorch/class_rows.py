@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ _MOMENTUM = re.compile(r"rank_\d+_softmax_weight_mom\.pt$")
 _BACKBONES = ("backbone.pth", "backbone.pt", "model.pt", "model.pth")
 # Moving values by our names: of AdaFace, whose head has CurricularFace's too without using it, and of CurricularFace.
 _LOSS_STATES = ({"length_mean": "batch_mean", "length_std": "batch_std"}, {"t": "t"})
+_NAMED = 8  # missing ranks that a message names
 _SOFTMAX = "state_dict_softmax_fc.weight"
 
 
@@ -92,10 +94,11 @@ def rank_files(path: str | Path) -> list[Path]:
     if not patterns:
         return []
     files = {int(m[1]): file for file in path.parent.glob("*.pt") if (m := patterns[0].match(file.name))}
-    missing = sorted(set(range(max(files, default=-1) + 1)) - set(files))
+    missing = list(islice((rank for rank in range(max(files, default=-1) + 1) if rank not in files), _NAMED + 1))
+    named = ", ".join(map(str, missing[:_NAMED])) + ", ..." * (len(missing) > _NAMED)
     require(
         not missing,
-        f"{path.parent} has no rows of rank {', '.join(map(str, missing))}, but those of rank {max(files, default=0)}; "
+        f"{path.parent} has no rows of rank {named}, but those of rank {max(files, default=0)}; "
         "copy the files of all ranks there",
     )
     return [files[rank] for rank in sorted(files)]

@@ -181,6 +181,7 @@ def test_the_rows_of_eight_ranks_are_joined(tmp_path: Path, state: State) -> Non
     ("change", "message"),
     [
         (lambda f, s: (f / "checkpoint_gpu_1.pt").unlink(), "has no rows of rank 1, but those of rank 3; copy"),
+        (lambda f, s: (f / f"checkpoint_gpu_{10**12}.pt").touch(), r"no rows of rank 4, 5, .*11, \.\.\., but those of"),
         (lambda f, s: save_ranks(f, s, split(4, [8, 7, 8, 7])), r"have \[8, 7, 8, 7\] class rows; .* \[8, 8, 7, 7\]"),
         (lambda f, s: save_ranks(f, s, split(4), [8, 8, 9, 8]), "of different steps: .*checkpoint_gpu_2.pt of step 9"),
         (lambda f, s: save(f / "checkpoint_gpu_2.pt", s), "expected class rows of 16 numbers, found none"),
