@@ -190,7 +190,7 @@ def test_the_rows_of_eight_ranks_are_joined(tmp_path: Path, state: State) -> Non
             r"expected class rows of 16 numbers, found the shape \(30, 9\)",
         ),
     ],
-    ids=["missing", "another split", "another step", "no rows", "other rows"],
+    ids=["missing", "many missing", "another split", "another step", "no rows", "other rows"],
 )
 def test_ranks_that_do_not_belong_together_are_refused(
     tmp_path: Path, state: State, change: Callable, message: str
