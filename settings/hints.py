@@ -22,6 +22,8 @@ ELSEWHERE: dict[str, str] = {
     **dict.fromkeys(("freeze_batch_norm", "bn_eval", "norm_eval", "frozen_bn"), "--freeze_bn 1"),
     **dict.fromkeys(("backbone_lr", "lr_mult", "backbone_lr_scale"), "--backbone_lr_mult, a factor on --lr"),
     **dict.fromkeys(("strict", "allow_missing", "ignore_mismatched_sizes"), "--partial_load 1"),
+    **dict.fromkeys(("bgr", "swap_rb", "swap_channels", "rgb2bgr", "channel_order"), "--color_order bgr"),
+    **dict.fromkeys(("mean", "std", "scale", "input_std", "normalize"), "--input_scale and --input_mean"),
     **dict.fromkeys(
         ("gpus", "gpu", "num_gpus", "ngpus", "nproc_per_node", "devices", "num_ranks"), "--device_num_per_node"
     ),
