@@ -17,8 +17,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from common.errors import UserError, nearest, run_command
-from common.files import atomic_file
+from common.errors import UserError, collecting, nearest, run_command
+from common.files import atomic_file, check_target
 from deploy.candidates import NAMES
 from deploy.check import check_runtimes, format_rows
 from evaluation.report_form import to_json
@@ -50,6 +50,9 @@ def parse_arguments() -> argparse.Namespace:
     ]
     if not args.pairs:
         mistakes.append("--pairs is empty; give orl, a .bin of pairs or a folder of faces")
+    if args.json:
+        with collecting(mistakes):
+            check_target(args.json, "--json")
     if mistakes:
         raise UserError(*mistakes)
     return args
