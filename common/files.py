@@ -48,7 +48,7 @@ def check_target(path: str | Path, flag: str) -> None:
     if not str(path):
         raise UserError(f"{flag} is empty; give a path")
     if Path(path).is_dir():
-        raise UserError(f"{flag} {path} is a folder; name a file")
+        raise UserError(f"{flag} {path} cannot be written (it is a folder); name a file")
     above = next(parent for parent in Path(path).absolute().parents if os.path.lexists(parent))
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
         reason = "is not writable" if above.is_dir() else "is not a folder"

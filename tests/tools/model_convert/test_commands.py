@@ -207,6 +207,23 @@ def test_places_that_cannot_be_written_are_one_line_and_stay(snapshot, tmp_path,
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder.onnx"]
 
 
+@pytest.mark.parametrize(
+    ("tool", "flag", "source"),
+    [
+        (oneflow2onnx, "--onnx_path", "--model_load_dir"),
+        (oneflow_2_mxnet, "--mxnet_save_prefix", "--of_model_dir"),
+        (onnx_2_oneflow, "--of_model_dir", "--onnx_path"),
+        (torch_2_oneflow, "--of_model_dir", "--torch_path"),
+        (mxnet_2_oneflow, "--of_model_dir", "--mxnet_load_prefix"),
+    ],
+)
+def test_where_nothing_can_be_written_is_said_before_the_model_is_read(tmp_path, call, tool, flag, source) -> None:
+    (tmp_path / "file").touch()
+    for target, message in (("", f"{flag} is empty; give a path"), (tmp_path / "file" / "a", "is not a folder")):
+        with pytest.raises(UserError, match=message):
+            call(tool, flag, target, source, tmp_path / "none")
+
+
 @pytest.mark.parametrize("flag", ["--num_classes", "-mx_load_epoch"])
 def test_numbers_below_zero_are_refused(tmp_path, call, capsys, flag) -> None:
     with pytest.raises(SystemExit):
