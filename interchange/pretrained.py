@@ -22,6 +22,10 @@ from interchange.open_model import read_foreign, require_no_flags
 from snapshots.reader import Snapshot
 
 _NAMED = 8  # arrays that a message names
+_ROWS_LEFT = (
+    "its class rows are not taken; tools/model_convert makes a snapshot with them, for --model_load_dir, or for "
+    "--pretrained with --label_map"
+)
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,8 @@ def read_pretrained(name: str, network: NetworkGraph, config: Mapping[str, Any] 
         require_same_images(name, snapshot.about, network)
         arrays, of = snapshot.backbone(), f" (network {snapshot.about['config']['network']})"
     else:
-        arrays, of, notes = _translate(foreign, name, network, config), "", foreign.notes
+        arrays, of = _translate(foreign, name, network, config), ""
+        notes = (*foreign.notes, _ROWS_LEFT) if foreign.head else foreign.notes
     fit = fit_arrays(network, arrays)
     if not fit.problems:
         return Pretrained(name, arrays, notes=notes)

@@ -16,6 +16,7 @@ from backbones import build_network
 from backbones.graph.arrays import fit_arrays
 from common.errors import UserError
 from interchange.converted_snapshot import ConvertedModel, write_converted
+from interchange.mxnet.checkpoint import write_checkpoint
 from interchange.onnx.writer import write_onnx
 from interchange.pretrained import read_pretrained
 from sample_config import generate_config
@@ -94,3 +95,12 @@ def test_a_layer_fits_with_all_of_its_arrays(random_arrays: Callable) -> None:
     assert {name.rsplit("_", 1)[0] for name in fit.anew} == {"conv_1_batchnorm", "conv_1_batchnorm_moving"}
     assert len(fit.anew) == 4 and fit.unused == ("more",)
     assert fit.problems == ("conv_1_batchnorm_beta (64,) is missing", "more is not one of this network's")
+
+
+def test_class_rows_that_are_not_taken_are_said(models: dict[str, Path], tmp_path: Path) -> None:
+    network = build_network(settings())
+    arrays = read_pretrained(str(models["snapshot"]), network).arrays
+    write_checkpoint(tmp_path / "mx", 0, network, arrays, {"fc7_weight": np.ones((4, 16), np.float32)})
+    for name, is_said in ((f"{tmp_path / 'mx'},0", True), (str(models["onnx"]), False)):
+        notes = read_pretrained(name, network).notes
+        assert any(note.startswith("its class rows are not taken") for note in notes) == is_said
