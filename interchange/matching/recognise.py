@@ -35,6 +35,7 @@ OPTION_VALUES: dict[str, Sequence[Any]] = {
     "net_blocks": ((1, 4, 6, 2), (2, 8, 16, 4), (2, 8, 12, 4)),
 }
 _DEEPEST = 1000  # layers or blocks that a file's own settings may ask for
+_LONGEST_NAME = 100
 _FAR = float("inf")
 Options = Mapping[str, Any]
 Pairs = list[tuple[CanonicalLayer, CanonicalLayer]]
@@ -119,14 +120,17 @@ def _preprocessing(network: NetworkGraph) -> Mapping[str, Any] | None:
 def _try_hint(hint: Mapping[str, Any], foreign: NetworkGraph) -> Recognition | None:
     options = {field.name: hint[field.name] for field in fields(NetworkOptions) if field.name in hint}
     depths = (options.get("num_layers"), *_as_sequence(options.get("net_blocks")))
+    name = hint.get("network", "")
     if any(isinstance(depth, int) and depth > _DEEPEST for depth in depths):
+        return None
+    if not isinstance(name, str) or len(name) > _LONGEST_NAME or not name.isprintable():
         return None
     try:
         network = build_network(options)
     except (UserError, ValueError, TypeError, ArithmeticError):  # another program's settings, or damaged ones
         return None
     pairs = pair_layers(network, foreign)
-    return None if pairs is None else Recognition(str(hint.get("network", "")), options, network, pairs)
+    return None if pairs is None else Recognition(name, options, network, pairs)
 
 
 def _as_sequence(value: Any) -> Sequence[Any]:

@@ -192,6 +192,7 @@ def test_a_name_that_does_not_fit_is_an_error(tmp_path: Path, trained) -> None:
         {"net_name": "fmobilefacenet", "net_blocks": [1 << 40, 1, 1, 1]},
         {"net_name": ["y1"]},
         {"net_name": "fmobilenet", "net_multiplier": float("inf")},
+        *({**SMALL["y1"], "network": name} for name in (["y1"], "y1\n", "y" * 1000)),
     ],
 )
 def test_settings_that_make_no_sense_are_not_followed(trained, hint: dict) -> None:
