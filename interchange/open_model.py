@@ -141,10 +141,10 @@ def open_model(name: str, flags: InputFlags | None = None) -> TrainedModel:
         snapshot = Snapshot.open(name)
         about = snapshot.about
         config = about["config"]
-        facts = {key: config[key] for key in ("network", "loss", "dataset")}
-        facts |= {"step": about["step"], "checksum": about["files"]["backbone.safetensors"]["sha256"]}
         network, arrays = build_network(config), snapshot.backbone()
-        _check_fit(network, arrays, name, config["network"])
+        facts = {key: config.get(key, "") for key in ("network", "loss", "dataset")}
+        facts |= {"step": about.get("step", 0), "checksum": about["files"]["backbone.safetensors"]["sha256"]}
+        _check_fit(network, arrays, name, facts["network"])
         return TrainedModel(name, network, arrays, facts, config)
     found = _recognise(foreign)
     foreign = settle_gammas(foreign, found.pairs if found else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,33 @@ from snapshots.layout import BACKBONE, DATA, FORMAT, MANIFEST, VERSION, snapshot
 _BLOCK = 1 << 14  # class rows read at a time where all of them may not fit the memory
 _NEEDED = ("config", "files")
 _NEEDED_TO_RESUME = ("step", "position", "highest_accuracy", "fc7")
+
+
+def _are_settings(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(value.get(key, ""), str) for key in ("network", "loss", "dataset")
+    )
+
+
+def _are_files(value: Any) -> bool:
+    facts = value.values() if isinstance(value, dict) else [None]
+    kinds = {"bytes": int, "sha256": str}
+    return all(isinstance(each, dict) and all(isinstance(each.get(k), kinds[k]) for k in kinds) for each in facts)
+
+
+def _is_head(value: Any) -> bool:
+    kinds = {"num_classes": int, "shards": list}
+    return isinstance(value, dict) and all(isinstance(value.get(key), kind) for key, kind in kinds.items())
+
+
+# What the entries of a manifest are; a damaged one must not end in a traceback.
+_SOUND: Mapping[str, Callable[[Any], bool]] = {
+    "config": _are_settings,
+    "files": _are_files,
+    "step": lambda value: isinstance(value, int),
+    "fc7": _is_head,
+    "optimizer": lambda value: isinstance(value, dict),
+}
 
 
 def newest_snapshot(root: Path) -> Path | None:
@@ -74,6 +101,9 @@ class Snapshot:
         lacking = [key for key in needed if key not in about]
         if lacking:
             raise UserError(f"{manifest} is damaged: it lacks {', '.join(lacking)}; use another snapshot")
+        wrong = [key for key, is_sound in _SOUND.items() if key in about and not is_sound(about[key])]
+        if wrong:
+            raise UserError(f"{manifest} is damaged: its {', '.join(wrong)} cannot be right; use another snapshot")
         for name, facts in about["files"].items():
             size = (path / name).stat().st_size if (path / name).is_file() else None
             if size != facts["bytes"]:

@@ -61,7 +61,7 @@ class NetworkOptions:
         activations = ("prelu", *ACTIVATION_TYPES)
         if options.net_act not in activations:
             raise UserError(f"unknown activation '{options.net_act}' of net_act; known: {', '.join(activations)}")
-        if not options.net_multiplier > 0:
+        if not (_is_finite(options.net_multiplier) and options.net_multiplier > 0):
             raise UserError(f"net_multiplier={options.net_multiplier!r} is not positive; 1 is the plain network")
         mean, scale = options.input_mean, options.input_scale
         if not (_is_finite(mean) and _is_finite(scale) and scale >= 0):
@@ -69,7 +69,7 @@ class NetworkOptions:
                 f"input_mean={mean!r} and input_scale={scale!r} must be numbers, and the scale not negative"
             )
         for key in _SHARES:
-            if not 0 <= getattr(options, key) < 1:
+            if not (_is_finite(getattr(options, key)) and 0 <= getattr(options, key) < 1):
                 raise UserError(f"{key}={getattr(options, key)!r} must be a share, at least 0 and below 1")
         return options
 

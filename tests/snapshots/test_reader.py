@@ -167,6 +167,9 @@ DAMAGES = {
     "list manifest": ("snapshot.json", lambda p: p.write_text("[]"), "not of format"),
     "newer version": ("snapshot.json", lambda p: edit(p, version=2), "not of format .*version 1"),
     "other format": ("snapshot.json", lambda p: edit(p, format="x"), "not of format"),
+    "other settings": ("snapshot.json", lambda p: edit(p, config={"network": 3}), "its config cannot be right"),
+    "other files": ("snapshot.json", lambda p: edit(p, files={"a": 1}), "its files cannot be right"),
+    "other rows": ("snapshot.json", lambda p: edit(p, fc7=[], step="5"), "its step, fc7 cannot be right"),
     "no files": ("snapshot.json", lambda p: drop(p, "files"), "is damaged: it lacks files"),
     "no position": ("snapshot.json", lambda p: drop(p, "position"), "is damaged: it lacks position"),
 }
