@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from common.errors import UserError, collecting
 from common.files import check_target
 from deploy.acceptance import TOLERANCES, Tolerance
+from deploy.convert import Task
+from deploy.registry import Runtime
+from deploy.source import Source
 from interchange.open_model import FORMATS
-from settings.input_flags import add_input_flags
+from settings.input_flags import add_input_flags, input_flags
 
 
 def make_parser(description: str, output: str, precisions: Sequence[str]) -> argparse.ArgumentParser:
@@ -84,7 +88,39 @@ def check_conversion_flags(args: argparse.Namespace, suffix: str = "", *others: 
         raise UserError(*mistakes)
 
 
-def tolerance_of(args: argparse.Namespace, precision: str) -> Tolerance:
+def make_task(
+    args: argparse.Namespace,
+    precision: str,
+    label: str,
+    runtime: Runtime,
+    convert: Callable[[Source, Path, Path], None],
+    **more: Any,
+) -> Task:
+    """Return what the flags of ``make_parser`` ask for.
+
+    Args:
+        args: the flags.
+        precision: of the result; it decides what the result may differ by, as far as the flags do not.
+        label: see ``Task``, as for the following.
+        runtime: what runs the result.
+        convert: writes the result.
+        more: what else the task has.
+    """
+    return Task(
+        model=args.model_load_dir,
+        target=Path(args.output),
+        pairs=args.pairs,
+        tolerance=_tolerance_of(args, precision),
+        label=label,
+        runtime=runtime,
+        convert=convert,
+        flags=input_flags(args),
+        with_speed=bool(args.speed),
+        **more,
+    )
+
+
+def _tolerance_of(args: argparse.Namespace, precision: str) -> Tolerance:
     """Return the tolerance of a precision, changed by the flags."""
     usual = TOLERANCES[precision]
     return Tolerance(

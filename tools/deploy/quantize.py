@@ -19,13 +19,12 @@ import tempfile
 import numpy as np
 
 from common.errors import run_command
-from deploy.convert import Task, convert_and_check, run_converter
+from deploy.convert import convert_and_check, run_converter
 from deploy.faces import load_sample
-from deploy.flags import add_calibration_flags, check_conversion_flags, make_parser, tolerance_of
+from deploy.flags import add_calibration_flags, check_conversion_flags, make_parser, make_task
 from deploy.registry import NNCF, ONNXRUNTIME, OPENVINO, TO_OPENVINO
 from deploy.source import Source
 from deploy.static_int8 import quantize_static_int8
-from settings.input_flags import input_flags
 
 
 def main() -> None:
@@ -58,18 +57,14 @@ def main() -> None:
             run_converter(TO_OPENVINO, onnx_file, target / "model.xml", calibration=str(calibration))
 
     convert_and_check(
-        Task(
-            model=args.model_load_dir,
-            target=Path(args.output),
-            pairs=args.pairs,
-            tolerance=tolerance_of(args, "int8"),
+        make_task(
+            args,
+            precision="int8",
             label=f"{args.engine}, int8",
             runtime=OPENVINO if for_openvino else ONNXRUNTIME,
             convert=convert,
             needs=[NNCF] if for_openvino else [],
             file="model.xml" if for_openvino else "",
-            flags=input_flags(args),
-            with_speed=bool(args.speed),
         )
     )
 

@@ -14,10 +14,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from common.errors import run_command
-from deploy.convert import Task, convert_and_check, run_converter
-from deploy.flags import check_conversion_flags, make_parser, tolerance_of
+from deploy.convert import convert_and_check, run_converter
+from deploy.flags import check_conversion_flags, make_parser, make_task
 from deploy.registry import MNN, TO_MNN
-from settings.input_flags import input_flags
 
 STORAGE = {"float32": {}, "float16": {"half": True}, "int8": {"weight_bits": 8}}
 
@@ -27,16 +26,12 @@ def main() -> None:
     args = make_parser(__doc__, "the .mnn to write", list(STORAGE)).parse_args()
     check_conversion_flags(args, ".mnn")
     convert_and_check(
-        Task(
-            model=args.model_load_dir,
-            target=Path(args.output),
-            pairs=args.pairs,
-            tolerance=tolerance_of(args, args.precision),
+        make_task(
+            args,
+            precision=args.precision,
             label=f"MNN, weights {args.precision}",
             runtime=MNN,
             convert=lambda _, onnx_file, target: run_converter(TO_MNN, onnx_file, target, **STORAGE[args.precision]),
-            flags=input_flags(args),
-            with_speed=bool(args.speed),
         )
     )
 

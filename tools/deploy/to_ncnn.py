@@ -15,12 +15,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from common.errors import run_command
-from deploy.convert import Task, convert_and_check, run_converter
-from deploy.flags import check_conversion_flags, make_parser, tolerance_of
+from deploy.convert import convert_and_check, run_converter
+from deploy.flags import check_conversion_flags, make_parser, make_task
 from deploy.ncnn_examples import write_examples
 from deploy.registry import NCNN, TO_NCNN
 from deploy.source import Source
-from settings.input_flags import input_flags
 
 
 def main() -> None:
@@ -33,19 +32,15 @@ def main() -> None:
         write_examples(target, source.size, args.precision)
 
     convert_and_check(
-        Task(
-            model=args.model_load_dir,
-            target=Path(args.output),
-            pairs=args.pairs,
-            tolerance=tolerance_of(args, args.precision),
+        make_task(
+            args,
+            precision=args.precision,
             label=f"ncnn, {args.precision}",
             runtime=NCNN,
             convert=convert,
             needs=[TO_NCNN],
             options={"precision": args.precision},
             file="model.param",
-            flags=input_flags(args),
-            with_speed=bool(args.speed),
         )
     )
     print("input: RGB 0..255, no mean or norm; see example.py and example.cpp in the folder")

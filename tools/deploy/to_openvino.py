@@ -15,10 +15,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from common.errors import run_command
-from deploy.convert import Task, convert_and_check, run_converter
-from deploy.flags import check_conversion_flags, make_parser, tolerance_of
+from deploy.convert import convert_and_check, run_converter
+from deploy.flags import check_conversion_flags, make_parser, make_task
 from deploy.registry import OPENVINO, TO_OPENVINO
-from settings.input_flags import input_flags
 
 
 def main() -> None:
@@ -29,19 +28,15 @@ def main() -> None:
     hints = ("bf16", "f32") if args.precision == "bf16" else ("f32", "bf16")
     labels = [f"openvino, INFERENCE_PRECISION_HINT {hint}" for hint in hints]
     convert_and_check(
-        Task(
-            model=args.model_load_dir,
-            target=Path(args.output),
-            pairs=args.pairs,
-            tolerance=tolerance_of(args, args.precision),
+        make_task(
+            args,
+            precision=args.precision,
             label=labels[0],
             runtime=OPENVINO,
             convert=lambda _, onnx_file, target: run_converter(TO_OPENVINO, onnx_file, target / "model.xml", half=half),
             options={"precision": hints[0]},
             file="model.xml",
             others=[(labels[1], {"precision": hints[1]})],
-            flags=input_flags(args),
-            with_speed=bool(args.speed),
         )
     )
 

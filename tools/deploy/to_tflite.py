@@ -14,10 +14,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from common.errors import run_command
-from deploy.convert import Task, convert_and_check, run_converter
-from deploy.flags import check_conversion_flags, make_parser, tolerance_of
+from deploy.convert import convert_and_check, run_converter
+from deploy.flags import check_conversion_flags, make_parser, make_task
 from deploy.registry import LITERT, TO_TFLITE
-from settings.input_flags import input_flags
 
 
 def main() -> None:
@@ -26,17 +25,13 @@ def main() -> None:
     check_conversion_flags(args, ".tflite")
     half = args.precision == "float16"
     convert_and_check(
-        Task(
-            model=args.model_load_dir,
-            target=Path(args.output),
-            pairs=args.pairs,
-            tolerance=tolerance_of(args, args.precision),
+        make_task(
+            args,
+            precision=args.precision,
             label=f"LiteRT, {args.precision}",
             runtime=LITERT,
             convert=lambda _, onnx_file, target: run_converter(TO_TFLITE, onnx_file, target, half=half),
             needs=[TO_TFLITE],
-            flags=input_flags(args),
-            with_speed=bool(args.speed),
         )
     )
 
