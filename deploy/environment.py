@@ -29,8 +29,8 @@ DEPLOY = Environment(".venv-deploy", SETUP)
 TFLITE = Environment(".venv-tflite", f"{SETUP} tflite")
 PEERS = Environment(
     ".venv-peers",
-    "bash benchmarks/setup_peers.sh; "
-    ".venv-peers/bin/python -m pip install --no-deps onnx2torch==1.5.15 torchvision==0.28.0",
+    "bash benchmarks/setup_peers.sh, and install onnx2torch==1.5.15 there (--no-deps) with a torchvision built for its "
+    "PyTorch",
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,24 +24,11 @@ from interchange.pytorch.state import read_torch, write_torch
 from sample_config import network as NETWORKS
 from settings.convert_command import convert_model
 from snapshots.reader import Snapshot
-from tests.support.conversion import descriptions_kept, relative_error
+from tests.support.conversion import relative_error
 from tests.support.foreign_onnx import torch_style
 
 SAID = InputFlags("bgr", 0.0, 1 / 255)
 Y1 = dict(NETWORKS.y1)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _descriptions_kept() -> Iterator[None]:
-    with descriptions_kept():
-        yield
-
-
-@pytest.fixture
-def y1(random_arrays):
-    graph = build_network(Y1)
-    arrays = random_arrays(graph, 1)
-    return graph, {n: np.ones_like(a) if graph.parameters()[n].fixed else a for n, a in arrays.items()}
 
 
 def images(count: int = 2) -> np.ndarray:

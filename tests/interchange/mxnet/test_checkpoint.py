@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import mxnet as mx
@@ -17,7 +16,7 @@ from interchange.embedders import graph_embedder, mxnet_embedder, oneflow_embedd
 from interchange.mxnet.checkpoint import read_checkpoint, write_checkpoint
 from sample_config import network as NETWORKS
 from tests.backbones import mxnet_networks
-from tests.support.conversion import bring_in, descriptions_kept, relative_error, require_close
+from tests.support.conversion import bring_in, relative_error, require_close
 
 WIDTHS = [64, 64, 128, 256, 512]
 SYMBOLS = {
@@ -27,12 +26,6 @@ SYMBOLS = {
     "r100": lambda: mxnet_networks.fresnet([3, 13, 30, 3], WIDTHS, "E", 512),
 }
 SLOW = {"r18", "r50", "r100"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _descriptions_kept() -> Iterator[None]:
-    with descriptions_kept():
-        yield
 
 
 def save(prefix: Path, symbol: mx.sym.Symbol, graph: NetworkGraph, arrays: dict, dtype: str = "float32") -> None:
@@ -60,13 +53,6 @@ def test_what_mxnet_saved_is_recognised_and_agrees(tmp_path: Path, name: str, ra
     theirs = mxnet_embedder(tmp_path / "model", 3)(images)
     ours = oneflow_embedder(found.network, adaptation.arrays)(images)
     require_close(ours, theirs, 1e-4, f"{name} that MXNet built")
-
-
-@pytest.fixture
-def y1(random_arrays) -> tuple[NetworkGraph, dict[str, np.ndarray]]:
-    graph = build_network(NETWORKS.y1)
-    arrays = random_arrays(graph, 1)
-    return graph, {n: np.ones_like(a) if graph.parameters()[n].fixed else a for n, a in arrays.items()}
 
 
 def test_half_precision_and_a_training_symbol_with_fc7_in_shards(tmp_path: Path, y1) -> None:

@@ -2,32 +2,17 @@ from __future__ import annotations
 
 import pickle
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from backbones import build_network
 from common.errors import UserError
 from interchange.oneflow.folders import is_oneflow_folder, read_oneflow_folder
 from interchange.pytorch.state import names_to_write
 from ops import flow
 from sample_config import network as NETWORKS
-from tests.support.conversion import bring_in, descriptions_kept, write_variables
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _descriptions_kept() -> Iterator[None]:
-    with descriptions_kept():
-        yield
-
-
-@pytest.fixture
-def y1(random_arrays):
-    graph = build_network(NETWORKS.y1)
-    arrays = random_arrays(graph, 1)
-    return graph, {n: np.ones_like(a) if graph.parameters()[n].fixed else a for n, a in arrays.items()}
+from tests.support.conversion import bring_in, write_variables
 
 
 def test_one_folder_per_variable(tmp_path: Path, y1) -> None:

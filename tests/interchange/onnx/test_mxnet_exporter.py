@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from interchange.onnx_reference import WALK, run_file
 from sample_config import network as NETWORKS
 from settings.convert_command import convert_model
 from tests.backbones import mxnet_networks
-from tests.support.conversion import descriptions_kept, relative_error
+from tests.support.conversion import relative_error
 
 mx = pytest.importorskip("mxnet")
 exporter = pytest.importorskip("mxnet.onnx")
@@ -50,12 +49,6 @@ CASES = {
     "r50 by MXNet's API": Exported("r50", NETWORKS.r50, units=(3, 4, 14, 3)),
 }
 SLOW = ("SE", "r18 by MXNet's API", "r50 by MXNet's API")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _descriptions_kept() -> Iterator[None]:
-    with descriptions_kept():
-        yield
 
 
 def export(folder: Path, case: Exported, arrays: dict[str, np.ndarray]) -> Path:

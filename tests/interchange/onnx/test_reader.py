@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from interchange.onnx.form import ExportForm
 from interchange.onnx.reader import OUTSIDE, read_onnx
 from interchange.onnx.writer import write_onnx
 from sample_config import network as NETWORKS
-from tests.support.conversion import bring_in, descriptions_kept, relative_error
+from tests.support.conversion import bring_in, relative_error
 from tests.support.foreign_onnx import torch_style
 
 SMALL = {"y1": NETWORKS.y1, "r18": NETWORKS.r18}
@@ -35,12 +34,6 @@ ROUND_TRIPS |= {n: dict(o) for n, o in NETWORKS.items() if n not in SMALL and no
 
 def images(count: int = 4) -> np.ndarray:
     return np.random.default_rng(5).integers(0, 256, (count, 3, 112, 112)).astype(np.float32)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _descriptions_kept() -> Iterator[None]:
-    with descriptions_kept():
-        yield
 
 
 @pytest.fixture
