@@ -7,6 +7,7 @@ from typing import Any
 
 from backbones import build_network
 from common.errors import UserError
+from settings.batch_norm import check_batch_norm
 from settings.checks import check_triplet_batch
 from settings.config import Config
 from settings.precision import check_bfloat16_device, resolve_precision
@@ -19,8 +20,8 @@ def complete_config(config: Mapping[str, Any], ranks: int, device: str) -> Confi
     """Return the settings of a training on ``ranks`` ranks, over all nodes, of ``device``, "cpu" or "cuda".
 
     Raises:
-        UserError: the batch cannot be divided over the ranks, or ``sync_bn``, ``use_bf16`` or ``fc7_storage`` does not
-            fit the device or the number of ranks.
+        UserError: the batch cannot be divided over the ranks or is too small for BatchNorm, or ``sync_bn``,
+            ``use_bf16`` or ``fc7_storage`` does not fit the device or the number of ranks.
     """
     check_bfloat16_device(config, device)
     if config["sync_bn"] and config["use_bf16"] and ranks > 1:
@@ -44,7 +45,9 @@ def complete_config(config: Mapping[str, Any], ranks: int, device: str) -> Confi
     )
     check_triplet_batch(completed, ranks)
     completed = completed.replaced(lr_steps=place_lr_steps(completed))
-    return resolve_precision(completed, ranks, build_network(completed))
+    network = build_network(completed)
+    check_batch_norm(completed, ranks, network)
+    return resolve_precision(completed, ranks, network)
 
 
 def place_lr_steps(config: Mapping[str, Any]) -> list[int]:

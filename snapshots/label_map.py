@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError, require
+from common.text_files import read_lines
+
+_MOST = np.iinfo(np.int64).max  # of a class number
 
 
 @dataclass(frozen=True)
@@ -76,18 +79,14 @@ def _read_npy(path: Path) -> tuple[np.ndarray, Callable[..., str]]:
     if not isinstance(pairs, np.ndarray) or pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
         found = f"{pairs.dtype} {list(pairs.shape)}" if isinstance(pairs, np.ndarray) else "several arrays"
         raise UserError(f"{path} holds {found}, expected whole numbers [N, 2]: pairs of an old and a new class")
+    if pairs.size and int(pairs.max()) > _MOST:
+        raise UserError(f"{path} holds {pairs.max()}, which is more than 64 bits; expected class numbers")
     return pairs.astype(np.int64), lambda row, whole=True: f"{path}, row {row}" if whole else f"row {row}"
 
 
 def _read_text(path: Path) -> tuple[np.ndarray, Callable[..., str]]:
     pairs, numbers = [], []
-    try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path} cannot be read ({_reason(error)}); expected a text with pairs: an old and a new class"
-        ) from error
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_lines(path), 1):
         words = line.split("#")[0].replace(",", " ").split()
         if not words:
             continue
@@ -97,6 +96,8 @@ def _read_text(path: Path) -> tuple[np.ndarray, Callable[..., str]]:
             raise UserError(
                 f"{path}, line {number}: '{line.strip()}' is not a pair of an old and a new class"
             ) from None
+        if max(abs(old), abs(new)) > _MOST:
+            raise UserError(f"{path}, line {number}: '{line.strip()}' has a number of more than 64 bits")
         pairs.append((old, new))
         numbers.append(number)
     array = np.array(pairs, np.int64).reshape(-1, 2)

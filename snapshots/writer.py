@@ -77,7 +77,8 @@ class SnapshotWriter:
         self.finish()
         building = path.with_name(f".{path.name}.tmp")
         if self._rank == 0:
-            shutil.rmtree(building, ignore_errors=True)
+            for left_over in path.parent.glob(".snapshot_*.tmp"):  # of killed runs, of this step or of others
+                shutil.rmtree(left_over, ignore_errors=True)
             try:
                 building.mkdir(parents=True)
             except OSError as error:

@@ -38,6 +38,12 @@ def test_text_and_npy_say_the_same(tmp_path: Path) -> None:
             found.check_sizes(8, 4)
 
 
+def test_the_text_may_be_saved_as_utf_16(tmp_path: Path) -> None:
+    path = tmp_path / "classes.txt"
+    path.write_bytes("3 0 # Zoë\r\n7 2\r\n".encode("utf-16"))
+    assert read_label_map(path).old.tolist() == [3, 7]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -47,6 +53,8 @@ def test_text_and_npy_say_the_same(tmp_path: Path) -> None:
         ("1 2\n\n1 3\n", "classes.txt, line 3 names old class 1 again, after line 1; each old class becomes one"),
         ("1 2\n2 2\n", "line 2 names new class 2 again, after line 1"),
         ("1 2\n-4 3\n", "line 2: old class -4 is negative"),
+        (f"1 2\n3 {10**30}\n", "line 2: '3 10+' has a number of more than 64 bits"),
+        ("1 2\n\0\n", "classes.txt: byte 4 .line 2. is 0x00"),
         ("# nothing\n", "names no classes; expected pairs"),
     ],
 )

@@ -73,6 +73,14 @@ def test_in_the_foreground_it_is_there_when_the_call_ends(tmp_path: Path) -> Non
     assert writer.poll() == snapshot_path(tmp_path, 1)
 
 
+def test_unfinished_folders_of_killed_runs_are_removed(tmp_path: Path) -> None:
+    left_over = tmp_path / ".snapshot_7.tmp"
+    left_over.mkdir()
+    (left_over / "fc7.0.safetensors").write_bytes(b"half")
+    SnapshotWriter().start(snapshot_path(tmp_path, 1), *make_parts(1), background=False)
+    assert [path.name for path in tmp_path.iterdir()] == [snapshot_path(tmp_path, 1).name]
+
+
 @pytest.mark.parametrize("how", ["poll", "finish", "start"])
 def test_a_failure_arrives_wherever_training_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     writer = SnapshotWriter()
