@@ -82,9 +82,7 @@ def test_a_wrong_npy_is_one_clear_line(tmp_path: Path, array: np.ndarray, messag
 
 def test_an_absent_file_is_one_clear_line(tmp_path: Path) -> None:
     for name in ("classes.npy", "classes.txt"):
-        with pytest.raises(
-            UserError, match=rf"{name} cannot be read \(No such file or directory\); expected"
-        ) as caught:
+        with pytest.raises(UserError, match=rf"{name} cannot be read \(No such file or directory\)") as caught:
             read_label_map(tmp_path / name)
         assert str(caught.value).count(name) == 1
 
