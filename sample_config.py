@@ -193,6 +193,7 @@ default.master_port = 0
 default.model_parallel = True
 default.partial_fc = False
 default.sample_ratio = 1.0
+default.fc7_dtype = "float32"
 default.fc7_storage = "memory"
 default.fc7_storage_dir = ""
 default.rank_timeout = 1800

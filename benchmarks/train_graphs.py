@@ -54,7 +54,7 @@ class HeadTrainGraph(Graph):
         super().__init__()
         self.table = table
         self.head = head
-        self.sbps = [parameter.sbp for module in (table, head) for parameter in module.parameters()]
+        self.sbps = [*(parameter.sbp for parameter in table.parameters()), *head.gradient_sbps]
         self.config.proto.train_conf.SetInParent()
 
     def build(self, *head_inputs: flow.Tensor) -> tuple[flow.Tensor, ...]:

@@ -17,6 +17,7 @@ from ops.moments import MOMENTS
 from settings.choices import TRIPLET_LOSSES
 
 _FLOAT = 4
+_ROW_NUMBER = {"float32": _FLOAT, "bf16": 2}  # bytes, by fc7_dtype
 _PROCESS = 500 << 20  # OneFlow and Python
 # Largest number of arrays of one size that a step holds at a time, as measured.
 _ROW_COPIES = 3  # all rows: normalised, their gradient, and its copy out of the graph
@@ -89,10 +90,14 @@ def estimate_memory(config: Mapping[str, Any], network: NetworkGraph, ranks: int
         sampled = ClassSampling(shards, config["sample_ratio"], config["train_batch_size"], seed=0).slots
         copies = _SAMPLE_COPIES
     in_place = config["native_ops"] and config["loss_name"] != "inter"  # which needs all rows at once
-    if config["model_parallel"] and config["device"] == "cpu" and in_place:
+    is_narrow = config["fc7_dtype"] == "bf16"  # always in place
+    if (config["model_parallel"] and config["device"] == "cpu" and in_place) or is_narrow:
         copies = _IN_PLACE_COPIES
+    if is_narrow and not config["model_parallel"] and ranks > 1:
+        copies += 2  # their sum over the ranks
     rows, sampled = rows * config["num_subcenters"], sampled * config["num_subcenters"]
-    bank = rows * width * _FLOAT
+    row_number = _ROW_NUMBER[config["fc7_dtype"]]
+    bank = rows * width * row_number
     trainable = sum(prod(spec.shape) for spec in network.parameters().values() if spec.trainable)
     arrays = sum(prod(spec.shape) for spec in network.parameters().values())
     kept = {name for node in network.nodes if node.op in _OPS_KEPT for name in node.inputs}
@@ -112,7 +117,7 @@ def estimate_memory(config: Mapping[str, Any], network: NetworkGraph, ranks: int
         activations=per_image * (config["train_batch_size"] // ranks // config["gradient_accumulation"]),
         in_files=(1 + moments) * bank if config["fc7_storage"] == "mmap" else 0,
         snapshot=(arrays + moments * trainable) * _FLOAT
-        + (1 + moments) * classes * config["num_subcenters"] * width * _FLOAT,
+        + (1 + moments) * classes * config["num_subcenters"] * width * row_number,
     )
 
 
@@ -122,7 +127,10 @@ def check_memory(estimate: MemoryEstimate, local_ranks: int, free: int) -> str:
     Raises:
         UserError: weights and momentum alone do not fit into the memory.
     """
-    advice = "more ranks on more machines, --fc7_storage mmap (CPU, Partial FC), or a smaller --emb_size"
+    advice = (
+        "more ranks on more machines, --fc7_dtype bf16 (CPU), --fc7_storage mmap (CPU, Partial FC), or a smaller "
+        "--emb_size"
+    )
     if estimate.needed * local_ranks > free:
         raise UserError(
             f"fc7, backbone and their moments need {in_gb(estimate.needed * local_ranks)} for {local_ranks} rank(s) "

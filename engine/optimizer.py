@@ -96,7 +96,7 @@ class Optimizer:
                 moments = (self._moments[kind][name] for kind in self._kinds)
                 self._rule(name, scale).apply(self._tensors[name], local_view(gradient), *moments)
             for (name, bank), gradient in zip(self._banks.items(), gradients[len(names) :], strict=True):
-                bank.update(local_view(gradient), self._rule(name, scale))
+                bank.update(local_view(gradient), self._rule(name, scale), self.updates)
 
     def _rule(self, name: str, scale: float) -> UpdateRule:
         """Return the rule by which the current step updates a parameter."""
@@ -107,8 +107,9 @@ class Optimizer:
     def read_moments(self, copy: bool = True) -> Moments:
         """Return this rank's moments: kind ("momentum", with AdamW also "variance") to name to array.
 
-        They are zeros before the first step. Without ``copy``, those of rows in banks, which may fill the memory, are
-        the live arrays where that is possible.
+        They are zeros before the first step, and of the type of their parameter (``common.bfloat16.BFLOAT16`` for
+        bfloat16 rows). Without ``copy``, those of rows in banks, which may fill the memory, are the live arrays where
+        that is possible.
         """
         read = {kind: {n: t.numpy().copy() for n, t in own.items()} for kind, own in self._moments.items()}
         for name, bank in self._banks.items():

@@ -20,7 +20,6 @@ from engine.step import TrainStep
 from launch.rank import RankReporter
 from ops import flow
 from ops.moments import MOMENTS
-from ops.runtime.tensors import local_view
 from settings.choices import ALL_SNAPSHOTS, BEST_SNAPSHOT, NO_SNAPSHOTS
 from settings.places import run_directory
 from snapshots.class_rows import describe_rows, load_head, read_head
@@ -110,8 +109,7 @@ class Saver:
         moments, data, shard, copy = {}, {}, None, True
         if not config["ckpt_embedding"]:
             data = progress.data
-            rows = sum(local_view(p).nelement() * 4 for p in step.head.parameters())
-            wanted = rows * (1 + len(MOMENTS[config["optimizer"]]))
+            wanted = step.head.row_bytes * (1 + len(MOMENTS[config["optimizer"]]))
             copy = config["fc7_storage"] == "memory" and has_room(wanted, self._world.local_size)
             read = step.optimizer.read_moments(copy)
             moments = {kind: {n: a for n, a in own.items() if not n.startswith("fc7_")} for kind, own in read.items()}

@@ -27,8 +27,7 @@ class TrainGraph(Graph):
         self.head = head
         self.backbone_is_frozen = backbone_is_frozen
         self.is_trained = [not backbone_is_frozen and n not in backbone.frozen for n, _ in backbone.named_parameters()]
-        trained = [*self._select(backbone.parameters()), *head.parameters()]
-        self.parameter_sbps = [p.sbp for p in trained]
+        self.gradient_sbps = [*(p.sbp for p in self._select(backbone.parameters())), *head.gradient_sbps]
         self.new_statistics = backbone.new_statistics
         self.new_state = head.loss.new_state
         # Backward passes need a training job; without an optimiser in the graph nothing else declares one.
@@ -63,7 +62,7 @@ class TrainGraph(Graph):
         flow._oneflow_internal.nn.graph.AddTensorAsGraphLoss(scaled)
         parameters = [p.lazy_origin for p in self._select(self.backbone.parameters())]
         gradients = flow.autograd.grad([scaled], [*parameters, *trained])
-        gradients = [g.to_global(sbp=sbp) for g, sbp in zip(gradients, self.parameter_sbps, strict=True)]
+        gradients = [g.to_global(sbp=sbp) for g, sbp in zip(gradients, self.gradient_sbps, strict=True)]
         parts = (loss, correct, signals[:, 0].sum(), logged_loss)
         return {
             "metrics": flow.stack([value.detach().to_global(sbp=flow.sbp.broadcast) for value in parts]),

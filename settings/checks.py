@@ -17,6 +17,7 @@ from settings.protocols import read_protocols
 # Settings that need class centres, with the values that turn them off.
 _FOR_CENTRES = {
     "partial_fc": False,
+    "fc7_dtype": "float32",
     "head_stats": 0,
     "label_map": "",
     "num_subcenters": 1,
@@ -91,7 +92,22 @@ def check_train(config: Config) -> None:
         not config.use_synthetic_data or config.total_img_num >= 1,
         f"--total_img_num {config.total_img_num} must be at least 1 with --use_synthetic_data",
     )
+    _check_row_type(config)
     _check_sources(config)
+
+
+def _check_row_type(config: Config) -> None:
+    if config.fc7_dtype == "float32":
+        return
+    require(
+        config.native_ops,
+        f"--fc7_dtype {config.fc7_dtype} needs the CPU kernels that --native_ops 0 switches off; give one of them",
+    )
+    require(
+        config.loss_name != "inter",
+        f"--fc7_dtype {config.fc7_dtype} reads class rows piece by piece, and --loss {config.loss} compares all of "
+        "them with each other; omit it",
+    )
 
 
 def _check_sources(config: Config) -> None:

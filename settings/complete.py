@@ -21,13 +21,17 @@ def complete_config(config: Mapping[str, Any], ranks: int, device: str) -> Confi
 
     Raises:
         UserError: the batch cannot be divided over the ranks or is too small for BatchNorm, or ``sync_bn``,
-            ``use_bf16`` or ``fc7_storage`` does not fit the device or the number of ranks.
+            ``use_bf16``, ``fc7_dtype`` or ``fc7_storage`` does not fit the device or the number of ranks.
     """
     check_bfloat16_device(config, device)
     if config["sync_bn"] and config["use_bf16"] and ranks > 1:
         raise UserError("--sync_bn 1 on several ranks computes in float32; omit --use_bf16 1 or use one rank")
     if config["fc7_storage"] == "mmap" and device != "cpu":
         raise UserError(f"--fc7_storage mmap is for the CPU and this run is on {device}; omit it or add --device cpu")
+    if config["fc7_dtype"] != "float32" and device != "cpu":
+        raise UserError(
+            f"--fc7_dtype {config['fc7_dtype']} is for the CPU and this run is on {device}; omit it or add --device cpu"
+        )
     batch = config["train_batch_size"] or config["train_batch_size_per_device"] * ranks
     if batch % ranks:
         raise UserError(f"--train_batch_size {batch} is not a multiple of the {ranks} ranks")

@@ -58,6 +58,7 @@ MODEL_OPTIONS = (
         above=0,
         at_most=1,
     ),
+    Option("fc7_dtype", str, STRUCTURE, "bf16: class rows and moments in half the memory", choices=("float32", "bf16")),
     Option("fc7_storage", str, STRUCTURE, "mmap: Partial FC's rows in mapped files (CPU)", choices=("memory", "mmap")),
     Option("fc7_storage_dir", str, STRUCTURE, "folder of these files; empty: the run's folder in models_root"),
     Option("emb_size", int, STRUCTURE, "length of the embedding", at_least=1),

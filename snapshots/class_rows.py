@@ -9,8 +9,7 @@ import numpy as np
 
 from common.errors import UserError
 from ops.heads.base import ClassHead, Head
-from ops.rows.selection import RowSelection, set_rows
-from ops.runtime.tensors import local_view
+from ops.rows.selection import RowSelection
 from snapshots.label_map import LabelMap
 from snapshots.layout import HeadShard
 from snapshots.reader import Snapshot
@@ -45,14 +44,14 @@ def read_head(
     layout = head.shards
     shards = [HeadShard(i, layout.shards, *layout.real_rows(i), {}) for i in range(layout.shards)]
     listed = [{"file": s.file, "rows": [s.start, s.stop]} for s in shards]
-    about = {"num_classes": layout.num_classes, "emb_size": int(head.weight.shape[1]), "shards": listed}
+    about = {"num_classes": layout.num_classes, "emb_size": head.emb_size, "shards": listed}
+    about["dtype"] = "float32" if head.bfloat16_rows is None else "bf16"
     about |= {"num_subcenters": head.centres, "loss_state": head.loss.read_state()}
     if head.shard != rank:
         return None, about
     arrays = {}
-    for name, parameter in head.named_parameters():
-        weight = local_view(parameter).numpy()
-        arrays[f"fc7_{name}"] = weight.copy() if copy else weight
+    for name, rows in head.view_rows().items():
+        arrays[f"fc7_{name}"] = rows.copy() if copy else rows
         arrays |= {f"fc7_{name}_{kind}": own[f"fc7_{name}"] for kind, own in moments.items()}
     start, stop = layout.real_rows(head.shard)
     rows = {name: _by_class(array, head)[: stop - start] for name, array in arrays.items()}
@@ -67,6 +66,8 @@ def load_head(
     load_moments: SetRows | None = None,
 ) -> None:
     """Fill this rank's class rows from a snapshot with any number of shards, some of them at a time.
+
+    Snapshots with rows in float32 and in bfloat16 fill heads of either kind.
 
     The moments of ``kinds`` go to ``load_moments``. Classes that the snapshot does not have keep their initial rows,
     without moments: those above its number of classes, or with a label map those that it does not name.
@@ -83,12 +84,12 @@ def load_head(
     if not isinstance(head, ClassHead):
         return
     about = {"num_subcenters": 1, **snapshot.about["fc7"]}  # older snapshots have one
-    for key, value in {"emb_size": int(head.weight.shape[1]), "num_subcenters": head.centres}.items():
+    for key, value in {"emb_size": head.emb_size, "num_subcenters": head.centres}.items():
         if about[key] != value:
             raise UserError(f"{snapshot.path} has {key}={about[key]}, this run {value}; try --pretrained")
     found = snapshot.head_rows(0, 0)
-    parameters = {f"fc7_{name}": local_view(parameter) for name, parameter in head.named_parameters()}
-    for name in parameters:
+    shapes = {f"fc7_{name}": rows.shape for name, rows in head.view_rows().items()}
+    for name in shapes:
         if name not in found:
             raise UserError(f"{snapshot.path} has no {name}: it was trained with another loss; try --pretrained")
     own, sources = _source_classes(head, snapshot, label_map)
@@ -97,9 +98,9 @@ def load_head(
         first, count = int(targets[0]), len(targets)
         # A slice is much faster.
         where = slice(first, first + count) if np.array_equal(targets, np.arange(first, first + count)) else targets
-        for name, local in parameters.items():
-            shape = (-1, *local.shape[1:])
-            set_rows(local, where, rows[name].reshape(shape))
+        for name, (_, *width) in shapes.items():
+            shape = (-1, *width)
+            head.load_rows(name.removeprefix("fc7_"), where, rows[name].reshape(shape))
             for kind in kinds:
                 load_moments(kind, name, where, rows[f"{name}_{kind}"].reshape(shape))
 

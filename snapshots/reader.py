@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from common.errors import UserError, lookup
 from ops.moments import MOMENTS
 from snapshots.layout import BACKBONE, DATA, FORMAT, MANIFEST, VERSION, snapshot_step
+from snapshots.safetensors_file import read_rows
 
 _BLOCK = 1 << 14  # class rows read at a time where all of them may not fit the memory
 _NEEDED = ("config", "files")
@@ -151,7 +152,8 @@ class Snapshot:
     def head_rows(self, start: int, stop: int) -> dict[str, np.ndarray]:
         """Return the class rows ``start`` .. ``stop - 1`` of every array of the head, from any number of shards.
 
-        All rows at once may not fit the memory: ``head_pieces`` reads them in blocks.
+        They are float32, also where the snapshot holds them in bfloat16. All rows at once may not fit the memory:
+        ``head_pieces`` reads them in blocks.
         """
         shards = self.about["fc7"]["shards"]
         # An empty range (a rank with padding only) still has names and widths: those of the first shard.
@@ -161,9 +163,8 @@ class Snapshot:
             first, last = shard["rows"]
             low, high = (max(start, first), min(stop, last)) if start < stop else (first, first)
             self._verify(shard["file"])
-            with safe_open(self.path / shard["file"], framework="numpy") as file:
-                for name in file.keys():  # noqa: SIM118 (not a dict)
-                    pieces.setdefault(name, []).append(file.get_slice(name)[low - first : high - first])
+            for name, rows in read_rows(self.path / shard["file"], low - first, high - first).items():
+                pieces.setdefault(name, []).append(rows)
         return {name: rows[0] if len(rows) == 1 else np.concatenate(rows) for name, rows in pieces.items()}
 
     def head_pieces(self, classes: np.ndarray) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:

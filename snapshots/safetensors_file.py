@@ -1,4 +1,7 @@
-"""Writes safetensors files piece by piece: the library copies all arrays first, and class rows may fill the memory."""
+"""Class rows in safetensors files: written piece by piece, as they may fill the memory, and read in part.
+
+The library copies all arrays before it writes, and cannot read bfloat16 into numpy.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from safetensors import safe_open
+
+from common.bfloat16 import BFLOAT16, widen
 
 _DTYPES = {"float16": "F16", "float32": "F32", "float64": "F64", "int32": "I32", "int64": "I64", "uint8": "U8"}
+_BF16 = "BF16"
 _ALIGNMENT = 8
 _PIECE = 4 << 20  # bytes written at a time
 
@@ -24,7 +31,7 @@ def save_file(arrays: Mapping[str, np.ndarray], path: Path) -> str:
     header, end = {}, 0
     for name, array in arrays.items():
         begin, end = end, end + array.nbytes
-        header[name] = {"dtype": _DTYPES[array.dtype.name], "shape": list(array.shape), "data_offsets": [begin, end]}
+        header[name] = {"dtype": _type_name(array.dtype), "shape": list(array.shape), "data_offsets": [begin, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % _ALIGNMENT)
     digest = hashlib.sha256()
@@ -33,6 +40,32 @@ def save_file(arrays: Mapping[str, np.ndarray], path: Path) -> str:
             digest.update(piece)
             file.write(piece)
     return digest.hexdigest()
+
+
+def read_rows(path: Path, start: int, stop: int) -> dict[str, np.ndarray]:
+    """Return the rows ``start`` .. ``stop - 1`` of all arrays of a safetensors file; bfloat16 becomes float32.
+
+    Raises:
+        SafetensorError: the file is damaged.
+    """
+    rows = {}
+    with safe_open(path, framework="numpy") as file:
+        for name in file.keys():  # noqa: SIM118 (not a dict)
+            part = file.get_slice(name)
+            rows[name] = _map_bfloat16(path, name)[start:stop] if part.get_dtype() == _BF16 else part[start:stop]
+    return {name: np.array(widen(array)) if array.dtype == BFLOAT16 else array for name, array in rows.items()}
+
+
+def _map_bfloat16(path: Path, name: str) -> np.ndarray:
+    """Return an array of a sound file, read where it is used."""
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        facts = json.loads(file.read(length))[name]
+    return np.memmap(path, BFLOAT16, "r", 8 + length + facts["data_offsets"][0], tuple(facts["shape"]))
+
+
+def _type_name(dtype: np.dtype) -> str:
+    return _BF16 if dtype == BFLOAT16 else _DTYPES[dtype.name]
 
 
 def _cut(array: np.ndarray) -> list[memoryview]:

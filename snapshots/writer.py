@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from common.bfloat16 import is_finite
 from common.errors import UserError
 from common.files import sync_path
 from snapshots.layout import BACKBONE, DATA, FORMAT, MANIFEST, VERSION, HeadShard
@@ -127,7 +128,7 @@ class SnapshotWriter:
     def _check_finite(self, arrays: Mapping[str, np.ndarray], step: int) -> None:
         for name, array in arrays.items():
             for start in range(0, len(array), _ROWS):
-                if not np.isfinite(array[start : start + _ROWS]).all():
+                if not is_finite(array[start : start + _ROWS]):
                     # A finite loss does not prove finite weights: the update after it may have broken them.
                     raise UserError(f"{name} holds NaN or Inf after step {step}; {self._advice}")
 

@@ -10,13 +10,16 @@ from typing_extensions import override
 
 from common.errors import UserError, require
 from ops import flow
-from ops.heads.class_shards import ClassShards, initial_class_rows
+from ops.heads.class_shards import ClassShards, initial_class_rows, write_initial_rows
 from ops.heads.layout import HeadLayout
 from ops.heads.loss_state import LossState
 from ops.heads.margin_softmax import MarginSoftmax
 from ops.heads.options import HeadOptions
 from ops.rows.bank import RowBank
+from ops.rows.bfloat16_rows import BFloat16Rows, RowPlace
+from ops.rows.selection import RowSelection, set_rows
 from ops.rows.storage import RowStorage
+from ops.runtime.tensors import local_view
 
 
 class Ranks(Protocol):
@@ -89,6 +92,16 @@ class Head(flow.nn.Module):
         """
         return [flow.from_numpy(labels) if ranks is None else ranks.split(labels)]
 
+    @property
+    def gradient_sbps(self) -> list[tuple[flow.sbp.sbp, ...]]:
+        """The SBP of the gradients by ``HeadResult.trained`` as they leave the graph, in their order."""
+        return [parameter.sbp for parameter in self.parameters()]
+
+    @property
+    def row_bytes(self) -> int:
+        """The bytes of this rank's parameters, without moments."""
+        return sum(local_view(parameter).nelement() * 4 for parameter in self.parameters())
+
     def row_gradients(self, returned: Sequence[flow.Tensor]) -> list[flow.Tensor]:
         """Return the gradients of the parameters, or of their selected rows; valid until a graph is called again.
 
@@ -119,8 +132,10 @@ class ClassHead(Head):
         shards: which classes each shard holds.
         shard: the shard that this rank holds.
         centres: rows per class, consecutive (Sub-center ArcFace).
-        weight: fc7 weight [shards.padded * centres, E], laid out as ``layout`` says.
-        bias: [shards.padded], or None.
+        emb_size: E, the length of a row.
+        weight: fc7 weight [shards.padded * centres, E], laid out as ``layout`` says; None if the rows are bfloat16.
+        bfloat16_rows: this rank's rows [shards.rows * centres, E] and their moments in bfloat16; None for float32.
+        bias: float32 [shards.padded], or None.
     """
 
     loss: MarginSoftmax
@@ -133,14 +148,19 @@ class ClassHead(Head):
         super().__init__()
         self.layout = layout
         self.centres = options.num_subcenters
+        self.emb_size = options.emb_size
         self.shards = ClassShards(options.num_classes, layout.shards)
         self.shard = layout.shard
-        start, stop = self.shards.real_rows(self.shard)
-        rows = (storage or RowStorage()).zeros((self.shards.rows * self.centres, options.emb_size))
-        own = rows[: (stop - start) * self.centres]
-        initial_class_rows(options.seed, start * self.centres, stop * self.centres, options.emb_size, out=own)
-        self.weight = flow.nn.Parameter(layout.place_rows(flow.from_numpy(rows)))
-        self.bias = None
+        start, stop = (row * self.centres for row in self.shards.real_rows(self.shard))
+        shape = (self.shards.rows * self.centres, options.emb_size)
+        self.weight, self.bfloat16_rows, self.bias = None, None, None
+        if options.fc7_dtype == "bf16":
+            self.bfloat16_rows = BFloat16Rows(shape, RowPlace(options.seed, start), storage, not layout.is_sharded)
+            write_initial_rows(options.seed, start, stop, options.emb_size, self.bfloat16_rows.weight.write)
+        else:
+            rows = (storage or RowStorage()).zeros(shape)
+            initial_class_rows(options.seed, start, stop, options.emb_size, out=rows[: stop - start])
+            self.weight = flow.nn.Parameter(layout.place_rows(flow.from_numpy(rows)))
         if options.has_bias:
             self.bias = flow.nn.Parameter(layout.place_rows(flow.zeros(self.shards.rows)))
 
@@ -155,10 +175,39 @@ class ClassHead(Head):
             check_labels(labels, self.shards.num_classes)
         return super().prepare(labels, step, ranks)
 
+    @property
+    @override
+    def row_bytes(self) -> int:
+        rows = self.bfloat16_rows
+        return super().row_bytes + (rows.weight.stored.nbytes if rows is not None else 0)
+
+    def view_rows(self) -> dict[str, np.ndarray]:
+        """Return this rank's parameters by name, as they are stored; those in the CPU's memory themselves.
+
+        Float32, or ``common.bfloat16.BFLOAT16``.
+        """
+        rows = {} if self.bfloat16_rows is None else {"weight": self.bfloat16_rows.weight.stored}
+        return rows | {name: local_view(parameter).numpy() for name, parameter in self.named_parameters()}
+
+    def read_centres(self, indices: np.ndarray) -> np.ndarray:
+        """Return rows of this rank's weight, int64 [K], as float32 [K, E]."""
+        if self.bfloat16_rows is not None:
+            return self.bfloat16_rows.weight.read(indices)
+        local = local_view(self.weight)
+        return flow._C.gather(local, flow.tensor(indices, device=local.device), axis=0).numpy()
+
+    def load_rows(self, name: str, where: RowSelection, rows: np.ndarray) -> None:
+        """Set some rows of this rank's parameter ``name`` to float32 values."""
+        if name == "weight" and self.bfloat16_rows is not None:
+            self.bfloat16_rows.weight.write(rows, where)
+        else:
+            set_rows(local_view(getattr(self, name)), where, rows)
+
     @override
     def describe(self) -> str:
         classes = f"{self.shards.num_classes} classes, {self.shards.rows} rows per rank"
+        classes += "" if self.bfloat16_rows is None else " in bfloat16"
         place = self.layout.placement
         if place is None:
             return f"fc7: one process, {classes}"
-        return f"fc7: placement {place.type} x {np.prod(place.ranks.shape)} ranks, sbp {self.weight.sbp[0]}, {classes}"
+        return f"fc7: placement {place.type} x {np.prod(place.ranks.shape)} ranks, sbp {self.layout.rows}, {classes}"

@@ -6,8 +6,8 @@ One computation (``ops.heads.margin_softmax``) in the forms of ``ops.heads.layou
 
 from __future__ import annotations
 
-from common.errors import require
-from ops import flow
+from common.errors import UserError, require
+from ops import KERNELS, flow
 from ops.heads.all_rows import MarginSoftmaxHead
 from ops.heads.base import Head, Ranks
 from ops.heads.layout import LOCAL, HeadLayout
@@ -29,7 +29,8 @@ def build_head(options: HeadOptions, ranks: Ranks | None = None, storage: RowSto
         storage: holds the rows of Partial FC on a CPU; by default they are in memory.
 
     Raises:
-        UserError: the loss is unknown (the message lists the known losses), or Partial FC is asked for without ranks.
+        UserError: the loss is unknown (the message lists the known losses), Partial FC or bf16 rows are asked for
+            without ranks, or bf16 rows where graphs cannot read rows in place.
     """
     placement = None if ranks is None else ranks.placement
     if options.loss.loss_name in DISTANCES:
@@ -40,11 +41,24 @@ def build_head(options: HeadOptions, ranks: Ranks | None = None, storage: RowSto
             "a head without ranks computes with all class rows, so partial_fc has no effect; build it with ranks "
             "(launch.world.join_world makes them, also for one process), or leave partial_fc out",
         )
+        require(
+            options.fc7_dtype == "float32",
+            "bf16 class rows are read in place by graphs over ranks, and a head without ranks has none; build it with "
+            "ranks (launch.world.join_world makes them, also for one process), or leave fc7_dtype out",
+        )
         return MarginSoftmaxHead(options, LOCAL)
     is_sharded = options.model_parallel or options.partial_fc
     make_layout = HeadLayout.model_parallel if is_sharded else HeadLayout.replicated
     layout = make_layout(placement, ranks.rank)
-    if options.partial_fc or (options.model_parallel and _reads_rows_in_place(options, placement)):
+    in_place = _reads_rows_in_place(options, placement)
+    if options.fc7_dtype == "bf16":
+        if not in_place:
+            raise UserError(
+                "--fc7_dtype bf16 needs the CPU kernels, a CPU and a loss other than inter: it has no other way to "
+                f"compute with bfloat16 rows ({KERNELS}); omit it"
+            )
+        return PartialFCHead(options, layout, storage)
+    if options.partial_fc or (options.model_parallel and in_place):
         return PartialFCHead(options, layout, storage)
     return MarginSoftmaxHead(options, layout)
 

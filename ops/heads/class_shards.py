@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -43,17 +44,39 @@ def initial_class_rows(seed: int, start: int, stop: int, emb_size: int, out: np.
     """
     rows = np.empty((stop - start, emb_size), np.float32) if out is None else out
 
-    def draw(chunk: int) -> None:
-        first = chunk * _CHUNK
-        low, high = max(start, first), min(stop, first + _CHUNK)
+    def draw(chunk: int, low: int, high: int) -> None:
+        own, first = rows[low - start : high - start], chunk * _CHUNK
         generator = np.random.Generator(np.random.Philox(key=[seed, chunk], counter=[0, 0, 0, _PURPOSE]))
-        own = rows[low - start : high - start]
         if high - low == _CHUNK and rows.flags.c_contiguous:
             generator.standard_normal(out=own, dtype=np.float32)
         else:
             own[:] = generator.standard_normal((_CHUNK, emb_size), np.float32)[low - first : high - first]
         own *= 0.01
 
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        list(pool.map(draw, range(start // _CHUNK, -(-stop // _CHUNK))))
+    _for_each_chunk(start, stop, draw)
     return rows
+
+
+def write_initial_rows(
+    seed: int, start: int, stop: int, emb_size: int, write: Callable[[np.ndarray, slice], None]
+) -> None:
+    """Hand ``initial_class_rows`` to ``write`` piece by piece, from several threads; no array holds all of them.
+
+    ``write`` takes float32 rows and their numbers, counted from ``start``.
+    """
+
+    def draw(chunk: int, low: int, high: int) -> None:
+        write(initial_class_rows(seed, low, high, emb_size), slice(low - start, high - start))
+
+    _for_each_chunk(start, stop, draw)
+
+
+def _for_each_chunk(start: int, stop: int, draw: Callable[[int, int, int], None]) -> None:
+    """Call ``draw(chunk, low, high)`` for the rows low..high - 1 of each chunk between ``start`` and ``stop``."""
+    chunks = range(start // _CHUNK, -(-stop // _CHUNK))
+    edges = [(chunk, max(start, chunk * _CHUNK), min(stop, (chunk + 1) * _CHUNK)) for chunk in chunks]
+    if len(edges) == 1:
+        draw(*edges[0])
+        return
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        list(pool.map(draw, *zip(*edges, strict=True)) if edges else ())

@@ -23,7 +23,8 @@ class HeadOptions:
         train_batch_size: images per step over all ranks, an upper bound of the classes in a batch. For Partial FC.
         num_subcenters: rows (centres) per class, of which the nearest counts.
         fc7_no_bias: plain softmax without a bias.
-        seed: of the initial rows and of the samples.
+        fc7_dtype: how rows and moments are stored, ``float32`` or ``bf16`` (CPU kernels); biases are float32.
+        seed: of the initial rows, of the samples and of the rounding of bf16 rows.
     """
 
     num_classes: int = 0
@@ -35,6 +36,7 @@ class HeadOptions:
     train_batch_size: int = 0
     num_subcenters: int = 1
     fc7_no_bias: bool = False
+    fc7_dtype: str = "float32"
     seed: int = 0
 
     @classmethod

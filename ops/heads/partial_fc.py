@@ -43,7 +43,7 @@ class PartialFCHead(ClassHead):
 
         Args:
             options: the settings. Without ``partial_fc`` each step samples all rows. A bias needs one centre per class.
-            layout: a model parallel one.
+            layout: a model parallel one; for bfloat16 rows also a replicated one.
             storage: where a CPU keeps rows and moments; None means in memory.
         """
         super().__init__(options, layout, storage)
@@ -51,7 +51,8 @@ class PartialFCHead(ClassHead):
         self.sampling = ClassSampling(self.shards, ratio, options.train_batch_size, options.seed)
         margin = build_margin(options.loss)
         referenced = margin is None or not margin.uses_centres
-        self.banks = {
+        self.banks = {} if self.bfloat16_rows is None else {"weight": self.bfloat16_rows}
+        self.banks |= {
             name: make_row_bank(parameter.to_local().detach(), storage, referenced)
             for name, parameter in self.named_parameters()
         }
@@ -73,8 +74,17 @@ class PartialFCHead(ClassHead):
             sampled, slots = self._sample(labels, step, ranks)
         padding = make_padding(len(sampled), self.sampling.slots)
         own_rows = (sampled[:, None] * self.centres + np.arange(self.centres)).reshape(-1)
-        rows = [ranks.split(bank.select(own_rows, self._rows_in_step)) for bank in self.banks.values()]
-        return [ranks.split(slots), ranks.split(padding, axis=1), *rows]
+        rows = [bank.select(own_rows, self._rows_in_step) for bank in self.banks.values()]
+        if not self.layout.is_sharded:
+            whole = self.layout.place_columns(flow.from_numpy(padding))
+            return [ranks.split(slots), whole, *map(self._place_whole, rows)]
+        return [ranks.split(slots), ranks.split(padding, axis=1), *map(ranks.split, rows)]
+
+    def _place_whole(self, selected: flow.Tensor) -> flow.Tensor:
+        """Return as a global tensor what a replicated bank selected: each rank's reference, or a bias."""
+        is_reference = selected.dtype == flow.float64
+        sbp = flow.sbp.split(0) if is_reference else flow.sbp.broadcast
+        return selected.to_global(self.layout.placement, sbp, check_meta=False)
 
     def _sample(self, labels: np.ndarray, step: int, ranks: Ranks) -> tuple[np.ndarray, np.ndarray]:
         """Return this rank's rows of the step, and the slots of the classes of its images."""
@@ -89,7 +99,20 @@ class PartialFCHead(ClassHead):
     def row_gradients(self, returned: Sequence[flow.Tensor]) -> list[flow.Tensor]:
         """Return the gradients of the selected rows; valid until a graph is called again."""
         found = [bank.row_gradients(part.to_local()) for bank, part in zip(self.banks.values(), returned, strict=True)]
-        return [gradient.to_global(self.layout.placement, self.layout.rows, check_meta=False) for gradient in found]
+        gradients = []
+        for gradient, sbp in zip(found, self.gradient_sbps, strict=True):
+            # The graph leaves the gradient of replicated rows in each rank's memory: that of its part of the batch.
+            is_part = sbp[0] != self.layout.rows
+            own = flow.sbp.partial_sum if is_part else self.layout.rows
+            whole = gradient.to_global(self.layout.placement, own, check_meta=False)
+            gradients.append(whole.to_global(sbp=self.layout.rows) if is_part else whole)
+        return gradients
+
+    @property
+    @override
+    def gradient_sbps(self) -> list[tuple[flow.sbp.sbp, ...]]:
+        sbps = [] if self.bfloat16_rows is None else [(flow.sbp.split(0),)]  # a reference of each rank
+        return sbps + super().gradient_sbps
 
     @override
     def forward(

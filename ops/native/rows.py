@@ -7,19 +7,28 @@ from math import prod
 
 import numpy as np
 
+from common.bfloat16 import BFLOAT16
 from ops.native.loader import loaded_library_path, open_loaded_library
 
 _INT, _FLOAT, _POINTER = ctypes.c_int64, ctypes.c_float, ctypes.c_void_p
+_FLOAT32 = np.dtype(np.float32)
 
 
 class _Structure(ctypes.Structure):
     """``RowsHandle`` of ``class_rows/row_products.h``."""
 
-    _fields_ = (("matrix", _POINTER), ("indices", _POINTER), ("count", _INT), ("width", _INT), ("gradients", _POINTER))
+    _fields_ = (
+        ("matrix", _POINTER),
+        ("indices", _POINTER),
+        ("count", _INT),
+        ("width", _INT),
+        ("is_bfloat16", _INT),
+        ("gradients", _POINTER),
+    )
 
 
 class RowsHandle:
-    """The rows of a float32 array that a graph computes with in place, and the array for their gradients.
+    """The rows of a float32 or bfloat16 array that a graph computes with in place, and the array for their gradients.
 
     The graph holds the address of this handle, in a float64 tensor with one element per rank. A double holds every
     address exactly (they have 48 bits), and unlike an integer tensor it can have a gradient. That gradient is a zero
@@ -38,17 +47,21 @@ class RowsHandle:
     def set(self, rows: np.ndarray, indices: np.ndarray, gradients: np.ndarray) -> None:
         """Point to the rows ``indices``, int64, ascending, of ``rows`` [N, E] and to ``gradients`` [K, E], K >= rows.
 
+        ``rows`` is float32 or ``BFLOAT16``.
+
         Raises:
             ValueError: an array is not contiguous float32 (``indices``: int64) of the same row width, or too short.
             IndexError: a row number is not in ``rows``.
         """
-        width = _check(rows, indices, gradients)
+        is_bfloat16 = rows.dtype == BFLOAT16
+        width = check_rows(rows, indices, gradients, dtype=BFLOAT16 if is_bfloat16 else _FLOAT32)
         consecutive = len(indices) > 0 and indices[0] == 0 and indices[-1] == len(indices) - 1
         self._arrays = (rows, indices, gradients)  # keeps them alive
         self._structure.matrix = rows.ctypes.data
         self._structure.indices = None if consecutive else indices.ctypes.data
         self._structure.count = len(indices)
         self._structure.width = width
+        self._structure.is_bfloat16 = is_bfloat16
         self._structure.gradients = gradients.ctypes.data
 
 
@@ -69,7 +82,7 @@ class NativeRows:
 
     def select(self, rows: np.ndarray, indices: np.ndarray, out: np.ndarray) -> None:
         """Copy the rows ``indices``, int64, of ``rows`` [N, ...] to the first rows of ``out`` [K, ...]; all float32."""
-        width = _check(rows, indices, out)
+        width = check_rows(rows, indices, out)
         self._select(indices.ctypes.data, len(indices), width, rows.ctypes.data, out.ctypes.data)
 
     def update(
@@ -81,16 +94,26 @@ class NativeRows:
         rule: tuple[float, float, float],
     ) -> None:
         """Apply SGD with ``rule`` (lr, momentum, weight decay) to the distinct rows ``indices`` of both arrays."""
-        width = _check(rows, indices, gradients, momentum)
+        width = check_rows(rows, indices, gradients, momentum)
         addresses = (array.ctypes.data for array in (rows, momentum))
         self._update(indices.ctypes.data, len(indices), width, gradients.ctypes.data, *rule, *addresses)
 
 
-def _check(rows: np.ndarray, indices: np.ndarray, selected: np.ndarray, *like: np.ndarray) -> int:
-    """Return the number of values per row, or raise: the C++ code itself checks no bounds."""
-    for array in (rows, selected, *like):
-        if array.dtype != np.float32 or not array.flags.c_contiguous or array.shape[1:] != rows.shape[1:]:
-            raise ValueError(f"rows must be contiguous float32 of one width, not {array.dtype} {array.shape}")
+def check_rows(
+    rows: np.ndarray, indices: np.ndarray, selected: np.ndarray, *like: np.ndarray, dtype: np.dtype = _FLOAT32
+) -> int:
+    """Return the number of values per row, or raise: the C++ code itself checks no bounds.
+
+    ``rows`` and the arrays ``like`` it are of ``dtype``, the ``selected`` rows float32.
+
+    Raises:
+        ValueError: an array has another type or layout, or does not fit the others.
+        IndexError: a row number is not in ``rows``.
+    """
+    for array, wanted in ((rows, dtype), (selected, _FLOAT32), *((each, dtype) for each in like)):
+        if array.dtype != wanted or not array.flags.c_contiguous or array.shape[1:] != rows.shape[1:]:
+            kind = "bfloat16" if wanted == BFLOAT16 else wanted
+            raise ValueError(f"rows must be contiguous {kind} of one width, not {array.dtype} {array.shape}")
     if any(len(array) != len(rows) for array in like) or len(selected) < len(indices):
         raise ValueError("arrays of different lengths")
     if indices.dtype != np.int64 or not indices.flags.c_contiguous:

@@ -1,6 +1,7 @@
 """A parameter of which each step reads and updates some rows, and its moments; all other rows keep their values.
 
-One implementation for each kind of memory: ``ops.rows.host_bank`` (CPU) and ``ops.rows.device_bank`` (any device).
+Implementations: ``ops.rows.host_bank`` (CPU), ``ops.rows.device_bank`` (any device) and ``ops.rows.bfloat16_rows``
+(half the memory, CPU).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from ops.update_rules import AdamWRule, MomentumRule
 
 
 class RowBank(Protocol):
-    """Rows of a local float32 tensor [N, ...], which it shares, and their moments, zeros at first.
+    """Rows [N, ...] and their moments, zeros at first; float32 ones are those of a local tensor, which it shares.
 
     The moments are momentum and, for rules that keep one, the variance, which takes memory from its first use on.
     """
@@ -49,17 +50,23 @@ class RowBank(Protocol):
         """
         return returned
 
-    def update(self, gradients: flow.Tensor, rule: MomentumRule | AdamWRule) -> None:
-        """Apply ``rule`` to the selected rows, by the first of the local ``gradients`` [slots, ...]."""
+    def update(self, gradients: flow.Tensor, rule: MomentumRule | AdamWRule, step: int = 0) -> None:
+        """Apply ``rule`` to the selected rows, by the first of the local ``gradients`` [slots, ...].
+
+        ``step`` is the number of the update, from 1, which the random rounding of bfloat16 rows depends on.
+        """
 
     def view_momentum(self) -> np.ndarray:
-        """Return the momentum [N, ...] itself, not a copy, where the memory can be read: the next update changes it."""
+        """Return the momentum [N, ...] itself, not a copy, where the memory can be read: the next update changes it.
+
+        It has the type of the rows: float32, or ``common.bfloat16.BFLOAT16``.
+        """
 
     def load_momentum(self, array: np.ndarray, where: RowSelection = slice(None)) -> None:
-        """Set the momentum of all rows, or of some."""
+        """Set the momentum of all rows, or of some, to float32 values."""
 
     def view_variance(self) -> np.ndarray:
         """Return the variance [N, ...] as ``view_momentum`` does the momentum."""
 
     def load_variance(self, array: np.ndarray, where: RowSelection = slice(None)) -> None:
-        """Set the variance of all rows, or of some."""
+        """Set the variance of all rows, or of some, to float32 values."""

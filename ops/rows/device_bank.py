@@ -29,7 +29,7 @@ class DeviceRows(RowBank):
         return selected
 
     @override
-    def update(self, gradients: flow.Tensor, rule: MomentumRule | AdamWRule) -> None:
+    def update(self, gradients: flow.Tensor, rule: MomentumRule | AdamWRule, step: int = 0) -> None:
         count = len(self._indices)
         if not count:
             return

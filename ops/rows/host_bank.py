@@ -6,9 +6,9 @@ import numpy as np
 from typing_extensions import override
 
 from ops import flow
-from ops.native.rows import NativeRows, RowsHandle
+from ops.native.rows import NativeRows
 from ops.rows.bank import RowBank
-from ops.rows.referenced import ReferencedRows
+from ops.rows.referenced import ReferencedRows, RowReference
 from ops.rows.selection import RowSelection
 from ops.rows.storage import RowStorage
 from ops.update_rules import AdamWRule, MomentumRule
@@ -45,7 +45,7 @@ class HostRows(RowBank):
         return self._selected
 
     @override
-    def update(self, gradients: flow.Tensor, rule: MomentumRule | AdamWRule) -> None:
+    def update(self, gradients: flow.Tensor, rule: MomentumRule | AdamWRule, step: int = 0) -> None:
         if isinstance(rule, AdamWRule):
             self._update_adamw(gradients, rule)
             return
@@ -105,27 +105,20 @@ class ReferencedHostRows(HostRows):
 
     def __init__(self, tensor: flow.Tensor, native: NativeRows, storage: RowStorage) -> None:
         super().__init__(tensor, native, storage)
-        self._handle = RowsHandle()
-        self._reference = flow.tensor([self._handle.address], dtype=flow.float64)
-        self._gradients = flow.zeros(0)
+        self._reference = RowReference()
 
     @override
     def select(self, indices: np.ndarray, slots: int) -> flow.Tensor:
-        if len(self._gradients) != slots:
-            self._gradients = flow.zeros(slots, *self._tensor.shape[1:])
         self._indices = indices
-        self._handle.set(self._rows, indices, self._gradients.numpy())
-        return self._reference
+        return self._reference.select(self._rows, indices, slots)
 
     @override
     def open(self, given: flow.Tensor, slots: int) -> ReferencedRows:
-        return ReferencedRows(given.requires_grad_(), slots)
+        return self._reference.open(given, slots)
 
     @override
     def row_gradients(self, returned: flow.Tensor) -> flow.Tensor:
-        returned.numpy()  # waits for the graph
-        self._gradients.numpy()[len(self._indices) :] = 0  # the graph does not write them; norms are over all slots
-        return self._gradients
+        return self._reference.row_gradients(returned)
 
 
 def _copy_rows(rows: np.ndarray, indices: np.ndarray, out: np.ndarray) -> None:

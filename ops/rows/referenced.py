@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ops import flow
 from ops.native.dispatch import dispatch
+from ops.native.rows import RowsHandle
 
 _OP = "insightface_row_products"
 
@@ -19,13 +22,17 @@ class ReferencedRows:
         reference: float64 [ranks], split(0): the address of each rank's ``ops.native.rows.RowsHandle``. Its gradient is
             a zero that only orders execution: it exists once the row gradients are in the bank's buffer.
         slots: rows of each rank.
+        replicated: all ranks hold the same rows.
     """
 
     reference: flow.Tensor
     slots: int
+    replicated: bool = False
 
     def multiply(self, vectors: flow.Tensor, epsilon: float) -> flow.Tensor:
         """Return the products of ``vectors`` with all rows, float32 [B, ranks * slots], split(1).
+
+        If rows are replicated, vectors are split(0), and so are the products [B, slots].
 
         Args:
             vectors: float32 [B, E], broadcast.
@@ -33,7 +40,7 @@ class ReferencedRows:
 
         Columns of slots without a row are 0.
         """
-        settings = {"slots": self.slots, "epsilon": float(epsilon)}
+        settings = {"slots": self.slots, "epsilon": float(epsilon), "replicated": self.replicated}
 
         class Products(flow.autograd.Function):
             @staticmethod
@@ -48,3 +55,37 @@ class ReferencedRows:
                 return dispatch(f"{_OP}_grad", settings, inputs, {"vector_gradients": 1, "rows_done": 1})
 
         return Products.apply(vectors, self.reference)
+
+
+class RowReference:
+    """A reference that a graph is given in the place of selected rows, and the memory of their gradients.
+
+    Attributes:
+        indices: the selected rows.
+    """
+
+    def __init__(self, replicated: bool = False) -> None:
+        """``replicated``: all ranks hold the same rows."""
+        self.indices = np.zeros(0, np.int64)
+        self._replicated = replicated
+        self._handle = RowsHandle()
+        self._reference = flow.tensor([self._handle.address], dtype=flow.float64)
+        self._gradients = flow.zeros(0)
+
+    def select(self, rows: np.ndarray, indices: np.ndarray, slots: int) -> flow.Tensor:
+        """Refer to the rows ``indices`` of ``rows`` [N, E]; see ``RowBank.select``."""
+        if len(self._gradients) != slots:
+            self._gradients = flow.zeros(slots, *rows.shape[1:])
+        self.indices = indices
+        self._handle.set(rows, indices, self._gradients.numpy())
+        return self._reference
+
+    def open(self, given: flow.Tensor, slots: int) -> ReferencedRows:
+        """Return the rows inside a graph; see ``RowBank.open``."""
+        return ReferencedRows(given.requires_grad_(), slots, self._replicated)
+
+    def row_gradients(self, returned: flow.Tensor) -> flow.Tensor:
+        """Return the local gradients; see ``RowBank.row_gradients``."""
+        returned.numpy()  # waits for the graph
+        self._gradients.numpy()[len(self.indices) :] = 0  # the graph does not write them; norms are over all slots
+        return self._gradients

@@ -13,10 +13,11 @@ import numpy as np
 from common.errors import UserError
 
 STORAGES = ("memory", "mmap")
+_FLOAT32 = np.dtype(np.float32)
 
 
 class RowStorage:
-    """Allocates large float32 arrays.
+    """Allocates large arrays of class rows.
 
     Mapped arrays may be larger than the memory: the system moves pages between memory and disk. Their files have no
     name, so that nothing remains of them when the process ends, however it ends.
@@ -26,15 +27,15 @@ class RowStorage:
         """``folder`` is that of mapped arrays, created if missing; None for arrays in memory."""
         self._folder = folder
 
-    def zeros(self, shape: tuple[int, ...]) -> np.ndarray:
+    def zeros(self, shape: tuple[int, ...], dtype: np.dtype = _FLOAT32) -> np.ndarray:
         """Return a new array of zeros; pages that are never written take no memory.
 
         Raises:
             UserError: the folder cannot be written, or its disk is too full.
         """
-        size = 4 * prod(shape)
+        size = dtype.itemsize * prod(shape)
         if not size:
-            return np.zeros(shape, np.float32)
+            return np.zeros(shape, dtype)
         # A step's rows are scattered: large pages are faster to look up, and reading ahead on a disk is useless.
         if self._folder is None:
             mapped = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -42,7 +43,7 @@ class RowStorage:
         else:
             mapped = self._map_file(self._folder, size)
             mapped.madvise(mmap.MADV_RANDOM)
-        return np.frombuffer(mapped, np.float32).reshape(shape)
+        return np.frombuffer(mapped, dtype).reshape(shape)
 
     @staticmethod
     def _map_file(folder: Path, size: int) -> mmap.mmap:

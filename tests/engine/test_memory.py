@@ -22,6 +22,7 @@ CONFIG = {
     "device": "cuda",
     "native_ops": True,
     "fc7_storage": "memory",
+    "fc7_dtype": "float32",
     "optimizer": "sgd",
     "gradient_accumulation": 1,
     "loss_name": "margin_softmax",

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "class_rows/random_rounding.h"
+
 namespace insightface {
 namespace INSIGHTFACE_LEVEL {
 namespace {
@@ -17,6 +19,31 @@ __attribute__((optimize("fp-contract=off"))) void Update(const float* gradient, 
     momentum[n] = moved;
     row[n] = row[n] - moved * lr;
   }
+}
+
+__attribute__((optimize("fp-contract=off"))) void UpdateAtRandom(const float* gradient, int64_t width,
+                                                                 const MomentumRule& rule, const RowKeys& keys,
+                                                                 BFloat16* row, BFloat16* momentum) {
+  const float lr = rule.lr, factor = rule.momentum, weight_decay = rule.weight_decay;
+  const uint32_t low = static_cast<uint32_t>(keys.row), high = static_cast<uint32_t>(keys.row >> 32);
+  const uint32_t momentum_low = static_cast<uint32_t>(keys.momentum);
+  const uint32_t momentum_high = static_cast<uint32_t>(keys.momentum >> 32);
+  const int32_t count = static_cast<int32_t>(width);
+#pragma omp simd
+  for (int32_t n = 0; n < count; ++n) {
+    const float weight = Load(row[n]);
+    const float change = weight * weight_decay + gradient[n];
+    const float moved = Load(momentum[n]) * factor + change;
+    StoreAtRandom(moved, DrawBits(momentum_low, momentum_high, n), momentum + n);
+    StoreAtRandom(weight - moved * lr, DrawBits(low, high, n), row + n);
+  }
+}
+
+void RoundAtRandom(const float* from, int64_t width, uint64_t key, BFloat16* to) {
+  const uint32_t low = static_cast<uint32_t>(key), high = static_cast<uint32_t>(key >> 32);
+  const int32_t count = static_cast<int32_t>(width);
+#pragma omp simd
+  for (int32_t n = 0; n < count; ++n) { StoreAtRandom(from[n], DrawBits(low, high, n), to + n); }
 }
 
 float SquareSum(const float* row, int64_t width) {
@@ -57,7 +84,8 @@ void AddArrays(const float* first, int64_t arrays, int64_t step, int64_t count, 
 
 }  // namespace
 
-const ClassRowLoops kClassRowLoops = {Update, SquareSum, Transpose, Multiply, UnitGradient, AddArrays};
+const ClassRowLoops kClassRowLoops = {Update,    UpdateAtRandom, RoundAtRandom, SquareSum,
+                                      Transpose, Multiply,       UnitGradient,  AddArrays};
 
 }  // namespace INSIGHTFACE_LEVEL
 }  // namespace insightface

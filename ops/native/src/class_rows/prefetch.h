@@ -7,8 +7,9 @@ namespace insightface {
 
 constexpr int64_t kRowsAhead = 4;
 
-inline void PrefetchRow(const float* row, int64_t width) {
-  constexpr int64_t kLine = 16;  // numbers of a cache line
+template<typename T>
+void PrefetchRow(const T* row, int64_t width) {
+  constexpr int64_t kLine = 64 / sizeof(T);  // numbers of a cache line
   for (int64_t n = 0; n < width; n += kLine) { __builtin_prefetch(row + n); }
 }
 

@@ -4,17 +4,8 @@
 
 #include "base/parallel.h"
 #include "base/team.h"
-#include "class_rows/prefetch.h"
 
 namespace insightface {
-namespace {
-
-// Prefetches the row of `matrix` that number `i` of `rows` is followed by, a few rows later.
-void PrefetchAhead(const RowIndices& rows, int64_t i, int64_t end, const float* matrix) {
-  if (i + kRowsAhead < end) { PrefetchRow(matrix + rows.indices[i + kRowsAhead] * rows.width, rows.width); }
-}
-
-}  // namespace
 
 void SelectRows(const RowIndices& rows, const float* matrix, float* target) {
   const size_t bytes = static_cast<size_t>(rows.width) * sizeof(float);

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "class_rows/class_row_loops.h"
+#include "class_rows/prefetch.h"
 
 namespace insightface {
 
@@ -12,6 +13,12 @@ struct RowIndices {
   const int64_t* indices;
   int64_t count, width;
 };
+
+// Prefetches the row of `matrix` that number `i` of `rows` is followed by, a few rows later.
+template<typename T>
+void PrefetchAhead(const RowIndices& rows, int64_t i, int64_t end, const T* matrix) {
+  if (i + kRowsAhead < end) { PrefetchRow(matrix + rows.indices[i + kRowsAhead] * rows.width, rows.width); }
+}
 
 // target [count, width] = the rows `rows` of `matrix`.
 void SelectRows(const RowIndices& rows, const float* matrix, float* target);

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "base/alignment.h"
+#include "base/array_loops.h"
 #include "base/lru_cache.h"
 #include "base/onednn.h"
 #include "base/parallel.h"
@@ -70,16 +71,16 @@ class Block {
  public:
   Block(const RowsHandle& handle, int64_t first, int64_t size, float* copies)
       : used(std::clamp<int64_t>(handle.count - first, 0, size)) {
-    if (handle.indices == nullptr && used == size) {
-      rows = handle.matrix + first * handle.width;
+    if (handle.indices == nullptr && used == size && !handle.is_bfloat16) {
+      rows = Row<float>(handle, first);
       return;
     }
-    const int64_t bytes = handle.width * static_cast<int64_t>(sizeof(float));
-    for (int64_t i = 0; i < used; ++i) {
-      if (first + i + kRowsAhead < handle.count) { PrefetchRow(Row(handle, first + i + kRowsAhead), handle.width); }
-      std::memcpy(copies + i * handle.width, Row(handle, first + i), bytes);
+    if (handle.is_bfloat16) {
+      CopyRows<BFloat16>(handle, first, copies);
+    } else {
+      CopyRows<float>(handle, first, copies);
     }
-    std::memset(copies + used * handle.width, 0, (size - used) * bytes);
+    std::fill(copies + used * handle.width, copies + size * handle.width, 0.0f);
     rows = copies;
   }
 
@@ -87,9 +88,21 @@ class Block {
   const float* rows;   // [size, width]
 
  private:
-  static const float* Row(const RowsHandle& handle, int64_t i) {
-    return handle.matrix + (handle.indices == nullptr ? i : handle.indices[i]) * handle.width;
+  template<typename T>
+  static const T* Row(const RowsHandle& handle, int64_t i) {
+    return static_cast<const T*>(handle.matrix) + (handle.indices == nullptr ? i : handle.indices[i]) * handle.width;
   }
+
+  template<typename T>
+  void CopyRows(const RowsHandle& handle, int64_t first, float* copies) const {
+    for (int64_t i = 0; i < used; ++i) {
+      if (first + i + kRowsAhead < handle.count) { PrefetchRow(Row<T>(handle, first + i + kRowsAhead), handle.width); }
+      CopyRow(Row<T>(handle, first + i), handle.width, copies + i * handle.width);
+    }
+  }
+
+  static void CopyRow(const float* row, int64_t width, float* copy) { std::memcpy(copy, row, width * sizeof(float)); }
+  static void CopyRow(const BFloat16* row, int64_t width, float* copy) { kArrayLoops.Widen(row, copy, width); }
 };
 
 // The factor of each row: 1 / its length, or 1 without an epsilon.

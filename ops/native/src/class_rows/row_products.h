@@ -1,21 +1,22 @@
 // Products of a batch of vectors with selected rows of a large matrix, and their gradients, without a copy of the rows:
-// blocks of them are read into the processor's cache and scaled to unit length there.
+// blocks of them are read into the processor's cache, widened to float32 and scaled to unit length there.
 #pragma once
 
 #include <cstdint>
 
 namespace insightface {
 
-// The rows of a float32 matrix of `width` columns that a graph computes with. The graph holds its address, in a float64
+// The rows of a float32 or bfloat16 matrix of `width` columns that a graph computes with. The graph holds its address, in a float64
 // tensor with one element per rank. A double holds every address exactly (they have 48 bits), and unlike an integer
 // tensor it can have a gradient. That gradient is a zero that only orders execution: it exists once the backward op has
 // written the rows' gradients to `gradients`. Python (RowsHandle in ops/native/rows.py) owns the structure and keeps it
 // and its arrays in place as long as a graph may use them.
 struct RowsHandle {
-  const float* matrix;
+  const void* matrix;
   const int64_t* indices;  // `count` row numbers; null for the first `count` rows
   int64_t count, width;
-  float* gradients;  // [count, width], where the backward pass writes the rows' gradients
+  int64_t is_bfloat16;  // the type of `matrix`: 0 for float32
+  float* gradients;     // float32 [count, width], where the backward pass writes the rows' gradients
 };
 
 // `batch` vectors, each as wide as a row.

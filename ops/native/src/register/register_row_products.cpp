@@ -1,5 +1,6 @@
 // Registers products with rows that stay in place (row_products.h) with OneFlow, as two ops of our own. The input
-// `rows` holds the address of each rank's RowsHandle.
+// `rows` holds the address of each rank's RowsHandle. Ranks hold different rows and see all vectors, or if they are
+// `replicated` all hold the same rows and see a part of the vectors.
 #include "class_rows/row_products.h"
 #include "oneflow/core/framework/framework.h"
 #include "register/team_kernel.h"
@@ -10,7 +11,7 @@ namespace {
 using namespace oneflow;
 
 Maybe<void> InferProducts(user_op::InferContext* context) {
-  const int64_t ranks = context->InputShape("rows", 0).At(0);
+  const int64_t ranks = context->Attr<bool>("replicated") ? 1 : context->InputShape("rows", 0).At(0);
   const int64_t batch = context->InputShape("vectors", 0).At(0);
   context->SetOutputShape("products", 0, Shape({batch, ranks * context->Attr<int64_t>("slots")}));
   return Maybe<void>::Ok();
@@ -33,8 +34,16 @@ Maybe<void> InferGradientsType(user_op::InferContext* context) {
   return Maybe<void>::Ok();
 }
 
-// Each rank multiplies all vectors with its own rows.
+// Each rank multiplies all vectors with its own rows, or its part of the vectors with all rows.
 Maybe<void> SplitProducts(user_op::SbpContext* context) {
+  if (context->Attr<bool>("replicated")) {
+    context->NewBuilder()
+        .Split(user_op::OpArg("vectors", 0), 0)
+        .Split(user_op::OpArg("rows", 0), 0)
+        .Split(user_op::OpArg("products", 0), 0)
+        .Build();
+    return Maybe<void>::Ok();
+  }
   context->NewBuilder()
       .Broadcast(user_op::OpArg("vectors", 0))
       .Split(user_op::OpArg("rows", 0), 0)
@@ -44,6 +53,16 @@ Maybe<void> SplitProducts(user_op::SbpContext* context) {
 }
 
 Maybe<void> SplitGradients(user_op::SbpContext* context) {
+  if (context->Attr<bool>("replicated")) {
+    context->NewBuilder()
+        .Split(user_op::OpArg("product_gradients", 0), 0)
+        .Split(user_op::OpArg("vectors", 0), 0)
+        .Split(user_op::OpArg("rows", 0), 0)
+        .Split(user_op::OpArg("vector_gradients", 0), 0)
+        .Split(user_op::OpArg("rows_done", 0), 0)
+        .Build();
+    return Maybe<void>::Ok();
+  }
   context->NewBuilder()
       .Split(user_op::OpArg("product_gradients", 0), 1)
       .Broadcast(user_op::OpArg("vectors", 0))
@@ -60,6 +79,7 @@ REGISTER_USER_OP("insightface_row_products")
     .Output("products")
     .Attr<int64_t>("slots", 0)
     .Attr<float>("epsilon", 0)
+    .Attr<bool>("replicated", false)
     .SetTensorDescInferFn(InferProducts)
     .SetDataTypeInferFn(InferProductsType)
     .SetGetSbpFn(SplitProducts);
@@ -72,6 +92,7 @@ REGISTER_USER_OP("insightface_row_products_grad")
     .Output("rows_done")
     .Attr<int64_t>("slots", 0)
     .Attr<float>("epsilon", 0)
+    .Attr<bool>("replicated", false)
     .SetTensorDescInferFn(InferGradients)
     .SetDataTypeInferFn(InferGradientsType)
     .SetGetSbpFn(SplitGradients);
