@@ -131,6 +131,7 @@ EFFECTS: dict[str, Effect] = {
     "net_output": Effect("FC", structure("dropout"), True, False),
     "net_blocks": Effect("2,8,16,4", structure("parameters"), OTHER, OTHER, "--network y1"),
     "bn_mom": Effect("0.99", structure("bn_mom"), {0.9}, {0.99}),
+    "fc7_dtype": Effect("bf16", lambda c: observe.head(c).view_rows()["weight"].itemsize, 4, 2, HEAD),
     "fc7_storage": Effect(
         "mmap", observe.folders_of_mapped_rows, [], 2 * ["y1-arcface-emore"], f"{HEAD} --partial_fc 1"
     ),

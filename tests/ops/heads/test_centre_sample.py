@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from evaluation.class_centres import describe_centres
-from ops import flow
 from ops.heads import centre_sample as module
 from ops.heads.centre_sample import sample_centres
 from ops.heads.class_shards import ClassShards
@@ -22,8 +21,8 @@ def test_padding_and_shards_without_classes_are_left_out(monkeypatch, classes, s
     parts: list[np.ndarray] = []
 
     def ask(shard: int) -> np.ndarray:
-        local = flow.tensor(weight[shard * layout.rows : (shard + 1) * layout.rows])
-        head = SimpleNamespace(shards=layout, shard=shard, weight=local, centres=1)
+        local = weight[shard * layout.rows : (shard + 1) * layout.rows]
+        head = SimpleNamespace(shards=layout, shard=shard, centres=1, emb_size=3, read_centres=local.__getitem__)
         gather = lambda part: (parts.append(part), np.concatenate(parts))[1]  # noqa: E731
         return sample_centres(head, SimpleNamespace(gather=gather))
 
