@@ -19,7 +19,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.arguments import Parser, name_list, positive_float, positive_int
-from benchmarks.heads import CONTESTANTS, HEADER, communicated_bytes, fit_memory, make_rows, row_cells
+from benchmarks.heads import CONTESTANTS, HEADER, OURS, ROW_BYTES, communicated_bytes, fit_memory, make_rows, row_cells
 from benchmarks.other_load import OtherLoad, describe_load
 from benchmarks.report import describe_machine, format_machine, format_table, write_json
 from benchmarks.rounds import available_bytes, run_rounds
@@ -51,6 +51,18 @@ def ratios(text: str) -> list[float]:
     return numbers
 
 
+def row_types(text: str) -> list[str]:
+    """Parse a comma-separated list of types of rows.
+
+    Raises:
+        ValueError: an entry is not one; argparse turns this into its message.
+    """
+    types = text.split(",")
+    if not set(types) <= ROW_BYTES.keys():
+        raise ValueError
+    return types
+
+
 def parse_arguments() -> argparse.Namespace:
     """Return the flags.
 
@@ -70,12 +82,13 @@ def parse_arguments() -> argparse.Namespace:
         default=[],
         help="rows per step for any number of classes; measures only our head",
     )
+    parser.add_argument("--row_dtype", type=row_types, default=["float32"], help="of our rows: float32,bf16")
     parser.add_argument("--emb_size", type=positive_int, default=512)
     parser.add_argument("--batch", type=positive_int, default=64, help="embeddings per step over all ranks")
     parser.add_argument("--rounds", type=positive_int, default=3, help="turns per contestant")
     parser.add_argument("--seconds", type=positive_float, default=3.0, help="length of a turn (at least one step)")
     parser.add_argument("--threads", type=positive_int, default=len(os.sched_getaffinity(0)), help="over all ranks")
-    parser.add_argument("--contestants", type=name_list, default=names, help=f"some of {','.join(names)}")
+    parser.add_argument("--contestants", type=name_list, default=names, help=f"some of {','.join(names)}; empty: none")
     parser.add_argument("--json", default="", help="file for all numbers")
     args = parser.parse_args()
     for name in args.contestants:
@@ -87,12 +100,13 @@ def parse_arguments() -> argparse.Namespace:
     return args
 
 
-def make_job(classes: int, ratio: float, ranks: int, args: argparse.Namespace) -> dict[str, Any]:
+def make_job(classes: int, ratio: float, ranks: int, row_dtype: str, args: argparse.Namespace) -> dict[str, Any]:
     """Return the job of the workers."""
     return {
         "pass": "train",
         "num_classes": classes,
         "sample_ratio": ratio,
+        "row_dtype": row_dtype,
         "ranks": ranks,
         "size": args.batch,
         "emb_size": args.emb_size,
@@ -101,10 +115,10 @@ def make_job(classes: int, ratio: float, ranks: int, args: argparse.Namespace) -
     }
 
 
-def bench(classes: int, ratio: float, ranks: int, args: argparse.Namespace) -> dict[str, Any]:
-    """Measure one table, print it, and return its contents."""
-    job = make_job(classes, ratio, ranks, args)
-    chosen = [contestant for contestant in CONTESTANTS if contestant.name in args.contestants]
+def bench(classes: int, ratio: float, ranks: int, row_dtype: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Measure one table, print it, and return its contents; bf16 rows have only our head."""
+    job = make_job(classes, ratio, ranks, row_dtype, args)
+    chosen = [c for c in CONTESTANTS if c.name in args.contestants and (row_dtype == "float32" or c.name == OURS)]
     contestants, remarks = fit_memory(chosen, job, available_bytes())
     load = OtherLoad()
     measured = run_rounds(contestants, job, args.rounds, args.seconds)
@@ -113,8 +127,8 @@ def bench(classes: int, ratio: float, ranks: int, args: argparse.Namespace) -> d
     received = communicated_bytes(ranks, args.batch, args.emb_size)
     form = "all classes" if ratio == 1 else f"Partial FC {ratio:g}"
     print(
-        f"\n{classes} classes, {form}, {ranks} rank(s) of {job['threads']} thread(s), batch {args.batch}, "
-        f"{received / 1e3:.0f} kB received per step"
+        f"\n{classes} classes, {form}, {row_dtype} rows, {ranks} rank(s) of {job['threads']} thread(s), "
+        f"batch {args.batch}, {received / 1e3:.0f} kB received per step"
     )
     for remark in remarks:
         print(remark)
@@ -128,31 +142,33 @@ def bench(classes: int, ratio: float, ranks: int, args: argparse.Namespace) -> d
     return {**job, "received_bytes": received, "rows": [asdict(row) for row in rows], "absent": absent}
 
 
-def bench_fixed(sample: int, ranks: int, args: argparse.Namespace) -> dict[str, Any]:
+def bench_fixed(sample: int, ranks: int, row_dtype: str, args: argparse.Namespace) -> dict[str, Any]:
     """Measure our step with ``sample`` rows for each number of classes of at least ``sample``; print and return it."""
     cells, steps = [], []
     for classes in sorted(c for c in args.classes if c >= sample):
-        job = make_job(classes, sample / classes, ranks, args)
+        job = make_job(classes, sample / classes, ranks, row_dtype, args)
         ours, _ = fit_memory(CONTESTANTS[:1], job, available_bytes())
         measured = run_rounds(ours, job, args.rounds, args.seconds)[0]
         if measured.failure:
-            cells.append([str(classes), measured.failure, "-", "-"])
+            cells.append([str(classes), measured.failure, "-", "-", "-"])
             continue
-        steps.append({"num_classes": classes, "storage": job["storage"], "seconds": float(np.median(measured.times))})
-        seconds = steps[-1]["seconds"]
+        seconds, peak = float(np.median(measured.times)), measured.peak_bytes
+        steps.append({"num_classes": classes, "storage": job["storage"], "seconds": seconds, "peak_bytes": peak})
         growth = seconds / steps[0]["seconds"]
-        cells.append([str(classes), job["storage"], f"{seconds * 1e3:.0f}", f"{growth:.2f}"])
-    print(f"\nabout {sample} rows per step, {ranks} rank(s), {args.threads} thread(s), batch {args.batch}")
-    print(format_table(("classes", "rows are in", "ms/step", "to first"), cells), flush=True)
-    return {"fixed_sample": sample, "ranks": ranks, "steps": steps}
+        cells.append([str(classes), job["storage"], f"{seconds * 1e3:.0f}", f"{growth:.2f}", f"{peak / 1e9:.2f}"])
+    print(f"\nabout {sample} {row_dtype} rows per step, {ranks} rank(s), {args.threads} thread(s), batch {args.batch}")
+    print(format_table(("classes", "rows are in", "ms/step", "to first", "peak GB"), cells), flush=True)
+    return {"fixed_sample": sample, "ranks": ranks, "row_dtype": row_dtype, "steps": steps}
 
 
 def main() -> None:
     """Measure and print all tables."""
     args = parse_arguments()
     print(format_machine(describe_machine()), flush=True)
-    tables = [bench(c, ratio, ranks, args) for ranks in args.ranks for c in args.classes for ratio in args.ratios]
-    fixed = [bench_fixed(sample, ranks, args) for ranks in args.ranks for sample in args.fixed_sample]
+    forms = [(ratio, ranks) for ranks in args.ranks for ratio in args.ratios] if args.contestants else []
+    tables = [bench(c, *form, row_dtype, args) for form in forms for c in args.classes for row_dtype in args.row_dtype]
+    sizes = [(sample, ranks) for ranks in args.ranks for sample in args.fixed_sample]
+    fixed = [bench_fixed(*size, row_dtype, args) for size in sizes for row_dtype in args.row_dtype]
     if args.json:
         write_json(args.json, {"settings": vars(args), "tables": tables, "fixed": fixed})
 

@@ -1,19 +1,23 @@
-"""Compare the accuracy of Partial FC with that of the full head: ``python benchmarks/bench_quality.py``.
+"""Compare the accuracy of Partial FC and of bf16 class rows with the full head: ``python benchmarks/bench_quality.py``.
 
-Both train the same network on the same drawn faces for the same number of steps, for each number of ranks, with the
-loop of insightface_train.py. Verification uses other people. Flags that are not listed here are passed to the training
-(see insightface_train.py --help). See docs/benchmarks.md.
+All train the same network on the same drawn faces for the same number of steps, for each number of ranks and each seed,
+with the loop of insightface_train.py. Verification uses other people. Flags that are not listed here are passed to the
+training (see insightface_train.py --help). See docs/benchmarks.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -29,8 +33,21 @@ from settings.config import Config
 from settings.places import run_directory
 from settings.train_command import resolve_train_config
 
-SEED = 1
+SEED = 1  # of the faces
 SET = "drawn"
+
+
+class Form(NamedTuple):
+    """What differs between trainings: Partial FC's ratio (1 is the full head), the type of the rows, and the seed."""
+
+    ratio: str
+    row_dtype: str
+    seed: str
+
+    @property
+    def name(self) -> str:
+        """Return what a folder of such a training is called."""
+        return "-".join(self)
 
 
 def parse_arguments(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -47,12 +64,14 @@ def parse_arguments(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--size", type=positive_int, default=40, help="height and width of the images")
     parser.add_argument("--steps", type=positive_int, default=300)
     parser.add_argument("--ratios", type=name_list, default=["1", "0.1"], help="1 is the full head, below 1 Partial FC")
+    parser.add_argument("--row_dtype", type=name_list, default=["float32"], help="of the class rows: float32,bf16")
+    parser.add_argument("--seeds", type=name_list, default=["1"], help="one training for each; tables show the means")
     parser.add_argument("--ranks", type=name_list, default=["1", "2"])
     parser.add_argument("--json", default="", help="file for all numbers")
     return parser.parse_known_args(argv)
 
 
-def make_config(args: argparse.Namespace, rest: list[str], folder: Path, name: str, ratio: str) -> Config:
+def make_config(args: argparse.Namespace, rest: list[str], folder: Path, name: str, form: Form) -> Config:
     """Return the settings of one training on the faces in ``folder``."""
     given = {
         "network": "y1",
@@ -83,9 +102,10 @@ def make_config(args: argparse.Namespace, rest: list[str], folder: Path, name: s
         "save_last_snapshot": 0,
         "loss_print_frequency": 20,
         "val_batch_size": 100,
-        "partial_fc": int(float(ratio) < 1),
-        "sample_ratio": ratio,
-        "seed": SEED,
+        "partial_fc": int(float(form.ratio) < 1),
+        "sample_ratio": form.ratio,
+        "fc7_dtype": form.row_dtype,
+        "seed": form.seed,
         "models_root": folder / name / "models",
         "log_dir": folder / name / "log",
     }
@@ -93,7 +113,7 @@ def make_config(args: argparse.Namespace, rest: list[str], folder: Path, name: s
     return resolve_train_config([*flags, *rest])
 
 
-def train(args: argparse.Namespace, config: Config, ranks: int, argv: list[str], run: list[str]) -> dict[str, Any]:
+def train(config: Config, ranks: int, argv: list[str], form: Form) -> dict[str, Any]:
     """Train on ``ranks`` ranks and return the results. If a rank fails, exit: the failure has been printed already."""
     log_dir = run_directory(config, config.log_dir)
     start = time.perf_counter()
@@ -105,7 +125,9 @@ def train(args: argparse.Namespace, config: Config, ranks: int, argv: list[str],
     verified = [line for line in lines if line["kind"] == SET][-1]
     return {
         "ranks": ranks,
-        "ratio": float(run[2]),
+        "ratio": float(form.ratio),
+        "row_dtype": form.row_dtype,
+        "seed": form.seed,
         "accuracy": verified["accuracy"],
         "std": verified["accuracy_std"],
         "losses": losses,
@@ -113,20 +135,41 @@ def train(args: argparse.Namespace, config: Config, ranks: int, argv: list[str],
     }
 
 
-def make_rows(results: list[dict[str, Any]]) -> list[list[str]]:
-    """Return the rows of the table; "to full head" compares runs on the same number of ranks."""
-    full = {result["ranks"]: result["accuracy"] for result in results if result["ratio"] == 1}
+def make_rows(results: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """Return the rows of the table: means over the seeds.
+
+    "to full head" compares with float32 rows and all classes on the same number of ranks, "to float32" with the same
+    form. The deviation is that over the seeds, of a single one that over the folds of its verification.
+    """
+    kinds = list(dict.fromkeys((each["ratio"], each["ranks"], each["row_dtype"]) for each in results))
+    runs = {
+        kind: [each for each in results if (each["ratio"], each["ranks"], each["row_dtype"]) == kind] for kind in kinds
+    }
+    means = {kind: float(np.mean([each["accuracy"] for each in some])) for kind, some in runs.items()}
     rows = []
-    for each in results:
-        head = "full head" if each["ratio"] == 1 else f"Partial FC {each['ratio']:g}"
-        gap = f"{100 * (each['accuracy'] - full[each['ranks']]):+.2f}" if each["ranks"] in full else ""
-        accuracy = f"{100 * each['accuracy']:.2f} +- {100 * each['std']:.2f}"
-        rows.append([head, str(each["ranks"]), accuracy, gap, f"{each['losses'][-1]:.2f}", f"{each['seconds']:.0f}"])
+    for (ratio, ranks, row_dtype), some in runs.items():
+        mean = means[ratio, ranks, row_dtype]
+        deviation = np.std([each["accuracy"] for each in some]) if len(some) > 1 else some[0]["std"]
+        rows.append(
+            [
+                "full head" if ratio == 1 else f"Partial FC {ratio:g}",
+                row_dtype,
+                str(ranks),
+                f"{100 * mean:.2f} +- {100 * deviation:.2f}",
+                *(_gap(mean, means.get((other, ranks, "float32"))) for other in (1, ratio)),
+                f"{np.mean([each['losses'][-1] for each in some]):.2f}",
+                f"{sum(each['seconds'] for each in some):.0f}",
+            ]
+        )
     return rows
 
 
+def _gap(accuracy: float, other: float | None) -> str:
+    return "" if other is None else f"{100 * (accuracy - other):+.2f}"
+
+
 def main() -> None:
-    """Draw the faces, train with every ratio on every number of ranks, print the table."""
+    """Draw the faces, train in every form on every number of ranks, print the table."""
     argv = sys.argv[1:]
     args, rest = parse_arguments(argv)
     settings = inherited_settings()
@@ -138,17 +181,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         options = FaceOptions(args.people, args.images, args.others, args.pairs, args.size)
         write_faces(Path(folder), SEED, options)
-        for ranks in map(int, args.ranks):
-            for ratio in args.ratios:
-                run = [folder, f"{ranks}-{ratio}", ratio]
-                config = complete_config(make_config(args, rest, *(Path(folder), *run[1:])), ranks, "cpu")
-                results.append(train(args, config, ranks, argv, run))
+        for ranks, *parts in itertools.product(map(int, args.ranks), args.ratios, args.row_dtype, args.seeds):
+            form = Form(*parts)
+            config = make_config(args, rest, Path(folder), f"{ranks}-{form.name}", form)
+            results.append(train(complete_config(config, ranks, "cpu"), ranks, argv, form))
     print(format_machine(describe_machine()))
     print(
         f"{args.people} people, {args.images} images of each, {args.size}x{args.size}, {args.steps} steps; "
-        f"{args.pairs} pairs of {args.others} others"
+        f"{args.pairs} pairs of {args.others} others; "
+        f"seeds {', '.join(args.seeds)}"
     )
-    print(format_table(("", "ranks", "accuracy %", "to full head", "last loss", "s"), make_rows(results)), flush=True)
+    header = ("", "rows", "ranks", "accuracy %", "to full head", "to float32", "last loss", "s")
+    print(format_table(header, make_rows(results)), flush=True)
     if args.json:
         write_json(args.json, {"settings": vars(args), "training": rest, "results": results})
 

@@ -12,6 +12,7 @@ from benchmarks.contestants import PEERS_PYTHON, Contestant
 from benchmarks.rounds import Measured
 
 OURS, LIMIT = "ours", "limit"
+ROW_BYTES = {"float32": 4, "bf16": 2}  # of a number, by the type of the rows
 _SPARE, _PROCESS = 1.05, 10**9  # further memory of a contestant: a factor, and bytes
 CONTESTANTS = (
     Contestant(OURS, "ours_head_worker", "float32"),
@@ -59,8 +60,9 @@ def communicated_bytes(ranks: int, batch: int, emb_size: int) -> int:
 
 
 def needed_bytes(job: Mapping[str, Any]) -> int:
-    """Return the bytes of rows, momentum and the gradients of a step, over all ranks."""
-    return int((2 + job["sample_ratio"]) * job["num_classes"] * job["emb_size"] * 4)
+    """Return the bytes of rows, momentum and the float32 gradients of a step, over all ranks."""
+    number = 2 * ROW_BYTES[job["row_dtype"]] + 4 * job["sample_ratio"]
+    return int(number * job["num_classes"] * job["emb_size"])
 
 
 def fit_memory(contestants: Sequence[Contestant], job: dict[str, Any], free: int) -> tuple[list[Contestant], list[str]]:

@@ -43,6 +43,7 @@ class HeadContestant(Contestant):
             "model_parallel": True,
             "partial_fc": job["sample_ratio"] < 1,
             "sample_ratio": job["sample_ratio"],
+            "fc7_dtype": job["row_dtype"],
         }
         self.table = EmbeddingTable(self.world.split(embeddings_of(job, rank)))
         folder = Path(tempfile.gettempdir()) if job["storage"] == "mmap" else None

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.bench_head import ratios, whole_numbers
+from benchmarks.bench_head import ratios, row_types, whole_numbers
 from benchmarks.heads import CONTESTANTS, communicated_bytes, fit_memory, make_rows, needed_bytes
 from benchmarks.peers.head_job import embeddings_of, labels_of
 from benchmarks.rounds import Measured
@@ -20,7 +20,14 @@ ROOT = Path(__file__).parents[2]
 def test_numbers_are_read_with_their_units():
     assert whole_numbers("10k,1M,7") == [10_000, 1_000_000, 7]
     assert ratios("1,0.1") == [1.0, 0.1]
-    for read, text in ((whole_numbers, "0"), (whole_numbers, "x"), (ratios, "0"), (ratios, "1.5")):
+    assert row_types("bf16,float32") == ["bf16", "float32"]
+    for read, text in (
+        (row_types, "bf16,half"),
+        (whole_numbers, "0"),
+        (whole_numbers, "x"),
+        (ratios, "0"),
+        (ratios, "1.5"),
+    ):
         with pytest.raises((ValueError, argparse.ArgumentTypeError)):
             read(text)
 
@@ -54,8 +61,8 @@ def test_rows_compare_with_us_and_with_the_limit():
 
 
 def test_who_does_not_fit_the_memory_stays_away():
-    job = {"num_classes": 1000, "emb_size": 10, "sample_ratio": 0.5, "storage": "memory"}
-    assert needed_bytes(job) == 100_000
+    job = {"num_classes": 1000, "emb_size": 10, "sample_ratio": 0.5, "storage": "memory", "row_dtype": "float32"}
+    assert needed_bytes(job) == 100_000 and needed_bytes({**job, "row_dtype": "bf16"}) == 60_000
     assert fit_memory(CONTESTANTS, job, 10**9 + 200_000) == (list(CONTESTANTS), []) and job["storage"] == "memory"
     taking_part, remarks = fit_memory(CONTESTANTS, job, 10**9 + 100_000)
     assert [contestant.name for contestant in taking_part] == ["ours"] and job["storage"] == "mmap"
@@ -66,7 +73,7 @@ def test_who_does_not_fit_the_memory_stays_away():
 
 @pytest.mark.slow
 def test_every_form_is_measured_on_one_rank_and_on_two(tmp_path):
-    flags = "--classes 500 --ratios 1,0.1 --ranks 1,2 --emb_size 16 --batch 8 --rounds 1 --seconds 0.1"
+    flags = "--classes 500 --row_dtype float32,bf16 --ratios 1,0.1 --ranks 1,2 --emb_size 16 --batch 8 --rounds 1 --seconds 0.1"
     command = [
         sys.executable,
         "benchmarks/bench_head.py",
@@ -79,9 +86,12 @@ def test_every_form_is_measured_on_one_rank_and_on_two(tmp_path):
     file = tmp_path / "head.json"
     subprocess.run([*command, "--json", str(file)], cwd=ROOT, check=True, timeout=280, stdout=subprocess.DEVNULL)
     written = json.loads(file.read_text())
-    assert [len(table["steps"]) for table in written["fixed"]] == [1, 1]
-    tables = written["tables"]
-    assert [(t["ranks"], t["sample_ratio"]) for t in tables] == [(1, 1.0), (1, 0.1), (2, 1.0), (2, 0.1)]
-    for table in tables:
-        assert table["absent"] == [] and [row["name"] for row in table["rows"]] == ["ours", "limit"]
+    assert [len(table["steps"]) for table in written["fixed"]] == [1, 1, 1, 1]
+    tables = [table for table in written["tables"] if table["row_dtype"] == "float32"]
+    narrow = [table for table in written["tables"] if table["row_dtype"] == "bf16"]
+    for some, names in ((tables, ["ours", "limit"]), (narrow, ["ours"])):
+        assert [(t["ranks"], t["sample_ratio"]) for t in some] == [(1, 1.0), (1, 0.1), (2, 1.0), (2, 0.1)]
+        for table in some:
+            assert table["absent"] == [] and [row["name"] for row in table["rows"]] == names
+    assert tables[0]["rows"][0]["loss"] == pytest.approx(narrow[0]["rows"][0]["loss"], rel=1e-2)
     assert tables[0]["rows"][0]["loss"] == pytest.approx(tables[2]["rows"][0]["loss"], rel=1e-4)
