@@ -15,6 +15,7 @@ from ops.heads.class_shards import ClassShards
 
 _PURPOSE = 0x70666320  # separates these draws from others with the same seed
 ABSENT = -1
+_SPARSE = 64  # below 1 row in so many, a sorted list is faster than a mark for each row
 
 
 @dataclass(frozen=True)
@@ -49,16 +50,19 @@ class ClassSampling:
         batch alone has more; padding rows are never among them.
         """
         start, stop = self.shards.real_rows(shard)
-        chosen = np.zeros(stop - start, bool)
-        chosen[labels[(labels >= start) & (labels < stop)] - start] = True
-        positives = np.count_nonzero(chosen)
+        rows = stop - start
+        own = np.unique(labels[(labels >= start) & (labels < stop)].astype(np.int64) - start)
         generator = np.random.Generator(np.random.Philox(key=[self.seed, step], counter=[0, 0, shard, _PURPOSE]))
-        wanted = max(positives, math.ceil(self.ratio * len(chosen)))
-        if wanted - positives <= len(chosen) - wanted:
-            _mark(chosen, wanted - positives, generator)
+        wanted = max(len(own), math.ceil(self.ratio * rows))
+        if wanted * _SPARSE < rows:
+            return _add(own, wanted, rows, generator)
+        chosen = np.zeros(rows, bool)
+        chosen[own] = True
+        if wanted - len(own) <= rows - wanted:
+            _mark(chosen, wanted - len(own), generator)
         else:  # fewer rows are omitted than selected
             out = chosen.copy()
-            _mark(out, len(chosen) - wanted, generator)
+            _mark(out, rows - wanted, generator)
             chosen |= ~out
         return np.flatnonzero(chosen)
 
@@ -71,6 +75,14 @@ class ClassSampling:
         start, stop = self.shards.real_rows(shard)
         places = shard * self.slots + np.searchsorted(sampled, labels - start)
         return np.where((labels >= start) & (labels < stop), places, ABSENT).astype(np.int32)
+
+
+def _add(chosen: np.ndarray, count: int, rows: int, generator: np.random.Generator) -> np.ndarray:
+    """Return ``count`` numbers below ``rows``, ascending: those ``chosen``, and others that ``_mark`` would draw too."""
+    while len(chosen) < count:
+        drawn = generator.integers(0, rows, count - len(chosen), np.int32)
+        chosen = np.union1d(chosen, drawn.astype(np.int64))
+    return chosen
 
 
 def _mark(marks: np.ndarray, count: int, generator: np.random.Generator) -> None:

@@ -73,16 +73,9 @@ def test_who_does_not_fit_the_memory_stays_away():
 
 @pytest.mark.slow
 def test_every_form_is_measured_on_one_rank_and_on_two(tmp_path):
-    flags = "--classes 500 --row_dtype float32,bf16 --ratios 1,0.1 --ranks 1,2 --emb_size 16 --batch 8 --rounds 1 --seconds 0.1"
-    command = [
-        sys.executable,
-        "benchmarks/bench_head.py",
-        *flags.split(),
-        "--contestants",
-        "ours,limit",
-        "--fixed_sample",
-        "50",
-    ]
+    flags = "--row_dtype float32,bf16 --fixed_sample 50 --contestants ours,limit "
+    flags += "--classes 500 --ratios 1,0.1 --ranks 1,2 --emb_size 16 --batch 8 --rounds 1 --seconds 0.1"
+    command = [sys.executable, "benchmarks/bench_head.py", *flags.split()]
     file = tmp_path / "head.json"
     subprocess.run([*command, "--json", str(file)], cwd=ROOT, check=True, timeout=280, stdout=subprocess.DEVNULL)
     written = json.loads(file.read_text())

@@ -66,6 +66,15 @@ def test_rows_in_place_have_a_gradient_only(partial_fc: bool):
     assert estimate(device="cpu", model_parallel=False).rows_in_step > 2 * 1001 * 64 * 4
 
 
+def test_bfloat16_rows_take_half_and_stay_in_place():
+    narrow, wide = (estimate(device="cpu", fc7_dtype=dtype) for dtype in ("bf16", "float32"))
+    assert narrow.fc7 == narrow.momentum == 1001 * 64 * 2
+    assert wide.snapshot - narrow.snapshot == 2 * 1001 * 64 * 2
+    assert narrow.rows_in_step == wide.rows_in_step == 1001 * 64 * 4
+    replicated = [estimate(ranks, device="cpu", fc7_dtype="bf16", model_parallel=False) for ranks in (1, 2)]
+    assert [each.rows_in_step for each in replicated] == [1001 * 64 * 4, 3 * 1001 * 64 * 4]
+
+
 def test_mapped_files_take_no_memory():
     memory, mapped = (estimate(partial_fc=True, fc7_storage=storage) for storage in ("memory", "mmap"))
     bank = 1001 * 64 * 4

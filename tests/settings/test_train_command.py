@@ -182,6 +182,10 @@ def test_an_empty_config_py_says_how_it_came_about(folder: Path) -> None:
         ("--num_subcenters 0", "--num_subcenters 0 must be at least 1"),
         ("--loss softmax --num_subcenters 2", "--num_subcenters 2 needs a loss on cosines"),
         ("--partial_fc 1 --model_parallel 0", "--partial_fc 1 needs --model_parallel 1"),
+        ("--fc7_dtype fp16", "--fc7_dtype fp16 is unknown; known: float32, bf16"),
+        ("--fc7_dtype bf16 --native_ops 0", "--fc7_dtype bf16 needs the CPU kernels that --native_ops 0 switches off"),
+        ("--fc7_dtype bf16 --loss inter", "--fc7_dtype bf16 reads class rows piece .* --loss inter compares all"),
+        ("--fc7_dtype bf16 --loss triplet", "--fc7_dtype bf16 is about class centres, and --loss triplet has none"),
         ("--sample_ratio 0", "--sample_ratio 0.0 must be above 0 and at most 1"),
         ("--sample_ratio 1.01", "--sample_ratio 1.01 must be above 0 and at most 1"),
         ("--sample_ratio nan", "--sample_ratio nan must be above 0 and at most 1"),
@@ -243,6 +247,13 @@ def test_batch_sizes(tmp_path: Path, ranks: int) -> None:
             complete_config(config, ranks, "cpu")
     else:
         assert complete_config(config, ranks, "cpu").train_batch_size == 10
+
+
+def test_rows_in_bfloat16_are_for_the_cpu(tmp_path: Path) -> None:
+    config = resolve("--fc7_dtype", "bf16", folder=tmp_path)
+    assert complete_config(config, 1, "cpu").fc7_dtype == "bf16"
+    with pytest.raises(UserError, match="--fc7_dtype bf16 is for the CPU and this run is on cuda; omit it or add"):
+        complete_config(config, 1, "cuda")
 
 
 def test_pieces_of_a_batch_are_equal(tmp_path: Path) -> None:

@@ -115,3 +115,15 @@ def test_slots_lead_to_the_labels(shards: int) -> None:
         np.testing.assert_array_equal(rows[slots[here] - shard * draws.slots], LABELS[here] - shard * draws.shards.rows)
         found[here] = slots[here]
     assert (found != ABSENT).all()
+
+
+@pytest.mark.parametrize("ratio", [0.0001, 0.01, 0.3])
+def test_lists_and_marks_draw_the_same_rows(monkeypatch: pytest.MonkeyPatch, ratio: float) -> None:
+    draws = sampling(2, 20_001, ratio)
+    seen = []
+    for sparse in (0, math.inf):  # always lists, and always marks
+        monkeypatch.setattr("ops.heads.class_sampling._SPARSE", sparse)
+        seen.append([draws.draw(shard, LABELS, step) for shard in range(2) for step in range(3)])
+    for listed, marked in zip(*seen, strict=True):
+        assert listed.dtype == marked.dtype == np.int64
+        np.testing.assert_array_equal(listed, marked)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -88,3 +90,15 @@ def test_a_local_head_refuses_labels_that_are_no_classes(labels: object, message
 def test_partial_fc_without_ranks_is_refused() -> None:
     with pytest.raises(UserError, match="partial_fc has no effect; build it with ranks"):
         build_head(HeadOptions(CLASSES, EMB_SIZE, partial_fc=True, sample_ratio=0.5))
+
+
+def test_bfloat16_rows_are_refused_where_graphs_cannot_read_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = HeadOptions(CLASSES, EMB_SIZE, fc7_dtype="bf16")
+    with pytest.raises(UserError, match="bf16 class rows are read in place by graphs over ranks"):
+        build_head(options)
+    message = r"--fc7_dtype bf16 needs the CPU kernels, a CPU and a loss other than inter.*\(CPU kernels: .*\); omit it"
+    for changes in ({"loss": LossOptions("inter", 16.0)}, {}):
+        if not changes:
+            monkeypatch.setattr("ops.native.rows.NativeRows.available", lambda: False)
+        with pytest.raises(UserError, match=message):
+            build_head(replace(options, **changes), join_world("cpu"))
