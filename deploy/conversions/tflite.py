@@ -1,15 +1,20 @@
-"""ONNX to TensorFlow Lite's FILE.tflite, by onnx2tf."""
+"""ONNX to TensorFlow Lite's FILE.tflite, by onnx2tf and TensorFlow's converter.
+
+onnx2tf translates the network to Keras and TensorFlow converts it, called here. onnx2tf's own way to the file first
+saves a Keras SavedModel, which writes the weights of a layer as text, several times: minutes for the last layer of r18.
+"""
 
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnx2tf
+import tensorflow as tf
 
 # onnx2tf compares each operator on these images, and downloads them unless the current folder has them.
 _SAMPLE = "calibration_image_sample_data_20x128x128x3_float32.npy"
@@ -22,9 +27,6 @@ def convert(source: str, target: str, half: bool = False) -> dict[str, str]:
         source: the ONNX file, by its absolute path.
         target: the .tflite file to write, by its absolute path.
         half: store weights as float16.
-
-    Raises:
-        RuntimeError: onnx2tf wrote no file.
     """
     before = Path.cwd()
     with tempfile.TemporaryDirectory() as folder:
@@ -32,19 +34,25 @@ def convert(source: str, target: str, half: bool = False) -> dict[str, str]:
         try:
             np.save(_SAMPLE, np.random.default_rng(0).random((20, 128, 128, 3), np.float32))
             onnx.save(_fix_batch(onnx.load(source)), "model.onnx")
-            onnx2tf.convert(
-                input_onnx_file_path="model.onnx",
-                output_folder_path="converted",
-                copy_onnx_input_output_names_to_tflite=True,
-                non_verbose=True,
-            )
+            network = _Network(onnx2tf.convert("model.onnx", non_verbose=True, disable_model_save=True))
         finally:
             os.chdir(before)
-        found = list(Path(folder, "converted").glob(f"model_float{16 if half else 32}.tflite"))
-        if not found:
-            raise RuntimeError("onnx2tf wrote no file")
-        shutil.copyfile(found[0], target)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([network.embed.get_concrete_function()], network)
+    if half:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.float16]
+    Path(target).write_bytes(converter.convert())
     return {}
+
+
+class _Network(tf.Module):
+    """A Keras model as a function with the names of the ONNX file; only its variables are saved, not its layers."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.kept = model.variables
+        entry = tf.TensorSpec(model.inputs[0].shape, tf.float32, "data")
+        self.embed = tf.function(lambda data: {"fc1": model(data)}, input_signature=[entry])
 
 
 def _fix_batch(model: onnx.ModelProto) -> onnx.ModelProto:
