@@ -78,7 +78,7 @@ class ClassSampling:
 
 
 def _add(chosen: np.ndarray, count: int, rows: int, generator: np.random.Generator) -> np.ndarray:
-    """Return ``count`` numbers below ``rows``, ascending: those ``chosen``, and others that ``_mark`` would draw too."""
+    """Return ``count`` numbers below ``rows``, ascending: those ``chosen``, and those that ``_mark`` would draw."""
     while len(chosen) < count:
         drawn = generator.integers(0, rows, count - len(chosen), np.int32)
         chosen = np.union1d(chosen, drawn.astype(np.int64))
