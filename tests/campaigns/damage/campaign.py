@@ -1,0 +1,124 @@
+"""Damage many files and read them: ``python -m tests.campaigns.damage.campaign --count 10000 --seed 1``.
+
+Prints a table of formats and every fault with what repeats it, and ends with code 1 if there is one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from tests.campaigns.damage.formats import FORMATS
+
+ROOT = Path(__file__).resolve().parents[3]
+_HUNG = 30  # seconds after which a worker is ended
+
+Case = dict[str, Any]
+
+
+class Worker:
+    """A process that reads damaged sets; started again after it has crashed or hung."""
+
+    def __init__(self) -> None:
+        self._start()
+
+    def _start(self) -> None:
+        command = [sys.executable, "-m", "tests.campaigns.damage.worker"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        # Libraries may print lines of their own.
+        if not any(line == "ready\n" for line in self._process.stdout):
+            raise RuntimeError("the worker does not read the valid sets; its messages are above")
+
+    def run(self, name: str, seed: int) -> Case:
+        """Return the outcome of one case."""
+        timer = ThreadPoolExecutor(1)
+        self._process.stdin.write(json.dumps([name, seed]) + "\n")
+        self._process.stdin.flush()
+        answer = timer.submit(self._answer)
+        try:
+            return answer.result(_HUNG)
+        except (TimeoutError, EOFError) as error:
+            self.close()
+            how = "hung" if isinstance(error, TimeoutError) else f"ended by {self._process.returncode}"
+            self._start()
+            return {
+                "format": name,
+                "seed": seed,
+                "kind": "fault",
+                "text": f"the reading process {how}",
+                "seconds": _HUNG,
+            }
+        finally:
+            timer.shutdown(wait=False)
+
+    def _answer(self) -> Case:
+        for line in self._process.stdout:
+            if line.startswith("{"):
+                return json.loads(line)
+        raise EOFError
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.wait()
+
+
+def run_cases(cases: Sequence[tuple[str, int]], workers: int = 2) -> Iterator[Case]:
+    """Yield the outcomes of (format, seed)."""
+
+    def run_share(share: Sequence[tuple[str, int]]) -> list[Case]:
+        worker = Worker()
+        try:
+            return [worker.run(*case) for case in share]
+        finally:
+            worker.close()
+
+    with ThreadPoolExecutor(workers) as pool:
+        for outcomes in pool.map(run_share, [cases[first::workers] for first in range(workers)]):
+            yield from outcomes
+
+
+def spread(count: int, seed: int, formats: Sequence[str] = tuple(FORMATS)) -> list[tuple[str, int]]:
+    """Return ``count`` cases, the same number of each format."""
+    return [(formats[number % len(formats)], seed * 1_000_000 + number) for number in range(count)]
+
+
+def table(outcomes: Sequence[Case]) -> str:
+    """Return the numbers of each format, one line each."""
+    kinds = Counter((case["format"], case["kind"]) for case in outcomes)
+    slowest = {name: max((c["seconds"] for c in outcomes if c["format"] == name), default=0.0) for name in FORMATS}
+    lines = ["| format | files | read | refused | faults | slowest, s |", "|---|---|---|---|---|---|"]
+    for name in FORMATS:
+        read, refused, faults = (kinds[name, kind] for kind in ("read", "refused", "fault"))
+        lines.append(f"| {name} | {read + refused + faults} | {read} | {refused} | {faults} | {slowest[name]:.2f} |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Run the campaign."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=10_000, help="files to damage; default %(default)s")
+    parser.add_argument("--seed", type=int, default=int(time.time()), help="default: the time")
+    parser.add_argument("--format", choices=list(FORMATS), action="append", help="only this one; may be repeated")
+    parser.add_argument("--workers", type=int, default=2, help="reading processes; default %(default)s")
+    args = parser.parse_args()
+    start = time.perf_counter()
+    outcomes = list(run_cases(spread(args.count, args.seed, args.format or list(FORMATS)), args.workers))
+    faults = [case for case in outcomes if case["kind"] == "fault"]
+    print(table(outcomes))
+    for case in faults:
+        print(f"\nfault: {json.dumps({k: v for k, v in case.items() if k != 'text'})}\n{case['text']}")
+    print(f"\n{len(outcomes)} files, {len(faults)} faults, seed {args.seed}, {time.perf_counter() - start:.0f} s")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
