@@ -28,6 +28,7 @@ import numpy as np
 
 from common.errors import UserError, require
 from common.files import atomic_file
+from common.numpy_files import NUMPY_ERRORS, describe_error
 from common.workers import available_cpus, map_in_threads
 
 FORMAT, VERSION = "face embeddings", 1
@@ -145,8 +146,9 @@ def read_store(path: str | Path) -> EmbeddingStore:
             about = json.loads(str(file["about"]))
             arrays = {name: file[name] for name in ("norms", "names", "labels", "issame") if name in file.files}
         embeddings = _map_rows(path)
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is damaged or not a file of embeddings ({error}); embed again") from error
+    except NUMPY_ERRORS as error:
+        why = describe_error(error)
+        raise UserError(f"{path} is damaged or not a file of embeddings ({why}); embed again") from error
     if not isinstance(about, dict) or (about.get("format"), about.get("version")) != (FORMAT, VERSION):
         raise UserError(f"{path} is not of format '{FORMAT}', version {VERSION}; embed again")
     count = len(arrays["names"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import atomic_file, make_directory
+from common.numpy_files import NUMPY_ERRORS, describe_error
 from evaluation.embedding_store import different_work
 
 _ABOUT = "about.json"
@@ -101,8 +101,8 @@ class PartialEmbeddings:
                     rejected = [tuple(entry) for entry in json.loads(str(file["rejected"]))]
                     arrays = {name: file[name] for name in ("positions", "rows", "norms")}
                 yield Piece(start=start, stop=stop, rejected=rejected, **arrays)
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-                raise UserError(f"{path} is damaged ({error}); remove it and embed again") from error
+            except NUMPY_ERRORS as error:
+                raise UserError(f"{path} is damaged ({describe_error(error)}); remove it and embed again") from error
 
     def drop_rejected(self) -> None:
         """Remove the pieces with images that could not be used, so that they are tried again."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError, require
+from common.numpy_files import NUMPY_ERRORS, describe_error
 from common.text_files import read_lines
 
 _MOST = np.iinfo(np.int64).max  # of a class number
@@ -72,9 +73,9 @@ def read_label_map(path: str | Path) -> LabelMap:
 def _read_npy(path: Path) -> tuple[np.ndarray, Callable[..., str]]:
     try:
         pairs = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except NUMPY_ERRORS as error:
         raise UserError(
-            f"{path} cannot be read ({_reason(error)}); expected an .npy of whole numbers [N, 2]"
+            f"{path} cannot be read ({describe_error(error)}); expected an .npy of whole numbers [N, 2]"
         ) from error
     if not isinstance(pairs, np.ndarray) or pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
         found = f"{pairs.dtype} {list(pairs.shape)}" if isinstance(pairs, np.ndarray) else "several arrays"
@@ -102,8 +103,3 @@ def _read_text(path: Path) -> tuple[np.ndarray, Callable[..., str]]:
         numbers.append(number)
     array = np.array(pairs, np.int64).reshape(-1, 2)
     return array, lambda row, whole=True: f"{path}, line {numbers[row]}" if whole else f"line {numbers[row]}"
-
-
-def _reason(error: Exception) -> str:
-    """Return the reason without the file's name, which the text of an ``OSError`` repeats."""
-    return getattr(error, "strerror", None) or str(error)

@@ -36,7 +36,23 @@ def _are_files(value: Any) -> bool:
 
 def _is_head(value: Any) -> bool:
     kinds = {"num_classes": int, "shards": list}
-    return isinstance(value, dict) and all(isinstance(value.get(key), kind) for key, kind in kinds.items())
+    return (
+        isinstance(value, dict)
+        and all(isinstance(value.get(key), kind) for key, kind in kinds.items())
+        and all(_is_shard(shard) for shard in value["shards"])
+        and bool(value["shards"]) == (value["num_classes"] > 0)
+    )
+
+
+def _is_shard(value: Any) -> bool:
+    rows = value.get("rows") if isinstance(value, dict) else None
+    return (
+        isinstance(rows, list)
+        and isinstance(value.get("file"), str)
+        and len(rows) == 2
+        and all(type(row) is int for row in rows)
+        and 0 <= rows[0] <= rows[1]
+    )
 
 
 # What the entries of a manifest are; a damaged one must not end in a traceback.
@@ -105,6 +121,10 @@ class Snapshot:
         wrong = [key for key, is_sound in _SOUND.items() if key in about and not is_sound(about[key])]
         if wrong:
             raise UserError(f"{manifest} is damaged: its {', '.join(wrong)} cannot be right; use another snapshot")
+        shards = [shard["file"] for shard in about["fc7"]["shards"]] if "fc7" in about else []
+        lacking = [name for name in shards if name not in about["files"]]
+        if lacking:
+            raise UserError(f"{manifest} is damaged: its files lack {', '.join(lacking)}; use another snapshot")
         for name, facts in about["files"].items():
             size = (path / name).stat().st_size if (path / name).is_file() else None
             if size != facts["bytes"]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError, require
+from common.numpy_files import NUMPY_ERRORS
 from evaluation.embedding_store import read_store, require_finite
 from evaluation.templates.modes import ALONE, SIDE_BY_SIDE, SUM, Mode
 
@@ -135,7 +135,7 @@ def _read_insightface(path: Path) -> dict[str, np.ndarray]:
             arrays = {"alone": file["embs"]}
             if "embs_f" in file.files and file["embs_f"].size:
                 arrays["mirrored"] = file["embs_f"]
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile):
+    except NUMPY_ERRORS:
         return {}
     for array in arrays.values():
         require(array.ndim == 2 and array.dtype.kind == "f", f"{path}: embs is {array.dtype} {array.shape}, not [N, E]")

@@ -33,7 +33,7 @@ from evaluation.groups.group_file import read_groups
 from evaluation.report_threshold import read_threshold
 from interchange.mxnet.checkpoint import write_checkpoint
 from interchange.onnx.writer import write_onnx
-from interchange.open_model import open_model
+from interchange.open_model import open_model, read_foreign
 from interchange.pytorch.state import read_state, write_torch
 from settings.legacy.arcface_torch import translate_config
 from snapshots.label_map import read_label_map
@@ -235,11 +235,11 @@ FORMATS = {
     "snapshot": Format(_write_snapshot, _read_snapshot),
     "MXNet checkpoint": Format(
         lambda folder: write_checkpoint(folder / "model", 0, _network(), initial_arrays(_network(), 1)),
-        _model("model,0"),
+        lambda folder: read_foreign(f"{folder / 'model'},0"),
     ),
     "ONNX": Format(
         lambda folder: onnx.save(write_onnx(_network(), initial_arrays(_network(), 1), {}), folder / "model.onnx"),
-        _model("model.onnx"),
+        lambda folder: read_foreign(str(folder / "model.onnx")),
     ),
     "safetensors": Format(
         lambda folder: save_file(initial_arrays(_network(), 1), folder / "model.safetensors"),
