@@ -1,4 +1,4 @@
-"""Compare the backbones with PyTorch, MXNet and onnxruntime: ``python benchmarks/bench_backbone.py``.
+"""Compare the backbones with PyTorch, MXNet, onnxruntime and OpenVINO: ``python benchmarks/bench_backbone.py``.
 
 Every contestant gets the same network, initial weights, images and threads, and must compute the same results. The
 contestants take turns, and every ratio is between numbers of this run. ``forward`` is inference; ``train`` is forward,
@@ -23,7 +23,7 @@ from benchmarks.network import network_config, write_network
 from benchmarks.other_load import OtherLoad, describe_load
 from benchmarks.report import describe_machine, format_machine, format_table, write_json
 from benchmarks.rounds import run_rounds
-from benchmarks.rows import HEADER, make_rows, row_cells
+from benchmarks.rows import HEADER, describe_best, make_rows, row_cells
 from common.errors import UserError, run_command
 
 
@@ -69,6 +69,8 @@ def bench(network: str, kind: str, args: argparse.Namespace) -> dict[str, Any]:
     rows, absences = make_rows(measured, args.batch)
     print(f"\n{network} {kind}, batch {args.batch}, {args.threads} threads, {args.rounds} rounds")
     print(format_table(HEADER, [row_cells(row) for row in rows], text_columns=2))
+    for line in describe_best(rows, "torch"):
+        print(line)
     for absence in absences:
         print(f"not measured: {absence.name} ({absence.about}): {absence.reason}")
     print(describe_load(other), flush=True)
@@ -87,8 +89,10 @@ def main() -> None:
     """Measure and print one table for each network and pass."""
     args = parse_arguments()
     print(format_machine(describe_machine()))
-    if not PEERS_PYTHON.is_file() and any(name.startswith("torch") for name in args.peers):
-        print("PyTorch is not installed: `bash benchmarks/setup_peers.sh` (or `make bench`) installs it")
+    if not PEERS_PYTHON.is_file() and any(c.python == PEERS_PYTHON for c in args.contestants):
+        print(
+            "PyTorch and OpenVINO are not installed: `bash benchmarks/setup_peers.sh` (or `make bench`) installs them"
+        )
     tables = [bench(network, kind, args) for network in args.networks for kind in args.passes]
     if args.json:
         settings = {key: value for key, value in vars(args).items() if key not in ("contestants", "json")}

@@ -13,6 +13,8 @@ from common.errors import UserError
 
 PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
 PASSES = ("forward", "train")
+# Inference folds the weights into the compiled code, which needs this variable; training ignores it.
+COMPILER = {"TORCHINDUCTOR_FREEZING": "1"}
 # A plain update with momentum, large enough that wrong gradients show in the losses of the first steps.
 UPDATE = {"lr": 0.001, "momentum": 0.9, "weight_decay": 0.0005}
 
@@ -66,17 +68,31 @@ def _ours(name: str, precision: str, kernels: str) -> Contestant:
 
 def _torch(name: str, precision: str) -> list[Contestant]:
     return [
-        Contestant(name, "torch_worker", precision, PEERS_PYTHON, options={"layout": layout})
+        Contestant(name, "torch_worker", precision, PEERS_PYTHON, options={"layout": layout, "compiled": False})
         for layout in ("default", "channels_last")
     ]
+
+
+def _compiled(name: str, precision: str) -> Contestant:
+    # The compiler chooses the memory format of the convolutions itself; this is the one that it chooses on a CPU.
+    options = {"layout": "channels_last", "compiled": True}
+    return Contestant(name, "torch_worker", precision, PEERS_PYTHON, options=options, environment=COMPILER)
+
+
+def _openvino(name: str, precision: str) -> Contestant:
+    return Contestant(name, "openvino_worker", precision, PEERS_PYTHON, passes=("forward",))
 
 
 OURS = (_ours("f32", "float32", "native"), _ours("bf16", "bfloat16", "native"), _ours("stock", "float32", "stock"))
 PEERS = (
     *_torch("torch", "float32"),
     *_torch("torch_bf16", "bfloat16"),
+    _compiled("torch_compile", "float32"),
+    _compiled("torch_compile_bf16", "bfloat16"),
     Contestant("mxnet", "mxnet_worker", "float32"),
     Contestant("onnxruntime", "onnxruntime_worker", "float32", passes=("forward",)),
+    _openvino("openvino", "float32"),
+    _openvino("openvino_bf16", "bfloat16"),
 )
 LIMITS = tuple(Contestant("limit", "limit_worker", precision) for precision in ("float32", "bfloat16"))
 

@@ -13,6 +13,7 @@ from backbones import build_network
 from backbones.graph.initializer import initial_arrays
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError, lookup
+from interchange.onnx.writer import write_onnx
 from sample_config import default, generate_config, network
 
 SEED = 1
@@ -82,8 +83,9 @@ def list_convolutions(description: Mapping[str, Any]) -> list[dict[str, int]]:
 def write_network(name: str, batch: int, folder: Path) -> dict[str, str]:
     """Write a network, its initial weights and one batch into ``folder``; return the paths by the job's keys.
 
-    ``graph`` is JSON (see ``describe_network``), ``arrays`` an npz of float32 by MXNet name, ``batch`` an npz of
-    ``images`` float32 [batch, 3, S, S] (whole numbers 0..255) and ``targets`` float32 [batch, E].
+    ``graph`` is JSON (see ``describe_network``), ``arrays`` an npz of float32 by MXNet name, ``onnx`` the project's
+    export, ``batch`` an npz of ``images`` float32 [batch, 3, S, S] (whole numbers 0..255) and ``targets`` float32
+    [batch, E].
 
     Raises:
         UserError: the network is unknown, or ``batch`` is below 2.
@@ -91,9 +93,16 @@ def write_network(name: str, batch: int, folder: Path) -> dict[str, str]:
     if batch < 2:
         raise UserError(f"--batch {batch} must be at least 2: the last layer normalises over the batch")
     graph = build_network(network_config(name))
-    paths = {"graph": folder / f"{name}.json", "arrays": folder / f"{name}.npz", "batch": folder / f"{name}-batch.npz"}
+    paths = {
+        "graph": folder / f"{name}.json",
+        "arrays": folder / f"{name}.npz",
+        "onnx": folder / f"{name}.onnx",
+        "batch": folder / f"{name}-batch.npz",
+    }
     paths["graph"].write_text(json.dumps(describe_network(graph)))
-    np.savez(paths["arrays"], **initial_arrays(graph, SEED))
+    arrays = initial_arrays(graph, SEED)
+    np.savez(paths["arrays"], **arrays)
+    paths["onnx"].write_bytes(write_onnx(graph, arrays, {}).SerializeToString())
     random = np.random.default_rng(SEED)
     images = random.integers(0, 256, (batch, *graph.shapes[graph.nodes[0].name])).astype(np.float32)
     targets = random.standard_normal((batch, graph.embedding_size), np.float32)

@@ -89,6 +89,20 @@ def make_rows(measured: Sequence[Measured], batch: int) -> tuple[list[Row], list
     return rows, absences
 
 
+def describe_best(rows: Sequence[Row], family: str) -> list[str]:
+    """Return a line for each precision: the fastest of the rows whose names begin with ``family``, and our ratio."""
+    best: dict[str, Row] = {}
+    for row in rows:
+        precision = row.about.split(",")[0]
+        if row.name.startswith(family) and row.images_per_second > getattr(best.get(precision), "images_per_second", 0):
+            best[precision] = row
+    return [
+        f"best of {family} in {precision}: {row.name}, {format_speed(row.images_per_second)} images/s"
+        + ("" if row.ratio is None else f", ours / it {row.ratio:.2f}")
+        for precision, row in best.items()
+    ]
+
+
 def _compare(measured: Sequence[Measured]) -> list[float | None]:
     """Return the distance of each contestant's results from the consensus in float32; None without results."""
     exact = [m.results for m in measured if m.results and m.contestant.precision == "float32"]

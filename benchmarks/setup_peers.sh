@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Creates .venv-peers with PyTorch for the benchmarks, unless it is up to date. Called by `make bench`.
+# Creates .venv-peers with PyTorch and OpenVINO for the benchmarks, unless it is up to date. Called by `make bench`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -25,6 +25,8 @@ fi
 stamp=.venv-peers/requirements.installed
 if ! cmp -s requirements-peers.txt "$stamp"; then
     echo "setup: installing requirements-peers.txt into .venv-peers (takes some minutes the first time)"
-    .venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-peers.txt
+    install() { .venv-peers/bin/python -m pip install --quiet --disable-pip-version-check "$@"; }
+    install -r <(grep -v '^openvino==' requirements-peers.txt)
+    install --no-deps -r <(grep '^openvino==' requirements-peers.txt)
     cp requirements-peers.txt "$stamp"
 fi

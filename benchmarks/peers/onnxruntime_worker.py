@@ -7,23 +7,18 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from backbones import build_network
 from benchmarks.peers.protocol import Contestant, serve
-from interchange.onnx.writer import write_onnx
 
 
 class OnnxruntimeContestant(Contestant):
     """An inference session and one batch."""
 
     def __init__(self, job: dict[str, Any]) -> None:
-        graph = build_network(job["config"])
-        with np.load(job["arrays"]) as arrays:
-            model = write_onnx(graph, dict(arrays), {}).SerializeToString()
         with np.load(job["batch"]) as batch:
             self.images = batch["images"]
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = job["threads"]
-        self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self.session = onnxruntime.InferenceSession(job["onnx"], options, providers=["CPUExecutionProvider"])
         self.label = f"onnxruntime {onnxruntime.__version__}"
 
     def step(self) -> list[float]:

@@ -11,7 +11,7 @@ from common.errors import UserError
     [
         (["--networks", "y9"], "unknown network 'y9'; known: .*r100, "),
         (["--passes", "backward"], "--passes: unknown name 'backward'; known: forward, train"),
-        (["--peers", "torch,caffe"], "--peers: unknown name 'caffe'; known: torch, torch_bf16, mxnet, onnxruntime"),
+        (["--peers", "torch,caffe"], "--peers: unknown name 'caffe'; known: torch, torch_bf16, .*openvino"),
         (["--ours", "int8"], "--ours: unknown name 'int8'; known: f32, bf16, stock"),
         (["--rounds", "0"], "--rounds: invalid positive whole number value: '0'"),
         (["--seconds", "-1"], "--seconds: invalid positive number value: '-1'"),
@@ -27,12 +27,15 @@ def test_mistakes_of_bench_backbone_are_one_line(monkeypatch, flags, message):
 
 
 def test_contestants_are_those_asked_for(monkeypatch):
-    monkeypatch.setattr("sys.argv", ["x", "--ours", "f32", "--peers", "onnxruntime,torch", "--limit", "0"])
+    monkeypatch.setattr(
+        "sys.argv", ["x", "--ours", "f32", "--peers", "onnxruntime,torch,torch_compile", "--limit", "0"]
+    )
     chosen = bench_backbone.parse_arguments().contestants
     assert [(c.name, c.about) for c in chosen] == [
         ("f32", "float32, native"),
         ("torch", "float32, default"),
         ("torch", "float32, channels_last"),
+        ("torch_compile", "float32, channels_last"),
         ("onnxruntime", "float32"),
     ]
 

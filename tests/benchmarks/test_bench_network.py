@@ -6,6 +6,7 @@ from pathlib import Path
 
 import mxnet as mx
 import numpy as np
+import onnxruntime
 import pytest
 
 from backbones import build_network
@@ -52,6 +53,14 @@ def test_written_files_are_of_the_network(tmp_path: Path):
         assert batch["images"].shape == (4, 3, 112, 112)
         assert batch["targets"].shape == (4, 128)
         assert batch["images"].dtype == batch["targets"].dtype == np.float32
+
+
+def test_the_written_model_embeds_like_ours(tmp_path: Path):
+    paths = write_network("y1", 2, tmp_path)
+    with np.load(paths["arrays"]) as arrays, np.load(paths["batch"]) as batch:
+        ours = Backbone(build_network(network_config("y1")), dict(arrays)).eval()(flow.tensor(batch["images"])).numpy()
+        (theirs,) = onnxruntime.InferenceSession(paths["onnx"]).run(None, {"data": batch["images"]})
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
 def test_wrong_names_and_batches_are_refused(tmp_path: Path):

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.contestants import Contestant
 from benchmarks.rounds import Measured
-from benchmarks.rows import HEADER, format_speed, make_rows, row_cells
+from benchmarks.rows import HEADER, describe_best, format_speed, make_rows, row_cells
 
 
 def entry(name: str, seconds: list[float], results: list[float] | None = None, **about: object) -> Measured:
@@ -42,6 +42,24 @@ def test_only_the_fastest_of_one_name_has_a_row():
     )
     assert [key for key in rows if key[0] == "torch"] == [("torch", "float32, channels_last")]
     assert rows["torch", "float32, channels_last"].ratio == pytest.approx(2.0)
+
+
+def test_the_best_of_a_family_is_named_for_each_precision():
+    rows, _ = make_rows(
+        [
+            entry("f32", [1.0]),
+            entry("torch", [4.0], layout="default"),
+            entry("torch_compile", [2.0], layout="channels_last"),
+            entry("torch_bf16", [1.0], precision="bfloat16"),
+            entry("torch_compile_bf16", [5.0], precision="bfloat16"),
+            entry("mxnet", [0.5]),
+        ],
+        batch=10,
+    )
+    assert describe_best(rows, "torch") == [
+        "best of torch in float32: torch_compile, 5.00 images/s, ours / it 2.00",
+        "best of torch in bfloat16: torch_bf16, 10.0 images/s",
+    ]
 
 
 def test_without_ours_and_limit_there_are_no_ratios():
