@@ -10,7 +10,8 @@ All distances are float64 ``[N]``, ``issame`` is bool ``[N]``.
 from __future__ import annotations
 
 import numpy as np
-from sklearn.metrics import auc, roc_curve
+
+from evaluation.roc_curve import area_under, roc_curve
 
 MAX_DISTANCE = 4.0  # squared distance of two opposite unit vectors; thresholds cover [0, this)
 ACCURACY_STEP = 0.01
@@ -101,5 +102,5 @@ def roc(distances: np.ndarray, issame: np.ndarray) -> tuple[np.ndarray, np.ndarr
     """
     if issame.all() or not issame.any():
         return np.empty(0), np.empty(0), float("nan"), float("nan")
-    fpr, tpr, _ = roc_curve(issame, -distances, drop_intermediate=False)
-    return fpr, tpr, float(auc(fpr, tpr)), float(np.interp(0.0, fpr - (1.0 - tpr), fpr))
+    fpr, tpr = roc_curve(issame, distances)
+    return fpr, tpr, area_under(fpr, tpr), float(np.interp(0.0, fpr - (1.0 - tpr), fpr))

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import auc
 
 from common.workers import available_cpus, map_in_threads
+from evaluation.roc_curve import area_under
 
 FPR_TARGETS = tuple(10**-power for power in range(6, 0, -1))
 """1e-6 to 1e-1."""
@@ -41,7 +41,7 @@ class RocCurve:
     @property
     def auc(self) -> float:
         """The area under the curve."""
-        return float(auc(self.fpr, self.tpr))
+        return area_under(self.fpr, self.tpr)
 
 
 @dataclass(frozen=True)
