@@ -2,8 +2,8 @@
 
 - ``backbone.safetensors``: weights and moving statistics under their MXNet names.
 - ``momentum.safetensors``, with AdamW also ``variance.safetensors``: the optimizer's moments.
-- ``fc7-00000-of-00002.safetensors``...: one shard of class rows each (weight, bias, their moments). A triplet loss has
-  none; its triplets to come are in ``data.safetensors``.
+- ``fc7-00000-of-00002.safetensors``...: one shard of class rows each (weight, bias, their moments), float32 or, with
+  ``fc7_dtype`` bf16, of type BF16. A triplet loss has none; its triplets to come are in ``data.safetensors``.
 - ``snapshot.json``: step, position in the data, config, preprocessing, versions, size and checksum of each file.
 
 A backbone-only snapshot is the same with less in it. Nothing is pickled.

@@ -57,6 +57,7 @@ class PartialFCHead(ClassHead):
             for name, parameter in self.named_parameters()
         }
         self._rows_in_step = self.sampling.slots * self.centres
+        self._gradient_sbps = self.gradient_sbps
         self.loss = MarginSoftmax(margin, options.loss.loss_s, layout, self.sampling.slots, self.centres)
 
     @override
@@ -100,7 +101,7 @@ class PartialFCHead(ClassHead):
         """Return the gradients of the selected rows; valid until a graph is called again."""
         found = [bank.row_gradients(part.to_local()) for bank, part in zip(self.banks.values(), returned, strict=True)]
         gradients = []
-        for gradient, sbp in zip(found, self.gradient_sbps, strict=True):
+        for gradient, sbp in zip(found, self._gradient_sbps, strict=True):
             # The graph leaves the gradient of replicated rows in each rank's memory: that of its part of the batch.
             is_part = sbp[0] != self.layout.rows
             own = flow.sbp.partial_sum if is_part else self.layout.rows
