@@ -55,7 +55,7 @@ def make_rows(measured: Sequence[Measured], batch: int) -> tuple[list[Row], list
 
     A contestant whose results differ from the others' is absent too, because its speed is not comparable.
     """
-    differences = _compare(measured)
+    differences = compare_results(measured)
     absences, fastest = [], {}
     for entry, difference in zip(measured, differences, strict=True):
         contestant = entry.contestant
@@ -103,7 +103,7 @@ def describe_best(rows: Sequence[Row], family: str) -> list[str]:
     ]
 
 
-def _compare(measured: Sequence[Measured]) -> list[float | None]:
+def compare_results(measured: Sequence[Measured]) -> list[float | None]:
     """Return the distance of each contestant's results from the consensus in float32; None without results."""
     exact = [m.results for m in measured if m.results and m.contestant.precision == "float32"]
     if not exact:
