@@ -56,10 +56,15 @@ class MemoryEstimate:
     in_files: int = 0
 
     @property
+    def process(self) -> int:
+        """The libraries and Python."""
+        return _PROCESS
+
+    @property
     def rank(self) -> int:
         """Everything that one rank holds in memory."""
         parts = (self.fc7, self.momentum, self.rows_in_step, self.logits, self.backbone, self.activations)
-        return sum(parts) - self.in_files + _PROCESS
+        return sum(parts) - self.in_files + self.process
 
     @property
     def needed(self) -> int:
@@ -72,7 +77,7 @@ class MemoryEstimate:
         return (
             f"memory of a rank, estimated: fc7 {in_gb(self.fc7)}, its moments {in_gb(self.momentum)}, class rows in a "
             f"step {in_gb(self.rows_in_step)}, logits {in_gb(self.logits)}, backbone {in_gb(self.backbone)}, feature "
-            f"maps {in_gb(self.activations)}, the process itself {in_gb(_PROCESS)}; {whole}; "
+            f"maps {in_gb(self.activations)}, the process itself {in_gb(self.process)}; {whole}; "
             f"a snapshot takes {in_gb(self.snapshot)}"
         )
 
@@ -98,7 +103,7 @@ def estimate_memory(config: Mapping[str, Any], network: NetworkGraph, ranks: int
     rows, sampled = rows * config["num_subcenters"], sampled * config["num_subcenters"]
     row_number = _ROW_NUMBER[config["fc7_dtype"]]
     bank = rows * width * row_number
-    trainable = sum(prod(spec.shape) for spec in network.parameters().values() if spec.trainable)
+    trainable = trainable_numbers(network)
     arrays = sum(prod(spec.shape) for spec in network.parameters().values())
     kept = {name for node in network.nodes if node.op in _OPS_KEPT for name in node.inputs}
     numbers = sum(prod(network.shapes[name]) for name in kept)
@@ -119,6 +124,11 @@ def estimate_memory(config: Mapping[str, Any], network: NetworkGraph, ranks: int
         snapshot=(arrays + moments * trainable) * _FLOAT
         + (1 + moments) * classes * config["num_subcenters"] * width * row_number,
     )
+
+
+def trainable_numbers(network: NetworkGraph) -> int:
+    """Return how many numbers of the network are trained."""
+    return sum(prod(spec.shape) for spec in network.parameters().values() if spec.trainable)
 
 
 def check_memory(estimate: MemoryEstimate, local_ranks: int, free: int) -> str:
