@@ -88,21 +88,19 @@ def load_head(
         if about[key] != value:
             raise UserError(f"{snapshot.path} has {key}={about[key]}, this run {value}; try --pretrained")
     found = snapshot.head_rows(0, 0)
-    shapes = {f"fc7_{name}": rows.shape for name, rows in head.view_rows().items()}
-    for name in shapes:
-        if name not in found:
-            raise UserError(f"{snapshot.path} has no {name}: it was trained with another loss; try --pretrained")
+    for name in head.row_shapes:
+        if f"fc7_{name}" not in found:
+            raise UserError(f"{snapshot.path} has no fc7_{name}: it was trained with another loss; try --pretrained")
     own, sources = _source_classes(head, snapshot, label_map)
     for places, rows in snapshot.head_pieces(sources):
         targets = (own[places][:, None] * head.centres + np.arange(head.centres)).reshape(-1)
         first, count = int(targets[0]), len(targets)
         # A slice is much faster.
         where = slice(first, first + count) if np.array_equal(targets, np.arange(first, first + count)) else targets
-        for name, (_, *width) in shapes.items():
-            shape = (-1, *width)
-            head.load_rows(name.removeprefix("fc7_"), where, rows[name].reshape(shape))
+        for name, shape in head.row_shapes.items():
+            head.load_rows(name, where, rows[f"fc7_{name}"].reshape(-1, *shape))
             for kind in kinds:
-                load_moments(kind, name, where, rows[f"{name}_{kind}"].reshape(shape))
+                load_moments(kind, f"fc7_{name}", where, rows[f"fc7_{name}_{kind}"].reshape(-1, *shape))
 
 
 def _source_classes(head: ClassHead, snapshot: Snapshot, label_map: LabelMap | None) -> tuple[np.ndarray, np.ndarray]:

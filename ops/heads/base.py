@@ -181,6 +181,11 @@ class ClassHead(Head):
         rows = self.bfloat16_rows
         return super().row_bytes + (rows.weight.stored.nbytes if rows is not None else 0)
 
+    @property
+    def row_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of one row of each parameter, by its name."""
+        return {"weight": (self.emb_size,)} | ({} if self.bias is None else {"bias": ()})
+
     def view_rows(self) -> dict[str, np.ndarray]:
         """Return this rank's parameters by name, as they are stored; those in the CPU's memory themselves.
 

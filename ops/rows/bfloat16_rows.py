@@ -105,10 +105,8 @@ class BFloat16Rows(RowBank):
         if isinstance(rule, AdamWRule):
             self._update_adamw(indices, gradients, rule, step)
             return
-        numbers, draws = (
-            (rule.lr, rule.momentum, rule.weight_decay),
-            RowDraws(self._place.seed, step, self._place.first_row),
-        )
+        numbers = (rule.lr, rule.momentum, rule.weight_decay)
+        draws = RowDraws(self._place.seed, step, self._place.first_row)
         self._native.update(self.weight.stored, self._momentum.stored, indices, gradients.numpy(), numbers, draws)
 
     def _update_adamw(self, indices: np.ndarray, gradients: flow.Tensor, rule: AdamWRule, step: int) -> None:
