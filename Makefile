@@ -35,4 +35,4 @@ setup:
 	@bash tools/setup.sh
 
 clean:
-	rm -rf .venv .venv-peers .venv-deploy .venv-tflite demo
+	rm -rf .venv .venv-peers .venv-deploy .venv-tflite .venv-opencv4 .venv-opencv5 .node-deploy demo

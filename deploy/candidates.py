@@ -20,6 +20,8 @@ from deploy.registry import (
     ONNX2TORCH,
     ONNXRUNTIME,
     OPENCV,
+    OPENCV_5,
+    OPENCV_414,
     OPENVINO,
     OURS,
     READERS,
@@ -60,6 +62,8 @@ class Way:
 WAYS = (
     Way("onnxruntime", ONNXRUNTIME, takes_int8=True),
     Way("opencv", OPENCV, takes_int8=True),
+    Way("opencv4.14", OPENCV_414, takes_int8=True),
+    Way("opencv5", OPENCV_5),
     Way("insightface", INSIGHTFACE, takes_int8=True),
     Way("openvino_f32", OPENVINO, "float32", {"precision": "f32"}, takes_int8=True),
     Way("openvino_bf16", OPENVINO, "bf16", {"precision": "bf16"}),

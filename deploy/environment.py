@@ -27,6 +27,8 @@ class Environment(NamedTuple):
 PROJECT = Environment(".venv", "bash tools/setup.sh")
 DEPLOY = Environment(".venv-deploy", SETUP)
 TFLITE = Environment(".venv-tflite", f"{SETUP} tflite")
+OPENCV4 = Environment(".venv-opencv4", f"{SETUP} opencv4")
+OPENCV5 = Environment(".venv-opencv5", f"{SETUP} opencv5")
 PEERS = Environment(
     ".venv-peers",
     "bash benchmarks/setup_peers.sh, and install onnx2torch==1.5.15 there (--no-deps) with a torchvision built for its "

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from common.errors import UserError
-from deploy.environment import DEPLOY, PEERS, PROJECT, TFLITE, Environment, MissingPackage
+from deploy.environment import DEPLOY, OPENCV4, OPENCV5, PEERS, PROJECT, TFLITE, Environment, MissingPackage
 
 _LOOK = "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
 
@@ -33,6 +33,8 @@ class Runtime(NamedTuple):
 OURS = Runtime("runtimes.ours", "oneflow", PROJECT)
 ONNXRUNTIME = Runtime("runtimes.ort", "onnxruntime", PROJECT)
 OPENCV = Runtime("runtimes.opencv", "cv2", PROJECT)
+OPENCV_414 = Runtime("runtimes.opencv", "cv2", OPENCV4)
+OPENCV_5 = Runtime("runtimes.opencv", "cv2", OPENCV5)
 INSIGHTFACE = Runtime("runtimes.insightface_package", "insightface", PROJECT)
 OPENVINO = Runtime("runtimes.openvino_model", "openvino", DEPLOY)
 NCNN = Runtime("runtimes.ncnn_net", "ncnn", DEPLOY)

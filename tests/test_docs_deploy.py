@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +82,26 @@ def test_programs_of_other_runtimes_agree(
     run_converter(converter, folder / "y1.onnx", folder / target)
     found = run(title, folder, runtime.environment.python)
     assert cosines(found[None], expected[None])[0] > 0.99999
+
+
+@pytest.mark.slow
+def test_the_program_for_onnxruntime_web_agrees(folder: Path, expected: np.ndarray) -> None:
+    packages = ROOT / ".node-deploy" / "node_modules"
+    node = shutil.which("node")
+    if node is None or not (packages / "onnxruntime-web").is_dir():
+        pytest.skip("needs Node.js and: npm install --ignore-scripts --prefix .node-deploy onnxruntime-web@1.30.0")
+    (folder / "node_modules").symlink_to(packages)
+    program = re.search(r"^```js\n(.*?)^```$", TEXT, re.DOTALL | re.M)[1]
+    (folder / "embed.mjs").write_text(program)
+    (folder / "pixels.bin").write_bytes(cv2.cvtColor(orl(1, 1), cv2.COLOR_BGR2RGBA).tobytes())
+    (folder / "run.mjs").write_text(
+        'import fs from "node:fs";\nimport { embed } from "./embed.mjs";\n'
+        'console.log(JSON.stringify(Array.from(await embed(fs.readFileSync("pixels.bin")))));\n'
+    )
+    done = subprocess.run([node, "run.mjs"], cwd=folder, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    found = np.array(json.loads(done.stdout.splitlines()[-1]))
+    assert cosines(found[None], expected[None])[0] > 0.999999
 
 
 def test_the_alignment_is_that_of_the_training(folder: Path) -> None:

@@ -1,16 +1,20 @@
 #!/usr/bin/env bash
 # Creates .venv-deploy with the runtimes and converters of tools/deploy, unless it is up to date.
-# "setup_deploy.sh tflite" creates .venv-tflite with onnx2tf and TensorFlow (2.5 GB) instead.
+# "setup_deploy.sh NAME" creates another environment instead: tflite for onnx2tf and TensorFlow (2.5 GB), opencv4 and
+# opencv5 for newer OpenCVs than .venv has (0.2 GB each).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 name=${1:-deploy}
 requirements=requirements-$name.txt
 folder=.venv-$name
-if [ "$name" != deploy ] && [ "$name" != tflite ]; then
-    echo "error: '$name' is not an environment; give deploy (the default) or tflite" >&2
-    exit 1
-fi
+case $name in
+    deploy | tflite | opencv4 | opencv5) ;;
+    *)
+        echo "error: '$name' is not an environment; give deploy (the default), tflite, opencv4 or opencv5" >&2
+        exit 1
+        ;;
+esac
 
 version() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true; }
 
