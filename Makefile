@@ -24,6 +24,7 @@ bench: setup
 	-@bash benchmarks/setup_peers.sh
 	$(PYTHON) benchmarks/bench_backbone.py
 	$(PYTHON) benchmarks/bench_step.py
+	$(PYTHON) benchmarks/bench_start.py
 	$(PYTHON) benchmarks/bench_loader.py
 	$(PYTHON) benchmarks/bench_convert.py
 	$(PYTHON) benchmarks/bench_check.py
