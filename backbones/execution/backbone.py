@@ -15,6 +15,7 @@ from backbones.graph.masks import mask_width, masks_by_node
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
 from ops import flow
+from ops.rows.selection import set_rows
 from ops.runtime.tensors import local_view
 
 
@@ -66,7 +67,7 @@ class Backbone(flow.nn.Module):
         self.freeze_bn = freeze_bn
         self.frozen = frozenset(batch_norm_arrays(network)) if freeze_bn else frozenset()
         for name, spec in network.parameters().items():
-            tensor = flow.zeros(*spec.shape, dtype=flow.float32)
+            tensor = flow.empty(*spec.shape, dtype=flow.float32)  # ``load_arrays`` fills it
             if spec.trainable:
                 self.register_parameter(name, flow.nn.Parameter(tensor))
             else:
@@ -199,9 +200,7 @@ class Backbone(flow.nn.Module):
         check_arrays(self.network, arrays)
         for name, spec in self.network.parameters().items():
             values = np.ones(spec.shape) if spec.fixed else arrays[name]
-            target = local_view(getattr(self, name))
-            source = flow.tensor(np.asarray(values, dtype=np.float32), device=target.device)
-            target.copy_(source)
+            set_rows(local_view(getattr(self, name)), slice(None), np.asarray(values, dtype=np.float32))
 
 
 def _is_on_cpu(tensor: flow.Tensor) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from zlib import crc32
 
 import numpy as np
 
 from backbones.graph.network_graph import NetworkGraph, ParameterSpec
+from common.workers import available_cpus, map_in_threads
 
 XAVIER_MAGNITUDE = 2.0
 PRELU_SLOPE = 0.25
@@ -74,10 +76,15 @@ KINDS: dict[str, Draw] = {
 def initial_arrays(graph: NetworkGraph, seed: int) -> dict[str, np.ndarray]:
     """Return float32 initial values of every parameter of ``graph``, by name.
 
-    Each array depends only on ``seed`` (>= 0) and its name, so every rank computes the same values in any order.
+    Each array depends only on ``seed`` (>= 0) and its name, so every rank computes the same values in any order: as
+    many at a time as the process has threads.
     """
-    arrays = {}
-    for name, spec in graph.parameters().items():
-        draw = RULES[spec.rule] if spec.kind == "weight" else KINDS[spec.kind]
-        arrays[name] = draw(spec, np.random.default_rng((seed, crc32(name.encode()))))
-    return arrays
+
+    def draw(item: tuple[str, ParameterSpec]) -> np.ndarray:
+        name, spec = item
+        rule = RULES[spec.rule] if spec.kind == "weight" else KINDS[spec.kind]
+        return rule(spec, np.random.default_rng((seed, crc32(name.encode()))))
+
+    parameters = graph.parameters()
+    threads = int(os.environ.get("OMP_NUM_THREADS") or available_cpus())
+    return dict(zip(parameters, map_in_threads(draw, parameters.items(), threads), strict=True))
