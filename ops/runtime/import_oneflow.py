@@ -22,6 +22,7 @@ from common.cuda import SWITCH, reason_for_cuda
 from common.errors import UserError
 from ops.runtime.cuda_stand_ins import install_stand_ins
 from ops.runtime.graph_destruction import protect_builds
+from ops.runtime.graph_variables import share_scopes
 from ops.runtime.patches import load_corrections
 
 # (folder inside the nvidia wheels, soname), in the order of their dependencies.
@@ -53,7 +54,9 @@ def import_oneflow() -> ModuleType:
         os.environ.setdefault("OMP_WAIT_POLICY", "active")
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
         with _quiet_stderr(), _hold_signals():
-            protect_builds(importlib.import_module("oneflow"))
+            flow = importlib.import_module("oneflow")
+        protect_builds(flow)
+        share_scopes(flow)
     return sys.modules["oneflow"]
 
 
