@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 
 from common.errors import run_command
+from common.imports import importing
 from launch.devices import choose_device, is_rank, world_size
 from launch.rank import RankReporter, inherited_settings, run_as_rank
 from launch.supervisor import launch
@@ -21,7 +22,8 @@ from settings.train_command import read_train_command
 
 def train_as_rank(config: Config, reporter: RankReporter) -> None:
     """Train as one of the ranks; ``config`` is complete."""
-    from engine.train import train  # here, so that the launching process stays free of OneFlow
+    with importing():
+        from engine.train import train  # here, so that the launching process stays free of OneFlow
 
     train(config, reporter)
 
@@ -35,7 +37,8 @@ def main() -> int:
     device, ranks_here = choose_device(command.config)
     if is_rank():  # of oneflow.distributed.launch, which hands no settings on
         run_as_rank(train_as_rank, complete_config(command.config, world_size(), device))
-    from engine.preflight import check_run  # here, so that --help and mistakes in flags come sooner
+    with importing():
+        from engine.preflight import check_run  # here, so that --help and mistakes in flags come sooner
 
     ranks = ranks_here * command.config.num_nodes
     config = complete_config(command.config, ranks, device)

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from common.errors import UserError, run_command
+from common.imports import importing
 from interchange.image_input import InputFlags
 from interchange.open_model import is_snapshot, open_model
 from launch.devices import choose_device, is_rank
@@ -23,7 +24,8 @@ from settings.verify_command import read_verify_command
 
 def verify_as_rank(config: Config, reporter: RankReporter) -> None:
     """Verify as one of the ranks."""
-    from engine.verify_models import verify  # here, so that the launching process stays free of OneFlow
+    with importing():
+        from engine.verify_models import verify  # here, so that the launching process stays free of OneFlow
 
     verify(config, reporter)
 
@@ -45,8 +47,9 @@ def main() -> int:
         print(f"note: in the flags of this program: python insightface_val.py {command.translation}")
     if not config.val_targets:
         raise UserError("--val_targets is empty: name at least one verification set")
-    from engine.group_report import check_group_files  # here, so that --help comes sooner
-    from engine.verification_sets import check_evaluation
+    with importing():
+        from engine.group_report import check_group_files  # here, so that --help comes sooner
+        from engine.verification_sets import check_evaluation
 
     check_group_files(config.groups, config.group_pairs)
     for notice in check_evaluation(config):

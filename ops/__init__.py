@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from common.imports import importing
+
 if TYPE_CHECKING:
     import oneflow as flow
 
@@ -21,9 +23,10 @@ def __getattr__(name: str) -> Any:
     """Load OneFlow on first access."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from ops.native import load_native_kernels
-    from ops.runtime.import_oneflow import import_oneflow
+    with importing():
+        from ops.native import load_native_kernels
+        from ops.runtime.import_oneflow import import_oneflow
 
-    opened = {"flow": import_oneflow(), "KERNELS": load_native_kernels()}
+        opened = {"flow": import_oneflow(), "KERNELS": load_native_kernels()}
     globals().update(opened)
     return opened[name]
