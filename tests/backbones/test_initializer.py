@@ -71,3 +71,13 @@ def test_values_depend_on_seed_and_name_alone():
     np.testing.assert_array_equal(first[name], wider[name])
     assert not np.array_equal(first[name], other[name])
     assert not np.array_equal(first[name], first[twin])
+
+
+def test_values_do_not_depend_on_the_number_of_threads(monkeypatch):
+    found = []
+    for threads in ("1", "3"):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        found.append(initial_arrays(Y1, seed=3))
+    assert list(found[0]) == list(found[1]) == list(Y1.parameters())
+    for name, values in found[0].items():
+        np.testing.assert_array_equal(values, found[1][name], err_msg=name)
