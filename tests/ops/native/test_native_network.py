@@ -145,6 +145,16 @@ def test_winograd_filter_gradients_in_bfloat16(size: int, filters: int, random_a
     assert abs(np.mean(rounded - expected)) < 0.2 * np.std(rounded - expected)
 
 
+@pytest.mark.parametrize(("size", "filters", "pad"), [(14, 64, 1), (15, 96, 0), (17, 64, 2)])
+def test_winograd_convolutions_in_bfloat16(size: int, filters: int, pad: int, random_arrays) -> None:
+    """Of two convolutions of bfloat16 maps, and of their gradients, some parts in 1000 are lost to rounding."""
+    graph = networks.single_convolution(size, filters, 3, 1, pad, 1, False)
+    arrays = random_arrays(graph, 6)
+    expected, rounded = run_in_float64(graph, arrays, 4), run(graph, arrays, 4, bfloat16=True)
+    for part, exact in expected.items():
+        assert np.linalg.norm(rounded[part] - exact) < 0.015 * np.linalg.norm(exact), part
+
+
 @pytest.mark.parametrize("network", [{"net_name": "fmobilefacenet", "net_output": "GDC"}, {"image_size": 48}])
 def test_whole_networks_are_as_exact_as_node_by_node(network: dict, random_arrays) -> None:
     graph = build_network({"net_name": "fresnet", "num_layers": 18, "emb_size": 64, **network})
@@ -171,7 +181,7 @@ def test_a_batch_in_portions_gives_each_image_its_embedding(batch: int) -> None:
     np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["residual", "mobile", "pointwise"])
+@pytest.mark.parametrize("name", ["residual", "mobile", "pointwise", "wide"])
 @pytest.mark.parametrize("bfloat16", [False, True])
 def test_runs_repeat_bit_for_bit(name: str, bfloat16: bool) -> None:
     graph = networks.SMALL[name]()
@@ -182,7 +192,7 @@ def test_runs_repeat_bit_for_bit(name: str, bfloat16: bool) -> None:
             np.testing.assert_array_equal(values, other[part], err_msg=part)
 
 
-@pytest.mark.parametrize("name", ["residual", "mobile", "dense"])
+@pytest.mark.parametrize("name", ["residual", "mobile", "dense", "wide"])
 @pytest.mark.parametrize("freeze_bn", [False, True])
 def test_bfloat16_is_float32_but_for_rounding(name: str, freeze_bn: bool, random_arrays) -> None:
     graph = networks.SMALL[name]()

@@ -19,17 +19,25 @@ int64_t GroupSize(int64_t count, int64_t threads) {
 
 }  // namespace
 
+int64_t MatrixStep(int64_t numbers, int64_t number_bytes) {
+  constexpr int64_t kSets = 64, kRemainder = 5;
+  const int64_t lines = (numbers * number_bytes + kAlignment - 1) / kAlignment;
+  return ((lines - kRemainder + kSets - 1) / kSets * kSets + kRemainder) * kAlignment / number_bytes;
+}
+
 MatrixProducts::MatrixProducts(NumberType type, int64_t count, int64_t rows, int64_t inner, int64_t columns,
                                bool transposed, bool adds)
     : count_(count),
       threads_(omp_get_max_threads()),
       group_(GroupSize(count, threads_)),
-      a_bytes_(rows * inner * BytesOf(type)),
-      b_bytes_(inner * columns * BytesOf(type)),
-      c_step_(rows * columns),
-      a_({group_, rows, inner}, OneDnnType(type), transposed ? memory::format_tag::acb : memory::format_tag::abc),
-      b_({group_, inner, columns}, OneDnnType(type), memory::format_tag::abc),
-      c_({group_, rows, columns}, memory::data_type::f32, memory::format_tag::abc),
+      a_step_(MatrixStep(rows * inner, BytesOf(type))),
+      b_step_(MatrixStep(inner * columns, BytesOf(type))),
+      c_step_(MatrixStep(rows * columns, sizeof(float))),
+      number_bytes_(BytesOf(type)),
+      a_({group_, rows, inner}, OneDnnType(type),
+         transposed ? memory::dims{a_step_, 1, rows} : memory::dims{a_step_, inner, 1}),
+      b_({group_, inner, columns}, OneDnnType(type), memory::dims{b_step_, columns, 1}),
+      c_({group_, rows, columns}, memory::data_type::f32, memory::dims{c_step_, columns, 1}),
       description_(DescribeThreadMatmul(a_, b_, c_, adds)),
       primitive_(MakeThreadMatmul(description_)) {}
 
@@ -40,8 +48,8 @@ void MatrixProducts::RunShare(const void* a, const void* b, float* c, char* scra
   for (int64_t i = share.begin; i < share.end; ++i) {
     const int64_t first = i * group_;
     primitive_.execute(OneDnnStream(),
-                       {{DNNL_ARG_SRC, AsMemory(a_, static_cast<const char*>(a) + first * a_bytes_)},
-                        {DNNL_ARG_WEIGHTS, AsMemory(b_, static_cast<const char*>(b) + first * b_bytes_)},
+                       {{DNNL_ARG_SRC, AsMemory(a_, static_cast<const char*>(a) + first * a_step_ * number_bytes_)},
+                        {DNNL_ARG_WEIGHTS, AsMemory(b_, static_cast<const char*>(b) + first * b_step_ * number_bytes_)},
                         {DNNL_ARG_DST, AsMemory(c_, c + first * c_step_)},
                         {DNNL_ARG_SCRATCHPAD, AsMemory(scratchpad, scratch)}});
   }

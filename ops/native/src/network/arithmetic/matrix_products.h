@@ -8,10 +8,16 @@
 
 namespace insightface {
 
+// The distance of consecutive matrices of `numbers` numbers of `number_bytes` bytes. Equal places of all matrices, which
+// the transforms read and write together, must not fall into the same few sets of the caches: so the distance is a whole
+// number of cache lines that leaves remainder 5 when divided by the sets of the first cache.
+int64_t MatrixStep(int64_t numbers, int64_t number_bytes);
+
 // c[g] = a[g] b[g] (+ c[g]) for `count` matrices g, divided among the threads of a team.
 class MatrixProducts {
  public:
-  // a[g] is [rows, inner], or [inner, rows] if transposed; b[g] is [inner, columns].
+  // a[g] is [rows, inner], or [inner, rows] if transposed; b[g] is [inner, columns]. Consecutive matrices lie
+  // MatrixStep(numbers of one) apart.
   MatrixProducts(NumberType type, int64_t count, int64_t rows, int64_t inner, int64_t columns, bool transposed,
                  bool adds);
   // Computes the calling thread's share; every thread of the team must call it.
@@ -21,7 +27,7 @@ class MatrixProducts {
 
  private:
   const int64_t count_, threads_, group_;
-  const int64_t a_bytes_, b_bytes_, c_step_;  // between consecutive matrices
+  const int64_t a_step_, b_step_, c_step_, number_bytes_;
   const dnnl::memory::desc a_, b_, c_;
   const dnnl::matmul::primitive_desc description_;
   const dnnl::matmul primitive_;

@@ -4,6 +4,7 @@
 
 #include "base/alignment.h"
 #include "base/parallel.h"
+#include "network/arithmetic/squares.h"
 
 namespace insightface {
 namespace {
@@ -11,25 +12,13 @@ namespace {
 constexpr int64_t kTile = kWinogradTile, kPatch = kWinogradPatch, kMatrices = kWinogradMatrices;
 constexpr int64_t kFloat = static_cast<int64_t>(sizeof(float));
 
-// The place of a tile: its first pixel of the output.
-struct TilePlace {
-  int64_t image, row, column;
-};
-
 TilePlace PlaceOf(const WinogradShape& shape, int64_t tile) {
   const int64_t columns = shape.TileColumns(), rows = shape.TileRows();
   return {tile / (rows * columns), tile / columns % rows * kTile, tile % columns * kTile};
 }
 
-// Calls visit(i, address) for the pixels of a square of a map, row by row; the address is null outside the map.
-template<typename T, typename Visit>
-void ForSquare(T* maps, const ValueShape& map, int64_t image, int64_t row, int64_t column, int64_t size,
-               const Visit& visit) {
-  for (int64_t i = 0; i < size * size; ++i) {
-    const int64_t y = row + i / size, x = column + i % size;
-    const bool inside = y >= 0 && y < map.height && x >= 0 && x < map.width;
-    visit(i, inside ? maps + ((image * map.height + y) * map.width + x) * map.channels : nullptr);
-  }
+int64_t MatricesBytes(int64_t numbers, int64_t number_bytes) {
+  return kMatrices * MatrixStep(numbers, number_bytes) * number_bytes;
 }
 
 int64_t BlockSize(const WinogradShape& shape, int64_t number_bytes) {
@@ -53,22 +42,24 @@ bool SuitsWinograd(const WinogradShape& shape) {
          shape.pad <= 2 && shape.Tiles() >= std::max(kLeastTiles, std::max(in, out) / kChannelsPerTile);
 }
 
-int64_t WinogradFilters::MatricesBytes() const { return AlignedSize(kMatrices * filters_ * channels_ * kFloat); }
+int64_t WinogradFilters::MatricesBytes() const {
+  return insightface::MatricesBytes(filters_ * channels_, kFloat);
+}
 
 void WinogradFilters::Transform(const float* weights, float* matrices) const {
-  const int64_t row = channels_ * kWinogradTaps, size = filters_ * channels_;
+  const int64_t row = channels_ * kWinogradTaps, step = MatrixStep(filters_ * channels_, kFloat);
   if (reversed_) {
     ParallelRows(filters_, [&](int64_t begin, int64_t end, int) {
       for (int64_t f = begin; f < end; ++f) {
         kTileTransforms.TransformFilters(weights + f * row, kWinogradTaps, true, channels_, matrices + f * channels_,
-                                         size);
+                                         step);
       }
     });
   } else {
     ParallelRows(channels_, [&](int64_t begin, int64_t end, int) {
       for (int64_t c = begin; c < end; ++c) {
         kTileTransforms.TransformFilters(weights + c * kWinogradTaps, row, false, filters_, matrices + c * filters_,
-                                         size);
+                                         step);
       }
     });
   }
@@ -81,8 +72,8 @@ WinogradConvolution::WinogradConvolution(const WinogradShape& shape)
 
 int64_t WinogradConvolution::ScratchBytes() const {
   const int64_t in = shape_.in.channels, out = shape_.out.channels;
-  return AlignedSize(in * kFloat) + AlignedSize(kMatrices * block_ * in * kFloat) +
-         AlignedSize(kMatrices * block_ * out * kFloat) + products_.ScratchBytes();
+  return AlignedSize(in * kFloat) + MatricesBytes(block_ * in, kFloat) +
+         MatricesBytes(block_ * out, kFloat) + products_.ScratchBytes();
 }
 
 void WinogradConvolution::Run(const float* x, const float* filters, const WinogradEpilogue& epilogue, float* y,
@@ -90,8 +81,8 @@ void WinogradConvolution::Run(const float* x, const float* filters, const Winogr
   const int64_t in = shape_.in.channels, out = shape_.out.channels;
   float* const zeros = reinterpret_cast<float*>(scratch);
   float* const maps = reinterpret_cast<float*>(scratch += AlignedSize(in * kFloat));
-  float* const products = reinterpret_cast<float*>(scratch += AlignedSize(kMatrices * block_ * in * kFloat));
-  scratch += AlignedSize(kMatrices * block_ * out * kFloat);
+  float* const products = reinterpret_cast<float*>(scratch += MatricesBytes(block_ * in, kFloat));
+  scratch += MatricesBytes(block_ * out, kFloat);
   const bool adds = epilogue.addend != nullptr;
   std::fill_n(zeros, in, 0.0f);
 #pragma omp parallel
@@ -102,7 +93,7 @@ void WinogradConvolution::Run(const float* x, const float* filters, const Winogr
       const float* pixels[kPatch * kPatch];
       ForSquare(x, shape_.in, place.image, place.row - shape_.pad, place.column - shape_.pad, kPatch,
                 [&](int64_t p, const float* pixel) { pixels[p] = pixel != nullptr ? pixel : zeros; });
-      kTileTransforms.maps.float32.TransformPatch(pixels, in, maps + i * in, block_ * in);
+      kTileTransforms.maps.float32.TransformPatch({}, pixels, in, maps + i * in, MatrixStep(block_ * in, sizeof(*maps)));
     }
 #pragma omp barrier
     products_.RunShare(maps, filters, products, scratch);
@@ -115,7 +106,7 @@ void WinogradConvolution::Run(const float* x, const float* filters, const Winogr
         pixels[p] = pixel;
         if (adds && pixel != nullptr) { addends[p] = epilogue.addend + (pixel - y); }
       });
-      kTileTransforms.TransformProducts(products + i * out, block_ * out, out,
+      kTileTransforms.TransformProducts({}, products + i * out, MatrixStep(block_ * out, kFloat), out,
                                         {epilogue.bias, epilogue.slope, adds ? addends : nullptr}, pixels);
     }
   }
@@ -132,8 +123,8 @@ template<typename T>
 int64_t WinogradFilterGradient<T>::ScratchBytes() const {
   constexpr int64_t kNumber = sizeof(T);
   const int64_t in = shape_.in.channels, out = shape_.out.channels;
-  return AlignedSize(std::max(in, out) * kNumber) + AlignedSize(kMatrices * block_ * in * kNumber) +
-         AlignedSize(kMatrices * block_ * out * kNumber) + AlignedSize(kMatrices * in * out * kFloat) +
+  return AlignedSize(std::max(in, out) * kNumber) + MatricesBytes(block_ * in, kNumber) +
+         MatricesBytes(block_ * out, kNumber) + MatricesBytes(in * out, kFloat) +
          std::max(first_.ScratchBytes(), further_.ScratchBytes());
 }
 
@@ -143,9 +134,9 @@ void WinogradFilterGradient<T>::Run(const T* x, const T* dy, float* gradient, ch
   const int64_t in = shape_.in.channels, out = shape_.out.channels;
   T* const zeros = reinterpret_cast<T*>(scratch);
   T* const maps = reinterpret_cast<T*>(scratch += AlignedSize(std::max(in, out) * kNumber));
-  T* const gradients = reinterpret_cast<T*>(scratch += AlignedSize(kMatrices * block_ * in * kNumber));
-  float* const sums = reinterpret_cast<float*>(scratch += AlignedSize(kMatrices * block_ * out * kNumber));
-  scratch += AlignedSize(kMatrices * in * out * kFloat);
+  T* const gradients = reinterpret_cast<T*>(scratch += MatricesBytes(block_ * in, kNumber));
+  float* const sums = reinterpret_cast<float*>(scratch += MatricesBytes(block_ * out, kNumber));
+  scratch += MatricesBytes(in * out, kFloat);
   std::fill_n(zeros, std::max(in, out), T{});
   const MapTransforms<T>& transforms = kTileTransforms.maps.Of<T>();
 #pragma omp parallel
@@ -159,9 +150,10 @@ void WinogradFilterGradient<T>::Run(const T* x, const T* dy, float* gradient, ch
         const T* pixels[kPatch * kPatch];
         const auto visit = [&](int64_t p, const T* pixel) { pixels[p] = real && pixel != nullptr ? pixel : zeros; };
         ForSquare(x, shape_.in, place.image, place.row - shape_.pad, place.column - shape_.pad, kPatch, visit);
-        transforms.TransformPatch(pixels, in, maps + i * in, block_ * in);
+        transforms.TransformPatch({}, pixels, in, maps + i * in, MatrixStep(block_ * in, sizeof(*maps)));
         ForSquare(dy, shape_.out, place.image, place.row, place.column, kTile, visit);
-        transforms.TransformTileGradient(pixels, out, gradients + i * out, block_ * out);
+        transforms.TransformTileGradient({}, pixels, out, gradients + i * out,
+                                         MatrixStep(block_ * out, kNumber));
       }
 #pragma omp barrier
       (first == 0 ? first_ : further_).RunShare(maps, gradients, sums, scratch);
@@ -169,7 +161,7 @@ void WinogradFilterGradient<T>::Run(const T* x, const T* dy, float* gradient, ch
     }
     const Share share(in);
     for (int64_t row = share.begin; row < share.end; ++row) {
-      kTileTransforms.TransformFilterGradients(sums + row * out, in * out, out, gradient + row * kWinogradTaps,
+      kTileTransforms.TransformFilterGradients(sums + row * out, MatrixStep(in * out, kFloat), out, gradient + row * kWinogradTaps,
                                                in * kWinogradTaps);
     }
   }

@@ -40,144 +40,285 @@ INSIGHTFACE_INLINE void StoreLanes(const Lanes* lanes, BFloat16* to) {
   std::memcpy(to, &halves, sizeof(halves));
 }
 
-// The one-dimensional transforms: they read numbers `from` apart and write numbers `to` apart.
+// The one-dimensional transforms. Outputs come in groups that share sums: Run<group> reads numbers `from` apart and writes
+// the group's outputs to their places among numbers `to` apart.
 
 struct PatchTransform {  // B^T, 6 to 6
-  static constexpr int64_t kIn = kPatch, kOut = kPatch;
-  static INSIGHTFACE_INLINE void Run(const Lanes* x, int64_t from, Lanes* y, int64_t to) {
-    const Lanes even_p = x[4 * from] - kQ2 * x[2 * from], odd_p = kP * (x[3 * from] - kQ2 * x[from]);
-    const Lanes even_q = x[4 * from] - kP2 * x[2 * from], odd_q = kQ * (x[3 * from] - kP2 * x[from]);
-    y[0] = kP2Q2 * x[0] - kSum * x[2 * from] + x[4 * from];
-    y[to] = even_p + odd_p;
-    y[2 * to] = even_p - odd_p;
-    y[3 * to] = even_q + odd_q;
-    y[4 * to] = even_q - odd_q;
-    y[5 * to] = kP2Q2 * x[from] - kSum * x[3 * from] + x[5 * from];
+  static constexpr int64_t kIn = kPatch, kOut = kPatch, kGroups = 4;
+  static constexpr int64_t kInSide = kPatch, kOutSide = kPatch;
+  static constexpr int64_t kGroup[kOut] = {0, 1, 1, 2, 2, 3};
+  template<int64_t group, typename Numbers>
+  static INSIGHTFACE_INLINE void Run(const Numbers& x, Lanes* y, int64_t to) {
+    if constexpr (group == 0) {
+      y[0] = kP2Q2 * x(0) - kSum * x(2) + x(4);
+    } else if constexpr (group == 1) {
+      const Lanes even = x(4) - kQ2 * x(2), odd = x(3) - kQ2 * x(1);
+      y[to] = even + kP * odd;
+      y[2 * to] = even - kP * odd;
+    } else if constexpr (group == 2) {
+      const Lanes even = x(4) - kP2 * x(2), odd = x(3) - kP2 * x(1);
+      y[3 * to] = even + kQ * odd;
+      y[4 * to] = even - kQ * odd;
+    } else {
+      y[5 * to] = kP2Q2 * x(1) - kSum * x(3) + x(5);
+    }
   }
 };
 
 struct ProductsTransform {  // A^T, 6 to 4
-  static constexpr int64_t kIn = kPatch, kOut = kTile;
-  static INSIGHTFACE_INLINE void Run(const Lanes* x, int64_t from, Lanes* y, int64_t to) {
-    const Lanes even_p = x[from] + x[2 * from], odd_p = x[from] - x[2 * from];
-    const Lanes even_q = x[3 * from] + x[4 * from], odd_q = x[3 * from] - x[4 * from];
-    y[0] = x[0] + even_p + even_q;
-    y[to] = kP * odd_p + kQ * odd_q;
-    y[2 * to] = kP2 * even_p + kQ2 * even_q;
-    y[3 * to] = kP3 * odd_p + kQ3 * odd_q + x[5 * from];
+  static constexpr int64_t kIn = kPatch, kOut = kTile, kGroups = 2;
+  static constexpr int64_t kInSide = kPatch, kOutSide = kTile;
+  static constexpr int64_t kGroup[kOut] = {0, 1, 0, 1};
+  template<int64_t group, typename Numbers>
+  static INSIGHTFACE_INLINE void Run(const Numbers& x, Lanes* y, int64_t to) {
+    if constexpr (group == 0) {
+      const Lanes even_p = x(1) + x(2), even_q = x(3) + x(4);
+      y[0] = x(0) + even_p + even_q;
+      y[2 * to] = kP2 * even_p + kQ2 * even_q;
+    } else {
+      const Lanes odd_p = x(1) - x(2), odd_q = x(3) - x(4);
+      y[to] = kP * odd_p + kQ * odd_q;
+      y[3 * to] = kP3 * odd_p + kQ3 * odd_q + x(5);
+    }
   }
 };
 
 struct TileGradientTransform {  // A, 4 to 6
-  static constexpr int64_t kIn = kTile, kOut = kPatch;
-  static INSIGHTFACE_INLINE void Run(const Lanes* x, int64_t from, Lanes* y, int64_t to) {
-    const Lanes even_p = x[0] + kP2 * x[2 * from], odd_p = kP * x[from] + kP3 * x[3 * from];
-    const Lanes even_q = x[0] + kQ2 * x[2 * from], odd_q = kQ * x[from] + kQ3 * x[3 * from];
-    y[0] = x[0];
-    y[to] = even_p + odd_p;
-    y[2 * to] = even_p - odd_p;
-    y[3 * to] = even_q + odd_q;
-    y[4 * to] = even_q - odd_q;
-    y[5 * to] = x[3 * from];
+  static constexpr int64_t kIn = kTile, kOut = kPatch, kGroups = 4;
+  static constexpr int64_t kInSide = kTile, kOutSide = kPatch;
+  static constexpr int64_t kGroup[kOut] = {0, 1, 1, 2, 2, 3};
+  template<int64_t group, typename Numbers>
+  static INSIGHTFACE_INLINE void Run(const Numbers& x, Lanes* y, int64_t to) {
+    if constexpr (group == 0) {
+      y[0] = x(0);
+    } else if constexpr (group == 1) {
+      const Lanes even = x(0) + kP2 * x(2), odd = x(1) + kP2 * x(3);
+      y[to] = even + kP * odd;
+      y[2 * to] = even - kP * odd;
+    } else if constexpr (group == 2) {
+      const Lanes even = x(0) + kQ2 * x(2), odd = x(1) + kQ2 * x(3);
+      y[3 * to] = even + kQ * odd;
+      y[4 * to] = even - kQ * odd;
+    } else {
+      y[5 * to] = x(3);
+    }
   }
 };
 
 struct FilterTransform {  // G, 3 to 6
-  static constexpr int64_t kIn = kFilter, kOut = kPatch;
-  static INSIGHTFACE_INLINE void Run(const Lanes* x, int64_t from, Lanes* y, int64_t to) {
-    const Lanes even_p = kPScale * (x[0] + kP2 * x[2 * from]), odd_p = (kPScale * kP) * x[from];
-    const Lanes even_q = kQScale * (x[0] + kQ2 * x[2 * from]), odd_q = (kQScale * kQ) * x[from];
-    y[0] = kZeroScale * x[0];
-    y[to] = even_p + odd_p;
-    y[2 * to] = even_p - odd_p;
-    y[3 * to] = even_q + odd_q;
-    y[4 * to] = even_q - odd_q;
-    y[5 * to] = x[2 * from];
+  static constexpr int64_t kIn = kFilter, kOut = kPatch, kGroups = 4;
+  static constexpr int64_t kInSide = kFilter, kOutSide = kPatch;
+  static constexpr int64_t kGroup[kOut] = {0, 1, 1, 2, 2, 3};
+  template<int64_t group, typename Numbers>
+  static INSIGHTFACE_INLINE void Run(const Numbers& x, Lanes* y, int64_t to) {
+    if constexpr (group == 0) {
+      y[0] = kZeroScale * x(0);
+    } else if constexpr (group == 1) {
+      const Lanes even = kPScale * (x(0) + kP2 * x(2)), odd = (kPScale * kP) * x(1);
+      y[to] = even + odd;
+      y[2 * to] = even - odd;
+    } else if constexpr (group == 2) {
+      const Lanes even = kQScale * (x(0) + kQ2 * x(2)), odd = (kQScale * kQ) * x(1);
+      y[3 * to] = even + odd;
+      y[4 * to] = even - odd;
+    } else {
+      y[5 * to] = x(2);
+    }
   }
 };
 
 struct FilterGradientTransform {  // G^T, 6 to 3
-  static constexpr int64_t kIn = kPatch, kOut = kFilter;
-  static INSIGHTFACE_INLINE void Run(const Lanes* x, int64_t from, Lanes* y, int64_t to) {
-    const Lanes even_p = kPScale * (x[from] + x[2 * from]), odd_p = kPScale * (x[from] - x[2 * from]);
-    const Lanes even_q = kQScale * (x[3 * from] + x[4 * from]), odd_q = kQScale * (x[3 * from] - x[4 * from]);
-    y[0] = kZeroScale * x[0] + even_p + even_q;
-    y[to] = kP * odd_p + kQ * odd_q;
-    y[2 * to] = kP2 * even_p + kQ2 * even_q + x[5 * from];
+  static constexpr int64_t kIn = kPatch, kOut = kFilter, kGroups = 2;
+  static constexpr int64_t kInSide = kPatch, kOutSide = kFilter;
+  static constexpr int64_t kGroup[kOut] = {0, 1, 0};
+  template<int64_t group, typename Numbers>
+  static INSIGHTFACE_INLINE void Run(const Numbers& x, Lanes* y, int64_t to) {
+    if constexpr (group == 0) {
+      const Lanes even_p = kPScale * (x(1) + x(2)), even_q = kQScale * (x(3) + x(4));
+      y[0] = kZeroScale * x(0) + even_p + even_q;
+      y[2 * to] = kP2 * even_p + kQ2 * even_q + x(5);
+    } else {
+      y[to] = (kP * kPScale) * (x(1) - x(2)) + (kQ * kQScale) * (x(3) - x(4));
+    }
   }
 };
 
-// Transforms a square in both directions: columns, then rows.
-template<typename Transform>
-INSIGHTFACE_INLINE void TransformSquare(const Lanes (&x)[Transform::kIn * Transform::kIn],
-                                        Lanes (&y)[Transform::kOut * Transform::kOut]) {
-  constexpr int64_t kIn = Transform::kIn, kOut = Transform::kOut;
-  Lanes half[kOut * kIn];
-  for (int64_t column = 0; column < kIn; ++column) { Transform::Run(x + column, kIn, half + column, kIn); }
-  for (int64_t row = 0; row < kOut; ++row) { Transform::Run(half + row * kIn, 1, y + row * kOut, 1); }
-}
+// The same for tiles of 3 outputs: place 4 among the six, the point -q, is skipped.
 
-// Transforms the pixels of a square into the 36 matrices.
-template<typename Transform, typename T>
-void ToMatrices(const T* const* pixels, int64_t channels, T* matrices, int64_t step) {
-  Lanes x[Transform::kIn * Transform::kIn], y[kWinogradMatrices];
-  for (int64_t c = 0; c < channels; c += kLanes) {
-    for (int64_t i = 0; i < Transform::kIn * Transform::kIn; ++i) { LoadLanes(pixels[i] + c, &x[i]); }
-    TransformSquare<Transform>(x, y);
-    for (int64_t i = 0; i < kWinogradMatrices; ++i) { StoreLanes(&y[i], matrices + i * step + c); }
+struct ShortPatchTransform {  // B'^T, 5 to 5
+  static constexpr int64_t kIn = kPatch - 1, kOut = kPatch, kGroups = 4;
+  static constexpr int64_t kInSide = kPatch, kOutSide = kPatch;
+  static constexpr int64_t kGroup[kOut] = {0, 1, 1, 2, -1, 3};
+  template<int64_t group, typename Numbers>
+  static INSIGHTFACE_INLINE void Run(const Numbers& x, Lanes* y, int64_t to) {
+    if constexpr (group == 0) {
+      y[0] = kP2Q2 * x(0) - (kP2 * kQ) * x(1) - kQ2 * x(2) + kQ * x(3);
+    } else if constexpr (group == 1) {
+      y[to] = (kP + kQ) * (x(3) + (kP - kQ) * x(2) - (kP * kQ) * x(1));
+      y[2 * to] = (kQ - kP) * (x(3) - (kP + kQ) * x(2) + (kP * kQ) * x(1));
+    } else if constexpr (group == 2) {
+      y[3 * to] = (2 * kQ) * (x(3) - kP2 * x(1));
+    } else {
+      y[5 * to] = x(4) - kQ * x(3) - kP2 * x(2) + (kP2 * kQ) * x(1);
+    }
+  }
+};
+
+struct ShortProductsTransform {  // A'^T, 5 to 3
+  static constexpr int64_t kIn = kPatch, kOut = kTile - 1, kGroups = 2;
+  static constexpr int64_t kInSide = kPatch, kOutSide = kTile;
+  static constexpr int64_t kGroup[kOut] = {0, 1, 0};
+  template<int64_t group, typename Numbers>
+  static INSIGHTFACE_INLINE void Run(const Numbers& x, Lanes* y, int64_t to) {
+    if constexpr (group == 0) {
+      const Lanes even = x(1) + x(2);
+      y[0] = x(0) + even + x(3);
+      y[2 * to] = kP2 * even + kQ2 * x(3) + x(5);
+    } else {
+      y[to] = kP * (x(1) - x(2)) + kQ * x(3);
+    }
+  }
+};
+
+struct ShortGradientTransform {  // A', 3 to 5
+  static constexpr int64_t kIn = kTile - 1, kOut = kPatch, kGroups = 4;
+  static constexpr int64_t kInSide = kTile, kOutSide = kPatch;
+  static constexpr int64_t kGroup[kOut] = {0, 1, 1, 2, -1, 3};
+  template<int64_t group, typename Numbers>
+  static INSIGHTFACE_INLINE void Run(const Numbers& x, Lanes* y, int64_t to) {
+    if constexpr (group == 0) {
+      y[0] = x(0);
+    } else if constexpr (group == 1) {
+      const Lanes even = x(0) + kP2 * x(2);
+      y[to] = even + kP * x(1);
+      y[2 * to] = even - kP * x(1);
+    } else if constexpr (group == 2) {
+      y[3 * to] = x(0) + kQ * x(1) + kQ2 * x(2);
+    } else {
+      y[5 * to] = x(2);
+    }
+  }
+};
+
+// Writes the outputs of a group of rows of a square: columns are transformed first, then the rows. What lies between
+// stays in registers, so that a group reads its columns again.
+template<typename Rows, typename Columns, int64_t group, typename Numbers, typename Write>
+INSIGHTFACE_INLINE void TransformGroup(const Numbers& x, const Write& write) {
+  constexpr int64_t kIn = Columns::kIn;
+  Lanes half[Rows::kOut * kIn];
+#pragma GCC unroll 6
+  for (int64_t column = 0; column < kIn; ++column) {
+    Rows::template Run<group>([&](int64_t i) __attribute__((always_inline)) { return x(i * Columns::kInSide + column); },
+                              half + column, kIn);
+  }
+#pragma GCC unroll 6
+  for (int64_t row = 0; row < Rows::kOut; ++row) {
+    if (Rows::kGroup[row] != group) { continue; }
+    const auto numbers = [&](int64_t i) __attribute__((always_inline)) { return half[row * kIn + i]; };
+    Lanes y[Columns::kOut];
+    Columns::template Run<0>(numbers, y, 1);
+    Columns::template Run<1>(numbers, y, 1);
+    if constexpr (Columns::kGroups > 2) {
+      Columns::template Run<2>(numbers, y, 1);
+      Columns::template Run<3>(numbers, y, 1);
+    }
+#pragma GCC unroll 6
+    for (int64_t column = 0; column < Columns::kOut; ++column) {
+      if (Columns::kGroup[column] >= 0) { write(row * Columns::kOutSide + column, y[column]); }
+    }
   }
 }
 
-template<typename Transform>
-INSIGHTFACE_INLINE void FromMatrices(const float* matrices, int64_t step,
-                                     Lanes (&y)[Transform::kOut * Transform::kOut]) {
-  Lanes x[kWinogradMatrices];
-  for (int64_t i = 0; i < kWinogradMatrices; ++i) { LoadLanes(matrices + i * step, &x[i]); }
-  TransformSquare<Transform>(x, y);
+// Transforms a square in both directions: x(i) is the number at place i, write(i, y) takes the one at place i.
+template<typename Rows, typename Columns, typename Numbers, typename Write>
+INSIGHTFACE_INLINE void TransformSquare(const Numbers& x, const Write& write) {
+  TransformGroup<Rows, Columns, 0>(x, write);
+  TransformGroup<Rows, Columns, 1>(x, write);
+  if constexpr (Rows::kGroups > 2) {
+    TransformGroup<Rows, Columns, 2>(x, write);
+    TransformGroup<Rows, Columns, 3>(x, write);
+  }
+}
+
+template<typename T>
+INSIGHTFACE_INLINE Lanes Loaded(const T* from) {
+  Lanes lanes;
+  LoadLanes(from, &lanes);
+  return lanes;
+}
+
+// Transforms the pixels of a square into the 36 matrices.
+template<typename Rows, typename Columns, typename T>
+void ToMatricesOf(const T* const* pixels, int64_t channels, T* matrices, int64_t step) {
+  for (int64_t c = 0; c < channels; c += kLanes) {
+    TransformSquare<Rows, Columns>(
+        [&](int64_t i) __attribute__((always_inline)) { return Loaded(pixels[i] + c); },
+        [&](int64_t i, const Lanes& y) { StoreLanes(&y, matrices + i * step + c); });
+  }
+}
+
+template<typename Transform, typename Short, typename T>
+void ToMatrices(TileKind kind, const T* const* pixels, int64_t channels, T* matrices, int64_t step) {
+  if (kind.short_rows) {
+    kind.short_columns ? ToMatricesOf<Short, Short>(pixels, channels, matrices, step)
+                       : ToMatricesOf<Short, Transform>(pixels, channels, matrices, step);
+  } else {
+    kind.short_columns ? ToMatricesOf<Transform, Short>(pixels, channels, matrices, step)
+                       : ToMatricesOf<Transform, Transform>(pixels, channels, matrices, step);
+  }
 }
 
 void FiltersToMatrices(const float* weights, int64_t filter_step, bool mirrored, int64_t filters, float* matrices,
                        int64_t step) {
-  Lanes x[kTaps], y[kWinogradMatrices];
   float taps[kTaps][kLanes];
   for (int64_t f = 0; f < filters; f += kLanes) {
     for (int64_t lane = 0; lane < kLanes; ++lane) {
       const float* const filter = weights + (f + lane) * filter_step;
       for (int64_t tap = 0; tap < kTaps; ++tap) { taps[tap][lane] = filter[mirrored ? kTaps - 1 - tap : tap]; }
     }
-    for (int64_t tap = 0; tap < kTaps; ++tap) { LoadLanes(taps[tap], &x[tap]); }
-    TransformSquare<FilterTransform>(x, y);
-    for (int64_t i = 0; i < kWinogradMatrices; ++i) { StoreLanes(&y[i], matrices + i * step + f); }
+    TransformSquare<FilterTransform, FilterTransform>(
+        [&](int64_t i) __attribute__((always_inline)) { return Loaded(taps[i]); },
+        [&](int64_t i, const Lanes& y) { StoreLanes(&y, matrices + i * step + f); });
   }
 }
 
-void ProductsToTile(const float* matrices, int64_t step, int64_t channels, const TileEpilogue& epilogue,
-                    float* const* pixels) {
-  Lanes y[kTile * kTile];
+template<typename Rows, typename Columns>
+void ProductsToTileOf(const float* matrices, int64_t step, int64_t channels, const TileEpilogue& epilogue,
+                      float* const* pixels) {
   for (int64_t c = 0; c < channels; c += kLanes) {
-    FromMatrices<ProductsTransform>(matrices + c, step, y);
-    Lanes bias = {}, slope = {}, addend;
-    if (epilogue.bias != nullptr) { LoadLanes(epilogue.bias + c, &bias); }
-    if (epilogue.slope != nullptr) { LoadLanes(epilogue.slope + c, &slope); }
-    for (int64_t i = 0; i < kTile * kTile; ++i) {
-      if (pixels[i] == nullptr) { continue; }
-      Lanes value = y[i] + bias;
-      if (epilogue.slope != nullptr) { value = value > 0 ? value : value * slope; }
-      if (epilogue.addends != nullptr) {
-        LoadLanes(epilogue.addends[i] + c, &addend);
-        value += addend;
-      }
-      StoreLanes(&value, pixels[i] + c);
-    }
+    const Lanes bias = epilogue.bias != nullptr ? Loaded(epilogue.bias + c) : Lanes{};
+    const Lanes slope = epilogue.slope != nullptr ? Loaded(epilogue.slope + c) : Lanes{};
+    TransformSquare<Rows, Columns>(
+        [&](int64_t i) __attribute__((always_inline)) { return Loaded(matrices + i * step + c); },
+        [&](int64_t i, const Lanes& y) {
+          if (pixels[i] == nullptr) { return; }
+          Lanes value = y + bias;
+          if (epilogue.slope != nullptr) { value = value > 0 ? value : value * slope; }
+          if (epilogue.addends != nullptr) { value += Loaded(epilogue.addends[i] + c); }
+          StoreLanes(&value, pixels[i] + c);
+        });
+  }
+}
+
+void ProductsToTile(TileKind kind, const float* matrices, int64_t step, int64_t channels, const TileEpilogue& epilogue,
+                    float* const* pixels) {
+  using Whole = ProductsTransform;
+  using Short = ShortProductsTransform;
+  if (kind.short_rows) {
+    kind.short_columns ? ProductsToTileOf<Short, Short>(matrices, step, channels, epilogue, pixels)
+                       : ProductsToTileOf<Short, Whole>(matrices, step, channels, epilogue, pixels);
+  } else {
+    kind.short_columns ? ProductsToTileOf<Whole, Short>(matrices, step, channels, epilogue, pixels)
+                       : ProductsToTileOf<Whole, Whole>(matrices, step, channels, epilogue, pixels);
   }
 }
 
 void MatricesToFilters(const float* matrices, int64_t step, int64_t filters, float* weights, int64_t filter_step) {
-  Lanes y[kTaps];
   float taps[kTaps][kLanes];
   for (int64_t f = 0; f < filters; f += kLanes) {
-    FromMatrices<FilterGradientTransform>(matrices + f, step, y);
-    for (int64_t tap = 0; tap < kTaps; ++tap) { StoreLanes(&y[tap], taps[tap]); }
+    TransformSquare<FilterGradientTransform, FilterGradientTransform>(
+        [&](int64_t i) __attribute__((always_inline)) { return Loaded(matrices + i * step + f); },
+        [&](int64_t i, const Lanes& y) { StoreLanes(&y, taps[i]); });
     for (int64_t lane = 0; lane < kLanes; ++lane) {
       float* const filter = weights + (f + lane) * filter_step;
       for (int64_t tap = 0; tap < kTaps; ++tap) { filter[tap] = taps[tap][lane]; }
@@ -186,7 +327,8 @@ void MatricesToFilters(const float* matrices, int64_t step, int64_t filters, flo
 }
 
 template<typename T>
-constexpr MapTransforms<T> kMapTransforms = {ToMatrices<PatchTransform, T>, ToMatrices<TileGradientTransform, T>};
+constexpr MapTransforms<T> kMapTransforms = {ToMatrices<PatchTransform, ShortPatchTransform, T>,
+                                               ToMatrices<TileGradientTransform, ShortGradientTransform, T>};
 
 }  // namespace
 

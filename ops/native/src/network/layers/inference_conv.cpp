@@ -6,6 +6,7 @@
 #include "network/layers/conv_descriptors.h"
 #include "network/layers/conv_layer.h"
 #include "network/layers/folding.h"
+#include "network/layers/winograd_fused_layers.h"
 #include "network/layers/winograd_layers.h"
 
 namespace insightface {
@@ -80,6 +81,8 @@ class InferenceConv final : public Layer {
 std::unique_ptr<Layer> MakeInferenceConv(const std::vector<int>& inputs, int output, const Value& in, const Value& out,
                                          int64_t batch, const ConvGeometry& geometry, const ConvArrays& arrays,
                                          const ConvEpilogue& epilogue) {
+  std::unique_ptr<Layer> fused = MakeFusedWinogradInference(inputs, output, in, out, batch, geometry, arrays, epilogue);
+  if (fused != nullptr) { return fused; }
   std::unique_ptr<Layer> winograd = MakeWinogradInference(inputs, output, in, out, batch, geometry, arrays, epilogue);
   if (winograd != nullptr) { return winograd; }
   return std::make_unique<InferenceConv>(inputs, output, in, out, batch, geometry, arrays, epilogue);

@@ -13,6 +13,7 @@
 #include "network/layers/conv_layer.h"
 #include "network/layers/depthwise.h"
 #include "network/layers/pointwise_layer.h"
+#include "network/layers/winograd_fused_layers.h"
 #include "network/layers/winograd_layers.h"
 
 namespace insightface {
@@ -235,6 +236,8 @@ std::unique_ptr<Layer> MakeTrainingConv(int input, int output, const Value& in, 
   }
   std::unique_ptr<Layer> pointwise = MakePointwiseTraining(input, output, in, out, batch, geometry, arrays);
   if (pointwise != nullptr) { return pointwise; }
+  std::unique_ptr<Layer> fused = MakeFusedWinogradTraining(input, output, in, out, batch, geometry, arrays);
+  if (fused != nullptr) { return fused; }
   std::unique_ptr<Layer> winograd = MakeWinogradTraining(input, output, in, out, batch, geometry, arrays);
   if (winograd != nullptr) { return winograd; }
   return std::make_unique<DenseConv>(input, output, in, out, batch, geometry, arrays);

@@ -1,0 +1,66 @@
+#include "network/arithmetic/tile_products.h"
+
+#include <cstring>
+
+#include "base/number_types.h"
+
+namespace insightface {
+namespace INSIGHTFACE_LEVEL {
+namespace {
+
+constexpr int64_t kLanes = kPanelColumns / 2;
+typedef float Lanes __attribute__((vector_size(kLanes * sizeof(float))));
+
+// The rows whose sums fit the registers.
+#ifdef __AVX512F__
+constexpr int kRows = 12;
+#else
+constexpr int kRows = 3;
+#endif
+
+template<int rows>
+void MultiplyRows(const float* a, int64_t inner, const float* b, float* c) {
+  Lanes sums[rows][2] = {};
+  for (int64_t i = 0; i < inner; ++i) {
+    Lanes left, right;
+    std::memcpy(&left, b + i * kPanelColumns, sizeof(left));
+    std::memcpy(&right, b + i * kPanelColumns + kLanes, sizeof(right));
+#pragma GCC unroll 12
+    for (int row = 0; row < rows; ++row) {
+      const float factor = a[row * inner + i];
+      sums[row][0] += factor * left;
+      sums[row][1] += factor * right;
+    }
+  }
+#pragma GCC unroll 12
+  for (int row = 0; row < rows; ++row) {
+    std::memcpy(c + row * kPanelColumns, &sums[row][0], sizeof(Lanes));
+    std::memcpy(c + row * kPanelColumns + kLanes, &sums[row][1], sizeof(Lanes));
+  }
+}
+
+// Multiplies `rows` rows, at most `most`, all at once.
+template<int most>
+INSIGHTFACE_INLINE void MultiplyAtOnce(const float* a, int64_t rows, int64_t inner, const float* b, float* c) {
+  if constexpr (most > 1) {
+    if (rows < most) {
+      MultiplyAtOnce<most - 1>(a, rows, inner, b, c);
+      return;
+    }
+  }
+  MultiplyRows<most>(a, inner, b, c);
+}
+
+void MultiplyPanel(const float* a, int64_t rows, int64_t inner, const float* b, float* c) {
+  for (int64_t row = 0; row < rows; row += kRows) {
+    const int64_t part = rows - row < kRows ? rows - row : kRows;
+    MultiplyAtOnce<kRows>(a + row * inner, part, inner, b, c + row * kPanelColumns);
+  }
+}
+
+}  // namespace
+
+const TileProducts kTileProducts = {MultiplyPanel};
+
+}  // namespace INSIGHTFACE_LEVEL
+}  // namespace insightface

@@ -1,0 +1,245 @@
+#include "network/arithmetic/winograd_fused.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/alignment.h"
+#include "base/parallel.h"
+#include "network/arithmetic/squares.h"
+#include "network/arithmetic/tile_products.h"
+#include "network/arithmetic/winograd_bfloat16_tiles.h"
+#include "network/arithmetic/winograd_tiles.h"
+
+namespace insightface {
+namespace {
+
+constexpr int64_t kFloat = sizeof(float);
+constexpr int64_t kColumns = kPanelColumns, kVector = kWinogradLanes;
+
+// The tiles and their transforms for each number type.
+template<typename T>
+struct Tiling;
+
+template<>
+struct Tiling<float> {
+  static constexpr int64_t kTile = kWinogradTile, kPatch = kWinogradPatch;
+  static constexpr int64_t kChannels = kWinogradLanes;  // whose filters are transformed together
+  static constexpr int64_t kCache = 768 * 1024;
+  static constexpr bool kShort = true;  // has tiles of 3 outputs, whose matrices lack kPoint
+  static constexpr int64_t kPoint = kWinogradPoint;
+
+  static void TransformPatch(TileKind kind, const float* const* pixels, int64_t channels, float* matrices, int64_t step) {
+    kTileTransforms.maps.float32.TransformPatch(kind, pixels, channels, matrices, step);
+  }
+  static void MultiplyPanel(const float* a, int64_t rows, int64_t inner, const float* b, float* c) {
+    kTileProducts.MultiplyPanel(a, rows, inner, b, c);
+  }
+  static void TransformProducts(TileKind kind, const float* products, int64_t step, const float* bias, const float* slope,
+                                const float* const* addends, float* const* pixels) {
+    kTileTransforms.TransformProducts(kind, products, step, kColumns, {bias, slope, addends}, pixels);
+  }
+  static void TransformFilters(const float* weights, int64_t row, bool reversed, float* matrices, int64_t step) {
+    const int64_t channel = reversed ? row : kWinogradTaps, filter = reversed ? kWinogradTaps : row;
+    for (int64_t c = 0; c < kChannels; ++c) {
+      kTileTransforms.TransformFilters(weights + c * channel, filter, reversed, kVector, matrices + c * kColumns, step);
+    }
+  }
+  static int64_t FiltersStep(int64_t channels) { return MatrixStep(channels * kColumns, kFloat); }
+};
+
+template<>
+struct Tiling<BFloat16> {
+  static constexpr int64_t kTile = kHalfTile, kPatch = kHalfPatch;
+  static constexpr int64_t kChannels = kHalfLanes;
+  static constexpr int64_t kCache = 640 * 1024;
+  static constexpr bool kShort = false;
+  static constexpr int64_t kPoint = -1;
+
+  static void TransformPatch(TileKind, const BFloat16* const* pixels, int64_t channels, BFloat16* matrices, int64_t step) {
+    TransformHalfPatch(pixels, channels, matrices, step);
+  }
+  static void MultiplyPanel(const BFloat16* a, int64_t rows, int64_t inner, const BFloat16* b, float* c) {
+    MultiplyHalfPanel(a, rows, inner, b, c);
+  }
+  static void TransformProducts(TileKind, const float* products, int64_t step, const float* bias, const float* slope,
+                                const BFloat16* const* addends, BFloat16* const* pixels) {
+    TransformHalfProducts(products, step, {bias, slope, addends}, pixels);
+  }
+  static void TransformFilters(const float* weights, int64_t row, bool reversed, BFloat16* matrices, int64_t step) {
+    TransformHalfFilters(weights, row, reversed, matrices, step);
+  }
+  static int64_t FiltersStep(int64_t channels) { return channels * kColumns; }
+};
+
+constexpr int64_t kKinds = 4;
+
+template<typename T>
+constexpr int64_t kMatrices = Tiling<T>::kPatch * Tiling<T>::kPatch;
+
+template<typename T>
+int64_t BlockSize(const WinogradShape& shape) {
+  // Every block of tiles reads all filters; where these are many, that takes longer than reading maps from the third cache.
+  constexpr int64_t kManyFilters = 256 * 256, kMost = 8 * kPanelRows;
+  const int64_t least = shape.in.channels * shape.out.channels > kManyFilters ? 32 : kPanelRows;
+  const int64_t per_tile = kMatrices<T> * (shape.in.channels * static_cast<int64_t>(sizeof(T)) + kColumns * kFloat);
+  return std::clamp<int64_t>(Tiling<T>::kCache / per_tile, least, kMost);
+}
+
+int64_t Ceiling(int64_t number, int64_t divisor) { return (number + divisor - 1) / divisor; }
+
+bool FitsColumns(const WinogradShape& shape, int64_t multiple) {
+  return shape.in.channels % multiple == 0 && shape.out.channels % multiple == 0 && shape.pad <= 2;
+}
+
+}  // namespace
+
+template<>
+bool FusedWinograd<float>::Suits(const WinogradShape& shape) {
+  return FitsColumns(shape, kColumns) && SuitsWinograd(shape) && SupportedInstructionSet() == InstructionSet::kAvx512;
+}
+
+template<>
+bool FusedWinograd<BFloat16>::Suits(const WinogradShape& shape) {
+  constexpr int64_t kLeastChannels = 64, kLeastTiles = 96;
+  const int64_t tiles = shape.batch * Ceiling(shape.out.height, kHalfTile) * Ceiling(shape.out.width, kHalfTile);
+  return FitsColumns(shape, kHalfLanes) && std::min(shape.in.channels, shape.out.channels) >= kLeastChannels &&
+         tiles >= kLeastTiles && MultipliesHalfTiles();
+}
+
+// Tiles ordered by their kinds: (4x3), (4x4), (3x4), (3x3) outputs, so that those which contribute to a matrix are
+// consecutive.
+template<typename T>
+struct FusedWinograd<T>::Block {
+  struct Tile {
+    TilePlace place;
+    TileKind kind;
+  };
+  std::vector<Tile> tiles;
+  int64_t ends[kKinds];
+
+  // The tiles that contribute to matrix `m`.
+  std::pair<int64_t, int64_t> OfMatrix(int64_t m) const {
+    const bool whole_rows = m / Tiling<T>::kPatch == Tiling<T>::kPoint;
+    const bool whole_columns = m % Tiling<T>::kPatch == Tiling<T>::kPoint;
+    return {whole_columns ? ends[0] : 0, whole_rows ? ends[1] : whole_columns ? ends[2] : ends[3]};
+  }
+};
+
+template<typename T>
+typename FusedWinograd<T>::Block FusedWinograd<T>::TakeBlock(int64_t first, int64_t last) const {
+  constexpr TileKind kOrder[kKinds] = {{false, true}, {false, false}, {true, false}, {true, true}};
+  const int64_t columns = static_cast<int64_t>(columns_.size()), image = static_cast<int64_t>(rows_.size()) * columns;
+  Block block;
+  block.tiles.reserve(last - first);
+  for (int64_t k = 0; k < kKinds; ++k) {
+    for (int64_t i = first; i < last; ++i) {
+      const TileSpan &row = rows_[i % image / columns], &column = columns_[i % columns];
+      const bool same = (row.size < Tiling<T>::kTile) == kOrder[k].short_rows &&
+                        (column.size < Tiling<T>::kTile) == kOrder[k].short_columns;
+      if (same) { block.tiles.push_back({{i / image, row.first, column.first}, kOrder[k]}); }
+    }
+    block.ends[k] = static_cast<int64_t>(block.tiles.size());
+  }
+  return block;
+}
+
+template<typename T>
+FusedWinograd<T>::FusedWinograd(const WinogradShape& shape)
+    : shape_(shape),
+      rows_(DivideIntoTiles(shape.out.height, Tiling<T>::kTile, Tiling<T>::kShort)),
+      columns_(DivideIntoTiles(shape.out.width, Tiling<T>::kTile, Tiling<T>::kShort)),
+      tiles_(shape.batch * static_cast<int64_t>(rows_.size() * columns_.size())),
+      block_(BlockSize<T>(shape)),
+      threads_(omp_get_max_threads()),
+      filters_step_(Tiling<T>::FiltersStep(shape.in.channels)),
+      maps_step_(MatrixStep(block_ * shape.in.channels, sizeof(T))),
+      products_step_(MatrixStep(block_ * kColumns, kFloat)) {}
+
+template<typename T>
+int64_t FusedWinograd<T>::MatricesBytes() const {
+  return AlignedSize(kMatrices<T> * filters_step_ * (shape_.out.channels / kColumns) * sizeof(T));
+}
+
+// Filters lie as they are read: 32 of them after the other, for each its matrices.
+template<typename T>
+void FusedWinograd<T>::TransformFilters(const float* weights, bool reversed, char* matrices) const {
+  const int64_t in = shape_.in.channels, out = shape_.out.channels, row = (reversed ? out : in) * kWinogradTaps;
+  // A pair of bfloat16 numbers lies together.
+  constexpr int64_t kTogether = kFloat / sizeof(T), kGroup = Tiling<T>::kChannels;
+  T* const target = reinterpret_cast<T*>(matrices);
+  ParallelRows(out / kVector * (in / kGroup), [&](int64_t begin, int64_t end, int) {
+    for (int64_t group = begin; group < end; ++group) {
+      const int64_t filter = group / (in / kGroup) * kVector, channel = group % (in / kGroup) * kGroup;
+      const int64_t place = (reversed ? channel : filter) * row + (reversed ? filter : channel) * kWinogradTaps;
+      T* const panel = target + filter / kColumns * kMatrices<T> * filters_step_;
+      Tiling<T>::TransformFilters(weights + place, row, reversed,
+                                  panel + channel * kColumns + filter % kColumns * kTogether, filters_step_);
+    }
+  });
+}
+
+template<typename T>
+int64_t FusedWinograd<T>::ScratchBytes() const {
+  return AlignedSize(shape_.in.channels * sizeof(T)) +
+         threads_ * kMatrices<T> * static_cast<int64_t>(maps_step_ * sizeof(T) + products_step_ * kFloat);
+}
+
+template<typename T>
+void FusedWinograd<T>::Run(const T* x, const char* filters, const FusedEpilogue<T>& epilogue, T* y,
+                           char* scratch) const {
+  constexpr int64_t kTile = Tiling<T>::kTile, kPatch = Tiling<T>::kPatch;
+  const int64_t in = shape_.in.channels, out = shape_.out.channels;
+  T* const zeros = reinterpret_cast<T*>(scratch);
+  scratch += AlignedSize(in * sizeof(T));
+  std::fill_n(zeros, in, T{});
+  const int64_t maps_bytes = kMatrices<T> * maps_step_ * static_cast<int64_t>(sizeof(T));
+  const int64_t thread_bytes = maps_bytes + kMatrices<T> * products_step_ * kFloat;
+  const bool adds = epilogue.addend != nullptr;
+  ParallelRows(tiles_, [&](int64_t begin, int64_t end, int thread) {
+    T* const maps = reinterpret_cast<T*>(scratch + thread * thread_bytes);
+    float* const products = reinterpret_cast<float*>(scratch + thread * thread_bytes + maps_bytes);
+    const int64_t blocks = Ceiling(end - begin, block_);
+    for (int64_t b = 0; b < blocks; ++b) {
+      const Block block =
+          TakeBlock(begin + (end - begin) * b / blocks, begin + (end - begin) * (b + 1) / blocks);
+      const int64_t tiles = static_cast<int64_t>(block.tiles.size());
+      for (int64_t i = 0; i < tiles; ++i) {
+        const TilePlace& place = block.tiles[i].place;
+        const T* pixels[kPatch * kPatch];
+        ForSquare(x, shape_.in, place.image, place.row - shape_.pad, place.column - shape_.pad, kPatch,
+                  [&](int64_t p, const T* pixel) { pixels[p] = pixel != nullptr ? pixel : zeros; });
+        Tiling<T>::TransformPatch(block.tiles[i].kind, pixels, in, maps + i * in, maps_step_);
+      }
+      const T* factors = reinterpret_cast<const T*>(filters);
+      for (int64_t column = 0; column < out; column += kColumns) {
+        for (int64_t m = 0; m < kMatrices<T>; ++m, factors += filters_step_) {
+          const auto [from, to] = block.OfMatrix(m);
+          const int64_t panels = Ceiling(to - from, kPanelRows);
+          for (int64_t p = 0; p < panels; ++p) {
+            const int64_t row = from + (to - from) * p / panels, rows = from + (to - from) * (p + 1) / panels - row;
+            Tiling<T>::MultiplyPanel(maps + m * maps_step_ + row * in, rows, in, factors,
+                                     products + m * products_step_ + row * kColumns);
+          }
+        }
+        const float* const bias = epilogue.bias != nullptr ? epilogue.bias + column : nullptr;
+        const float* const slope = epilogue.slope != nullptr ? epilogue.slope + column : nullptr;
+        for (int64_t i = 0; i < tiles; ++i) {
+          const TilePlace& place = block.tiles[i].place;
+          T* pixels[kTile * kTile];
+          const T* addends[kTile * kTile];
+          ForSquare(y, shape_.out, place.image, place.row, place.column, kTile, [&](int64_t p, T* pixel) {
+            pixels[p] = pixel != nullptr ? pixel + column : nullptr;
+            if (adds && pixel != nullptr) { addends[p] = epilogue.addend + (pixels[p] - y); }
+          });
+          Tiling<T>::TransformProducts(block.tiles[i].kind, products + i * kColumns, products_step_, bias, slope, adds ? addends : nullptr,
+                                       pixels);
+        }
+      }
+    }
+  });
+}
+
+template class FusedWinograd<float>;
+template class FusedWinograd<BFloat16>;
+
+}  // namespace insightface

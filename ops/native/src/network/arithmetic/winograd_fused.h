@@ -1,0 +1,49 @@
+// Convolutions of 3x3 filters, stride 1, on channels-last maps by Winograd's filtering, for AVX-512 registers: F(4x4, 3x3)
+// of float32 maps, F(2x2, 3x3) of bfloat16 maps. Each thread takes blocks of tiles through both transforms and the
+// products between them while they are in its second level cache.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "network/arithmetic/squares.h"
+#include "network/arithmetic/winograd.h"
+
+namespace insightface {
+
+// Operations on the result of a convolution; a null pointer omits the operation.
+template<typename T>
+struct FusedEpilogue {
+  const float* bias;
+  const float* slope;
+  const T* addend;  // a batch of maps like the result; may be the result's memory
+};
+
+template<typename T>
+class FusedWinograd {
+ public:
+  // Whether this processor can compute it, and faster than in other ways.
+  static bool Suits(const WinogradShape& shape);
+
+  explicit FusedWinograd(const WinogradShape& shape);
+  // `weights` is [filters, channels, 3, 3] of the convolution, or, `reversed`, of the one whose input's gradient this
+  // convolution computes.
+  void TransformFilters(const float* weights, bool reversed, char* matrices) const;
+  int64_t MatricesBytes() const;
+  void Run(const T* x, const char* filters, const FusedEpilogue<T>& epilogue, T* y, char* scratch) const;
+  int64_t ScratchBytes() const;
+
+ private:
+  struct Block;
+
+  Block TakeBlock(int64_t first, int64_t last) const;
+
+  const WinogradShape shape_;
+  const std::vector<TileSpan> rows_, columns_;  // of tiles of one image
+  const int64_t tiles_;
+  const int64_t block_;  // tiles, at most
+  const int64_t threads_;
+  const int64_t filters_step_, maps_step_, products_step_;  // numbers between consecutive matrices
+};
+
+}  // namespace insightface

@@ -1,0 +1,124 @@
+// computes          y = convolution of x with 3x3 filters, stride 1, by F(4x4, 3x3) of float32 or F(2x2, 3x3) of bfloat16
+//                   maps; in inference + bias, PReLU, addend
+// reads in backward x, dy
+// writes            dweight by the transposed transforms of F(4x4, 3x3) (winograd_tiles.h)
+// writes or adds    dx = the convolution of dy with the mirrored filters
+#include "network/layers/winograd_fused_layers.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "network/arithmetic/winograd_fused.h"
+#include "network/layers/folding.h"
+#include "network/layers/winograd_layers.h"
+
+namespace insightface {
+namespace {
+
+// The weights change at every step, so each pass transforms them.
+template<typename T>
+class FusedWinogradTraining final : public Layer {
+ public:
+  FusedWinogradTraining(int input, int output, const WinogradShape& shape, int weight)
+      : Layer({input}, output),
+        weight_(weight),
+        forward_(shape),
+        input_gradient_(shape.Reversed()),
+        filter_gradient_(shape) {}
+
+  void Forward(const ExecutionContext& context) override {
+    Convolve(context, forward_, false, context.ValueAt<const T>(inputs[0]), false, context.ValueAt<T>(output));
+  }
+
+  void Backward(const ExecutionContext& context) override {
+    const T* const dy = context.GradientAt<const T>(output);
+    filter_gradient_.Run(context.ValueAt<const T>(inputs[0]), dy, context.parameter_gradients[weight_],
+                         context.scratch);
+    if (!uses[0].wanted) { return; }
+    Convolve(context, input_gradient_, true, dy, uses[0].adds, context.GradientAt<T>(inputs[0]));
+  }
+
+  std::vector<int> ReadInBackward() const override { return {inputs[0]}; }
+  bool HasParameters() const override { return true; }
+
+  int64_t ScratchBytes() override {
+    return std::max({forward_.MatricesBytes() + forward_.ScratchBytes(),
+                     input_gradient_.MatricesBytes() + input_gradient_.ScratchBytes(),
+                     filter_gradient_.ScratchBytes()});
+  }
+
+ private:
+  void Convolve(const ExecutionContext& context, const FusedWinograd<T>& convolution, bool reversed, const T* x,
+                bool adds, T* y) const {
+    char* const matrices = context.scratch;
+    convolution.TransformFilters(context.parameters[weight_], reversed, matrices);
+    convolution.Run(x, matrices, {nullptr, nullptr, adds ? y : nullptr}, y, matrices + convolution.MatricesBytes());
+  }
+
+  const int weight_;
+  const FusedWinograd<T> forward_, input_gradient_;
+  const WinogradFilterGradient<T> filter_gradient_;
+};
+
+template<typename T>
+class FusedWinogradInference final : public Layer {
+ public:
+  FusedWinogradInference(const std::vector<int>& inputs, int output, const WinogradShape& shape,
+                         const ConvArrays& arrays, const ConvEpilogue& epilogue)
+      : Layer(inputs, output),
+        slope_(epilogue.slope),
+        convolution_(shape),
+        weights_(arrays, epilogue, shape.out.channels, shape.in.channels * kWinogradTaps, convolution_.MatricesBytes(),
+                 [this](const float* plain, char* inner) { convolution_.TransformFilters(plain, false, inner); }) {}
+
+  void Forward(const ExecutionContext& context) override {
+    weights_.Prepare(context);
+    const float* const slope = slope_ >= 0 ? context.parameters[slope_] : nullptr;
+    const T* const addend = inputs.size() > 1 ? context.ValueAt<const T>(inputs[1]) : nullptr;
+    convolution_.Run(context.ValueAt<const T>(inputs[0]), weights_.weight(), {weights_.bias(), slope, addend},
+                     context.ValueAt<T>(output), context.scratch);
+  }
+
+  void Backward(const ExecutionContext&) override {}
+  int64_t ScratchBytes() override { return convolution_.ScratchBytes(); }
+
+ private:
+  const int slope_;
+  const FusedWinograd<T> convolution_;
+  FoldedWeights weights_;
+};
+
+template<typename T>
+bool Suits(const WinogradShape& shape) {
+  return FusedWinograd<T>::Suits(shape) && FusedWinograd<T>::Suits(shape.Reversed());
+}
+
+}  // namespace
+
+std::unique_ptr<Layer> MakeFusedWinogradTraining(int input, int output, const Value& in, const Value& out,
+                                                 int64_t batch, const ConvGeometry& geometry,
+                                                 const ConvArrays& arrays) {
+  const std::optional<WinogradShape> shape = WinogradShapeOf(in, out, batch, geometry);
+  if (!shape || arrays.bias >= 0) { return nullptr; }
+  if (in.type == NumberType::kFloat32) {
+    if (!Suits<float>(*shape)) { return nullptr; }
+    return std::make_unique<FusedWinogradTraining<float>>(input, output, *shape, arrays.weight);
+  }
+  if (!Suits<BFloat16>(*shape)) { return nullptr; }
+  return std::make_unique<FusedWinogradTraining<BFloat16>>(input, output, *shape, arrays.weight);
+}
+
+std::unique_ptr<Layer> MakeFusedWinogradInference(const std::vector<int>& inputs, int output, const Value& in,
+                                                  const Value& out, int64_t batch, const ConvGeometry& geometry,
+                                                  const ConvArrays& arrays, const ConvEpilogue& epilogue) {
+  const std::optional<WinogradShape> shape = WinogradShapeOf(in, out, batch, geometry);
+  if (!shape) { return nullptr; }
+  if (in.type == NumberType::kFloat32) {
+    if (!FusedWinograd<float>::Suits(*shape)) { return nullptr; }
+    return std::make_unique<FusedWinogradInference<float>>(inputs, output, *shape, arrays, epilogue);
+  }
+  if (!FusedWinograd<BFloat16>::Suits(*shape)) { return nullptr; }
+  return std::make_unique<FusedWinogradInference<BFloat16>>(inputs, output, *shape, arrays, epilogue);
+}
+
+}  // namespace insightface
