@@ -250,10 +250,24 @@ INSIGHTFACE_INLINE Lanes Loaded(const T* from) {
 // Transforms the pixels of a square into the 36 matrices.
 template<typename Rows, typename Columns, typename T>
 void ToMatricesOf(const T* const* pixels, int64_t channels, T* matrices, int64_t step) {
+  const auto write = [&](int64_t c) {
+    return [=](int64_t i, const Lanes& y) { StoreLanes(&y, matrices + i * step + c); };
+  };
   for (int64_t c = 0; c < channels; c += kLanes) {
-    TransformSquare<Rows, Columns>(
-        [&](int64_t i) __attribute__((always_inline)) { return Loaded(pixels[i] + c); },
-        [&](int64_t i, const Lanes& y) { StoreLanes(&y, matrices + i * step + c); });
+    if constexpr (kTypeOf<T> == NumberType::kFloat32) {
+      TransformSquare<Rows, Columns>([&](int64_t i) __attribute__((always_inline)) { return Loaded(pixels[i] + c); },
+                                     write(c));
+    } else {
+      // Widened once, as a group of rows reads its columns again.
+      Lanes x[Rows::kInSide * Columns::kInSide];
+      for (int64_t row = 0; row < Rows::kIn; ++row) {
+        for (int64_t column = 0; column < Columns::kIn; ++column) {
+          const int64_t i = row * Columns::kInSide + column;
+          x[i] = Loaded(pixels[i] + c);
+        }
+      }
+      TransformSquare<Rows, Columns>([&](int64_t i) __attribute__((always_inline)) { return x[i]; }, write(c));
+    }
   }
 }
 
