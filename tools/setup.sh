@@ -38,3 +38,7 @@ if [ "$wanted" != "$(cat "$stamp" 2>/dev/null)" ]; then
     .venv/bin/python -c 'from ops import flow' # builds native code now, so that the first training does not wait for it
     echo "$wanted" >"$stamp"
 fi
+# Compiled once here: where Python may not or must not write compiled modules (PYTHONDONTWRITEBYTECODE), each process of
+# each command would compile them again, half a second of a training's start.
+.venv/bin/python -m compileall -qq ./*.py backbones benchmarks common data deploy engine evaluation interchange launch ops \
+    settings snapshots tests tools || true

@@ -20,6 +20,9 @@ esac
 LAST = ["install --no-deps -r requirements-interop.txt", "-c from ops import flow"]
 LIGHT = ["install -r requirements.txt", "uninstall --quiet --yes -r requirements-cuda.txt", *LAST]
 CUDA = ["install -r requirements.txt -r requirements-cuda.txt", *LAST]
+ROOMS = (
+    "backbones benchmarks common data deploy engine evaluation interchange launch ops settings snapshots tests tools"
+)
 
 
 @pytest.fixture
@@ -39,7 +42,11 @@ def setup(tmp_path):
         env = os.environ | {"CHOICE": f"{choice}: because of this: so", "BROKEN": str(int(broken))}
         done = subprocess.run(["bash", "tools/setup.sh"], cwd=tmp_path, env=env, capture_output=True, text=True)
         assert (done.returncode != 0, done.stderr) == (broken, "")
-        return done.stdout, log.read_text().splitlines()
+        *steps, last = log.read_text().splitlines()
+        if broken:
+            return done.stdout, [*steps, last]
+        assert last == f"-m compileall -qq ./*.py {ROOMS}"
+        return done.stdout, steps
 
     run.folder = tmp_path
     return run
@@ -68,3 +75,7 @@ def test_other_pins_are_installed(setup, name):
 def test_a_failed_set_up_is_tried_again(setup):
     assert setup("light", broken=True)[1] == LIGHT[:1]
     assert setup("light")[1] == LIGHT
+
+
+def test_all_rooms_are_compiled():
+    assert {path.parent.name for path in ROOT.glob("*/__init__.py")} <= set(ROOMS.split())
