@@ -15,7 +15,6 @@ from backbones.graph.masks import mask_width, masks_by_node
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
 from ops import flow
-from ops.rows.selection import set_rows
 from ops.runtime.tensors import local_view
 
 
@@ -200,7 +199,10 @@ class Backbone(flow.nn.Module):
         check_arrays(self.network, arrays)
         for name, spec in self.network.parameters().items():
             values = np.ones(spec.shape) if spec.fixed else arrays[name]
-            set_rows(local_view(getattr(self, name)), slice(None), np.asarray(values, dtype=np.float32))
+            source = flow.from_numpy(np.asarray(values, dtype=np.float32, order="C"))  # shares the array's memory
+            target = local_view(getattr(self, name))
+            target.copy_(source.to(target.device))
+        flow._oneflow_internal.eager.Sync()  # the caller may change its arrays from now on
 
 
 def _is_on_cpu(tensor: flow.Tensor) -> bool:
