@@ -31,7 +31,7 @@ def _quantize(model: openvino.Model, images: np.ndarray) -> openvino.Model:
 
     dataset = nncf.Dataset([image[None].astype(np.float32) for image in images])
     # MIXED: weights symmetric, activations asymmetric, which negative values of PReLU need.
-    # The exact bias correction takes about twice as long; the fast one costs a deep network accuracy.
+    # The accurate bias correction takes three times as long; the fast one costs a deep network accuracy.
     return nncf.quantize(
         model, dataset, preset=nncf.QuantizationPreset.MIXED, subset_size=len(images), fast_bias_correction=False
     )
