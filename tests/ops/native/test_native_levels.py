@@ -94,6 +94,15 @@ def test_channel_rows(level: str, channels: int) -> None:
     np.testing.assert_allclose(y, np.where(value > 0, value, value * slope), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("rows", [1, 3, 8, 12])
+def test_tile_products(level: str, rows: int) -> None:
+    whole, address = ctypes.c_int64, ctypes.c_void_p
+    multiply = ctypes.CFUNCTYPE(None, address, whole, whole, address, address)(table(level, "kTileProducts", 1)[0])
+    a, b, c = draw(rows, 50), draw(50, 32), np.zeros((rows, 32), np.float32)
+    multiply(pointer(a), rows, 50, pointer(b), pointer(c))
+    np.testing.assert_allclose(c, a.astype(np.float64) @ b, rtol=1e-4, atol=1e-5)
+
+
 def test_the_best_level_is_picked(native: None) -> None:
     picked = ctypes.c_void_p.in_dll(open_loaded_library(), symbol("kRowLoops")).value
     best = ctypes.c_char.in_dll(open_loaded_library(), symbol(supported_levels()[-1], "kRowLoops"))
