@@ -40,7 +40,7 @@ int64_t ChooseBlock(int64_t rows, int64_t width) {
 bool RowGroup::Accepts(const RowStage& stage) const {
   if (stages_.empty()) { return true; }
   const RowStage& last = stages_.back();
-  if (last.reduces || last.rows != stage.rows) { return false; }
+  if (last.reduces || stage.gathers || last.rows != stage.rows) { return false; }
   return std::all_of(stages_.begin(), stages_.end(), [&](const RowStage& other) {
     return other.block == 0 || stage.block == 0 || other.block == stage.block;
   });

@@ -16,8 +16,8 @@ int64_t ChooseBlock(int64_t rows, int64_t width);
 
 class RowGroup {
  public:
-  // Whether the stage may join the group: it has the same number of rows, accepts the group's block size, and does not
-  // need a result that the group knows only after its last row.
+  // Whether the stage may join the group: it has the same number of rows, accepts the group's block size, and needs no
+  // row of the group before its own.
   bool Accepts(const RowStage& stage) const;
   void Add(const RowStage& stage);
   void Run(const ExecutionContext& context) const;

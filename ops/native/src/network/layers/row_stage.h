@@ -13,6 +13,7 @@ struct RowStage {
   int64_t width = 0;          // numbers read and written per row
   int64_t block = 0;          // rows processed at a time, a divisor of `rows`; 0: any number
   bool reduces = false;       // its result is known only after the last row
+  bool gathers = false;       // reads other rows of its input too: it begins a group
   int64_t scratch_bytes = 0;  // needed from begin to end
   std::function<void(const ExecutionContext&, char* scratch)> begin = {};
   std::function<void(const ExecutionContext&, int64_t first, int64_t last, int thread)> work = {};

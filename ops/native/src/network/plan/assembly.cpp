@@ -10,6 +10,7 @@
 #include "network/layers/batch_norm_layer.h"
 #include "network/layers/conv_layer.h"
 #include "network/layers/dense_layer.h"
+#include "network/layers/depthwise_unit.h"
 #include "network/layers/dropout_layer.h"
 #include "network/layers/image_layer.h"
 #include "network/layers/prelu_layer.h"
@@ -104,6 +105,12 @@ class Assembler {
     const Value out = result_.values[output];
     if (head.op == "conv" || head.op == "fully_connected") {
       return MakeProducts(chain, head, inputs, output, in, out);
+    }
+    const Node& tail = nodes_[chain.nodes.back()];
+    if (head.op == "batch_norm" && tail.op == "conv") {
+      return MakeDepthwiseUnit(inputs[0], output, in, out, batch_, tail.Integer("stride"), tail.Array("weight"),
+                               NormArrays(chain, 0), Epsilon(head), static_cast<float>(head.Real("momentum")),
+                               Statistics(head));
     }
     if (head.op == "batch_norm") {
       return MakeBatchNormLayer(inputs, output, in, batch_, NormArrays(chain, 0), Epsilon(head),

@@ -2,12 +2,26 @@
 
 #include <algorithm>
 
+#include "network/layers/depthwise_unit.h"
+
 namespace insightface {
 namespace {
 
 bool Extends(const std::string& op, const std::string& next, bool training) {
   if (op == "conv") { return !training && (next == "batch_norm" || next == "prelu" || next == "add"); }
   return op == "batch_norm" && (next == "prelu" || next == "add");
+}
+
+// Whether node `i`, a convolution, can be one layer with the batch normalisation, and PReLU, that its input `tail` ends.
+bool JoinsNormalisation(const std::vector<Node>& nodes, const std::vector<std::vector<int>>& consumers,
+                        const std::vector<int>& previous, int i, int tail) {
+  const Node& conv = nodes[i];
+  if (conv.op != "conv") { return false; }
+  const int norm = nodes[tail].op == "prelu" ? previous[tail] : tail;
+  if (norm < 0 || nodes[norm].op != "batch_norm" || consumers[nodes[norm].inputs[0]].size() != 1) { return false; }
+  const ConvGeometry geometry{conv.Integer("kernel"), conv.Integer("stride"), conv.Integer("pad"),
+                              conv.Integer("groups")};
+  return FitsDepthwiseUnit(geometry, nodes[tail].shape.channels, conv.shape.channels, conv.Has("bias"));
 }
 
 }  // namespace
@@ -24,7 +38,9 @@ std::vector<Chain> FormChains(const std::vector<Node>& nodes, bool training) {
     // An addition continues the chain of its later input: by then the other input has been computed.
     for (auto input = nodes[i].inputs.rbegin(); input != nodes[i].inputs.rend(); ++input) {
       const bool only_here = consumers[*input].size() == 1;
-      if (previous[i] < 0 && only_here && Extends(nodes[*input].op, nodes[i].op, training)) {
+      const bool extends = Extends(nodes[*input].op, nodes[i].op, training) ||
+                           (training && JoinsNormalisation(nodes, consumers, previous, i, *input));
+      if (previous[i] < 0 && only_here && extends) {
         previous[i] = *input;
         continued[*input] = true;
       }

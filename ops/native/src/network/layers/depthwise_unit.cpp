@@ -1,0 +1,219 @@
+// computes          v = BatchNorm(x), a = PReLU(v), y = depthwise 3x3 convolution of a, line by line: each thread holds the
+//                   three lines of a that an output line reads
+// writes            moving statistics (kBatch); mean and inverse standard deviation, saved for backward
+// reads in backward x, dy, the saved statistics; each pixel of a is computed again
+// writes            dgamma, dbeta, dslope, dweight
+// writes            dx, which holds da until the sums over all rows are known
+#include "network/layers/depthwise_unit.h"
+
+#include <algorithm>
+
+#include "base/alignment.h"
+#include "base/parallel.h"
+#include "network/arithmetic/depthwise_lines.h"
+#include "network/layers/normalisation.h"
+#include "network/layers/of_type.h"
+
+namespace insightface {
+namespace {
+
+// The lines of an image processed at a time: a divisor of `height`, few enough for the caches and to keep all threads
+// busy.
+int64_t ChooseLines(int64_t batch, int64_t height, int64_t width) {
+  constexpr int64_t kMostRows = 256, kBlocksPerThread = 4;
+  const int64_t threads = omp_get_max_threads();
+  int64_t lines = height;
+  while (lines > 1 && (height % lines != 0 || lines * width > kMostRows ||
+                       batch * (height / lines) < std::min(kBlocksPerThread * threads, batch * height))) {
+    --lines;
+  }
+  return lines;
+}
+
+template<typename T>
+class DepthwiseUnit final : public Layer {
+ public:
+  DepthwiseUnit(int input, int output, const Value& in, const Value& out, int64_t batch, int64_t stride, int weight,
+                const BatchNormArrays& arrays, float epsilon, float momentum, NormStatistics statistics)
+      : Layer({input}, output),
+        batch_(batch),
+        channels_(in.shape.channels),
+        in_(in.shape),
+        out_(out.shape),
+        stride_(stride),
+        weight_(weight),
+        threads_(omp_get_max_threads()),
+        norm_(arrays, channels_, batch * in.shape.Pixels(), epsilon, momentum, statistics),
+        by_tap_(kDepthwiseTaps * channels_) {}
+
+  std::vector<RowStage> ForwardStages() override {
+    const int64_t lines = ChooseLines(batch_, out_.height, out_.width);
+    RowStage convolve{batch_ * out_.Pixels(), (1 + stride_ * stride_) * channels_, lines * out_.width};
+    convolve.gathers = true;
+    convolve.scratch_bytes = threads_ * ThreadBytes(in_.width);
+    convolve.begin = [this](const ExecutionContext& context, char* scratch) {
+      if (!norm_.Measures()) { norm_.ReadStatistics(context, Saved(context)); }
+      Begin(context, scratch);
+    };
+    convolve.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int thread) {
+      for (int64_t line = first / out_.width; line < last / out_.width; ++line) { ConvolveLine(context, line, thread); }
+    };
+    if (!norm_.Measures()) { return {convolve}; }
+    RowStage measure{batch_ * in_.Pixels(), channels_};
+    measure.reduces = true;
+    measure.begin = [this](const ExecutionContext&, char*) { norm_.ResetMoments(); };
+    measure.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int thread) {
+      norm_.moments().AddBlock(context.ValueAt<const T>(inputs[0]) + first * channels_, last - first, thread);
+    };
+    measure.end = [this](const ExecutionContext& context) { norm_.UpdateStatistics(context, Saved(context)); };
+    return {measure, convolve};
+  }
+
+  std::vector<RowStage> BackwardStages() override {
+    const int64_t lines = ChooseLines(batch_, in_.height, in_.width);
+    RowStage differentiate{batch_ * in_.Pixels(), 3 * channels_, lines * in_.width};
+    differentiate.gathers = true;
+    differentiate.reduces = norm_.Measures();
+    differentiate.scratch_bytes = threads_ * ThreadBytes(out_.width);
+    differentiate.begin = [this](const ExecutionContext& context, char* scratch) {
+      Begin(context, scratch);
+      norm_.ResetSums();
+      weight_sums_.Reset(kDepthwiseTaps * channels_);
+    };
+    differentiate.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int thread) {
+      norm_.sums().AddBlock(thread, [&](float* part) {
+        weight_sums_.AddBlock(thread, [&](float* weight_part) {
+          for (int64_t line = first / in_.width; line < last / in_.width; ++line) {
+            GradientOfLine(context, line, thread, norm_.SumsIn(part), weight_part);
+          }
+        });
+      });
+    };
+    differentiate.end = [this](const ExecutionContext& context) {
+      norm_.UseSums(context, Saved(context));
+      const std::vector<double> sums = weight_sums_.Total();
+      float* const gradient = context.parameter_gradients[weight_];
+      for (int64_t c = 0; c < channels_; ++c) {
+        for (int64_t t = 0; t < kDepthwiseTaps; ++t) {
+          gradient[c * kDepthwiseTaps + t] = static_cast<float>(sums[t * channels_ + c]);
+        }
+      }
+    };
+    if (!uses[0].wanted) { return {differentiate}; }
+    RowStage apply{batch_ * in_.Pixels(), 3 * channels_};
+    apply.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int) {
+      T* const dx = context.GradientAt<T>(inputs[0]) + first * channels_;
+      kChannelRows.Of<T>().ApplyGradient(context.ValueAt<const T>(inputs[0]) + first * channels_, dx, last - first,
+                                         channels_, norm_.affine(), norm_.offset_factor(), norm_.constant(), false, dx);
+    };
+    return {differentiate, apply};
+  }
+
+  std::vector<int> ReadInBackward() const override { return {inputs[0]}; }
+  bool HasParameters() const override { return true; }
+  int64_t SavedBytes() const override { return norm_.SavedBytes(); }
+
+ private:
+  static constexpr int64_t kHeld = 3;
+  // The spread lines that a thread holds: line number n of the batch is in place n % kHeld.
+  struct Held {
+    int64_t lines[kHeld];
+  };
+
+  char* Saved(const ExecutionContext& context) const { return context.saved + saved_offset; }
+  int64_t LineBytes(int64_t width) const {
+    return AlignedSize(SpreadNumbers(width, channels_) * static_cast<int64_t>(sizeof(float)));
+  }
+  int64_t ThreadBytes(int64_t width) const { return kHeld * LineBytes(width); }
+
+  void Begin(const ExecutionContext& context, char* scratch) {
+    norm_.MakeAffine(context, Saved(context));
+    scratch_ = scratch;
+    held_.assign(threads_, {{-1, -1, -1}});
+    const float* const weight = context.parameters[weight_];
+    for (int64_t c = 0; c < channels_; ++c) {
+      for (int64_t t = 0; t < kDepthwiseTaps; ++t) { by_tap_[t * channels_ + c] = weight[c * kDepthwiseTaps + t]; }
+    }
+  }
+
+  // Returns line `row` of image `image`, of `shape`, spread by spread(number, line) unless the thread holds it; null
+  // outside the image.
+  template<typename SpreadLine>
+  const float* Hold(const ValueShape& shape, int64_t image, int64_t row, int thread, const SpreadLine& spread) {
+    if (row < 0 || row >= shape.height) { return nullptr; }
+    const int64_t number = image * shape.height + row, place = number % kHeld;
+    char* const memory = scratch_ + thread * ThreadBytes(shape.width) + place * LineBytes(shape.width);
+    float* const line = reinterpret_cast<float*>(memory);
+    if (held_[thread].lines[place] != number) { spread(number, line); }
+    held_[thread].lines[place] = number;
+    return line;
+  }
+
+  void ConvolveLine(const ExecutionContext& context, int64_t number, int thread) {
+    const DepthwiseLines<T>& loops = kDepthwiseLines.Of<T>();
+    const int64_t image = number / out_.height, row = number % out_.height;
+    const T* const x = context.ValueAt<const T>(inputs[0]);
+    const float* lines[3];
+    for (int64_t i = 0; i < 3; ++i) {
+      lines[i] = Hold(in_, image, row * stride_ + i - 1, thread, [&](int64_t line, float* spread) {
+        loops.SpreadNormalised(x + line * in_.width * channels_, in_.width, channels_, norm_.affine(), spread);
+      });
+    }
+    loops.Convolve(lines, in_.width, stride_, by_tap_.data(), out_.width, channels_,
+                   context.ValueAt<T>(output) + number * out_.width * channels_);
+  }
+
+  void GradientOfLine(const ExecutionContext& context, int64_t number, int thread, const ChannelSums& sums,
+                      float* weight_sums) {
+    const DepthwiseLines<T>& loops = kDepthwiseLines.Of<T>();
+    const int64_t image = number / in_.height, row = number % in_.height, first = number * in_.width * channels_;
+    const T* const dy = context.GradientAt<const T>(output);
+    DepthwiseGradientLine<T> line{context.ValueAt<const T>(inputs[0]) + first,
+                                  in_.width,
+                                  channels_,
+                                  stride_,
+                                  {},
+                                  by_tap_.data(),
+                                  norm_.affine(),
+                                  uses[0].wanted ? context.GradientAt<T>(inputs[0]) + first : nullptr,
+                                  weight_sums,
+                                  sums};
+    for (int64_t i = 0; i < 3; ++i) {
+      // Filter row i of output row r reads input row r * stride + i - 1.
+      const int64_t shifted = row + 1 - i;
+      if (shifted % stride_ != 0) { continue; }
+      line.dy[i] = Hold(out_, image, shifted / stride_, thread, [&](int64_t out_line, float* spread) {
+        loops.Spread(dy + out_line * out_.width * channels_, out_.width, channels_, spread);
+      });
+    }
+    loops.Gradient(line);
+  }
+
+  const int64_t batch_, channels_;
+  const ValueShape in_, out_;
+  const int64_t stride_;
+  const int weight_;
+  const int64_t threads_;
+  Normalisation norm_;
+  // Of the current execution.
+  std::vector<float> by_tap_;  // the weights, [taps, channels]
+  BlockSums weight_sums_;      // [taps, channels]
+  std::vector<Held> held_;     // of each thread
+  char* scratch_ = nullptr;
+};
+
+}  // namespace
+
+bool FitsDepthwiseUnit(const ConvGeometry& geometry, int64_t channels, int64_t filters, bool has_bias) {
+  return geometry.groups > 1 && geometry.groups == channels && channels == filters && geometry.kernel == 3 &&
+         geometry.pad == 1 && (geometry.stride == 1 || geometry.stride == 2) && !has_bias;
+}
+
+std::unique_ptr<Layer> MakeDepthwiseUnit(int input, int output, const Value& in, const Value& out, int64_t batch,
+                                         int64_t stride, int weight, const BatchNormArrays& arrays, float epsilon,
+                                         float momentum, NormStatistics statistics) {
+  return MakeOfType<DepthwiseUnit>(in.type, input, output, in, out, batch, stride, weight, arrays, epsilon, momentum,
+                                   statistics);
+}
+
+}  // namespace insightface
