@@ -143,6 +143,15 @@ def tokens() -> TransformerGraph:
 BY_NODES = {"branching": branching, "tokens": tokens}
 
 
+def normalised_depthwise(size: int, channels: int, stride: int, slope: bool) -> NetworkGraph:
+    """A depthwise 3x3 convolution of a normalised map between two 1x1 convolutions."""
+    graph, x = _start(size)
+    x = graph.batch_norm(graph.conv(x, "stem", channels, 1), "bn", 1e-3)
+    x = graph.prelu(x, "slope") if slope else x
+    x = graph.batch_norm(graph.conv(x, "dw", channels, 3, stride=stride, pad=1, groups=channels), "dw_bn", 1e-3)
+    return _finish(graph, graph.conv(x, "proj", 4, 1))
+
+
 def single_convolution(
     size: int, filters: int, kernel: int, stride: int, pad: int, groups: int, bias: bool
 ) -> NetworkGraph:

@@ -103,6 +103,73 @@ def test_tile_products(level: str, rows: int) -> None:
     np.testing.assert_allclose(c, a.astype(np.float64) @ b, rtol=1e-4, atol=1e-5)
 
 
+class GradientLine(ctypes.Structure):
+    """DepthwiseGradientLine of depthwise_lines.h."""
+
+    _fields_ = [
+        *(("x", ctypes.c_void_p), ("width", ctypes.c_int64), ("channels", ctypes.c_int64), ("stride", ctypes.c_int64)),
+        *(("dy", ctypes.c_void_p * 3), ("weight", ctypes.c_void_p), ("affine", ctypes.c_void_p * 4)),
+        *(("dv", ctypes.c_void_p), ("weight_sums", ctypes.c_void_p), ("sums", ctypes.c_void_p * 3)),
+    ]
+
+
+@pytest.mark.parametrize("channels", [3, 16, 40])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_depthwise_lines(level: str, channels: int, stride: int) -> None:
+    """The line above is outside the image; v = x, so that PReLU is the only step before the taps."""
+    whole, address = ctypes.c_int64, ctypes.c_void_p
+    addresses = table(level, "kDepthwiseLines", 8)
+    spread_normalised = ctypes.CFUNCTYPE(None, address, whole, whole, address, address)(addresses[0])
+    spread = ctypes.CFUNCTYPE(None, address, whole, whole, address)(addresses[1])
+    convolve = ctypes.CFUNCTYPE(None, address, whole, whole, address, whole, whole, address)(addresses[2])
+    gradient = ctypes.CFUNCTYPE(None, address)(addresses[3])
+    width, out_width = 7, (7 - 1) // stride + 1
+    x, weight, dy = draw(2, width, channels), draw(9, channels), draw(2, out_width, channels)
+    affine = np.stack([np.zeros(channels), np.ones(channels), np.zeros(channels), draw(channels)]).astype(np.float32)
+    affine_rows = (address * 4)(*(row.ctypes.data for row in affine))
+    lines = np.zeros((2, (width + 2) * 48), np.float32)
+    for source, line in zip(x, lines, strict=True):
+        spread_normalised(pointer(source), width, channels, ctypes.cast(affine_rows, address), pointer(line))
+    y = np.zeros((out_width, channels), np.float32)
+    triple = (address * 3)(None, *(line.ctypes.data for line in lines))
+    convolve(ctypes.cast(triple, address), width, stride, pointer(weight), out_width, channels, pointer(y))
+    a = np.where(x > 0, x, x * affine[3]).astype(np.float64)
+    padded, expected = np.pad(a, ((0, 0), (1, 1), (0, 0))), np.zeros((out_width, channels))
+    for i, j in np.ndindex(2, 3):
+        expected += padded[i, j : j + (out_width - 1) * stride + 1 : stride] * weight[3 * (i + 1) + j]
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
+
+    # Filter rows 0 and 2 of two output lines meet the first input line.
+    for source, line in zip(dy, lines, strict=True):
+        spread(pointer(source), out_width, channels, pointer(line))
+    dv, weight_sums, sums = (
+        np.zeros_like(x[0]),
+        np.zeros((9, channels), np.float32),
+        np.zeros((3, channels), np.float32),
+    )
+    gradient(
+        ctypes.byref(
+            GradientLine(
+                *(x.ctypes.data, width, channels, stride),
+                (address * 3)(lines[0].ctypes.data, None, lines[1].ctypes.data),
+                *(weight.ctypes.data, affine_rows, dv.ctypes.data, weight_sums.ctypes.data),
+                (address * 3)(*(row.ctypes.data for row in sums)),
+            )
+        )
+    )
+    exact, exact_weight = np.zeros((width, channels)), np.zeros((9, channels))
+    for pixel, (line, i), j in ((p, part, j) for p in range(width) for part in enumerate((0, 2)) for j in range(3)):
+        out, rest = divmod(pixel + 1 - j, stride)
+        if rest == 0 and 0 <= out < out_width:
+            exact[pixel] += dy[line, out] * weight[3 * i + j].astype(np.float64)
+            exact_weight[3 * i + j] += dy[line, out] * a[0, pixel]
+    np.testing.assert_allclose(dv, exact, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(weight_sums, exact_weight, rtol=1e-4, atol=1e-5)
+    g = np.where(x[0] > 0, exact, exact * affine[3])
+    expected_sums = [g.sum(0), (g * x[0]).sum(0), np.where(x[0] > 0, 0, exact * x[0]).sum(0)]
+    np.testing.assert_allclose(sums, expected_sums, rtol=1e-4, atol=1e-5)
+
+
 def test_the_best_level_is_picked(native: None) -> None:
     picked = ctypes.c_void_p.in_dll(open_loaded_library(), symbol("kRowLoops")).value
     best = ctypes.c_char.in_dll(open_loaded_library(), symbol(supported_levels()[-1], "kRowLoops"))
