@@ -101,13 +101,13 @@ INSIGHTFACE_INLINE void ConvolveLine(const float* const* lines, int64_t in_width
     for (int t = 0; t < kDepthwiseTaps; ++t) { w[t] = LoadPart(weight + t * channels + c, count); }
     const int64_t group = c * (in_width + 2);
     for (int64_t pixel = 0; pixel < width; ++pixel) {
-      Vector sum = {};
+      Vector sums[3] = {};  // of each filter row: shorter chains of additions, and less rounding
       for (int i = 0; i < 3; ++i) {
         if ((i == 0 && !above) || (i == 2 && !below)) { continue; }
         const float* const taps = lines[i] + group + pixel * stride * kLanes;
-        for (int j = 0; j < 3; ++j) { sum += LoadWhole(taps + j * kLanes) * w[3 * i + j]; }
+        for (int j = 0; j < 3; ++j) { sums[i] += LoadWhole(taps + j * kLanes) * w[3 * i + j]; }
       }
-      StorePart(sum, y + pixel * channels + c, count);
+      StorePart((sums[0] + sums[1]) + sums[2], y + pixel * channels + c, count);
     }
   }
 }
@@ -151,16 +151,17 @@ INSIGHTFACE_INLINE void GradientPixel(const DepthwiseGradientLine<T>& line, int6
   const Vector offset = LoadPart(line.x + pixel * line.channels + c, count) - a.mean;
   const Vector v = offset * a.scale + a.shift;
   const Vector value = Select(v, v, v * a.slope);
-  Vector dv = {};
+  Vector parts[3] = {};
   for (int i = 0; i < 3; ++i) {
     if ((rows >> i & 1) == 0) { continue; }
     for (int j = 0; j < 3; ++j) {
       if ((columns >> j & 1) == 0) { continue; }
       const Vector dy = LoadWhole(line.dy[i] + group + ((pixel + 1 - j) / stride + 1) * kLanes);
-      dv += dy * w[3 * i + j];
+      parts[i] += dy * w[3 * i + j];
       sums->weight[3 * i + j] += dy * value;
     }
   }
+  const Vector dv = (parts[0] + parts[1]) + parts[2];
   const Vector g = Select(v, dv, dv * a.slope);
   sums->gradient += g;
   sums->offset += g * offset;
