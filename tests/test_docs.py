@@ -32,7 +32,7 @@ FOREIGN = (
     "ijb_1n.py",
     "ijb_evals.py",
 )
-OTHER_PROGRAMS_FLAGS = {"--fc7-no-bias", "--beta-freeze", "--color", "--cutoff", "--logdir"}
+OTHER_PROGRAMS_FLAGS = {"--fc7-no-bias", "--beta-freeze", "--color", "--cutoff", "--logdir", "--ignore-scripts", "--prefix"}
 
 
 def read(page: str) -> str:
