@@ -32,7 +32,15 @@ FOREIGN = (
     "ijb_1n.py",
     "ijb_evals.py",
 )
-OTHER_PROGRAMS_FLAGS = {"--fc7-no-bias", "--beta-freeze", "--color", "--cutoff", "--logdir", "--ignore-scripts", "--prefix"}
+OTHER_PROGRAMS_FLAGS = {
+    "--fc7-no-bias",
+    "--beta-freeze",
+    "--color",
+    "--cutoff",
+    "--ignore-scripts",
+    "--logdir",
+    "--prefix",
+}
 
 
 def read(page: str) -> str:
