@@ -8,9 +8,9 @@
 
 namespace insightface {
 
-// The distance of consecutive matrices of `numbers` numbers of `number_bytes` bytes. Equal places of all matrices, which
-// the transforms read and write together, must not fall into the same few sets of the caches: so the distance is a whole
-// number of cache lines that leaves remainder 5 when divided by the sets of the first cache.
+// The distance of consecutive matrices of `numbers` numbers of `number_bytes` bytes. Equal places of all matrices,
+// which the transforms read and write together, must not fall into the same few sets of the caches: so the distance is
+// a whole number of cache lines that leaves remainder 5 when divided by the sets of the first cache.
 int64_t MatrixStep(int64_t numbers, int64_t number_bytes);
 
 // c[g] = a[g] b[g] (+ c[g]) for `count` matrices g, divided among the threads of a team.

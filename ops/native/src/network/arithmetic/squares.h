@@ -18,7 +18,8 @@ struct TileSpan {
   int64_t first, size;
 };
 
-// Divides `size` outputs into as few tiles as possible; the last ones are one output smaller where that leaves less over.
+// Divides `size` outputs into as few tiles as possible; the last ones are one output smaller where that leaves less
+// over.
 inline std::vector<TileSpan> DivideIntoTiles(int64_t size, int64_t tile, bool smaller) {
   const int64_t count = (size + tile - 1) / tile;
   const int64_t left_over = count * tile - size;

@@ -1,5 +1,5 @@
-// Products of a few rows of float32 matrices with 32 columns, for Winograd's filtering: both factors and the result stay
-// in the caches, and a block of the result stays in registers.
+// Products of a few rows of float32 matrices with 32 columns, for Winograd's filtering: both factors and the result
+// stay in the caches, and a block of the result stays in registers.
 #pragma once
 
 #include <cstdint>

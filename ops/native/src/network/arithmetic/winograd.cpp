@@ -42,9 +42,7 @@ bool SuitsWinograd(const WinogradShape& shape) {
          shape.pad <= 2 && shape.Tiles() >= std::max(kLeastTiles, std::max(in, out) / kChannelsPerTile);
 }
 
-int64_t WinogradFilters::MatricesBytes() const {
-  return insightface::MatricesBytes(filters_ * channels_, kFloat);
-}
+int64_t WinogradFilters::MatricesBytes() const { return insightface::MatricesBytes(filters_ * channels_, kFloat); }
 
 void WinogradFilters::Transform(const float* weights, float* matrices) const {
   const int64_t row = channels_ * kWinogradTaps, step = MatrixStep(filters_ * channels_, kFloat);
@@ -72,8 +70,8 @@ WinogradConvolution::WinogradConvolution(const WinogradShape& shape)
 
 int64_t WinogradConvolution::ScratchBytes() const {
   const int64_t in = shape_.in.channels, out = shape_.out.channels;
-  return AlignedSize(in * kFloat) + MatricesBytes(block_ * in, kFloat) +
-         MatricesBytes(block_ * out, kFloat) + products_.ScratchBytes();
+  return AlignedSize(in * kFloat) + MatricesBytes(block_ * in, kFloat) + MatricesBytes(block_ * out, kFloat) +
+         products_.ScratchBytes();
 }
 
 void WinogradConvolution::Run(const float* x, const float* filters, const WinogradEpilogue& epilogue, float* y,
@@ -93,7 +91,8 @@ void WinogradConvolution::Run(const float* x, const float* filters, const Winogr
       const float* pixels[kPatch * kPatch];
       ForSquare(x, shape_.in, place.image, place.row - shape_.pad, place.column - shape_.pad, kPatch,
                 [&](int64_t p, const float* pixel) { pixels[p] = pixel != nullptr ? pixel : zeros; });
-      kTileTransforms.maps.float32.TransformPatch({}, pixels, in, maps + i * in, MatrixStep(block_ * in, sizeof(*maps)));
+      kTileTransforms.maps.float32.TransformPatch({}, pixels, in, maps + i * in,
+                                                  MatrixStep(block_ * in, sizeof(*maps)));
     }
 #pragma omp barrier
     products_.RunShare(maps, filters, products, scratch);
@@ -152,8 +151,7 @@ void WinogradFilterGradient<T>::Run(const T* x, const T* dy, float* gradient, ch
         ForSquare(x, shape_.in, place.image, place.row - shape_.pad, place.column - shape_.pad, kPatch, visit);
         transforms.TransformPatch({}, pixels, in, maps + i * in, MatrixStep(block_ * in, sizeof(*maps)));
         ForSquare(dy, shape_.out, place.image, place.row, place.column, kTile, visit);
-        transforms.TransformTileGradient({}, pixels, out, gradients + i * out,
-                                         MatrixStep(block_ * out, kNumber));
+        transforms.TransformTileGradient({}, pixels, out, gradients + i * out, MatrixStep(block_ * out, kNumber));
       }
 #pragma omp barrier
       (first == 0 ? first_ : further_).RunShare(maps, gradients, sums, scratch);
@@ -161,8 +159,8 @@ void WinogradFilterGradient<T>::Run(const T* x, const T* dy, float* gradient, ch
     }
     const Share share(in);
     for (int64_t row = share.begin; row < share.end; ++row) {
-      kTileTransforms.TransformFilterGradients(sums + row * out, MatrixStep(in * out, kFloat), out, gradient + row * kWinogradTaps,
-                                               in * kWinogradTaps);
+      kTileTransforms.TransformFilterGradients(sums + row * out, MatrixStep(in * out, kFloat), out,
+                                               gradient + row * kWinogradTaps, in * kWinogradTaps);
     }
   }
 }

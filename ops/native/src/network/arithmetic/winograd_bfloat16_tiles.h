@@ -1,7 +1,7 @@
-// Winograd's minimal filtering F(2x2, 3x3) of bfloat16 maps, for processors that multiply bfloat16 in AVX-512 registers:
-// 16 products per channel of a tile where the plain sum needs 36. With 2x2 tiles all transforms are sums and
-// differences, so that rounding the transformed numbers to bfloat16 costs little: the error of a result is 1.8 times that
-// of the plain sum of bfloat16 numbers (4x4 tiles: 5 times).
+// Winograd's minimal filtering F(2x2, 3x3) of bfloat16 maps, for processors that multiply bfloat16 in AVX-512
+// registers: 16 products per channel of a tile where the plain sum needs 36. With 2x2 tiles all transforms are sums and
+// differences, so that rounding the transformed numbers to bfloat16 costs little: the error of a result is 1.8 times
+// that of the plain sum of bfloat16 numbers (4x4 tiles: 5 times).
 //
 // y = A^T [(G w G^T) * (B^T x B)] A, where * multiplies number by number; Lavin and Gray (2015, arXiv:1509.09308):
 //
@@ -22,7 +22,7 @@ namespace insightface {
 constexpr int64_t kHalfTile = 2;   // outputs of a tile, each way
 constexpr int64_t kHalfPatch = 4;  // inputs of a tile, each way
 constexpr int64_t kHalfMatrices = kHalfPatch * kHalfPatch;
-constexpr int64_t kHalfLanes = 32;      // channels and filters must be a multiple of it
+constexpr int64_t kHalfLanes = 32;  // channels and filters must be a multiple of it
 
 // Operations on a result before it is rounded: + bias, PReLU, + addend. A null pointer omits the operation.
 struct HalfTileEpilogue {

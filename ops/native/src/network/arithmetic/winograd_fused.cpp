@@ -28,14 +28,15 @@ struct Tiling<float> {
   static constexpr bool kShort = true;  // has tiles of 3 outputs, whose matrices lack kPoint
   static constexpr int64_t kPoint = kWinogradPoint;
 
-  static void TransformPatch(TileKind kind, const float* const* pixels, int64_t channels, float* matrices, int64_t step) {
+  static void TransformPatch(TileKind kind, const float* const* pixels, int64_t channels, float* matrices,
+                             int64_t step) {
     kTileTransforms.maps.float32.TransformPatch(kind, pixels, channels, matrices, step);
   }
   static void MultiplyPanel(const float* a, int64_t rows, int64_t inner, const float* b, float* c) {
     kTileProducts.MultiplyPanel(a, rows, inner, b, c);
   }
-  static void TransformProducts(TileKind kind, const float* products, int64_t step, const float* bias, const float* slope,
-                                const float* const* addends, float* const* pixels) {
+  static void TransformProducts(TileKind kind, const float* products, int64_t step, const float* bias,
+                                const float* slope, const float* const* addends, float* const* pixels) {
     kTileTransforms.TransformProducts(kind, products, step, kColumns, {bias, slope, addends}, pixels);
   }
   static void TransformFilters(const float* weights, int64_t row, bool reversed, float* matrices, int64_t step) {
@@ -55,7 +56,8 @@ struct Tiling<BFloat16> {
   static constexpr bool kShort = false;
   static constexpr int64_t kPoint = -1;
 
-  static void TransformPatch(TileKind, const BFloat16* const* pixels, int64_t channels, BFloat16* matrices, int64_t step) {
+  static void TransformPatch(TileKind, const BFloat16* const* pixels, int64_t channels, BFloat16* matrices,
+                             int64_t step) {
     TransformHalfPatch(pixels, channels, matrices, step);
   }
   static void MultiplyPanel(const BFloat16* a, int64_t rows, int64_t inner, const BFloat16* b, float* c) {
@@ -78,7 +80,8 @@ constexpr int64_t kMatrices = Tiling<T>::kPatch * Tiling<T>::kPatch;
 
 template<typename T>
 int64_t BlockSize(const WinogradShape& shape) {
-  // Every block of tiles reads all filters; where these are many, that takes longer than reading maps from the third cache.
+  // Every block of tiles reads all filters; where these are many, that takes longer than reading maps from the third
+  // cache.
   constexpr int64_t kManyFilters = 256 * 256, kMost = 8 * kPanelRows;
   const int64_t least = shape.in.channels * shape.out.channels > kManyFilters ? 32 : kPanelRows;
   const int64_t per_tile = kMatrices<T> * (shape.in.channels * static_cast<int64_t>(sizeof(T)) + kColumns * kFloat);
@@ -200,8 +203,7 @@ void FusedWinograd<T>::Run(const T* x, const char* filters, const FusedEpilogue<
     float* const products = reinterpret_cast<float*>(scratch + thread * thread_bytes + maps_bytes);
     const int64_t blocks = Ceiling(end - begin, block_);
     for (int64_t b = 0; b < blocks; ++b) {
-      const Block block =
-          TakeBlock(begin + (end - begin) * b / blocks, begin + (end - begin) * (b + 1) / blocks);
+      const Block block = TakeBlock(begin + (end - begin) * b / blocks, begin + (end - begin) * (b + 1) / blocks);
       const int64_t tiles = static_cast<int64_t>(block.tiles.size());
       for (int64_t i = 0; i < tiles; ++i) {
         const TilePlace& place = block.tiles[i].place;
@@ -231,8 +233,8 @@ void FusedWinograd<T>::Run(const T* x, const char* filters, const FusedEpilogue<
             pixels[p] = pixel != nullptr ? pixel + column : nullptr;
             if (adds && pixel != nullptr) { addends[p] = epilogue.addend + (pixels[p] - y); }
           });
-          Tiling<T>::TransformProducts(block.tiles[i].kind, products + i * kColumns, products_step_, bias, slope, adds ? addends : nullptr,
-                                       pixels);
+          Tiling<T>::TransformProducts(block.tiles[i].kind, products + i * kColumns, products_step_, bias, slope,
+                                       adds ? addends : nullptr, pixels);
         }
       }
     }

@@ -13,15 +13,15 @@
 //         |  0    p2 q    -p2     -q    1  0 |         |   t     -t q   t q2 |
 //         |  0    p2q2     0    -p2-q2  0  1 |         |   0      0     1    |
 //
-// A map whose size is not a multiple of 4 gets tiles of 3 outputs too: F(3, 3) on the points 0, +-p, q and infinity. Its
-// matrices are those of F(4, 3) without the point -q, and its B is scaled so that both have the same G: tiles of all sizes
-// share the transformed filters, and only some of the 36 products contain them.
+// A map whose size is not a multiple of 4 gets tiles of 3 outputs too: F(3, 3) on the points 0, +-p, q and infinity.
+// Its matrices are those of F(4, 3) without the point -q, and its B is scaled so that both have the same G: tiles of
+// all sizes share the transformed filters, and only some of the 36 products contain them.
 //
-//          | p2q2  -p2q     -q2    q  0 |
-//   B'^T = | -pqs  (p-q)s    s     0    |   with s = p + q, d = q - p          | 1   1   1   1   0 |
-//          |  pqd  -sd       d     0    |   (columns of x1, x2, x3 from         A'^T = | 0   p  -p   q   0 |
-//          | -2p2q  0       2q     0    |   the second row on)                  | 0  p2  p2  q2   1 |
-//          |  p2q  -p2      -q     1    |   (columns of x1 to x4)
+//          | p2q2  -p2q   -q2     q   0 |
+//          |  0    -pqs  (p-q)s   s   0 |            | 1   1   1   1   0 |
+//   B'^T = |  0     pqd   -sd     d   0 |    A'^T =  | 0   p  -p   q   0 |    with s = p + q, d = q - p
+//          |  0   -2p2q    0     2q   0 |            | 0  p2  p2  q2   1 |
+//          |  0    p2q   -p2     -q   1 |
 //
 // One tile, written plainly (the code takes all channels of a tile, 16 at a time):
 //
@@ -63,8 +63,8 @@ struct TileKind {
   bool short_rows = false, short_columns = false;
 };
 
-// Transforms of all channels of one tile. Squares of pixels are always laid out as those of 4x4 outputs; what a smaller tile
-// lacks is not read or written. `matrices` is the tile's place in the first of 36 matrices, which lie `step`
+// Transforms of all channels of one tile. Squares of pixels are always laid out as those of 4x4 outputs; what a smaller
+// tile lacks is not read or written. `matrices` is the tile's place in the first of 36 matrices, which lie `step`
 // numbers apart.
 template<typename T>
 struct MapTransforms {
@@ -81,8 +81,8 @@ struct TileTransforms {
   void (*TransformFilters)(const float* weights, int64_t filter_step, bool mirrored, int64_t filters, float* matrices,
                            int64_t step);
   // y = A^T m A into the tile's 16 pixels; null pixels lie outside the map and are omitted.
-  void (*TransformProducts)(TileKind kind, const float* matrices, int64_t step, int64_t channels, const TileEpilogue& epilogue,
-                            float* const* pixels);
+  void (*TransformProducts)(TileKind kind, const float* matrices, int64_t step, int64_t channels,
+                            const TileEpilogue& epilogue, float* const* pixels);
   // weights = G^T m G
   void (*TransformFilterGradients)(const float* matrices, int64_t step, int64_t filters, float* weights,
                                    int64_t filter_step);

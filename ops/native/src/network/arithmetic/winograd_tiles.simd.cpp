@@ -40,8 +40,8 @@ INSIGHTFACE_INLINE void StoreLanes(const Lanes* lanes, BFloat16* to) {
   std::memcpy(to, &halves, sizeof(halves));
 }
 
-// The one-dimensional transforms. Outputs come in groups that share sums: Run<group> reads numbers `from` apart and writes
-// the group's outputs to their places among numbers `to` apart.
+// The one-dimensional transforms. Outputs come in groups that share sums: Run<group> reads numbers `from` apart and
+// writes the group's outputs to their places among numbers `to` apart.
 
 struct PatchTransform {  // B^T, 6 to 6
   static constexpr int64_t kIn = kPatch, kOut = kPatch, kGroups = 4;
@@ -200,28 +200,25 @@ struct ShortGradientTransform {  // A', 3 to 5
   }
 };
 
-// Writes the outputs of a group of rows of a square: columns are transformed first, then the rows. What lies between
-// stays in registers, so that a group reads its columns again.
-template<typename Rows, typename Columns, int64_t group, typename Numbers, typename Write>
-INSIGHTFACE_INLINE void TransformGroup(const Numbers& x, const Write& write) {
-  constexpr int64_t kIn = Columns::kIn;
-  Lanes half[Rows::kOut * kIn];
-#pragma GCC unroll 6
-  for (int64_t column = 0; column < kIn; ++column) {
-    Rows::template Run<group>([&](int64_t i) __attribute__((always_inline)) { return x(i * Columns::kInSide + column); },
-                              half + column, kIn);
+// Runs all groups of a one-dimensional transform.
+template<typename Transform, typename Numbers>
+INSIGHTFACE_INLINE void RunGroups(const Numbers& x, Lanes* y, int64_t to) {
+  Transform::template Run<0>(x, y, to);
+  Transform::template Run<1>(x, y, to);
+  if constexpr (Transform::kGroups > 2) {
+    Transform::template Run<2>(x, y, to);
+    Transform::template Run<3>(x, y, to);
   }
+}
+
+// Transforms the rows of `half`, whose columns have been transformed, that belong to a group; -1: all of them.
+template<typename Rows, typename Columns, int64_t group, typename Write>
+INSIGHTFACE_INLINE void TransformRows(const Lanes* half, const Write& write) {
 #pragma GCC unroll 6
   for (int64_t row = 0; row < Rows::kOut; ++row) {
-    if (Rows::kGroup[row] != group) { continue; }
-    const auto numbers = [&](int64_t i) __attribute__((always_inline)) { return half[row * kIn + i]; };
+    if (Rows::kGroup[row] < 0 || (group >= 0 && Rows::kGroup[row] != group)) { continue; }
     Lanes y[Columns::kOut];
-    Columns::template Run<0>(numbers, y, 1);
-    Columns::template Run<1>(numbers, y, 1);
-    if constexpr (Columns::kGroups > 2) {
-      Columns::template Run<2>(numbers, y, 1);
-      Columns::template Run<3>(numbers, y, 1);
-    }
+    RunGroups<Columns>([&](int64_t i) __attribute__((always_inline)) { return half[row * Columns::kIn + i]; }, y, 1);
 #pragma GCC unroll 6
     for (int64_t column = 0; column < Columns::kOut; ++column) {
       if (Columns::kGroup[column] >= 0) { write(row * Columns::kOutSide + column, y[column]); }
@@ -229,15 +226,41 @@ INSIGHTFACE_INLINE void TransformGroup(const Numbers& x, const Write& write) {
   }
 }
 
-// Transforms a square in both directions: x(i) is the number at place i, write(i, y) takes the one at place i.
+// Writes the outputs of a group of rows of a square. What lies between the two directions stays in registers, so that
+// each group reads its columns again.
+template<typename Rows, typename Columns, int64_t group, typename Numbers, typename Write>
+INSIGHTFACE_INLINE void TransformGroup(const Numbers& x, const Write& write) {
+  constexpr int64_t kIn = Columns::kIn;
+  Lanes half[Rows::kOut * kIn];
+#pragma GCC unroll 6
+  for (int64_t column = 0; column < kIn; ++column) {
+    Rows::template Run<group>(
+        [&](int64_t i) __attribute__((always_inline)) { return x(i * Columns::kInSide + column); }, half + column, kIn);
+  }
+  TransformRows<Rows, Columns, group>(half, write);
+}
+
+// Transforms a square in both directions, columns first: x(i) is the number at place i, write(i, y) takes
+// the one at place i.
 template<typename Rows, typename Columns, typename Numbers, typename Write>
 INSIGHTFACE_INLINE void TransformSquare(const Numbers& x, const Write& write) {
+#ifdef __AVX512F__
   TransformGroup<Rows, Columns, 0>(x, write);
   TransformGroup<Rows, Columns, 1>(x, write);
   if constexpr (Rows::kGroups > 2) {
     TransformGroup<Rows, Columns, 2>(x, write);
     TransformGroup<Rows, Columns, 3>(x, write);
   }
+#else
+  // Too few registers: all columns first.
+  constexpr int64_t kIn = Columns::kIn;
+  Lanes half[Rows::kOut * kIn];
+  for (int64_t column = 0; column < kIn; ++column) {
+    RunGroups<Rows>(
+        [&](int64_t i) __attribute__((always_inline)) { return x(i * Columns::kInSide + column); }, half + column, kIn);
+  }
+  TransformRows<Rows, Columns, -1>(half, write);
+#endif
 }
 
 template<typename T>
@@ -255,8 +278,8 @@ void ToMatricesOf(const T* const* pixels, int64_t channels, T* matrices, int64_t
   };
   for (int64_t c = 0; c < channels; c += kLanes) {
     if constexpr (kTypeOf<T> == NumberType::kFloat32) {
-      TransformSquare<Rows, Columns>([&](int64_t i) __attribute__((always_inline)) { return Loaded(pixels[i] + c); },
-                                     write(c));
+      TransformSquare<
+          Rows, Columns>([&](int64_t i) __attribute__((always_inline)) { return Loaded(pixels[i] + c); }, write(c));
     } else {
       // Widened once, as a group of rows reads its columns again.
       Lanes x[Rows::kInSide * Columns::kInSide];
@@ -342,7 +365,7 @@ void MatricesToFilters(const float* matrices, int64_t step, int64_t filters, flo
 
 template<typename T>
 constexpr MapTransforms<T> kMapTransforms = {ToMatrices<PatchTransform, ShortPatchTransform, T>,
-                                               ToMatrices<TileGradientTransform, ShortGradientTransform, T>};
+                                             ToMatrices<TileGradientTransform, ShortGradientTransform, T>};
 
 }  // namespace
 

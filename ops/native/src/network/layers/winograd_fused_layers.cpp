@@ -1,4 +1,5 @@
-// computes          y = convolution of x with 3x3 filters, stride 1, by F(4x4, 3x3) of float32 or F(2x2, 3x3) of bfloat16
+// computes          y = convolution of x with 3x3 filters, stride 1, by F(4x4, 3x3) of float32 or F(2x2, 3x3) of
+// bfloat16
 //                   maps; in inference + bias, PReLU, addend
 // reads in backward x, dy
 // writes            dweight by the transposed transforms of F(4x4, 3x3) (winograd_tiles.h)
