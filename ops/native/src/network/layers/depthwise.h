@@ -1,4 +1,4 @@
-// Gradients of the depthwise convolution (one filter per channel), channels last.
+// Gradients of the depthwise convolution (one filter per channel), channels last, where depthwise_unit.h does not compute it.
 #pragma once
 
 #include "network/arithmetic/value.h"
