@@ -1,4 +1,4 @@
-// Gradients of the depthwise convolution (one filter per channel), channels last, where depthwise_unit.h does not compute it.
+// Gradients of depthwise convolutions (one filter per channel), channels last, that are not part of a depthwise_unit.h.
 #pragma once
 
 #include "network/arithmetic/value.h"
