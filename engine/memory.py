@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from backbones.graph.network_graph import NetworkGraph
+from backbones.graph.nodes import COMPILED_OPS
 from common.errors import UserError
+from engine.feature_maps import block_bytes, stored_bytes
 from ops.heads.class_sampling import ClassSampling
 from ops.heads.class_shards import ClassShards
 from ops.moments import MOMENTS
@@ -18,32 +20,23 @@ from settings.choices import TRIPLET_LOSSES
 
 _FLOAT = 4
 _ROW_NUMBER = {"float32": _FLOAT, "bf16": 2}  # bytes, by fc7_dtype
-_PROCESS = 500 << 20  # OneFlow and Python
+_PROCESS = 400_000_000  # OneFlow and Python
+_PEERS = 130_000_000  # connections to other ranks and their buffers
 # Largest number of arrays of one size that a step holds at a time, as measured.
 _ROW_COPIES = 3  # all rows: normalised, their gradient, and its copy out of the graph
 _SAMPLE_COPIES = 11  # sampled rows: selected, in the graph, normalised, their gradient, its copies
 _IN_PLACE_COPIES = 1  # either kind on a CPU with the kernels: the gradient
 _LOGIT_COPIES = 5
-_OPS_KEPT = (
-    "conv",
-    "batch_norm",
-    "prelu",
-    "activation",
-    "fully_connected",
-    "pool",
-    "scale_channels",
-    "equalize_pixel_norms",
-    "layer_norm",
-    "attention",
-    "drop_path",
-)
+_IN_UPDATE = 0.5  # of the backbone, what updates under way hold
+_GRADIENT_COPIES = 6  # of the backbone on several ranks: computed, in and out of the graph, and their sum
 
 
 @dataclass(frozen=True)
 class MemoryEstimate:
     """Bytes of one rank, and of one snapshot of all ranks.
 
-    ``momentum`` is everything that the optimiser keeps for fc7; ``in_files`` is the part of both in mapped files.
+    ``momentum`` is everything that the optimiser keeps for fc7; ``in_files`` is the part of both in mapped files;
+    ``process`` are the libraries, Python, and connections to other ranks.
     """
 
     fc7: int
@@ -54,17 +47,18 @@ class MemoryEstimate:
     activations: int
     snapshot: int
     in_files: int = 0
-
-    @property
-    def process(self) -> int:
-        """The libraries and Python."""
-        return _PROCESS
+    process: int = _PROCESS
 
     @property
     def rank(self) -> int:
         """Everything that one rank holds in memory."""
         parts = (self.fc7, self.momentum, self.rows_in_step, self.logits, self.backbone, self.activations)
         return sum(parts) - self.in_files + self.process
+
+    @property
+    def certain(self) -> int:
+        """What a rank certainly needs: three quarters of the estimate."""
+        return self.rank * 3 // 4
 
     @property
     def needed(self) -> int:
@@ -105,25 +99,37 @@ def estimate_memory(config: Mapping[str, Any], network: NetworkGraph, ranks: int
     bank = rows * width * row_number
     trainable = trainable_numbers(network)
     arrays = sum(prod(spec.shape) for spec in network.parameters().values())
-    kept = {name for node in network.nodes if node.op in _OPS_KEPT for name in node.inputs}
-    numbers = sum(prod(network.shapes[name]) for name in kept)
-    # Logits and weights of all heads.
-    numbers += sum(2 * n.attrs["heads"] * network.shapes[n.name][0] ** 2 for n in network.nodes if n.op == "attention")
-    per_image = numbers * (2 if config["use_bf16"] else _FLOAT)
+    images = config["train_batch_size"] // ranks // config["gradient_accumulation"]
     moments = len(MOMENTS[config["optimizer"]])
-    gradients = 1 + (config["gradient_accumulation"] > 1)  # the sum over the pieces, and one piece
-    backbone = (arrays + (moments + gradients) * trainable) * _FLOAT
+    pieces = config["gradient_accumulation"] > 1  # beside the gradients of a piece, their sum
+    if _is_one_op(config, network, ranks):
+        # On one rank the op leaves the gradients where it computes.
+        in_place = ranks == 1
+        recompute = config.get("recompute", False)
+        activations = block_bytes(network, images, config["use_bf16"], recompute, gradients=in_place)
+        gradients = pieces + (0 if in_place else _GRADIENT_COPIES)
+    else:
+        activations, gradients = stored_bytes(network, images, config["use_bf16"]), pieces + 1
+    backbone = arrays * _FLOAT + int((moments + gradients + _IN_UPDATE) * trainable) * _FLOAT
     return MemoryEstimate(
         fc7=bank,
         momentum=moments * bank,
-        rows_in_step=(copies + gradients - 1) * sampled * width * _FLOAT,
+        rows_in_step=(copies + pieces) * sampled * width * _FLOAT,
         logits=_LOGIT_COPIES * batch // config["gradient_accumulation"] * sampled * _FLOAT,
         backbone=backbone,
-        activations=per_image * (config["train_batch_size"] // ranks // config["gradient_accumulation"]),
+        activations=activations,
+        process=_PROCESS + (_PEERS if ranks > 1 else 0),
         in_files=(1 + moments) * bank if config["fc7_storage"] == "mmap" else 0,
         snapshot=(arrays + moments * trainable) * _FLOAT
         + (1 + moments) * classes * config["num_subcenters"] * width * row_number,
     )
+
+
+def _is_one_op(config: Mapping[str, Any], network: NetworkGraph, ranks: int) -> bool:
+    """Return whether the kernels execute the whole backbone as one op, if they can be built here."""
+    if config["device"] != "cpu" or not config["native_ops"] or (config["sync_bn"] and ranks > 1):
+        return False
+    return {node.layer for node in network.nodes} <= set(COMPILED_OPS)
 
 
 def trainable_numbers(network: NetworkGraph) -> int:
@@ -135,7 +141,7 @@ def check_memory(estimate: MemoryEstimate, local_ranks: int, free: int) -> str:
     """Return a warning if ``local_ranks`` ranks probably do not fit into ``free`` bytes, else an empty text.
 
     Raises:
-        UserError: weights and momentum alone do not fit into the memory.
+        UserError: weights and momentum alone do not fit into the memory, or the whole certainly does not.
     """
     advice = (
         "more ranks on more machines, --fc7_dtype bf16 (CPU), --fc7_storage mmap (CPU, Partial FC), or a smaller "
@@ -145,6 +151,12 @@ def check_memory(estimate: MemoryEstimate, local_ranks: int, free: int) -> str:
         raise UserError(
             f"fc7, backbone and their moments need {in_gb(estimate.needed * local_ranks)} for {local_ranks} rank(s) "
             f"here, {in_gb(free)} are free: use {advice}"
+        )
+    if estimate.certain * local_ranks > free:
+        raise UserError(
+            f"{local_ranks} rank(s) here need about {in_gb(estimate.rank * local_ranks)}, of which feature maps are "
+            f"{in_gb(estimate.activations * local_ranks)} and logits {in_gb(estimate.logits * local_ranks)}, and "
+            f"{in_gb(free)} are free: use a smaller --train_batch_size, a larger --gradient_accumulation, or {advice}"
         )
     if estimate.rank * local_ranks <= free:
         return ""

@@ -150,7 +150,7 @@ def lines_of(plan: RunPlan, config: Config, gbit: float) -> list[str]:
 
 def describe(plan: RunPlan, config: Config, gbit: float) -> dict[str, Any]:
     """Return the plan as JSON."""
-    estimate = {**asdict(plan.estimate), "process": plan.estimate.process, "rank": plan.estimate.rank}
+    estimate = {**asdict(plan.estimate), "rank": plan.estimate.rank}
     wire = {**asdict(plan.wire), "total": plan.wire.total, "seconds": plan.wire.seconds(gbit)}
     return {
         **asdict(plan),
