@@ -23,12 +23,13 @@ _ROW_NUMBER = {"float32": _FLOAT, "bf16": 2}  # bytes, by fc7_dtype
 _PROCESS = 400_000_000  # OneFlow and Python
 _PEERS = 130_000_000  # connections to other ranks and their buffers
 # Largest number of arrays of one size that a step holds at a time, as measured.
-_ROW_COPIES = 3  # all rows: normalised, their gradient, and its copy out of the graph
+_ROW_COPIES = 7  # all rows: normalised, their gradient, and its copies on the way out of the graph
+_SUMMED_ROWS = 4  # further ones where their gradients are summed over ranks
 _SAMPLE_COPIES = 11  # sampled rows: selected, in the graph, normalised, their gradient, its copies
 _IN_PLACE_COPIES = 1  # either kind on a CPU with the kernels: the gradient
 _LOGIT_COPIES = 5
 _IN_UPDATE = 0.5  # of the backbone, what updates under way hold
-_GRADIENT_COPIES = 6  # of the backbone on several ranks: computed, in and out of the graph, and their sum
+_GRADIENT_COPIES = 9.5  # of the backbone on several ranks: computed, their sum and its buffers, out of the graph
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,8 @@ def estimate_memory(config: Mapping[str, Any], network: NetworkGraph, ranks: int
     is_narrow = config["fc7_dtype"] == "bf16"  # always in place
     if (config["model_parallel"] and config["device"] == "cpu" and in_place) or is_narrow:
         copies = _IN_PLACE_COPIES
-    if is_narrow and not config["model_parallel"] and ranks > 1:
-        copies += 2  # their sum over the ranks
+    if not config["model_parallel"] and ranks > 1:
+        copies += 2 if is_narrow else _SUMMED_ROWS
     rows, sampled = rows * config["num_subcenters"], sampled * config["num_subcenters"]
     row_number = _ROW_NUMBER[config["fc7_dtype"]]
     bank = rows * width * row_number
