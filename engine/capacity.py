@@ -148,10 +148,16 @@ def _largest(most: int, fits: Callable[[int], bool]) -> int:
 
 
 def _smallest(most: int, fits: Callable[[int], bool]) -> int:
-    """Return the smallest number from 1 to ``most`` that fits, if all above it do; 0 if ``most`` does not."""
-    if not fits(most):
-        return 0
-    low, high = 0, most
+    """Return the smallest number up to ``most`` that fits, if those between it and the next power of two do; else 0.
+
+    Much larger numbers need not fit: a batch that grows with the ranks has logits that each of them holds.
+    """
+    high = 1
+    while not fits(high):
+        high *= 2
+        if high > most:
+            return 0
+    low = high // 2
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if fits(middle) else (middle, high)

@@ -27,7 +27,7 @@ _ROW_COPIES = 7  # all rows: normalised, their gradient, and its copies on the w
 _SUMMED_ROWS = 4  # further ones where their gradients are summed over ranks
 _SAMPLE_COPIES = 11  # sampled rows: selected, in the graph, normalised, their gradient, its copies
 _IN_PLACE_COPIES = 1  # either kind on a CPU with the kernels: the gradient
-_LOGIT_COPIES = 5
+_LOGIT_COPIES, _LOGIT_COPIES_OF_MANY = 14, 18  # of one rank, of several
 _IN_UPDATE = 0.5  # of the backbone, what updates under way hold
 _GRADIENT_COPIES = 9.5  # of the backbone on several ranks: computed, their sum and its buffers, out of the graph
 
@@ -112,11 +112,16 @@ def estimate_memory(config: Mapping[str, Any], network: NetworkGraph, ranks: int
     else:
         activations, gradients = stored_bytes(network, images, config["use_bf16"]), pieces + 1
     backbone = arrays * _FLOAT + int((moments + gradients + _IN_UPDATE) * trainable) * _FLOAT
+    logits = _LOGIT_COPIES if ranks == 1 else _LOGIT_COPIES_OF_MANY
     return MemoryEstimate(
         fc7=bank,
         momentum=moments * bank,
         rows_in_step=(copies + pieces) * sampled * width * _FLOAT,
-        logits=_LOGIT_COPIES * batch // config["gradient_accumulation"] * sampled * _FLOAT,
+        logits=(_LOGIT_COPIES if ranks == 1 else _LOGIT_COPIES_OF_MANY)
+        * batch
+        // config["gradient_accumulation"]
+        * sampled
+        * _FLOAT,
         backbone=backbone,
         activations=activations,
         process=_PROCESS + (_PEERS if ranks > 1 else 0),
