@@ -117,11 +117,7 @@ def estimate_memory(config: Mapping[str, Any], network: NetworkGraph, ranks: int
         fc7=bank,
         momentum=moments * bank,
         rows_in_step=(copies + pieces) * sampled * width * _FLOAT,
-        logits=(_LOGIT_COPIES if ranks == 1 else _LOGIT_COPIES_OF_MANY)
-        * batch
-        // config["gradient_accumulation"]
-        * sampled
-        * _FLOAT,
+        logits=logits * batch // config["gradient_accumulation"] * sampled * _FLOAT,
         backbone=backbone,
         activations=activations,
         process=_PROCESS + (_PEERS if ranks > 1 else 0),
