@@ -27,7 +27,12 @@ from settings.train_command import read_train_command
 
 ROOT = Path(__file__).resolve().parents[1]
 # A variation of the training by its name: the flags that make it.
-MODES: dict[str, tuple[str, ...]] = {"f32": (), "bf16": ("--use_bf16", "1")}
+MODES: dict[str, tuple[str, ...]] = {
+    "f32": (),
+    "bf16": ("--use_bf16", "1"),
+    "recompute": ("--recompute", "1"),
+    "recompute_bf16": ("--recompute", "1", "--use_bf16", "1"),
+}
 HEADS: dict[str, tuple[str, ...]] = {
     "replicated": ("--model_parallel", "0"),
     "split": ("--model_parallel", "1"),
@@ -50,7 +55,7 @@ def parse_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]
     """
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("--networks", type=name_list, default=["y1", "r18", "r50", "r100"], help="of sample_config.py")
-    parser.add_argument("--types", type=name_list, default=list(MODES), help=",".join(MODES))
+    parser.add_argument("--types", type=name_list, default=["f32", "bf16"], help=",".join(MODES))
     parser.add_argument("--heads", type=name_list, default=list(HEADS), help=",".join(HEADS))
     parser.add_argument("--with", type=name_list, default=["none"], dest="extras", help=",".join(["none", *EXTRAS]))
     parser.add_argument("--ranks", type=name_list, default=["1", "2"], help="numbers of ranks, as 1,2")

@@ -50,8 +50,8 @@ class Working:
 _WORKING = {
     (False, False): Working(5.1, 4.6, 1.0, 3.2),
     (False, True): Working(8.3, 6.5, 1.0, 3.2),
-    (True, False): Working(5.8, 5.5, 1.75, 6.5),
-    (True, True): Working(8.3, 6.7, 1.75, 6.5),
+    (True, False): Working(5.8, 5.5, 1.75, 4.5),
+    (True, True): Working(8.3, 6.7, 1.75, 4.5),
 }
 
 

@@ -27,7 +27,7 @@ _ROW_COPIES = 7  # all rows: normalised, their gradient, and its copies on the w
 _SUMMED_ROWS = 4  # further ones where their gradients are summed over ranks
 _SAMPLE_COPIES = 11  # sampled rows: selected, in the graph, normalised, their gradient, its copies
 _IN_PLACE_COPIES = 1  # either kind on a CPU with the kernels: the gradient
-_LOGIT_COPIES, _LOGIT_COPIES_OF_MANY = 14, 18  # of one rank, of several
+_LOGIT_COPIES, _LOGIT_COPIES_OF_MANY = 15, 18  # of one rank, of several
 _IN_UPDATE = 0.5  # of the backbone, what updates under way hold
 _GRADIENT_COPIES = 9.5  # of the backbone on several ranks: computed, their sum and its buffers, out of the graph
 
