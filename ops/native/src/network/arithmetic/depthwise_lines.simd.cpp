@@ -51,7 +51,8 @@ INSIGHTFACE_INLINE void AddPart(Vector value, float* to, int64_t count) {
 }
 
 // Channels of a pixel lie far from those of the next one, which no processor foresees: while a line is processed, the
-// same place of the line after it is fetched, which the next call reads or writes. An address behind the map is harmless.
+// same place of the line after it is fetched, which the next call reads or writes. An address behind the map does
+// no harm.
 INSIGHTFACE_INLINE void FetchToRead(const void* place) { __builtin_prefetch(place, 0); }
 INSIGHTFACE_INLINE void FetchToWrite(const void* place) { __builtin_prefetch(place, 1); }
 
@@ -149,8 +150,8 @@ struct LineSums {
   Vector weight[kDepthwiseTaps], gradient, offset, slope;
 };
 
-// The gradients of one pixel. Filter row i meets dy[i], if `rows` has i; column j meets output (pixel + 1 - j) / stride,
-// if `columns` has j.
+// The gradients of one pixel. Filter row i meets dy[i], if `rows` has i; column j meets output
+// (pixel + 1 - j) / stride, if `columns` has j.
 template<typename T, int stride, int rows, int columns>
 INSIGHTFACE_INLINE void GradientPixel(const DepthwiseGradientLine<T>& line, int64_t pixel, int64_t c, int64_t group,
                                       const Affine& a, const Vector* w, LineSums* sums) {

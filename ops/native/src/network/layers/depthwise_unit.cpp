@@ -1,5 +1,5 @@
-// computes          v = BatchNorm(x), a = PReLU(v), y = depthwise 3x3 convolution of a, line by line: each thread holds the
-//                   three lines of a that an output line reads
+// computes          v = BatchNorm(x), a = PReLU(v), y = depthwise 3x3 convolution of a, line by line: each thread holds
+//                   the three lines of a that an output line reads
 // writes            moving statistics (kBatch); mean and inverse standard deviation, saved for backward
 // reads in backward x, dy, the saved statistics; each pixel of a is computed again
 // writes            dgamma, dbeta, dslope, dweight

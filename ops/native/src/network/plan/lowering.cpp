@@ -12,7 +12,8 @@ bool Extends(const std::string& op, const std::string& next, bool training) {
   return op == "batch_norm" && (next == "prelu" || next == "add");
 }
 
-// Whether node `i`, a convolution, can be one layer with the batch normalisation, and PReLU, that its input `tail` ends.
+// Whether node `i`, a convolution, can be one layer with the batch normalisation, and PReLU, that its input `tail`
+// ends.
 bool JoinsNormalisation(const std::vector<Node>& nodes, const std::vector<std::vector<int>>& consumers,
                         const std::vector<int>& previous, int i, int tail) {
   const Node& conv = nodes[i];

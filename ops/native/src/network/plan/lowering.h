@@ -14,7 +14,8 @@ struct Chain {
 };
 
 // Returns the chains in execution order. In training a batch normalisation and the PReLU or addition that follows form
-// a chain, to which a depthwise 3x3 convolution may belong; in inference a convolution with all of these does. Flatten belongs to no chain: it moves no data.
+// a chain, to which a depthwise 3x3 convolution may belong; in inference a convolution with all of these does. Flatten
+// belongs to no chain: it moves no data.
 std::vector<Chain> FormChains(const std::vector<Node>& nodes, bool training);
 
 }  // namespace insightface
