@@ -199,6 +199,7 @@ default.fc7_storage_dir = ""
 default.rank_timeout = 1800
 default.native_ops = True
 default.use_bf16 = False
+default.recompute = False
 default.nccl_fusion_threshold_mb = 16
 default.nccl_fusion_max_ops = 64
 

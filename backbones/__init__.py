@@ -51,7 +51,7 @@ def build_backbone(config: Mapping[str, Any], seed: int = 0) -> Backbone:
     """Return the OneFlow module of the network in ``config``, with initial weights drawn from ``seed``.
 
     Raises:
-        UserError: the network is unknown, or one of its options (``use_bf16``) is not supported here.
+        UserError: the network is unknown, or one of its options (``use_bf16``, ``recompute``) is not supported here.
     """
     from backbones.execution.backbone import Backbone
 
@@ -63,4 +63,5 @@ def build_backbone(config: Mapping[str, Any], seed: int = 0) -> Backbone:
         bfloat16=config.get("use_bf16", False),
         sync_bn=config.get("sync_bn", False),
         freeze_bn=config.get("freeze_bn", False),
+        recompute=config.get("recompute", False),
     )

@@ -17,17 +17,23 @@ class TrainGraph(Graph):
     Gradients leave the graph with the SBP of their parameters, so that schedules, momentum and (sampled) class rows
     are handled by plain code on each rank's own part.
 
+    With ``in_place`` the backbone's gradients stay in a memory (``Backbone.allocate_memory``), uncopied.
+
     With a frozen backbone the graph embeds as verification does, without dropout, and has gradients of the head alone.
     """
 
-    def __init__(self, backbone: Backbone, head: Head, backbone_is_frozen: bool = False) -> None:
+    def __init__(
+        self, backbone: Backbone, head: Head, backbone_is_frozen: bool = False, in_place: bool = False
+    ) -> None:
         """``backbone_is_frozen``: train the head alone. The mode of ``backbone`` must fit when the graph is called."""
         super().__init__()
         self.backbone = backbone
         self.head = head
         self.backbone_is_frozen = backbone_is_frozen
+        self.in_place = in_place
         self.is_trained = [not backbone_is_frozen and n not in backbone.frozen for n, _ in backbone.named_parameters()]
-        self.gradient_sbps = [*(p.sbp for p in self._select(backbone.parameters())), *head.gradient_sbps]
+        own = [flow.sbp.split(0)] if in_place else [p.sbp for p in self._select(backbone.parameters())]
+        self.gradient_sbps = [*own, *head.gradient_sbps]
         self.new_statistics = backbone.new_statistics
         self.new_state = head.loss.new_state
         # Backward passes need a training job; without an optimiser in the graph nothing else declares one.
@@ -39,7 +45,8 @@ class TrainGraph(Graph):
         """Return the results of one step by name.
 
         ``metrics``: float32 [4], broadcast: mean loss, correctly classified images, sum of the signals, logged loss.
-        ``gradients``: of the backbone's parameters that are trained, in their order.
+        ``gradients``: of the backbone's parameters that are trained, in their order; with ``in_place`` one
+            number, which exists once they are in the memory.
         ``head_gradients``: by the head's trained tensors, in the order of its parameters.
         ``statistics``: new moving statistics, in the order of ``Backbone.new_statistics``.
         ``loss_state``: new moving values of the loss, in the order of ``LossState.new_state``.
@@ -49,18 +56,23 @@ class TrainGraph(Graph):
             keep: uint8 [B, D], split(0): which inputs of the dropout layers stay (D may be 0).
             signals: float32 [ranks, 2], split(0): each rank's signal (``engine.news``); and the loss scale, the same on
                 all ranks.
-            head_inputs: what ``Head.prepare`` returned.
+            head_inputs: what ``Head.prepare`` returned; with ``in_place`` after the reference of the memory.
         """
+        memory: list[flow.Tensor] = []
+        if self.in_place:
+            reference, *head_inputs = head_inputs
+            memory = [reference.requires_grad_()]
         if self.backbone_is_frozen:
             with flow.no_grad():
                 embeddings = self.backbone(images).detach()
         else:
-            embeddings = self.backbone(images, keep)
+            embeddings = self.backbone(images, keep, *memory)
         loss, correct, logged_loss, trained = self.head(embeddings, *head_inputs)
         signals = signals.to_global(sbp=flow.sbp.broadcast)
         scaled = loss * signals[0, 1]
         flow._oneflow_internal.nn.graph.AddTensorAsGraphLoss(scaled)
-        parameters = [p.lazy_origin for p in self._select(self.backbone.parameters())]
+        # OneFlow knows them in the graph only once the forward pass has read them.
+        parameters = memory or [p.lazy_origin for p in self._select(self.backbone.parameters())]
         gradients = flow.autograd.grad([scaled], [*parameters, *trained])
         gradients = [g.to_global(sbp=sbp) for g, sbp in zip(gradients, self.gradient_sbps, strict=True)]
         parts = (loss, correct, signals[:, 0].sum(), logged_loss)

@@ -11,6 +11,7 @@ from settings.batch_norm import check_batch_norm
 from settings.checks import check_triplet_batch
 from settings.config import Config
 from settings.precision import check_bfloat16_device, resolve_precision
+from settings.recomputing import check_recompute
 
 # Batch size per rank -> batch size over all ranks.
 _BATCHES = {"train_batch_size_per_device": "train_batch_size", "val_batch_size_per_device": "val_batch_size"}
@@ -21,7 +22,8 @@ def complete_config(config: Mapping[str, Any], ranks: int, device: str) -> Confi
 
     Raises:
         UserError: the batch cannot be divided over the ranks or is too small for BatchNorm, or ``sync_bn``,
-            ``use_bf16``, ``fc7_dtype`` or ``fc7_storage`` does not fit the device or the number of ranks.
+            ``use_bf16``, ``recompute``, ``fc7_dtype`` or ``fc7_storage`` does not fit the device, the network or the
+            number of ranks.
     """
     check_bfloat16_device(config, device)
     if config["sync_bn"] and config["use_bf16"] and ranks > 1:
@@ -51,6 +53,7 @@ def complete_config(config: Mapping[str, Any], ranks: int, device: str) -> Confi
     completed = completed.replaced(lr_steps=place_lr_steps(completed))
     network = build_network(completed)
     check_batch_norm(completed, ranks, network)
+    check_recompute(completed, network, ranks)
     return resolve_precision(completed, ranks, network)
 
 

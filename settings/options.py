@@ -45,6 +45,7 @@ RUN_OPTIONS = (
     Option("rank_timeout", int, RUN, "seconds without a heartbeat after which a rank counts as hung", at_least=1),
     Option("native_ops", parse_bool, RUN, "compute on the CPU by the kernels of ops/native, if they can be had"),
     Option("use_bf16", parse_bool, RUN, "backbone on the CPU in bfloat16, with float32 sums, weights and head"),
+    Option("recompute", parse_bool, RUN, "CPU: compute most feature maps again instead of keeping them: less memory"),
 )
 
 MODEL_OPTIONS = (

@@ -15,6 +15,7 @@ from backbones.graph.masks import mask_width, masks_by_node
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
 from ops import flow
+from ops.native.network import TrainingMemory
 from ops.runtime.tensors import local_view
 
 
@@ -44,6 +45,7 @@ class Backbone(flow.nn.Module):
         bfloat16: bool = False,
         sync_bn: bool = False,
         freeze_bn: bool = False,
+        recompute: bool = False,
     ) -> None:
         """Take the description and its first values (see ``load_arrays`` for what is checked).
 
@@ -54,9 +56,11 @@ class Backbone(flow.nn.Module):
             bfloat16: feature maps and matrix products in bfloat16; by the network op only.
             sync_bn: BatchNorm over the global batch in training, of global tensors, where there is more than one rank.
             freeze_bn: BatchNorm by its moving statistics in training, whatever ``sync_bn`` says.
+            recompute: in training, compute most feature maps again in the backward pass instead of keeping them; by the
+                network op only.
 
         Raises:
-            UserError: an array does not fit, or bfloat16 is not available here.
+            UserError: an array does not fit, or bfloat16 or recomputing is not available here.
         """
         super().__init__()
         self.network = network
@@ -78,16 +82,22 @@ class Backbone(flow.nn.Module):
             and flow.env.get_world_size() > 1
             and any(node.op == "batch_norm" for node in network.nodes)
         )
-        self._compiled, reason = self._compile(bfloat16) if native else (None, "it is switched off")
+        self._compiled, reason = self._compile(bfloat16, recompute) if native else (None, "it is switched off")
         if bfloat16 and reason:
             raise UserError(f"bfloat16 feature maps need the CPU's network op: {reason}")
-        self.executor = f"one op per node ({reason})" if reason else f"one op on the CPU{', bfloat16' * bfloat16}"
+        if recompute and reason:
+            raise UserError(f"computing feature maps again needs the CPU's network op: {reason}; omit --recompute 1")
+        self.executor = (
+            f"one op per node ({reason})"
+            if reason
+            else f"one op on the CPU{', bfloat16' * bfloat16}{', recomputing' * recompute}"
+        )
         self.load_arrays(arrays)
 
-    def _compile(self, bfloat16: bool) -> tuple[CompiledNetwork | None, str | None]:
+    def _compile(self, bfloat16: bool, recompute: bool) -> tuple[CompiledNetwork | None, str | None]:
         if self.statistics_of_all:
             return None, "BatchNorm is over all ranks"
-        compiled = CompiledNetwork(self.network, self.masks, bfloat16, self.freeze_bn)
+        compiled = CompiledNetwork(self.network, self.masks, bfloat16, self.freeze_bn, recompute)
         refusal = compiled.ops.refusal()
         return (compiled, None) if refusal is None else (None, refusal)
 
@@ -96,13 +106,16 @@ class Backbone(flow.nn.Module):
         """Values per image that dropout decides about in training; 0 for a network without dropout."""
         return mask_width(list(self.masks.values()))
 
-    def forward(self, images: flow.Tensor, keep: flow.Tensor | None = None) -> flow.Tensor:
+    def forward(
+        self, images: flow.Tensor, keep: flow.Tensor | None = None, memory: flow.Tensor | None = None
+    ) -> flow.Tensor:
         """Return embeddings [N, E] float32 of RGB ``images``, float32 or uint8, values 0..255.
 
         Images are [N, 3, S, S], or [N, S, S, 3] as the loader hands them over.
 
         Local and global tensors, eager and inside nn.Graph. In training, ``keep`` [N, dropout_width] says with 1 and 0
         which values dropout keeps: the caller draws it, so that a resumed run or another number of ranks repeats it.
+        ``memory`` is the reference of an ``allocate_memory``; gradients then lie there, see ``read_gradients``.
 
         Raises:
             ValueError: a network with dropout trains without ``keep``.
@@ -110,7 +123,7 @@ class Backbone(flow.nn.Module):
         if self.training and keep is None and self.dropout_width:
             raise ValueError("a network with dropout trains only with a keep mask")
         if self._compiled is not None and _is_on_cpu(images):
-            return self._run_compiled(images, keep)
+            return self._run_compiled(images, keep, memory)
         if images.shape[1] != self._channels:
             images = images.permute(0, 3, 1, 2)
         images = images.to(self._dtype())
@@ -135,12 +148,37 @@ class Backbone(flow.nn.Module):
         """Return the type of the arrays: float32 unless the module was converted."""
         return next((getattr(self, name).dtype for name in self.network.parameters()), flow.float32)
 
-    def _run_compiled(self, images: flow.Tensor, keep: flow.Tensor | None) -> flow.Tensor:
+    def allocate_memory(self, batch: int) -> TrainingMemory | None:
+        """Return memory in which training steps of ``batch`` images on one rank leave values and gradients.
+
+        Where gradients must be summed over ranks, or the op is not available, there is none.
+        """
+        if self._compiled is None or flow.env.get_world_size() > 1:
+            return None
+        return self._compiled.allocate_memory(self, batch)
+
+    def read_gradients(self, memory: TrainingMemory) -> list[flow.Tensor]:
+        """Return the gradients in ``memory``, in the order of the parameters and global as they are.
+
+        They share its memory, and the next step overwrites them.
+        """
+        found = self._compiled.read_gradients(memory)
+        return [
+            gradient.to_global(parameter.placement, parameter.sbp, check_meta=False)
+            if parameter.is_global
+            else gradient
+            for gradient, parameter in zip(found, self.parameters(), strict=True)
+        ]
+
+    def _run_compiled(self, images: flow.Tensor, keep: flow.Tensor | None, memory: flow.Tensor | None) -> flow.Tensor:
         compiled = self._compiled
         parameters = compiled.op_parameters(self)
         moving = [getattr(self, name) for name in compiled.moving]
         if self.training:
-            return compiled.train(images, keep if self.dropout_width else None, parameters, moving)
+            keep = keep if self.dropout_width else None
+            if memory is not None:
+                return compiled.train_in_place(images, keep, parameters, moving, memory)
+            return compiled.train(images, keep, parameters, moving)
         return compiled.infer(images, parameters, moving)
 
     def _kept(self, name: str, keep: flow.Tensor | None) -> flow.Tensor | None:

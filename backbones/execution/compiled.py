@@ -12,7 +12,7 @@ from typing import Any
 from backbones.graph.masks import Mask
 from backbones.graph.network_graph import NetworkGraph, Node
 from ops import flow
-from ops.native.network import NetworkOps
+from ops.native.network import NetworkOps, TrainingMemory
 
 
 class CompiledNetwork:
@@ -26,7 +26,12 @@ class CompiledNetwork:
     """
 
     def __init__(
-        self, network: NetworkGraph, masks: Mapping[str, Mask], bfloat16: bool = False, freeze_bn: bool = False
+        self,
+        network: NetworkGraph,
+        masks: Mapping[str, Mask],
+        bfloat16: bool = False,
+        freeze_bn: bool = False,
+        recompute: bool = False,
     ) -> None:
         """``masks`` holds the columns of each dropout node in the keep mask.
 
@@ -42,7 +47,7 @@ class CompiledNetwork:
         }
         self._freeze_bn = freeze_bn
         self._biasless = [node for node in network.nodes if node.op == "fully_connected" and not node.attrs["bias"]]
-        self.ops = NetworkOps(self._describe(network, masks), network.embedding_size, bfloat16)
+        self.ops = NetworkOps(self._describe(network, masks), network.embedding_size, bfloat16, recompute)
 
     def op_parameters(self, module: flow.nn.Module) -> list[flow.Tensor]:
         """Return the trainable arrays of ``module`` in the order and the form that the op requires."""
@@ -53,6 +58,42 @@ class CompiledNetwork:
         weights = (getattr(module, node.arrays["weight"]) for node in self._biasless)
         return tensors + [weight.detach().sum(dim=1) * 0 for weight in weights]
 
+    def allocate_memory(self, module: flow.nn.Module, batch: int) -> TrainingMemory:
+        """Return memory for training steps of ``batch`` local images with the arrays of ``module``."""
+        shapes = [tuple(tensor.shape) for tensor in self.op_parameters(module)]
+        return TrainingMemory(self.ops, batch, shapes)
+
+    def read_gradients(self, memory: TrainingMemory) -> list[flow.Tensor]:
+        """Return local gradients of the trainable arrays, in their order; most share the memory's block."""
+        gradients = dict(zip(self._trainable, memory.gradients, strict=False))
+        return [gradient.sum().reshape(1) if name in self._shared else gradient for name, gradient in gradients.items()]
+
+    def train_in_place(
+        self,
+        images: flow.Tensor,
+        keep: flow.Tensor | None,
+        parameters: Sequence[flow.Tensor],
+        moving: Sequence[flow.Tensor],
+        memory: flow.Tensor,
+    ) -> flow.Tensor:
+        """Return embeddings [N, E]; autograd propagates through them to ``memory``, the reference of a memory."""
+        ops, masked = self.ops, keep is not None
+
+        class Training(flow.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, memory: flow.Tensor) -> flow.Tensor:
+                embeddings, saved = ops.forward(images, keep, parameters, moving, memory)
+                ctx.save_for_backward(saved, memory, *parameters, *([keep] if masked else []))
+                return embeddings
+
+            @staticmethod
+            def backward(ctx: Any, gradients: flow.Tensor) -> flow.Tensor:
+                saved, memory, *tensors = ctx.saved_tensors
+                arrays = tensors[: len(parameters)]
+                return ops.backward(saved, gradients, tensors[-1] if masked else None, arrays, memory)[0]
+
+        return Training.apply(memory)
+
     def train(
         self,
         images: flow.Tensor,
@@ -62,6 +103,7 @@ class CompiledNetwork:
     ) -> flow.Tensor:
         """Return embeddings [N, E]; autograd propagates through them to ``parameters``."""
         ops, masked = self.ops, keep is not None
+        calls: list[int] = []
 
         class Training(flow.autograd.Function):
             @staticmethod
@@ -72,6 +114,11 @@ class CompiledNetwork:
 
             @staticmethod
             def backward(ctx: Any, gradients: flow.Tensor) -> tuple[flow.Tensor, ...]:
+                if gradients.is_eager and calls:
+                    raise RuntimeError(
+                        "a backward pass uses up what its forward pass saved; run the forward pass again"
+                    )
+                calls.append(1)
                 saved, *tensors = ctx.saved_tensors
                 arrays = tensors[: len(parameters)]
                 return ops.backward(saved, gradients, tensors[-1] if masked else None, arrays)

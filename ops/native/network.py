@@ -10,7 +10,10 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
 
 from ops.native.dispatch import dispatch
 from ops.native.loader import count_calls, loaded_library_path, open_loaded_library, wait_for_call
@@ -19,7 +22,23 @@ if TYPE_CHECKING:
     from oneflow import Tensor
 
 _PREFIX = "insightface_network_"
+_ALIGNMENT = 64  # kAlignment of base/alignment.h
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class NetworkMemory:
+    """Bytes that an op takes.
+
+    Attributes:
+        block: all that one execution computes, each part only while something still reads it.
+        kept: the part of it that the backward pass needs of the forward pass.
+        copies: copies of weights in other layouts, kept between executions; inference only.
+    """
+
+    block: int
+    kept: int
+    copies: int
 
 
 @dataclass(frozen=True)
@@ -30,11 +49,13 @@ class NetworkOps:
         description: one line per node, see ``backbones.execution.compiled``.
         embedding_size: numbers of one embedding.
         bfloat16: feature maps and matrix products in bfloat16 with float32 sums; arrays stay float32.
+        recompute: training computes most feature maps again in the backward pass instead of keeping them.
     """
 
     description: str
     embedding_size: int
     bfloat16: bool = False
+    recompute: bool = False
 
     def refusal(self) -> str | None:
         """Return None if this process can execute the network, else the reason why not."""
@@ -45,23 +66,70 @@ class NetworkOps:
         reason = check(self.description.encode(), self.bfloat16)
         return None if reason is None else reason.decode(errors="replace")
 
+    def measure_memory(self, batch: int, training: bool = True, parameters: int = 0) -> tuple[NetworkMemory, list[int]]:
+        """Return the memory that the op takes for ``batch`` images, and where gradients lie in the block.
+
+        Args:
+            batch: images of one rank and call.
+            training: both passes, or inference.
+            parameters: if above 0, the number of parameters, whose gradients are part of the block
+                (``TrainingMemory``); the offsets are in bytes, from the first address in it that 64 divides.
+
+        Raises:
+            RuntimeError: this process cannot execute the network.
+        """
+        measure = open_loaded_library().insightface_network_memory
+        flags, results = [ctypes.c_int32] * 3, [ctypes.c_void_p] * 2
+        measure.argtypes = [ctypes.c_char_p, ctypes.c_int64, *flags, *results]
+        measure.restype = ctypes.c_char_p
+        sizes, offsets = (ctypes.c_int64 * 3)(), (ctypes.c_int64 * max(parameters, 1))()
+        settings = (self.bfloat16, training, self.recompute)
+        reason = measure(self.description.encode(), batch, *settings, sizes, offsets if parameters else None)
+        if reason is not None:
+            raise RuntimeError(reason.decode(errors="replace"))
+        return NetworkMemory(*sizes), offsets[:parameters]
+
     def forward(
-        self, images: Tensor, keep: Tensor | None, parameters: Sequence[Tensor], moving: Sequence[Tensor]
+        self,
+        images: Tensor,
+        keep: Tensor | None,
+        parameters: Sequence[Tensor],
+        moving: Sequence[Tensor],
+        memory: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Return embeddings [N, E] float32 and the saved values for ``backward``; updates ``moving`` in place."""
-        inputs = {"images": [images], "keep": _optional(keep), "parameters": parameters, "moving": moving}
+        """Return embeddings [N, E] float32 and the saved values for ``backward``; updates ``moving`` in place.
+
+        ``memory``, the reference of a ``TrainingMemory``, takes the values instead; one of a step is left for order.
+        """
+        inputs = {
+            "images": [images],
+            "keep": _optional(keep),
+            "parameters": parameters,
+            "moving": moving,
+            "memory": _optional(memory),
+        }
         return self._dispatch("forward", inputs, {"embeddings": 1, "saved": 1})
 
     def backward(
-        self, saved: Tensor, embedding_gradients: Tensor, keep: Tensor | None, parameters: Sequence[Tensor]
+        self,
+        saved: Tensor,
+        embedding_gradients: Tensor,
+        keep: Tensor | None,
+        parameters: Sequence[Tensor],
+        memory: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        """Return the gradient of each parameter, given the ``saved`` values of ``forward``."""
-        inputs = {
+        """Return the gradient of each parameter, given the ``saved`` values of ``forward``, which it uses up.
+
+        With ``memory`` the gradients are written there, and a zero is returned in their place.
+        """
+        inputs: dict[str, Sequence[Tensor]] = {
             "saved": [saved],
             "embedding_gradients": [embedding_gradients],
             "keep": _optional(keep),
             "parameters": parameters,
         }
+        if memory is not None:
+            return self._dispatch("backward_in_place", {**inputs, "memory": [memory]}, {"done": 1})
         return self._dispatch("backward", inputs, {"parameter_gradients": len(parameters)})
 
     def inference(self, images: Tensor, parameters: Sequence[Tensor], moving: Sequence[Tensor]) -> Tensor:
@@ -77,8 +145,39 @@ class NetworkOps:
         return result
 
     def _dispatch(self, op: str, inputs: dict[str, Sequence[Tensor]], outputs: dict[str, int]) -> tuple[Tensor, ...]:
-        attributes = {"description": self.description, "bfloat16": self.bfloat16, "embedding_size": self.embedding_size}
+        attributes = {
+            "description": self.description,
+            "bfloat16": self.bfloat16,
+            "recompute": self.recompute,
+            "embedding_size": self.embedding_size,
+        }
         return dispatch(_PREFIX + op, attributes, inputs, outputs)
+
+
+class TrainingMemory:
+    """The memory of a training's steps, which the ops use in place instead of returning values and gradients.
+
+    OneFlow would copy each gradient four times on its way out of a graph.
+
+    Attributes:
+        reference: float64 [1], the block's address, to be passed as ``memory``. A double holds every address exactly,
+            and unlike an integer tensor it can have a gradient. That gradient is a zero that only orders execution: it
+            exists once the gradients are in the block.
+        gradients: float32 tensors of the given shapes that share memory with the block; each step overwrites them.
+    """
+
+    def __init__(self, ops: NetworkOps, batch: int, shapes: Sequence[tuple[int, ...]]) -> None:
+        """Allocate for steps of ``batch`` images; ``shapes`` are those of all parameters, in the order of the op."""
+        from ops import flow
+
+        memory, offsets = ops.measure_memory(batch, parameters=len(shapes))
+        self._block = np.empty(memory.block, np.uint8)
+        start = -self._block.ctypes.data % _ALIGNMENT
+        self.reference = flow.tensor([self._block.ctypes.data], dtype=flow.float64)
+        self.gradients = []
+        for offset, shape in zip(offsets, shapes, strict=True):
+            part = self._block[start + offset : start + offset + 4 * prod(shape)]
+            self.gradients.append(flow.from_numpy(part.view(np.float32).reshape(shape)))
 
 
 def _optional(tensor: Tensor | None) -> list[Tensor]:

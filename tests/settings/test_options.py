@@ -110,6 +110,7 @@ EFFECTS: dict[str, Effect] = {
     "rank_timeout": Effect("1", observe.patience, 0, 1),
     "native_ops": Effect("0", observe.executor, ONE_OP, "one op per node (it is switched off)", "--network y1"),
     "use_bf16": Effect("1", observe.executor, ONE_OP, "one op on the CPU, bfloat16", "--network y1"),
+    "recompute": Effect("1", observe.executor, ONE_OP, "one op on the CPU, recomputing", "--network y1"),
     # network and head
     "model_parallel": Effect(
         "0", lambda c: str(observe.head(c).weight.sbp[0]), "oneflow.sbp.split(dim=0)", "oneflow.sbp.broadcast", HEAD

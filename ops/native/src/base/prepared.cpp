@@ -29,7 +29,7 @@ void Reorder::Run(const void* from, void* to) const {
   reorder_.execute(OneDnnStream(), source, target);
 }
 
-AlignedBytes::AlignedBytes(int64_t bytes) : bytes_(bytes + kAlignment), data_(AlignPointer(bytes_.data())) {}
+AlignedBytes::AlignedBytes(int64_t bytes) : bytes_(new char[bytes + kAlignment]), data_(AlignPointer(bytes_.get())) {}
 
 uint64_t Fingerprint(const void* bytes, int64_t count, uint64_t seed) {
   const char* const start = static_cast<const char*>(bytes);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <vector>
 
@@ -28,7 +29,7 @@ class AlignedBytes {
   char* data() const { return data_; }
 
  private:
-  std::vector<char> bytes_;
+  std::unique_ptr<char[]> bytes_;  // not initialised, so that memory is taken where it is used
   char* data_;
 };
 

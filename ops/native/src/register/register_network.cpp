@@ -11,13 +11,22 @@ namespace {
 
 using namespace oneflow;
 
+NumberType TypeOf(bool bfloat16) { return bfloat16 ? NumberType::kBFloat16 : NumberType::kFloat32; }
+
+Purpose PurposeOf(bool training, bool recomputes) {
+  if (!training) { return Purpose::kInference; }
+  return recomputes ? Purpose::kRecomputing : Purpose::kTraining;
+}
+
+// With an input "memory" the block of a training is the caller's, and so are the gradients in it.
 template<typename Context>
 std::shared_ptr<Network> NetworkFor(const Context& context, int64_t batch, bool training) {
+  const NetworkKey key{context->template Attr<std::string>("description"), batch,
+                       TypeOf(context->template Attr<bool>("bfloat16")),
+                       PurposeOf(training, context->template Attr<bool>("recompute")),
+                       training && context->has_input("memory", 0)};
   std::shared_ptr<Network> network;
-  OnTeam([&] {
-    network = GetNetwork(context->template Attr<std::string>("description"), batch,
-                         context->template Attr<bool>("bfloat16"), training);
-  });
+  OnTeam([&] { network = GetNetwork(key); });
   return network;
 }
 
@@ -26,7 +35,8 @@ Maybe<void> InferTraining(user_op::InferContext* context, int64_t ranks) {
   CHECK_EQ_OR_RETURN(batch % ranks, 0) << "the batch must divide over the ranks";
   const auto network = NetworkFor(context, batch / ranks, true);
   context->SetOutputShape("embeddings", 0, Shape({batch, network->EmbeddingSize()}));
-  context->SetOutputShape("saved", 0, Shape({ranks * network->SavedBytes()}));
+  const int64_t saved = context->has_input("memory", 0) ? 1 : network->BlockBytes();
+  context->SetOutputShape("saved", 0, Shape({ranks * saved}));
   context->SetOutputDType("saved", 0, DataType::kInt8);
   return Maybe<void>::Ok();
 }
@@ -69,6 +79,16 @@ Maybe<void> InferBackwardType(user_op::InferContext* context) {
   return Maybe<void>::Ok();
 }
 
+Maybe<void> InferBackwardInPlace(user_op::InferContext* context) {
+  context->SetOutputShape("done", 0, context->InputShape("memory", 0));
+  return Maybe<void>::Ok();
+}
+
+Maybe<void> InferBackwardInPlaceType(user_op::InferContext* context) {
+  context->SetOutputDType("done", 0, DataType::kDouble);
+  return Maybe<void>::Ok();
+}
+
 bool IsArray(const std::string& name) { return name == "parameters" || name == "moving"; }
 
 // Images, embeddings and saved values are split over the ranks; every rank has all arrays.
@@ -104,10 +124,12 @@ REGISTER_USER_OP("insightface_network_forward")
     .OptionalInput("keep")
     .Input("parameters")
     .OptionalInput("moving")
+    .OptionalInput("memory")
     .Output("embeddings")
     .Output("saved")
     .Attr<std::string>("description")
     .Attr<bool>("bfloat16", false)
+    .Attr<bool>("recompute", false)
     .Attr<int64_t>("embedding_size", 0)
     .SetLogicalTensorDescInferFn(InferTrainingLogical)
     .SetPhysicalTensorDescInferFn(InferTrainingPhysical)
@@ -123,9 +145,26 @@ REGISTER_USER_OP("insightface_network_backward")
     .Output("parameter_gradients")
     .Attr<std::string>("description")
     .Attr<bool>("bfloat16", false)
+    .Attr<bool>("recompute", false)
     .Attr<int64_t>("embedding_size", 0)
     .SetTensorDescInferFn(InferBackward)
     .SetDataTypeInferFn(InferBackwardType)
+    .SetGetSbpFn(SplitBatch);
+
+// The gradients stay in the caller's memory; the output is a zero that exists once they are there.
+REGISTER_USER_OP("insightface_network_backward_in_place")
+    .Input("saved")
+    .Input("embedding_gradients")
+    .OptionalInput("keep")
+    .Input("parameters")
+    .Input("memory")
+    .Output("done")
+    .Attr<std::string>("description")
+    .Attr<bool>("bfloat16", false)
+    .Attr<bool>("recompute", false)
+    .Attr<int64_t>("embedding_size", 0)
+    .SetTensorDescInferFn(InferBackwardInPlace)
+    .SetDataTypeInferFn(InferBackwardInPlaceType)
     .SetGetSbpFn(SplitBatch);
 
 REGISTER_USER_OP("insightface_network_inference")
@@ -135,6 +174,7 @@ REGISTER_USER_OP("insightface_network_inference")
     .Output("embeddings")
     .Attr<std::string>("description")
     .Attr<bool>("bfloat16", false)
+    .Attr<bool>("recompute", false)
     .Attr<int64_t>("embedding_size", 0)
     .SetTensorDescInferFn(InferInference)
     .SetDataTypeInferFn(InferInferenceType)
@@ -162,6 +202,9 @@ NetworkMemory CollectMemory(user_op::KernelComputeContext* context) {
   for (int32_t i = 0; i < context->output_size("parameter_gradients"); ++i) {
     memory.parameter_gradients.push_back(read("parameter_gradients", i)->mut_dptr<float>());
   }
+  if (context->has_input("memory", 0)) {
+    memory.block = reinterpret_cast<char*>(static_cast<uintptr_t>(*read("memory", 0)->dptr<double>()));
+  }
   if (context->has_output("embeddings", 0)) { memory.embeddings = read("embeddings", 0)->mut_dptr<float>(); }
   return memory;
 }
@@ -179,7 +222,9 @@ class ForwardKernel final : public TeamKernel<Kernel::kNetworkForward> {
   void Run(user_op::KernelComputeContext* context) const override {
     Guard(context, [&] {
       NetworkMemory memory = CollectMemory(context);
-      memory.saved = static_cast<char*>(context->Tensor4ArgNameAndIndex("saved", 0)->mut_dptr());
+      if (memory.block == nullptr) {
+        memory.block = static_cast<char*>(context->Tensor4ArgNameAndIndex("saved", 0)->mut_dptr());
+      }
       const int64_t batch = context->Tensor4ArgNameAndIndex("images", 0)->shape_view().At(0);
       NetworkFor(context, batch, true)->Forward(memory);
     });
@@ -190,7 +235,13 @@ class BackwardKernel final : public TeamKernel<Kernel::kNetworkBackward> {
   void Run(user_op::KernelComputeContext* context) const override {
     Guard(context, [&] {
       NetworkMemory memory = CollectMemory(context);
-      memory.saved = const_cast<char*>(static_cast<const char*>(context->Tensor4ArgNameAndIndex("saved", 0)->dptr()));
+      if (memory.block == nullptr) {
+        // What the forward pass left there is used up, so its memory serves the backward pass.
+        const void* const saved = context->Tensor4ArgNameAndIndex("saved", 0)->dptr();
+        memory.block = const_cast<char*>(static_cast<const char*>(saved));
+      } else {
+        *context->Tensor4ArgNameAndIndex("done", 0)->mut_dptr<double>() = 0;
+      }
       const user_op::Tensor* gradients = context->Tensor4ArgNameAndIndex("embedding_gradients", 0);
       memory.embedding_gradients = gradients->dptr<float>();
       NetworkFor(context, gradients->shape_view().At(0), true)->Backward(memory);
@@ -236,6 +287,10 @@ REGISTER_USER_KERNEL("insightface_network_backward")
     .SetCreateFn<BackwardKernel>()
     .SetIsMatchedHob(user_op::HobDeviceType() == DeviceType::kCPU);
 
+REGISTER_USER_KERNEL("insightface_network_backward_in_place")
+    .SetCreateFn<BackwardKernel>()
+    .SetIsMatchedHob(user_op::HobDeviceType() == DeviceType::kCPU);
+
 REGISTER_USER_KERNEL("insightface_network_inference")
     .SetCreateFn<InferenceKernel>()
     .SetIsMatchedHob(user_op::HobDeviceType() == DeviceType::kCPU);
@@ -249,10 +304,35 @@ extern "C" {
 const char* insightface_check_network(const char* description, int32_t bfloat16) {
   using namespace insightface;
   static thread_local std::string reason;
-  const NumberType type = bfloat16 != 0 ? NumberType::kBFloat16 : NumberType::kFloat32;
   try {
-    Assemble(description, 1, type, true);
-    Assemble(description, 1, type, false);
+    Assemble(description, 1, TypeOf(bfloat16 != 0), true);
+    Assemble(description, 1, TypeOf(bfloat16 != 0), false);
+  } catch (const std::exception& error) {
+    reason = error.what();
+    return reason.c_str();
+  }
+  return nullptr;
+}
+
+// Writes the memory that the op takes for a batch, in bytes: `sizes` = {the block of one execution, the part of it that
+// is kept for the backward pass, copies of weights}. With `offsets`, one per parameter, the gradients of a training lie in
+// the block, so many bytes after its first aligned address. Returns null, or why the network cannot be executed.
+const char* insightface_network_memory(const char* description, int64_t batch, int32_t bfloat16, int32_t training,
+                                       int32_t recompute, int64_t* sizes, int64_t* offsets) {
+  using namespace insightface;
+  static thread_local std::string reason;
+  try {
+    std::shared_ptr<Network> network;
+    OnTeam([&] {
+      network = GetNetwork({description, batch, TypeOf(bfloat16 != 0), PurposeOf(training != 0, recompute != 0),
+                            training != 0 && offsets != nullptr});
+    });
+    sizes[0] = network->BlockBytes();
+    sizes[1] = network->KeptBytes();
+    sizes[2] = network->CopyBytes();
+    for (int64_t i = 0; offsets != nullptr && training != 0 && i < network->ParameterCount(); ++i) {
+      offsets[i] = network->GradientOffset(static_cast<size_t>(i));
+    }
   } catch (const std::exception& error) {
     reason = error.what();
     return reason.c_str();

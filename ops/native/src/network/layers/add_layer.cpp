@@ -23,6 +23,7 @@ class AddLayer final : public Layer {
       PassGradient(context, *this, input, count_, context.GradientAt<const T>(output));
     }
   }
+  bool IsCheap() const override { return true; }
   bool PassesGradient(size_t) const override { return true; }
 
  private:

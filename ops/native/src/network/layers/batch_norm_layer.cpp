@@ -23,18 +23,7 @@ class BatchNormLayer final : public Layer {
         norm_(arrays, channels_, rows_, epsilon, momentum, statistics) {}
 
   std::vector<RowStage> ForwardStages() override {
-    RowStage apply{rows_, (1 + static_cast<int64_t>(inputs.size())) * channels_};
-    apply.begin = [this](const ExecutionContext& context, char*) {
-      if (!norm_.Measures()) { norm_.ReadStatistics(context, Saved(context)); }
-      norm_.MakeAffine(context, Saved(context));
-    };
-    apply.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int) {
-      const int64_t start = first * channels_;
-      const T* const addend = inputs.size() > 1 ? context.ValueAt<const T>(inputs[1]) + start : nullptr;
-      kChannelRows.Of<T>().ApplyAffine(context.ValueAt<const T>(inputs[0]) + start, addend, last - first, channels_,
-                                       norm_.affine(), context.ValueAt<T>(output) + start);
-    };
-    if (!norm_.Measures()) { return {apply}; }
+    if (!norm_.Measures()) { return {ApplyStage(true)}; }
     RowStage measure{rows_, channels_};
     measure.reduces = true;
     measure.begin = [this](const ExecutionContext&, char*) { norm_.ResetMoments(); };
@@ -42,8 +31,10 @@ class BatchNormLayer final : public Layer {
       norm_.moments().AddBlock(context.ValueAt<const T>(inputs[0]) + first * channels_, last - first, thread);
     };
     measure.end = [this](const ExecutionContext& context) { norm_.UpdateStatistics(context, Saved(context)); };
-    return {measure, apply};
+    return {measure, ApplyStage(false)};
   }
+
+  std::vector<RowStage> RemakeStages() override { return {ApplyStage(false)}; }
 
   std::vector<RowStage> BackwardStages() override {
     RowStage sum{rows_, 2 * channels_};
@@ -77,11 +68,28 @@ class BatchNormLayer final : public Layer {
 
   std::vector<int> ReadInBackward() const override { return {inputs[0]}; }
   bool PassesGradient(size_t input) const override { return input == 1; }
+  bool IsCheap() const override { return true; }
   bool HasParameters() const override { return true; }
   int64_t SavedBytes() const override { return norm_.SavedBytes(); }
 
  private:
   char* Saved(const ExecutionContext& context) const { return context.saved + saved_offset; }
+
+  // Normalises by the saved statistics, or by the moving ones, which it then saves.
+  RowStage ApplyStage(bool reads_moving) {
+    RowStage apply{rows_, (1 + static_cast<int64_t>(inputs.size())) * channels_};
+    apply.begin = [this, reads_moving](const ExecutionContext& context, char*) {
+      if (reads_moving) { norm_.ReadStatistics(context, Saved(context)); }
+      norm_.MakeAffine(context, Saved(context));
+    };
+    apply.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int) {
+      const int64_t start = first * channels_;
+      const T* const addend = inputs.size() > 1 ? context.ValueAt<const T>(inputs[1]) + start : nullptr;
+      kChannelRows.Of<T>().ApplyAffine(context.ValueAt<const T>(inputs[0]) + start, addend, last - first, channels_,
+                                       norm_.affine(), context.ValueAt<T>(output) + start);
+    };
+    return apply;
+  }
 
   const int64_t channels_;
   const int64_t rows_;

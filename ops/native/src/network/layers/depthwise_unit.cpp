@@ -47,18 +47,7 @@ class DepthwiseUnit final : public Layer {
         by_tap_(kDepthwiseTaps * channels_) {}
 
   std::vector<RowStage> ForwardStages() override {
-    const int64_t lines = ChooseLines(batch_, out_.height, out_.width);
-    RowStage convolve{batch_ * out_.Pixels(), (1 + stride_ * stride_) * channels_, lines * out_.width};
-    convolve.gathers = true;
-    convolve.scratch_bytes = threads_ * ThreadBytes(in_.width);
-    convolve.begin = [this](const ExecutionContext& context, char* scratch) {
-      if (!norm_.Measures()) { norm_.ReadStatistics(context, Saved(context)); }
-      Begin(context, scratch);
-    };
-    convolve.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int thread) {
-      for (int64_t line = first / out_.width; line < last / out_.width; ++line) { ConvolveLine(context, line, thread); }
-    };
-    if (!norm_.Measures()) { return {convolve}; }
+    if (!norm_.Measures()) { return {ConvolveStage(true)}; }
     RowStage measure{batch_ * in_.Pixels(), channels_};
     measure.reduces = true;
     measure.begin = [this](const ExecutionContext&, char*) { norm_.ResetMoments(); };
@@ -66,8 +55,10 @@ class DepthwiseUnit final : public Layer {
       norm_.moments().AddBlock(context.ValueAt<const T>(inputs[0]) + first * channels_, last - first, thread);
     };
     measure.end = [this](const ExecutionContext& context) { norm_.UpdateStatistics(context, Saved(context)); };
-    return {measure, convolve};
+    return {measure, ConvolveStage(false)};
   }
+
+  std::vector<RowStage> RemakeStages() override { return {ConvolveStage(false)}; }
 
   std::vector<RowStage> BackwardStages() override {
     const int64_t lines = ChooseLines(batch_, in_.height, in_.width);
@@ -119,6 +110,22 @@ class DepthwiseUnit final : public Layer {
   struct Held {
     int64_t lines[kHeld];
   };
+
+  // Normalises by the saved statistics, or by the moving ones, which it then saves.
+  RowStage ConvolveStage(bool reads_moving) {
+    const int64_t lines = ChooseLines(batch_, out_.height, out_.width);
+    RowStage convolve{batch_ * out_.Pixels(), (1 + stride_ * stride_) * channels_, lines * out_.width};
+    convolve.gathers = true;
+    convolve.scratch_bytes = threads_ * ThreadBytes(in_.width);
+    convolve.begin = [this, reads_moving](const ExecutionContext& context, char* scratch) {
+      if (reads_moving) { norm_.ReadStatistics(context, Saved(context)); }
+      Begin(context, scratch);
+    };
+    convolve.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int thread) {
+      for (int64_t line = first / out_.width; line < last / out_.width; ++line) { ConvolveLine(context, line, thread); }
+    };
+    return convolve;
+  }
 
   char* Saved(const ExecutionContext& context) const { return context.saved + saved_offset; }
   int64_t LineBytes(int64_t width) const {

@@ -34,6 +34,8 @@ class DropoutLayer final : public Layer {
     Mask(context, context.GradientAt<const T>(output), uses[0].adds, context.GradientAt<T>(inputs[0]));
   }
 
+  bool IsCheap() const override { return true; }
+
  private:
   void Mask(const ExecutionContext& context, const T* from, bool adds, T* to) const {
     const int64_t channels = shape_.channels, pixels = shape_.Pixels();

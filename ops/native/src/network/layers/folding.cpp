@@ -14,7 +14,7 @@ FoldedWeights::FoldedWeights(const ConvArrays& arrays, const ConvEpilogue& epilo
       filters_(filters),
       row_(row),
       to_inner_(std::move(to_inner)),
-      weight_(inner_bytes),
+      inner_bytes_(inner_bytes),
       bias_(filters, 0.0f) {}
 
 FoldedWeights::FoldedWeights(const ConvArrays& arrays, const ConvEpilogue& epilogue, int64_t filters, int64_t row,
@@ -39,7 +39,15 @@ void FoldedWeights::Prepare(const ExecutionContext& context) {
                                     (bias_[f] - context.moving[norm.moving_mean][f]) * factor);
     }
   }
+  Convert(context, scale);
+  fingerprint_ = fingerprint;
+  prepared_ = true;
+}
+
+void FoldedWeights::Convert(const ExecutionContext& context, const std::vector<float>& scale) {
+  if (weight_ == nullptr) { weight_ = std::make_unique<AlignedBytes>(inner_bytes_); }
   const float* const plain = context.parameters[arrays_.weight];
+  if (!epilogue_.has_batch_norm) { return to_inner_(plain, weight_->data()); }
   const AlignedBytes scaled(filters_ * row_ * static_cast<int64_t>(sizeof(float)));
   float* const target = reinterpret_cast<float*>(scaled.data());
   ParallelRows(filters_, [&](int64_t begin, int64_t end, int) {
@@ -47,9 +55,7 @@ void FoldedWeights::Prepare(const ExecutionContext& context) {
       for (int64_t i = 0; i < row_; ++i) { target[f * row_ + i] = plain[f * row_ + i] * scale[f]; }
     }
   });
-  to_inner_(target, weight_.data());
-  fingerprint_ = fingerprint;
-  prepared_ = true;
+  to_inner_(target, weight_->data());
 }
 
 uint64_t FoldedWeights::FingerprintArrays(const ExecutionContext& context) const {

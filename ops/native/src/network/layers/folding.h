@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "base/prepared.h"
@@ -23,17 +24,21 @@ class FoldedWeights {
 
   // Updates weight() and bias() if an array has changed.
   void Prepare(const ExecutionContext& context);
-  char* weight() const { return weight_.data(); }
+  char* weight() const { return weight_->data(); }
   float* bias() const { return const_cast<float*>(bias_.data()); }
 
+  int64_t Bytes() const { return inner_bytes_; }
+
  private:
+  void Convert(const ExecutionContext& context, const std::vector<float>& scale);
   uint64_t FingerprintArrays(const ExecutionContext& context) const;
 
   const ConvArrays arrays_;
   const ConvEpilogue epilogue_;
   const int64_t filters_, row_;
   const ToInner to_inner_;
-  AlignedBytes weight_;
+  const int64_t inner_bytes_;
+  std::unique_ptr<AlignedBytes> weight_;  // from the first use on
   std::vector<float> bias_;
   uint64_t fingerprint_ = 0;
   bool prepared_ = false;

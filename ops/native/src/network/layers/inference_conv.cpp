@@ -64,6 +64,7 @@ class InferenceConv final : public Layer {
 
   void Backward(const ExecutionContext&) override {}
 
+  int64_t CopyBytes() const override { return weights_.Bytes(); }
   int64_t ScratchBytes() override { return static_cast<int64_t>(description_.scratchpad_desc().get_size()); }
 
  private:

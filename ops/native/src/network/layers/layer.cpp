@@ -19,6 +19,8 @@ void Layer::Forward(const ExecutionContext& context) {
   for (const RowStage& stage : ForwardStages()) { GroupOf(stage).Run(context); }
 }
 
+void Layer::Remake(const ExecutionContext& context) { Forward(context); }
+
 void Layer::Backward(const ExecutionContext& context) {
   for (const RowStage& stage : BackwardStages()) { GroupOf(stage).Run(context); }
 }

@@ -62,25 +62,33 @@ class Layer {
   Layer& operator=(const Layer&) = delete;
 
   virtual void Forward(const ExecutionContext& context);
+  // Computes the output again for the backward pass, bit for bit, without changing anything else.
+  virtual void Remake(const ExecutionContext& context);
   // Writes, or adds to, the gradients of inputs that want one, and writes those of the layer's parameters.
   virtual void Backward(const ExecutionContext& context);
 
   // Forward or Backward as a sequence of stages, for a layer that works row by row.
   virtual std::vector<RowStage> ForwardStages() { return {}; }
   virtual std::vector<RowStage> BackwardStages() { return {}; }
+  virtual std::vector<RowStage> RemakeStages() { return ForwardStages(); }
 
   // Values that Backward reads.
   virtual std::vector<int> ReadInBackward() const { return {}; }
   // Whether the gradient of this input is the gradient of the output, unchanged.
   virtual bool PassesGradient(size_t) const { return false; }
+  // Whether Remake takes little longer than reading the inputs, so that the output is not worth its memory.
+  virtual bool IsCheap() const { return false; }
   virtual bool HasParameters() const { return false; }
   virtual int64_t SavedBytes() const { return 0; }
+  // Copies of weights that the layer holds between executions.
+  virtual int64_t CopyBytes() const { return 0; }
   virtual int64_t ScratchBytes();
 
   const std::vector<int> inputs;
   const int output;
   // Set by the plan before anything runs.
   std::vector<GradientUse> uses;
+  std::vector<int> parameters;  // numbers of the arrays whose gradients Backward writes
   int64_t saved_offset = 0;
 };
 

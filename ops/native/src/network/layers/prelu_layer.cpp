@@ -55,6 +55,7 @@ class PreluLayer final : public Layer {
   }
 
   std::vector<int> ReadInBackward() const override { return {inputs[0]}; }
+  bool IsCheap() const override { return true; }
   bool HasParameters() const override { return true; }
 
  private:

@@ -81,6 +81,7 @@ class FusedWinogradInference final : public Layer {
   }
 
   void Backward(const ExecutionContext&) override {}
+  int64_t CopyBytes() const override { return weights_.Bytes(); }
   int64_t ScratchBytes() override { return convolution_.ScratchBytes(); }
 
  private:

@@ -79,6 +79,7 @@ class WinogradInference final : public Layer {
   }
 
   void Backward(const ExecutionContext&) override {}
+  int64_t CopyBytes() const override { return weights_.Bytes(); }
   int64_t ScratchBytes() override { return convolution_.ScratchBytes(); }
 
  private:

@@ -69,6 +69,24 @@ class Assembler {
     for (const int input : head.inputs) { inputs.push_back(ValueOf(input)); }
     if (chain.addend >= 0) { inputs.push_back(ValueOf(chain.addend)); }
     result_.layers.push_back(MakeLayer(chain, head, inputs, output, in));
+    for (const int number : chain.nodes) { AddParameters(nodes_[number], in.shape); }
+  }
+
+  // Gives the last layer the parameters of a node; `in` is the shape of the chain's input.
+  void AddParameters(const Node& node, const ValueShape& in) {
+    int64_t weights = node.shape.channels * in.Count();  // of a fully connected layer
+    if (node.op == "conv") {
+      weights = node.shape.channels * (in.channels / node.Integer("groups")) * node.Integer("kernel") *
+                node.Integer("kernel");
+    }
+    for (const char* const name : {"weight", "bias", "gamma", "beta", "slope"}) {
+      const int number = node.Array(name);
+      if (number < 0) { continue; }
+      std::vector<int64_t>& counts = result_.parameter_counts;
+      counts.resize(std::max(counts.size(), static_cast<size_t>(number) + 1));
+      counts[number] = name == std::string("weight") ? weights : node.shape.channels;
+      result_.layers.back()->parameters.push_back(number);
+    }
   }
 
   // The scaled images replace the images themselves.

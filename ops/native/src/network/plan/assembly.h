@@ -13,6 +13,7 @@ struct Assembly {
   std::vector<Value> values;
   std::vector<std::unique_ptr<Layer>> layers;  // in the order they run
   int64_t embedding_size;
+  std::vector<int64_t> parameter_counts;  // numbers in each parameter
 };
 
 // Throws std::invalid_argument if no layer computes one of the nodes, dnnl::error if oneDNN does not support one.

@@ -6,67 +6,39 @@
 #include "base/lru_cache.h"
 
 namespace insightface {
-Network::Network(const std::string& description, int64_t batch, NumberType type, bool training)
-    : batch_(batch), training_(training), assembly_(Assemble(description, batch, type, training)) {
+
+Network::Network(const NetworkKey& key)
+    : batch_(key.batch),
+      training_(key.purpose != Purpose::kInference),
+      holds_gradients_(key.holds_gradients),
+      assembly_(Assemble(key.description, key.batch, key.type, training_)) {
   const size_t count = assembly_.values.size();
   producers_.resize(count);
-  wants_gradient_.assign(count, false);
-  values_.resize(count);
-  gradients_.resize(count);
+  std::vector<bool> wants_gradient(count, false);
   for (size_t i = 0; i < assembly_.layers.size(); ++i) {
     Layer& layer = *assembly_.layers[i];
     bool wants = layer.HasParameters();
     for (size_t input = 0; input < layer.inputs.size(); ++input) {
-      layer.uses[input].wanted = wants_gradient_[layer.inputs[input]];
+      layer.uses[input].wanted = wants_gradient[layer.inputs[input]];
       wants = wants || layer.uses[input].wanted;
     }
     if (layer.output >= 0) {
       producers_[layer.output] = i;
-      wants_gradient_[layer.output] = wants;
+      wants_gradient[layer.output] = wants;
     }
   }
-  PlanSteps();
+  plan_ = PlanSteps(assembly_.layers, assembly_.values, key.purpose);
   PlaceValues();
-  if (training_) { PlaceGradients(); }
+  gradients_.assign(count, kNowhere);
+  if (training_) {
+    PlaceGradients();
+    if (holds_gradients_) { PlaceParameterGradients(); }
+  }
+  PlaceScratch();
   arena_.Place();
-  work_ = std::make_unique<AlignedBytes>(arena_.Bytes());
-  // Computed last: what a layer needs depends on how it uses the gradients of its inputs.
-  scratch_ = std::make_unique<AlignedBytes>(ScratchBytes());
-}
-
-// Joins the stages of consecutive layers into groups.
-void Network::PlanSteps() {
-  const auto plan = [](std::vector<Step>* steps, Layer* layer, const std::vector<RowStage>& stages) {
-    if (stages.empty()) { steps->push_back({layer, {}}); }
-    for (const RowStage& stage : stages) {
-      if (steps->empty() || steps->back().layer != nullptr || !steps->back().group.Accepts(stage)) {
-        steps->emplace_back();
-      }
-      steps->back().group.Add(stage);
-    }
-    return static_cast<int64_t>(steps->size()) - 1;
-  };
-  const size_t count = assembly_.layers.size();
-  for (const auto& layer : assembly_.layers) {
-    forward_times_.push_back(plan(&forward_, layer.get(), layer->ForwardStages()));
+  for (size_t i = 0; i < saved_.size(); ++i) {
+    if (saved_[i] != kNowhere) { assembly_.layers[i]->saved_offset = arena_.Offset(saved_[i]); }
   }
-  if (!training_) { return; }
-  backward_times_.resize(count);
-  for (size_t i = count; i-- > 0;) {
-    Layer* const layer = assembly_.layers[i].get();
-    const int64_t step = plan(&backward_, layer, layer->BackwardStages());
-    backward_times_[i] = static_cast<int64_t>(forward_.size()) + step;
-  }
-}
-
-int64_t Network::ScratchBytes() const {
-  int64_t bytes = 0;
-  for (const std::vector<Step>* steps : {&forward_, &backward_}) {
-    for (const Step& step : *steps) {
-      bytes = std::max(bytes, step.layer != nullptr ? step.layer->ScratchBytes() : step.group.ScratchBytes());
-    }
-  }
-  return bytes;
 }
 
 int64_t Network::Bytes(int value) const {
@@ -74,35 +46,52 @@ int64_t Network::Bytes(int value) const {
   return batch_ * v.shape.Count() * BytesOf(v.type);
 }
 
+int64_t Network::CopyBytes() const {
+  int64_t bytes = 0;
+  for (const auto& layer : assembly_.layers) { bytes += layer->CopyBytes(); }
+  return bytes;
+}
+
+// A value lives from the step that makes it to the last one that reads it; one that is made again lives twice.
 void Network::PlaceValues() {
   const size_t count = assembly_.values.size();
-  std::vector<int64_t> last_use(count);
-  std::vector<bool> read_backward(count, false);
-  for (size_t i = 0; i < assembly_.layers.size(); ++i) {
-    Layer& layer = *assembly_.layers[i];
-    for (const int input : layer.inputs) { last_use[input] = forward_times_[i]; }
-    if (!training_) { continue; }
-    for (const int value : layer.ReadInBackward()) { read_backward[value] = true; }
-    layer.saved_offset = saved_bytes_;
-    saved_bytes_ += AlignedSize(layer.SavedBytes());
-  }
-  for (size_t value = 0; value < count; ++value) {
-    if (read_backward[value]) {
-      values_[value] = {Place::kSaved, saved_bytes_};
-      saved_bytes_ += AlignedSize(Bytes(static_cast<int>(value)));
-    } else {
-      const int64_t made = forward_times_[producers_[value]];
-      values_[value] = {Place::kWork, arena_.Add(Bytes(static_cast<int>(value)), made, last_use[value])};
+  made_.assign(count, kNowhere);
+  remade_.assign(count, kNowhere);
+  saved_.assign(assembly_.layers.size(), kNowhere);
+  const int64_t end = static_cast<int64_t>(plan_.steps.size());
+  const auto read_backward = [&](int value, int64_t time) {
+    arena_.Extend(plan_.is_kept[value] ? made_[value] : remade_[value], time);
+  };
+  for (int64_t time = 0; time < end; ++time) {
+    for (const auto& [layer, pass] : plan_.steps[time].parts) {
+      if (pass == Pass::kBackward) {
+        for (const int value : layer->ReadInBackward()) { read_backward(value, time); }
+        continue;
+      }
+      std::vector<int>& places = pass == Pass::kForward ? made_ : remade_;
+      for (const int input : layer->inputs) {
+        pass == Pass::kForward ? arena_.Extend(made_[input], time) : read_backward(input, time);
+      }
+      if (layer->output < 0) { continue; }
+      int& place = places[layer->output];
+      if (place == kNowhere) { place = arena_.Add(Bytes(layer->output), time, time); }
+      arena_.Extend(place, time);
     }
   }
-  if (training_) { saved_bytes_ += kAlignment; }  // the caller's memory may start anywhere
+  if (!training_) { return; }
+  for (size_t value = 0; value < count; ++value) { kept_bytes_ += plan_.is_kept[value] ? Bytes(static_cast<int>(value)) : 0; }
+  for (size_t i = 0; i < saved_.size(); ++i) {
+    const int64_t bytes = assembly_.layers[i]->SavedBytes();
+    if (bytes > 0) { saved_[i] = arena_.Add(bytes, 0, end); }
+    kept_bytes_ += bytes;
+  }
 }
 
 void Network::PlaceGradients() {
   for (size_t i = assembly_.layers.size(); i-- > 0;) {
     Layer& layer = *assembly_.layers[i];
     for (size_t input = 0; input < layer.inputs.size(); ++input) {
-      PlaceInputGradient(&layer, input, backward_times_[i]);
+      PlaceInputGradient(&layer, input, plan_.backward_first[i]);
     }
   }
 }
@@ -113,9 +102,9 @@ void Network::PlaceInputGradient(Layer* layer, size_t input, int64_t time) {
   GradientUse& use = layer->uses[input];
   const int value = layer->inputs[input];
   if (!use.wanted) { return; }
-  Place& gradient = gradients_[value];
-  const int64_t read = backward_times_[producers_[value]];
-  if (gradient.kind != Place::kNowhere) {
+  int& gradient = gradients_[value];
+  const int64_t read = plan_.backward[producers_[value]];
+  if (gradient != kNowhere) {
     use.adds = true;
     return;
   }
@@ -125,65 +114,83 @@ void Network::PlaceInputGradient(Layer* layer, size_t input, int64_t time) {
   if (layer->PassesGradient(input) && !taken) {
     use.shared = true;
     gradient = gradients_[layer->output];
-    arena_.Extend(static_cast<int>(gradient.number), read);
+    arena_.Extend(gradient, read);
   } else {
-    gradient = {Place::kWork, arena_.Add(Bytes(value), time, read)};
+    gradient = arena_.Add(Bytes(value), time, read);
   }
 }
 
-void* Network::Resolve(const Place& place, char* saved) const {
-  switch (place.kind) {
-    case Place::kSaved: return saved + place.number;
-    case Place::kWork: return work_->data() + arena_.Offset(static_cast<int>(place.number));
-    default: return nullptr;
+// They live on after the last step, until the caller has read them.
+void Network::PlaceParameterGradients() {
+  const int64_t end = static_cast<int64_t>(plan_.steps.size());
+  parameter_blocks_.resize(assembly_.parameter_counts.size());
+  for (size_t i = 0; i < assembly_.layers.size(); ++i) {
+    for (const int parameter : assembly_.layers[i]->parameters) {
+      const int64_t bytes = assembly_.parameter_counts[parameter] * static_cast<int64_t>(sizeof(float));
+      parameter_blocks_[parameter] = arena_.Add(bytes, plan_.backward_first[i], end);
+    }
   }
 }
 
-ExecutionContext Network::MakeContext(const NetworkMemory& memory) {
-  char* const saved = memory.saved != nullptr ? AlignPointer(memory.saved) : nullptr;
-  value_pointers_.clear();
-  gradient_pointers_.clear();
-  for (const Place& place : values_) { value_pointers_.push_back(Resolve(place, saved)); }
-  for (const Place& place : gradients_) { gradient_pointers_.push_back(Resolve(place, saved)); }
-  return {batch_,
-          &value_pointers_,
-          &gradient_pointers_,
-          saved,
-          scratch_->data(),
-          memory.parameters.data(),
-          memory.moving.data(),
-          memory.parameter_gradients.data(),
-          memory.images,
-          memory.keep,
-          memory.keep_width,
-          memory.embeddings,
-          memory.embedding_gradients};
+// Placed last: what a layer needs depends on how it uses the gradients of its inputs.
+void Network::PlaceScratch() {
+  for (size_t time = 0; time < plan_.steps.size(); ++time) {
+    const int64_t at = static_cast<int64_t>(time);
+    scratch_.push_back(arena_.Add(plan_.steps[time].ScratchBytes(), at, at));
+  }
 }
 
-void Network::Forward(const NetworkMemory& memory) {
+void Network::Run(const NetworkMemory& memory, Direction direction) {
   const std::lock_guard<std::mutex> lock(running_);
-  const ExecutionContext context = MakeContext(memory);
-  for (const Step& step : forward_) { step.layer != nullptr ? step.layer->Forward(context) : step.group.Run(context); }
-}
-
-void Network::Backward(const NetworkMemory& memory) {
-  const std::lock_guard<std::mutex> lock(running_);
-  const ExecutionContext context = MakeContext(memory);
-  for (const Step& step : backward_) {
-    step.layer != nullptr ? step.layer->Backward(context) : step.group.Run(context);
+  if (!training_ && own_ == nullptr) { own_ = std::make_unique<AlignedBytes>(arena_.Bytes()); }
+  char* const block = training_ ? AlignPointer(memory.block) : own_->data();
+  const auto address = [&](int place) { return place == kNowhere ? nullptr : block + arena_.Offset(place); };
+  std::vector<void*> values, gradients;
+  for (size_t value = 0; value < made_.size(); ++value) {
+    const bool again = direction == Direction::kBackward && remade_[value] != kNowhere;
+    values.push_back(address(again ? remade_[value] : made_[value]));
+    gradients.push_back(address(gradients_[value]));
+  }
+  std::vector<float*> parameter_gradients = memory.parameter_gradients;
+  if (holds_gradients_) {
+    parameter_gradients.clear();
+    for (const int place : parameter_blocks_) { parameter_gradients.push_back(reinterpret_cast<float*>(address(place))); }
+  }
+  ExecutionContext context{batch_,
+                           &values,
+                           &gradients,
+                           block,
+                           nullptr,
+                           memory.parameters.data(),
+                           memory.moving.data(),
+                           parameter_gradients.data(),
+                           memory.images,
+                           memory.keep,
+                           memory.keep_width,
+                           memory.embeddings,
+                           memory.embedding_gradients};
+  for (size_t i = 0; i < plan_.steps.size(); ++i) {
+    if (plan_.steps[i].direction != direction) { continue; }
+    context.scratch = address(scratch_[i]);
+    plan_.steps[i].Run(context);
   }
 }
 
-std::shared_ptr<Network> GetNetwork(const std::string& description, int64_t batch, bool bfloat16, bool training) {
+void Network::Forward(const NetworkMemory& memory) { Run(memory, Direction::kForward); }
+
+void Network::Backward(const NetworkMemory& memory) { Run(memory, Direction::kBackward); }
+
+std::shared_ptr<Network> GetNetwork(const NetworkKey& key) {
   // Enough for training and verification of one network, and a few other batch sizes.
   constexpr size_t kKept = 6;
   static LruCache<std::string, std::shared_ptr<Network>, std::hash<std::string>> networks(kKept);
-  const std::string key = std::to_string(batch) + (bfloat16 ? " bfloat16 " : " float32 ") +
-                          (training ? "training\n" : "inference\n") + description;
-  return *networks.Get(key, [&] {
-    const NumberType type = bfloat16 ? NumberType::kBFloat16 : NumberType::kFloat32;
-    return std::make_shared<const std::shared_ptr<Network>>(
-        std::make_shared<Network>(description, batch, type, training));
+  std::string name;
+  for (const int64_t part : {key.batch, static_cast<int64_t>(key.type), static_cast<int64_t>(key.purpose),
+                             static_cast<int64_t>(key.holds_gradients)}) {
+    name += std::to_string(part) + " ";
+  }
+  return *networks.Get(name + key.description, [&] {
+    return std::make_shared<const std::shared_ptr<Network>>(std::make_shared<Network>(key));
   });
 }
 

@@ -1,14 +1,17 @@
 // A network for one batch size, compiled from its description into layers with planned memory.
 //
-//   const auto network = GetNetwork(description, batch, /*bfloat16=*/false, /*training=*/true);
+//   const auto network = GetNetwork({description, batch, NumberType::kFloat32, Purpose::kTraining});
 //   NetworkMemory memory;
 //   memory.images = {pixels, /*are_bytes=*/true, /*outer_axis=*/3};
 //   memory.parameters = parameters;      // and memory.moving, in the order of the description
 //   memory.embeddings = embeddings;      // [batch, network->EmbeddingSize()]
-//   memory.saved = saved;                // network->SavedBytes() bytes
+//   memory.block = block;                // network->BlockBytes() bytes
 //   network->Forward(memory);
 //   memory.embedding_gradients = dy;     // and memory.parameter_gradients
 //   network->Backward(memory);
+//
+// A training needs one block from Forward to Backward; all that it computes lies there, each part only while something
+// still reads it. Backward uses up what Forward left in the block, so one Backward follows one Forward.
 #pragma once
 
 #include <memory>
@@ -16,12 +19,23 @@
 #include <string>
 #include <vector>
 
+#include "base/alignment.h"
 #include "base/prepared.h"
-#include "network/layers/row_group.h"
 #include "network/plan/arena.h"
 #include "network/plan/assembly.h"
+#include "network/plan/steps.h"
 
 namespace insightface {
+
+// What a network is compiled for.
+struct NetworkKey {
+  std::string description;
+  int64_t batch;
+  NumberType type;
+  Purpose purpose = Purpose::kInference;
+  // Training: the gradients of the parameters lie in the block, at GradientOffset.
+  bool holds_gradients = false;
+};
 
 // The caller's memory; arrays are in the order of the description.
 struct NetworkMemory {
@@ -33,58 +47,53 @@ struct NetworkMemory {
   std::vector<float*> parameter_gradients;
   float* embeddings = nullptr;  // [batch, embedding size]
   const float* embedding_gradients = nullptr;
-  char* saved = nullptr;  // SavedBytes() bytes from a training Forward to its Backward
+  char* block = nullptr;  // training: BlockBytes() bytes
 };
 
 class Network {
  public:
   // Throws std::invalid_argument or dnnl::error if the network cannot be executed here.
-  Network(const std::string& description, int64_t batch, NumberType type, bool training);
+  explicit Network(const NetworkKey& key);
 
-  int64_t SavedBytes() const { return saved_bytes_; }
+  // The memory of one execution; in inference it is the network's own.
+  int64_t BlockBytes() const { return arena_.Bytes() + kAlignment; }
+  // The part of it with what the backward pass needs of the forward pass.
+  int64_t KeptBytes() const { return kept_bytes_; }
+  // Copies of weights in other layouts, which live as long as the network.
+  int64_t CopyBytes() const;
+  // Where the gradient of a parameter lies in a block that starts at an aligned address.
+  int64_t GradientOffset(size_t parameter) const { return arena_.Offset(parameter_blocks_[parameter]); }
+  int64_t ParameterCount() const { return static_cast<int64_t>(assembly_.parameter_counts.size()); }
   int64_t EmbeddingSize() const { return assembly_.embedding_size; }
   void Forward(const NetworkMemory& memory);
   void Backward(const NetworkMemory& memory);
 
  private:
-  // The place of a value: in the memory saved for the backward pass, or in the network's own.
-  struct Place {
-    enum Kind { kNowhere, kSaved, kWork } kind = kNowhere;
-    int64_t number = 0;  // offset, or the block of the arena
-  };
+  static constexpr int kNowhere = -1;
 
-  // One step of the execution: a layer without row stages, or a group of stages.
-  struct Step {
-    Layer* layer = nullptr;
-    RowGroup group;
-  };
-
-  void PlanSteps();
   void PlaceValues();
   void PlaceGradients();
   void PlaceInputGradient(Layer* layer, size_t input, int64_t time);
-  ExecutionContext MakeContext(const NetworkMemory& memory);
-  void* Resolve(const Place& place, char* saved) const;
+  void PlaceParameterGradients();
+  void PlaceScratch();
+  void Run(const NetworkMemory& memory, Direction direction);
   int64_t Bytes(int value) const;
-  int64_t ScratchBytes() const;
 
   const int64_t batch_;
-  const bool training_;
+  const bool training_, holds_gradients_;
   Assembly assembly_;
-  std::vector<Step> forward_, backward_;
-  // The number of the last step of each layer; backward steps are numbered after the forward ones.
-  std::vector<int64_t> forward_times_, backward_times_;
+  StepPlan plan_;
   std::vector<size_t> producers_;  // of each value
-  std::vector<bool> wants_gradient_;
-  std::vector<Place> values_, gradients_;
+  // Blocks of the arena: of each value in the forward pass and, made again, in the backward pass; of its gradient; of
+  // what a layer saves beside values; of each step's scratch memory; of each parameter's gradient.
+  std::vector<int> made_, remade_, gradients_, saved_, scratch_, parameter_blocks_;
   Arena arena_;
-  int64_t saved_bytes_ = 0;
-  std::unique_ptr<AlignedBytes> work_, scratch_;
-  std::vector<void*> value_pointers_, gradient_pointers_;
-  std::mutex running_;  // one execution uses the memory at a time
+  int64_t kept_bytes_ = 0;
+  std::unique_ptr<AlignedBytes> own_;  // in inference
+  std::mutex running_;                 // layers keep the state of one execution at a time
 };
 
-// Returns the network for these arguments, cached after its first use.
-std::shared_ptr<Network> GetNetwork(const std::string& description, int64_t batch, bool bfloat16, bool training);
+// Returns the network for the key, cached after its first use.
+std::shared_ptr<Network> GetNetwork(const NetworkKey& key);
 
 }  // namespace insightface

@@ -1,0 +1,73 @@
+"""What a training keeps for its backward pass, and that values computed again there are the same bit for bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from backbones import build_network, initial_arrays
+from backbones.execution.backbone import Backbone
+from backbones.execution.compiled import CompiledNetwork
+from backbones.graph.masks import masks_by_node
+from backbones.graph.network_graph import NetworkGraph
+from ops import flow
+from ops.native.network import NetworkOps
+from sample_config import generate_config
+from tests.support import networks
+
+MEGABYTE = 1e6
+# The convolutions' outputs and every second sum of the residual units.
+R50 = {(False, False): 30.5, (True, False): 15.3, (False, True): 7.5, (True, True): 3.8}
+
+
+@pytest.fixture(autouse=True)
+def _native(native: None) -> None:
+    """Every test here needs the kernels."""
+
+
+def ops_of(graph: NetworkGraph, bfloat16: bool = False, recompute: bool = False) -> NetworkOps:
+    return CompiledNetwork(graph, masks_by_node(graph), bfloat16, recompute=recompute).ops
+
+
+@pytest.mark.parametrize(("bfloat16", "recompute"), list(R50))
+def test_r50_keeps_no_more_than_stated(bfloat16: bool, recompute: bool) -> None:
+    graph = build_network(generate_config("r50", "emore", "arcface"))
+    memory, _ = ops_of(graph, bfloat16, recompute).measure_memory(16)
+    assert memory.kept / 16 / MEGABYTE < R50[bfloat16, recompute]
+    assert memory.kept < memory.block < 2.5 * memory.kept + 250 * MEGABYTE
+    assert memory.copies == 0
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+@pytest.mark.parametrize("freeze_bn", [False, True])
+@pytest.mark.parametrize("name", networks.SMALL)
+def test_recomputing_changes_no_bit(name: str, freeze_bn: bool, bfloat16: bool) -> None:
+    graph = networks.SMALL[name]()
+    arrays = initial_arrays(graph, 1)
+    modes = {"bfloat16": bfloat16, "freeze_bn": freeze_bn}
+    kept, again = (networks.run(Backbone(graph, arrays, recompute=r, **modes), 5) for r in (False, True))
+    for part, expected in kept.items():
+        np.testing.assert_array_equal(again[part], expected, part)
+
+
+@pytest.mark.parametrize("name", networks.SMALL)
+def test_gradients_in_place_are_those_that_are_returned(name: str) -> None:
+    graph = networks.SMALL[name]()
+    backbone = Backbone(graph, initial_arrays(graph, 1)).train()
+    images = networks.images(graph, 5)
+    keep = flow.ones(5, backbone.dropout_width, dtype=flow.uint8) if backbone.dropout_width else None
+    memory = backbone.allocate_memory(5)
+    backbone(images, keep).square().sum().backward()
+    backbone(images, keep, memory.reference.requires_grad_()).square().sum().backward()
+    flow._oneflow_internal.eager.Sync()
+    for parameter, gradient in zip(backbone.parameters(), backbone.read_gradients(memory), strict=True):
+        np.testing.assert_allclose(gradient.numpy(), parameter.grad.numpy(), rtol=1e-6, atol=1e-7)
+
+
+def test_a_backward_pass_happens_once() -> None:
+    graph = networks.SMALL["plain"]()
+    loss = Backbone(graph, initial_arrays(graph, 1)).train()(networks.images(graph, 2)).square().sum()
+    loss.backward(retain_graph=True)
+    with pytest.raises(Exception, match="run the forward pass again"):
+        loss.backward()
+    flow._oneflow_internal.eager.Sync()
