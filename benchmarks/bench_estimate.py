@@ -27,7 +27,12 @@ from settings.train_command import read_train_command
 
 ROOT = Path(__file__).resolve().parents[1]
 # A variation of the training by its name: the flags that make it.
-MODES: dict[str, tuple[str, ...]] = {"f32": (), "bf16": ("--use_bf16", "1")}
+MODES: dict[str, tuple[str, ...]] = {
+    "f32": (),
+    "bf16": ("--use_bf16", "1"),
+    "recompute": ("--recompute", "1"),
+    "recompute_bf16": ("--recompute", "1", "--use_bf16", "1"),
+}
 HEADS: dict[str, tuple[str, ...]] = {
     "replicated": ("--model_parallel", "0"),
     "split": ("--model_parallel", "1"),

@@ -19,7 +19,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.arguments import Parser, name_list, positive_float, positive_int
-from benchmarks.contestants import OURS, PEERS, Contestant, choose, make_job, names
+from benchmarks.contestants import OURS, PEERS, RECOMPUTING, Contestant, choose, make_job, names
 from benchmarks.memory_rows import HEADER, MemoryRow, make_memory_rows, memory_cells
 from benchmarks.network import network_config, write_network
 from benchmarks.other_load import OtherLoad, describe_load
@@ -47,13 +47,15 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=positive_float, default=5.0, help="time to measure the speed for")
     parser.add_argument("--threads", type=positive_int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--fits", type=positive_float, help="GB: also find the largest batch that fits them")
-    parser.add_argument("--ours", type=name_list, default=["f32", "bf16"], help=f"some of {','.join(names(OURS))}")
+    ours = [*OURS, *RECOMPUTING]
+    default = ["f32", "bf16", *names(RECOMPUTING)]
+    parser.add_argument("--ours", type=name_list, default=default, help=f"some of {','.join(names(ours))}")
     parser.add_argument("--peers", type=name_list, default=names(training), help=f"some of {','.join(names(training))}")
     parser.add_argument("--json", default="", help="file for all numbers")
     args = parser.parse_args()
     for name in args.networks:
         network_config(name)
-    args.contestants = [*choose(OURS, args.ours, "--ours"), *choose(training, args.peers, "--peers")]
+    args.contestants = [*choose(ours, args.ours, "--ours"), *choose(training, args.peers, "--peers")]
     return args
 
 

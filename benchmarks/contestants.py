@@ -84,6 +84,11 @@ def _openvino(name: str, precision: str) -> Contestant:
 
 
 OURS = (_ours("f32", "float32", "native"), _ours("bf16", "bfloat16", "native"), _ours("stock", "float32", "stock"))
+# In bench_memory.py alone: it trades speed for memory.
+RECOMPUTING = (
+    _ours("recompute", "float32", "native, recomputing"),
+    _ours("recompute_bf16", "bfloat16", "native, recomputing"),
+)
 PEERS = (
     *_torch("torch", "float32"),
     *_torch("torch_bf16", "bfloat16"),

@@ -13,22 +13,31 @@ from ops.runtime.graph import Graph
 class BackboneTrainGraph(Graph):
     """Images to the squared distance from fixed targets and the gradients, as in ``engine.train_graph.TrainGraph``."""
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: Backbone, in_place: bool = False) -> None:
+        """With ``in_place`` the gradients stay in a memory (``Backbone.allocate_memory``), uncopied."""
         super().__init__()
         self.backbone = backbone
+        self.in_place = in_place
         self.sbps = [parameter.sbp for parameter in backbone.parameters()]
         self.config.proto.train_conf.SetInParent()
 
-    def build(self, images: flow.Tensor, targets: flow.Tensor, keep: flow.Tensor) -> tuple[flow.Tensor, ...]:
-        """Return (loss, *gradients).
+    def build(
+        self, images: flow.Tensor, targets: flow.Tensor, keep: flow.Tensor, *memory: flow.Tensor
+    ) -> tuple[flow.Tensor, ...]:
+        """Return (loss, *gradients); with a memory (loss, a number that exists once the gradients are there).
 
         Args:
             images: uint8 or float32 [B, 3, S, S], split(0).
             targets: float32 [B, E], split(0).
             keep: uint8 [B, D], split(0), the keep mask of the dropout layer (unused without one).
+            memory: with ``in_place`` the reference of the memory.
         """
-        loss = (self.backbone(images, keep) - targets).square().sum() / images.shape[0]
+        references = [reference.requires_grad_() for reference in memory]
+        loss = (self.backbone(images, keep, *references) - targets).square().sum() / images.shape[0]
         flow._oneflow_internal.nn.graph.AddTensorAsGraphLoss(loss)
+        if self.in_place:
+            (done,) = flow.autograd.grad([loss], references)
+            return (loss.detach().to_global(sbp=flow.sbp.broadcast), done)
         gradients = flow.autograd.grad([loss], [p.lazy_origin for p in self.backbone.parameters()])
         parts = (gradient.to_global(sbp=sbp) for gradient, sbp in zip(gradients, self.sbps, strict=True))
         return (loss.detach().to_global(sbp=flow.sbp.broadcast), *parts)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from math import prod
+from typing import Any
 
-from backbones.graph.network_graph import NetworkGraph
+from backbones.graph.network_graph import NetworkGraph, Node
 
 _FLOAT = 4
 # What a step without the kernels keeps: the inputs of these.
@@ -21,12 +24,93 @@ _OPS_KEPT = (
     "attention",
     "drop_path",
 )
+# The kernels make the outputs of these again in the backward pass, from what they keep.
+_REMADE = ("batch_norm", "prelu", "dropout", "scale_shift", "flatten")
+_ELSEWHERE = ("input", "scale_shift", "flatten", "dropout")  # take no memory that matters
+
+
+@dataclass(frozen=True)
+class Working:
+    """What the backward pass of a node needs at a time, fitted to what the kernels plan.
+
+    Attributes:
+        filtered: copies of the larger one of the input and the output of a 3x3 convolution.
+        other: the same of any other node.
+        gaps: copies of the largest map, lost between maps of different sizes and times.
+        held: copies of the weight of a 3x3 convolution, in float32, if the gradients of all weights are held as well.
+    """
+
+    filtered: float
+    other: float
+    gaps: float
+    held: float
+
+
+# By the type of feature maps, then whether they are computed again; fitted to y1, r18, r50, and r100.
+_WORKING = {
+    (False, False): Working(5.1, 4.6, 1.0, 3.2),
+    (False, True): Working(8.3, 6.5, 1.0, 3.2),
+    (True, False): Working(5.8, 5.5, 1.75, 4.5),
+    (True, True): Working(8.3, 6.7, 1.75, 4.5),
+}
 
 
 def stored_bytes(network: NetworkGraph, batch: int, bfloat16: bool) -> int:
-    """Return the bytes of the feature maps of ``batch`` images that are kept for backward passes."""
+    """Return the bytes of the feature maps of ``batch`` images that OneFlow's kernels keep for backward passes."""
     kept = {name for node in network.nodes if node.op in _OPS_KEPT for name in node.inputs}
     numbers = sum(prod(network.shapes[name]) for name in kept)
     # Logits and weights of all heads.
     numbers += sum(2 * n.attrs["heads"] * network.shapes[n.name][0] ** 2 for n in network.nodes if n.op == "attention")
     return numbers * batch * (2 if bfloat16 else _FLOAT)
+
+
+def block_bytes(
+    network: NetworkGraph, batch: int, bfloat16: bool, recompute: bool = False, gradients: bool = False
+) -> int:
+    """Return the bytes of the block in which the kernels compute a training step of ``batch`` images.
+
+    The backward pass goes through the nodes from the last to the first. At each it needs the maps that are kept for the
+    nodes before, working memory for this one, and the gradients of the weights of those behind if ``gradients`` lie in
+    the block as well.
+    """
+    number = 2 if bfloat16 else _FLOAT
+    working = _WORKING[bfloat16, recompute]
+    weights = _weight_bytes(network)
+    largest, kept, behind = 0, 0, sum(weights.values())
+    widest = max(prod(network.shapes[n.name]) for n in network.nodes if n.op not in _ELSEWHERE) * batch * number
+    sums = 0
+    for node in network.nodes:
+        behind -= weights[node.name]
+        maps = max([prod(network.shapes[name]) for name in (node.name, *node.inputs)]) * batch * number
+        if node.op in _ELSEWHERE or len(network.shapes[node.name]) == 1:
+            maps = 0
+        own = weights[node.name]
+        is_filtered = node.op == "conv" and node.attrs["kernel"] == 3 and node.attrs["groups"] == 1
+        copies = working.filtered if is_filtered else working.other
+        needed = kept + int(max(copies * maps, working.gaps * widest))
+        if gradients:
+            needed += behind + own + int(working.held * own if is_filtered else 0)
+        largest = max(largest, needed)
+        if node.op == "add":
+            sums += 1
+        kept += _kept_bytes(node, network, batch, number, recompute, sums)
+    return max(largest, kept)
+
+
+def _kept_bytes(node: Node, network: NetworkGraph, batch: int, number: int, recompute: bool, sums: int) -> int:
+    """Return the bytes of a node's output if it is kept. Of the sums of residual units every second one is."""
+    if node.op == "input" or node.op in _REMADE:
+        return 0
+    kept = not recompute or len(network.shapes[node.name]) == 1
+    if node.op == "add":
+        kept = recompute or sums % 2 == 0
+    return prod(network.shapes[node.name]) * batch * number if kept else 0
+
+
+def _weight_bytes(network: NetworkGraph) -> Mapping[str, int]:
+    """Return the bytes of the trained arrays of each node."""
+    specs: Mapping[str, Any] = network.parameters()
+    return {
+        node.name: sum(prod(specs[name].shape) * _FLOAT for name in node.arrays.values() if specs[name].trainable)
+        for node in network.nodes
+    }

@@ -12,7 +12,7 @@ from typing import Any
 from backbones.graph.network_graph import NetworkGraph
 from backbones.graph.nodes import COMPILED_OPS
 from common.errors import UserError
-from engine.feature_maps import stored_bytes
+from engine.feature_maps import block_bytes, stored_bytes
 from ops.heads.class_sampling import ClassSampling
 from ops.heads.class_shards import ClassShards
 from ops.moments import MOMENTS
@@ -29,7 +29,6 @@ _SAMPLE_COPIES = 11  # sampled rows: selected, in the graph, normalised, their g
 _IN_PLACE_COPIES = 1  # either kind on a CPU with the kernels: the gradient
 _LOGIT_COPIES, _LOGIT_COPIES_OF_MANY = 15, 18  # of one rank, of several
 _IN_UPDATE = 0.5  # of the backbone, what updates under way hold
-_GRADIENT_COPIES_OF_ONE = 5  # of the backbone: computed, and out of the graph
 _GRADIENT_COPIES = 9.5  # of the backbone on several ranks: computed, their sum and its buffers, out of the graph
 
 
@@ -105,8 +104,11 @@ def estimate_memory(config: Mapping[str, Any], network: NetworkGraph, ranks: int
     moments = len(MOMENTS[config["optimizer"]])
     pieces = config["gradient_accumulation"] > 1  # beside the gradients of a piece, their sum
     if _is_one_op(config, network, ranks):
-        activations = stored_bytes(network, images, config["use_bf16"])
-        gradients = pieces + (_GRADIENT_COPIES_OF_ONE if ranks == 1 else _GRADIENT_COPIES)
+        # On one rank the op leaves the gradients where it computes.
+        in_place = ranks == 1
+        recompute = config.get("recompute", False)
+        activations = block_bytes(network, images, config["use_bf16"], recompute, gradients=in_place)
+        gradients = pieces + (0 if in_place else _GRADIENT_COPIES)
     else:
         activations, gradients = stored_bytes(network, images, config["use_bf16"]), pieces + 1
     backbone = arrays * _FLOAT + int((moments + gradients + _IN_UPDATE) * trainable) * _FLOAT

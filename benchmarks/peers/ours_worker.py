@@ -21,7 +21,11 @@ class OurContestant(Contestant):
     """The backbone and one batch as global tensors."""
 
     def __init__(self, job: dict[str, Any]) -> None:
-        modes = {"native_ops": job["kernels"] == "native", "use_bf16": job["precision"] == "bfloat16"}
+        modes = {
+            "native_ops": job["kernels"] != "stock",
+            "use_bf16": job["precision"] == "bfloat16",
+            "recompute": job["kernels"] == "native, recomputing",
+        }
         self.world = world = join_world("cpu")
         self.backbone = build_backbone({**job["config"], **modes}, SEED)
         self.backbone.to_global(world.placement, flow.sbp.broadcast)
@@ -50,13 +54,18 @@ class Train(OurContestant):
     def __init__(self, job: dict[str, Any]) -> None:
         super().__init__(job)
         self.backbone.train()
-        self.graph = BackboneTrainGraph(self.backbone)
+        self.memory = self.backbone.allocate_memory(len(self.images))
+        self.references = [] if self.memory is None else [self.world.split(self.memory.reference)]
+        self.graph = BackboneTrainGraph(self.backbone, in_place=self.memory is not None)
         self.keep = self.world.split(np.zeros((len(self.images), 1), np.uint8))  # the network has no dropout
         self.optimizer = Optimizer(self.backbone, None, OptimizerOptions.from_config(job))
 
     def step(self) -> list[float]:
         """Return the loss."""
-        loss, *gradients = self.backbone.run_graph(self.graph, self.images, self.targets, self.keep)
+        loss, *gradients = self.backbone.run_graph(self.graph, self.images, self.targets, self.keep, *self.references)
+        if self.memory is not None:
+            gradients[0].to_local().numpy()  # waits for the graph
+            gradients = self.backbone.read_gradients(self.memory)
         self.optimizer.step(gradients, 1.0)
         value = float(loss.to_local().numpy())
         flow._oneflow_internal.eager.Sync()

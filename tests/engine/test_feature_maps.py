@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import pytest
+
+from backbones import build_network
+from backbones.execution.compiled import CompiledNetwork
+from backbones.graph.masks import masks_by_node
+from benchmarks.network import network_config
+from engine.feature_maps import block_bytes
+from ops import KERNELS
+from ops.native.loader import loaded_library_path
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("bfloat16", [False, True])
+@pytest.mark.parametrize("name", ["y1", "r18", "r50", "r100"])
+def test_the_estimate_is_near_what_the_op_plans(name: str, bfloat16: bool, recompute: bool):
+    if loaded_library_path() is None:
+        pytest.skip(str(KERNELS))
+    network = build_network(network_config(name))
+    ops = CompiledNetwork(network, masks_by_node(network), bfloat16, recompute=recompute).ops
+    count = sum(spec.trainable for spec in network.parameters().values())
+    for parameters in (0, count):
+        planned = ops.measure_memory(16, parameters=parameters)[0].block
+        estimated = block_bytes(network, 16, bfloat16, recompute, gradients=parameters > 0)
+        assert estimated == pytest.approx(planned, rel=0.15)
