@@ -48,10 +48,10 @@ class Working:
 
 # By the type of feature maps, then whether they are computed again; fitted to y1, r18, r50, and r100.
 _WORKING = {
-    (False, False): Working(5.1, 4.6, 1.0, 3.2),
-    (False, True): Working(8.3, 6.5, 1.0, 3.2),
-    (True, False): Working(5.8, 5.5, 1.75, 4.5),
-    (True, True): Working(8.3, 6.7, 1.75, 4.5),
+    (False, False): Working(5.1, 3.5, 1.0, 3.2),
+    (False, True): Working(8.3, 5.3, 1.0, 3.2),
+    (True, False): Working(5.8, 3.5, 1.3, 4.5),
+    (True, True): Working(8.3, 5.0, 1.3, 4.5),
 }
 
 
