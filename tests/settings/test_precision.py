@@ -107,8 +107,8 @@ def test_graphs_on_gpus_are_mixed(tmp_path: Path, device: str) -> None:
     tiny = trainer.train_step
     world = replace(tiny.world, device=device)  # nothing is computed
     step = TrainStep(StepOptions(use_fp16=True, freeze_backbone_steps=1), world, tiny.backbone, tiny.head)
-    assert len(step._graphs) == 2
-    for graph in step._graphs.values():
+    for is_frozen in (True, False):
+        graph = step._graph(is_frozen, 4)
         assert graph.config.proto.enable_auto_mixed_precision == (device == "cuda")
 
 
