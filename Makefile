@@ -1,7 +1,7 @@
 # `make demo` and `make test` set up a fresh machine; the other targets are for developers.
 PYTHON := .venv/bin/python
 
-.PHONY: demo test test-slow lint bench setup clean
+.PHONY: demo test test-slow campaign lint bench setup clean
 
 demo: setup
 	$(PYTHON) tools/demo.py
@@ -14,6 +14,11 @@ test: setup
 test-slow: setup
 	$(PYTHON) -m pytest -m slow
 
+# Damaged files and killed commands, other ones each time; about an hour on two cores.
+campaign: setup
+	$(PYTHON) -m tests.campaigns.damage.campaign
+	$(PYTHON) -m tests.campaigns.kills.campaign
+
 lint: setup
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
@@ -23,6 +28,8 @@ lint: setup
 bench: setup
 	-@bash benchmarks/setup_peers.sh
 	$(PYTHON) benchmarks/bench_backbone.py
+	$(PYTHON) benchmarks/bench_memory.py
+	$(PYTHON) benchmarks/bench_estimate.py
 	$(PYTHON) benchmarks/bench_step.py
 	$(PYTHON) benchmarks/bench_start.py
 	$(PYTHON) benchmarks/bench_loader.py

@@ -19,31 +19,20 @@ from onnx import TensorProto, numpy_helper
 from onnx.helper import make_node
 
 from backbones.graph.initializer import initial_arrays
-from backbones.graph.network_graph import NetworkGraph
-from backbones.networks.layers import add_image_input
-from backbones.networks.options import NetworkOptions
 from interchange.mxnet.checkpoint import write_checkpoint
 from interchange.onnx.writer import write_onnx
 from interchange.pytorch.archive import write_archive
 from tests.support.conversion import write_variables
 from tests.support.damage import read_all, require_clear
+from tests.support.few_layers import few_layers
 
 HUGE = 1 << 32
-
-
-def network() -> NetworkGraph:
-    """A few layers, so that files are small."""
-    graph = NetworkGraph()
-    x = graph.conv(add_image_input(graph, NetworkOptions("tiny")), "conv0", 4, kernel=9, stride=9)
-    x = graph.prelu(graph.batch_norm(x, "bn0", 2e-5), "relu0")
-    graph.fully_connected(graph.flatten(x, "flatten0"), "fc1", 3)
-    return graph
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a good file of each format."""
-    folder, graph = tmp_path_factory.mktemp("whole"), network()
+    folder, graph = tmp_path_factory.mktemp("whole"), few_layers()
     arrays = initial_arrays(graph, 1)
     write_checkpoint(folder / "good", 0, graph, arrays)
     onnx.save(write_onnx(graph, arrays, {}), folder / "good.onnx")

@@ -15,8 +15,6 @@ import sample_config
 from backbones import build_network
 from backbones.graph.initializer import initial_arrays
 from backbones.graph.network_graph import NetworkGraph
-from backbones.networks.layers import add_image_input
-from backbones.networks.options import NetworkOptions
 from data.editing.drop_list import Dropped, read_drop_list, write_drop_list
 from data.editing.same_people import SamePerson, read_same_people, write_same_people
 from data.ijb.meta import find_meta, read_images, read_pairs, read_people
@@ -43,6 +41,7 @@ from snapshots.safetensors_file import save_file
 from snapshots.writer import Contents, SnapshotWriter
 from tests.support import ijb_reference, torch_files
 from tests.support.conversion import write_variables
+from tests.support.few_layers import few_layers
 from tests.support.record_sets import small_faces, write_part, write_records
 
 _PEOPLE, _IMAGES, _SIZE = 4, 3, 24
@@ -61,14 +60,6 @@ class Format:
     write: Callable[[Path], object]
     read: Callable[[Path], object]
     files: tuple[str, ...] = ("**/*",)
-
-
-def _network() -> NetworkGraph:
-    graph = NetworkGraph()
-    x = graph.conv(add_image_input(graph, NetworkOptions("tiny")), "conv0", 4, kernel=9, stride=9)
-    x = graph.prelu(graph.batch_norm(x, "bn0", 2e-5), "relu0")
-    graph.fully_connected(graph.flatten(x, "flatten0"), "fc1", 3)
-    return graph
 
 
 def _read_training_set(folder: Path) -> None:
@@ -101,7 +92,7 @@ def _write_bin(folder: Path) -> None:
 
 
 def _write_snapshot(folder: Path) -> None:
-    graph, rows = _network(), 7
+    graph, rows = few_layers(), 7
     arrays = initial_arrays(graph, 1)
     shard = HeadShard(0, 1, 0, rows, {"fc7_weight": np.ones((rows, 3), np.float32)})
     about = {"step": 3, "position": 24, "highest_accuracy": 0.0, "config": {"network": "tiny"}}
@@ -196,7 +187,7 @@ def _read_lists(folder: Path) -> None:
 
 
 def _write_torch(folder: Path, legacy: bool = False) -> None:
-    torch_files.save(folder / "model.pth", initial_arrays(_network(), 1), legacy)
+    torch_files.save(folder / "model.pth", initial_arrays(few_layers(), 1), legacy)
 
 
 def _mobilefacenet() -> NetworkGraph:
@@ -234,15 +225,15 @@ FORMATS = {
     "photos in folders": Format(_write_photos, _read_listing),
     "snapshot": Format(_write_snapshot, _read_snapshot),
     "MXNet checkpoint": Format(
-        lambda folder: write_checkpoint(folder / "model", 0, _network(), initial_arrays(_network(), 1)),
+        lambda folder: write_checkpoint(folder / "model", 0, few_layers(), initial_arrays(few_layers(), 1)),
         lambda folder: read_foreign(f"{folder / 'model'},0"),
     ),
     "ONNX": Format(
-        lambda folder: onnx.save(write_onnx(_network(), initial_arrays(_network(), 1), {}), folder / "model.onnx"),
+        lambda folder: onnx.save(write_onnx(few_layers(), initial_arrays(few_layers(), 1), {}), folder / "model.onnx"),
         lambda folder: read_foreign(str(folder / "model.onnx")),
     ),
     "safetensors": Format(
-        lambda folder: save_file(initial_arrays(_network(), 1), folder / "model.safetensors"),
+        lambda folder: save_file(initial_arrays(few_layers(), 1), folder / "model.safetensors"),
         lambda folder: read_state(folder / "model.safetensors"),
     ),
     "PyTorch archive": Format(_write_torch, lambda folder: read_state(folder / "model.pth")),
