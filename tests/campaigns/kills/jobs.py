@@ -98,7 +98,11 @@ def _training(sets: Path, ranks: int, *flags: object) -> Job:
 
 def _writing(*words: object, done: str = "_SUCCESS") -> Job:
     """A command that writes the folder ``out``, and the file ``done`` in it last."""
-    return Job(lambda folder, _: [str(word) for word in (*words, folder / "out")], lambda folder: _files(folder))
+    return Job(
+        lambda folder, _: [str(word) for word in (*words, folder / "out")],
+        _files,
+        lambda folder: (folder / "out" / done).is_file(),
+    )
 
 
 def jobs(sets: Path) -> dict[str, Job]:
