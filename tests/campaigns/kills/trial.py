@@ -159,8 +159,9 @@ def run_trial(job: Job, folder: Path, seed: int, kills: int, seconds: float, exp
             break
     else:
         outcome.faults.append(f"the last run ended with {code}")
-    if any("KeyboardInterrupt" not in text for text in log.read_text(errors="replace").split("Traceback")[1:]):
-        outcome.faults.append("a traceback in the output")  # of other things than Ctrl-C while Python still imports
+    text = log.read_text(errors="replace")
+    if "Traceback" in text and "\nKeyboardInterrupt" not in text:  # which Python prints while it still imports
+        outcome.faults.append("a traceback in the output")
     return outcome
 
 
