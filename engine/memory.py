@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from backbones.graph.network_graph import NetworkGraph
-from backbones.graph.nodes import COMPILED_OPS
 from common.errors import UserError
 from engine.feature_maps import block_bytes, stored_bytes
 from ops.heads.class_sampling import ClassSampling
 from ops.heads.class_shards import ClassShards
 from ops.moments import MOMENTS
 from settings.choices import TRIPLET_LOSSES
+from settings.precision import layers_without_kernels
 
 _FLOAT = 4
 _ROW_NUMBER = {"float32": _FLOAT, "bf16": 2}  # bytes, by fc7_dtype
@@ -58,8 +58,8 @@ class MemoryEstimate:
 
     @property
     def certain(self) -> int:
-        """What a rank certainly needs: three quarters of the estimate."""
-        return self.rank * 3 // 4
+        """What a rank certainly needs: half of the estimate, which few kinds of runs were measured for."""
+        return self.rank // 2
 
     @property
     def needed(self) -> int:
@@ -131,7 +131,7 @@ def _is_one_op(config: Mapping[str, Any], network: NetworkGraph, ranks: int) -> 
     """Return whether the kernels execute the whole backbone as one op, if they can be built here."""
     if config["device"] != "cpu" or not config["native_ops"] or (config["sync_bn"] and ranks > 1):
         return False
-    return {node.layer for node in network.nodes} <= set(COMPILED_OPS)
+    return not layers_without_kernels(network)
 
 
 def trainable_numbers(network: NetworkGraph) -> int:

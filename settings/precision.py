@@ -16,7 +16,7 @@ _SCALE_WINDOW = 2000
 _TRANSFERS = ("nccl_fusion_threshold_mb", "nccl_fusion_max_ops")
 
 
-def layers_without_bfloat16(network: NetworkGraph) -> list[str]:
+def layers_without_kernels(network: NetworkGraph) -> list[str]:
     """Return the kinds of layers without CPU kernels, which therefore do not support bfloat16."""
     return sorted({node.layer for node in network.nodes} - set(COMPILED_OPS))
 
@@ -27,7 +27,7 @@ def float32_reason(config: Mapping[str, Any], ranks: int, network: NetworkGraph)
         return "--native_ops 0 computes in float32"
     if config["sync_bn"] and ranks > 1:
         return "--sync_bn 1 on several ranks computes in float32"
-    layers = layers_without_bfloat16(network)
+    layers = layers_without_kernels(network)
     if layers:
         return f"network {config['network']} computes in float32 on a CPU, whose kernels lack {', '.join(layers)}"
     return ""
@@ -89,7 +89,7 @@ def check_bfloat16(config: Mapping[str, Any], network: NetworkGraph) -> None:
     Raises:
         UserError: ``use_bf16`` is set, but the CPU kernels do not support a layer of the network.
     """
-    unknown = layers_without_bfloat16(network)
+    unknown = layers_without_kernels(network)
     if config["use_bf16"] and unknown:
         raise UserError(
             f"--use_bf16 1 is not for network {config['network']}: the CPU kernels for it lack {', '.join(unknown)}; "

@@ -7,7 +7,7 @@ from typing import Any
 
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
-from settings.precision import layers_without_bfloat16 as layers_without_kernels
+from settings.precision import layers_without_kernels
 
 
 def check_recompute(config: Mapping[str, Any], network: NetworkGraph, ranks: int) -> None:

@@ -19,7 +19,7 @@ from tests.campaigns.kills.trial import Command, Outcome, run_trial
 
 
 def run_undisturbed(job: Job, folder: Path) -> tuple[dict[str, object], float]:
-    """Return the results of a job that nobody kills, and how long it took."""
+    """Return the results of a job that is not killed, and how long it took."""
     command = Command(job.command(folder, False), folder.name, folder.with_suffix(".log"))
     start = time.monotonic()
     try:

@@ -6,7 +6,7 @@
 namespace insightface {
 namespace {
 
-constexpr size_t kNobody = static_cast<size_t>(-1);
+constexpr size_t kNoLayer = static_cast<size_t>(-1);
 
 // Chooses the values that are kept for the backward pass. A value that is not kept is computed again from its layer's
 // inputs, which for that purpose are kept or made again themselves.
@@ -64,7 +64,7 @@ class Keeping {
 class Planner {
  public:
   Planner(const std::vector<std::unique_ptr<Layer>>& layers, const std::vector<Value>& values, Purpose purpose)
-      : layers_(layers), producers_(values.size(), kNobody), is_there_(values.size(), true) {
+      : layers_(layers), producers_(values.size(), kNoLayer), is_there_(values.size(), true) {
     for (size_t i = 0; i < layers.size(); ++i) {
       if (layers[i]->output >= 0) { producers_[layers[i]->output] = i; }
     }
