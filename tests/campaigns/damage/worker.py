@@ -69,10 +69,9 @@ def try_case(name: str, seed: int, whole: Path, folder: Path) -> dict[str, objec
 
 
 def limit_memory() -> None:
-    """Leave ``SPARE`` bytes of address space."""
+    """Leave ``SPARE`` bytes of address space; set anew for each case, as threads of earlier ones leave some behind."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limit = pages * resource.getpagesize() + SPARE
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + SPARE, resource.RLIM_INFINITY))
 
 
 def _out_of_time(number: int, frame: FrameType | None) -> None:
@@ -89,10 +88,10 @@ def main() -> None:
             wholes[name].mkdir()
             form.write(wholes[name])
             form.read(wholes[name])  # a valid set must be read; and what readers import is there before the limit
-        limit_memory()
         print("ready", flush=True)
         for line in sys.stdin:
             name, seed = json.loads(line)
+            limit_memory()
             print(json.dumps(try_case(name, seed, wholes[name], Path(place) / "case")), flush=True)
 
 
