@@ -15,9 +15,8 @@ from common.errors import UserError, shorten
 from interchange.foreign_model import ForeignModel
 from interchange.image_input import InputFlags, require_same_images
 from interchange.matching.adapt import adapt
-from interchange.matching.canonical_layers import pair_layers
+from interchange.matching.canonical_layers import explain_difference, pair_layers
 from interchange.matching.fixed_gammas import settle_gammas
-from interchange.matching.recognise import explain_difference
 from interchange.open_model import read_foreign, require_no_flags
 from snapshots.reader import Snapshot
 

@@ -103,3 +103,20 @@ def pair_layers(mine: NetworkGraph, theirs: NetworkGraph) -> list[tuple[Canonica
             inputs = [inputs.pop(next(i for i, x in enumerate(inputs) if x.key == wanted.key)) for wanted in a.inputs]
         stack.extend(zip(a.inputs, inputs, strict=True))
     return [pairs[layer.node.name] for layer in first.values()]
+
+
+def explain_difference(network: NetworkGraph, foreign: NetworkGraph) -> str:
+    """Return in words where ``network`` and the network of a file first differ."""
+    ours, theirs = (list(canonical_layers(each).values()) for each in (network, foreign))
+    for a, b in zip(ours, theirs, strict=False):
+        if a.label != b.label:
+            return f"where it has {_describe(a)}, the file has {_describe(b)}, its '{b.node.name}'"
+    if len(ours) == len(theirs):
+        return "the layers are the same, but their connections differ"
+    return f"it has {len(ours)} layers, the file {len(theirs)}"
+
+
+def _describe(layer: CanonicalLayer) -> str:
+    op, constants, shape = layer.label
+    settings = "".join(f" {key}={value}" for key, value in constants)
+    return f"{op}{settings} giving {'x'.join(map(str, shape))}"

@@ -193,34 +193,3 @@ def test_settings_that_make_no_sense_are_not_followed(trained, hint: dict) -> No
     start = time.perf_counter()
     assert recognise(graph, NETWORKS, AUTO, "model", hint).name == "y1"
     assert time.perf_counter() - start < 20
-
-
-VARIANTS = {
-    "r50-net_se1": {**NETWORKS.r50, "net_se": 1},
-    "r100-net_actrelu-net_input2-net_outputGDC-net_se1-net_unit1": {
-        **NETWORKS.r100,
-        "net_unit": 1,
-        "net_input": 2,
-        "net_act": "relu",
-        "net_output": "GDC",
-        "net_se": 1,
-    },
-    "r152-net_outputGAP-net_unit2": {**NETWORKS.r152, "net_unit": 2, "net_output": "GAP"},
-    "y2-net_actrelu-net_outputGNAP": {**NETWORKS.y2, "net_act": "relu", "net_output": "GNAP"},
-    "m1-net_multiplier2.0": {**NETWORKS.m1, "net_multiplier": 2.0},
-    "vargfacenet-net_multiplier1.0": {**NETWORKS.vargfacenet, "net_multiplier": 1.0},
-    "d201-net_outputGAP": {**NETWORKS.d201, "net_output": "GAP"},
-    "vit_t-num_layers3-vit_width64": {**NETWORKS.vit_t, "num_layers": 3, "vit_width": 64},
-}
-BUDGET = 600  # descriptions built, about ten milliseconds each
-FIRST = "r50-net_se1"
-
-
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n != FIRST)) for n in VARIANTS])
-def test_variants_without_a_name_are_found_soon(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    graph, built = build_network(VARIANTS[name]), []
-    monkeypatch.setattr(
-        "interchange.matching.recognise.build_network", lambda options: built.append(1) or build_network(options)
-    )
-    assert recognise(graph, NETWORKS, AUTO, "model").name == name
-    assert len(built) < BUDGET
