@@ -82,7 +82,7 @@ class ForeignBuilder:
             x, mean, scale = self._affine.pop(name)
             self._values[name] = self.graph.scale_shift(x, self._name(name), mean, scale)
         if name not in self._values:
-            raise self.error(f"'{name}' is used before anything makes it")
+            raise self.error(f"'{name}' is taken as the value of a layer, which it is not in any known network")
         return self._values[name]
 
     def _keep(self, name: str, made: str, **arrays: np.ndarray) -> None:

@@ -35,6 +35,36 @@ def split_qkv(reader: GraphReader, node: Operation) -> None:
         reader.pieces[name] = Piece("part", x, part)
 
 
+def rows_of_tokens(reader: GraphReader, node: Operation, shape: Sequence[int]) -> bool:
+    """Read a Reshape of tokens [N, T, C] to rows [N * T, C] or back, between which onnxsim puts a Gemm.
+
+    Returns whether it is one.
+    """
+    x, piece = node.inputs[0], reader.pieces.get(node.inputs[0])
+    if piece is not None and piece.kind == "rows":
+        if shape[0] == 0 or list(shape[1:]) != list(reader.build.shape(piece.source)):
+            raise reader.error(f"{node.output} reshapes rows of tokens to {list(shape)}, which no known network does")
+        reader.build.alias(piece.source, node.output)
+        return True
+    if piece is not None or len(shape) != 2:
+        return False
+    size = reader.build.shape(x)
+    if len(size) != 2 or shape[1] != size[1] or size[0] == 1:
+        return False
+    reader.pieces[node.output] = Piece("rows", x)
+    return True
+
+
+def tokens_of_rows(reader: GraphReader, x: str, output: str) -> tuple[str, str]:
+    """Return input and output of a layer on tokens if ``x`` are rows of tokens, else ``x`` and ``output``."""
+    piece = reader.pieces.get(x)
+    if piece is None or piece.kind != "rows":
+        return x, output
+    made = f"{output} of tokens"
+    reader.pieces[output] = Piece("rows", made)
+    return piece.source, made
+
+
 def reshape(reader: GraphReader, node: Operation, shape: Sequence[int]) -> None:
     """Split the columns of a part into heads, join them again, or turn a map into columns."""
     x = node.inputs[0]
@@ -94,7 +124,8 @@ def softmax(reader: GraphReader, node: Operation) -> None:
     if piece is None or piece.kind != "products" or node.attrs.get("axis", -1) not in (-1, 3):
         raise reader.error(f"{node.output} is a Softmax outside of an attention")
     expected = (_size(reader, piece)[1] / piece.heads) ** -0.5
-    if not np.isclose(piece.factor, expected, rtol=1e-6, atol=0):
+    in_half = np.float32(piece.factor) == np.float16(expected)  # a file in float16 rounds it
+    if not in_half and not np.isclose(piece.factor, expected, rtol=1e-6, atol=0):
         raise reader.error(f"{node.output}: its logits are scaled by {piece.factor:g}, an attention's by {expected:g}")
     reader.pieces[node.output] = Piece("weights", piece.source, heads=piece.heads)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+
 from interchange.onnx.graph_reader import GraphReader, Operation, Piece
 
 Step = Callable[[GraphReader, Operation], bool]
@@ -70,6 +72,8 @@ def _add(reader: GraphReader, node: Operation) -> bool:
     if piece.kind != "variances of tokens":
         return False
     eps = reader.scalar(constant, node.output)
+    if reader.constants[constant].dtype == np.float16:
+        eps = float(str(np.float16(eps)))  # the short decimal that was rounded
     reader.pieces[node.output] = replace(piece, kind="shifted variances of tokens", factor=eps)
     return True
 

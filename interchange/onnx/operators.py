@@ -54,7 +54,8 @@ def _gemm(reader: GraphReader, node: Operation) -> None:
     if attrs.get("alpha", 1.0) != 1 or attrs.get("beta", 1.0) != 1 or attrs.get("transA", 0):
         raise reader.error(f"{node.output} is a Gemm with factors, which no known network has")
     x, weight = node.inputs[:2]
-    reader.build.fully_connected(x, node.output, weight, node.optional(2), transposed=not attrs.get("transB", 0))
+    x, made = attention.tokens_of_rows(reader, x, node.output)
+    reader.build.fully_connected(x, made, weight, node.optional(2), transposed=not attrs.get("transB", 0))
 
 
 def _matmul(reader: GraphReader, node: Operation) -> None:
@@ -106,6 +107,8 @@ def _reshape(reader: GraphReader, node: Operation) -> None:
     shape = reader.constants.get(target)
     if shape is None:
         raise reader.error(f"{node.output} is a Reshape to a shape that is not constant")
+    if attention.rows_of_tokens(reader, node, shape.tolist()):
+        return
     if len(shape) == 2:
         reader.build.flatten(x, node.output)
     else:

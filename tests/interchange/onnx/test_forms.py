@@ -15,7 +15,10 @@ from common.errors import UserError
 from interchange.agreement import HALF_TOLERANCE, TOLERANCE
 from interchange.embedders import graph_embedder, onnx_embedder
 from interchange.image_input import InputFlags, as_the_file_takes, take_images
+from interchange.matching.adapt import adapt
+from interchange.matching.recognise import AUTO, recognise, with_preprocessing_of
 from interchange.onnx.arithmetic import OPERATORS, evaluate
+from interchange.onnx.form import ExportForm
 from interchange.onnx.operators import ONNX_READERS
 from interchange.onnx.reader import read_onnx
 from interchange.onnx.writer import write_onnx
@@ -183,6 +186,75 @@ def test_a_form_is_read_and_checked(tmp_path: Path, trained, name: str, capsys: 
     else:  # the weights are those of a network for RGB, so that as one for BGR it sees other colours
         swapped = onnx_embedder(model.SerializeToString())(images()[:, ::-1])
         assert relative_error(ours, swapped[: len(ours)]) < 1e-4 < relative_error(ours, expected[: len(ours)])
+
+
+def rows_of_tokens(model: onnx.ModelProto) -> None:
+    """Make a Gemm of each MatMul and Add on tokens, between two Reshapes, as onnxsim does."""
+    units = {tensor.name: tensor.dims for tensor in model.graph.initializer}
+    columns = {node.output[0]: units[node.input[0]][::-1] for node in model.graph.node if node.op_type == "Transpose"
+               if node.input[0] in units}  # fmt: skip
+    nodes, constants = [], {}
+    for node in model.graph.node:
+        before = nodes[-1] if nodes else None
+        is_shift = node.op_type == "Add" and before.op_type == "MatMul" and before.output[0] == node.input[0]
+        if not is_shift or before.input[1] not in columns:
+            nodes.append(node)
+            continue
+        (x, weight), made = nodes.pop().input, node.output[0]
+        (features, width), tokens = columns[weight], 144
+        constants |= {f"{made}_rows": np.array([-1, features]), f"{made}_shape": np.array([-1, tokens, width])}
+        nodes += [
+            helper.make_node("Reshape", [x, f"{made}_rows"], [f"{made}_in"]),
+            helper.make_node("Gemm", [f"{made}_in", weight, node.input[1]], [f"{made}_out"]),
+            helper.make_node("Reshape", [f"{made}_out", f"{made}_shape"], [made]),
+        ]
+    assert constants
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in constants.items())
+
+
+def no_change(model: onnx.ModelProto) -> None:
+    pass
+
+
+def one_row(model: onnx.ModelProto) -> None:
+    """Leave the rows of the last Gemm as they are: one embedding per token."""
+    rows_of_tokens(model)
+    index = max(i for i, node in enumerate(model.graph.node) if node.op_type == "Reshape")
+    node = model.graph.node[index]
+    node.op_type = "Identity"
+    del node.input[1:]
+
+
+TOKENS = {"net_name": "vit", "num_layers": 2, "vit_width": 64, "emb_size": 32}
+
+
+@pytest.mark.parametrize("opset", [11, 17, 21])
+@pytest.mark.parametrize("change", [no_change, rows_of_tokens, halves])
+def test_a_transformer_in_other_forms_is_read_and_recognised(tmp_path: Path, random_arrays, change, opset) -> None:
+    graph = build_network(TOKENS)
+    model = write_onnx(graph, random_arrays(graph, 2), {}, ExportForm(opset=opset))
+    expected = onnx_embedder(model.SerializeToString())(images())
+    change(model)
+    onnx.save(model, tmp_path / "model.onnx")
+    foreign = read_onnx(tmp_path / "model.onnx")
+    assert relative_error(run_file(tmp_path / "model.onnx", foreign).embed(images()), expected) < 2e-2
+    found = recognise(foreign.network, NETWORKS, AUTO, "model")
+    assert found.name == "vit_t-num_layers2-vit_width64"
+    found = with_preprocessing_of(found, foreign.network)  # float16 rounds 127.5
+    arrays = adapt(found.network, found.pairs, foreign.network, foreign.arrays).arrays
+    again = onnx_embedder(write_onnx(found.network, arrays, {}).SerializeToString())(images())
+    assert relative_error(again, expected) < (HALF_TOLERANCE if change is halves else 1e-5)
+
+
+def test_rows_of_tokens_that_stay_rows_are_refused(tmp_path: Path, random_arrays) -> None:
+    graph = build_network(TOKENS)
+    model = write_onnx(graph, random_arrays(graph, 2), {})
+    one_row(model)
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(UserError, match="is taken as the value of a layer, which it is not in any known network"):
+        read_onnx(tmp_path / "model.onnx")
 
 
 @pytest.mark.parametrize(
