@@ -31,6 +31,13 @@ config.loss_m2 = 0.0
 config.loss_m3 = 0.0
 config.loss_h = 0.333
 config.loss_t_alpha = 0.01
+config.loss_t = 0.2
+config.loss_gamma = 256.0
+config.loss_l_a = 10.0
+config.loss_u_a = 110.0
+config.loss_l_margin = 0.45
+config.loss_u_margin = 0.8
+config.loss_lambda_g = 35.0
 config.loss_b = 1.0
 config.loss_lambda_base = 1000.0
 config.loss_lambda_gamma = 0.12
@@ -170,6 +177,10 @@ loss.combined = edict(loss_name="margin_softmax", loss_m1=1.0, loss_m2=0.3, loss
 loss.sphereface = edict(loss_name="sphereface", loss_m1=4.0)
 loss.curricularface = edict(loss_name="curricularface", loss_m2=0.5)
 loss.adaface = edict(loss_name="adaface", loss_m3=0.4)
+loss.magface = edict(loss_name="magface", easy_margin=True)
+loss.mv_am = edict(loss_name="mv_softmax", loss_s=32.0, loss_m3=0.35, easy_margin=True)
+loss.mv_arc = edict(loss_name="mv_softmax", loss_s=32.0, loss_m2=0.5, easy_margin=True)
+loss.circle = edict(loss_name="circle", loss_m3=0.25)
 # The loss types 6 and 7 of train_softmax.py.
 loss.intra = edict(loss_name="intra", loss_m2=0.5)
 loss.inter = edict(loss_name="inter", loss_m2=0.5)

@@ -24,7 +24,7 @@ _FOR_CENTRES = {
     "interclass_filtering_threshold": 0.0,
     "freeze_backbone_steps": 0,
 }
-_EASY_MARGINS = ("margin_softmax", "arc_loss", "intra", "inter")
+_EASY_MARGINS = ("margin_softmax", "arc_loss", "intra", "inter", "magface", "mv_softmax")
 
 
 def check_run(config: Config) -> None:
@@ -157,8 +157,13 @@ def _check_loss(config: Config) -> None:
     )
     require(
         not config.easy_margin or config.loss_name in _EASY_MARGINS,
-        f"--easy_margin 1 is for arcface, arc_loss, cosface, combined, intra and inter; --loss {config.loss} has no "
-        "such margin",
+        "--easy_margin 1 is for arcface, arc_loss, cosface, combined, intra, inter, magface, mv_am and mv_arc; --loss "
+        f"{config.loss} has no such margin",
+    )
+    require(
+        config.loss_l_a < config.loss_u_a and config.loss_l_margin <= config.loss_u_margin,
+        f"--loss_l_a {config.loss_l_a:g} --loss_u_a {config.loss_u_a:g} --loss_l_margin {config.loss_l_margin:g} "
+        f"--loss_u_margin {config.loss_u_margin:g}: MagFace's lower bounds are above the upper ones",
     )
     require(
         config.interclass_filtering_threshold == 0 or config.loss_name != "softmax",

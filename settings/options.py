@@ -109,8 +109,8 @@ MODEL_OPTIONS = (
     Option("count_flops", parse_bool, STRUCTURE, "print the network's FLOPs and parameters at start"),
     Option("loss_s", float, STRUCTURE, "scale of the margin losses", above=0),
     Option("loss_m1", float, STRUCTURE, "angle factor of the combined margin cos(m1*theta + m2) - m3; SphereFace's m"),
-    Option("loss_m2", float, STRUCTURE, "added angle of the combined margin; CurricularFace's m"),
-    Option("loss_m3", float, STRUCTURE, "subtracted cosine of the combined margin; AdaFace's m"),
+    Option("loss_m2", float, STRUCTURE, "added angle of the combined margin; CurricularFace's m, MV-Arc's"),
+    Option("loss_m3", float, STRUCTURE, "subtracted cosine of the combined margin; m of AdaFace, MV-AM, Circle"),
     Option("loss_h", float, STRUCTURE, "AdaFace: how much the margin depends on an embedding's length", at_least=0),
     Option(
         "loss_t_alpha",
@@ -120,6 +120,13 @@ MODEL_OPTIONS = (
         above=0,
         at_most=1,
     ),
+    Option("loss_t", float, STRUCTURE, "MV-Softmax: how much more hard negatives weigh", at_least=0),
+    Option("loss_gamma", float, STRUCTURE, "Circle loss: its scale", above=0),
+    Option("loss_l_a", float, STRUCTURE, "MagFace: length of an embedding up to which the margin is smallest", above=0),
+    Option("loss_u_a", float, STRUCTURE, "MagFace: length from which the margin is largest", above=0),
+    Option("loss_l_margin", float, STRUCTURE, "MagFace: the smallest margin, an angle", at_least=0),
+    Option("loss_u_margin", float, STRUCTURE, "MagFace: the largest margin, an angle", at_least=0),
+    Option("loss_lambda_g", float, STRUCTURE, "MagFace: weight of the term that makes embeddings longer", at_least=0),
     Option("loss_b", float, STRUCTURE, "weight of the second term of the intra- and the inter-loss", at_least=0),
     Option(
         "loss_lambda_base",
@@ -155,7 +162,7 @@ MODEL_OPTIONS = (
         "batches before lambda begins to fall; lr_steps count from there",
         at_least=0,
     ),
-    Option("easy_margin", parse_bool, STRUCTURE, "the combined margin for positive cosines alone"),
+    Option("easy_margin", parse_bool, STRUCTURE, "the margin for positive cosines alone"),
     Option(
         "interclass_filtering_threshold",
         float,

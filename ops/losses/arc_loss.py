@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from typing_extensions import override
 
 from ops import flow
-from ops.losses.margin import LossInputs, Margin, add_angle
+from ops.losses.margin import LossInputs, Margin, add_angle_or_fall
 
 
 @dataclass(frozen=True)
@@ -23,8 +22,4 @@ class ArcLoss(Margin):
 
     @override
     def change_target(self, target: LossInputs) -> flow.Tensor:
-        cosine = target.cosine
-        changed = add_angle(cosine, self.m)
-        if self.easy:
-            return flow.where(cosine > 0, changed, cosine)
-        return flow.where(cosine > math.cos(math.pi - self.m), changed, cosine - self.m * math.sin(self.m))
+        return add_angle_or_fall(target.cosine, self.m, self.easy)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+import numpy as np
 from typing_extensions import override
 
 from ops import flow
@@ -28,12 +29,18 @@ class LossInputs:
         state: the loss's moving values by name, float32 [1] each.
         between: mean cosine of the centre of its own class with all centres that take part, itself included, float32
             [B]; None unless the loss sets ``uses_centres``.
+        margin: of each image, float32 [B]: what ``Margin.image_margins`` returned; None without.
+        cosines: with all centres that take part, float32 [B, shards, rows]; padding rows have large negative numbers.
+        trained: the loss's trained numbers by name, float32 [1] each.
     """
 
     cosine: flow.Tensor
     length: flow.Tensor | None
     state: Mapping[str, flow.Tensor]
     between: flow.Tensor | None = None
+    margin: flow.Tensor | None = None
+    cosines: flow.Tensor | None = None
+    trained: Mapping[str, flow.Tensor] = MappingProxyType({})
 
 
 class Margin:
@@ -43,11 +50,25 @@ class Margin:
         first_state: the moving values before the first step; empty for most losses.
         uses_length: whether the loss needs the lengths of the embeddings.
         uses_centres: whether the loss compares class centres; rows then enter the graph as tensors.
+        has_image_margins: whether ``image_margins`` gives each image a margin.
+        first_trained: the numbers that the loss trains by gradient, with their initial values; empty for most losses.
     """
 
     first_state: Mapping[str, float] = MappingProxyType({})
     uses_length = False
     uses_centres = False
+    has_image_margins = False
+    first_trained: Mapping[str, float] = MappingProxyType({})
+
+    def image_margins(self, labels: np.ndarray, step: int, first: int) -> np.ndarray:
+        """Return the margins of some images of a step, made outside the graph, float32 [b].
+
+        Args:
+            labels: classes of the images, int [b].
+            step: number of the step.
+            first: place of the first of them in the batch of all ranks.
+        """
+        raise NotImplementedError
 
     def update_state(self, target: LossInputs) -> dict[str, flow.Tensor]:
         """Return the moving values of this step from those of the step before, float32 [1] each."""
@@ -71,6 +92,16 @@ class Margin:
 
     def extra_loss(self, target: LossInputs) -> flow.Tensor | None:
         """Return the scalar to add to the mean cross entropy, or None."""
+        return None
+
+    def image_losses(self, logits: flow.Tensor, target: LossInputs, scale: float) -> flow.Tensor | None:
+        """Return the loss of each image, float32 [B]; None is the softmax cross entropy.
+
+        Args:
+            logits: float32 [B, shards, rows], large negative numbers for padding rows.
+            target: of the own classes.
+            scale: factor of the cosines.
+        """
         return None
 
 
@@ -100,11 +131,29 @@ class CombinedMargin(Margin):
         return add_angle(cosine, self.m2) - self.m3
 
 
-def add_angle(cosine: flow.Tensor, angle: float) -> flow.Tensor:
-    """Return cos(theta + angle) of cos(theta), differentiable and finite on [-1, 1]."""
+def add_angle(cosine: flow.Tensor, angle: float | flow.Tensor) -> flow.Tensor:
+    """Return cos(theta + angle) of cos(theta), differentiable and finite on [-1, 1].
+
+    ``angle`` is one number, or one for each cosine.
+    """
     inside = cosine.clamp(-COSINE_LIMIT, COSINE_LIMIT)
     sine = flow.sqrt((1.0 - inside) * (1.0 + inside))
+    if isinstance(angle, flow.Tensor):
+        return inside * flow.cos(angle) - sine * flow.sin(angle)
     return inside * math.cos(angle) - sine * math.sin(angle)
+
+
+def add_angle_or_fall(cosine: flow.Tensor, angle: float | flow.Tensor, easy: bool) -> flow.Tensor:
+    """Return cos(theta + angle), and cos(theta) - angle * sin(angle) where theta + angle is beyond pi.
+
+    So it falls all the way from 0 to pi. If ``easy``, cosines that are not positive stay as they are instead.
+    """
+    changed = add_angle(cosine, angle)
+    if easy:
+        return flow.where(cosine > 0, changed, cosine)
+    if isinstance(angle, flow.Tensor):
+        return flow.where(cosine + flow.cos(angle) > 0, changed, cosine - angle * flow.sin(angle))
+    return flow.where(cosine > math.cos(math.pi - angle), changed, cosine - angle * math.sin(angle))
 
 
 def align(values: flow.Tensor, cosines: flow.Tensor) -> flow.Tensor:

@@ -15,11 +15,18 @@ class LossOptions:
         loss_name: a name in ``ops.losses.registry.LOSSES`` or ``ops.heads.triplet.DISTANCES``.
         loss_s: scale of the cosines; unused by ``softmax``.
         loss_m1: angle factor of the combined margin cos(m1 * theta + m2) - m3; SphereFace's m.
-        loss_m2: angle, in radians, that the combined margin adds; CurricularFace's m.
-        loss_m3: cosine that the combined margin subtracts; AdaFace's m.
-        easy_margin: the combined margin for positive cosines only.
+        loss_m2: angle, in radians, that the combined margin adds; CurricularFace's m, MV-Arc's.
+        loss_m3: cosine that the combined margin subtracts; AdaFace's m, MV-AM's, Circle loss's.
+        easy_margin: the margin for positive cosines only.
         loss_h: how much AdaFace's margin depends on the length of an embedding.
         loss_t_alpha: share of one step in the moving means of CurricularFace and AdaFace.
+        loss_t: MV-Softmax: how much more hard negatives weigh, t of the authors' code (the paper's t - 1).
+        loss_gamma: Circle loss: its scale.
+        loss_l_a: MagFace: length of an embedding up to which the margin is ``loss_l_margin``.
+        loss_u_a: MagFace: length from which the margin is ``loss_u_margin``.
+        loss_l_margin: MagFace: the smallest margin, an angle in radians.
+        loss_u_margin: MagFace: the largest margin.
+        loss_lambda_g: MagFace: weight of the term that draws lengths out.
         loss_b: weight of the second term of the intra- and the inter-loss.
         loss_lambda_base: SphereFace's lambda is max(min, base * (1 + gamma * step) ** -power).
         loss_lambda_gamma: see ``loss_lambda_base``.
@@ -38,6 +45,13 @@ class LossOptions:
     easy_margin: bool = False
     loss_h: float = 0.333
     loss_t_alpha: float = 0.01
+    loss_t: float = 0.2
+    loss_gamma: float = 256.0
+    loss_l_a: float = 10.0
+    loss_u_a: float = 110.0
+    loss_l_margin: float = 0.45
+    loss_u_margin: float = 0.8
+    loss_lambda_g: float = 35.0
     loss_b: float = 1.0
     loss_lambda_base: float = 1000.0
     loss_lambda_gamma: float = 0.12

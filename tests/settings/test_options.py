@@ -31,7 +31,7 @@ from tests.support.tiny import IMAGE_SIZE
 
 # Flags of the runs that both values of an option share. {folder} holds what the fixture ``folder`` makes.
 HEAD = "--network y1 --num_classes 7 --emb_size 16"
-SOFTMAX = f"{HEAD} --loss softmax"
+SOFTMAX, MAGFACE = f"{HEAD} --loss softmax", f"{HEAD} --loss magface"
 ADAFACE, SPHEREFACE, INTRA = (f"{HEAD} --loss {loss}" for loss in ("adaface", "sphereface", "intra"))
 QUICK = (
     "--use_synthetic_data 1 --num_classes 31 --total_img_num 93 --train_batch_size 8 --train_iter 2 --lr 0.02 "
@@ -93,6 +93,7 @@ def near(value: float) -> Any:
     return pytest.approx(value, rel=1e-4)
 
 
+MAGFACE_LOSS = cosine_loss("magface")
 VERIFIED = {"first": [1, 2], "second": []}
 MASTER_2, MASTER_4 = ["0", "2", "127.0.0.1", PORT], ["0", "4", "127.0.0.1", "0"]
 FULL = {"snapshot_2": ["backbone", "fc7", "momentum", "snapshot"]}
@@ -159,6 +160,21 @@ EFFECTS: dict[str, Effect] = {
     "loss_m3": Effect("0.35", head_loss, margin_loss(1, 0.5, 0, 64), margin_loss(1, 0.5, 0.35, 64), HEAD),
     "loss_h": Effect("1", head_loss, cosine_loss("adaface"), cosine_loss("adaface", loss_h=1), ADAFACE),
     "loss_t_alpha": Effect("0.5", head_loss, cosine_loss("adaface"), cosine_loss("adaface", loss_t_alpha=0.5), ADAFACE),
+    "loss_t": Effect("0.9", head_loss, cosine_loss("mv_am"), cosine_loss("mv_am", loss_t=0.9), f"{HEAD} --loss mv_am"),
+    "loss_gamma": Effect(
+        "8", head_loss, cosine_loss("circle"), cosine_loss("circle", loss_gamma=8), f"{HEAD} --loss circle"
+    ),
+    "loss_l_a": Effect("2", head_loss, MAGFACE_LOSS, cosine_loss("magface", loss_l_a=2), MAGFACE),
+    "loss_u_a": Effect("11", head_loss, MAGFACE_LOSS, cosine_loss("magface", loss_u_a=11), MAGFACE),
+    "loss_l_margin": Effect("0.1", head_loss, MAGFACE_LOSS, cosine_loss("magface", loss_l_margin=0.1), MAGFACE),
+    "loss_u_margin": Effect(
+        "0.9",
+        head_loss,
+        cosine_loss("magface", loss_l_a=2),
+        cosine_loss("magface", loss_l_a=2, loss_u_margin=0.9),
+        f"{MAGFACE} --loss_l_a 2",
+    ),
+    "loss_lambda_g": Effect("1", head_loss, MAGFACE_LOSS, cosine_loss("magface", loss_lambda_g=1), MAGFACE),
     "loss_b": Effect("5", head_loss, cosine_loss("intra"), cosine_loss("intra", loss_b=5), INTRA),
     "images_per_identity": Effect("2", observe.losses, OTHER, OTHER, TRIPLETS),
     "triplet_bag_size": Effect("60", observe.losses, OTHER, OTHER, TRIPLETS),

@@ -32,6 +32,7 @@ class _Batch:
     labels: np.ndarray
     state: dict[str, float]  # of this step
     length: np.ndarray  # as a constant
+    cosine: np.ndarray  # as a constant, [B, C]
 
 
 def _own(labels: np.ndarray) -> tuple:
@@ -92,22 +93,68 @@ def _adaface(batch: _Batch, cosine: np.ndarray, length: np.ndarray) -> np.ndarra
     return batch.config["loss_s"] * cosine
 
 
-def _intra(config: Mapping[str, Any], cosine: np.ndarray, unit: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def _add_angle(target: np.ndarray, angle: np.ndarray | float, easy: bool) -> np.ndarray:
+    """ArcFace's margin; easy, or where theta + angle is beyond pi, without it."""
+    theta = np.arccos(target)
+    if easy:
+        return np.where(target > 0, np.cos(theta + angle), target)
+    return np.where(theta + angle < np.pi, np.cos(theta + angle), target - angle * np.sin(angle))
+
+
+def _magface(batch: _Batch, cosine: np.ndarray, length: np.ndarray) -> np.ndarray:
+    config, own = batch.config, _own(batch.labels)
+    bounds, margins = ((config[f"loss_l_{key}"], config[f"loss_u_{key}"]) for key in ("a", "margin"))
+    cosine[own] = _add_angle(cosine[own], np.interp(length, bounds, margins), config["easy_margin"])
+    return config["loss_s"] * cosine
+
+
+def _mv_softmax(batch: _Batch, cosine: np.ndarray, length: np.ndarray) -> np.ndarray:
+    config, own = batch.config, _own(batch.labels)
+    target = cosine[own]
+    margin = np.cos(np.arccos(target) + config["loss_m2"]) - config["loss_m3"]
+    changed = np.where(cosine > margin[..., None], (config["loss_t"] + 1) * cosine + config["loss_t"], cosine)
+    changed[own] = np.where(target > 0, margin, target) if config["easy_margin"] else margin
+    return config["loss_s"] * changed
+
+
+def _circle(batch: _Batch, cosine: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """The weights are those of the cosines at which the gradient is taken."""
+    own, m = _own(batch.labels), batch.config["loss_m3"]
+    changed = np.maximum(batch.cosine + m, 0) * (cosine - m)
+    changed[own] = np.maximum(1 + m - batch.cosine[own], 0) * (cosine[own] - (1 - m))
+    return batch.config["loss_gamma"] * changed
+
+
+def _magface_term(
+    config: Mapping[str, Any], cosine: np.ndarray, unit: np.ndarray, labels: np.ndarray, length: np.ndarray
+) -> np.ndarray:
+    a = np.clip(length, config["loss_l_a"], config["loss_u_a"])
+    return config["loss_lambda_g"] * (a / config["loss_u_a"] ** 2 + 1 / a).mean(axis=-1)
+
+
+def _intra(
+    config: Mapping[str, Any], cosine: np.ndarray, unit: np.ndarray, labels: np.ndarray, length: np.ndarray
+) -> np.ndarray:
     return config["loss_b"] * np.arccos(cosine[_own(labels)]).mean(axis=-1) / np.pi
 
 
-def _inter(config: Mapping[str, Any], cosine: np.ndarray, unit: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def _inter(
+    config: Mapping[str, Any], cosine: np.ndarray, unit: np.ndarray, labels: np.ndarray, length: np.ndarray
+) -> np.ndarray:
     return config["loss_b"] * (unit[..., labels, :] @ unit.swapaxes(-1, -2)).mean(axis=(-1, -2))
 
 
-# Terms added to the cross entropy, functions of the cosines and the normalised centres.
-ADDITIONS = {"intra": _intra, "inter": _inter}
+# Terms added to the cross entropy, functions of the cosines, the normalised centres and the lengths.
+ADDITIONS = {"intra": _intra, "inter": _inter, "magface": _magface_term}
 LOGITS: dict[str, Callable[[_Batch, np.ndarray, np.ndarray], np.ndarray]] = {
     "margin_softmax": _combined,
     "arc_loss": _arc_loss,
     "sphereface": _sphereface,
     "curricularface": _curricularface,
     "adaface": _adaface,
+    "magface": _magface,
+    "mv_softmax": _mv_softmax,
+    "circle": _circle,
     "intra": _combined,
     "inter": _combined,
 }
@@ -117,8 +164,7 @@ FIRST_STATE = {
     "sphereface": {"iteration": 0.0},
     "curricularface": {"t": 0.0},
     "adaface": {"length_mean": 20.0, "length_std": 100.0},
-    "intra": {},
-    "inter": {},
+    **{name: {} for name in ("intra", "inter", "magface", "mv_softmax", "circle")},
 }
 
 
@@ -153,6 +199,16 @@ def _differentiate(function: Callable[[np.ndarray], np.ndarray], at: np.ndarray)
     return gradient
 
 
+def filter_cosines(config: Mapping[str, Any], cosine: np.ndarray, own: tuple) -> np.ndarray:
+    """Set the cosines of the others that are above the threshold to 0, in place; return them."""
+    threshold = config["interclass_filtering_threshold"]
+    if threshold:
+        near = cosine > threshold
+        near[own] = False
+        cosine[near] = 0
+    return cosine
+
+
 def compute_loss(
     config: Mapping[str, Any], embeddings: np.ndarray, weight: np.ndarray, labels: np.ndarray, state: dict[str, float]
 ) -> LossValues:
@@ -165,14 +221,10 @@ def compute_loss(
     cosine = _find_cosines(x, w, config["num_subcenters"])
     correct = int((cosine.argmax(axis=1) == labels).sum())
     state = _move(config, state, cosine[own], length)
-    batch = _Batch(config, labels, state, length)
+    batch = _Batch(config, labels, state, length, filter_cosines(config, cosine.copy(), own))
 
     def cross_entropy(cosine: np.ndarray, x: np.ndarray) -> np.ndarray:
-        threshold = config["interclass_filtering_threshold"]
-        if threshold:
-            near = cosine > threshold
-            near[own] = False
-            cosine[near] = 0
+        filter_cosines(config, cosine, own)
         logits = LOGITS[config["loss_name"]](batch, cosine, np.linalg.norm(x, axis=-1))
         shifted = logits - logits.max(axis=-1, keepdims=True)
         return (np.log(np.exp(shifted).sum(axis=-1)) - shifted[own]).mean(axis=-1)
@@ -180,7 +232,7 @@ def compute_loss(
     def loss(x: np.ndarray, w: np.ndarray) -> np.ndarray:
         cosine = _find_cosines(x, w, config["num_subcenters"])
         add = ADDITIONS.get(config["loss_name"], lambda *_: 0.0)
-        return cross_entropy(cosine.copy(), x) + add(config, cosine, _normalize(w), labels)
+        return cross_entropy(cosine.copy(), x) + add(config, cosine, _normalize(w), labels, np.linalg.norm(x, axis=-1))
 
     d_x, d_w = _differentiate(lambda moved: loss(moved, w), x), _differentiate(lambda moved: loss(x, moved), w)
     return LossValues(float(loss(x, w)), float(cross_entropy(cosine.copy(), x)), correct, d_x, d_w, state)
