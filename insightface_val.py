@@ -34,13 +34,13 @@ def main() -> int:
     """Resolve and check the settings, then start the ranks, or be one."""
     handed = inherited_settings()
     if handed is not None:
-        run_as_rank(verify_as_rank, Config(handed))
+        run_as_rank(verify_as_rank, Config(handed), stops_at_once=True)
     command = read_verify_command(sys.argv[1:])
     device, ranks = choose_device(command.config)
     check_bfloat16_device(command.config, device)
     config = command.config.replaced(device=device)
     if is_rank():  # of oneflow.distributed.launch, which hands no settings on
-        run_as_rank(verify_as_rank, config)
+        run_as_rank(verify_as_rank, config, stops_at_once=True)
     for notice in command.notices:
         print(f"note: {notice}")
     if command.translation:
@@ -59,7 +59,7 @@ def main() -> int:
             check_bfloat16(
                 config, open_model(model, InputFlags() if is_snapshot(model) else InputFlags.of(config)).network
             )
-    return launch(config, ranks, Path(config.log_dir) / "verification", sys.argv[1:])
+    return launch(config, ranks, Path(config.log_dir) / "verification", sys.argv[1:], stops_at_once=True)
 
 
 if __name__ == "__main__":

@@ -22,9 +22,16 @@ from common.errors import UserError
 
 PIPE_VARIABLE = "INSIGHTFACE_REPORT_FD"
 SETTINGS_VARIABLE = "INSIGHTFACE_SETTINGS_FD"
+INTERRUPTED = 130  # the exit code that shells expect after Ctrl-C
 _BEAT_SECONDS = 0.5
 _LINGER_SECONDS = 2.0
 _PR_SET_PDEATHSIG = 1  # from linux/prctl.h
+
+
+def stop_signals() -> list[signal.Signals]:
+    """Return the signals that ask a run to stop; SIGHUP is not among them where it is ignored, as under nohup."""
+    hangup = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
+    return [signal.SIGINT, signal.SIGTERM, *hangup]
 
 
 class RankReporter:
@@ -34,24 +41,29 @@ class RankReporter:
     them too. So every failure is reported and then ends the process immediately.
 
     Attributes:
-        stop_requested: whether SIGINT or SIGTERM asked this rank to stop.
+        stop_requested: whether SIGINT, SIGTERM or SIGHUP asked this rank to stop.
     """
 
     def __init__(self) -> None:
         descriptor = os.environ.get(PIPE_VARIABLE)
         self._pipe = int(descriptor) if descriptor else None
         self._last_beat = 0.0
+        self._stops_at_once = False
         self.stop_requested = False
 
-    def install(self) -> None:
-        """Handle fatal and stop signals of this process, and tie its life to the supervisor's."""
+    def install(self, stops_at_once: bool = False) -> None:
+        """Handle fatal and stop signals of this process, and tie its life to the supervisor's.
+
+        With ``stops_at_once`` a stop signal raises KeyboardInterrupt, otherwise it sets ``stop_requested``.
+        """
+        self._stops_at_once = stops_at_once
         faulthandler.enable()
         if self._pipe is not None:
             # A rank that waits in a collective call would not notice the end of its supervisor.
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
             self._send({"alive": True})  # ends the process if the supervisor ended earlier
-        signal.signal(signal.SIGINT, self._request_stop)
-        signal.signal(signal.SIGTERM, self._request_stop)
+        for number in stop_signals():
+            signal.signal(number, self._request_stop)
 
     def heartbeat(self) -> None:
         """Tell the supervisor that this rank is alive; cheap enough to call in every step."""
@@ -68,13 +80,15 @@ class RankReporter:
         """
         with contextlib.suppress(OSError):
             sys.stdout.flush()
-        self._send({"finished": True})
+        self._send({"finished": True, "stopped": self.stop_requested})
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             time.sleep(_LINGER_SECONDS)
         self._exit(0)
 
     def fail(self, error: BaseException) -> None:
         """Report the reason for a failure on stderr and to the supervisor, then end the process."""
+        if isinstance(error, KeyboardInterrupt):
+            self._exit(INTERRUPTED)
         text = (
             f"error: {error}" if isinstance(error, UserError) else "".join(traceback.format_exception(error)).rstrip()
         )
@@ -90,7 +104,9 @@ class RankReporter:
         os._exit(code)
 
     def _request_stop(self, number: int, frame: object) -> None:
-        self.stop_requested = True
+        first, self.stop_requested = not self.stop_requested, True
+        if self._stops_at_once and first:  # a second one must not interrupt the removal of temporary files
+            raise KeyboardInterrupt
 
     def _send(self, message: dict) -> None:
         if self._pipe is None:
@@ -115,10 +131,12 @@ def inherited_settings() -> dict[str, Any] | None:
         return json.loads(os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0))
 
 
-def run_as_rank(work: Callable[[Any, RankReporter], None], config: Mapping[str, Any]) -> NoReturn:
-    """Do a rank's ``work``, report any failure, and end the process."""
+def run_as_rank(
+    work: Callable[[Any, RankReporter], None], config: Mapping[str, Any], stops_at_once: bool = False
+) -> NoReturn:
+    """Do a rank's ``work``, report any failure, and end the process; ``stops_at_once`` is as in ``install``."""
     reporter = RankReporter()
-    reporter.install()
+    reporter.install(stops_at_once)
     if not config["native_ops"]:
         os.environ["INSIGHTFACE_NATIVE"] = "0"  # read when the kernels would be loaded
     try:

@@ -35,6 +35,7 @@ class RankProcess:
         last_heartbeat: time of the last report, on the monotonic clock.
         failure: the reason that the rank reported, None so far.
         finished: whether the rank reported the end of its work.
+        stopped: whether a signal ended its work.
         code: exit code as of ``subprocess``, 0 for a finished rank; None while it runs.
     """
 
@@ -46,6 +47,7 @@ class RankProcess:
     last_heartbeat: float = field(default_factory=time.monotonic, init=False)
     failure: str | None = field(default=None, init=False)
     finished: bool = field(default=False, init=False)
+    stopped: bool = field(default=False, init=False)
     code: int | None = field(default=None, init=False)
     _pending: bytes = field(default=b"", init=False)
 
@@ -98,6 +100,7 @@ class RankProcess:
             message = json.loads(line)
             self.failure = message.get("failed", self.failure)
             self.finished = message.get("finished", self.finished)
+            self.stopped = message.get("stopped", self.stopped)
         return True
 
     def poll(self) -> None:

@@ -6,6 +6,7 @@ that rank's message. Each rank's full output is kept in ``log_dir``/rank-N.log; 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
@@ -18,19 +19,23 @@ from typing import Any
 
 from common.files import make_directory
 from launch.options import LaunchOptions
+from launch.rank import INTERRUPTED, stop_signals
 from launch.rank_process import RankProcess
 from launch.rendezvous import MachineLink, rendezvous
 
 _GRACE_SECONDS = 2.0  # after the first failure, for the rank that caused it to report
 _ABORT_GRACE_SECONDS = 6.0  # the same where several nodes run: OneFlow aborts when a rank elsewhere is gone
-_INTERRUPTED = 130  # the exit code that shells expect after Ctrl-C
+_AFTER_STEP = "stopping after this step; press Ctrl-C again to stop immediately"
+_AT_ONCE = "stopping"
 
 
 class Supervisor:
     """Runs the ranks of one node from start to end."""
 
-    def __init__(self, config: Mapping[str, Any], ranks: int, log_dir: Path) -> None:
+    def __init__(self, config: Mapping[str, Any], ranks: int, log_dir: Path, stops_at_once: bool = False) -> None:
+        """Take the settings, the number of ranks here, and whether they stop within a step when they are asked to."""
         self._config = config
+        self._on_stop = _AT_ONCE if stops_at_once else _AFTER_STEP
         self._options = LaunchOptions.from_config(config)
         self._count = ranks
         self._log_dir = log_dir
@@ -46,10 +51,11 @@ class Supervisor:
     def run(self, command: Sequence[str]) -> int:
         """Run ``command`` once per rank and return the exit code: 0, 1 after a failure, 130 after Ctrl-C.
 
-        On the first Ctrl-C the ranks finish the step and write a snapshot; the second one stops them immediately.
+        On the first Ctrl-C, SIGTERM or SIGHUP the ranks finish the step and write a snapshot; the second one stops
+        them immediately. SIGHUP is ignored if this process ignores it, as under nohup.
         """
         self._link = rendezvous(self._config, self._count)
-        previous = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        previous = {number: signal.signal(number, self._on_signal) for number in stop_signals()}
         try:
             self._start(command)
             return self._watch()
@@ -90,16 +96,17 @@ class Supervisor:
             if culprit is not None:
                 if self._was_interrupted(culprit):
                     self._link.send("interrupted")
-                    return _INTERRUPTED
+                    return INTERRUPTED
                 return self._report(culprit)
             if self._end_elsewhere is not None:
                 return self._report_elsewhere(self._end_elsewhere)
         self._link.send("finished")
-        return _INTERRUPTED if self._stops or self._stopped_elsewhere else 0
+        is_stopped = self._stops or self._stopped_elsewhere or any(rank.stopped for rank in self._ranks)
+        return INTERRUPTED if is_stopped else 0
 
     def _was_interrupted(self, rank: RankProcess) -> bool:
         """Return whether Ctrl-C ended a rank: the second one, or the first one before the rank handled signals."""
-        return self._stops > 1 or (self._stops == 1 and rank.code in (_INTERRUPTED, -signal.SIGINT))
+        return self._stops > 1 or (self._stops == 1 and rank.code in (INTERRUPTED, -signal.SIGINT))
 
     def _read_reports(self, seconds: float) -> None:
         for key, _ in self._selector.select(seconds):
@@ -116,7 +123,7 @@ class Supervisor:
         for message in self._link.receive():
             if message["kind"] == "stopping":
                 self._stopped_elsewhere = True
-                print(f"node {message['node']} was asked to stop; stopping after this step", file=sys.stderr)
+                _say(f"node {message['node']} was asked to stop; stopping after this step")
             elif message["kind"] == "finished":
                 self._finished_nodes.add(message["node"])
             elif message["node"] not in self._finished_nodes:
@@ -154,7 +161,7 @@ class Supervisor:
         else:
             reason = f"{head}:\n{culprit.failure}"
         self._link.send("failed", reason=reason)
-        print(reason, file=sys.stderr)
+        _say(reason)
         self._print_log_files()
         return 1
 
@@ -163,25 +170,25 @@ class Supervisor:
         self._kill()
         node = message["node"]
         if message["kind"] == "interrupted":
-            print(f"node {node} was interrupted", file=sys.stderr)
-            return _INTERRUPTED
+            _say(f"node {node} was interrupted")
+            return INTERRUPTED
         if message["kind"] == "lost":
             ip = self._options.node_ips[node]
-            print(f"error: lost node {node} ({ip}): its command ended or the network failed", file=sys.stderr)
+            _say(f"error: lost node {node} ({ip}): its command ended or the network failed")
         else:
-            print(f"node {node}: {message['reason']}", file=sys.stderr)
+            _say(f"node {node}: {message['reason']}")
         self._print_log_files()
         return 1
 
     def _print_log_files(self) -> None:
         written = [rank.log.name for rank in self._ranks if rank.has_output()]
         where = f"; their full output is in {self._log_dir}: {', '.join(written)}" if written else ""
-        print(f"all ranks were stopped{where}", file=sys.stderr)
+        _say(f"all ranks were stopped{where}")
 
     def _on_signal(self, number: int, frame: object) -> None:
         self._stops += 1
         if self._stops == 1:
-            print("stopping after this step; press Ctrl-C again to stop immediately", file=sys.stderr)
+            _say(self._on_stop)
             for rank in self._ranks:
                 rank.interrupt()
         else:
@@ -194,6 +201,12 @@ class Supervisor:
             rank.wait()
 
 
+def _say(text: str) -> None:
+    """Print to stderr, unless it is gone, as after the end of a terminal."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
 def _write_settings(config: Mapping[str, Any]) -> int:
     """Return the descriptor of a file in memory that holds ``config`` as JSON, for ``launch.rank``."""
     descriptor = os.memfd_create("settings")
@@ -202,9 +215,11 @@ def _write_settings(config: Mapping[str, Any]) -> int:
     return descriptor
 
 
-def launch(config: Mapping[str, Any], ranks: int, log_dir: Path, argv: Sequence[str]) -> int:
+def launch(
+    config: Mapping[str, Any], ranks: int, log_dir: Path, argv: Sequence[str], stops_at_once: bool = False
+) -> int:
     """Run this program's command line as ``ranks`` supervised ranks and return the exit code.
 
     Each rank finds ``config`` by ``launch.rank.inherited_settings``.
     """
-    return Supervisor(config, ranks, log_dir).run([sys.executable, "-u", sys.argv[0], *argv])
+    return Supervisor(config, ranks, log_dir, stops_at_once).run([sys.executable, "-u", sys.argv[0], *argv])

@@ -93,6 +93,21 @@ def stop_when_asked(reporter: RankReporter) -> None:
     (FOLDER / f"stopped-{RANK}").touch()
 
 
+def stop_together(reporter: RankReporter) -> None:
+    """Stop when one rank was asked to."""
+    work(reporter, lambda: reporter.stop_requested or any(FOLDER.glob("stopped-*")))
+    (FOLDER / f"stopped-{RANK}").touch()
+
+
+def stop_at_once(reporter: RankReporter) -> None:
+    reporter.install(stops_at_once=True)
+    (FOLDER / f"working-{RANK}").touch()
+    try:
+        work(reporter)
+    finally:
+        (FOLDER / f"unwound-{RANK}").touch()
+
+
 def never_stop(reporter: RankReporter) -> None:
     subprocess.Popen(["sleep", "600"])
     work(reporter)

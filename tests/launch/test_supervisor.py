@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -107,7 +108,7 @@ def interrupt(process: subprocess.Popen, folder: Path) -> None:
     process.send_signal(signal.SIGINT)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_first_interrupt_lets_the_ranks_end_their_work(tmp_path: Path, number: signal.Signals) -> None:
     with start_supervisor(tmp_path, 2, command("stop_when_asked", tmp_path)) as process:
         wait_until(lambda: len(rank_pids(tmp_path)) == 2, 20, "start")
@@ -117,6 +118,37 @@ def test_first_interrupt_lets_the_ranks_end_their_work(tmp_path: Path, number: s
     assert process.returncode == 130
     assert err == "stopping after this step; press Ctrl-C again to stop immediately\n"
     assert sorted(path.name for path in tmp_path.glob("stopped-*")) == ["stopped-0", "stopped-1"]
+
+
+def test_a_signal_to_one_rank_stops_all_and_is_no_success(tmp_path: Path) -> None:
+    with start_supervisor(tmp_path, 2, command("stop_together", tmp_path)) as process:
+        wait_until(lambda: len(rank_pids(tmp_path)) == 2, 20, "start")
+        os.kill(rank_pids(tmp_path)[1], signal.SIGTERM)
+        _, err = process.communicate(timeout=20)
+        assert_nothing_left(tmp_path, 2)
+    assert (process.returncode, err) == (130, "")
+
+
+def test_ranks_that_stop_at_once_unwind(tmp_path: Path) -> None:
+    with start_supervisor(tmp_path, 2, command("stop_at_once", tmp_path)) as process:
+        wait_until(lambda: len(list(tmp_path.glob("working-*"))) == 2, 20, "start")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+        assert_nothing_left(tmp_path, 2)
+    assert process.returncode == 130 and "Traceback" not in err and "failed" not in err
+    assert list(tmp_path.glob("unwound-*"))  # at least the rank that ended first; the others are ended then
+
+
+def test_hangup_is_ignored_under_nohup(tmp_path: Path) -> None:
+    with start_supervisor(tmp_path, 2, command("stop_together", tmp_path), prefix=["nohup"]) as process:
+        wait_until(lambda: len(rank_pids(tmp_path)) == 2, 20, "start")
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.3)
+        assert process.poll() is None and not list(tmp_path.glob("stopped-*"))
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+        assert_nothing_left(tmp_path, 2)
+    assert process.returncode == 130
 
 
 def test_second_interrupt_ends_at_once_with_all_children(tmp_path: Path) -> None:

@@ -9,129 +9,186 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.verification.bin_file import write_bin
-from tests.support.record_sets import small_faces, write_records
+from safetensors.numpy import load_file
 
-_PEOPLE, _IMAGES, _SIZE = 24, 4, 112
-_STEPS = 18
+from tests.campaigns.small_runs import training, verification
+from tests.support.ranks import free_port
+
+STEPS = 12
+_INTERVAL = 2  # steps between two snapshots, and between two verifications
 # Names of files that differ between runs: processes, times.
-_VARYING = re.compile(r"events\.out\.|rank.*\.log$|\.log$")
+_VARYING = re.compile(r"events\.out\.|\.log$")
+_SPEED = re.compile(rb'"images_per_second": [0-9.]+')
+_OF_VERIFICATION = ("step", "kind", "accuracy", "accuracy_std", "xnorm", "auc")
+
+_BAGS = ("--images_per_identity", 3, "--train_batch_size", 12, "--triplet_bag_size", 24)
+
+Trigger = Callable[[Path], bool]
 
 
 @dataclass(frozen=True)
 class Job:
-    """A command.
+    """A command, or one for each machine.
 
     Attributes:
-        command: the words after ``python`` that write into the folder; the second argument is true when it runs again.
+        commands: the words after ``python`` of each machine, which write into the folder; the second argument is true
+            when they run again.
         results: what must be the same as in an undisturbed run, by name.
         is_done: whether the results are complete.
+        moments: conditions on the folder at which something worth killing goes on, by name, and for how many seconds
+            about.
     """
 
-    command: Callable[[Path, bool], list[str]]
+    commands: Callable[[Path, bool], list[list[str]]]
     results: Callable[[Path], Mapping[str, object]]
     is_done: Callable[[Path], bool]
-
-
-def write_sets(folder: Path) -> None:
-    """Write what the jobs read: a recordio set with a verification set beside it, and a second recordio set."""
-    faces = small_faces(_PEOPLE, _IMAGES, _SIZE)
-    for name, own in (("faces", faces), ("more", faces[: len(faces) // 2])):
-        people = 1 + max(label for _, label in own)
-        write_records(folder / name, own, f"{people},{_SIZE},{_SIZE}")
-    images = [encoded for encoded, _ in faces]
-    pairs = (
-        [images[4 * (i % _PEOPLE)] for i in range(20)],
-        [images[4 * (i % _PEOPLE) + 1 + 7 * (i % 2)] for i in range(20)],
-    )
-    both = [image for pair in zip(*pairs, strict=True) for image in pair]
-    write_bin(folder / "faces" / "lfw.bin", both, [i % 2 == 0 for i in range(20)])
+    moments: Mapping[str, tuple[Trigger, float]]
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """Return the checksum of a file; speeds do not count."""
+    return hashlib.sha256(_SPEED.sub(b"", path.read_bytes())).hexdigest()
 
 
 def _files(folder: Path) -> dict[str, object]:
-    """Every file that is the same in each run, by its place; the others by name alone."""
+    """Every file that is the same in each run, by its place."""
     found = {}
     for path in sorted(folder.rglob("*")):
-        place = str(path.relative_to(folder))
         if path.is_file() and not _VARYING.search(path.name):
-            found[place] = _digest(path)
+            found[str(path.relative_to(folder))] = _digest(path)
     return found
+
+
+def _metrics(folder: Path) -> list[dict[str, object]]:
+    """Return the complete lines of the metrics so far."""
+    lines = []
+    for path in folder.glob("log/*/metrics.jsonl"):
+        lines += [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    return lines
 
 
 def _training_results(folder: Path) -> dict[str, object]:
     """Losses, verification and snapshots, and the names of everything that lies in the folders."""
-    log = next((folder / "log").iterdir())
-    lines = [json.loads(line) for line in (log / "metrics.jsonl").read_text().splitlines()]
+    lines = _metrics(folder)
     losses = {line["step"]: line["loss"] for line in lines if line["kind"] == "train"}
-    verified = [
-        {key: line[key] for key in ("step", "kind", "accuracy", "accuracy_std", "xnorm", "auc")}
-        for line in lines
-        if line["kind"] == "lfw"
-    ]
+    verified = {line["step"]: [line[key] for key in _OF_VERIFICATION] for line in lines if line["kind"] == "lfw"}
     results: dict[str, object] = {"losses": losses, "verification": verified}
     models = folder / "models"
     for path in sorted(models.rglob("*")):
         place = str(path.relative_to(models))
-        if path.suffix == ".safetensors":
+        if path.name == "backbone.safetensors":
+            results |= {f"{place} {name}": value for name, value in _weights(path).items()}
+        elif path.suffix == ".safetensors":
             results[place] = _digest(path)
         elif path.is_file():
             results[place] = "there"  # the manifest has times in it
     return results
 
 
-def _training(sets: Path, ranks: int, *flags: object) -> Job:
-    def command(folder: Path, again: bool) -> list[str]:
-        words = ["insightface_train.py", "--network", "y1", "--loss", "arcface", "--dataset", "emore"]
-        words += ["--dataset_dir", sets / "faces", "--num_classes", _PEOPLE, "--train_batch_size", 12]
-        words += ["--train_iter", _STEPS, "--iter_num_in_snapshot", 3, "--save_last_snapshot", 1, "--num_workers", 1]
-        words += ["--loss_print_frequency", 1, "--lr_steps", 12, "--device", "cpu", "--device_num_per_node", ranks]
-        words += ["--models_root", folder / "models", "--log_dir", folder / "log", "--do_validation_while_train", 0]
-        words += [*flags, *(["--resume", 1] if again else [])]
-        return [str(word) for word in words]
+def _weights(path: Path) -> dict[str, object]:
+    """Return the checksum of the weights, and running statistics by name.
 
-    return Job(command, _training_results, lambda folder: any(folder.glob(f"models/*/snapshot_{_STEPS}")))
+    Each snapshot of several ranks averages these. One more snapshot, because a run was asked to stop, therefore
+    changes their last bits, and nothing else.
+    """
+    arrays = load_file(path)
+    statistics = {name: array for name, array in arrays.items() if name.endswith(("_moving_mean", "_moving_var"))}
+    digest = hashlib.sha256()
+    for name in sorted(arrays.keys() - statistics.keys()):
+        digest.update(name.encode() + arrays[name].tobytes())
+    return {"weights": digest.hexdigest(), **statistics}
 
 
-def _writing(*words: object, done: str = "_SUCCESS") -> Job:
-    """A command that writes the folder ``out``, and the file ``done`` in it last."""
+def _writes_snapshot(folder: Path) -> bool:
+    return any(folder.glob("models/*/.snapshot_*.tmp"))
+
+
+def _takes_steps(folder: Path) -> bool:
+    return any(path.stat().st_size for path in folder.glob("log/*/metrics.jsonl"))
+
+
+def _verifies(folder: Path) -> bool:
+    lines = _metrics(folder)
+    return bool(lines) and lines[-1]["kind"] == "train" and lines[-1]["step"] % _INTERVAL == 0
+
+
+def _writes_file(folder: Path) -> bool:
+    return any(folder.rglob(".*.tmp-*"))
+
+
+_TRAINING_MOMENTS = {"step": (_takes_steps, 1.5), "snapshot": (_writes_snapshot, 0.1)}
+
+
+def _training(sets: Path, ranks: int, *flags: object, verified: bool = False, machines: int = 1) -> Job:
+    moments = {**_TRAINING_MOMENTS, **({"verification": (_verifies, 0.5)} if verified else {})}
+    if verified:
+        flags = (*flags, *verification(sets, _INTERVAL))
+
+    def commands(folder: Path, again: bool) -> list[list[str]]:
+        own = ("--iter_num_in_snapshot", _INTERVAL, "--device_num_per_node", ranks, *flags)
+        words = training(sets, folder, STEPS, *own, *(("--resume", 1) if again else ()))
+        if machines == 1:
+            return [words]
+        meeting = ["--num_nodes", str(machines), "--node_ips", ",".join(["127.0.0.1"] * machines)]
+        meeting += ["--master_port", str(free_port())]
+        return [[*words, *meeting, "--node_rank", str(node)] for node in range(machines)]
+
+    return Job(commands, _training_results, lambda folder: any(folder.glob(f"models/*/snapshot_{STEPS}")), moments)
+
+
+def _writing(output: str, last: str, *words: object) -> Job:
+    """A command whose last argument is ``output`` in its folder; ``last`` is the file that it writes last."""
     return Job(
-        lambda folder, _: [str(word) for word in (*words, folder / "out")],
+        lambda folder, _: [[*map(str, words), str(folder / output)]],
         _files,
-        lambda folder: (folder / "out" / done).is_file(),
+        lambda folder: (folder / last).is_file(),
+        {"writing": (_writes_file, 0.3)},
     )
 
 
-def jobs(sets: Path) -> dict[str, Job]:
-    """Return all jobs by name; ``sets`` is the folder of ``write_sets``."""
+def training_jobs(sets: Path) -> dict[str, Job]:
+    """Return the trainings by name; ``sets`` is the folder of ``write_sets``."""
     partial = ("--partial_fc", 1, "--sample_ratio", 0.5)
-    verified = ("--do_validation_while_train", 1, "--validation_interval", 3, "--val_targets", "lfw", "--nrof_folds", 2)
-    faces = sets / "faces"
-    convert = "tools/dataset_convert/"
+    mapped = (*partial, "--fc7_storage", "mmap")
     return {
         "replicated": _training(sets, 2, "--model_parallel", 0),
         "model parallel": _training(sets, 2),
         "Partial FC": _training(sets, 2, *partial),
-        "Partial FC in mapped files": _training(sets, 2, *partial, "--fc7_storage", "mmap"),
-        "bfloat16 class rows in mapped files": _training(
-            sets, 2, *partial, "--fc7_storage", "mmap", "--fc7_dtype", "bf16"
-        ),
-        "triplet": _training(sets, 1, "--loss", "triplet", "--images_per_identity", 3),
-        "accumulation": _training(sets, 2, "--gradient_accumulation", 2),
+        "Partial FC, mapped files": _training(sets, 1, *mapped),
+        "Partial FC, mapped bfloat16 files, 2 ranks": _training(sets, 2, *mapped, "--fc7_dtype", "bf16"),
+        "triplet": _training(sets, 1, "--loss", "triplet", *_BAGS),
+        "accumulation": _training(sets, 1, "--gradient_accumulation", 2),
         "AdamW": _training(sets, 1, "--optimizer", "adamw", "--lr", 0.001),
-        "with verification": _training(sets, 2, *partial, "--val_dataset_dir", faces, *verified),
+        "with verification": _training(sets, 1, *partial, verified=True),
+        "two machines": _training(sets, 1, *partial, machines=2),
+    }
+
+
+def writing_jobs(sets: Path, model: Path) -> dict[str, Job]:
+    """Return the other commands by name; ``model`` is a snapshot."""
+    faces, convert = sets / "faces", "tools/dataset_convert/"
+    of = ("--model_load_dir", model)
+    verify = ("insightface_val.py", *of, *verification(sets, 1)[4:], "--device", "cpu", "--log_dir", sets / "log")
+    parts = ("--num_part", 3)
+    return {
         "recordio to OFRecord": _writing(
-            convert + "mx_recordio_2_ofrecord_shuffled_npart.py",
-            "--data_dir",
-            faces,
-            "--num_part",
-            3,
-            "--output_filepath",
+            *("out", "out/_SUCCESS"),
+            *(convert + "mx_recordio_2_ofrecord_shuffled_npart.py", "--data_dir", faces, *parts, "--output_filepath"),
         ),
         "merged sets": _writing(
-            convert + "merge_datasets.py", faces, sets / "more", "--ofrecord", 1, "--num_part", 3, "--output"
+            "out/_SUCCESS", *(convert + "merge_datasets.py", faces, sets / "more", "--ofrecord", 1, *parts, "--output")
         ),
+        "embeddings": _writing(
+            *("faces.npz", "faces.npz", "tools/embed.py"),
+            *of,
+            "--input",
+            faces,
+            "--batch_size",
+            16,
+            "--device",
+            "cpu",
+            "--output",
+        ),
+        "evaluation": _writing("out", "out/report.json", *verify, "--report"),
+        "ONNX file": _writing("y1.onnx", "y1.onnx", "tools/oneflow2onnx.py", *of, "--onnx_path"),
     }

@@ -1,27 +1,27 @@
-"""One trial: a command is killed at random moments until it has had its share, then runs to its end."""
+"""One trial: a command is killed again and again, then runs to its end, and its results are compared."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from tests.campaigns.kills.jobs import Job
+from tests.campaigns.processes import Command, marked_processes, send
 
-ROOT = Path(__file__).resolve().parents[3]
-MARK = "INSIGHTFACE_CAMPAIGN"  # in the environment of all processes of a trial
 _END = 60  # seconds within which everything must have ended after a kill
 _LONGEST = 900  # seconds of an undisturbed run on a busy machine
+_STOPPED = 1.5  # seconds that a stopped process stays so, at most
+_STOPS = 0.5  # share of SIGSTOP among the signals; a run goes on after it
+_START = 0.4  # share of the moments that lie in the start-up
+# Threads without work sleep at once, because all cores are busy.
+_ENVIRONMENT = {"GOMP_SPINCOUNT": "0", "OMP_NUM_THREADS": "1"}
 SIGNALS = {"KILL": signal.SIGKILL, "TERM": signal.SIGTERM, "INT": signal.SIGINT, "STOP": signal.SIGSTOP}
-VICTIMS = ("launcher", "rank", "worker", "all")
 
 
 @dataclass
@@ -29,145 +29,168 @@ class Outcome:
     """What happened.
 
     Attributes:
-        kills: (seconds after the start, victim, signal) of each.
+        kills: (moment, victim, signal) of each.
         faults: what went wrong; empty if nothing did.
     """
 
-    kills: list[tuple[float, str, str]] = field(default_factory=list)
+    kills: list[tuple[str, str, str]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
 
-def marked_processes(mark: str) -> dict[int, int]:
-    """Return the living processes of a trial: their parents by process number."""
-    found = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError, IndexError, ValueError):
-            if f"{MARK}={mark}".encode() not in (folder / "environ").read_bytes().split(b"\0"):
-                continue
-            state, parent = (folder / "stat").read_text().rsplit(")", 1)[1].split()[:2]
-            if state != "Z":
-                found[int(folder.name)] = int(parent)
-    return found
+@dataclass(frozen=True)
+class Undisturbed:
+    """An undisturbed run: its results, and the seconds until its first moment worth killing, and until its end."""
+
+    results: Mapping[str, object]
+    first: float
+    whole: float
 
 
-def choose_victims(rng: np.random.Generator, launcher: int, mark: str) -> tuple[str, list[int]]:
-    """Return a kind of victim and its processes: of the kinds that are running."""
-    running = marked_processes(mark)
-    ranks = [pid for pid, parent in running.items() if parent == launcher]
-    workers = [pid for pid in running if pid != launcher and pid not in ranks]
-    choices = {"launcher": [launcher], "all": list(running)}
-    if ranks:
-        choices["rank"] = [int(rng.choice(ranks))]
-    if workers:
-        choices["worker"] = [int(rng.choice(workers))]
-    kind = str(rng.choice(sorted(choices)))
-    return kind, choices[kind]
+class Machines:
+    """The commands of a job: one, or one for each machine."""
 
+    def __init__(self, job: Job, folder: Path, again: bool, mark: str, log: Path) -> None:
+        """Start them; their output is appended to ``log``."""
+        self.commands = [
+            Command(words, f"{mark}-{number}", log, _ENVIRONMENT)
+            for number, words in enumerate(job.commands(folder, again))
+        ]
 
-def send(pids: Sequence[int], number: signal.Signals) -> None:
-    """Send a signal to processes, some of which may have ended."""
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
-
-
-class Command:
-    """A running command and all its processes, which ``end`` leaves none of."""
-
-    def __init__(self, words: Sequence[str], mark: str, log: Path) -> None:
-        self.mark, self.log = mark, log
-        environment = {**os.environ, MARK: mark, "PYTHONPATH": str(ROOT)}
-        with open(log, "ab") as file:
-            self.process = subprocess.Popen(
-                [sys.executable, *words],
-                cwd=ROOT,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
-                start_new_session=True,
-            )
-        self.began = time.monotonic()
+    def have_ended(self) -> bool:
+        """Return whether no process of them is left."""
+        return all(command.has_ended() for command in self.commands)
 
     def wait(self, seconds: float) -> int | None:
-        """Return the exit code; None if it still runs after ``seconds``."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return self.process.wait(max(seconds, 0))
-        return None
+        """Return the largest exit code; None if a command still runs after ``seconds``."""
+        deadline = time.monotonic() + seconds
+        codes = [command.wait(deadline - time.monotonic()) for command in self.commands]
+        return None if None in codes else max(codes, key=abs)
 
     def require_end(self, seconds: float, faults: list[str]) -> None:
         """Wait until no process is left; note it as a fault where one is, and kill it."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if self.process.poll() is not None and not marked_processes(self.mark):
+        for _ in range(int(seconds * 10)):  # not by the clock, as this process may be stopped for a while
+            if self.have_ended():
                 return
             time.sleep(0.1)
-        what = "hang" if self.process.poll() is None else "orphans"
-        faults.append(f"{what}: {len(marked_processes(self.mark))} processes {seconds:.0f} s after the kill")
+        what = "hang" if any(command.process.poll() is None for command in self.commands) else "orphans"
+        left = sum(len(marked_processes(command.mark)) for command in self.commands)
+        faults.append(f"{what}: {left} processes {seconds:.0f} s after the kill")
         self.end()
 
     def end(self) -> None:
         """Kill what is left."""
-        while left := marked_processes(self.mark):
-            send(list(left), signal.SIGKILL)
-            self.process.poll()
-            time.sleep(0.1)
-        self.process.wait()
+        for command in self.commands:
+            command.end()
 
 
-def kill_once(command: Command, rng: np.random.Generator, moment: float, outcome: Outcome) -> None:
-    """Kill the command at ``moment`` seconds after its start, unless it has ended by then."""
-    if command.wait(moment) is not None:
-        return
-    victim, pids = choose_victims(rng, command.process.pid, command.mark)
-    name = str(rng.choice(sorted(SIGNALS)))
-    outcome.kills.append((round(moment, 2), victim, name))
-    send(pids, SIGNALS[name])
-    if name == "STOP":
-        time.sleep(float(rng.uniform(0.2, 3)))
-        send(pids, signal.SIGCONT)
-    elif victim != "worker" or name == "KILL":  # a worker may leave a Ctrl-C to its rank
-        command.require_end(_END, outcome.faults)
+def choose_victims(rng: np.random.Generator, machines: Machines) -> tuple[str, list[int]]:
+    """Return a kind of victim and its processes: of the kinds that are running."""
+    command = machines.commands[int(rng.integers(len(machines.commands)))]
+    running, launcher = marked_processes(command.mark), command.process.pid
+    children = [pid for pid, parent in running.items() if parent == launcher]
+    others = [pid for pid in running if pid != launcher and pid not in children]
+    choices = {"launcher": [launcher], "all": [p for each in machines.commands for p in marked_processes(each.mark)]}
+    if len(machines.commands) > 1:
+        choices["machine"] = list(running)
+    if children:
+        choices["rank"] = [int(rng.choice(children))]  # of a command without ranks: a worker
+    if others:
+        choices["worker"] = [int(rng.choice(others))]
+    kind = str(rng.choice(sorted(choices)))
+    return kind, choices[kind]
 
 
-def run_trial(job: Job, folder: Path, seed: int, kills: int, seconds: float, expected: dict[str, object]) -> Outcome:
+def wait_for_moment(
+    rng: np.random.Generator, job: Job, machines: Machines, folder: Path, undisturbed: Undisturbed
+) -> str | None:
+    """Wait for a random moment and return its name; None if the command ended before it."""
+    deadline = time.monotonic() + _LONGEST
+    if rng.random() < _START:
+        if machines.wait(float(rng.uniform(0, undisturbed.first))) is not None:
+            return None
+        return "start"
+    name = str(rng.choice(sorted(job.moments)))
+    trigger, seconds = job.moments[name]
+    after = float(rng.uniform(0, min(seconds, undisturbed.whole - undisturbed.first)))
+    while time.monotonic() < deadline:
+        if machines.wait(0.005) is not None:
+            return None
+        with contextlib.suppress(FileNotFoundError):  # something was renamed meanwhile
+            if trigger(folder):
+                return name if machines.wait(after) is None else None
+    return None
+
+
+def disturb(
+    rng: np.random.Generator,
+    job: Job,
+    machines: Machines,
+    folder: Path,
+    undisturbed: Undisturbed,
+    outcome: Outcome,
+    most: int,
+) -> None:
+    """Stop the command for a while at random moments until one of them kills it, ``most`` times at most."""
+    for _ in range(most):
+        moment = wait_for_moment(rng, job, machines, folder, undisturbed)
+        if moment is None:
+            return
+        victim, pids = choose_victims(rng, machines)
+        name = "STOP" if rng.random() < _STOPS else str(rng.choice(["INT", "KILL", "TERM"]))
+        outcome.kills.append((moment, victim, name))
+        send(pids, SIGNALS[name])
+        if name == "STOP":
+            time.sleep(float(rng.uniform(0.1, _STOPPED)))
+            send(pids, signal.SIGCONT)
+        elif victim != "worker" or name == "KILL":  # a worker may leave a Ctrl-C to its rank
+            machines.require_end(_END, outcome.faults)
+            return
+
+
+def run_trial(job: Job, folder: Path, seed: int, kills: int, undisturbed: Undisturbed) -> Outcome:
     """Kill a job ``kills`` times, run it to its end, and compare.
 
     Args:
         job: the command.
-        folder: an empty folder for its results.
+        folder: an empty folder for its results; the output is beside it, with the suffix ``.log``.
         seed: of moments, victims and signals.
-        kills: how many.
-        seconds: how long an undisturbed run takes, about.
-        expected: the results of an undisturbed run.
+        kills: how many at most.
+        undisturbed: what the results must be, and how long it takes.
     """
-    rng, outcome, again = np.random.default_rng(seed), Outcome(), False
-    mark = f"{folder.name}-{seed}"
+    rng, outcome, again, done, code = np.random.default_rng(seed), Outcome(), False, False, None
     log = folder.with_suffix(".log")
-    for number in range(kills + 1):
-        command = Command(job.command(folder, again), mark, log)
-        again = True
+    while not done:
+        machines = Machines(job, folder, again, f"{folder.name}-{seed}", log)
+        again, last = True, len(outcome.kills) >= kills
         try:
-            if number < kills:
-                kill_once(command, rng, float(rng.uniform(0, seconds)), outcome)
-            code = command.wait(_LONGEST)
-            command.require_end(_END, outcome.faults)
+            if not last:
+                disturb(rng, job, machines, folder, undisturbed, outcome, kills - len(outcome.kills))
+            code = machines.wait(_LONGEST)
+            machines.require_end(_END, outcome.faults)
         finally:
-            command.end()
-        if job.is_done(folder):  # at the end, before the kill, or in spite of it
-            outcome.faults += compare(expected, dict(job.results(folder)))
+            machines.end()
+        done = job.is_done(folder)  # at the end, before the kill, or in spite of it
+        if not done and (last or code == 0):
+            outcome.faults.append(f"the {'last run' if last else 'killed run'} ended with {code} and is not complete")
             break
-    else:
-        outcome.faults.append(f"the last run ended with {code}")
+    if done:
+        outcome.faults += compare(undisturbed.results, dict(job.results(folder)))
     text = log.read_text(errors="replace")
     if "Traceback" in text and "\nKeyboardInterrupt" not in text:  # which Python prints while it still imports
         outcome.faults.append("a traceback in the output")
     return outcome
 
 
-def compare(expected: dict[str, object], found: dict[str, object]) -> list[str]:
+def compare(expected: Mapping[str, object], found: Mapping[str, object]) -> Sequence[str]:
     """Return what differs, one line each."""
     lines = [f"lacks {name}" for name in expected.keys() - found.keys()]
     # A run that was asked to stop has written one more snapshot. What is hidden is unfinished.
     lines += [f"left over: {name}" for name in found if any(part.startswith(".") for part in Path(name).parts)]
-    return lines + [f"{name} differs" for name in expected.keys() & found.keys() if expected[name] != found[name]]
+    both = expected.keys() & found.keys()
+    return lines + [f"{name} differs" for name in both if not _is_same(expected[name], found[name])]
+
+
+def _is_same(expected: object, found: object) -> bool:
+    if isinstance(expected, np.ndarray):
+        return bool(np.allclose(expected, found, rtol=1e-5, atol=1e-7))
+    return expected == found
