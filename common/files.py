@@ -12,15 +12,10 @@ from pathlib import Path
 from typing import IO
 
 from common.errors import UserError
+from common.temporaries import create_temporary, temporary_path
 
 _FLUSHED_AT_ONCE = 16
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-def _temporary(path: Path) -> Path:
-    if not path.name:
-        raise UserError(f"'{path}' is not the name of a file or folder to write; choose another path")
-    return path.with_name(f".{path.name}.tmp-{os.getpid()}")
 
 
 def _write_error(path: Path, error: OSError) -> UserError:
@@ -74,14 +69,14 @@ def atomic_file(path: str | Path, mode: str = "wb") -> Iterator[IO]:
         UserError: the file cannot be written there.
     """
     path = Path(path)
-    temporary = _temporary(path)
+    temporary = temporary_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = open(temporary, mode)  # noqa: SIM115 (the block below closes it)
+        descriptor = create_temporary(temporary, path, folder=False)
     except OSError as error:
         raise _write_error(path, error) from error
     try:
-        with handle:
+        with os.fdopen(os.dup(descriptor), mode) as handle:
             yield handle
             handle.flush()
             os.fsync(handle.fileno())
@@ -91,6 +86,8 @@ def atomic_file(path: str | Path, mode: str = "wb") -> Iterator[IO]:
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             raise _write_error(path, error) from error
         raise
+    finally:
+        os.close(descriptor)
 
 
 def _put_in_place(temporary: Path, path: Path) -> None:
@@ -124,11 +121,10 @@ def atomic_directory(path: str | Path, many_files: bool = False) -> Iterator[Pat
     path = Path(path)
     if os.path.lexists(path):  # a broken link too
         raise UserError(f"{path} exists already; remove it or choose another name")
-    temporary = _temporary(path)
+    temporary = temporary_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
+        descriptor = create_temporary(temporary, path, folder=True)
     except OSError as error:
         raise _write_error(path, error) from error
     try:
@@ -145,3 +141,5 @@ def atomic_directory(path: str | Path, many_files: bool = False) -> Iterator[Pat
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             raise _write_error(path, error) from error
         raise
+    finally:
+        os.close(descriptor)

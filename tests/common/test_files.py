@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,3 +106,40 @@ def test_a_broken_link_and_a_folder_that_appears_meanwhile_are_one_line(tmp_path
         (tmp_path / "new").mkdir()
         (tmp_path / "new" / "file").write_text("of another command")
     assert sorted(os.listdir(tmp_path)) == ["link", "new"]
+
+
+WRITER = """
+import sys, time
+from common.files import atomic_directory, atomic_file
+with {"folder": atomic_directory, "file": atomic_file}[sys.argv[1]](sys.argv[2]):
+    print("begun", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(("put", "kind"), [(write, "file"), (make, "folder")])
+def test_what_a_killed_command_left_is_removed_and_what_a_living_one_writes_is_not(
+    tmp_path: Path, put: Callable, kind: str
+) -> None:
+    command = [sys.executable, "-c", WRITER, kind, str(tmp_path / "c*")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout.readline() == "begun\n"
+        put(tmp_path / "c*")
+        assert len(list(tmp_path.glob(".c*.tmp-*"))) == 1
+        writer.send_signal(signal.SIGKILL)
+    os.rename(tmp_path / "c*", tmp_path / "first")
+    put(tmp_path / "other")
+    assert len(list(tmp_path.glob(".c*.tmp-*"))) == 1  # of another target
+    put(tmp_path / "c*")
+    assert sorted(os.listdir(tmp_path)) == ["c*", "first", "other"]
+
+
+def test_what_may_be_of_another_machine_stays_and_is_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    names = [".c.tmp-1", ".c.tmp-1-00000000"]
+    for name in names:
+        (tmp_path / name).mkdir()
+    (tmp_path / ".c2.tmp-1").touch()
+    write(tmp_path / "c")
+    lines = sorted(capsys.readouterr().err.splitlines())
+    assert len(lines) == 2 and all(f"{tmp_path / name} stays" in line for name, line in zip(names, lines, strict=True))
+    assert sorted(os.listdir(tmp_path)) == [*names, ".c2.tmp-1", "c"]

@@ -118,7 +118,7 @@ def test_a_damaged_index_is_rebuilt(tmp_path: Path, damage: object) -> None:
 
 def test_a_folder_that_cannot_be_written_to_is_fine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_parts(tmp_path, [2])
-    monkeypatch.setattr("common.files._temporary", lambda path: path / "nowhere")
+    monkeypatch.setattr("common.files.temporary_path", lambda path: path / "nowhere")
     assert len(OFRecordSource(tmp_path, num_classes=5)) == 2
     assert os.listdir(tmp_path) == ["part-00000"]
 
