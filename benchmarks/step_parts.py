@@ -87,14 +87,16 @@ def _measure_steps(parts: _Parts, steps: int, beat: Callable[[], None]) -> Times
 
 def _measure_backbone(parts: _Parts, steps: int, beat: Callable[[], None]) -> Times:
     """Return the seconds of graph calls on the backbone alone."""
-    graph = BackboneTrainGraph(parts.backbone)
+    memory = parts.backbone.allocate_memory(parts.config["train_batch_size"] // parts.world.size)
+    graph = BackboneTrainGraph(parts.backbone, in_place=memory is not None)
+    references = [] if memory is None else [parts.world.split(memory.reference)]
     times: Times = {"backbone": []}
     with parts.open_loader() as loader:
         for number in range(steps + WARM_UP_STEPS):
             batch = next(loader)
             targets = np.zeros((len(batch.labels), parts.backbone.network.embedding_size), np.float32)
             start = time.perf_counter()
-            loss, *_ = parts.backbone.run_graph(graph, *parts.spread(batch, targets))
+            loss, *_ = parts.backbone.run_graph(graph, *parts.spread(batch, targets), *references)
             loss.to_local().numpy()
             parts.finish()
             if number >= WARM_UP_STEPS:

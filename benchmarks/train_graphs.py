@@ -14,9 +14,12 @@ class BackboneTrainGraph(Graph):
     """Images to the squared distance from fixed targets and the gradients, as in ``engine.train_graph.TrainGraph``."""
 
     def __init__(self, backbone: Backbone, in_place: bool = False) -> None:
-        """With ``in_place`` the gradients stay in a memory (``Backbone.allocate_memory``), uncopied."""
+        """With ``in_place`` arrays and gradients are in a memory (``Backbone.allocate_memory``), uncopied."""
         super().__init__()
-        self.backbone = backbone
+        if in_place:
+            object.__setattr__(self, "backbone", backbone)  # past OneFlow, which would make variables of its arrays
+        else:
+            self.backbone = backbone
         self.in_place = in_place
         self.sbps = [parameter.sbp for parameter in backbone.parameters()]
         self.config.proto.train_conf.SetInParent()
@@ -33,7 +36,7 @@ class BackboneTrainGraph(Graph):
             memory: with ``in_place`` the reference of the memory.
         """
         references = [reference.requires_grad_() for reference in memory]
-        loss = (self.backbone(images, keep, *references) - targets).square().sum() / images.shape[0]
+        loss = (self.backbone.forward(images, keep, *references) - targets).square().sum() / images.shape[0]
         flow._oneflow_internal.nn.graph.AddTensorAsGraphLoss(loss)
         if self.in_place:
             (done,) = flow.autograd.grad([loss], references)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from backbones.execution.backbone import Backbone
@@ -36,7 +38,7 @@ class Embedder:
     one static shape, a multiple of the number of ranks.
 
     Attributes:
-        batch_size: images per call of the compiled graph, over all ranks.
+        batch_size: images per call, over all ranks.
     """
 
     def __init__(self, backbone: Backbone, world: World, batch_size: int) -> None:
@@ -48,7 +50,7 @@ class Embedder:
         self._world = world
         self._per_rank = -(-batch_size // world.size)
         self.batch_size = self._per_rank * world.size
-        self._graph: EmbedGraph | None = None
+        self._run: Callable[[np.ndarray], np.ndarray] | None = None
 
     @property
     def image_size(self) -> int:
@@ -108,12 +110,26 @@ class Embedder:
         """Return the embeddings of all ranks' images, ``mine`` being this rank's equal part. A collective call."""
         training = self._backbone.training
         self._backbone.eval()
-        if self._graph is None:
-            self._graph = EmbedGraph(self._backbone)
+        if self._run is None:
+            self._run = self._make_run()
         with flow.no_grad():
-            result = self._backbone.run_graph(self._graph, self._world.split(mine)).to_local().numpy()
+            embeddings = self._run(mine)
         self._backbone.train(training)
-        return result
+        return embeddings
+
+    def _make_run(self) -> Callable[[np.ndarray], np.ndarray]:
+        """Return what computes ``embed_parts``: the network op, called directly, or a graph of OneFlow's operators."""
+        backbone, world = self._backbone, self._world
+        table = backbone.refer()
+        if table is None:
+            graph = EmbedGraph(backbone)
+            return lambda images: backbone.run_graph(graph, world.split(images)).to_local().numpy()
+
+        def run(images: np.ndarray) -> np.ndarray:
+            own = backbone.run_graph(backbone, flow.from_numpy(images), None, table.reference)
+            return world.gather(own.numpy())
+
+        return run
 
 
 def _describe(images: object) -> str:

@@ -13,7 +13,7 @@ from backbones.execution.backbone import Backbone
 from backbones.graph.masks import draw_keep_masks
 from common.errors import UserError
 from data.loading.batches import Batch
-from engine.gradients import LossScale, add_gradients, gradient_norm, multiply_gradients
+from engine.gradients import LossScale, RankSum, add_gradients, gradient_norm, multiply_gradients
 from engine.news import FAILED, QUIET
 from engine.optimizer import Moments, Optimizer
 from engine.options import StepOptions
@@ -21,7 +21,7 @@ from engine.train_graph import TrainGraph
 from launch.world import World
 from ops import flow
 from ops.heads.base import Head
-from ops.native.network import TrainingMemory
+from ops.native.network import ArrayTable, TrainingMemory
 from ops.runtime.tensors import local_view
 
 
@@ -36,8 +36,8 @@ class StepResult:
         has_news: whether a rank has news for the others.
         failed: whether a rank failed and the step must be discarded: ``gradients`` is empty and nothing has changed but
             the moving statistics of BatchNorm.
-        gradients: global tensors, times the loss scale, summed over the pieces; ``update`` uses them up, and the next
-            ``compute`` may overwrite them.
+        gradients: times the loss scale, summed over the pieces; of the backbone local tensors, the same on every rank,
+            or global ones. ``update`` uses them up, and the next ``compute`` may overwrite them.
         backbone_is_frozen: whether ``gradients`` are those of the head alone.
         norm: L2 norm of the gradient before clipping; None unless ``update`` computed it.
         skipped: whether the gradients overflowed, so that the loss scale was halved and nothing updated.
@@ -80,8 +80,8 @@ class TrainStep:
         self.world = world
         self.backbone = backbone
         self.head = head
-        self._graphs: dict[bool, TrainGraph] = {}
-        self._memory: TrainingMemory | None = None
+        self._graphs: dict[bool, tuple[TrainGraph, ArrayTable | None]] = {}
+        self._sum_over_ranks = RankSum(world)
         self._uses_amp = options.use_fp16 and world.device == "cuda"
         self._frozen_steps = options.freeze_backbone_steps
         self._statistics_moved = False
@@ -91,25 +91,29 @@ class TrainStep:
         self._clip = options.clip_gradient
         self._masks = list(backbone.masks.values())
 
-    def _graph(self, is_frozen: bool, batch: int) -> TrainGraph:
-        """Return the graph for pieces of ``batch`` images, which all steps of a run have; made at its first use."""
+    def _graph(self, is_frozen: bool, batch: int) -> tuple[TrainGraph, ArrayTable | None]:
+        """Return the graph for pieces of ``batch`` images, which all steps of a run have; made at its first use.
+
+        With it goes the table of the backbone's arrays, if the graph finds them there.
+        """
         if is_frozen not in self._graphs:
-            if not is_frozen:
-                self._memory = self.backbone.allocate_memory(batch)
-            in_place = not is_frozen and self._memory is not None
-            graph = TrainGraph(self.backbone, self.head, is_frozen, in_place)
+            table = self.backbone.refer() if is_frozen else self.backbone.allocate_memory(batch)
+            graph = TrainGraph(self.backbone, self.head, is_frozen, in_place=table is not None)
             if self._uses_amp:
                 graph.config.enable_amp(True)
-            self._graphs[is_frozen] = graph
+            self._graphs[is_frozen] = graph, table
         return self._graphs[is_frozen]
 
-    def _read_gradients(self, graph: TrainGraph, returned: list[flow.Tensor]) -> list[flow.Tensor]:
+    def _read_gradients(
+        self, graph: TrainGraph, memory: TrainingMemory | None, returned: list[flow.Tensor]
+    ) -> list[flow.Tensor]:
         """Return the gradients of the backbone's parameters that are trained, given those that the graph returned."""
-        if not graph.in_place:
+        if not (graph.in_place and returned):
             return returned
         returned[0].to_local().numpy()  # waits for the graph
-        found = self.backbone.read_gradients(self._memory)
-        return [gradient for gradient, is_trained in zip(found, graph.is_trained, strict=True) if is_trained]
+        found = self.backbone.read_gradients(memory)
+        trained = [gradient for gradient, is_trained in zip(found, graph.is_trained, strict=True) if is_trained]
+        return self._sum_over_ranks(trained)
 
     def compute(self, batch: Batch, step: int, signal: float = QUIET) -> StepResult:
         """Run forward and backward of ``step``, from 0, on this rank's part of the batch. A collective call.
@@ -124,13 +128,13 @@ class TrainStep:
         shared = world.split(np.array([[signal, self.loss_scale.value]], np.float32))
         labels, *others = self.head.prepare(batch.labels, step, world)
         size = count // self._pieces
-        graph = self._graph(is_frozen, size)
-        memory = [world.split(self._memory.reference)] if graph.in_place else []
+        graph, memory = self._graph(is_frozen, size)
+        references = [world.split(memory.reference)] if graph.in_place else []
         gradients, metrics, states = None, [], []
         for first in range(0, count, size):
             piece = slice(first, first + size)
             own = labels if size == count else world.split(local_view(labels)[piece])
-            inputs = [world.split(batch.images[piece]), world.split(keep[piece]), shared, *memory, own, *others]
+            inputs = [world.split(batch.images[piece]), world.split(keep[piece]), shared, *references, own, *others]
             results = self.backbone.run_graph(graph, *inputs)
             metrics.append(results["metrics"].to_local())
             if first == 0 and metrics[0].numpy()[2] >= FAILED:
@@ -138,7 +142,7 @@ class TrainStep:
             if not is_frozen:
                 self.backbone.set_statistics(results["statistics"])
             more = [
-                *self._read_gradients(graph, results["gradients"]),
+                *self._read_gradients(graph, memory, results["gradients"]),
                 *self.head.row_gradients(results["head_gradients"]),
             ]
             gradients = more if self._pieces == 1 else add_gradients(gradients, more)

@@ -17,7 +17,9 @@ class TrainGraph(Graph):
     Gradients leave the graph with the SBP of their parameters, so that schedules, momentum and (sampled) class rows
     are handled by plain code on each rank's own part.
 
-    With ``in_place`` the backbone's gradients stay in a memory (``Backbone.allocate_memory``), uncopied.
+    With ``in_place`` the network op finds the backbone's arrays in a table and leaves their gradients there, uncopied
+    (``Backbone.allocate_memory``): OneFlow has no operation for each of them to compile. They are then gradients of
+    this rank's images, for the caller to add up.
 
     With a frozen backbone the graph embeds as verification does, without dropout, and has gradients of the head alone.
     """
@@ -27,12 +29,17 @@ class TrainGraph(Graph):
     ) -> None:
         """``backbone_is_frozen``: train the head alone. The mode of ``backbone`` must fit when the graph is called."""
         super().__init__()
-        self.backbone = backbone
+        if in_place:
+            object.__setattr__(self, "backbone", backbone)  # past OneFlow, which would make variables of its arrays
+        else:
+            self.backbone = backbone
         self.head = head
         self.backbone_is_frozen = backbone_is_frozen
         self.in_place = in_place
         self.is_trained = [not backbone_is_frozen and n not in backbone.frozen for n, _ in backbone.named_parameters()]
-        own = [flow.sbp.split(0)] if in_place else [p.sbp for p in self._select(backbone.parameters())]
+        own = [p.sbp for p in self._select(backbone.parameters())]
+        if in_place and own:
+            own = [flow.sbp.split(0)]
         self.gradient_sbps = [*own, *head.gradient_sbps]
         self.new_statistics = backbone.new_statistics
         self.new_state = head.loss.new_state
@@ -60,19 +67,20 @@ class TrainGraph(Graph):
         """
         memory: list[flow.Tensor] = []
         if self.in_place:
-            reference, *head_inputs = head_inputs
-            memory = [reference.requires_grad_()]
+            memory, head_inputs = [head_inputs[0]], head_inputs[1:]
         if self.backbone_is_frozen:
             with flow.no_grad():
-                embeddings = self.backbone(images).detach()
+                embeddings = self.backbone.forward(images, None, *memory).detach()
+            parameters = []
         else:
-            embeddings = self.backbone(images, keep, *memory)
+            parameters = [reference.requires_grad_() for reference in memory]
+            embeddings = self.backbone.forward(images, keep, *parameters)
         loss, correct, logged_loss, trained = self.head(embeddings, *head_inputs)
         signals = signals.to_global(sbp=flow.sbp.broadcast)
         scaled = loss * signals[0, 1]
         flow._oneflow_internal.nn.graph.AddTensorAsGraphLoss(scaled)
-        # OneFlow knows them in the graph only once the forward pass has read them.
-        parameters = memory or [p.lazy_origin for p in self._select(self.backbone.parameters())]
+        if not self.in_place:  # OneFlow knows them in the graph only once the forward pass has read them
+            parameters = [p.lazy_origin for p in self._select(self.backbone.parameters())]
         gradients = flow.autograd.grad([scaled], [*parameters, *trained])
         gradients = [g.to_global(sbp=sbp) for g, sbp in zip(gradients, self.gradient_sbps, strict=True)]
         parts = (loss, correct, signals[:, 0].sum(), logged_loss)

@@ -15,7 +15,7 @@ from backbones.graph.masks import mask_width, masks_by_node
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
 from ops import flow
-from ops.native.network import TrainingMemory
+from ops.native.network import ArrayTable, TrainingMemory
 from ops.runtime.tensors import local_view
 
 
@@ -115,7 +115,8 @@ class Backbone(flow.nn.Module):
 
         Local and global tensors, eager and inside nn.Graph. In training, ``keep`` [N, dropout_width] says with 1 and 0
         which values dropout keeps: the caller draws it, so that a resumed run or another number of ranks repeats it.
-        ``memory`` is the reference of an ``allocate_memory``; gradients then lie there, see ``read_gradients``.
+        ``memory`` is the reference of ``allocate_memory``, or in inference of ``refer``, by which the network op finds
+        the arrays, and in training leaves the gradients, see ``read_gradients``. Changes of the arrays must have ended.
 
         Raises:
             ValueError: a network with dropout trains without ``keep``.
@@ -148,36 +149,38 @@ class Backbone(flow.nn.Module):
         """Return the type of the arrays: float32 unless the module was converted."""
         return next((getattr(self, name).dtype for name in self.network.parameters()), flow.float32)
 
+    def refer(self) -> ArrayTable | None:
+        """Return a table of the arrays, by which the network op finds them: see ``forward``.
+
+        It is valid as long as the arrays stay where they are: ``to_global`` and ``to`` move them. Where the network is
+        not computed by the op, there is none.
+        """
+        return self._compiled.refer(self) if self._is_compiled() else None
+
     def allocate_memory(self, batch: int) -> TrainingMemory | None:
-        """Return memory in which training steps of ``batch`` images on one rank leave values and gradients.
+        """Return a table with memory in which training steps of ``batch`` images on one rank leave their gradients.
 
-        Where gradients must be summed over ranks, or the op is not available, there is none.
+        Where the network is not computed by the op, there is none.
         """
-        if self._compiled is None or flow.env.get_world_size() > 1:
-            return None
-        return self._compiled.allocate_memory(self, batch)
+        return self._compiled.allocate_memory(self, batch) if self._is_compiled() else None
 
-    def read_gradients(self, memory: TrainingMemory) -> list[flow.Tensor]:
-        """Return the gradients in ``memory``, in the order of the parameters and global as they are.
+    def _is_compiled(self) -> bool:
+        return self._compiled is not None and all(_is_on_cpu(array) for array in self.named_tensors().values())
 
-        They share its memory, and the next step overwrites them.
-        """
-        found = self._compiled.read_gradients(memory)
-        return [
-            gradient.to_global(parameter.placement, parameter.sbp, check_meta=False)
-            if parameter.is_global
-            else gradient
-            for gradient, parameter in zip(found, self.parameters(), strict=True)
-        ]
+    def read_gradients(self, memory: TrainingMemory) -> list[np.ndarray]:
+        """Return this rank's gradients in ``memory``, in the order of the parameters; the next step overwrites them."""
+        return self._compiled.read_gradients(memory)
 
     def _run_compiled(self, images: flow.Tensor, keep: flow.Tensor | None, memory: flow.Tensor | None) -> flow.Tensor:
         compiled = self._compiled
+        keep = keep if self.training and self.dropout_width else None
+        if memory is not None:
+            if self.training:
+                return compiled.train_in_place(images, keep, memory)
+            return compiled.infer_in_place(images, memory)
         parameters = compiled.op_parameters(self)
         moving = [getattr(self, name) for name in compiled.moving]
         if self.training:
-            keep = keep if self.dropout_width else None
-            if memory is not None:
-                return compiled.train_in_place(images, keep, parameters, moving, memory)
             return compiled.train(images, keep, parameters, moving)
         return compiled.infer(images, parameters, moving)
 
@@ -186,13 +189,16 @@ class Backbone(flow.nn.Module):
         mask = self.masks[name]
         return keep[:, mask.start : mask.stop].to(self._dtype()) if self.training else None
 
-    def run_graph(self, graph: flow.nn.Graph, *inputs: flow.Tensor) -> Any:
+    def run_graph(self, graph: Callable[..., Any], *inputs: flow.Tensor | None) -> Any:
         """Call a graph of this backbone; a graph that trains it includes the backward pass.
 
-        Where the network op runs, the calling thread sleeps meanwhile: OneFlow's own waiting keeps a core busy.
+        In inference ``graph`` may be the backbone itself, with the reference of ``refer``. Changes of the arrays are
+        ended first, as the network op finds them by their addresses. Where it runs, the calling thread sleeps:
+        OneFlow's own waiting keeps a core busy.
         """
         if self._compiled is None or not _is_on_cpu(inputs[0]):
             return graph(*inputs)
+        self._compiled.refresh(self)
         return self._compiled.ops.sleep_through(lambda: graph(*inputs), "backward" if self.training else "inference")
 
     def set_statistics(self, values: Sequence[flow.Tensor]) -> None:

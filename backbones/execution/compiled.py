@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from backbones.graph.masks import Mask
 from backbones.graph.network_graph import NetworkGraph, Node
 from ops import flow
-from ops.native.network import NetworkOps, TrainingMemory
+from ops.native.network import ArrayTable, NetworkOps, TrainingMemory
+from ops.runtime.tensors import local_view
 
 
 class CompiledNetwork:
@@ -45,6 +48,7 @@ class CompiledNetwork:
             for node in network.nodes
             if node.op == "prelu" and node.attrs["shared"]
         }
+        self._slopes: dict[str, flow.Tensor] = {}  # those of ``_shared`` as the op takes them
         self._freeze_bn = freeze_bn
         self._biasless = [node for node in network.nodes if node.op == "fully_connected" and not node.attrs["bias"]]
         self.ops = NetworkOps(self._describe(network, masks), network.embedding_size, bfloat16, recompute)
@@ -58,39 +62,52 @@ class CompiledNetwork:
         weights = (getattr(module, node.arrays["weight"]) for node in self._biasless)
         return tensors + [weight.detach().sum(dim=1) * 0 for weight in weights]
 
+    def refer(self, module: flow.nn.Module) -> ArrayTable:
+        """Return a table of the arrays of ``module``, valid as long as they stay where they are."""
+        return ArrayTable(*self._op_arrays(module))
+
     def allocate_memory(self, module: flow.nn.Module, batch: int) -> TrainingMemory:
         """Return memory for training steps of ``batch`` local images with the arrays of ``module``."""
-        shapes = [tuple(tensor.shape) for tensor in self.op_parameters(module)]
-        return TrainingMemory(self.ops, batch, shapes)
+        return TrainingMemory(self.ops, batch, *self._op_arrays(module))
 
-    def read_gradients(self, memory: TrainingMemory) -> list[flow.Tensor]:
-        """Return local gradients of the trainable arrays, in their order; most share the memory's block."""
+    def _op_arrays(self, module: flow.nn.Module) -> tuple[list[flow.Tensor], list[flow.Tensor]]:
+        """Return this rank's parameters and moving statistics in the order and the form that the op requires.
+
+        They share the memory of those of ``module``; what it has in another form is a copy, see ``refresh``.
+        """
+        own = {name: local_view(getattr(module, name)) for name in (*self._trainable, *self.moving)}
+        self._slopes = self._slopes or {name: flow.empty(channels) for name, channels in self._shared.items()}
+        self.refresh(module)
+        parameters = [self._slopes.get(name, own[name]) for name in self._trainable]
+        zeros = [flow.zeros(len(own[node.arrays["weight"]])) for node in self._biasless]
+        return parameters + zeros, [own[name] for name in self.moving]
+
+    def refresh(self, module: flow.nn.Module) -> None:
+        """Bring the copies in the tables up to date with the arrays of ``module``, and end all changes of arrays."""
+        for name, slopes in self._slopes.items():
+            slopes.copy_(local_view(getattr(module, name)).expand(len(slopes)))
+        flow._oneflow_internal.eager.Sync()
+
+    def read_gradients(self, memory: TrainingMemory) -> list[np.ndarray]:
+        """Return the gradients of the trainable arrays, in their order; most share the memory's block."""
         gradients = dict(zip(self._trainable, memory.gradients, strict=False))
-        return [gradient.sum().reshape(1) if name in self._shared else gradient for name, gradient in gradients.items()]
+        return [array.sum(keepdims=True) if name in self._shared else array for name, array in gradients.items()]
 
-    def train_in_place(
-        self,
-        images: flow.Tensor,
-        keep: flow.Tensor | None,
-        parameters: Sequence[flow.Tensor],
-        moving: Sequence[flow.Tensor],
-        memory: flow.Tensor,
-    ) -> flow.Tensor:
+    def train_in_place(self, images: flow.Tensor, keep: flow.Tensor | None, memory: flow.Tensor) -> flow.Tensor:
         """Return embeddings [N, E]; autograd propagates through them to ``memory``, the reference of a memory."""
-        ops, masked = self.ops, keep is not None
+        ops, kept = self.ops, [] if keep is None else [keep]
 
         class Training(flow.autograd.Function):
             @staticmethod
             def forward(ctx: Any, memory: flow.Tensor) -> flow.Tensor:
-                embeddings, saved = ops.forward(images, keep, parameters, moving, memory)
-                ctx.save_for_backward(saved, memory, *parameters, *([keep] if masked else []))
+                embeddings, saved = ops.forward(images, keep, memory=memory)
+                ctx.save_for_backward(saved, memory, *kept)
                 return embeddings
 
             @staticmethod
             def backward(ctx: Any, gradients: flow.Tensor) -> flow.Tensor:
-                saved, memory, *tensors = ctx.saved_tensors
-                arrays = tensors[: len(parameters)]
-                return ops.backward(saved, gradients, tensors[-1] if masked else None, arrays, memory)[0]
+                saved, memory, *kept = ctx.saved_tensors
+                return ops.backward(saved, gradients, kept[0] if kept else None, memory=memory)[0]
 
         return Training.apply(memory)
 
@@ -131,6 +148,11 @@ class CompiledNetwork:
         """Return embeddings [N, E] in inference mode."""
         with flow.no_grad():
             return self.ops.inference(images, parameters, moving)
+
+    def infer_in_place(self, images: flow.Tensor, table: flow.Tensor) -> flow.Tensor:
+        """Return embeddings [N, E] in inference mode by the arrays of ``table``, the reference of a table."""
+        with flow.no_grad():
+            return self.ops.inference(images, memory=table)
 
     def _describe(self, network: NetworkGraph, masks: Mapping[str, Mask]) -> str:
         numbers = {node.name: i for i, node in enumerate(network.nodes)}

@@ -10,7 +10,8 @@ from backbones import build_backbone
 from benchmarks.network import SEED
 from benchmarks.peers.protocol import Contestant, serve
 from benchmarks.train_graphs import BackboneTrainGraph
-from engine.embedder import EmbedGraph
+from engine.embedder import Embedder
+from engine.gradients import RankSum
 from engine.optimizer import Optimizer
 from engine.options import OptimizerOptions
 from launch.world import join_world
@@ -30,22 +31,21 @@ class OurContestant(Contestant):
         self.backbone = build_backbone({**job["config"], **modes}, SEED)
         self.backbone.to_global(world.placement, flow.sbp.broadcast)
         with np.load(job["batch"]) as batch:
-            self.images, self.targets = world.split(batch["images"]), world.split(batch["targets"])
+            self.pixels = batch["images"]
+            self.images, self.targets = world.split(self.pixels), world.split(batch["targets"])
         self.label = f"ours: {self.backbone.executor}"
 
 
 class Forward(OurContestant):
-    """Embeddings in inference mode, by the graph that verification uses."""
+    """Embeddings in inference mode, as in verification."""
 
     def __init__(self, job: dict[str, Any]) -> None:
         super().__init__(job)
-        self.backbone.eval()
-        self.graph = EmbedGraph(self.backbone)
+        self.embedder = Embedder(self.backbone, self.world, len(self.pixels))
 
     def step(self) -> list[float]:
         """Return the embeddings."""
-        with flow.no_grad():
-            return self.backbone.run_graph(self.graph, self.images).to_local().numpy().ravel().tolist()
+        return self.embedder.embed_parts(self.pixels).ravel().tolist()
 
 
 class Train(OurContestant):
@@ -55,6 +55,7 @@ class Train(OurContestant):
         super().__init__(job)
         self.backbone.train()
         self.memory = self.backbone.allocate_memory(len(self.images))
+        self.sum_over_ranks = RankSum(self.world)
         self.references = [] if self.memory is None else [self.world.split(self.memory.reference)]
         self.graph = BackboneTrainGraph(self.backbone, in_place=self.memory is not None)
         self.keep = self.world.split(np.zeros((len(self.images), 1), np.uint8))  # the network has no dropout
@@ -65,7 +66,7 @@ class Train(OurContestant):
         loss, *gradients = self.backbone.run_graph(self.graph, self.images, self.targets, self.keep, *self.references)
         if self.memory is not None:
             gradients[0].to_local().numpy()  # waits for the graph
-            gradients = self.backbone.read_gradients(self.memory)
+            gradients = self.sum_over_ranks(self.backbone.read_gradients(self.memory))
         self.optimizer.step(gradients, 1.0)
         value = float(loss.to_local().numpy())
         flow._oneflow_internal.eager.Sync()

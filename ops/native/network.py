@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -93,13 +92,14 @@ class NetworkOps:
         self,
         images: Tensor,
         keep: Tensor | None,
-        parameters: Sequence[Tensor],
-        moving: Sequence[Tensor],
+        parameters: Sequence[Tensor] = (),
+        moving: Sequence[Tensor] = (),
         memory: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return embeddings [N, E] float32 and the saved values for ``backward``; updates ``moving`` in place.
 
-        ``memory``, the reference of a ``TrainingMemory``, takes the values instead; one of a step is left for order.
+        With ``memory``, the reference of a ``TrainingMemory``, arrays and values lie there: ``parameters`` and
+        ``moving`` are empty, and a number is saved that only orders execution.
         """
         inputs = {
             "images": [images],
@@ -115,26 +115,36 @@ class NetworkOps:
         saved: Tensor,
         embedding_gradients: Tensor,
         keep: Tensor | None,
-        parameters: Sequence[Tensor],
+        parameters: Sequence[Tensor] = (),
         memory: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         """Return the gradient of each parameter, given the ``saved`` values of ``forward``, which it uses up.
 
-        With ``memory`` the gradients are written there, and a zero is returned in their place.
+        With ``memory``, as in ``forward``, the gradients are written there, and a zero is returned in their place.
         """
         inputs: dict[str, Sequence[Tensor]] = {
             "saved": [saved],
             "embedding_gradients": [embedding_gradients],
             "keep": _optional(keep),
-            "parameters": parameters,
         }
         if memory is not None:
             return self._dispatch("backward_in_place", {**inputs, "memory": [memory]}, {"done": 1})
+        inputs["parameters"] = parameters
         return self._dispatch("backward", inputs, {"parameter_gradients": len(parameters)})
 
-    def inference(self, images: Tensor, parameters: Sequence[Tensor], moving: Sequence[Tensor]) -> Tensor:
-        """Return embeddings [N, E] float32, normalised by the moving statistics."""
-        inputs = {"images": [images], "parameters": parameters, "moving": moving}
+    def inference(
+        self,
+        images: Tensor,
+        parameters: Sequence[Tensor] = (),
+        moving: Sequence[Tensor] = (),
+        memory: Tensor | None = None,
+    ) -> Tensor:
+        """Return embeddings [N, E] float32, normalised by the moving statistics.
+
+        With ``memory``, the reference of an ``ArrayTable``, the arrays lie there: ``parameters`` and ``moving`` are
+        empty.
+        """
+        inputs = {"images": [images], "parameters": parameters, "moving": moving, "memory": _optional(memory)}
         return self._dispatch("inference", inputs, {"embeddings": 1})[0]
 
     def sleep_through(self, call: Callable[[], Result], op: str) -> Result:
@@ -154,30 +164,59 @@ class NetworkOps:
         return dispatch(_PREFIX + op, attributes, inputs, outputs)
 
 
-class TrainingMemory:
+class ArrayTable:
+    """The arrays of a network, which the ops find by one address instead of taking each array as an input.
+
+    A graph of OneFlow compiles an operation for each of its arrays, which takes most of the time to its first run.
+
+    Attributes:
+        reference: float64 [1], the table's address, to be passed as ``memory``. A double holds every address exactly,
+            and unlike an integer tensor it can have a gradient. That gradient is a zero that only orders execution: it
+            exists once the gradients are in the block.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor], moving: Sequence[Tensor], block: np.ndarray | None = None) -> None:
+        """Refer to local float32 tensors in the order of the op, and with ``block`` to the memory of a training.
+
+        They must stay where they are. OneFlow does not know that the ops read and write them, so eager operations on
+        them must have ended (``eager.Sync``) before an op runs.
+
+        Raises:
+            ValueError: a tensor is not contiguous float32.
+        """
+        from ops import flow
+
+        arrays = [*parameters, *moving]
+        for array in arrays:
+            if array.dtype != flow.float32 or not array.is_contiguous():
+                raise ValueError(f"the network op needs contiguous float32, not {array.dtype} {array.stride()}")
+        (addresses,) = dispatch("insightface_addresses", {}, {"arrays": arrays}, {"addresses": 1})
+        numbers = sum(array.numel() for array in parameters)
+        head = [0 if block is None else block.ctypes.data, numbers, len(parameters), len(moving)]
+        self._kept = (arrays, block)
+        self._table = np.concatenate([head, addresses.numpy()])  # ArrayTable of register_network.cpp, int64
+        self.reference = flow.tensor([self._table.ctypes.data], dtype=flow.float64)
+
+
+class TrainingMemory(ArrayTable):
     """The memory of a training's steps, which the ops use in place instead of returning values and gradients.
 
     OneFlow would copy each gradient four times on its way out of a graph.
 
     Attributes:
-        reference: float64 [1], the block's address, to be passed as ``memory``. A double holds every address exactly,
-            and unlike an integer tensor it can have a gradient. That gradient is a zero that only orders execution: it
-            exists once the gradients are in the block.
-        gradients: float32 tensors of the given shapes that share memory with the block; each step overwrites them.
+        gradients: float32 arrays, of the parameters, that share memory with the block; each step overwrites them.
     """
 
-    def __init__(self, ops: NetworkOps, batch: int, shapes: Sequence[tuple[int, ...]]) -> None:
-        """Allocate for steps of ``batch`` images; ``shapes`` are those of all parameters, in the order of the op."""
-        from ops import flow
-
-        memory, offsets = ops.measure_memory(batch, parameters=len(shapes))
-        self._block = np.empty(memory.block, np.uint8)
-        start = -self._block.ctypes.data % _ALIGNMENT
-        self.reference = flow.tensor([self._block.ctypes.data], dtype=flow.float64)
+    def __init__(self, ops: NetworkOps, batch: int, parameters: Sequence[Tensor], moving: Sequence[Tensor]) -> None:
+        """Allocate for steps of ``batch`` images of one rank; the tensors are those of ``ArrayTable``."""
+        memory, offsets = ops.measure_memory(batch, parameters=len(parameters))
+        block = np.empty(memory.block, np.uint8)
+        super().__init__(parameters, moving, block)
+        start = -block.ctypes.data % _ALIGNMENT
         self.gradients = []
-        for offset, shape in zip(offsets, shapes, strict=True):
-            part = self._block[start + offset : start + offset + 4 * prod(shape)]
-            self.gradients.append(flow.from_numpy(part.view(np.float32).reshape(shape)))
+        for offset, parameter in zip(offsets, parameters, strict=True):
+            part = block[start + offset : start + offset + 4 * parameter.numel()]
+            self.gradients.append(part.view(np.float32).reshape(tuple(parameter.shape)))
 
 
 def _optional(tensor: Tensor | None) -> list[Tensor]:

@@ -11,11 +11,27 @@ namespace {
 
 using namespace oneflow;
 
+// What the input "memory" refers to: it holds the address of one of these per rank, as a double, which holds every address
+// exactly. Ops with this input have no inputs "parameters" and "moving", of which a graph would compile one operation
+// for each array.
+struct ArrayTable {
+  char* block;  // of a training, else null
+  int64_t parameter_numbers;  // of all parameters together
+  int64_t parameters, moving;  // how many of each
+  float* arrays[];  // parameters, then moving, in the order of the description
+};
+
 NumberType TypeOf(bool bfloat16) { return bfloat16 ? NumberType::kBFloat16 : NumberType::kFloat32; }
 
 Purpose PurposeOf(bool training, bool recomputes) {
   if (!training) { return Purpose::kInference; }
   return recomputes ? Purpose::kRecomputing : Purpose::kTraining;
+}
+
+ArrayTable* TableOf(user_op::KernelComputeContext* context) {
+  if (!context->has_input("memory", 0)) { return nullptr; }
+  const double address = *context->Tensor4ArgNameAndIndex("memory", 0)->dptr<double>();
+  return reinterpret_cast<ArrayTable*>(static_cast<uintptr_t>(address));
 }
 
 // With an input "memory" the block of a training is the caller's, and so are the gradients in it.
@@ -119,10 +135,28 @@ Maybe<void> UpdateMoving(const user_op::GetInputArgModifier& modifier, const use
   return Maybe<void>::Ok();
 }
 
+Maybe<void> InferAddresses(user_op::InferContext* context) {
+  context->SetOutputShape("addresses", 0, Shape({context->input_size("arrays")}));
+  return Maybe<void>::Ok();
+}
+
+Maybe<void> InferAddressesType(user_op::InferContext* context) {
+  context->SetOutputDType("addresses", 0, DataType::kInt64);
+  return Maybe<void>::Ok();
+}
+
+// Where local tensors lie, for an ArrayTable: OneFlow's own way to ask takes a millisecond for each.
+REGISTER_USER_OP("insightface_addresses")
+    .Input("arrays")
+    .Output("addresses")
+    .SetTensorDescInferFn(InferAddresses)
+    .SetDataTypeInferFn(InferAddressesType)
+    .SetGetSbpFn(user_op::GetSbpFnUtil::DefaultBroadcastToBroadcast);
+
 REGISTER_USER_OP("insightface_network_forward")
     .Input("images")
     .OptionalInput("keep")
-    .Input("parameters")
+    .OptionalInput("parameters")
     .OptionalInput("moving")
     .OptionalInput("memory")
     .Output("embeddings")
@@ -156,7 +190,6 @@ REGISTER_USER_OP("insightface_network_backward_in_place")
     .Input("saved")
     .Input("embedding_gradients")
     .OptionalInput("keep")
-    .Input("parameters")
     .Input("memory")
     .Output("done")
     .Attr<std::string>("description")
@@ -169,8 +202,9 @@ REGISTER_USER_OP("insightface_network_backward_in_place")
 
 REGISTER_USER_OP("insightface_network_inference")
     .Input("images")
-    .Input("parameters")
+    .OptionalInput("parameters")
     .OptionalInput("moving")
+    .OptionalInput("memory")
     .Output("embeddings")
     .Attr<std::string>("description")
     .Attr<bool>("bfloat16", false)
@@ -202,8 +236,11 @@ NetworkMemory CollectMemory(user_op::KernelComputeContext* context) {
   for (int32_t i = 0; i < context->output_size("parameter_gradients"); ++i) {
     memory.parameter_gradients.push_back(read("parameter_gradients", i)->mut_dptr<float>());
   }
-  if (context->has_input("memory", 0)) {
-    memory.block = reinterpret_cast<char*>(static_cast<uintptr_t>(*read("memory", 0)->dptr<double>()));
+  if (const ArrayTable* const table = TableOf(context)) {
+    memory.block = table->block;
+    float* const* const moving = table->arrays + table->parameters;
+    memory.parameters.assign(table->arrays, moving);
+    memory.moving.assign(moving, moving + table->moving);
   }
   if (context->has_output("embeddings", 0)) { memory.embeddings = read("embeddings", 0)->mut_dptr<float>(); }
   return memory;
@@ -217,6 +254,20 @@ void Guard(user_op::KernelComputeContext* context, const Work& work) {
     LOG(FATAL) << "the network cannot be computed in " << context->op_name() << ": " << error.what();
   }
 }
+
+class AddressesKernel final : public user_op::OpKernel {
+ public:
+  bool AlwaysComputeWhenAllOutputsEmpty() const override { return false; }
+
+ private:
+  using OpKernel::Compute;
+  void Compute(user_op::KernelComputeContext* context) const override {
+    int64_t* const addresses = context->Tensor4ArgNameAndIndex("addresses", 0)->mut_dptr<int64_t>();
+    for (int32_t i = 0; i < context->input_size("arrays"); ++i) {
+      addresses[i] = reinterpret_cast<int64_t>(context->Tensor4ArgNameAndIndex("arrays", i)->dptr());
+    }
+  }
+};
 
 class ForwardKernel final : public TeamKernel<Kernel::kNetworkForward> {
   void Run(user_op::KernelComputeContext* context) const override {
@@ -269,7 +320,8 @@ class InferenceKernel final : public TeamKernel<Kernel::kNetworkInference> {
   // take the whole batch, as they would read their weights again for every portion.
   static int64_t PortionSize(user_op::KernelComputeContext* context, int64_t batch) {
     constexpr int64_t kSmall = 4 * 1024 * 1024, kLeast = 4, kMost = 8;
-    int64_t numbers = 0;
+    const ArrayTable* const table = TableOf(context);
+    int64_t numbers = table == nullptr ? 0 : table->parameter_numbers;
     for (int32_t i = 0; i < context->input_size("parameters"); ++i) {
       numbers += context->Tensor4ArgNameAndIndex("parameters", i)->shape_view().elem_cnt();
     }
@@ -278,6 +330,10 @@ class InferenceKernel final : public TeamKernel<Kernel::kNetworkInference> {
     return portion >= kLeast ? portion : batch;
   }
 };
+
+REGISTER_USER_KERNEL("insightface_addresses")
+    .SetCreateFn<AddressesKernel>()
+    .SetIsMatchedHob(user_op::HobDeviceType() == DeviceType::kCPU);
 
 REGISTER_USER_KERNEL("insightface_network_forward")
     .SetCreateFn<ForwardKernel>()
