@@ -37,7 +37,7 @@ bench: setup
 	$(PYTHON) benchmarks/bench_check.py
 	$(PYTHON) benchmarks/bench_head.py
 	$(PYTHON) benchmarks/bench_evaluation.py
-	$(PYTHON) benchmarks/bench_quality.py
+	$(PYTHON) benchmarks/bench_quality.py --ratios 1,0.1 --ranks 1,2 --seeds 1
 
 setup:
 	@bash tools/setup.sh

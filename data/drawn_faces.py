@@ -6,7 +6,7 @@ pairs are hard enough to tell good training from bad.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,23 +62,44 @@ def draw_face(seed: int, person: int, view: int, size: int) -> np.ndarray:
 def write_faces(folder: Path, seed: int, options: FaceOptions) -> FaceSet:
     """Write a training set, and verification pairs of other people, half of them showing one person."""
     people, size = options.people, options.size
-    (folder / "train").mkdir(parents=True)
-    with open(folder / "train" / "part-00000", "wb") as part:
-        for person in progress(range(people), desc="faces", unit="person"):
-            face = _draw_person(seed, person)
-            for view in range(options.images):
-                picture = _take_picture(face, seed, person, view, size)
-                write_record(part, encode_train_record(encode_jpeg(picture), person))
-    rng = np.random.default_rng([seed, people])
+    pictures = ((person, view, person) for person in range(people) for view in range(options.images))
+    images = write_pictures(folder / "train", seed, pictures, size)
+    write_pairs(folder / "drawn.bin", seed, people, options)
+    return FaceSet(folder / "train", folder / "drawn.bin", people, images)
+
+
+def write_pictures(folder: Path, seed: int, pictures: Iterable[tuple[int, int, int]], size: int) -> int:
+    """Write pictures as the one OFRecord part of a new folder; return their number.
+
+    Args:
+        folder: the folder; it must not exist yet.
+        seed: of the faces.
+        pictures: person, view and label of each; those of a person in a row are drawn faster.
+        size: height and width in pixels.
+    """
+    folder.mkdir(parents=True)
+    count, drawn, face = 0, -1, np.empty(0)
+    with open(folder / "part-00000", "wb") as part:
+        for person, view, label in progress(pictures, desc="faces", unit="picture"):
+            if person != drawn:
+                drawn, face = person, _draw_person(seed, person)
+            picture = _take_picture(face, seed, person, view, size)
+            write_record(part, encode_train_record(encode_jpeg(picture), label))
+            count += 1
+    return count
+
+
+def write_pairs(path: Path, seed: int, first: int, options: FaceOptions) -> None:
+    """Write verification pairs of the people from number ``first`` on as .bin; every second pair is of one person."""
+    rng = np.random.default_rng([seed, first])
     faces, same = [], []
     for number in progress(range(options.pairs), desc="pairs"):
         is_same = number % 2 == 0
-        first, second = people + rng.choice(options.others, 2, replace=False)
-        for view, person in ((2 * number, first), (2 * number + 1, first if is_same else second)):
-            faces.append(encode_jpeg(draw_face(seed, int(person), view, size)))
+        one, other = first + rng.choice(options.others, 2, replace=False)
+        for view, person in ((2 * number, one), (2 * number + 1, one if is_same else other)):
+            faces.append(encode_jpeg(draw_face(seed, int(person), view, options.size)))
         same.append(is_same)
-    write_bin(folder / "drawn.bin", faces, same)
-    return FaceSet(folder / "train", folder / "drawn.bin", people, people * options.images)
+    write_bin(path, faces, same)
 
 
 def _draw_person(seed: int, person: int) -> np.ndarray:
