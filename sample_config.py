@@ -31,6 +31,12 @@ config.loss_m2 = 0.0
 config.loss_m3 = 0.0
 config.loss_h = 0.333
 config.loss_t_alpha = 0.01
+config.loss_std = 0.05
+config.loss_plus = False
+config.loss_m_min = 0.05
+config.loss_m_max = 0.5
+config.loss_m_power = 0.25
+config.loss_l = 1.0
 config.loss_t = 0.2
 config.loss_gamma = 256.0
 config.loss_l_a = 10.0
@@ -181,6 +187,11 @@ loss.magface = edict(loss_name="magface", easy_margin=True)
 loss.mv_am = edict(loss_name="mv_softmax", loss_s=32.0, loss_m3=0.35, easy_margin=True)
 loss.mv_arc = edict(loss_name="mv_softmax", loss_s=32.0, loss_m2=0.5, easy_margin=True)
 loss.circle = edict(loss_name="circle", loss_m3=0.25)
+loss.elastic_arcface = edict(loss_name="elasticface", loss_m2=0.5)
+loss.elastic_cosface = edict(loss_name="elasticface", loss_m3=0.35)
+loss.dynamic_arcface = edict(loss_name="dynamic_arcface")
+loss.adacos = edict(loss_name="adacos")
+loss.uniface = edict(loss_name="uniface", loss_m3=0.4)
 # The loss types 6 and 7 of train_softmax.py.
 loss.intra = edict(loss_name="intra", loss_m2=0.5)
 loss.inter = edict(loss_name="inter", loss_m2=0.5)

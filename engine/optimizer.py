@@ -134,10 +134,11 @@ class Optimizer:
 
 
 def _lr_mult(name: str, options: OptimizerOptions) -> float:
-    return {"fc7_weight": options.fc7_lr_mult, "fc7_bias": 2.0}.get(name, options.backbone_lr_mult)
+    other = 1.0 if name.startswith("fc7_loss.") else options.backbone_lr_mult  # a number that the loss trains
+    return {"fc7_weight": options.fc7_lr_mult, "fc7_bias": 2.0}.get(name, other)
 
 
 def _wd_mult(name: str, options: OptimizerOptions) -> float:
     if name == "fc7_weight":
         return options.fc7_wd_mult
-    return 1.0 if name.endswith(("_weight", "_gamma")) else 0.0
+    return 1.0 if name.endswith(("_weight", "_gamma")) or name.startswith("fc7_loss.") else 0.0

@@ -126,15 +126,16 @@ class TrainStep:
         self._statistics_moved |= not is_frozen
         keep = draw_keep_masks(self._seed, batch.position, count, [] if is_frozen else self._masks)
         shared = world.split(np.array([[signal, self.loss_scale.value]], np.float32))
-        labels, *others = self.head.prepare(batch.labels, step, world)
+        prepared = self.head.prepare(batch.labels, step, world)
+        of_images, others = prepared[: self.head.image_inputs], prepared[self.head.image_inputs :]
         size = count // self._pieces
         graph, memory = self._graph(is_frozen, size)
         references = [world.split(memory.reference)] if graph.in_place else []
         gradients, metrics, states = None, [], []
         for first in range(0, count, size):
             piece = slice(first, first + size)
-            own = labels if size == count else world.split(local_view(labels)[piece])
-            inputs = [world.split(batch.images[piece]), world.split(keep[piece]), shared, *references, own, *others]
+            own = of_images if size == count else [world.split(local_view(values)[piece]) for values in of_images]
+            inputs = [world.split(batch.images[piece]), world.split(keep[piece]), shared, *references, *own, *others]
             results = self.backbone.run_graph(graph, *inputs)
             metrics.append(results["metrics"].to_local())
             if first == 0 and metrics[0].numpy()[2] >= FAILED:

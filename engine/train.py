@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from backbones import build_backbone
 from backbones.execution.backbone import Backbone
 from data.sources.base import ImageSource
+from data.sources.class_sizes import count_images
 from engine.log import RunLog
 from engine.options import StepOptions
 from engine.preflight import (
@@ -32,7 +34,7 @@ from ops.heads.base import Head
 from ops.heads.build import build_head
 from ops.heads.options import HeadOptions
 from ops.rows.storage import RowStorage
-from settings.choices import TRIPLET_LOSSES
+from settings.choices import LOSSES_BY_SIZE, TRIPLET_LOSSES
 from settings.config import Config
 from settings.places import run_directory, storage_directory
 from snapshots.class_rows import describe_rows, load_head
@@ -40,16 +42,25 @@ from snapshots.label_map import LabelMap
 from snapshots.reader import Snapshot
 
 
+def head_options(config: Mapping[str, Any], source: ImageSource) -> HeadOptions:
+    """Return what the head is built from, with the size of each class where the loss goes by it."""
+    options = HeadOptions.from_config(config)
+    by_size = config["loss_name"] in LOSSES_BY_SIZE
+    return replace(options, class_sizes=count_images(source)) if by_size else options
+
+
 def build_modules(
-    config: Mapping[str, Any], world: World, label_map: LabelMap | None
+    config: Mapping[str, Any], world: World, source: ImageSource, label_map: LabelMap | None
 ) -> tuple[Backbone, Head, list[str]]:
     """Return backbone and head as global tensors, and lines about the arrays taken from ``pretrained``.
+
+    ``source``: the images of the run, which some losses count.
 
     Raises:
         UserError: the pretrained model does not fit.
     """
     backbone = build_backbone(config, config["seed"])
-    head = build_head(HeadOptions.from_config(config), world, RowStorage(storage_directory(config)))
+    head = build_head(head_options(config, source), world, RowStorage(storage_directory(config)))
     lines = []
     if config["pretrained"]:
         pretrained = read_pretrained(config["pretrained"], backbone.network, config)
@@ -99,7 +110,7 @@ def train(config: Config, reporter: RankReporter) -> None:
     # ---- what: images, network and head, and where they start from
     source = open_source(config)
     snapshot, label_map = starting_snapshot(config), starting_label_map(config)
-    backbone, head, taken_over = build_modules(config, world, label_map)
+    backbone, head, taken_over = build_modules(config, world, source, label_map)
     start = starting_progress(snapshot, source)
     log = open_log(config, backbone, source, world, start)
     log.say(*describe_modules(config, backbone, head), *describe_missing_snapshot(config), *taken_over)

@@ -166,6 +166,14 @@ def _check_loss(config: Config) -> None:
         f"--loss_u_margin {config.loss_u_margin:g}: MagFace's lower bounds are above the upper ones",
     )
     require(
+        config.loss_m_min <= config.loss_m_max,
+        f"--loss_m_min {config.loss_m_min:g} is above --loss_m_max {config.loss_m_max:g}",
+    )
+    require(
+        config.loss_name != "elasticface" or bool(config.loss_m2) != bool(config.loss_m3),
+        f"--loss_m2 {config.loss_m2:g} --loss_m3 {config.loss_m3:g}: ElasticFace varies one margin; set the other to 0",
+    )
+    require(
         config.interclass_filtering_threshold == 0 or config.loss_name != "softmax",
         f"--interclass_filtering_threshold {config.interclass_filtering_threshold} is a cosine; --loss softmax has "
         "none",

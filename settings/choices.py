@@ -4,6 +4,8 @@ from __future__ import annotations
 
 # Losses without class centres. The values are those of ``loss_name``, which each loss of sample_config.py names.
 TRIPLET_LOSSES = ("triplet", "atriplet")
+# Losses that go by the number of images of each class.
+LOSSES_BY_SIZE = ("dynamic_arcface",)
 LOSSES = (
     "softmax",
     "margin_softmax",
@@ -14,6 +16,10 @@ LOSSES = (
     "magface",
     "mv_softmax",
     "circle",
+    "elasticface",
+    "dynamic_arcface",
+    "adacos",
+    "uniface",
     "intra",
     "inter",
     *TRIPLET_LOSSES,

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
+from ops import flow
 from ops.heads.base import ClassHead, Head
 from ops.rows.selection import RowSelection
+from ops.runtime.tensors import local_view
 from snapshots.label_map import LabelMap
 from snapshots.layout import HeadShard
 from snapshots.reader import Snapshot
@@ -47,6 +49,9 @@ def read_head(
     about = {"num_classes": layout.num_classes, "emb_size": head.emb_size, "shards": listed}
     about["dtype"] = "float32" if head.bfloat16_rows is None else "bf16"
     about |= {"num_subcenters": head.centres, "loss_state": head.loss.read_state()}
+    trained = head.loss.trained_numbers()
+    if trained:
+        about["loss_trained"] = {name: _describe_number(name, value, moments) for name, value in trained.items()}
     if head.shard != rank:
         return None, about
     arrays = {}
@@ -91,6 +96,7 @@ def load_head(
     for name in head.row_shapes:
         if f"fc7_{name}" not in found:
             raise UserError(f"{snapshot.path} has no fc7_{name}: it was trained with another loss; try --pretrained")
+    _load_trained(head, about.get("loss_trained", {}), kinds, load_moments)
     own, sources = _source_classes(head, snapshot, label_map)
     for places, rows in snapshot.head_pieces(sources):
         targets = (own[places][:, None] * head.centres + np.arange(head.centres)).reshape(-1)
@@ -101,6 +107,27 @@ def load_head(
             head.load_rows(name, where, rows[f"fc7_{name}"].reshape(-1, *shape))
             for kind in kinds:
                 load_moments(kind, f"fc7_{name}", where, rows[f"fc7_{name}_{kind}"].reshape(-1, *shape))
+
+
+def _describe_number(
+    name: str, value: flow.Tensor, moments: Mapping[str, Mapping[str, np.ndarray]]
+) -> dict[str, float]:
+    """Return a number that the loss trains, and its moments by kind."""
+    found = {"value": local_view(value).numpy(), **{kind: own[f"fc7_loss.{name}"] for kind, own in moments.items()}}
+    return {kind: float(array[0]) for kind, array in found.items()}
+
+
+def _load_trained(
+    head: ClassHead, numbers: Mapping[str, Any], kinds: Sequence[str], load_moments: SetRows | None
+) -> None:
+    """Set the numbers that the loss trains, and their moments; those of another loss are ignored."""
+    for name, value in head.loss.trained_numbers().items():
+        if name in numbers:
+            local_view(value).fill_(numbers[name]["value"])
+            for kind in kinds:
+                load_moments(
+                    kind, f"fc7_loss.{name}", slice(None), np.array([numbers[name].get(kind, 0.0)], np.float32)
+                )
 
 
 def _source_classes(head: ClassHead, snapshot: Snapshot, label_map: LabelMap | None) -> tuple[np.ndarray, np.ndarray]:

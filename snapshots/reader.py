@@ -41,6 +41,16 @@ def _is_head(value: Any) -> bool:
         and all(isinstance(value.get(key), kind) for key, kind in kinds.items())
         and all(_is_shard(shard) for shard in value["shards"])
         and bool(value["shards"]) == (value["num_classes"] > 0)
+        and _are_trained_numbers(value.get("loss_trained", {}))
+    )
+
+
+def _are_trained_numbers(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(numbers, dict)
+        and "value" in numbers
+        and all(isinstance(number, float | int) for number in numbers.values())
+        for numbers in value.values()
     )
 
 

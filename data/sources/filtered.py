@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from common.errors import UserError
 from data.sources.base import ImageSource
-
-_BLOCK = 1 << 20  # labels read at once
+from data.sources.class_sizes import count_images, number_blocks
 
 
 class FilteredSource:
@@ -30,9 +29,7 @@ class FilteredSource:
         self.image_size = source.image_size
         self.num_classes = source.num_classes
         self._source = source
-        counts = np.zeros(source.num_classes, np.int64)
-        for block in self._blocks():
-            counts += np.bincount(source.labels(block), minlength=source.num_classes)
+        counts = count_images(source)
         enough = counts >= minimum
         self.num_identities = int(np.count_nonzero(enough & (counts > 0)))
         self.num_left_out = int(np.count_nonzero(~enough & (counts > 0)))
@@ -41,7 +38,7 @@ class FilteredSource:
                 f"--data_images_filter {minimum} leaves no image: the largest class has {counts.max()} images"
             )
         dtype = np.int32 if len(source) < 1 << 31 else np.int64
-        kept = [block[enough[source.labels(block)]].astype(dtype) for block in self._blocks()]
+        kept = [block[enough[source.labels(block)]].astype(dtype) for block in number_blocks(source)]
         self._kept: np.ndarray | None = np.concatenate(kept)
 
     def __len__(self) -> int:
@@ -62,11 +59,6 @@ class FilteredSource:
     def __getstate__(self) -> dict[str, Any]:
         """Omit the list of images, which may be large and which ``fetch`` does not need."""
         return {**self.__dict__, "_kept": None}
-
-    def _blocks(self) -> Iterator[np.ndarray]:
-        """Yield the numbers of all images of the source, in blocks."""
-        for start in range(0, len(self._source), _BLOCK):
-            yield np.arange(start, min(start + _BLOCK, len(self._source)))
 
     def _indices(self) -> np.ndarray:
         if self._kept is None:

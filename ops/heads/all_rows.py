@@ -23,7 +23,7 @@ class MarginSoftmaxHead(ClassHead):
 
     def __init__(self, options: HeadOptions, layout: HeadLayout = LOCAL) -> None:
         super().__init__(options, layout)
-        margin, rows = build_margin(options.loss), self.shards.rows
+        margin, rows = build_margin(options.loss, options.describe_classes(self.shards)), self.shards.rows
         self.loss = MarginSoftmax(margin, options.loss.loss_s, layout, rows, self.centres)
         padding = None
         if self.shards.padded > self.shards.num_classes:
@@ -32,12 +32,14 @@ class MarginSoftmaxHead(ClassHead):
         self.register_buffer("_padding", padding)
 
     @override
-    def forward(self, embeddings: flow.Tensor, labels: flow.Tensor) -> HeadResult:
+    def forward(self, embeddings: flow.Tensor, labels: flow.Tensor, margins: flow.Tensor | None = None) -> HeadResult:
         """Return loss and metrics among all classes.
 
         Args:
             embeddings: float32 [B, E], split(0).
             labels: int32 [B] in 0..num_classes-1, split(0).
+            margins: of the images, float32 [B], split(0); None where the loss has none.
         """
-        result = self.loss(embeddings, labels, self.weight, self.bias, self._padding)
-        return HeadResult(*result, [self.weight] if self.bias is None else [self.weight, self.bias])
+        result = self.loss(embeddings, labels, self.weight, self.bias, self._padding, margins)
+        rows = [self.weight] if self.bias is None else [self.weight, self.bias]
+        return HeadResult(*result, [*rows, *self.loss.trained_numbers().values()])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -68,9 +68,12 @@ class Head(flow.nn.Module):
         loss: the module that computes the loss and holds its moving values.
         banks: the row banks that update parameters of which a step trains selected rows only, by parameter name; empty
             where each step trains all rows.
+        image_inputs: how many of the tensors that ``prepare`` returns have a value for each image: labels, and with
+            some losses margins.
     """
 
     loss: LossState
+    image_inputs = 1
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,7 +86,8 @@ class Head(flow.nn.Module):
     def prepare(self, labels: np.ndarray, step: int = 0, ranks: Ranks | None = None) -> list[flow.Tensor]:
         """Return what the head needs in ``step`` besides the embeddings. A collective call.
 
-        The first tensor is int32 [B], split(0); a piece of the batch takes the same piece of it, and the others whole.
+        The first tensor is int32 [B], split(0). A piece of the batch takes the same piece of the first ``image_inputs``
+        tensors, and the others whole.
 
         Args:
             labels: classes of this rank's images, int32 [B / number of ranks].
@@ -166,14 +170,28 @@ class ClassHead(Head):
 
     @override
     def prepare(self, labels: np.ndarray, step: int = 0, ranks: Ranks | None = None) -> list[flow.Tensor]:
-        """Return the labels; without ``ranks``, which come with checked images, check them: OneFlow would abort.
+        """Return the labels, and with some losses the images' margins.
+
+        Without ``ranks``, which come with checked images, check the labels: OneFlow would abort.
 
         Raises:
             UserError: the labels are not int32 [B] or int64 [B], or one is not a class of this head.
         """
         if ranks is None:
             check_labels(labels, self.shards.num_classes)
-        return super().prepare(labels, step, ranks)
+        return [*super().prepare(labels, step, ranks), *self._image_margins(labels, step, ranks)]
+
+    def _image_margins(self, labels: np.ndarray, step: int, ranks: Ranks | None) -> list[flow.Tensor]:
+        """Return the margins of this rank's images, float32 [B], split(0), if the loss has them."""
+        if not self.loss.has_image_margins:
+            return []
+        margins = self.loss.image_margins(labels, step, 0 if ranks is None else ranks.rank * len(labels))
+        return [flow.from_numpy(margins) if ranks is None else ranks.split(margins)]
+
+    @property
+    @override
+    def image_inputs(self) -> int:
+        return 1 + self.loss.has_image_margins
 
     @property
     @override
@@ -192,7 +210,10 @@ class ClassHead(Head):
         Float32, or ``common.bfloat16.BFLOAT16``.
         """
         rows = {} if self.bfloat16_rows is None else {"weight": self.bfloat16_rows.weight.stored}
-        return rows | {name: local_view(parameter).numpy() for name, parameter in self.named_parameters()}
+        return rows | {name: local_view(parameter).numpy() for name, parameter in self._row_parameters()}
+
+    def _row_parameters(self) -> Iterator[tuple[str, flow.Tensor]]:
+        return self.named_parameters(recurse=False)
 
     def read_centres(self, indices: np.ndarray) -> np.ndarray:
         """Return rows of this rank's weight, int64 [K], as float32 [K, E]."""

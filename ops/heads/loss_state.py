@@ -1,8 +1,9 @@
-"""The moving values that a loss carries from step to step: a few numbers, the same on every rank."""
+"""The numbers that a loss carries from step to step, the same on every rank: moving values, and trained ones."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from ops import flow
 from ops.runtime.tensors import local_view
@@ -16,16 +17,32 @@ class LossState(flow.nn.Module):
             its caller hands them to ``set_state``. Empty for losses without moving values.
     """
 
-    def __init__(self, first_state: Mapping[str, float], placement: flow.placement | None) -> None:
-        """Start with the values of ``first_state``, as global tensors of ``placement`` or, without it, local ones."""
+    def __init__(
+        self,
+        first_state: Mapping[str, float],
+        placement: flow.placement | None,
+        first_trained: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
+        """Start with the given values, as global tensors of ``placement`` or, without it, local ones.
+
+        Those of ``first_trained`` are parameters of this module.
+        """
         super().__init__()
         self.new_state: dict[str, flow.Tensor] = {}
-        self._state_names = tuple(first_state)
-        for name, first in first_state.items():
+        self._state_names, self._trained_names = tuple(first_state), tuple(first_trained)
+
+        def place(first: float) -> flow.Tensor:
             value = flow.tensor([first], dtype=flow.float32)
-            if placement is not None:
-                value = value.to_global(placement, flow.sbp.broadcast)
-            self.register_buffer(f"_state_{name}", value)
+            return value if placement is None else value.to_global(placement, flow.sbp.broadcast)
+
+        for name, first in first_state.items():
+            self.register_buffer(f"_state_{name}", place(first))
+        for name, first in first_trained.items():
+            self.register_parameter(name, flow.nn.Parameter(place(first)))
+
+    def trained_numbers(self) -> dict[str, flow.Tensor]:
+        """Return the trained numbers by name, float32 [1] each."""
+        return {name: getattr(self, name) for name in self._trained_names}
 
     def old_state(self) -> dict[str, flow.Tensor]:
         """Return the values before this step, float32 [1] each."""

@@ -37,7 +37,11 @@ class MarginSoftmax(LossState):
             rows: class rows of each shard, padding included.
             centres: vectors per row, of which the nearest counts (Deng et al., Sub-center ArcFace, ECCV 2020).
         """
-        super().__init__(margin.first_state if margin is not None else {}, layout.placement)
+        super().__init__(
+            margin.first_state if margin is not None else {},
+            layout.placement,
+            margin.first_trained if margin is not None else {},
+        )
         self.rows = rows
         self._layout = layout
         self._centres = centres
@@ -53,6 +57,7 @@ class MarginSoftmax(LossState):
         weight: flow.Tensor | ReferencedRows,
         bias: flow.Tensor | None,
         padding: flow.Tensor | None,
+        margins: flow.Tensor | None = None,
     ) -> tuple[flow.Tensor, flow.Tensor, flow.Tensor]:
         """Return the mean loss, the number of images whose own class is the nearest, and the mean cross entropy.
 
@@ -66,6 +71,7 @@ class MarginSoftmax(LossState):
             bias: float32 [shards * rows], or None.
             padding: float32 [1, shards, rows], split(1) with a sharded layout: 0, and PADDING_LOGIT for padding rows
                 and unused slots; None if there are none.
+            margins: of the images, float32 [B], split(0); None where the loss has none.
         """
         length = None
         if self._margin is not None:
@@ -95,12 +101,28 @@ class MarginSoftmax(LossState):
         addition = None
         if self._margin is not None:
             between = self._compare_centres(weight, padding, row, here) if self._margin.uses_centres else None
-            values = LossInputs(target, length, self.old_state(), between)
+            margins = margins if margins is None else self._layout.to_every_rank(margins)
+            trained = self.trained_numbers()
+            values = LossInputs(target, length, self.old_state(), between, margins, logits, trained)
             logits = self._apply(self._margin, logits, values, row, here)
             addition = self._margin.extra_loss(values)
+            sums = self._margin.sum_classes(logits, values)
+            if sums is not None:
+                total = self._layout.to_every_rank(sums.sum(dim=1))
+                own_loss = self._margin.image_losses(total, values, self._scale).mean()
+                return own_loss if addition is None else own_loss + addition, correct, own_loss
         logits = logits.reshape(labels.shape[0], self._layout.shards * self.rows)
         cross_entropy = flow._C.sparse_softmax_cross_entropy(logits, labels).mean()
         return cross_entropy if addition is None else cross_entropy + addition, correct, cross_entropy
+
+    @property
+    def has_image_margins(self) -> bool:
+        """Whether ``forward`` needs the margins of the images."""
+        return self._margin is not None and self._margin.has_image_margins
+
+    def image_margins(self, labels: np.ndarray, step: int, first: int) -> np.ndarray:
+        """Return the margins of images, float32 [b]; see ``Margin.image_margins``."""
+        return self._margin.image_margins(labels, step, first)
 
     def _compare_centres(
         self, weight: flow.Tensor, padding: flow.Tensor | None, row: flow.Tensor, here: flow.Tensor

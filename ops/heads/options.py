@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ops.losses.options import LossOptions
+import numpy as np
+
+from ops.heads.class_shards import ClassShards
+from ops.losses.options import Classes, LossOptions
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,8 @@ class HeadOptions:
         num_subcenters: rows (centres) per class, of which the nearest counts.
         fc7_no_bias: plain softmax without a bias.
         fc7_dtype: how rows and moments are stored, ``float32`` or ``bf16`` (CPU kernels); biases are float32.
-        seed: of the initial rows, of the samples and of the rounding of bf16 rows.
+        seed: of the initial rows, of the samples, of the rounding of bf16 rows and of random margins.
+        class_sizes: images of each class, int64 [num_classes]; for losses that go by them.
     """
 
     num_classes: int = 0
@@ -38,12 +43,19 @@ class HeadOptions:
     fc7_no_bias: bool = False
     fc7_dtype: str = "float32"
     seed: int = 0
+    class_sizes: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> HeadOptions:
         """Take the known keys of ``config``; a missing key means its default."""
         own = {key.name: config[key.name] for key in fields(cls) if key.name != "loss" and key.name in config}
         return cls(loss=LossOptions.from_config(config), **own)
+
+    def describe_classes(self, shards: ClassShards) -> Classes:
+        """Return what the loss may know of the classes."""
+        ratio = self.sample_ratio if self.partial_fc else 1.0
+        edges = (shards.real_rows(i) for i in range(shards.shards))
+        return Classes(sum(math.ceil((stop - start) * ratio) for start, stop in edges), self.class_sizes, self.seed)
 
     @property
     def has_bias(self) -> bool:

@@ -49,7 +49,7 @@ class PartialFCHead(ClassHead):
         super().__init__(options, layout, storage)
         ratio = options.sample_ratio if options.partial_fc else 1.0
         self.sampling = ClassSampling(self.shards, ratio, options.train_batch_size, options.seed)
-        margin = build_margin(options.loss)
+        margin = build_margin(options.loss, options.describe_classes(self.shards))
         referenced = margin is None or not margin.uses_centres
         self.banks = {} if self.bfloat16_rows is None else {"weight": self.bfloat16_rows}
         self.banks |= {
@@ -64,6 +64,8 @@ class PartialFCHead(ClassHead):
     def prepare(self, labels: np.ndarray, step: int = 0, ranks: Ranks | None = None) -> list[flow.Tensor]:
         """Return labels as slots, the mask of the slots, and the selected rows of each parameter. A collective call.
 
+        After the labels come the margins of the images, where the loss has them.
+
         Raises:
             ValueError: there are no ``ranks``.
         """
@@ -76,10 +78,11 @@ class PartialFCHead(ClassHead):
         padding = make_padding(len(sampled), self.sampling.slots)
         own_rows = (sampled[:, None] * self.centres + np.arange(self.centres)).reshape(-1)
         rows = [bank.select(own_rows, self._rows_in_step) for bank in self.banks.values()]
+        of_images = [ranks.split(slots), *self._image_margins(labels, step, ranks)]
         if not self.layout.is_sharded:
             whole = self.layout.place_columns(flow.from_numpy(padding))
-            return [ranks.split(slots), whole, *map(self._place_whole, rows)]
-        return [ranks.split(slots), ranks.split(padding, axis=1), *map(ranks.split, rows)]
+            return [*of_images, whole, *map(self._place_whole, rows)]
+        return [*of_images, ranks.split(padding, axis=1), *map(ranks.split, rows)]
 
     def _place_whole(self, selected: flow.Tensor) -> flow.Tensor:
         """Return as a global tensor what a replicated bank selected: each rank's reference, or a bias."""
@@ -99,7 +102,9 @@ class PartialFCHead(ClassHead):
     @override
     def row_gradients(self, returned: Sequence[flow.Tensor]) -> list[flow.Tensor]:
         """Return the gradients of the selected rows; valid until a graph is called again."""
-        found = [bank.row_gradients(part.to_local()) for bank, part in zip(self.banks.values(), returned, strict=True)]
+        banks = list(self.banks.values())
+        of_rows, of_numbers = returned[: len(banks)], returned[len(banks) :]
+        found = [bank.row_gradients(part.to_local()) for bank, part in zip(banks, of_rows, strict=True)]
         gradients = []
         for gradient, sbp in zip(found, self._gradient_sbps, strict=True):
             # The graph leaves the gradient of replicated rows in each rank's memory: that of its part of the batch.
@@ -107,7 +112,7 @@ class PartialFCHead(ClassHead):
             own = flow.sbp.partial_sum if is_part else self.layout.rows
             whole = gradient.to_global(self.layout.placement, own, check_meta=False)
             gradients.append(whole.to_global(sbp=self.layout.rows) if is_part else whole)
-        return gradients
+        return [*of_numbers, *gradients]
 
     @property
     @override
@@ -116,18 +121,18 @@ class PartialFCHead(ClassHead):
         return sbps + super().gradient_sbps
 
     @override
-    def forward(
-        self, embeddings: flow.Tensor, labels: flow.Tensor, padding: flow.Tensor, *rows: flow.Tensor
-    ) -> HeadResult:
+    def forward(self, embeddings: flow.Tensor, labels: flow.Tensor, *others: flow.Tensor) -> HeadResult:
         """Return loss and metrics among the sampled classes.
 
         Args:
             embeddings: float32 [B, E], split(0).
             labels: int32 [B], split(0): the slots of the images' classes.
-            padding: float32 [1, ranks, slots], split(1).
-            rows: split(0), what the banks selected: float32 [ranks * slots * centres, E] of the weight or a
-                ``RowsHandle``, and [ranks * slots] of the bias if there is one.
+            others: the margins of the images, float32 [B], split(0), if the loss has them; the padding, float32 [1,
+                ranks, slots], split(1); and split(0) what the banks selected: float32 [ranks * slots * centres, E] of
+                the weight or a ``RowsHandle``, and [ranks * slots] of the bias if there is one.
         """
+        margins, (padding, *rows) = (others[0], others[1:]) if self.loss.has_image_margins else (None, others)
         opened = (bank.open(given, self._rows_in_step) for bank, given in zip(self.banks.values(), rows, strict=True))
         weight, bias = [*opened, None][:2]
-        return HeadResult(*self.loss(embeddings, labels, weight, bias, padding), list(rows))
+        result = self.loss(embeddings, labels, weight, bias, padding, margins)
+        return HeadResult(*result, [*rows, *self.loss.trained_numbers().values()])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 from typing_extensions import override
 
 from ops import flow
@@ -37,6 +38,20 @@ class InterclassFiltering(Margin):
     def uses_centres(self) -> bool:
         return self.margin.uses_centres
 
+    @property
+    @override
+    def has_image_margins(self) -> bool:
+        return self.margin.has_image_margins
+
+    @property
+    @override
+    def first_trained(self) -> Mapping[str, float]:
+        return self.margin.first_trained
+
+    @override
+    def image_margins(self, labels: np.ndarray, step: int, first: int) -> np.ndarray:
+        return self.margin.image_margins(labels, step, first)
+
     @override
     def update_state(self, target: LossInputs) -> dict[str, flow.Tensor]:
         return self.margin.update_state(target)
@@ -57,3 +72,11 @@ class InterclassFiltering(Margin):
     @override
     def extra_loss(self, target: LossInputs) -> flow.Tensor | None:
         return self.margin.extra_loss(target)
+
+    @override
+    def sum_classes(self, logits: flow.Tensor, target: LossInputs) -> flow.Tensor | None:
+        return self.margin.sum_classes(logits, target)
+
+    @override
+    def image_losses(self, total: flow.Tensor, target: LossInputs, scale: float) -> flow.Tensor:
+        return self.margin.image_losses(total, target, scale)

@@ -94,15 +94,26 @@ class Margin:
         """Return the scalar to add to the mean cross entropy, or None."""
         return None
 
-    def image_losses(self, logits: flow.Tensor, target: LossInputs, scale: float) -> flow.Tensor | None:
-        """Return the loss of each image, float32 [B]; None is the softmax cross entropy.
+    def sum_classes(self, logits: flow.Tensor, target: LossInputs) -> flow.Tensor | None:
+        """Return what the loss of each image sums over the classes of each shard, float32 [B, shards].
+
+        None is the softmax cross entropy; otherwise ``image_losses`` makes the losses of the sums.
 
         Args:
             logits: float32 [B, shards, rows], large negative numbers for padding rows.
             target: of the own classes.
-            scale: factor of the cosines.
         """
         return None
+
+    def image_losses(self, total: flow.Tensor, target: LossInputs, scale: float) -> flow.Tensor:
+        """Return the loss of each image, float32 [B].
+
+        Args:
+            total: the sums of ``sum_classes`` over all shards, float32 [B].
+            target: of the own classes.
+            scale: factor of the cosines.
+        """
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)

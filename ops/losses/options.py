@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class LossOptions:
@@ -20,6 +22,12 @@ class LossOptions:
         easy_margin: the margin for positive cosines only.
         loss_h: how much AdaFace's margin depends on the length of an embedding.
         loss_t_alpha: share of one step in the moving means of CurricularFace and AdaFace.
+        loss_std: ElasticFace: standard deviation of the margins.
+        loss_plus: ElasticFace+: the larger margins go to the images that are farther from their centres.
+        loss_m_min: dynamic ArcFace: margin of the largest class.
+        loss_m_max: dynamic ArcFace: margin of the smallest class.
+        loss_m_power: dynamic ArcFace: margins go with the size of a class to minus this power.
+        loss_l: UniFace: weight of the negatives.
         loss_t: MV-Softmax: how much more hard negatives weigh, t of the authors' code (the paper's t - 1).
         loss_gamma: Circle loss: its scale.
         loss_l_a: MagFace: length of an embedding up to which the margin is ``loss_l_margin``.
@@ -45,6 +53,12 @@ class LossOptions:
     easy_margin: bool = False
     loss_h: float = 0.333
     loss_t_alpha: float = 0.01
+    loss_std: float = 0.05
+    loss_plus: bool = False
+    loss_m_min: float = 0.05
+    loss_m_max: float = 0.5
+    loss_m_power: float = 0.25
+    loss_l: float = 1.0
     loss_t: float = 0.2
     loss_gamma: float = 256.0
     loss_l_a: float = 10.0
@@ -65,3 +79,19 @@ class LossOptions:
     def from_config(cls, config: Mapping[str, Any]) -> LossOptions:
         """Take the known keys of ``config``; a missing key means its default."""
         return cls(**{field.name: config[field.name] for field in fields(cls) if field.name in config})
+
+
+@dataclass(frozen=True, eq=False)
+class Classes:
+    """What a loss may know of the classes and the run.
+
+    Attributes:
+        in_step: classes that take part in a step, over all ranks; with Partial FC without those that a batch has beyond
+            its share.
+        sizes: images of each class, int64 [C]; None where they are not known.
+        seed: of random margins.
+    """
+
+    in_step: int = 0
+    sizes: np.ndarray | None = None
+    seed: int = 0

@@ -26,7 +26,13 @@ HEADS_OF_A_GRAPH = 3  # compiling takes the longer for each head, the more heads
 
 def make_head(case: LossCase, form: str) -> Head:
     of_form = {"model_parallel": form != "replicated", "partial_fc": form == "partial_fc", "sample_ratio": RATIO}
-    sizes = {"num_classes": case.num_classes, "emb_size": EMB_SIZE, "train_batch_size": BATCH, "seed": SEED}
+    sizes = {
+        "num_classes": case.num_classes,
+        "emb_size": EMB_SIZE,
+        "train_batch_size": BATCH,
+        "seed": SEED,
+        "class_sizes": case.sizes,
+    }
     return build_head(HeadOptions.from_config({**case.config, **of_form, **sizes}), WORLD)
 
 
@@ -43,7 +49,8 @@ class HeadsGraph(flow.nn.Graph):
         given, wanted, results = iter(inputs), [], []
         for head in self.heads:
             embeddings = next(given).requires_grad_()
-            own = [next(given) for _ in range(3 if head.banks else 1)]  # labels; and with samples padding and rows
+            count = head.image_inputs + (2 if head.banks else 0)  # with samples also padding and rows
+            own = [next(given) for _ in range(count)]
             results.append(head(embeddings, *own))
             wanted += [embeddings, *results[-1][3]]
         total = sum(loss for loss, *_ in results)
@@ -54,6 +61,7 @@ class HeadsGraph(flow.nn.Graph):
             values = [loss.detach(), correct.detach(), cross_entropy.detach(), next(gradients)]
             outputs += [value.to_global(sbp=flow.sbp.broadcast) for value in values]
             outputs.append(next(gradients).to_global(sbp=head.weight.sbp))
+            outputs += [next(gradients).to_global(sbp=flow.sbp.broadcast) for _ in head.loss.trained_numbers()]
             outputs += state.values()
         return outputs
 
@@ -81,7 +89,7 @@ def train_together(form: str, cases: Sequence[LossCase]) -> list[dict[str, dict[
         result = {}
         for case, head in zip(cases, heads, strict=True):
             names = ("loss", "correct", "cross_entropy", "embeddings", "weight")
-            values = {name: next(outputs) for name in names}
+            values = {name: next(outputs) for name in (*names, *head.loss.trained_numbers())}
             values["weight"] = head.row_gradients([values["weight"]])[0].to_global(sbp=flow.sbp.broadcast)
             result[case.name] = {name: local_view(value).numpy().copy() for name, value in values.items()}
             head.loss.set_state([next(outputs) for _ in head.loss.new_state])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,12 @@ LOSSES = {
     "adaface": {"loss_t_alpha": 0.5},
 }
 FORMS = {"full": {}, "partial": {"partial_fc": True, "sample_ratio": 0.2}}
+# Losses without moving values that have something else to repeat, each with its form.
+OTHERS = {
+    "uniface": FORMS["full"] | {"momentum": 0.8},
+    "elastic_arcface": FORMS["partial"] | {"loss_std": 0.2, "gradient_accumulation": 2},
+    "dynamic_arcface": {"total_img_num": 80},
+}
 
 
 def run(folder: Path, loss: str, **changes: Any) -> dict[str, Any]:
@@ -55,6 +62,26 @@ def test_a_resumed_run_repeats_losses_and_state(tmp_path: Path, ranks: int) -> N
         assert states[0] == states[1], (loss, form)
         assert states[0].keys() == FIRST_STATE[loss].keys()
         assert states[0] != FIRST_STATE[loss] != state(folder / "straight", loss, SAVED)
+
+
+@pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.slow), 2])
+def test_a_resumed_run_repeats_margins_and_trained_numbers(tmp_path: Path, ranks: int) -> None:
+    runs = {}
+    for loss, form in OTHERS.items():
+        runs[f"{loss} straight"] = run(tmp_path / "straight", loss, **form, iter_num_in_snapshot=SAVED)
+        given = str(saved(tmp_path / "straight", loss, SAVED))
+        runs[f"{loss} again"] = run(tmp_path / "again", loss, **form, model_load_dir=given)
+    losses = run_ranks(PROGRAM, ranks, runs)[0]
+    for loss in OTHERS:
+        straight, again = losses[f"{loss} straight"], losses[f"{loss} again"]
+        assert len(straight) == STEPS and again == straight[SAVED:], loss
+    found = [
+        Snapshot.open(saved(tmp_path / name, "uniface", STEPS)).about["fc7"]["loss_trained"]["b"]
+        for name in ("straight", "again")
+    ]
+    assert found[0] == found[1] and found[0].keys() == {"value", "momentum"}
+    first = math.log(10 * tiny_config(tmp_path, "uniface").num_classes)
+    assert 0 < abs(found[0]["value"] - first) < 1 and found[0]["momentum"] != 0
 
 
 def test_another_loss_starts_with_its_own_first_values(tmp_path: Path) -> None:

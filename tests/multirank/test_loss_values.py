@@ -15,11 +15,12 @@ from tests.support.ranks import run_ranks
 from tests.support.triplet_reference import ALPHAS, SAME, SEEDS, compute_triplets, draw_embeddings
 
 PROGRAM = Path(__file__).parent / "losses_program.py"
+SLOW = [pytest.param(ranks, marks=pytest.mark.slow) for ranks in (1, 3)]
 by_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 by_form = pytest.mark.parametrize("form", FORMS)
 
 
-@pytest.fixture(scope="module", params=[pytest.param(1, marks=pytest.mark.slow), 2], ids=["1rank", "2ranks"])
+@pytest.fixture(scope="module", params=[SLOW[0], 2, SLOW[1]], ids=["1rank", "2ranks", "3ranks"])
 def runs(request: pytest.FixtureRequest) -> list[dict]:
     """The results of every rank: form -> steps of case -> values."""
     return run_ranks(PROGRAM, request.param)
@@ -29,12 +30,17 @@ def runs(request: pytest.FixtureRequest) -> list[dict]:
 def reference(case: LossCase, partial_of: int) -> list[LossValues]:
     """Return every step; with Partial FC on ``partial_of`` ranks, or with all classes (0)."""
     state, steps = FIRST_STATE[case.config["loss_name"]], []
+    classes = case.classes_in_step(partial_of)
+    if "s" in state:
+        state = {"s": np.sqrt(2) * np.log(classes - 1)}
+    threshold = np.log(10 * classes)
     for step in range(STEPS):
         weight, labels = case.weight(), case.labels(step)
         if partial_of:
-            classes, _ = case.sampled(partial_of, step)
-            weight, labels = weight[case.rows(classes)], np.searchsorted(classes, labels)
-        steps.append(compute_loss(case.config, case.embeddings(step), weight, labels, state))
+            sampled, _ = case.sampled(partial_of, step)
+            weight, labels = weight[case.rows(sampled)], np.searchsorted(sampled, labels)
+        given = (case.config, case.embeddings(step), weight, labels, state, case.margins(step), threshold)
+        steps.append(compute_loss(*given))
         state = steps[-1].state
     return steps
 
@@ -59,6 +65,8 @@ def test_steps_equal_the_float64_reference(runs: list[dict], case: LossCase, for
             assert_close(values["weight"][rows], expected.weight)
             others = np.delete(values["weight"], rows, axis=0)
             np.testing.assert_array_equal(others, np.zeros_like(others))
+            if expected.threshold is not None:
+                np.testing.assert_allclose(values["b"], expected.threshold[0], rtol=2e-5)
             assert values["state"] == pytest.approx(expected.state, rel=1e-5)
 
 

@@ -31,7 +31,7 @@ from tests.support.tiny import IMAGE_SIZE
 
 # Flags of the runs that both values of an option share. {folder} holds what the fixture ``folder`` makes.
 HEAD = "--network y1 --num_classes 7 --emb_size 16"
-SOFTMAX, MAGFACE = f"{HEAD} --loss softmax", f"{HEAD} --loss magface"
+SOFTMAX, MAGFACE, ELASTIC = (f"{HEAD} --loss {loss}" for loss in ("softmax", "magface", "elastic_arcface"))
 ADAFACE, SPHEREFACE, INTRA = (f"{HEAD} --loss {loss}" for loss in ("adaface", "sphereface", "intra"))
 QUICK = (
     "--use_synthetic_data 1 --num_classes 31 --total_img_num 93 --train_batch_size 8 --train_iter 2 --lr 0.02 "
@@ -160,6 +160,12 @@ EFFECTS: dict[str, Effect] = {
     "loss_m3": Effect("0.35", head_loss, margin_loss(1, 0.5, 0, 64), margin_loss(1, 0.5, 0.35, 64), HEAD),
     "loss_h": Effect("1", head_loss, cosine_loss("adaface"), cosine_loss("adaface", loss_h=1), ADAFACE),
     "loss_t_alpha": Effect("0.5", head_loss, cosine_loss("adaface"), cosine_loss("adaface", loss_t_alpha=0.5), ADAFACE),
+    "loss_std": Effect("0.2", head_loss, OTHER, OTHER, ELASTIC),
+    "loss_plus": Effect("1", head_loss, OTHER, OTHER, ELASTIC),
+    "loss_m_min": Effect("0.2", head_loss, OTHER, OTHER, f"{HEAD} --loss dynamic_arcface"),
+    "loss_m_max": Effect("0.6", head_loss, OTHER, OTHER, f"{HEAD} --loss dynamic_arcface"),
+    "loss_m_power": Effect("1", head_loss, OTHER, OTHER, f"{HEAD} --loss dynamic_arcface"),
+    "loss_l": Effect("3", head_loss, OTHER, OTHER, f"{HEAD} --loss uniface"),
     "loss_t": Effect("0.9", head_loss, cosine_loss("mv_am"), cosine_loss("mv_am", loss_t=0.9), f"{HEAD} --loss mv_am"),
     "loss_gamma": Effect(
         "8", head_loss, cosine_loss("circle"), cosine_loss("circle", loss_gamma=8), f"{HEAD} --loss circle"

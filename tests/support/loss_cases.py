@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,8 @@ import numpy as np
 import sample_config
 from ops.heads.class_sampling import ClassSampling
 from ops.heads.class_shards import ClassShards, initial_class_rows
+from ops.losses.options import Classes, LossOptions
+from ops.losses.registry import build_margin
 
 SEED, EMB_SIZE, BATCH, STEPS = 5, 16, 12, 3
 FORMS = ("model_parallel", "replicated", "partial_fc")
@@ -39,6 +42,27 @@ class LossCase:
     def rows(self, classes: np.ndarray) -> np.ndarray:
         """Return the row numbers of ``classes``."""
         return np.concatenate([np.arange(self.centres) + self.centres * i for i in classes])
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Images of each class, from 1."""
+        return np.random.default_rng(SEED).integers(1, 100, self.num_classes)
+
+    def margins(self, step: int) -> np.ndarray | None:
+        """Return the margins of the images of a step, float [B]; None where the loss has none."""
+        labels = self.labels(step)
+        if self.config["loss_name"] == "elasticface":
+            return build_margin(LossOptions.from_config(self.config), Classes(seed=SEED)).image_margins(labels, step, 0)
+        if self.config["loss_name"] == "dynamic_arcface":  # as the authors compute it
+            wanted = np.sqrt(1 / np.sqrt(self.sizes))
+            return ((wanted - wanted.min()) / (wanted.max() - wanted.min()) * 0.45 + 0.05)[labels]
+        return None
+
+    def classes_in_step(self, ranks: int) -> int:
+        """Return how many classes a step has with Partial FC on ``ranks`` ranks, or with all classes (0)."""
+        shards = ClassShards(self.num_classes, max(1, ranks))
+        real = [stop - start for start, stop in map(shards.real_rows, range(shards.shards))]
+        return sum(math.ceil(RATIO * rows) for rows in real) if ranks else self.num_classes
 
     def labels(self, step: int) -> np.ndarray:
         return np.random.default_rng([1, step]).integers(0, self.num_classes, BATCH).astype(np.int32)
@@ -81,6 +105,13 @@ CASES = (
     LossCase("subcenter_mv_arc", "mv_arc", {"num_subcenters": 2}),
     LossCase("circle", "circle", {"loss_gamma": 32.0}),
     LossCase("filtered_circle", "circle", {"loss_gamma": 32.0, "interclass_filtering_threshold": 0.3}),
+    LossCase("elastic_arcface", "elastic_arcface"),
+    LossCase("elastic_cosface_plus", "elastic_cosface", {"loss_plus": True, "loss_std": 0.2}),
+    LossCase("dynamic_arcface", "dynamic_arcface"),
+    LossCase("adacos", "adacos"),
+    LossCase("subcenter_adacos", "adacos", {"num_subcenters": 2}),
+    LossCase("uniface", "uniface"),
+    LossCase("filtered_uniface", "uniface", {"loss_l": 0.3, "interclass_filtering_threshold": 0.3}),
     LossCase("subcenter_intra", "intra", {"loss_b": 3.0, "num_subcenters": 2}),
     LossCase("filtered_inter", "inter", {"loss_b": 20.0, "interclass_filtering_threshold": 0.3}),
     LossCase("subcenter_arcface", "arcface", {"num_subcenters": 3}),

@@ -16,7 +16,7 @@ DIFFERENCE = 1e-6  # of the largest value in a row
 
 @dataclass(frozen=True)
 class LossValues:
-    """The results of a step and the state after it. ``weight`` and ``embeddings`` are gradients."""
+    """The results of a step and the state after it. ``weight``, ``embeddings`` and ``threshold`` are gradients."""
 
     loss: float
     cross_entropy: float
@@ -24,6 +24,7 @@ class LossValues:
     embeddings: np.ndarray
     weight: np.ndarray
     state: dict[str, float]
+    threshold: np.ndarray | None = None  # gradient of UniFace's
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class _Batch:
     state: dict[str, float]  # of this step
     length: np.ndarray  # as a constant
     cosine: np.ndarray  # as a constant, [B, C]
+    margins: np.ndarray | None  # of the images
 
 
 def _own(labels: np.ndarray) -> tuple:
@@ -125,6 +127,41 @@ def _circle(batch: _Batch, cosine: np.ndarray, length: np.ndarray) -> np.ndarray
     return batch.config["loss_gamma"] * changed
 
 
+def _elasticface(batch: _Batch, cosine: np.ndarray, length: np.ndarray) -> np.ndarray:
+    config, own, margin = batch.config, _own(batch.labels), batch.margins
+    if config["loss_plus"]:
+        margin = np.sort(margin)[np.argsort(np.argsort(-batch.cosine[own]))]
+    target = cosine[own]
+    cosine[own] = np.cos(np.arccos(target) + margin) if config["loss_m2"] else target - margin
+    return config["loss_s"] * cosine
+
+
+def _dynamic_arcface(batch: _Batch, cosine: np.ndarray, length: np.ndarray) -> np.ndarray:
+    own = _own(batch.labels)
+    cosine[own] = _add_angle(cosine[own], batch.margins, easy=False)
+    return batch.config["loss_s"] * cosine
+
+
+def _adacos(batch: _Batch, cosine: np.ndarray, length: np.ndarray) -> np.ndarray:
+    return batch.state["s"] * cosine
+
+
+def _uniface(batch: _Batch, cosine: np.ndarray, length: np.ndarray) -> np.ndarray:
+    cosine[_own(batch.labels)] -= batch.config["loss_m3"]
+    return batch.config["loss_s"] * cosine
+
+
+def compute_unified(
+    config: Mapping[str, Any], logits: np.ndarray, labels: np.ndarray, threshold: np.ndarray | float
+) -> np.ndarray:
+    """Return UniFace's mean loss of logits [..., B, C] with their margins."""
+    x = logits - threshold
+    own = _own(labels)
+    weights = np.full(x.shape, config["loss_l"])
+    weights[own], x[own] = 1.0, -x[own]
+    return (weights * np.logaddexp(0, x)).sum(axis=-1).mean(axis=-1)
+
+
 def _magface_term(
     config: Mapping[str, Any], cosine: np.ndarray, unit: np.ndarray, labels: np.ndarray, length: np.ndarray
 ) -> np.ndarray:
@@ -155,6 +192,10 @@ LOGITS: dict[str, Callable[[_Batch, np.ndarray, np.ndarray], np.ndarray]] = {
     "magface": _magface,
     "mv_softmax": _mv_softmax,
     "circle": _circle,
+    "elasticface": _elasticface,
+    "dynamic_arcface": _dynamic_arcface,
+    "adacos": _adacos,
+    "uniface": _uniface,
     "intra": _combined,
     "inter": _combined,
 }
@@ -165,6 +206,8 @@ FIRST_STATE = {
     "curricularface": {"t": 0.0},
     "adaface": {"length_mean": 20.0, "length_std": 100.0},
     **{name: {} for name in ("intra", "inter", "magface", "mv_softmax", "circle")},
+    **{name: {} for name in ("elasticface", "dynamic_arcface", "uniface")},
+    "adacos": {"s": np.sqrt(2) * np.log(6)},  # of 7 classes
 }
 
 
@@ -177,7 +220,15 @@ def _find_cosines(x: np.ndarray, w: np.ndarray, centres: int) -> np.ndarray:
     return each if centres == 1 else each.reshape(*each.shape[:-1], -1, centres).max(axis=-1)
 
 
-def _move(config: Mapping[str, Any], state: dict[str, float], target: np.ndarray, length: np.ndarray) -> dict:
+def _move(
+    config: Mapping[str, Any], state: dict[str, float], cosine: np.ndarray, own: tuple, length: np.ndarray
+) -> dict:
+    target = cosine[own]
+    if "s" in state:
+        before = state["s"]
+        mean = (np.exp(before * cosine).sum(axis=1) - np.exp(before * target)).mean()
+        median = np.sort(np.arccos(target))[(len(target) - 1) // 2]
+        return {"s": float(np.log(mean) / np.cos(min(np.pi / 4, median)))}
     clipped = np.clip(length, 1e-3, 100)
     seen = {"t": target.mean(), "length_mean": clipped.mean(), "length_std": clipped.std(ddof=1)}
     moved = {}
@@ -210,22 +261,31 @@ def filter_cosines(config: Mapping[str, Any], cosine: np.ndarray, own: tuple) ->
 
 
 def compute_loss(
-    config: Mapping[str, Any], embeddings: np.ndarray, weight: np.ndarray, labels: np.ndarray, state: dict[str, float]
+    config: Mapping[str, Any],
+    embeddings: np.ndarray,
+    weight: np.ndarray,
+    labels: np.ndarray,
+    state: dict[str, float],
+    margins: np.ndarray | None = None,
+    threshold: float = 0.0,
 ) -> LossValues:
     """Return a step of the loss of ``config`` on [B, E] embeddings and [C * K, E] rows, from the ``state`` before it.
 
-    The K sub-centers of a class are one after the other.
+    The K sub-centers of a class are one after the other. ``margins`` are the images'; ``threshold`` is UniFace's.
     """
     x, w = embeddings.astype(np.float64), weight.astype(np.float64)
     own, length = _own(labels), np.linalg.norm(x, axis=1)
     cosine = _find_cosines(x, w, config["num_subcenters"])
     correct = int((cosine.argmax(axis=1) == labels).sum())
-    state = _move(config, state, cosine[own], length)
-    batch = _Batch(config, labels, state, length, filter_cosines(config, cosine.copy(), own))
+    state = _move(config, state, cosine, own, length)
+    batch = _Batch(config, labels, state, length, filter_cosines(config, cosine.copy(), own), margins)
+    is_unified = config["loss_name"] == "uniface"
 
-    def cross_entropy(cosine: np.ndarray, x: np.ndarray) -> np.ndarray:
+    def cross_entropy(cosine: np.ndarray, x: np.ndarray, threshold: np.ndarray | float = threshold) -> np.ndarray:
         filter_cosines(config, cosine, own)
         logits = LOGITS[config["loss_name"]](batch, cosine, np.linalg.norm(x, axis=-1))
+        if is_unified:
+            return compute_unified(config, logits, labels, threshold)
         shifted = logits - logits.max(axis=-1, keepdims=True)
         return (np.log(np.exp(shifted).sum(axis=-1)) - shifted[own]).mean(axis=-1)
 
@@ -235,4 +295,10 @@ def compute_loss(
         return cross_entropy(cosine.copy(), x) + add(config, cosine, _normalize(w), labels, np.linalg.norm(x, axis=-1))
 
     d_x, d_w = _differentiate(lambda moved: loss(moved, w), x), _differentiate(lambda moved: loss(x, moved), w)
-    return LossValues(float(loss(x, w)), float(cross_entropy(cosine.copy(), x)), correct, d_x, d_w, state)
+    d_threshold = None
+    if is_unified:
+        d_threshold = _differentiate(
+            lambda b: cross_entropy(np.stack([cosine] * len(b)), x, b), np.array([[threshold]])
+        )
+    values = (float(loss(x, w)), float(cross_entropy(cosine.copy(), x)), correct, d_x, d_w, state)
+    return LossValues(*values, d_threshold)

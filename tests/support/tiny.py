@@ -81,11 +81,11 @@ def make_trainer(config: EasyDict, network: NetworkGraph, reporter: RankReporter
     from engine.options import StepOptions
     from engine.saving import Saver
     from engine.step import TrainStep
+    from engine.train import head_options
     from engine.trainer import Trainer
     from launch.world import join_world
     from ops import flow
     from ops.heads.build import build_head
-    from ops.heads.options import HeadOptions
     from ops.rows.storage import RowStorage
 
     world, reporter = join_world(config.device), reporter or RankReporter()
@@ -94,7 +94,7 @@ def make_trainer(config: EasyDict, network: NetworkGraph, reporter: RankReporter
     modes = {"bfloat16": config.use_bf16, "sync_bn": config.sync_bn, "freeze_bn": config.freeze_bn}
     backbone = Backbone(network, initial_arrays(network, config.seed), config.native_ops, **modes)
     backbone = backbone.to_global(world.placement, flow.sbp.broadcast)
-    head = build_head(HeadOptions.from_config(config), world, RowStorage(storage_directory(config)))
+    head = build_head(head_options(config, source), world, RowStorage(storage_directory(config)))
     start_step = snapshot.about["step"] if snapshot is not None else 0
     log = RunLog(run_directory(config, config.log_dir), world.rank == 0, start_step)
     plan = make_plan(config, len(source), starting_progress(snapshot, source))

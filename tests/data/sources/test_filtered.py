@@ -9,7 +9,7 @@ from common.errors import UserError
 from data.loading.augment import Augmentation
 from data.loading.loader import BatchLoader
 from data.loading.options import DataOptions
-from data.sources import filtered as filtered_source
+from data.sources import class_sizes
 from data.sources.filtered import FilteredSource
 from data.sources.synthetic import SyntheticSource
 
@@ -35,7 +35,7 @@ LABELS = SOURCE.labels(np.arange(15))
 @pytest.mark.parametrize("minimum", [1, 3, 5])
 @pytest.mark.parametrize("block", [4, 1 << 20])
 def test_identities_with_few_images_are_left_out(monkeypatch: pytest.MonkeyPatch, minimum: int, block: int) -> None:
-    monkeypatch.setattr(filtered_source, "_BLOCK", block)
+    monkeypatch.setattr(class_sizes, "_BLOCK", block)
     filtered = FilteredSource(SOURCE, minimum)
     kept = np.flatnonzero(minimum <= LABELS)
     assert len(filtered) == len(kept) and filtered.num_classes == 6 and filtered.image_size == 8
