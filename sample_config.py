@@ -261,6 +261,7 @@ default.gradient_accumulation = 1
 default.backbone_lr_mult = 1.0
 default.freeze_backbone_steps = 0
 default.freeze_bn = False
+default.ema_decay = 0.0
 default.use_fp16 = False
 default.fp16_scale = 1.0
 default.fp16_scale_window = 0

@@ -111,7 +111,8 @@ def estimate_memory(config: Mapping[str, Any], network: NetworkGraph, ranks: int
         gradients = pieces + (0 if in_place else _GRADIENT_COPIES)
     else:
         activations, gradients = stored_bytes(network, images, config["use_bf16"]), pieces + 1
-    backbone = arrays * _FLOAT + int((moments + gradients + _IN_UPDATE) * trainable) * _FLOAT
+    averages = 2 if config.get("ema_decay") else 0  # the average, and what it replaces while it is verified
+    backbone = (1 + averages) * arrays * _FLOAT + int((moments + gradients + _IN_UPDATE) * trainable) * _FLOAT
     logits = _LOGIT_COPIES if ranks == 1 else _LOGIT_COPIES_OF_MANY
     return MemoryEstimate(
         fc7=bank,
@@ -122,7 +123,7 @@ def estimate_memory(config: Mapping[str, Any], network: NetworkGraph, ranks: int
         activations=activations,
         process=_PROCESS + (_PEERS if ranks > 1 else 0),
         in_files=(1 + moments) * bank if config["fc7_storage"] == "mmap" else 0,
-        snapshot=(arrays + moments * trainable) * _FLOAT
+        snapshot=(arrays * (2 if averages else 1) + moments * trainable) * _FLOAT
         + (1 + moments) * classes * config["num_subcenters"] * width * row_number,
     )
 

@@ -52,6 +52,7 @@ class StepOptions:
         gradient_accumulation: equal pieces in which each rank computes its part of the batch.
         clip_gradient: largest norm of the gradient; 0 does not clip.
         use_fp16: mixed precision on GPUs.
+        ema_decay: of the moving average of the backbone's weights; 0 keeps none.
         fp16_scale: what the loss is multiplied by before the backward pass; 0 means 1.
         fp16_scale_window: good steps after which the scale doubles; 0 keeps it constant.
         seed: of the draws of dropout.
@@ -62,6 +63,7 @@ class StepOptions:
     gradient_accumulation: int = 1
     clip_gradient: float = 0.0
     use_fp16: bool = False
+    ema_decay: float = 0.0
     fp16_scale: float = 1.0
     fp16_scale_window: int = 0
     seed: int = 0

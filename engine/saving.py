@@ -106,6 +106,7 @@ class Saver:
         self.finish()
         step.average_statistics()
         about, weights = self._describe(), step.backbone.named_arrays()
+        average = {} if step.average is None else step.average.read_arrays()
         moments, data, shard, copy = {}, {}, None, True
         if not config["ckpt_embedding"]:
             data = progress.data
@@ -115,7 +116,7 @@ class Saver:
             moments = {kind: {n: a for n, a in own.items() if not n.startswith("fc7_")} for kind, own in read.items()}
             shard, about["fc7"] = read_head(step.head, read, self._world.rank, copy)
         path = snapshot_path(self._root, progress.step)
-        self._writer.start(path, Contents(about, weights, moments, data), shard, background=copy)
+        self._writer.start(path, Contents(about, weights, moments, data, average), shard, background=copy)
         self._saved_step = progress.step
 
     def save_best(self) -> None:
@@ -161,10 +162,15 @@ class Saver:
             "best_step": self.best.step,
             "config": dict(sorted(self._config.items())),
             "optimizer": self._train_step.describe(),
+            **self._describe_average(),
             **describe_network(self._train_step.backbone.network),
             "versions": {"python": platform.python_version(), "oneflow": flow.__version__, "numpy": np.__version__},
             "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
+
+    def _describe_average(self) -> dict[str, Any]:
+        average = self._train_step.average
+        return {} if average is None else {"ema": {"decay": average.decay, "updates": average.updates}}
 
     # ---------------------------------------------------------------------------------------------- loading
 
@@ -183,6 +189,7 @@ class Saver:
         self.best.step = about.get("best_step")
         load_backbone(step.backbone, snapshot)
         step.head.loss.load_state(about["fc7"].get("loss_state", {}))
+        lines = self._load_average(snapshot)
         moments = snapshot.moments()
         step.load_state(snapshot.optimizer, moments)
         load_head(step.head, snapshot, label_map, list(moments), step.optimizer.load_rows)
@@ -193,8 +200,21 @@ class Saver:
         rows = describe_rows(step.head, snapshot, label_map, " and ".join(moments))
         self._log.say(
             f"resumed from {snapshot.path} at step {progress.step}: {arrays}; {rows}",
+            *lines,
             *(f"changed since the snapshot: {change}" for change in self._changes(snapshot)),
         )
+
+    def _load_average(self, snapshot: Snapshot) -> list[str]:
+        """Take over the average of the weights, and return lines about it."""
+        average = self._train_step.average
+        if average is None:
+            return []
+        found = snapshot.average()
+        if found is None:
+            average.restart()
+            return [f"{snapshot.path} has no average of the weights: it begins with the present ones"]
+        average.load(found.backbone(), snapshot.about["ema"]["updates"])
+        return []
 
     def _changes(self, snapshot: Snapshot) -> list[str]:
         before = {**snapshot.about["config"], "ranks": snapshot.about.get("ranks")}

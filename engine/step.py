@@ -18,6 +18,7 @@ from engine.news import FAILED, QUIET
 from engine.optimizer import Moments, Optimizer
 from engine.options import StepOptions
 from engine.train_graph import TrainGraph
+from engine.weight_average import WeightAverage
 from launch.world import World
 from ops import flow
 from ops.heads.base import Head
@@ -71,6 +72,7 @@ class TrainStep:
         head: global tensors.
         optimizer: keeps the moments.
         loss_scale: the factor of the loss in the next step.
+        average: the moving average of the backbone's weights; None without ``ema_decay``.
     """
 
     def __init__(self, options: StepOptions, world: World, backbone: Backbone, head: Head) -> None:
@@ -80,6 +82,7 @@ class TrainStep:
         self.world = world
         self.backbone = backbone
         self.head = head
+        self.average = WeightAverage(backbone, options.ema_decay) if options.ema_decay else None
         self._graphs: dict[bool, tuple[TrainGraph, ArrayTable | None]] = {}
         self._sum_over_ranks = RankSum(world)
         self._uses_amp = options.use_fp16 and world.device == "cuda"
@@ -160,6 +163,8 @@ class TrainStep:
         """
         if self._statistics_moved:
             self.backbone.average_statistics(self.world.average)
+            if self.average is not None:
+                self.average.average_statistics(self.world.average)
 
     def update(self, result: StepResult, lr_scale: float, measure_norm: bool = False) -> StepResult:
         """Update the parameters at ``lr_scale`` times the learning rate; return ``result`` completed. Collective.
@@ -182,6 +187,8 @@ class TrainStep:
             factor *= self._clip / norm
         multiply_gradients(result.gradients, factor)
         self.optimizer.step(result.gradients, lr_scale, result.backbone_is_frozen)
+        if self.average is not None and not result.backbone_is_frozen:
+            self.average.update()
         self.loss_scale.advance(overflow=False)
         return replace(result, gradients=[], norm=norm)
 

@@ -129,7 +129,8 @@ def train(config: Config, reporter: RankReporter) -> None:
         from engine.protocols.runner import ProtocolRunner  # here, because other runs need nothing of it
 
         trainer.protocols = ProtocolRunner(config, trainer.verifier, world, reporter)
-    log.record_settings(config, ["train/loss", *(f"{name}/accuracy" for name in config.val_targets)])
+    names = [*config.val_targets, *(f"{name}_ema" for name in config.val_targets if config.ema_decay)]
+    log.record_settings(config, ["train/loss", *(f"{name}/accuracy" for name in names)])
 
     try:
         trainer.run(source)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from common.errors import UserError
@@ -21,13 +23,14 @@ from engine.schedule import Plan, lr_scale
 from engine.step import StepResult, TrainStep
 from engine.verify import Verifier
 from evaluation.class_centres import describe_centres
-from evaluation.verification import highest_line, log_lines, logged_numbers, threshold_lines
+from evaluation.verification import VerificationResult, highest_line, log_lines, logged_numbers, threshold_lines
 from launch.rank import RankReporter
 from ops.heads.centre_sample import sample_centres
 from settings.choices import NO_SNAPSHOTS
 from settings.places import run_directory
 
 if TYPE_CHECKING:
+    from engine.protocols.base import Outcome
     from engine.protocols.runner import ProtocolRunner
 
 
@@ -190,8 +193,7 @@ class Trainer:
         """Verify on every set, log InsightFace's lines, and save if ``ckpt`` says so. A collective call."""
         self.train_step.average_statistics()
         try:
-            results = self.verifier.run()
-            outcomes = self.protocols.run(results) if self.protocols is not None else []
+            results, decisive, outcomes = self._evaluate()
         except UserError as error:  # on all ranks, which have the same embeddings
             self._give_up(error)
         for result in results:
@@ -204,10 +206,25 @@ class Trainer:
             self._say_time_of_protocols(sum(outcome.numbers.get("seconds", 0) for outcome in outcomes))
         if not results:
             return
-        is_best = self._saver.best.update([result.accuracy for result in results])
+        is_best = self._saver.best.update([result.accuracy for result in decisive])
         self._log.say(highest_line(self._saver.best.accuracy, self.progress.step))
         if is_best:
             self._saver.save_best()
+
+    def _evaluate(self) -> tuple[list[VerificationResult], list[VerificationResult], list[Outcome]]:
+        """Return the results of every set, those that decide what is the best so far, and those of the protocols.
+
+        With an average of the weights all sets are verified with the weights and with it. It decides, and the protocols
+        are about it.
+        """
+        average, results = self.train_step.average, self.verifier.run()
+        with contextlib.nullcontext() if average is None else average.applied():
+            decisive = results if average is None else self.verifier.run()
+            outcomes = self.protocols.run(decisive) if self.protocols is not None else []
+        if average is not None:
+            decisive = [replace(result, name=f"{result.name}_ema") for result in decisive]
+            results = [*results, *decisive]
+        return results, decisive, outcomes
 
     def _say_time_of_protocols(self, seconds: float) -> None:
         """Say once how long the protocols take."""

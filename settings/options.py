@@ -329,6 +329,14 @@ TRAIN_OPTIONS = (
         SCHEDULE,
         "keep gammas, betas and running statistics of BatchNorm, and normalise by these",
     ),
+    Option(
+        "ema_decay",
+        float,
+        SCHEDULE,
+        "keep, verify and save a moving average of the backbone's weights, such as 0.999; 0: none",
+        at_least=0,
+        below=1,
+    ),
     Option("use_fp16", parse_bool, SCHEDULE, "mixed precision on GPUs with a loss scale; on a CPU this is use_bf16"),
     Option("fp16_scale", float, SCHEDULE, "factor on the loss, divided out of the gradients again; a power of 2"),
     Option(

@@ -4,6 +4,8 @@
 - ``momentum.safetensors``, with AdamW also ``variance.safetensors``: the optimizer's moments.
 - ``fc7-00000-of-00002.safetensors``...: one shard of class rows each (weight, bias, their moments), float32 or, with
   ``fc7_dtype`` bf16, of type BF16. A triplet loss has none; its triplets to come are in ``data.safetensors``.
+- ``ema``, with ``ema_decay``: a backbone-only snapshot inside of this one, of the average of the weights. Readers of the
+  outer folder get the weights themselves.
 - ``snapshot.json``: step, position in the data, config, preprocessing, versions, size and checksum of each file.
 
 A backbone-only snapshot is the same with less in it. Nothing is pickled.
@@ -24,6 +26,7 @@ from backbones.graph.network_graph import NetworkGraph
 MANIFEST = "snapshot.json"
 BACKBONE = "backbone.safetensors"
 DATA = "data.safetensors"
+AVERAGE = "ema"
 FORMAT = "insightface-oneflow-snapshot"
 VERSION = 1
 _FOLDER = re.compile(r"snapshot_(\d+)$")

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from common.errors import UserError, lookup
 from ops.moments import MOMENTS
-from snapshots.layout import BACKBONE, DATA, FORMAT, MANIFEST, VERSION, snapshot_step
+from snapshots.layout import AVERAGE, BACKBONE, DATA, FORMAT, MANIFEST, VERSION, snapshot_step
 from snapshots.safetensors_file import read_rows
 
 _BLOCK = 1 << 14  # class rows read at a time where all of them may not fit the memory
@@ -72,6 +72,7 @@ _SOUND: Mapping[str, Callable[[Any], bool]] = {
     "step": lambda value: isinstance(value, int),
     "fc7": _is_head,
     "optimizer": lambda value: isinstance(value, dict),
+    "ema": lambda value: isinstance(value, dict) and isinstance(value.get("updates"), int),
 }
 
 
@@ -155,6 +156,14 @@ class Snapshot:
     def backbone(self) -> dict[str, np.ndarray]:
         """Return weights and moving statistics by MXNet name."""
         return self._load(BACKBONE)
+
+    def average(self) -> Snapshot | None:
+        """Return the average of the weights, a backbone-only snapshot; None where the run kept none.
+
+        Raises:
+            UserError: it is missing or damaged.
+        """
+        return Snapshot.open(self.path / AVERAGE) if "ema" in self.about else None
 
     @property
     def optimizer(self) -> dict[str, Any]:

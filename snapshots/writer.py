@@ -22,7 +22,7 @@ import numpy as np
 from common.bfloat16 import is_finite
 from common.errors import UserError
 from common.files import sync_path
-from snapshots.layout import BACKBONE, DATA, FORMAT, MANIFEST, VERSION, HeadShard
+from snapshots.layout import AVERAGE, BACKBONE, DATA, FORMAT, MANIFEST, VERSION, HeadShard
 from snapshots.safetensors_file import save_file
 
 _POLL_SECONDS = 0.02
@@ -38,12 +38,14 @@ class Contents:
         backbone: weights and moving statistics by MXNet name.
         moments: the optimizer's moments by kind and MXNet name; empty in a backbone-only snapshot.
         data: the triplets to come, by array name; empty unless the loss is a triplet loss.
+        average: the average of the backbone's arrays, by MXNet name; empty without ``ema_decay``.
     """
 
     about: dict[str, Any]
     backbone: Mapping[str, np.ndarray]
     moments: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     data: Mapping[str, np.ndarray] = field(default_factory=dict)
+    average: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 class SnapshotWriter:
@@ -115,7 +117,8 @@ class SnapshotWriter:
 
     def _write(self, path: Path, building: Path, contents: Contents, shard: HeadShard | None) -> None:
         try:
-            self._check_finite({**contents.backbone, **(shard.arrays if shard else {})}, contents.about["step"])
+            for arrays in (contents.backbone, contents.average, shard.arrays if shard else {}):
+                self._check_finite(arrays, contents.about["step"])
             if shard is not None:
                 _write_note(building, shard.file, _save(building / shard.file, shard.arrays))
             if self._rank == 0:
@@ -140,14 +143,24 @@ def _complete(path: Path, building: Path, contents: Contents) -> None:
     facts = {name: _save(building / name, arrays) for name, arrays in files.items()}
     for shard in contents.about.get("fc7", {}).get("shards", ()):
         facts[shard["file"]] = _await_note(building, shard["file"])
-    manifest = {"format": FORMAT, "version": VERSION, **contents.about, "files": dict(sorted(facts.items()))}
     try:
-        (building / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
-        sync_path(building / MANIFEST)
-        sync_path(building)
+        if contents.average:
+            (building / AVERAGE).mkdir()
+            about = {key: value for key, value in contents.about.items() if key not in ("fc7", "optimizer")}
+            _write_manifest(
+                building / AVERAGE, about, {BACKBONE: _save(building / AVERAGE / BACKBONE, contents.average)}
+            )
+        _write_manifest(building, contents.about, facts)
         _replace(building, path)
     except OSError as error:
         raise _write_error(path, error) from error
+
+
+def _write_manifest(folder: Path, about: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    manifest = {"format": FORMAT, "version": VERSION, **about, "files": dict(sorted(facts.items()))}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    sync_path(folder / MANIFEST)
+    sync_path(folder)
 
 
 def _save(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -269,6 +269,7 @@ EFFECTS: dict[str, Effect] = {
     "backbone_lr_mult": Effect("0.1", movement("bias"), near(0.1), near(0.01), HEAD),
     "freeze_backbone_steps": Effect("1", observe.losses, OTHER, OTHER, INLINE),  # without dropout
     "freeze_bn": Effect("1", observe.losses, OTHER, OTHER, INLINE),
+    "ema_decay": Effect("0.9", observe.snapshots, FULL, {"snapshot_2": sorted([*FULL["snapshot_2"], "ema"])}, SAVE),
     "use_fp16": Effect("1", observe.executor_of_a_rank, ONE_OP, "one op on the CPU, bfloat16", "--network y1"),
     "fp16_scale": Effect(HUGE, observe.losses, OTHER, "error: the loss is", INLINE),
     "fp16_scale_window": Effect("1", observe.steps, "error: the loss is", [1, 2], f"{INLINE} --fp16_scale {HUGE}"),
