@@ -4,7 +4,7 @@
 - ``momentum.safetensors``, with AdamW also ``variance.safetensors``: the optimizer's moments.
 - ``fc7-00000-of-00002.safetensors``...: one shard of class rows each (weight, bias, their moments), float32 or, with
   ``fc7_dtype`` bf16, of type BF16. A triplet loss has none; its triplets to come are in ``data.safetensors``.
-- ``ema``, with ``ema_decay``: a backbone-only snapshot inside of this one, of the average of the weights. Readers of the
+- ``ema``, with ``ema_decay``: a backbone-only snapshot within this one, of the average of the weights. Readers of the
   outer folder get the weights themselves.
 - ``snapshot.json``: step, position in the data, config, preprocessing, versions, size and checksum of each file.
 

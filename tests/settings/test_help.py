@@ -68,7 +68,7 @@ def test_a_verification_is_not_sent_to_flags_of_training() -> None:
     ("argv", "message"),
     [
         ("--network vitt", "unknown network 'vitt'; known: .*; did you mean 'vit_t'"),
-        ("--loss arcfase", "unknown loss 'arcfase'; known: adaface, .*; did you mean 'arcface'"),
+        ("--loss arcfase", "unknown loss 'arcfase'; known: adacos, adaface, .*; did you mean 'arcface'"),
         ("--dataset emor", "unknown dataset 'emor'; known: emore, .*; did you mean 'emore'"),
     ],
 )

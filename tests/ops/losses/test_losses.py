@@ -18,5 +18,5 @@ def test_the_losses_are_those_that_settings_may_name() -> None:
 
 
 def test_an_unknown_loss_is_an_error_that_lists_the_known() -> None:
-    with pytest.raises(UserError, match="unknown loss_name 'npair'; known: adaface, .*softmax"):
+    with pytest.raises(UserError, match="unknown loss_name 'npair'; known: adacos, adaface, .*softmax"):
         build_margin(LossOptions("npair"))
