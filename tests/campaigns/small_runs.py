@@ -8,10 +8,10 @@ from pathlib import Path
 from data.verification.bin_file import write_bin
 from tests.support.record_sets import small_faces, write_records
 
-PEOPLE, IMAGES, SIZE = 24, 4, 112
+PEOPLE, IMAGES, SIZE = 24, 4, 32
 _PAIRS = 20
-# The smallest network of those that the command knows.
-_NETWORK = ("--network", "y1", "--net_blocks", "1,1,1,1", "--emb_size", "32")
+# As small as the command makes one.
+_NETWORK = ("--network", "y1", "--net_blocks", "1,1,1,1", "--net_output", "FC", "--emb_size", "32")
 
 
 def write_sets(folder: Path) -> None:
@@ -38,7 +38,8 @@ def training(sets: Path, folder: Path, steps: int, *flags: object) -> list[str]:
     """
     words: Sequence[object] = (
         *("insightface_train.py", "--dataset", "emore", "--loss", "arcface", *_NETWORK),
-        *("--dataset_dir", sets / "faces", "--num_classes", PEOPLE, "--train_batch_size", 4, "--num_workers", 1),
+        *("--image_size", SIZE, "--dataset_dir", sets / "faces", "--num_classes", PEOPLE),
+        *("--train_batch_size", 4, "--num_workers", 1),
         *("--train_iter", steps, "--lr", 0.01, "--lr_steps", steps, "--save_last_snapshot", 1, "--device", "cpu"),
         *("--models_root", folder / "models", "--log_dir", folder / "log", "--loss_print_frequency", 1),
         *("--do_validation_while_train", 0, *flags),

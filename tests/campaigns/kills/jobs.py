@@ -170,25 +170,15 @@ def writing_jobs(sets: Path, model: Path) -> dict[str, Job]:
     of = ("--model_load_dir", model)
     verify = ("insightface_val.py", *of, *verification(sets, 1)[4:], "--device", "cpu", "--log_dir", sets / "log")
     parts = ("--num_part", 3)
+    to_ofrecord = convert + "mx_recordio_2_ofrecord_shuffled_npart.py"
+    merge, more = convert + "merge_datasets.py", sets / "more"
+    embed = ("tools/embed.py", *of, "--input", faces, "--batch_size", 16, "--device", "cpu", "--output")
     return {
         "recordio to OFRecord": _writing(
-            *("out", "out/_SUCCESS"),
-            *(convert + "mx_recordio_2_ofrecord_shuffled_npart.py", "--data_dir", faces, *parts, "--output_filepath"),
+            "out", "out/_SUCCESS", to_ofrecord, "--data_dir", faces, *parts, "--output_filepath"
         ),
-        "merged sets": _writing(
-            "out/_SUCCESS", *(convert + "merge_datasets.py", faces, sets / "more", "--ofrecord", 1, *parts, "--output")
-        ),
-        "embeddings": _writing(
-            *("faces.npz", "faces.npz", "tools/embed.py"),
-            *of,
-            "--input",
-            faces,
-            "--batch_size",
-            16,
-            "--device",
-            "cpu",
-            "--output",
-        ),
-        "evaluation": _writing("out", "out/report.json", *verify, "--report"),
+        "merged sets": _writing("out", "out/_SUCCESS", merge, faces, more, "--ofrecord", 1, *parts, "--output"),
+        "embeddings": _writing("faces.npz", "faces.npz", *embed),
+        "evaluation": _writing("out", "out/scores.csv", *verify, "--report"),
         "ONNX file": _writing("y1.onnx", "y1.onnx", "tools/oneflow2onnx.py", *of, "--onnx_path"),
     }
