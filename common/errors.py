@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import select
 import signal
@@ -70,6 +71,38 @@ def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
     return table[name]
 
 
+_ADVICE = {
+    errno.ENOSPC: "make room on the disk",
+    errno.EDQUOT: "make room, or have the quota raised",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
+    errno.EROFS: "choose another place",
+    errno.EMFILE: "raise the limit on open files (ulimit -n)",
+    errno.ENFILE: "the system has too many open files",
+    errno.ENOMEM: "give the command more memory",
+    errno.EAGAIN: "memory or the number of processes (ulimit -u) is short",
+    errno.EIO: "check the disk",
+}
+_NO_THREAD = "can't start new thread"  # Python's message, without a class of its own
+
+
+def describe_failure(error: BaseException) -> str | None:
+    """Return the message, a line for each mistake, of an error that is not one of the program.
+
+    These are mistakes of the user, files that the system refuses, and memory, threads, descriptors or disk space that
+    ran out. For any other error the result is None.
+    """
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "bad_alloc" in str(error)):
+        return "memory ran out; use smaller batches or fewer --num_workers, or give the command more memory"
+    if isinstance(error, RuntimeError) and str(error) == _NO_THREAD:
+        return "no thread can be started; memory or the number of processes (ulimit -u) is short"
+    if isinstance(error, OSError) and (error.filename is not None or error.errno in _ADVICE):
+        place = "" if error.filename is None else f"{error.filename!s}: "
+        return f"{place}{error.strerror}; {_ADVICE.get(error.errno, 'check the path and its permissions')}"
+    return None
+
+
 class Terminated(BaseException):
     """A signal asked the process to end; like KeyboardInterrupt, not an ``Exception``."""
 
@@ -77,7 +110,7 @@ class Terminated(BaseException):
 def run_command(main: Callable[[], int | None]) -> None:
     """Run a command's ``main`` and exit with its code.
 
-    A ``UserError`` becomes its lines on stderr and exit code 1, and so does a file that the system refuses. Ctrl-C,
+    A ``UserError`` becomes its lines on stderr and exit code 1, and so does what ``describe_failure`` knows. Ctrl-C,
     SIGTERM and SIGHUP unwind the stack, so that temporary files are removed. A reader of the output that ends early,
     such as ``head``, ends the command quietly. Names that are not UTF-8, or not in the terminal's encoding, are printed
     with escapes.
@@ -88,19 +121,17 @@ def run_command(main: Callable[[], int | None]) -> None:
         with _unwinding_on(signal.SIGTERM, signal.SIGHUP):
             code = main() or 0
         sys.stdout.flush()
-    except UserError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
-        code = 1
     except BrokenPipeError:
         if not _stdout_is_broken():
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at exit
         code = 1
-    except OSError as error:
-        if error.filename is None:
+    except Exception as error:
+        text = describe_failure(error)
+        if text is None:
             raise
-        print(f"error: {error.filename!s}: {error.strerror}; check the path and its permissions", file=sys.stderr)
+        for line in text.splitlines():
+            print(f"error: {line}", file=sys.stderr)
         code = 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from common.errors import UserError
+from common.errors import describe_failure
 
 PIPE_VARIABLE = "INSIGHTFACE_REPORT_FD"
 SETTINGS_VARIABLE = "INSIGHTFACE_SETTINGS_FD"
@@ -89,9 +89,8 @@ class RankReporter:
         """Report the reason for a failure on stderr and to the supervisor, then end the process."""
         if isinstance(error, KeyboardInterrupt):
             self._exit(INTERRUPTED)
-        text = (
-            f"error: {error}" if isinstance(error, UserError) else "".join(traceback.format_exception(error)).rstrip()
-        )
+        known = describe_failure(error)
+        text = "".join(traceback.format_exception(error)).rstrip() if known is None else f"error: {known}"
         with contextlib.suppress(OSError):  # a full disk
             print(text, file=sys.stderr)  # which the supervisor keeps in the rank's log
         self._send({"failed": text})

@@ -7,6 +7,7 @@ waits for the notes of all ranks.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -26,6 +27,7 @@ from snapshots.layout import AVERAGE, BACKBONE, DATA, FORMAT, MANIFEST, VERSION,
 from snapshots.safetensors_file import save_file
 
 _POLL_SECONDS = 0.02
+_DISCARD_SECONDS = 1.0  # shorter than a supervisor waits for the other ranks after a failure
 _ROWS = 4096  # rows checked for NaN at a time
 
 
@@ -80,8 +82,9 @@ class SnapshotWriter:
         self.finish()
         building = path.with_name(f".{path.name}.tmp")
         if self._rank == 0:
-            for left_over in path.parent.glob(".snapshot_*.tmp"):  # of killed runs, of this step or of others
-                shutil.rmtree(left_over, ignore_errors=True)
+            for ending in ("tmp", "old"):  # of killed runs, of this step or of others
+                for left_over in path.parent.glob(f".snapshot_*.{ending}"):
+                    shutil.rmtree(left_over, ignore_errors=True)
             try:
                 building.mkdir(parents=True)
             except OSError as error:
@@ -126,7 +129,11 @@ class SnapshotWriter:
         except BaseException as error:
             self._error = error
             if shard is not None:
+                with contextlib.suppress(OSError):
+                    (building / shard.file).unlink(missing_ok=True)  # makes room for the note on a full disk
                 _write_note(building, shard.file, {"error": str(error)})
+            if self._rank == 0:
+                _discard(building, contents)
 
     def _check_finite(self, arrays: Mapping[str, np.ndarray], step: int) -> None:
         for name, array in arrays.items():
@@ -134,6 +141,15 @@ class SnapshotWriter:
                 if not is_finite(array[start : start + _ROWS]):
                     # A finite loss does not prove finite weights: the update after it may have broken them.
                     raise UserError(f"{name} holds NaN or Inf after step {step}; {self._advice}")
+
+
+def _discard(building: Path, contents: Contents) -> None:
+    """Remove an unfinished snapshot, once the other ranks have stopped writing or after a moment."""
+    notes = [_note_path(building, shard["file"]) for shard in contents.about.get("fc7", {}).get("shards", ())]
+    deadline = time.monotonic() + _DISCARD_SECONDS
+    while time.monotonic() < deadline and not all(note.exists() for note in notes):
+        time.sleep(_POLL_SECONDS)
+    shutil.rmtree(building, ignore_errors=True)
 
 
 def _complete(path: Path, building: Path, contents: Contents) -> None:
@@ -173,7 +189,7 @@ def _save(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
         raise _write_error(path, error) from error
 
 
-def _write_error(path: Path, error: Exception) -> UserError:
+def _write_error(path: Path, error: OSError) -> UserError:
     return UserError(f"{path} cannot be written ({error}); earlier snapshots are untouched")
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 _MARK = "INSIGHTFACE_CAMPAIGN"
+# Sums depend on the number of threads. Threads without work sleep at once, because all cores are busy.
+_THREADS = {"OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "0"}
 
 
 def marked_processes(mark: str) -> dict[int, int]:
@@ -47,7 +49,7 @@ class Command:
             self.process = subprocess.Popen(
                 [sys.executable, *words],
                 cwd=ROOT,
-                env={**os.environ, **(environment or {}), _MARK: mark, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, **_THREADS, **(environment or {}), _MARK: mark, "PYTHONPATH": str(ROOT)},
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
@@ -64,6 +66,10 @@ class Command:
     def has_ended(self) -> bool:
         """Return whether no process of it is left."""
         return self.process.poll() is not None and not marked_processes(self.mark)
+
+    def processes(self) -> list[int]:
+        """Return its living processes."""
+        return list(marked_processes(self.mark))
 
     def end(self) -> None:
         """Kill what is left."""

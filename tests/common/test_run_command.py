@@ -5,9 +5,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from common.errors import run_command
 from tests.support.commands import ROOT
 
 WRITING = """
@@ -75,3 +77,31 @@ def test_a_name_that_the_terminal_cannot_show_is_printed_with_escapes(tmp_path: 
     program = "from common.errors import run_command\nrun_command(lambda: print('\\udcc0\\u738b'))"
     process = start(program, tmp_path)
     assert process.communicate(timeout=20) == ("\\udcc0\u738b\n", "") and process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("raised", "line"),
+    [
+        (MemoryError(), "error: memory ran out; "),
+        (RuntimeError("std::bad_alloc"), "error: memory ran out; "),
+        (RuntimeError("can't start new thread"), "error: no thread can be started; "),
+        (OSError(24, "Too many open files"), "error: Too many open files; raise the limit on open files (ulimit -n)"),
+        (OSError(28, "No space left", "a/b"), "error: a/b: No space left; make room on the disk"),
+    ],
+)
+def test_what_ran_out_is_one_line(raised: Exception, line: str, capsys: pytest.CaptureFixture) -> None:
+    def main() -> NoReturn:
+        raise raised
+
+    with pytest.raises(SystemExit) as end:
+        run_command(main)
+    err = capsys.readouterr().err
+    assert end.value.code == 1 and err.startswith(line) and len(err.splitlines()) == 1
+
+
+def test_an_error_of_the_program_keeps_its_traceback() -> None:
+    def main() -> NoReturn:
+        raise RuntimeError("a mistake")
+
+    with pytest.raises(RuntimeError, match="a mistake"):
+        run_command(main)

@@ -74,9 +74,9 @@ def test_in_the_foreground_it_is_there_when_the_call_ends(tmp_path: Path) -> Non
 
 
 def test_unfinished_folders_of_killed_runs_are_removed(tmp_path: Path) -> None:
-    left_over = tmp_path / ".snapshot_7.tmp"
-    left_over.mkdir()
-    (left_over / "fc7.0.safetensors").write_bytes(b"half")
+    for name in (".snapshot_7.tmp", ".snapshot_5.old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "fc7.0.safetensors").write_bytes(b"half")
     SnapshotWriter().start(snapshot_path(tmp_path, 1), *make_parts(1), background=False)
     assert [path.name for path in tmp_path.iterdir()] == [snapshot_path(tmp_path, 1).name]
 
@@ -99,6 +99,7 @@ def test_a_failure_arrives_wherever_training_looks(tmp_path: Path, monkeypatch: 
         looks.get(how, writer.poll)()
     assert "\n" not in str(caught.value)
     assert newest_snapshot(tmp_path) == snapshot_path(tmp_path, 1)
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_place_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:

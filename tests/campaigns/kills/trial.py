@@ -19,8 +19,6 @@ _LONGEST = 900  # seconds of an undisturbed run on a busy machine
 _STOPPED = 1.5  # seconds that a stopped process stays so, at most
 _STOPS = 0.5  # share of SIGSTOP among the signals; a run goes on after it
 _START = 0.4  # share of the moments that lie in the start-up
-# Threads without work sleep at once, because all cores are busy.
-_ENVIRONMENT = {"GOMP_SPINCOUNT": "0", "OMP_NUM_THREADS": "1"}
 SIGNALS = {"KILL": signal.SIGKILL, "TERM": signal.SIGTERM, "INT": signal.SIGINT, "STOP": signal.SIGSTOP}
 
 
@@ -52,8 +50,7 @@ class Machines:
     def __init__(self, job: Job, folder: Path, again: bool, mark: str, log: Path) -> None:
         """Start them; their output is appended to ``log``."""
         self.commands = [
-            Command(words, f"{mark}-{number}", log, _ENVIRONMENT)
-            for number, words in enumerate(job.commands(folder, again))
+            Command(words, f"{mark}-{number}", log) for number, words in enumerate(job.commands(folder, again))
         ]
 
     def have_ended(self) -> bool:

@@ -1,0 +1,1 @@
+"""Commands that meet full, read-only, forbidden and slow disks, and limits of memory and open files."""
