@@ -19,6 +19,7 @@ from deploy.registry import (
     NCNN,
     ONNX2TORCH,
     ONNXRUNTIME,
+    ONNXRUNTIME_WEB,
     OPENCV,
     OPENCV_5,
     OPENCV_414,
@@ -73,6 +74,7 @@ WAYS = (
     Way("litert", LITERT, "float32", {}, TO_TFLITE, ".tflite"),
     Way("tract", TRACT),
     Way("onnx2torch", ONNX2TORCH),
+    Way("onnxruntime_web", ONNXRUNTIME_WEB, takes_int8=True),
 )
 """The runtimes of a table, in its order; the project's own is always first."""
 NAMES = tuple(way.name for way in WAYS)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
 from common.errors import UserError
-from deploy.environment import DEPLOY, OPENCV4, OPENCV5, PEERS, PROJECT, TFLITE, Environment, MissingPackage
-
-_LOOK = "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
+from deploy.environment import DEPLOY, NODE, OPENCV4, OPENCV5, PEERS, PROJECT, TFLITE, Environment, MissingPackage
 
 
 class Runtime(NamedTuple):
@@ -25,13 +22,13 @@ class Runtime(NamedTuple):
         Raises:
             MissingPackage: it is not.
         """
-        python = self.environment.python
-        if not python.is_file() or subprocess.run([python, "-c", _LOOK, self.package], check=False).returncode:
+        if not self.environment.has(self.package):
             raise MissingPackage(self.package, self.environment)
 
 
 OURS = Runtime("runtimes.ours", "oneflow", PROJECT)
 ONNXRUNTIME = Runtime("runtimes.ort", "onnxruntime", PROJECT)
+ONNXRUNTIME_WEB = Runtime("runtimes.onnxruntime_web", "onnxruntime-web", NODE)
 OPENCV = Runtime("runtimes.opencv", "cv2", PROJECT)
 OPENCV_414 = Runtime("runtimes.opencv", "cv2", OPENCV4)
 OPENCV_5 = Runtime("runtimes.opencv", "cv2", OPENCV5)

@@ -37,7 +37,7 @@ def answer(module: Any, state: dict[str, Any], request: dict[str, Any]) -> dict[
     if kind == "load":
         state["model"] = module.load(request["path"], request["size"], request["threads"], **request["options"])
         owners = importlib.metadata.packages_distributions().get(request["package"], [])
-        return {"version": importlib.metadata.version(owners[0]) if owners else ""}
+        return {"version": state["model"].version or (importlib.metadata.version(owners[0]) if owners else "")}
     model, images = state["model"], np.load(request["images"], mmap_mode="r")
     if kind == "embed":
         np.save(request["output"], model.embed_all(images, request["batch"]))
@@ -45,12 +45,12 @@ def answer(module: Any, state: dict[str, Any], request: dict[str, Any]) -> dict[
         return {"batch": model.batch}
     singles = [np.array(image[None], np.float32) for image in images[:ALONE]]
     model.embed(singles[0])
-    started, worked = time.perf_counter(), time.process_time()
+    started, worked = time.perf_counter(), model.processor_seconds()
     for count, image in enumerate(itertools.cycle(singles), 1):
         model.embed(image)
         passed = time.perf_counter() - started
         if passed >= request["seconds"]:
-            return {"images": count, "seconds": passed, "processor_seconds": time.process_time() - worked}
+            return {"images": count, "seconds": passed, "processor_seconds": model.processor_seconds() - worked}
     raise ValueError("there are no images")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,10 +16,14 @@ class Loaded:
     Attributes:
         embed: embeds images float32 [B, 3, S, S], RGB 0..255, to float32 [B, E].
         batch: the only batch size that the model takes; 0 if it takes any.
+        processor_seconds: returns how much processor time the runtime has used so far.
+        version: of the runtime; empty if it is that of the Python package.
     """
 
     embed: Callable[[np.ndarray], np.ndarray]
     batch: int = 0
+    processor_seconds: Callable[[], float] = time.process_time
+    version: str = ""
 
     def embed_all(self, images: np.ndarray, batch: int) -> np.ndarray:
         """Embed images uint8 [N, 3, S, S], ``batch`` at a time; return float32 [N, E]."""
