@@ -9,6 +9,7 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -28,10 +29,12 @@ class Worker:
     """A process that reads damaged sets; started again after it has crashed or hung."""
 
     def __init__(self) -> None:
+        """Start it."""
         self._start()
 
     def _start(self) -> None:
-        command = [sys.executable, "-m", "tests.campaigns.damage.worker"]
+        self._folder = tempfile.TemporaryDirectory()  # here, as the process is killed in the end
+        command = [sys.executable, "-m", "tests.campaigns.damage.worker", self._folder.name]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
         # Libraries may print lines of their own.
         if not any(line == "ready\n" for line in self._process.stdout):
@@ -69,6 +72,7 @@ class Worker:
         """End the process."""
         self._process.kill()
         self._process.wait()
+        self._folder.cleanup()
 
 
 def run_cases(cases: Sequence[tuple[str, int]], workers: int = 2) -> Iterator[Case]:

@@ -1,4 +1,4 @@
-"""Read damaged sets, one for each line of standard input, and print what happened as a line of JSON.
+"""Read damaged sets in a given folder, one for each line of standard input; print what happened as a line of JSON.
 
 A process of its own, with little free memory, so that a reader may crash or hang without ending the campaign.
 """
@@ -10,7 +10,6 @@ import resource
 import shutil
 import signal
 import sys
-import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -81,18 +80,18 @@ def _out_of_time(number: int, frame: FrameType | None) -> None:
 def main() -> None:
     """Serve until standard input ends."""
     signal.signal(signal.SIGPROF, _out_of_time)
-    with tempfile.TemporaryDirectory() as place:
-        wholes = {}
-        for number, (name, form) in enumerate(FORMATS.items()):
-            wholes[name] = Path(place) / f"whole{number}"
-            wholes[name].mkdir()
-            form.write(wholes[name])
-            form.read(wholes[name])  # a valid set must be read; and what readers import is there before the limit
-        print("ready", flush=True)
-        for line in sys.stdin:
-            name, seed = json.loads(line)
-            limit_memory()
-            print(json.dumps(try_case(name, seed, wholes[name], Path(place) / "case")), flush=True)
+    place = Path(sys.argv[1])
+    wholes = {}
+    for number, (name, form) in enumerate(FORMATS.items()):
+        wholes[name] = place / f"whole{number}"
+        wholes[name].mkdir()
+        form.write(wholes[name])
+        form.read(wholes[name])  # a valid set must be read; and what readers import is there before the limit
+    print("ready", flush=True)
+    for line in sys.stdin:
+        name, seed = json.loads(line)
+        limit_memory()
+        print(json.dumps(try_case(name, seed, wholes[name], place / "case")), flush=True)
 
 
 if __name__ == "__main__":

@@ -67,8 +67,8 @@ def tables(trials: Sequence[Trial]) -> str:
     lines = [*_count(trials, lambda name, kill: name, "job"), ""]
     lines += [*_count(trials, lambda name, kill: kill[0], "moment"), ""]
     lines += [*_count(trials, lambda name, kill: kill[1], "victim"), ""]
-    lines += [f"{kills} signals in {len(trials)} runs to the end, {sum(kinds.values())} faults"]
-    return "\n".join([*lines, *(f"{count} x {kind}" for kind, count in kinds.most_common())])
+    lines += [f"{count} x {kind}" for kind, count in kinds.most_common()]
+    return "\n".join([*lines, f"{kills} signals in {len(trials)} runs to the end, {sum(kinds.values())} faults"])
 
 
 def read_record(path: Path) -> list[Trial]:
@@ -125,8 +125,7 @@ def main() -> int:
         earlier = len(read_record(record)) if record.is_file() else 0
         run_campaign(args.kills, args.each, args.seconds, args.seed, args.job, record, Path(folder))
         trials = read_record(record)
-    print(tables(trials))
-    print(f"\nseed {args.seed}, {time.monotonic() - start:.0f} s")
+    print(f"{tables(trials)}, seed {args.seed}, {time.monotonic() - start:.0f} s")
     return 1 if any(outcome.faults for _, outcome in trials[earlier:]) else 0
 
 
