@@ -55,6 +55,7 @@ config.triplet_bag_size = 7200
 config.triplet_max_ap = 0.0
 config.loss_lambda_freeze = 0
 config.easy_margin = False
+config.label_smoothing = 0.0
 config.interclass_filtering_threshold = 0.0
 config.num_subcenters = 1
 config.fc7_lr_mult = 1.0

@@ -22,6 +22,7 @@ _FOR_CENTRES = {
     "label_map": "",
     "num_subcenters": 1,
     "interclass_filtering_threshold": 0.0,
+    "label_smoothing": 0.0,
     "freeze_backbone_steps": 0,
 }
 _EASY_MARGINS = ("margin_softmax", "arc_loss", "intra", "inter", "magface", "mv_softmax")
@@ -164,6 +165,10 @@ def _check_loss(config: Config) -> None:
         config.loss_l_a < config.loss_u_a and config.loss_l_margin <= config.loss_u_margin,
         f"--loss_l_a {config.loss_l_a:g} --loss_u_a {config.loss_u_a:g} --loss_l_margin {config.loss_l_margin:g} "
         f"--loss_u_margin {config.loss_u_margin:g}: MagFace's lower bounds are above the upper ones",
+    )
+    require(
+        config.label_smoothing == 0 or config.loss_name != "uniface",
+        f"--label_smoothing {config.label_smoothing:g} is for losses that are a softmax; --loss uniface is not one",
     )
     require(
         config.loss_m_min <= config.loss_m_max,

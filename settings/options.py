@@ -170,6 +170,14 @@ MODEL_OPTIONS = (
     ),
     Option("easy_margin", parse_bool, STRUCTURE, "the margin for positive cosines alone"),
     Option(
+        "label_smoothing",
+        float,
+        STRUCTURE,
+        "share of the wanted probability that is spread over all classes, such as 0.1",
+        at_least=0,
+        below=1,
+    ),
+    Option(
         "interclass_filtering_threshold",
         float,
         STRUCTURE,

@@ -24,7 +24,8 @@ class MarginSoftmaxHead(ClassHead):
     def __init__(self, options: HeadOptions, layout: HeadLayout = LOCAL) -> None:
         super().__init__(options, layout)
         margin, rows = build_margin(options.loss, options.describe_classes(self.shards)), self.shards.rows
-        self.loss = MarginSoftmax(margin, options.loss.loss_s, layout, rows, self.centres)
+        smoothing = options.loss.label_smoothing
+        self.loss = MarginSoftmax(margin, options.loss.loss_s, layout, rows, self.centres, smoothing)
         padding = None
         if self.shards.padded > self.shards.num_classes:
             start, stop = self.shards.real_rows(self.shard)

@@ -27,7 +27,15 @@ class MarginSoftmax(LossState):
     losses that compare class centres, one vector of the embedding's length.
     """
 
-    def __init__(self, margin: Margin | None, scale: float, layout: HeadLayout, rows: int, centres: int = 1) -> None:
+    def __init__(
+        self,
+        margin: Margin | None,
+        scale: float,
+        layout: HeadLayout,
+        rows: int,
+        centres: int = 1,
+        smoothing: float = 0.0,
+    ) -> None:
         """Compute with ``rows`` class rows per shard.
 
         Args:
@@ -36,6 +44,8 @@ class MarginSoftmax(LossState):
             layout: how rows, logits and the batch lie over the ranks.
             rows: class rows of each shard, padding included.
             centres: vectors per row, of which the nearest counts (Deng et al., Sub-center ArcFace, ECCV 2020).
+            smoothing: share of the wanted probability that is spread evenly over the classes of the step (label
+                smoothing, Szegedy et al., arXiv:1512.00567, section 7); for losses that are a softmax.
         """
         super().__init__(
             margin.first_state if margin is not None else {},
@@ -47,6 +57,7 @@ class MarginSoftmax(LossState):
         self._centres = centres
         self._margin = margin
         self._scale = scale
+        self._smoothing = smoothing
         first = flow.tensor(np.full((1, 1), layout.shard * rows, np.int32))
         self.register_buffer("_first_row", layout.place_columns(first))
 
@@ -61,7 +72,8 @@ class MarginSoftmax(LossState):
     ) -> tuple[flow.Tensor, flow.Tensor, flow.Tensor]:
         """Return the mean loss, the number of images whose own class is the nearest, and the mean cross entropy.
 
-        The number is computed without margin. Loss and cross entropy differ by the extra term of some losses.
+        The number is computed without margin. Loss and cross entropy differ by the extra term of some losses and by
+        label smoothing.
 
         Args:
             embeddings: float32 [B, E], split(0).
@@ -111,6 +123,9 @@ class MarginSoftmax(LossState):
                 total = self._layout.to_every_rank(sums.sum(dim=1))
                 own_loss = self._margin.image_losses(total, values, self._scale).mean()
                 return own_loss if addition is None else own_loss + addition, correct, own_loss
+        if self._smoothing:
+            smoothed = self._smooth(logits, padding, row, here)
+            addition = smoothed if addition is None else addition + smoothed
         logits = logits.reshape(labels.shape[0], self._layout.shards * self.rows)
         cross_entropy = flow._C.sparse_softmax_cross_entropy(logits, labels).mean()
         return cross_entropy if addition is None else cross_entropy + addition, correct, cross_entropy
@@ -123,6 +138,28 @@ class MarginSoftmax(LossState):
     def image_margins(self, labels: np.ndarray, step: int, first: int) -> np.ndarray:
         """Return the margins of images, float32 [b]; see ``Margin.image_margins``."""
         return self._margin.image_margins(labels, step, first)
+
+    def _smooth(
+        self, logits: flow.Tensor, padding: flow.Tensor | None, row: flow.Tensor, here: flow.Tensor
+    ) -> flow.Tensor:
+        """Return what label smoothing adds to the mean cross entropy, a scalar.
+
+        For one image it is the smoothing times (own logit - mean logit): the wanted probabilities add up to 1, so that
+        the logarithm of the sum in the softmax keeps its weight.
+
+        Args:
+            logits: float32 [B, shards, rows], with margin and scale.
+            padding: as in ``forward``.
+            row: int [B, shards, 1], the row of the own class on the shard that holds it.
+            here: float32 [B, shards], 1 on the shard that holds the own class, else 0.
+        """
+        own = (flow.gather(logits, 2, row).reshape(*here.shape) * here).sum(dim=1)
+        if padding is None:
+            return (own - logits.sum(dim=2).sum(dim=1) / (self._layout.shards * self.rows)).mean() * self._smoothing
+        real = padding == 0
+        total = flow.where(real, logits, flow.zeros_like(logits)).sum(dim=2).sum(dim=1)
+        count = self._layout.to_every_rank(real.to(flow.float32).sum())
+        return (own - total / count).mean() * self._smoothing
 
     def _compare_centres(
         self, weight: flow.Tensor, padding: flow.Tensor | None, row: flow.Tensor, here: flow.Tensor

@@ -58,7 +58,8 @@ class PartialFCHead(ClassHead):
         }
         self._rows_in_step = self.sampling.slots * self.centres
         self._gradient_sbps = self.gradient_sbps
-        self.loss = MarginSoftmax(margin, options.loss.loss_s, layout, self.sampling.slots, self.centres)
+        settings = (options.loss.loss_s, layout, self.sampling.slots, self.centres, options.loss.label_smoothing)
+        self.loss = MarginSoftmax(margin, *settings)
 
     @override
     def prepare(self, labels: np.ndarray, step: int = 0, ranks: Ranks | None = None) -> list[flow.Tensor]:

@@ -41,6 +41,7 @@ class LossOptions:
         loss_lambda_power: see ``loss_lambda_base``.
         loss_lambda_min: see ``loss_lambda_base``.
         loss_lambda_freeze: steps before SphereFace's lambda begins to fall.
+        label_smoothing: share of the wanted probability that is spread over all classes of a step.
         interclass_filtering_threshold: negatives with a larger cosine are left out; 0 keeps all.
         triplet_alpha: margin of the triplet losses.
     """
@@ -72,6 +73,7 @@ class LossOptions:
     loss_lambda_power: float = 1.0
     loss_lambda_min: float = 5.0
     loss_lambda_freeze: int = 0
+    label_smoothing: float = 0.0
     interclass_filtering_threshold: float = 0.0
     triplet_alpha: float = 0.3
 

@@ -202,6 +202,9 @@ EFFECTS: dict[str, Effect] = {
         "1", head_loss, cosine_loss("sphereface"), cosine_loss("sphereface", loss_lambda_freeze=1), SPHEREFACE
     ),
     "easy_margin": Effect("1", head_loss, cosine_loss("arcface"), cosine_loss("arcface", easy_margin=True), HEAD),
+    "label_smoothing": Effect(
+        "0.1", head_loss, cosine_loss("arcface"), cosine_loss("arcface", label_smoothing=0.1), HEAD
+    ),
     "interclass_filtering_threshold": Effect(
         "0.1", head_loss, cosine_loss("arcface"), cosine_loss("arcface", interclass_filtering_threshold=0.1), HEAD
     ),

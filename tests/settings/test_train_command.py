@@ -161,6 +161,7 @@ def test_an_empty_config_py_says_how_it_came_about(folder: Path) -> None:
         ("--loss sphereface --loss_m1 inf", "--loss_m1 inf must be finite"),
         ("--loss adaface --easy_margin 1", "--easy_margin 1 is for .*; --loss adaface has no such margin"),
         ("--loss_b -1", "--loss_b -1.0 must be at least 0"),
+        ("--loss uniface --label_smoothing 0.1", "--label_smoothing 0.1 is for losses that are a softmax"),
         ("--loss_l_a 110", "MagFace's lower bounds are above the upper ones"),
         ("--loss_m_min 0.6", "--loss_m_min 0.6 is above --loss_m_max 0.5"),
         ("--loss elastic_arcface --loss_m3 0.3", "--loss_m2 0.5 --loss_m3 0.3: ElasticFace varies one margin; set the"),

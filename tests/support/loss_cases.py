@@ -88,6 +88,7 @@ class LossCase:
 CASES = (
     LossCase("easy_arcface", "arcface", {"easy_margin": True}),
     LossCase("easy_combined", "combined", {"easy_margin": True}),
+    LossCase("smooth_arcface", "arcface", {"label_smoothing": 0.3}),
     LossCase("arc_loss", "arc_loss"),
     LossCase("easy_arc_loss", "arc_loss", {"easy_margin": True}),
     LossCase("filtered_arcface", "arcface", {"interclass_filtering_threshold": 0.3}),

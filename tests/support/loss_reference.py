@@ -281,18 +281,22 @@ def compute_loss(
     batch = _Batch(config, labels, state, length, filter_cosines(config, cosine.copy(), own), margins)
     is_unified = config["loss_name"] == "uniface"
 
-    def cross_entropy(cosine: np.ndarray, x: np.ndarray, threshold: np.ndarray | float = threshold) -> np.ndarray:
+    def cross_entropy(
+        cosine: np.ndarray, x: np.ndarray, threshold: np.ndarray | float = threshold, smoothing: float = 0.0
+    ) -> np.ndarray:
         filter_cosines(config, cosine, own)
         logits = LOGITS[config["loss_name"]](batch, cosine, np.linalg.norm(x, axis=-1))
         if is_unified:
             return compute_unified(config, logits, labels, threshold)
         shifted = logits - logits.max(axis=-1, keepdims=True)
-        return (np.log(np.exp(shifted).sum(axis=-1)) - shifted[own]).mean(axis=-1)
+        wanted = (1 - smoothing) * shifted[own] + smoothing * shifted.mean(axis=-1)
+        return (np.log(np.exp(shifted).sum(axis=-1)) - wanted).mean(axis=-1)
 
     def loss(x: np.ndarray, w: np.ndarray) -> np.ndarray:
         cosine = _find_cosines(x, w, config["num_subcenters"])
         add = ADDITIONS.get(config["loss_name"], lambda *_: 0.0)
-        return cross_entropy(cosine.copy(), x) + add(config, cosine, _normalize(w), labels, np.linalg.norm(x, axis=-1))
+        smoothed = cross_entropy(cosine.copy(), x, smoothing=config["label_smoothing"])
+        return smoothed + add(config, cosine, _normalize(w), labels, np.linalg.norm(x, axis=-1))
 
     d_x, d_w = _differentiate(lambda moved: loss(moved, w), x), _differentiate(lambda moved: loss(x, moved), w)
     d_threshold = None

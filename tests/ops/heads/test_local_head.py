@@ -65,7 +65,8 @@ def run_graph(head: Head, world: World) -> list[np.ndarray]:
 @pytest.mark.parametrize("name", [*LOSSES, *DISTANCES])
 def test_a_local_head_computes_what_a_graph_computes(name: str, sharded: bool) -> None:
     loss = LossOptions(name, 16.0, loss_m1=3.0 if name == "sphereface" else 1.0, loss_m3=0.1, loss_t_alpha=0.3)
-    options = HeadOptions(CLASSES, EMB_SIZE, loss, model_parallel=sharded, seed=3)
+    sizes = np.arange(1, CLASSES + 1)
+    options = HeadOptions(CLASSES, EMB_SIZE, loss, model_parallel=sharded, seed=3, class_sizes=sizes)
     world = join_world("cpu")
     eager, graphed = run_eager(build_head(options)), run_graph(build_head(options, world), world)
     for own, other in zip(eager, graphed, strict=True):
