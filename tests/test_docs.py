@@ -142,6 +142,9 @@ def help_flags(script: str) -> set[str]:
     return set(re.findall(r"--[a-z][\w-]+", shown.getvalue()))
 
 
+PASS_ON = ("tools/plan_run.py", "tools/find_lr.py")
+
+
 def old_flags() -> set[str]:
     return {row.flag for row in OLD_FLAGS}
 
@@ -159,7 +162,7 @@ def test_every_command_is_taken(command: str, folder: Path) -> None:
         resolve_train_config(flags, folder)
         return
     known = help_flags(script) | {"--help"}
-    if script.startswith("benchmarks/") or script == "tools/plan_run.py":  # what they do not know goes to the training
+    if script.startswith("benchmarks/") or script in PASS_ON:  # what they do not know goes to the training
         known |= help_flags(TRAIN)
     if script == VERIFY:
         known |= old_flags()

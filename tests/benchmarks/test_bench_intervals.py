@@ -42,7 +42,7 @@ def test_an_interval_over_pairs_covers_the_difference_as_often_as_it_says() -> N
         found = pair_interval(first, second, 10)
         covered += found.low <= 0.05 <= found.high
         assert found.mean == pytest.approx(first.mean() - second.mean())
-    assert 35 <= covered  # 38 expected
+    assert covered >= 35  # 38 expected
 
 
 def test_pairs_that_are_wrong_in_both_do_not_widen_the_interval() -> None:

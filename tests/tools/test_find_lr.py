@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.errors import UserError
+from engine.rate_suggestion import suggest_rate, sweep_rates
+from tools.find_lr import draw, parse_arguments, report, sweep_config
+
+ROOT = Path(__file__).resolve().parents[2]
+SYNTHETIC = ["--use_synthetic_data", "1", "--network", "y1", "--num_classes", "4", "--device", "cpu"]
+
+
+def config_of(tmp_path: Path, *words: str) -> dict:
+    args, rest = parse_arguments([*SYNTHETIC, *words])
+    return sweep_config(args, rest, tmp_path)[0]
+
+
+def test_the_head_is_that_of_the_training_and_places_are_not(tmp_path: Path) -> None:
+    words = ["--partial_fc", "1", "--sample_ratio", "0.5", "--models_root", "mine", "--resume", "1", "--lr", "0.3"]
+    config = config_of(tmp_path, *words, "--train_unit", "epoch", "--end_epoch", "1", "--freeze_backbone_steps", "9")
+    assert config.partial_fc and config.sample_ratio == 0.5
+    assert config.models_root == str(tmp_path / "models") and not config.resume and not config.save_last_snapshot
+    assert (config.train_iter, config.train_unit, config.end_epoch, config.freeze_backbone_steps) == (
+        200,
+        "batch",
+        0,
+        0,
+    )
+    assert (config.sweep_lowest, config.sweep_highest) == (1e-4, 3)
+
+
+def test_the_range_fits_the_optimiser_unless_it_is_given(tmp_path: Path) -> None:
+    config = config_of(tmp_path, "--optimizer", "adamw", "--highest", "1")
+    assert (config.sweep_lowest, config.sweep_highest) == (1e-6, 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "messages"),
+    [
+        (["--sweep_steps", "5"], ["--sweep_steps: '5' is not a whole number >= 20"]),
+        (["--lowest", "0"], ["--lowest: '0' is not a number above 0"]),
+        (["--picture", "a.jpg"], ["--picture a.jpg: the name must end in .png"]),
+        (["--bogus", "1"], ["unknown flag --bogus"]),
+        (
+            ["--loss", "triplet", "--lowest", "1", "--highest", "1"],
+            ["--loss triplet: its triplets", "--lowest 1 is not below --highest 1"],
+        ),
+        (["--model_load_dir", "x"], ["--model_load_dir"]),
+    ],
+)
+def test_mistakes_are_clear_lines(tmp_path: Path, words: list[str], messages: list[str]) -> None:
+    with pytest.raises(UserError) as raised:
+        config_of(tmp_path, *words)
+    lines = str(raised.value).splitlines()
+    assert len(lines) == len(messages)
+    assert all(message in line for message, line in zip(messages, lines, strict=True))
+
+
+def test_the_picture_is_drawn(tmp_path: Path) -> None:
+    rates = sweep_rates(1e-4, 1, 60).tolist()
+    losses = np.interp(np.log10(rates[:50]), [-4, -3, -2, 0], [9, 9, 4, 8]).tolist()
+    draw(suggest_rate(rates, losses), rates, losses, "y1", tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_losses_that_suggest_nothing_are_drawn_all_the_same(tmp_path: Path) -> None:
+    args, _ = parse_arguments(["--picture", str(tmp_path / "a.png"), "--json", str(tmp_path / "a.json")])
+    with pytest.raises(UserError, match="does not fall"):
+        report(args, config_of(tmp_path), sweep_rates(1e-4, 1, 40).tolist(), [9.0] * 40)
+    assert (tmp_path / "a.png").is_file() and json.loads((tmp_path / "a.json").read_text())["suggestion"] is None
+
+
+@pytest.mark.slow
+def test_a_rate_is_suggested_and_nothing_else_is_written(tmp_path: Path) -> None:
+    flags = "--net_blocks 1,1,1,1 --net_output FC --image_size 24 --num_classes 16 --total_img_num 32 --num_workers 0"
+    flags += " --train_batch_size 16 --device_num_per_node 2 --loss nsoftmax --loss_s 16 --partial_fc 1"
+    flags += " --fc7_storage mmap --sweep_steps 60 --json swept.json"
+    command = [sys.executable, str(ROOT / "tools/find_lr.py"), *SYNTHETIC, *flags.split()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    swept = json.loads((tmp_path / "swept.json").read_text())
+    assert done.stdout.splitlines()[-1] == f"suggestion: --lr {swept['suggestion']:g}"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["find_lr.png", "swept.json"]

@@ -1,0 +1,235 @@
+"""Suggest a learning rate: ``python tools/find_lr.py --dataset emore --network r50 --loss arcface --partial_fc 1``.
+
+    python tools/find_lr.py --sweep_steps 200 --picture find_lr.png --dataset_dir DIR --network y1 --loss arcface
+
+Trains a few hundred steps on your own images with the head, optimiser and augmentation that the flags ask for, each
+step at a larger rate than the one before, from --lowest to --highest, and suggests the rate from where the loss falls
+and where it rises. Takes the flags of insightface_train.py (see its --help) besides its own; a schedule has no effect.
+Writes the picture and, if asked for, --json; a training with the same flags is not touched. See docs/training.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from common.errors import UserError, run_command
+from common.files import atomic_file, check_target
+from common.imports import importing
+from engine.rate_suggestion import FEWEST, Suggestion, suggest_rate
+from launch.devices import choose_device
+from launch.rank import RankReporter, inherited_settings, run_as_rank
+from launch.supervisor import launch
+from settings.choices import TRIPLET_LOSSES
+from settings.complete import complete_config
+from settings.config import Config
+from settings.places import storage_directory
+from settings.train_command import read_train_command
+
+_RANGES = {"sgd": (1e-4, 3.0), "adamw": (1e-6, 0.1)}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; --help lists the flags")
+
+
+def steps_number(text: str) -> int:
+    """Parse a whole number of steps.
+
+    Raises:
+        ArgumentTypeError: ``text`` is not one, or too small.
+    """
+    if not text.isdecimal() or int(text) < FEWEST:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number >= {FEWEST}")
+    return int(text)
+
+
+def rate_number(text: str) -> float:
+    """Parse a rate.
+
+    Raises:
+        ArgumentTypeError: ``text`` is not a number above 0.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
+    return value
+
+
+def parse_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Return this command's flags, and those of the training.
+
+    Raises:
+        UserError: a value is impossible.
+    """
+    parser = _Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser.add_argument("--sweep_steps", type=steps_number, default=200, help="steps of the sweep (default: 200)")
+    parser.add_argument("--lowest", type=rate_number, default=None, help="first rate (default: 1e-4; adamw 1e-6)")
+    parser.add_argument("--highest", type=rate_number, default=None, help="last rate (default: 3; adamw 0.1)")
+    parser.add_argument("--picture", default="find_lr.png", help="the .png to write (default: find_lr.png)")
+    parser.add_argument("--json", default="", help="file for rates, losses and suggestion")
+    args, rest = parser.parse_known_args(argv)
+    if Path(args.picture).suffix.lower() != ".png":
+        raise UserError(f"--picture {args.picture}: the name must end in .png")
+    for path, flag in ((args.picture, "--picture"), (args.json, "--json")):
+        if path:
+            check_target(path, flag)
+    return args, rest
+
+
+def sweep_config(args: argparse.Namespace, words: Sequence[str], scratch: Path) -> tuple[Config, int]:
+    """Return the settings of the sweep, which writes to ``scratch`` alone, and the number of ranks.
+
+    Raises:
+        UserError: a flag is unknown, impossible, or cannot be swept.
+    """
+    given = read_train_command(words).config
+    mistakes = []
+    if given.loss_name in TRIPLET_LOSSES:
+        mistakes.append(f"--loss {given.loss}: its triplets are chosen anew, so that its values say nothing of a rate")
+    if given.num_nodes > 1:
+        mistakes.append(f"--num_nodes {given.num_nodes}: the sweep runs on one machine; omit it")
+    if given.model_load_dir:
+        mistakes.append("--model_load_dir: the sweep starts as a new run does; give the snapshot to --pretrained")
+    lowest, highest = (a or b for a, b in zip((args.lowest, args.highest), _RANGES[given.optimizer], strict=True))
+    if lowest >= highest:
+        mistakes.append(f"--lowest {lowest:g} is not below --highest {highest:g}")
+    if mistakes:
+        raise UserError(*mistakes)
+    device, ranks = choose_device(given)
+    config = complete_config(given, ranks, device).replaced(
+        train_iter=args.sweep_steps,
+        train_unit="batch",
+        max_steps=0,
+        end_epoch=0,
+        resume=False,
+        label_map="",
+        freeze_backbone_steps=0 if given.freeze_backbone_steps < given.train_iter else args.sweep_steps,
+        models_root=str(scratch / "models"),
+        log_dir=str(scratch / "log"),
+        iter_num_in_snapshot=0,
+        save_last_snapshot=False,
+        do_validation_while_train=False,
+        sweep_lowest=lowest,
+        sweep_highest=highest,
+        sweep_result=str(scratch / "sweep.json"),
+    )
+    return config, ranks
+
+
+def sweep_as_rank(config: Config, reporter: RankReporter) -> None:
+    """Sweep as one of the ranks."""
+    with importing():
+        from engine.rate_sweep import sweep  # here, so that the launching process stays free of OneFlow
+
+    sweep(config, reporter)
+
+
+def check(config: Config, ranks: int) -> None:
+    """Check data, memory and the model to start from, as a training does, without its lines on the console.
+
+    Raises:
+        UserError: they do not fit.
+    """
+    with importing():
+        from engine.preflight import check_run
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        check_run(config, ranks)
+
+
+def draw(found: Suggestion | None, rates: Sequence[float], losses: Sequence[float], title: str, path: Path) -> None:
+    """Write the picture: losses, smoothed losses and the suggested rate, if there is one.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # here, so that mistakes are reported sooner
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 5.5), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes, shown = figure.subplots(), rates[: len(losses)]
+    axes.semilogx(shown, losses, color="#9bbbe0", linewidth=0.8, label="loss")
+    if found is not None:
+        axes.semilogx(shown, found.smoothed, color="#1f5fa8", linewidth=1.6, label="smoothed")
+        axes.axvline(found.turning, color="#b03030", linestyle=":", label=f"lowest: {found.turning:.2g}")
+        axes.axvline(found.steepest, color="#808080", linestyle=":", label=f"steepest: {found.steepest:.2g}")
+        axes.axvline(found.rate, color="#207020", label=f"suggested: {found.rate:g}")
+    axes.set(title=title, xlabel="learning rate", ylabel="loss")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=9)
+    with atomic_file(path) as file:
+        figure.savefig(file, format="png")
+
+
+def report(args: argparse.Namespace, config: Config, rates: Sequence[float], losses: Sequence[float]) -> None:
+    """Write picture and numbers, and print the suggestion.
+
+    Raises:
+        UserError: the losses suggest no rate; picture and numbers are there all the same.
+    """
+    found, failure = None, None
+    try:
+        found = suggest_rate(rates, losses)
+    except UserError as error:
+        failure = error
+    title = f"{config.network}, {config.loss}, {config.optimizer}, batch {config.train_batch_size}"
+    draw(found, rates, losses, title, Path(args.picture))
+    if args.json:
+        rate = None if found is None else found.rate
+        with atomic_file(args.json, "w") as file:
+            json.dump({"suggestion": rate, "rates": rates, "losses": losses}, file)
+            file.write("\n")
+    print(f"picture: {args.picture}")
+    if failure is not None:
+        raise failure
+    if not found.rises:
+        print(f"note: the loss does not rise up to {rates[-1]:g}; a larger --highest tells more")
+    print(f"the loss falls fastest at {found.steepest:.2g} and is lowest at {found.turning:.2g}")
+    print(f"suggestion: --lr {found.rate:g}")
+
+
+def main() -> int:
+    """Sweep, draw, and print the suggestion; return the exit code."""
+    handed = inherited_settings()
+    if handed is not None:
+        run_as_rank(sweep_as_rank, Config(handed))
+    args, words = parse_arguments(sys.argv[1:])
+    with contextlib.ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="find_lr-")))
+        config, ranks = sweep_config(args, words, scratch)
+        rows = storage_directory(config)
+        if rows is not None:  # mapped files may need a disk that the system's temporary folder is not on
+            near = next(each for each in (rows, *rows.absolute().parents) if each.is_dir())
+            own = stack.enter_context(tempfile.TemporaryDirectory(prefix="find_lr-", dir=near))
+            config = config.replaced(fc7_storage_dir=own)
+        check(config, ranks)
+        print(
+            f"{config.network}, {config.loss}, {config.optimizer}, batch {config.train_batch_size} on {ranks} rank(s): "
+            f"{args.sweep_steps} steps, rates {config.sweep_lowest:g} to {config.sweep_highest:g}",
+            flush=True,
+        )
+        code = launch(config, ranks, scratch / "log", sys.argv[1:])
+        if code:
+            return code
+        swept = json.loads((scratch / "sweep.json").read_text())
+    report(args, config, swept["rates"], swept["losses"])
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)
