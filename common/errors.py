@@ -71,7 +71,7 @@ def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
     return table[name]
 
 
-_ADVICE = {
+ADVICE = {  # by the number of an OSError
     errno.ENOSPC: "make room on the disk",
     errno.EDQUOT: "make room, or have the quota raised",
     errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
@@ -82,6 +82,8 @@ _ADVICE = {
     errno.EAGAIN: "memory or the number of processes (ulimit -u) is short",
     errno.EIO: "check the disk",
 }
+_OF_LIBRARIES = (RuntimeError, ImportError)
+_NO_MEMORY = ("bad_alloc", "failed to map segment from shared object", "cannot allocate memory")
 _NO_THREAD = "can't start new thread"  # Python's message, without a class of its own
 
 
@@ -93,13 +95,14 @@ def describe_failure(error: BaseException) -> str | None:
     """
     if isinstance(error, UserError):
         return str(error)
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "bad_alloc" in str(error)):
+    text = str(error)
+    if isinstance(error, MemoryError) or (isinstance(error, _OF_LIBRARIES) and any(m in text for m in _NO_MEMORY)):
         return "memory ran out; use smaller batches or fewer --num_workers, or give the command more memory"
-    if isinstance(error, RuntimeError) and str(error) == _NO_THREAD:
+    if isinstance(error, RuntimeError) and text == _NO_THREAD:
         return "no thread can be started; memory or the number of processes (ulimit -u) is short"
-    if isinstance(error, OSError) and (error.filename is not None or error.errno in _ADVICE):
+    if isinstance(error, OSError) and (error.filename is not None or error.errno in ADVICE):
         place = "" if error.filename is None else f"{error.filename!s}: "
-        return f"{place}{error.strerror}; {_ADVICE.get(error.errno, 'check the path and its permissions')}"
+        return f"{place}{error.strerror}; {ADVICE.get(error.errno, 'check the path and its permissions')}"
     return None
 
 

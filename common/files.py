@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from common.errors import UserError
+from common.errors import ADVICE, UserError
 from common.temporaries import create_temporary, temporary_path
 
 _FLUSHED_AT_ONCE = 16
@@ -19,7 +19,8 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _write_error(path: Path, error: OSError) -> UserError:
-    return UserError(f"{path} cannot be written ({error.strerror}); choose another path")
+    advice = ADVICE.get(error.errno, "choose another path")
+    return UserError(f"{path} cannot be written ({error.strerror}); {advice}")
 
 
 def make_directory(path: Path, flag: str) -> None:

@@ -9,6 +9,8 @@ import sys
 import time
 from collections.abc import Iterator
 
+from common.errors import run_command
+
 CAMPAIGNS = {
     "damaged files": "tests.campaigns.damage.campaign",
     "killed commands": "tests.campaigns.kills.campaign",
@@ -56,4 +58,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

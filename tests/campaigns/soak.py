@@ -12,13 +12,13 @@ import json
 import os
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.errors import run_command
 from tests.campaigns.processes import Command, marked_processes
 from tests.campaigns.small_runs import training, verification, write_sets
 
@@ -166,4 +166,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

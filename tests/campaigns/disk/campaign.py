@@ -11,14 +11,15 @@ import argparse
 import os
 import resource
 import shutil
-import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.errors import run_command
 from tests.campaigns.disk.places import MemoryDisk, NotPossibleError, memory_disk, slow_writes
 from tests.campaigns.kills.campaign import run_undisturbed
 from tests.campaigns.kills.jobs import STEPS, Job, training_jobs, writing_jobs
@@ -28,6 +29,7 @@ from tests.campaigns.small_runs import write_sets
 
 _LONGEST = 600  # seconds of a command
 _TRAINING, _CONVERSION = "AdamW", "recordio to OFRecord"
+_LOGS = "full disk for the logs alone"  # of a training
 _LIMITED = "-m tests.campaigns.disk.limits"
 
 
@@ -42,6 +44,7 @@ class Situation:
         succeeds: True where the command has to, False where it cannot, None where either is right.
         named: one of these has to be in the message of a command that fails.
         during: called with the command once it works.
+        lacks: results that may be missing.
     """
 
     folder: Path
@@ -50,6 +53,7 @@ class Situation:
     succeeds: bool | None = False
     named: Sequence[str] = ()
     during: Callable[[Command], None] | None = None
+    lacks: Sequence[str] = ()
 
 
 Condition = Callable[[Path, MemoryDisk | None, int], "Iterator[Situation]"]
@@ -67,6 +71,17 @@ def _full(share: float) -> Condition:
             disk.free()
 
     return condition
+
+
+@contextmanager
+def _full_for_logs(name: Path, disk: MemoryDisk | None, size: int) -> Iterator[Situation]:
+    name.mkdir()
+    (name / "log").symlink_to(_on(disk, name))
+    disk.fill(0)
+    try:
+        yield Situation(name, succeeds=True, lacks=("losses",))
+    finally:
+        disk.free()
 
 
 @contextmanager
@@ -134,6 +149,7 @@ CONDITIONS: dict[str, Condition] = {
     "disk for 30 % of the output": _full(0.3),
     "disk for 70 % of the output": _full(0.7),
     "disk for 95 % of the output": _full(0.95),
+    _LOGS: _full_for_logs,
     "read-only disk": _read_only,
     "folder without permission": _forbidden,
     "slow disk": _slow,
@@ -153,8 +169,10 @@ def judge(code: int | None, text: str, situation: Situation) -> list[str]:
     """Return what is wrong with the end of a command under a condition, one line each."""
     if code is None:
         return [f"hung for {_LONGEST} s"]
+    said = Counter(line for line in text.splitlines() if "the training continues without it" in line)
+    twice = [f"said {count} times: {line}" for line, count in said.items() if count > 1]
     if code == 0:
-        return ["ended with 0"] if situation.succeeds is False else []
+        return [*twice, *(["ended with 0"] if situation.succeeds is False else [])]
     faults = ["failed"] if situation.succeeds else []
     if code < 0:
         faults.append(f"ended by signal {-code}")
@@ -184,8 +202,9 @@ def try_case(job: Job, undisturbed: Undisturbed, situation: Situation, log: Path
     return faults + [f"left over: {name}" for name in hidden]
 
 
-def finish(job: Job, undisturbed: Undisturbed, folder: Path, log: Path) -> list[str]:
+def finish(job: Job, undisturbed: Undisturbed, situation: Situation, log: Path) -> list[str]:
     """Run the same command with enough of everything, and return what is wrong with its results, one line each."""
+    folder = situation.folder
     if not job.is_done(folder):
         (words,) = job.commands(folder, True)
         command = Command(words, log.name, log)
@@ -195,7 +214,8 @@ def finish(job: Job, undisturbed: Undisturbed, folder: Path, log: Path) -> list[
             command.end()
         if code != 0 or not job.is_done(folder):
             return [f"afterwards: ended with {code}"]
-    return [f"afterwards: {fault}" for fault in compare(undisturbed.results, dict(job.results(folder)))]
+    results = {**job.results(folder), **{name: undisturbed.results[name] for name in situation.lacks}}
+    return [f"afterwards: {fault}" for fault in compare(undisturbed.results, results)]
 
 
 def run_campaign(conditions: Sequence[str], names: Sequence[str] | None, folder: Path) -> dict[tuple[str, str], str]:
@@ -218,12 +238,14 @@ def run_campaign(conditions: Sequence[str], names: Sequence[str] | None, folder:
             job = known[name]
             size = _size(folder / f"whole {name}")
             for number, condition in enumerate(conditions):
+                if condition == _LOGS and "step" not in job.moments:
+                    continue
                 place = folder / f"{name} {number}"
                 log = place.with_suffix(".log")
                 try:
                     with CONDITIONS[condition](place, disk, size) as situation:
                         faults = try_case(job, undisturbed[name], situation, log)
-                    faults += finish(job, undisturbed[name], situation.folder, place.with_suffix(".again.log"))
+                    faults += finish(job, undisturbed[name], situation, place.with_suffix(".again.log"))
                     shutil.rmtree(situation.folder)
                 except NotPossibleError as error:
                     outcomes[condition, name] = "not possible here"
@@ -242,7 +264,7 @@ def table(outcomes: Mapping[tuple[str, str], str]) -> str:
     lines = [f"| condition | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
     short = {"ok": "ok", "not possible here": "-"}
     for condition in conditions:
-        cells = [short.get(outcomes[condition, name], "fault") for name in names]
+        cells = [short.get(outcomes.get((condition, name), "not possible here"), "fault") for name in names]
         lines.append(f"| {condition} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -263,4 +285,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

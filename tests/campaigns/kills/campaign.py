@@ -11,13 +11,13 @@ import argparse
 import json
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from common.errors import run_command
 from tests.campaigns.kills.jobs import STEPS, Job, training_jobs, writing_jobs
 from tests.campaigns.kills.trial import SIGNALS, Machines, Outcome, Undisturbed, run_trial
 from tests.campaigns.small_runs import write_sets
@@ -130,4 +130,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)
