@@ -53,7 +53,7 @@ def import_oneflow() -> ModuleType:
         # to the next, short enough to leave the core to OneFlow's threads.
         os.environ.setdefault("OMP_WAIT_POLICY", "active")
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-        with _quiet_stderr(), _hold_signals():
+        with _quiet_stderr(), _hold_signals(), _lazy_binding():
             flow = importlib.import_module("oneflow")
         protect_builds(flow)
         share_scopes(flow)
@@ -103,6 +103,21 @@ def _choose_blas_kernels() -> None:
         os.environ.setdefault("OPENBLAS_CORETYPE", "SkylakeX")
     elif {"avx2", "fma"} <= flags:
         os.environ.setdefault("OPENBLAS_CORETYPE", "Haswell")
+
+
+@contextmanager
+def _lazy_binding() -> Iterator[None]:
+    """Have the functions of libraries resolved when they are first called.
+
+    Python asks for all at once: of OneFlow's ninety thousand a run calls few, and the others take a quarter of the
+    import.
+    """
+    flags = sys.getdlopenflags()
+    sys.setdlopenflags(flags & ~os.RTLD_NOW | os.RTLD_LAZY)
+    try:
+        yield
+    finally:
+        sys.setdlopenflags(flags)
 
 
 @contextmanager
