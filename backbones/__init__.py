@@ -64,4 +64,5 @@ def build_backbone(config: Mapping[str, Any], seed: int = 0) -> Backbone:
         sync_bn=config.get("sync_bn", False),
         freeze_bn=config.get("freeze_bn", False),
         recompute=config.get("recompute", False),
+        takes_over=True,
     )

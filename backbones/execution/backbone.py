@@ -46,6 +46,7 @@ class Backbone(flow.nn.Module):
         sync_bn: bool = False,
         freeze_bn: bool = False,
         recompute: bool = False,
+        takes_over: bool = False,
     ) -> None:
         """Take the description and its first values (see ``load_arrays`` for what is checked).
 
@@ -58,6 +59,7 @@ class Backbone(flow.nn.Module):
             freeze_bn: BatchNorm by its moving statistics in training, whatever ``sync_bn`` says.
             recompute: in training, compute most feature maps again in the backward pass instead of keeping them; by the
                 network op only.
+            takes_over: ``arrays``, of ``allocate_arrays``, become the module's own instead of being copied.
 
         Raises:
             UserError: an array does not fit, or bfloat16 or recomputing is not available here.
@@ -70,7 +72,8 @@ class Backbone(flow.nn.Module):
         self.freeze_bn = freeze_bn
         self.frozen = frozenset(batch_norm_arrays(network)) if freeze_bn else frozenset()
         for name, spec in network.parameters().items():
-            tensor = flow.empty(*spec.shape, dtype=flow.float32)  # ``load_arrays`` fills it
+            # ``load_arrays`` fills an empty one.
+            tensor = flow.from_numpy(arrays[name]) if takes_over else flow.empty(*spec.shape, dtype=flow.float32)
             if spec.trainable:
                 self.register_parameter(name, flow.nn.Parameter(tensor))
             else:
@@ -92,7 +95,8 @@ class Backbone(flow.nn.Module):
             if reason
             else f"one op on the CPU{', bfloat16' * bfloat16}{', recomputing' * recompute}"
         )
-        self.load_arrays(arrays)
+        if not takes_over:
+            self.load_arrays(arrays)
 
     def _compile(self, bfloat16: bool, recompute: bool) -> tuple[CompiledNetwork | None, str | None]:
         if self.statistics_of_all:

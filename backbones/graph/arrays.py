@@ -1,14 +1,29 @@
-"""Check named arrays, from any kind of file, against a network's description."""
+"""Allocate named arrays, and check those of any kind of file against a network's description."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
+
+_ALIGNMENT = 64  # bytes: a cache line, and a vector of AVX-512
+
+
+def allocate_arrays(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """Return uninitialised float32 arrays of these shapes, side by side in one block and each aligned to 64 bytes."""
+    sizes = [-(-4 * prod(shape) // _ALIGNMENT) * _ALIGNMENT for shape in shapes.values()]
+    block = np.empty(sum(sizes) + _ALIGNMENT, np.uint8)
+    start = -block.ctypes.data % _ALIGNMENT
+    arrays = {}
+    for (name, shape), size in zip(shapes.items(), sizes, strict=True):
+        arrays[name] = block[start : start + 4 * prod(shape)].view(np.float32).reshape(shape)
+        start += size
+    return arrays
 
 
 def check_arrays(network: NetworkGraph, arrays: Mapping[str, np.ndarray]) -> None:

@@ -8,51 +8,51 @@ from zlib import crc32
 
 import numpy as np
 
+from backbones.graph.arrays import allocate_arrays
 from backbones.graph.network_graph import NetworkGraph, ParameterSpec
 from common.workers import available_cpus, map_in_threads
 
 XAVIER_MAGNITUDE = 2.0
 PRELU_SLOPE = 0.25
 
-Draw = Callable[[ParameterSpec, np.random.Generator], np.ndarray]
+Draw = Callable[[np.ndarray, ParameterSpec, np.random.Generator], None]  # fills the array
 
 
-def _xavier_gaussian(spec: ParameterSpec, rng: np.random.Generator) -> np.ndarray:
+def _xavier_gaussian(values: np.ndarray, spec: ParameterSpec, rng: np.random.Generator) -> None:
     """MXNet's Xavier(rnd_type='gaussian', factor_type='out', magnitude=2): std = sqrt(2 / fan_out)."""
-    return _gaussian(spec, rng, np.sqrt(XAVIER_MAGNITUDE / spec.fan_out))
+    _gaussian(values, rng, np.sqrt(XAVIER_MAGNITUDE / spec.fan_out))
 
 
-def _xavier_uniform(spec: ParameterSpec, rng: np.random.Generator) -> np.ndarray:
+def _xavier_uniform(values: np.ndarray, spec: ParameterSpec, rng: np.random.Generator) -> None:
     """MXNet's Xavier(rnd_type='uniform', factor_type='in', magnitude=2): up to sqrt(2 / fan_in)."""
-    return _uniform(spec, rng, np.sqrt(XAVIER_MAGNITUDE / spec.fan_in))
+    _uniform(values, rng, np.sqrt(XAVIER_MAGNITUDE / spec.fan_in))
 
 
-def _torch_uniform(spec: ParameterSpec, rng: np.random.Generator) -> np.ndarray:
+def _torch_uniform(values: np.ndarray, spec: ParameterSpec, rng: np.random.Generator) -> None:
     """PyTorch's default of linear and convolution layers: up to 1 / sqrt(fan_in)."""
-    return _uniform(spec, rng, np.sqrt(1 / spec.fan_in))
+    _uniform(values, rng, np.sqrt(1 / spec.fan_in))
 
 
 def _normal(deviation: float) -> Draw:
-    return lambda spec, rng: _gaussian(spec, rng, deviation)
+    return lambda values, spec, rng: _gaussian(values, rng, deviation)
 
 
-def _gaussian(spec: ParameterSpec, rng: np.random.Generator, deviation: float) -> np.ndarray:
-    values = rng.standard_normal(spec.shape, dtype=np.float32)
+def _gaussian(values: np.ndarray, rng: np.random.Generator, deviation: float) -> None:
+    rng.standard_normal(out=values, dtype=np.float32)
     values *= np.float32(deviation)
-    return values
 
 
-def _truncated_normal(spec: ParameterSpec, rng: np.random.Generator) -> np.ndarray:
+def _truncated_normal(values: np.ndarray, spec: ParameterSpec, rng: np.random.Generator) -> None:
     """timm's trunc_normal_ with a deviation of 0.02: cut at 2, a hundred deviations, so a normal distribution."""
-    return _gaussian(spec, rng, 0.02)
+    _gaussian(values, rng, 0.02)
 
 
-def _uniform(spec: ParameterSpec, rng: np.random.Generator, limit: float) -> np.ndarray:
-    return ((rng.random(spec.shape, dtype=np.float32) * 2 - 1) * limit).astype(np.float32)
+def _uniform(values: np.ndarray, rng: np.random.Generator, limit: float) -> None:
+    values[...] = (rng.random(values.shape, dtype=np.float32) * 2 - 1) * limit
 
 
 def _constant(value: float) -> Draw:
-    return lambda spec, rng: np.full(spec.shape, value, dtype=np.float32)
+    return lambda values, spec, rng: values.fill(value)
 
 
 # For weights by rule, for other arrays by kind.
@@ -77,14 +77,16 @@ def initial_arrays(graph: NetworkGraph, seed: int) -> dict[str, np.ndarray]:
     """Return float32 initial values of every parameter of ``graph``, by name.
 
     Each array depends only on ``seed`` (>= 0) and its name, so every rank computes the same values in any order: as
-    many at a time as the process has threads.
+    many at a time as the process has threads. They lie in one block.
     """
+    parameters = graph.parameters()
+    arrays = allocate_arrays({name: spec.shape for name, spec in parameters.items()})
 
-    def draw(item: tuple[str, ParameterSpec]) -> np.ndarray:
+    def draw(item: tuple[str, ParameterSpec]) -> None:
         name, spec = item
         rule = RULES[spec.rule] if spec.kind == "weight" else KINDS[spec.kind]
-        return rule(spec, np.random.default_rng((seed, crc32(name.encode()))))
+        rule(arrays[name], spec, np.random.default_rng((seed, crc32(name.encode()))))
 
-    parameters = graph.parameters()
     threads = int(os.environ.get("OMP_NUM_THREADS") or available_cpus())
-    return dict(zip(parameters, map_in_threads(draw, parameters.items(), threads), strict=True))
+    list(map_in_threads(draw, parameters.items(), threads))
+    return arrays

@@ -81,3 +81,9 @@ def test_values_do_not_depend_on_the_number_of_threads(monkeypatch):
     assert list(found[0]) == list(found[1]) == list(Y1.parameters())
     for name, values in found[0].items():
         np.testing.assert_array_equal(values, found[1][name], err_msg=name)
+
+
+def test_arrays_begin_at_a_cache_line_and_do_not_overlap():
+    arrays = sorted(initial_arrays(Y1, seed=3).values(), key=lambda array: array.ctypes.data)
+    assert all(array.ctypes.data % 64 == 0 and array.dtype == np.float32 for array in arrays)
+    assert all(a.ctypes.data + a.nbytes <= b.ctypes.data for a, b in zip(arrays, arrays[1:], strict=False))

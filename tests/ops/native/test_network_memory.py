@@ -11,7 +11,7 @@ from backbones.execution.compiled import CompiledNetwork
 from backbones.graph.masks import masks_by_node
 from backbones.graph.network_graph import NetworkGraph
 from ops import flow
-from ops.native.network import NetworkOps
+from ops.native.network import ArrayTable, NetworkOps
 from sample_config import generate_config
 from tests.support import networks
 
@@ -62,6 +62,25 @@ def test_gradients_in_place_are_those_that_are_returned(name: str) -> None:
     flow._oneflow_internal.eager.Sync()
     for parameter, gradient in zip(backbone.parameters(), backbone.read_gradients(memory), strict=True):
         np.testing.assert_allclose(gradient, parameter.grad.numpy(), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", networks.SMALL)
+def test_arrays_are_found_by_their_addresses(name: str) -> None:
+    graph = networks.SMALL[name]()
+    backbone = Backbone(graph, initial_arrays(graph, 1), takes_over=True).eval()
+    images = networks.images(graph, 5)
+    table = backbone.refer()
+    for seed in (1, 2):  # the second time the table is older than the arrays
+        backbone.load_arrays(initial_arrays(graph, seed))
+        found = backbone.run_graph(backbone, images, None, table.reference).numpy()
+        np.testing.assert_array_equal(found, backbone(images).numpy())
+
+
+def test_arrays_of_another_type_have_no_table() -> None:
+    with pytest.raises(ValueError, match="contiguous float32"):
+        ArrayTable([flow.zeros(3), flow.zeros(3, dtype=flow.float64)], [])
+    with pytest.raises(ValueError, match="contiguous float32"):
+        ArrayTable([flow.zeros(3, 2).transpose(0, 1)], [])
 
 
 def test_a_backward_pass_happens_once() -> None:

@@ -70,3 +70,10 @@ def test_missing_library_is_a_user_error(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_handler_in_this_process_is_python_s() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_only_the_import_binds_functions_late() -> None:
+    before = sys.getdlopenflags()
+    with runtime._lazy_binding():
+        assert sys.getdlopenflags() & (os.RTLD_LAZY | os.RTLD_NOW) == os.RTLD_LAZY
+    assert sys.getdlopenflags() == before
