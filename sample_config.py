@@ -237,6 +237,7 @@ default.train_batch_size = 0
 default.train_batch_size_per_device = 64
 default.num_workers = 2
 default.bad_images = "stop"
+default.sampler = "instance"
 default.seed = 1
 
 # Length, learning rate and optimiser. train_iter, iter_num_in_snapshot and validation_interval count in train_unit.

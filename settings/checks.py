@@ -226,6 +226,10 @@ def _check_triplets(config: Config) -> None:
             config[key] == without,
             f"--{key} {config[key]} is about class centres, and --loss {config.loss} has none; omit it",
         )
+    require(
+        config.sampler == "instance",
+        f"--sampler {config.sampler} orders single images, and --loss {config.loss} chooses triplets; omit it",
+    )
 
 
 def check_triplet_batch(config: Mapping[str, Any], ranks: int) -> None:

@@ -248,6 +248,13 @@ TRAIN_OPTIONS = (
     Option("data_cutoff", int, DATA, "side of a grey square in half of the images, in pixels"),
     Option("data_images_filter", int, DATA, "leave out identities with fewer images", at_least=0),
     Option(
+        "sampler",
+        str,
+        DATA,
+        "instance: each image once an epoch; class: as many images of each person; square_root: between them",
+        choices=("instance", "class", "square_root"),
+    ),
+    Option(
         "bad_images",
         str,
         DATA,
@@ -329,6 +336,7 @@ TRAIN_OPTIONS = (
         int,
         SCHEDULE,
         "batches at the start that train the class rows alone; the backbone stays as it was loaded",
+        ("--head_only_steps",),
         at_least=0,
     ),
     Option(

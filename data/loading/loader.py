@@ -11,6 +11,7 @@ import numpy as np
 from typing_extensions import override
 
 from common.errors import UserError
+from data.loading.balanced import POWERS, BalancedStream
 from data.loading.batch_reader import BatchReader
 from data.loading.batches import Batch, Batches
 from data.loading.options import DataOptions
@@ -37,6 +38,12 @@ class _PlannedBatch:
     draws: np.ndarray
     indices: np.ndarray
     epochs: np.ndarray
+
+
+def _open_stream(source: ImageSource, options: DataOptions) -> SampleStream:
+    if options.sampler not in POWERS:
+        return SampleStream(len(source), options.seed)
+    return BalancedStream(source, options.seed, POWERS[options.sampler])
 
 
 class BatchLoader(Batches):
@@ -78,7 +85,7 @@ class BatchLoader(Batches):
             raise UserError(f"the global batch size {global_batch_size} must be a multiple of the {world_size} ranks")
         self.steps_per_epoch = -(-len(source) // global_batch_size)
         self._source = source
-        self._stream = SampleStream(len(source), options.seed)
+        self._stream = _open_stream(source, options)
         self._global_batch_size = global_batch_size
         self._batch_size = global_batch_size // world_size
         self._rank = rank

@@ -21,6 +21,7 @@ class DataOptions:
         augmentation: random changes of the images.
         bad_images: "stop" raises an error at a bad image, "skip" takes another image in its place and keeps a list. A
             training always skips here: where it is to stop, it does so after the step, when all ranks know of it.
+        sampler: "instance": each image once an epoch; or a name in ``data.loading.balanced.POWERS``.
     """
 
     global_batch_size: int
@@ -28,10 +29,16 @@ class DataOptions:
     seed: int = 0
     augmentation: Augmentation = Augmentation()  # frozen, so one default may be shared
     bad_images: str = STOP
+    sampler: str = "instance"
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> DataOptions:
         """Return the options that the run's settings ask for."""
         return cls(
-            config["train_batch_size"], config["num_workers"], config["seed"], Augmentation.from_config(config), SKIP
+            config["train_batch_size"],
+            config["num_workers"],
+            config["seed"],
+            Augmentation.from_config(config),
+            SKIP,
+            config.get("sampler", "instance"),
         )

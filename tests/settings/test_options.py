@@ -240,6 +240,7 @@ EFFECTS: dict[str, Effect] = {
     "data_color": Effect("2", observe.batches, OTHER, OTHER, INLINE),
     "data_cutoff": Effect("9", observe.batches, OTHER, OTHER, INLINE),
     "data_images_filter": Effect("2", observe.source, ("OFRecordSource", 5), ("FilteredSource", 4), REAL),
+    "sampler": Effect("class", observe.batches, OTHER, OTHER, INLINE),
     "bad_images": Effect(
         "skip",
         or_error(logged("step")),

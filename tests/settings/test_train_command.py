@@ -168,6 +168,8 @@ def test_an_empty_config_py_says_how_it_came_about(folder: Path) -> None:
         ("--ema_decay 1", "--ema_decay 1.0 must be at least 0 and below 1"),
         ("--loss inter --num_subcenters 2", "--num_subcenters 2: the inter-loss is between classes with one centre"),
         ("--images_per_identity 1", "--images_per_identity 1 must be at least 2"),
+        ("--loss triplet --sampler class", "--sampler class orders single images, and --loss triplet chooses triplets"),
+        ("--sampler rare", "--sampler rare is unknown; known: instance, class, square_root"),
         ("--triplet_bag_size 0", "--triplet_bag_size 0 must be at least 1"),
         ("--triplet_alpha 0", "--triplet_alpha 0.0 must be above 0 and at most 1"),
         ("--triplet_alpha nan", "--triplet_alpha nan must be above 0 and at most 1"),
