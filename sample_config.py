@@ -213,6 +213,7 @@ default.num_nodes = 1
 default.node_rank = 0
 default.node_ips = ["127.0.0.1"]
 default.master_port = 0
+default.join_token = ""
 default.model_parallel = True
 default.partial_fc = False
 default.sample_ratio = 1.0

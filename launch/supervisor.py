@@ -6,7 +6,6 @@ that rank's message. Each rank's full output is kept in ``log_dir``/rank-N.log; 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import selectors
@@ -18,13 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from common.files import make_directory
+from launch.join_token import TOKEN_VARIABLE
+from launch.machine_link import MachineLink
+from launch.notices import say
 from launch.options import LaunchOptions
 from launch.rank import INTERRUPTED, stop_signals
 from launch.rank_process import RankProcess
-from launch.rendezvous import MachineLink, rendezvous
+from launch.rendezvous import rendezvous
 
 _GRACE_SECONDS = 2.0  # after the first failure, for the rank that caused it to report
 _ABORT_GRACE_SECONDS = 6.0  # the same where several nodes run: OneFlow aborts when a rank elsewhere is gone
+_SILENCE_SECONDS = 60.0  # after which a rank of several machines is named, as the network may be the cause
 _AFTER_STEP = "stopping after this step; press Ctrl-C again to stop immediately"
 _AT_ONCE = "stopping"
 
@@ -47,6 +50,7 @@ class Supervisor:
         self._stopped_elsewhere = False
         self._finished_nodes: set[int] = set()
         self._end_elsewhere: dict[str, Any] | None = None
+        self._longest_silence = _SILENCE_SECONDS
 
     def run(self, command: Sequence[str]) -> int:
         """Run ``command`` once per rank and return the exit code: 0, 1 after a failure, 130 after Ctrl-C.
@@ -75,8 +79,9 @@ class Supervisor:
         }
         threads = str(max(1, (os.cpu_count() or 1) // self._count))
         settings = _write_settings(self._config)
+        inherited = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
         for local in range(self._count):
-            environment = {"OMP_NUM_THREADS": threads, **os.environ, **shared}
+            environment = {"OMP_NUM_THREADS": threads, **inherited, **shared}
             local_rank = self._link.assignment.first_local_rank + local
             environment |= {"RANK": str(first + local), "LOCAL_RANK": str(local_rank)}
             log = self._log_dir / f"rank-{first + local}.log"
@@ -123,7 +128,7 @@ class Supervisor:
         for message in self._link.receive():
             if message["kind"] == "stopping":
                 self._stopped_elsewhere = True
-                _say(f"node {message['node']} was asked to stop; stopping after this step")
+                say(f"node {message['node']} was asked to stop; stopping after this step")
             elif message["kind"] == "finished":
                 self._finished_nodes.add(message["node"])
             elif message["node"] not in self._finished_nodes:
@@ -133,7 +138,14 @@ class Supervisor:
         running = (rank for rank in self._ranks if rank.code is None)
         oldest = min(running, key=lambda rank: rank.last_heartbeat, default=None)
         limit = self._options.rank_timeout
-        if oldest is None or time.monotonic() - oldest.last_heartbeat < limit:
+        silence = 0 if oldest is None else time.monotonic() - oldest.last_heartbeat
+        if silence < limit:
+            if silence > self._longest_silence and self._options.num_nodes > 1:
+                self._longest_silence = 2 * silence
+                say(
+                    f"rank {oldest.number} has not responded for {silence:.0f} s; the run ends after {limit} s "
+                    "(--rank_timeout)"
+                )
             return None
         oldest.failure = f"error: rank {oldest.number} has not responded for {limit} s (--rank_timeout)"
         return oldest
@@ -161,7 +173,7 @@ class Supervisor:
         else:
             reason = f"{head}:\n{culprit.failure}"
         self._link.send("failed", reason=reason)
-        _say(reason)
+        say(reason)
         self._print_log_files()
         return 1
 
@@ -170,25 +182,28 @@ class Supervisor:
         self._kill()
         node = message["node"]
         if message["kind"] == "interrupted":
-            _say(f"node {node} was interrupted")
+            say(f"node {node} was interrupted")
             return INTERRUPTED
         if message["kind"] == "lost":
             ip = self._options.node_ips[node]
-            _say(f"error: lost node {node} ({ip}): its command ended or the network failed")
+            how = "its command ended or the network failed"
+            if message["silent"]:
+                how = f"no sign of it for {message['silent']} s; resume with --resume 1 when it can be reached"
+            say(f"error: lost node {node} ({ip}): {how}")
         else:
-            _say(f"node {node}: {message['reason']}")
+            say(f"node {node}: {message['reason']}")
         self._print_log_files()
         return 1
 
     def _print_log_files(self) -> None:
         written = [rank.log.name for rank in self._ranks if rank.has_output()]
         where = f"; their full output is in {self._log_dir}: {', '.join(written)}" if written else ""
-        _say(f"all ranks were stopped{where}")
+        say(f"all ranks were stopped{where}")
 
     def _on_signal(self, number: int, frame: object) -> None:
         self._stops += 1
         if self._stops == 1:
-            _say(self._on_stop)
+            say(self._on_stop)
             for rank in self._ranks:
                 rank.interrupt()
         else:
@@ -199,12 +214,6 @@ class Supervisor:
             rank.kill()
         for rank in self._ranks:
             rank.wait()
-
-
-def _say(text: str) -> None:
-    """Print to stderr, unless it is gone, as after the end of a terminal."""
-    with contextlib.suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
 
 
 def _write_settings(config: Mapping[str, Any]) -> int:

@@ -42,6 +42,12 @@ RUN_OPTIONS = (
         "port of the first machine that the others connect to; 0: any (one node only)",
         at_least=0,
     ),
+    Option(
+        "join_token",
+        str,
+        RUN,
+        "file with the secret that joins machines, which node 0 writes if need be; empty: join_token in models_root",
+    ),
     Option("rank_timeout", int, RUN, "seconds without a heartbeat after which a rank counts as hung", at_least=1),
     Option("native_ops", parse_bool, RUN, "compute on the CPU by the kernels of ops/native, if they can be had"),
     Option("use_bf16", parse_bool, RUN, "backbone on the CPU in bfloat16, with float32 sums, weights and head"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import signal
 import socket
 import subprocess
@@ -16,8 +14,10 @@ from typing import Any
 import pytest
 
 from common.errors import UserError
-from launch.rendezvous import rendezvous
-from tests.support.nodes import LOOPBACK, Machine, node_folder, start_nodes
+from launch.join_token import read_token, token_file
+from launch.rendezvous import _Patience, rendezvous
+from tests.support.joining import connect, greet, hear, say, shared
+from tests.support.nodes import LOOPBACK, node_folder, start_nodes
 from tests.support.ranks import free_port
 from tests.support.supervise import assert_nothing_left, rank_pids, wait_until
 
@@ -147,91 +147,56 @@ def test_two_nodes_of_one_number(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("node", [0, 1])
 def test_waiting_for_a_node_times_out(tmp_path: Path, node: int) -> None:
-    settings = settings_of(node, rank_timeout=0.2)
     with pytest.raises(UserError, match=r"timed out waiting for node . .*\(--rank_timeout\)"):
-        rendezvous(settings, 1)
+        rendezvous(settings_of(tmp_path, node, rank_timeout=0.2), 1)
 
 
-def settings_of(node: int, **changes: Any) -> dict[str, Any]:
+def test_a_long_wait_is_said_again(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    for name in ("_NOTICE_SECONDS", "_REPEAT_SECONDS"):
+        monkeypatch.setattr(f"launch.rendezvous.{name}", 0.1)
+    patience = _Patience(0.5)
+    with pytest.raises(UserError, match="timed out waiting for node 1 "):
+        while True:
+            patience.check("node 1")
+            time.sleep(0.01)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "waiting for node 1" and len(lines) > 1
+    assert set(lines[1:]) == {"waiting for node 1 (0 s so far, 0.5 s at most)"}
+
+
+def settings_of(folder: Path, node: int, **changes: Any) -> dict[str, Any]:
     base = {"num_nodes": 2, "node_rank": node, "node_ips": ["127.0.0.1"] * 2, "master_port": free_port()}
-    return {**base, "rank_timeout": 20, **changes}
+    return {**base, "rank_timeout": 20, "join_token": "", "models_root": str(folder / "models"), **changes}
 
 
-def test_node_0_needs_its_address_and_port() -> None:
+def test_node_0_needs_its_address_and_port(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"node 0 cannot listen at 192\.0\.2\.77:"):
-        rendezvous(settings_of(0, node_ips=["192.0.2.77", "192.0.2.78"]), 1)
+        rendezvous(settings_of(tmp_path, 0, node_ips=["192.0.2.77", "192.0.2.78"]), 1)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"node 0 cannot listen at 127.0.0.1:{port}"):
-            rendezvous(settings_of(0, master_port=port), 1)
+            rendezvous(settings_of(tmp_path, 0, master_port=port), 1)
 
 
-def test_machines_must_hold_as_many_nodes_each() -> None:
+def test_machines_must_hold_as_many_nodes_each(tmp_path: Path) -> None:
     """OneFlow takes an address for a machine; these three nodes would be two machines of 2 and 1 ranks."""
-    machines = [Machine("127.0.0.1"), Machine("127.0.0.1"), Machine("127.0.0.2")]
-    port = free_port()
-    settings = settings_of(0, num_nodes=3, node_ips=[m.address for m in machines], master_port=port)
-    agreed = {k: v for k, v in settings.items() if k != "node_rank"}
-    with contextlib.ExitStack() as stack:
-        ends, answers = [], []
-
-        def come() -> None:
-            deadline = time.monotonic() + 20
-            for node, machine in enumerate(machines[1:], start=1):
-                while True:
-                    try:
-                        source = (machine.address, 0)
-                        end = stack.enter_context(socket.create_connection(("127.0.0.1", port), 5, source))
-                        break
-                    except OSError:
-                        assert time.monotonic() < deadline
-                        time.sleep(0.05)
-                hello = {"node": node, "settings": {"ranks per node": 1, **agreed}}
-                end.sendall((json.dumps(hello) + "\n").encode())
-                ends.append(end)
-            for end in ends:
-                answers.append(json.loads(end.recv(4096)))
-                end.close()
-
-        guests = threading.Thread(target=come)
-        guests.start()
-        with pytest.raises(
-            UserError, match=r"connected from 127\.0\.0\.1, 127\.0\.0\.1, 127\.0\.0\.2: every machine must"
-        ):
-            rendezvous(settings, 1)
-        guests.join()
-        assert len(answers) == 2 and all("refused" in answer for answer in answers)
-
-
-def test_strangers_are_ignored(tmp_path: Path) -> None:
-    """Other connections to the port are refused, and the nodes still find each other."""
-    settings = settings_of(0)
-    lines: dict[int, Any] = {}
+    sources = ["127.0.0.1", "127.0.0.1", "127.0.0.2"]
+    settings = settings_of(tmp_path, 0, num_nodes=3, node_ips=sources)
+    answers = []
 
     def come() -> None:
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                stranger = socket.create_connection(("127.0.0.1", settings["master_port"]), 5)
-                break
-            except OSError:
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-        with stranger:
-            stranger.sendall(b"GET / HTTP/1.0\r\n\r\n")
-            assert stranger.recv(100) == b""
-        lines[1] = rendezvous({**settings, "node_rank": 1}, 1)
+        ends = [connect(settings["master_port"], source=source) for source in sources[1:]]
+        token = read_token(token_file(settings))
+        for node, end in enumerate(ends, start=1):
+            assert "proof" in greet(end, node, token)
+            say(end, settings=shared(settings))
+        for end in ends:
+            with end:
+                answers.append(hear(end))
 
-    guest = threading.Thread(target=come)
-    guest.start()
-    lines[0] = rendezvous(settings, 1)
-    guest.join()
-    assert [lines[i].assignment.first_local_rank for i in (0, 1)] == [0, 1]
-    assert lines[0].assignment.port == lines[1].assignment.port
-    lines[0].send("hello", word="x")
-    wait_until(lambda: lines[1].receive() == [{"node": 0, "kind": "hello", "word": "x"}], 5, "message")
-    threads = [threading.Thread(target=line.close) for line in lines.values()]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    guests = threading.Thread(target=come)
+    guests.start()
+    with pytest.raises(UserError, match=r"connected from 127\.0\.0\.1, 127\.0\.0\.1, 127\.0\.0\.2: every machine must"):
+        rendezvous(settings, 1)
+    guests.join()
+    assert len(answers) == 2 and all("refused" in answer for answer in answers)

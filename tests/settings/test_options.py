@@ -18,6 +18,7 @@ from data.ofrecord.records import encode_train_record, encode_verification_recor
 from data.sources.synthetic import SyntheticSource
 from data.verification.bin_file import write_bin
 from launch.devices import choose_device
+from launch.join_token import token_file
 from ops.heads.class_shards import initial_class_rows
 from ops.native import native_calls
 from settings.options import TRAIN_TABLE
@@ -108,6 +109,7 @@ EFFECTS: dict[str, Effect] = {
     "node_rank": Effect("1", observe.environment, MASTER_4, ["2", "4", "127.0.0.1", "0"], f"{NODES} --num_nodes 2"),
     "node_ips": Effect("::1", observe.environment, ["0", "2", "127.0.0.1", "0"], ["0", "2", "::1", "0"]),
     "master_port": Effect("2001", observe.environment, ["0", "2", "127.0.0.1", "0"], ["0", "2", "127.0.0.1", "2001"]),
+    "join_token": Effect("secrets/run", lambda c: token_file(c).name, "join_token", "run"),
     "rank_timeout": Effect("1", observe.patience, 0, 1),
     "native_ops": Effect("0", observe.executor, ONE_OP, "one op per node (it is switched off)", "--network y1"),
     "use_bf16": Effect("1", observe.executor, ONE_OP, "one op on the CPU, bfloat16", "--network y1"),

@@ -28,7 +28,7 @@ class NoNamespacesError(Exception):
     """Network namespaces cannot be created here."""
 
 
-def _ip(*words: str) -> None:
+def run_ip(*words: str) -> None:
     try:
         subprocess.run(["ip", *words], check=True, capture_output=True, text=True, timeout=60)
     except FileNotFoundError as error:
@@ -48,17 +48,17 @@ def two_machines() -> Iterator[tuple[Machine, Machine]]:
     addresses = [f"10.213.77.{i + 1}" for i in range(2)]
     try:
         for name in names:
-            _ip("netns", "add", name)
-        _ip("link", "add", "cable", "netns", names[0], "type", "veth", "peer", "name", "cable", "netns", names[1])
+            run_ip("netns", "add", name)
+        run_ip("link", "add", "cable", "netns", names[0], "type", "veth", "peer", "name", "cable", "netns", names[1])
         for name, address in zip(names, addresses, strict=True):
-            _ip("-n", name, "addr", "add", f"{address}/24", "dev", "cable")
+            run_ip("-n", name, "addr", "add", f"{address}/24", "dev", "cable")
             for device in ("lo", "cable"):
-                _ip("-n", name, "link", "set", device, "up")
+                run_ip("-n", name, "link", "set", device, "up")
         yield tuple(Machine(a, ("ip", "netns", "exec", n)) for a, n in zip(addresses, names, strict=True))
     finally:
         for name in names:
             with contextlib.suppress(NoNamespacesError):
-                _ip("netns", "delete", name)
+                run_ip("netns", "delete", name)
 
 
 def node_folder(folder: Path, node: int) -> Path:
@@ -87,6 +87,7 @@ def start_nodes(
                 "node_rank": node,
                 "node_ips": [each.address for each in machines],
                 "master_port": port,
+                "join_token": str(folder / "join_token"),
                 **(changes or {}).get(node, {}),
             }
             processes.append(

@@ -23,7 +23,8 @@ def start_supervisor(
 
     ``prefix`` is put before the supervisor's command; ``config`` holds settings that differ from those of one node.
     """
-    settings = {"node_rank": 0, "num_nodes": 1, "node_ips": ["127.0.0.1"], "master_port": 0, **config}
+    settings = {"node_rank": 0, "num_nodes": 1, "node_ips": ["127.0.0.1"], "master_port": 0, "join_token": ""}
+    settings |= {"models_root": str(folder), **config}
     arguments = {"config": {**settings, "rank_timeout": rank_timeout}, "ranks": ranks, "command": command}
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
