@@ -143,7 +143,7 @@ def _on(disk: MemoryDisk | None, name: Path) -> Path:
 
 
 _OF_MEMORY = ("memory", "Memory")
-_OF_FILES = ("Too many open files", "cannot be")
+_OF_FILES = ("open files", "cannot be")
 CONDITIONS: dict[str, Condition] = {
     "full disk": _full(0),
     "disk for 30 % of the output": _full(0.3),
@@ -179,6 +179,7 @@ def judge(code: int | None, text: str, situation: Situation) -> list[str]:
     if "Traceback" in text:
         faults.append("a traceback")
     messages = [line for line in text.splitlines() if line.startswith("error: ")]
+    messages += text.rpartition(" failed: ")[2].splitlines()  # how a rank ended, and its last words
     if situation.named and not any(word in line for line in messages for word in situation.named):
         faults.append(f"no error names {' or '.join(situation.named)}")
     return faults
