@@ -125,8 +125,11 @@ def table(samples: Sequence[Sample], steps: int) -> str:
     return "\n".join(lines)
 
 
-def run_soak(steps: int, ranks: int, every: float, folder: Path) -> tuple[int | None, list[Sample]]:
-    """Train ``steps`` steps in ``folder`` and return the exit code and a sample every ``every`` seconds."""
+def run_soak(steps: int, ranks: int, every: float, seconds: float, folder: Path) -> tuple[int | None, list[Sample]]:
+    """Train ``steps`` steps in ``folder`` and return the exit code and a sample every ``every`` seconds.
+
+    After ``seconds`` the training is ended, and the code is None.
+    """
     sets, log = folder / "sets", folder / "run.log"
     write_sets(sets)
     often = max(steps // 100, 1)  # snapshots and verifications
@@ -134,7 +137,7 @@ def run_soak(steps: int, ranks: int, every: float, folder: Path) -> tuple[int | 
     words = training(sets, folder, steps, *flags, "--iter_num_in_snapshot", often, *verification(sets, often))
     command, samples, code = Command(words, f"soak-{os.getpid()}", log), [], None
     try:
-        while code is None:
+        while code is None and time.monotonic() < command.began + seconds:
             code = command.wait(every)
             metrics = next(iter(folder.glob("log/*/metrics.jsonl")), folder / "none")
             if code is None:
@@ -151,17 +154,18 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=20_000, help="default %(default)s")
     parser.add_argument("--ranks", type=int, default=1, help="default %(default)s")
     parser.add_argument("--every", type=float, default=5.0, help="seconds between two samples; default %(default)s")
+    parser.add_argument("--seconds", type=float, default=7200, help="end after these; default %(default)s")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        code, samples = run_soak(args.steps, args.ranks, args.every, Path(folder))
-        if code != 0:
+        code, samples = run_soak(args.steps, args.ranks, args.every, args.seconds, Path(folder))
+        if code:
             print((Path(folder) / "run.log").read_text(errors="replace")[-3000:])
-    faults = judge(samples, args.steps) if code == 0 else [f"the training ended with {code}"]
-    if samples:
-        print(table(samples, args.steps))
+    steps = args.steps if code == 0 else samples[-1].step
+    faults = [f"the training ended with {code}"] if code else judge(samples, steps)
+    print(table(samples, steps))
     for fault in faults:
         print(f"fault: {fault}")
-    print(f"\n{args.steps} steps, {len(samples)} samples, {len(faults)} faults")
+    print(f"\n{steps} of {args.steps} steps, {len(samples)} samples, {len(faults)} faults")
     return 1 if faults else 0
 
 
