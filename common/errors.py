@@ -82,7 +82,7 @@ ADVICE = {  # by the number of an OSError
     errno.EAGAIN: "memory or the number of processes (ulimit -u) is short",
     errno.EIO: "check the disk",
 }
-_OF_LIBRARIES = (RuntimeError, ImportError)
+_OF_LIBRARIES = (RuntimeError, ImportError, OSError)
 _NO_MEMORY = ("bad_alloc", "failed to map segment from shared object", "cannot allocate memory")
 _NO_THREAD = "can't start new thread"  # Python's message, without a class of its own
 

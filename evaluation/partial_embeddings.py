@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
@@ -78,14 +79,17 @@ class PartialEmbeddings:
 
     def add(self, piece: Piece) -> None:
         """Keep a piece."""
+        # In memory first: after a failure on the way to a disk, NumPy's archive would print a traceback of its own.
+        content = io.BytesIO()
+        np.savez(
+            content,
+            rows=piece.rows,
+            norms=piece.norms,
+            positions=piece.positions,
+            rejected=np.array(json.dumps(list(piece.rejected))),
+        )
         with atomic_file(self._path(piece.start, piece.stop)) as handle:
-            np.savez(
-                handle,
-                rows=piece.rows,
-                norms=piece.norms,
-                positions=piece.positions,
-                rejected=np.array(json.dumps(list(piece.rejected))),
-            )
+            handle.write(content.getbuffer())
         self._ranges = sorted([*self._ranges, (piece.start, piece.stop)])
 
     def read(self) -> Iterator[Piece]:

@@ -20,7 +20,6 @@ from common.files import make_directory
 from launch.join_token import TOKEN_VARIABLE
 from launch.machine_link import MachineLink
 from launch.notices import say
-from launch.open_files import require_open_files
 from launch.options import LaunchOptions
 from launch.rank import INTERRUPTED, stop_signals
 from launch.rank_process import RankProcess
@@ -231,9 +230,5 @@ def launch(
     """Run this program's command line as ``ranks`` supervised ranks and return the exit code.
 
     Each rank finds ``config`` by ``launch.rank.inherited_settings``.
-
-    Raises:
-        UserError: too few files may be open, or the machines do not meet.
     """
-    require_open_files()
     return Supervisor(config, ranks, log_dir, stops_at_once).run([sys.executable, "-u", sys.argv[0], *argv])

@@ -20,6 +20,7 @@ from types import ModuleType
 from common.compiling import NativeUnavailableError
 from common.cuda import SWITCH, reason_for_cuda
 from common.errors import UserError
+from common.open_files import require_open_files
 from ops.runtime.cuda_stand_ins import install_stand_ins
 from ops.runtime.graph_destruction import protect_builds
 from ops.runtime.graph_variables import share_scopes
@@ -41,9 +42,10 @@ def import_oneflow() -> ModuleType:
 
     Raises:
         UserError: a library that OneFlow needs is neither on the system nor in the nvidia wheels, and a stand-in is not
-            allowed or cannot be built.
+            allowed or cannot be built; or too few files may be open.
     """
     if "oneflow" not in sys.modules:
+        require_open_files()
         _load_cuda_libraries()
         load_corrections()
         _choose_blas_kernels()

@@ -1,4 +1,4 @@
-"""The limit on open files, which OneFlow does not report: it aborts."""
+"""The limit on open files. OneFlow does not report that it is too low: it aborts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import resource
 
 from common.errors import UserError
 
-_NEEDED = 128  # measured: 24 in the only rank of a training, 47 in one of two
+_NEEDED = 128  # measured: 24 in the only rank of a training, 47 in one of two ranks
 
 
 def require_open_files() -> None:

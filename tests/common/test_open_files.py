@@ -10,7 +10,7 @@ from tests.support.commands import ROOT
 PROGRAM = """
 import resource, sys
 from common.errors import run_command
-from launch.open_files import require_open_files
+from common.open_files import require_open_files
 resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]), int(sys.argv[2])))
 run_command(lambda: require_open_files() or print(resource.getrlimit(resource.RLIMIT_NOFILE)))
 """
