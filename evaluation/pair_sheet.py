@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from typing import IO, Protocol
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from evaluation.similarity import cosine_of_distance
 from evaluation.verification import VerificationResult
@@ -38,6 +36,10 @@ def draw_pairs(handle: IO[bytes], results: Sequence[VerificationResult], sets: S
         results: the results of ``sets``, in the same order.
         sets: the images and labels of the results' pairs.
     """
+    # Here, because it takes a quarter of a second, and most verifications draw nothing.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     rows = 2 * len(results)
     figure = Figure(figsize=(9, 0.15 + 1.28 * rows), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)

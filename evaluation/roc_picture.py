@@ -6,10 +6,6 @@ from collections.abc import Sequence
 from typing import IO
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 
 from evaluation.verification import FAR_TARGET, VerificationResult
 
@@ -26,6 +22,12 @@ def draw_roc(handle: IO[bytes], results: Sequence[VerificationResult]) -> None:
     Curves are steps: the rate a set reaches without exceeding a false accept rate, not interpolated between points. A
     set without a curve (no same or no different pairs) appears only in the legend.
     """
+    # Here, because it takes a quarter of a second, and most verifications draw nothing.
+    from matplotlib import colormaps
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter
+
     many = len(results) > MAX_LEGEND_INSIDE
     figure = Figure(figsize=(11 if many else 8, 5.5), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)

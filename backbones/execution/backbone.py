@@ -169,7 +169,7 @@ class Backbone(flow.nn.Module):
         return self._compiled.allocate_memory(self, batch) if self._is_compiled() else None
 
     def _is_compiled(self) -> bool:
-        return self._compiled is not None and all(_is_on_cpu(array) for array in self.named_tensors().values())
+        return self._compiled is not None and all(map(_is_on_cpu, self.parameters()))
 
     def read_gradients(self, memory: TrainingMemory) -> list[np.ndarray]:
         """Return this rank's gradients in ``memory``, in the order of the parameters; the next step overwrites them."""

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from typing import IO
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from evaluation.similarity import cosine_of_distance
 from evaluation.verification import VerificationResult
@@ -26,6 +24,10 @@ def draw_histograms(handle: IO[bytes], results: Sequence[VerificationResult], la
         results: the results.
         labels: bool [N] of each result, whether the pairs show one person.
     """
+    # Here, because it takes a quarter of a second, and most verifications draw nothing.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(8, 0.6 + 2.4 * len(results)), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(results), 1, squeeze=False)[:, 0]

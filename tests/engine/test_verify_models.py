@@ -6,6 +6,8 @@ import csv
 import functools
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -163,3 +165,8 @@ def test_too_many_components_end_it_before_anything_is_embedded(folder: Path, mo
     monkeypatch.setattr(Embedder, "__call__", lambda *_: pytest.fail("it embeds"))
     with pytest.raises(UserError, match="--pca 17: a allows at most 16 components"):
         run(folder, "--model_load_dir first.onnx --pca 17")
+
+
+def test_a_verification_without_a_report_loads_no_pictures() -> None:
+    code = "import sys, engine.verify_models; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], timeout=60).returncode == 0
