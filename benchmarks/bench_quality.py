@@ -11,10 +11,12 @@ docs/benchmarks.md.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import itertools
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from benchmarks.quality_sets import SETS, QualitySet, open_sets
 from benchmarks.quality_times import expected_seconds
 from benchmarks.report import describe_machine, format_machine, format_table, write_json
 from common.errors import UserError, lookup, run_command
+from common.files import make_directory
 from data.drawn_faces import FaceOptions
 from evaluation.report_form import to_json
 
@@ -50,7 +53,7 @@ def parse_arguments(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--ratios", type=name_list, default=["1"], help="1 is the full head, below 1 Partial FC")
     parser.add_argument("--row_dtype", type=name_list, default=["float32"], help="of the class rows: float32,bf16")
     parser.add_argument("--ranks", type=name_list, default=["1"], help="numbers of ranks (default: 1)")
-    parser.add_argument("--steps", type=int, default=0, help="of each training (default: 500; orl 150)")
+    parser.add_argument("--steps", type=positive_int, default=0, help="of each training (default: 500; orl 150)")
     parser.add_argument("--people", type=positive_int, default=2000, help="drawn people to train on")
     parser.add_argument("--images", type=positive_int, default=6, help="images of each of them, but in the set tail")
     parser.add_argument("--others", type=positive_int, default=500, help="drawn people to verify and identify")
@@ -74,7 +77,7 @@ def plan_runs(args: argparse.Namespace, rest: Sequence[str]) -> tuple[list[Quali
     sets = open_sets(args.sets, output / "sets", options, args.steps)
     known = read_recipes(BUILT_IN)
     if args.recipe_file:
-        known |= read_recipes(Path(args.recipe_file))
+        known = read_recipes(Path(args.recipe_file), known)
     names = args.recipes if args.recipes is not None else ([] if args.recipe else ["bench"])
     recipes = choose_recipes(names, args.recipe, known)
     if args.baseline:
@@ -131,6 +134,24 @@ def run_all(runs: Sequence[Run], keep_models: bool) -> tuple[list[dict[str, Any]
     return results, failures
 
 
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold a lock on ``folder``, which is made if it is not there.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    make_directory(folder, "--output")
+    with open(folder / ".lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"--output {folder}: another bench_quality trains there; wait for it or name another"
+            ) from error
+        yield
+
+
 def main() -> int:
     """Prepare the sets, do the trainings that are left, print and write the results."""
     args, rest = parse_arguments(sys.argv[1:])
@@ -138,11 +159,12 @@ def main() -> int:
     if args.list:
         print(list_runs(runs))
         return 0
-    for data in sets:
-        data.prepare()
-    for run in runs:
-        settle(run)
-    results, failures = run_all(runs, bool(args.keep_models))
+    with alone_in(Path(args.output)):
+        for data in sets:
+            data.prepare()
+        for run in runs:
+            settle(run)
+        results, failures = run_all(runs, bool(args.keep_models))
     print(format_machine(describe_machine()))
     if results:
         rows = make_rows(results, args.baseline or runs[0].recipe.name)

@@ -2,7 +2,8 @@
 
     {"fast": {"about": "a larger rate", "flags": "--lr 0.2 --lr_steps 60%,85% --warmup_steps 10%", "sets": ["drawn"]}}
 
-A share such as ``60%`` becomes that part of the steps. ``sets`` is for recipes that fit some sets alone.
+A share such as ``60%`` becomes that part of the steps. ``"from": "fast"`` begins with the flags of another recipe and
+overrides them. ``sets`` is for recipes that fit some sets alone, ``verify`` for flags of insightface_val.py.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ class Recipe:
         return [_SHARE.sub(lambda found: str(round(float(found[1]) * steps / 100)), word) for word in self.flags]
 
 
-def read_recipes(path: Path) -> dict[str, Recipe]:
-    """Return the recipes of a file by name.
+def read_recipes(path: Path, known: Mapping[str, Recipe] | None = None) -> dict[str, Recipe]:
+    """Return the ``known`` recipes and those of a file by name; each may begin with the flags of one before it.
 
     Raises:
         UserError: the file is not JSON of the form above; the message has a line for each mistake.
@@ -60,10 +61,10 @@ def read_recipes(path: Path) -> dict[str, Recipe]:
         raise UserError(f"--recipe_file {path}: {error}") from error
     if not isinstance(content, dict):
         raise UserError(f"--recipe_file {path}: expected an object of recipes by name")
-    found, mistakes = {}, []
+    found, mistakes = dict(known or {}), []
     for name, entry in content.items():
         try:
-            found[name] = _read(name, entry)
+            found[name] = _read(name, entry, found)
         except ValueError as error:
             mistakes.append(f"--recipe_file {path}: recipe '{name}': {error}")
     if mistakes:
@@ -71,8 +72,8 @@ def read_recipes(path: Path) -> dict[str, Recipe]:
     return found
 
 
-def _read(name: str, entry: object) -> Recipe:
-    """Return one recipe.
+def _read(name: str, entry: object, before: Mapping[str, Recipe]) -> Recipe:
+    """Return one recipe, which may begin with one of those ``before``.
 
     Raises:
         ValueError: it is not of the form above.
@@ -81,9 +82,14 @@ def _read(name: str, entry: object) -> Recipe:
         raise ValueError("a name has letters, digits and underscores alone")
     if not isinstance(entry, dict) or not isinstance(entry.get("flags"), str):
         raise ValueError('expected {"flags": "--flag value ...", "about": "..."}')
-    unknown = entry.keys() - {"flags", "about", "verify", "sets"}
+    unknown = entry.keys() - {"flags", "about", "verify", "sets", "from"}
     if unknown:
-        raise ValueError(f"unknown key {', '.join(sorted(unknown))}; known: about, flags, sets, verify")
+        raise ValueError(f"unknown key {', '.join(sorted(unknown))}; known: about, flags, from, sets, verify")
+    base: tuple[str, ...] = ()
+    if "from" in entry:
+        if entry["from"] not in before:
+            raise ValueError(f"from: no recipe '{entry['from']}' comes before it")
+        base = before[entry["from"]].flags
     texts = [entry.get(key, "") for key in ("about", "flags", "verify")]
     sets = entry.get("sets", [])
     if not all(isinstance(each, str) for each in texts):
@@ -91,7 +97,7 @@ def _read(name: str, entry: object) -> Recipe:
     if not isinstance(sets, list) or not all(isinstance(each, str) for each in sets):
         raise ValueError('sets is a list such as ["drawn"]')
     about, flags, verify = texts
-    return Recipe(name, about, tuple(shlex.split(flags)), tuple(shlex.split(verify)), tuple(sets))
+    return Recipe(name, about, (*base, *shlex.split(flags)), tuple(shlex.split(verify)), tuple(sets))
 
 
 def choose_recipes(names: Sequence[str], given: Sequence[str], known: Mapping[str, Recipe]) -> list[Recipe]:
@@ -106,7 +112,7 @@ def choose_recipes(names: Sequence[str], given: Sequence[str], known: Mapping[st
         try:
             if not equals:
                 raise ValueError("expected NAME=FLAGS, as 'fast=--lr 0.2 --warmup_steps 10%'")
-            chosen.append(_read(name, {"flags": flags, "about": "given as --recipe"}))
+            chosen.append(_read(name, {"flags": flags, "about": "given as --recipe"}, known))
         except ValueError as error:
             raise UserError(f"--recipe {text!r}: {error}") from error
     names = [each.name for each in chosen]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from settings.complete import complete_config
 from settings.config import Config
 from settings.places import run_directory
 from settings.train_command import resolve_train_config
-from snapshots.layout import snapshot_path
+from snapshots.layout import AVERAGE, snapshot_path
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT, CONSOLE, REPORT = "result.json", "console.log", "verification"
@@ -178,6 +179,8 @@ def settle(run: Run) -> None:
 def perform(run: Run, keep_models: bool) -> dict[str, Any]:
     """Train, from the newest snapshot on if there is one, verify, write the result and return it.
 
+    With ``ema_decay`` the average of the weights is verified.
+
     Raises:
         UserError: training or verification failed; its output is in the run's folder.
         KeyboardInterrupt: the training was interrupted.
@@ -185,7 +188,9 @@ def perform(run: Run, keep_models: bool) -> dict[str, Any]:
     settings = run.settings()
     _call("insightface_train.py", run.train_words(), run)
     models = run_directory(settings, run.folder / "models")
-    _call("insightface_val.py", run.verify_words(snapshot_path(models, settings.train_iter)), run)
+    last = snapshot_path(models, settings.train_iter)
+    average = last / AVERAGE
+    _call("insightface_val.py", run.verify_words(average if average.is_dir() else last), run)
     result = {
         "set": run.data.name,
         "recipe": run.recipe.name,
@@ -213,10 +218,13 @@ def _call(program: str, words: Sequence[str], run: Run) -> None:
     """
     console = run.folder / CONSOLE
     with open(console, "a") as file:
-        process = subprocess.Popen([sys.executable, program, *words], cwd=ROOT, stdout=file, stderr=file)
+        # In its own process group: Ctrl-C reaches this process alone, which passes it on once. A second signal would
+        # end the training without a snapshot.
+        command = [sys.executable, program, *words]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file, preexec_fn=os.setpgrp)
         try:
             code = process.wait()
-        except BaseException:  # Ctrl-C reaches the program too, and it writes a snapshot
+        except BaseException:
             process.terminate()
             process.wait()
             raise

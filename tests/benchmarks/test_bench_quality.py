@@ -3,12 +3,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.bench_quality import list_runs, parse_arguments, plan_runs, run_all
+from benchmarks.bench_quality import alone_in, list_runs, parse_arguments, plan_runs, run_all
 from benchmarks.quality_faces import image_counts, pictures_of, prepare_faces
 from benchmarks.quality_picture import draw_rows
 from benchmarks.quality_recipes import BUILT_IN, choose_recipes, read_recipes
@@ -17,6 +18,7 @@ from benchmarks.quality_runs import RESULT, Run, check_settings, read_log
 from common.errors import UserError
 from data.drawn_faces import FaceOptions
 from settings.config import Config
+from settings.train_command import resolve_train_config
 
 ROOT = Path(__file__).resolve().parents[2]
 FACES = FaceOptions(people=50, images=6, others=20, pairs=40, size=24)
@@ -118,14 +120,31 @@ def test_shares_of_the_steps_are_filled_in(tmp_path: Path) -> None:
     assert recipe.words(400) == ["--lr_steps", "240,340", "--warmup_steps", "10", "--loss_m2", "0.5"]
 
 
+def test_a_recipe_may_begin_with_another(tmp_path: Path) -> None:
+    path = tmp_path / "recipes.json"
+    path.write_text('{"mine": {"from": "plain", "flags": "--lr 0.2"}, "more": {"from": "mine", "flags": "--lr 0.3"}}')
+    known = read_recipes(path, read_recipes(BUILT_IN))
+    assert known["more"].flags == (*known["plain"].flags, "--lr", "0.2", "--lr", "0.3")
+    (run, *_) = plan(tmp_path / "out", "--recipe_file", str(path), "--recipes", "more", "--seeds", "1")
+    words = [*run.train_words(), "--use_synthetic_data", "1"]
+    for flag in ("--dataset_dir", "--name"):
+        del words[words.index(flag) : words.index(flag) + 2]
+    assert resolve_train_config(words).lr == 0.3  # the last one wins
+
+
 def test_all_mistakes_of_a_file_are_named(tmp_path: Path) -> None:
     path = tmp_path / "recipes.json"
-    path.write_text('{"a-b": {"flags": ""}, "c": {"flag": ""}, "d": {"flags": "", "set": 1}, "e": {"flags": "\'"}}')
+    wrong = {"a-b": {"flags": ""}, "c": {"flag": ""}, "d": {"flags": "", "set": 1}, "e": {"flags": "'"}}
+    path.write_text(json.dumps({**wrong, "f": {"from": "e", "flags": ""}}))
     with pytest.raises(UserError) as raised:
         read_recipes(path)
-    first, second, third, fourth = str(raised.value).splitlines()
+    first, second, third, fourth, fifth = str(raised.value).splitlines()
     assert "'a-b': a name has letters" in first and "'c': expected" in second
-    assert "'d': unknown key set; known: about, flags, sets, verify" in third and "'e': No closing quotation" in fourth
+    assert (
+        "'d': unknown key set; known: about, flags, from, sets, verify" in third
+        and "'e': No closing quotation" in fourth
+    )
+    assert "'f': from: no recipe 'e' comes before it" in fifth
     path.write_text("{")
     with pytest.raises(UserError, match="recipes.json: Expecting"):
         read_recipes(path)
@@ -221,6 +240,16 @@ def test_table_and_picture(tmp_path: Path) -> None:
     assert "50.00 +- 62.10" in lines[1] and "+0.00 +- 0.00" in lines[2] and "100.00" in lines[3]
     draw_rows(rows, tmp_path / "quality.png")
     assert (tmp_path / "quality.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_two_at_once_do_not_train_in_one_folder(tmp_path: Path) -> None:
+    with ExitStack() as held:
+        held.enter_context(alone_in(tmp_path / "a"))
+        held.enter_context(alone_in(tmp_path / "b"))
+        with pytest.raises(UserError, match="another bench_quality trains there"):
+            held.enter_context(alone_in(tmp_path / "a"))
+    with alone_in(tmp_path / "a"):
+        pass
 
 
 @pytest.mark.slow
