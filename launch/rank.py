@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from common.errors import describe_failure
+from common.errors import UserError, describe_failure
 
 PIPE_VARIABLE = "INSIGHTFACE_REPORT_FD"
 SETTINGS_VARIABLE = "INSIGHTFACE_SETTINGS_FD"
@@ -89,10 +89,11 @@ class RankReporter:
         """Report the reason for a failure on stderr and to the supervisor, then end the process."""
         if isinstance(error, KeyboardInterrupt):
             self._exit(INTERRUPTED)
-        known = describe_failure(error)
-        text = "".join(traceback.format_exception(error)).rstrip() if known is None else f"error: {known}"
+        known, full = describe_failure(error), "".join(traceback.format_exception(error)).rstrip()
+        text = full if known is None else f"error: {known}"
         with contextlib.suppress(OSError):  # a full disk
-            print(text, file=sys.stderr)  # which the supervisor keeps in the rank's log
+            # The supervisor keeps stderr in the rank's log, where the place in the program may help, too.
+            print(text if isinstance(error, UserError) else full, file=sys.stderr)
         self._send({"failed": text})
         self._exit(1)
 

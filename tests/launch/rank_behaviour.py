@@ -56,6 +56,12 @@ def raise_user_error(reporter: RankReporter) -> None:
     work(reporter)
 
 
+def run_out_of_memory(reporter: RankReporter) -> None:
+    if RANK == 1:
+        raise MemoryError
+    work(reporter)
+
+
 def raise_then_abort(reporter: RankReporter) -> None:
     """Rank 0 dies because of rank 1, before rank 1 has reported its failure."""
     if RANK == 0:

@@ -91,6 +91,12 @@ def test_user_error_of_a_rank_is_one_line(tmp_path: Path) -> None:
     assert (tmp_path / "log" / "rank-1.log").read_text() == err.splitlines()[0] + "\n"
 
 
+def test_memory_that_ran_out_is_one_line_and_the_log_says_where(tmp_path: Path) -> None:
+    code, _, err = supervise(tmp_path, "run_out_of_memory")
+    assert code == 1 and err.startswith("error: memory ran out; ") and "Traceback" not in err
+    assert "in run_out_of_memory" in (tmp_path / "log" / "rank-1.log").read_text()
+
+
 def test_killed_rank_is_named_with_its_last_words(tmp_path: Path) -> None:
     code, _, err = supervise(tmp_path, "be_killed")
     assert code == 1
