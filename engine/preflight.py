@@ -95,6 +95,8 @@ def starting_snapshot(config: Mapping[str, Any]) -> Snapshot | None:
     snapshot = Snapshot.open(path)
     if not snapshot.is_full:
         raise UserError(f"{path} is a backbone-only snapshot and cannot resume a run; give it to --pretrained")
+    if config["ema_decay"]:
+        snapshot.average()  # it is there
     return snapshot
 
 

@@ -1,4 +1,4 @@
-"""Rank program: every case of ``loss_cases`` in every form of the head for some steps.
+"""Rank program: cases of ``loss_cases`` in every form of the head for some steps.
 
 And the triplet losses. A compiled graph holds a few heads of one form.
 """
@@ -66,9 +66,9 @@ class HeadsGraph(flow.nn.Graph):
         return outputs
 
 
-def train(form: str) -> list[dict[str, dict[str, Any]]]:
+def train(form: str, cases: Sequence[LossCase]) -> list[dict[str, dict[str, Any]]]:
     """Return of every step loss, correct, gradients and state by case."""
-    groups = [CASES[start : start + HEADS_OF_A_GRAPH] for start in range(0, len(CASES), HEADS_OF_A_GRAPH)]
+    groups = [cases[start : start + HEADS_OF_A_GRAPH] for start in range(0, len(cases), HEADS_OF_A_GRAPH)]
     trained = [train_together(form, group) for group in groups]
     return [functools.reduce(operator.or_, results) for results in zip(*trained, strict=True)]
 
@@ -98,8 +98,9 @@ def train_together(form: str, cases: Sequence[LossCase]) -> list[dict[str, dict[
     return steps
 
 
-def main(_: None) -> dict[str, Any]:
-    """Return what ``train`` does of every form, and the triplet losses' values."""
+def main(names: list[str]) -> dict[str, Any]:
+    """Return what ``train`` does of every form with the named cases, and the triplet losses' values."""
+    cases = [case for case in CASES if case.name in names]
     graphs = {name: TripletGraph(name, WORLD) for name in ALPHAS}
     triplets = {name: run_triplets(graph, WORLD) for name, graph in graphs.items()}
-    return {**{form: train(form) for form in FORMS}, "triplets": triplets}
+    return {**{form: train(form, cases) for form in FORMS}, "triplets": triplets}

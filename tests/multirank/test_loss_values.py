@@ -15,15 +15,31 @@ from tests.support.ranks import run_ranks
 from tests.support.triplet_reference import ALPHAS, SAME, SEEDS, compute_triplets, draw_embeddings
 
 PROGRAM = Path(__file__).parent / "losses_program.py"
-SLOW = [pytest.param(ranks, marks=pytest.mark.slow) for ranks in (1, 3)]
-by_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+
+
+def _marks(ranks: int, case: LossCase | None = None) -> list[pytest.MarkDecorator]:
+    return [] if ranks == 2 and (case is None or not case.is_slow) else [pytest.mark.slow]
+
+
+RANKS = (1, 2, 3)
+# Compiling is slow, so only these run in the quick suite, on two ranks.
+QUICK = [case for case in CASES if not case.is_slow]
+by_ranks = pytest.mark.parametrize("ranks", [pytest.param(n, marks=_marks(n)) for n in RANKS])
+by_case = pytest.mark.parametrize(
+    ("ranks", "case"),
+    [pytest.param(n, case, marks=_marks(n, case), id=f"{n}-{case.name}") for n in RANKS for case in CASES],
+)
 by_form = pytest.mark.parametrize("form", FORMS)
 
 
-@pytest.fixture(scope="module", params=[SLOW[0], 2, SLOW[1]], ids=["1rank", "2ranks", "3ranks"])
-def runs(request: pytest.FixtureRequest) -> list[dict]:
-    """The results of every rank: form -> steps of case -> values."""
-    return run_ranks(PROGRAM, request.param)
+@functools.cache
+def run(ranks: int, is_quick: bool) -> list[dict]:
+    """Return the results of every rank: form -> steps of case -> values."""
+    return run_ranks(PROGRAM, ranks, [case.name for case in (QUICK if is_quick else CASES)])
+
+
+def results(ranks: int, case: LossCase) -> list[dict]:
+    return run(ranks, ranks == 2 and case in QUICK)
 
 
 @functools.cache
@@ -51,10 +67,10 @@ def assert_close(actual: np.ndarray, expected: np.ndarray) -> None:
 
 @by_form
 @by_case
-def test_steps_equal_the_float64_reference(runs: list[dict], case: LossCase, form: str) -> None:
+def test_steps_equal_the_float64_reference(ranks: int, case: LossCase, form: str) -> None:
     """Loss, hits, gradients of embeddings and rows, and the state that moves from step to step."""
-    ranks, partial = len(runs), form == "partial_fc"
-    for forms in runs:
+    partial = form == "partial_fc"
+    for forms in results(ranks, case):
         for step, expected in enumerate(reference(case, ranks * partial)):
             values: dict[str, Any] = forms[form][step][case.name]
             np.testing.assert_allclose(values["loss"], expected.loss, rtol=1e-5)
@@ -72,16 +88,17 @@ def test_steps_equal_the_float64_reference(runs: list[dict], case: LossCase, for
 
 @by_form
 @by_case
-def test_ranks_have_the_same_state(runs: list[dict], case: LossCase, form: str) -> None:
+def test_ranks_have_the_same_state(ranks: int, case: LossCase, form: str) -> None:
     for step in range(STEPS):
-        states = [forms[form][step][case.name]["state"] for forms in runs]
+        states = [forms[form][step][case.name]["state"] for forms in results(ranks, case)]
         assert all(state == states[0] for state in states)
         assert states[0].keys() == FIRST_STATE[case.config["loss_name"]].keys()
 
 
+@by_ranks
 @pytest.mark.parametrize("name", ALPHAS)
-def test_triplet_losses_equal_the_float64_reference(runs: list[dict], name: str) -> None:
-    for result in runs:
+def test_triplet_losses_equal_the_float64_reference(ranks: int, name: str) -> None:
+    for result in run(ranks, ranks == 2):
         for seed, (loss, correct, shown, gradient) in zip(SEEDS, result["triplets"][name], strict=True):
             expected = compute_triplets(name, draw_embeddings(seed))
             np.testing.assert_allclose(loss, expected[0], rtol=1e-4)

@@ -26,7 +26,8 @@ class LossCase:
     name: str
     loss: str
     changes: dict[str, Any] = field(default_factory=dict, hash=False)
-    num_classes: int = 41  # not a multiple of 2
+    num_classes: int = 41  # not a multiple of 2 or 3
+    is_slow: bool = False
 
     @property
     def config(self) -> dict[str, Any]:
@@ -101,17 +102,17 @@ CASES = (
     LossCase("adaface", "adaface"),
     LossCase("adaface_late", "adaface", {"loss_t_alpha": 0.95, "loss_h": 1.5}),
     LossCase("magface", "magface", {"loss_l_a": 3.5, "loss_u_a": 30.0}),
-    LossCase("magface_hard", "magface", {"loss_l_a": 3.5, "loss_u_a": 30.0, "easy_margin": False}),
-    LossCase("mv_am", "mv_am", {"easy_margin": False}),
+    LossCase("magface_hard", "magface", {"loss_l_a": 3.5, "loss_u_a": 30.0, "easy_margin": False}, is_slow=True),
+    LossCase("mv_am", "mv_am", {"easy_margin": False}, is_slow=True),
     LossCase("subcenter_mv_arc", "mv_arc", {"num_subcenters": 2}),
     LossCase("circle", "circle", {"loss_gamma": 32.0}),
-    LossCase("filtered_circle", "circle", {"loss_gamma": 32.0, "interclass_filtering_threshold": 0.3}),
-    LossCase("elastic_arcface", "elastic_arcface"),
+    LossCase("filtered_circle", "circle", {"loss_gamma": 32.0, "interclass_filtering_threshold": 0.3}, is_slow=True),
+    LossCase("elastic_arcface", "elastic_arcface", is_slow=True),
     LossCase("elastic_cosface_plus", "elastic_cosface", {"loss_plus": True, "loss_std": 0.2}),
     LossCase("dynamic_arcface", "dynamic_arcface"),
     LossCase("adacos", "adacos"),
-    LossCase("subcenter_adacos", "adacos", {"num_subcenters": 2}),
-    LossCase("uniface", "uniface"),
+    LossCase("subcenter_adacos", "adacos", {"num_subcenters": 2}, is_slow=True),
+    LossCase("uniface", "uniface", is_slow=True),
     LossCase("filtered_uniface", "uniface", {"loss_l": 0.3, "interclass_filtering_threshold": 0.3}),
     LossCase("subcenter_intra", "intra", {"loss_b": 3.0, "num_subcenters": 2}),
     LossCase("filtered_inter", "inter", {"loss_b": 20.0, "interclass_filtering_threshold": 0.3}),
