@@ -40,7 +40,7 @@ def sweep(config: Config, reporter: RankReporter) -> None:
     world = join_world(config.device)
     configure_transfers(config)
     source = open_source(config)
-    backbone, head, taken_over = build_modules(config, world, None)
+    backbone, head, taken_over = build_modules(config, world, source, None)
     if world.rank == 0:
         for line in taken_over:
             print(line)

@@ -122,6 +122,7 @@ def sweep_config(args: argparse.Namespace, words: Sequence[str], scratch: Path) 
         log_dir=str(scratch / "log"),
         iter_num_in_snapshot=0,
         save_last_snapshot=False,
+        ema_decay=0.0,
         do_validation_while_train=False,
         sweep_lowest=lowest,
         sweep_highest=highest,
