@@ -3,6 +3,9 @@
 BatchNorms are folded first; weights are signed and scaled per output channel; activations are unsigned, for which
 onnxruntime has fast depthwise kernels on x86; the last fully connected layer and the preprocessing stay in float. The
 two nodes of the preprocessing come first in the file, where the insightface package looks for them.
+
+A BatchNorm that cannot be folded, because padding comes between it and the next convolution, becomes a depthwise
+convolution of one pixel: onnxruntime computes that in int8, and a BatchNorm in float between two conversions.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from onnx import helper, numpy_helper
 
 CALIBRATION_BATCH = 8
 
@@ -59,7 +63,10 @@ def quantize_static_int8(source: Path, target: Path, images: np.ndarray, with_la
     with tempfile.TemporaryDirectory() as folder, _quietly():
         prepared = Path(folder) / "prepared.onnx"
         quant_pre_process(str(source), str(prepared))
-        graph = onnx.load(prepared).graph
+        model = onnx.load(prepared)
+        norms_to_convolutions(model.graph)
+        onnx.save(model, prepared)
+        graph = model.graph
         in_float = preprocessing_nodes(graph) + ([] if with_last_layer else last_layer(graph))
         quantize_static(
             str(prepared),
@@ -75,6 +82,28 @@ def quantize_static_int8(source: Path, target: Path, images: np.ndarray, with_la
     put_first(model.graph, preprocessing_nodes(model.graph))
     onnx.checker.check_model(model)
     onnx.save(model, target)
+
+
+def norms_to_convolutions(graph: onnx.GraphProto) -> None:
+    """Replace each BatchNorm of a map [N, C, H, W] by the depthwise convolution of one pixel that computes the same."""
+    arrays = {tensor.name: tensor for tensor in graph.initializer}
+    maps = {value.name for value in graph.value_info if len(value.type.tensor_type.shape.dim) == 4}
+    for node in graph.node:
+        x, *parts = node.input
+        if node.op_type != "BatchNormalization" or x not in maps:
+            continue
+        gamma, beta, mean, variance = (numpy_helper.to_array(arrays[name]).astype(np.float64) for name in parts)
+        eps = next((attr.f for attr in node.attribute if attr.name == "epsilon"), 1e-5)
+        rates = gamma / np.sqrt(variance + eps)
+        made, count = node.output[0], len(rates)
+        for name, array in ((f"{made}_rates", rates.reshape(-1, 1, 1, 1)), (f"{made}_shifts", beta - mean * rates)):
+            graph.initializer.append(numpy_helper.from_array(array.astype(np.float32), name))
+        inputs = [x, f"{made}_rates", f"{made}_shifts"]
+        node.CopyFrom(helper.make_node("Conv", inputs, [made], name=node.name, kernel_shape=[1, 1], group=count))
+    used = {name for node in graph.node for name in node.input}
+    kept = [onnx.TensorProto.FromString(each.SerializeToString()) for each in graph.initializer if each.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
 
 
 def preprocessing_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:

@@ -12,8 +12,11 @@ import pytest
 from insightface.model_zoo import get_model
 from onnx import TensorProto, numpy_helper
 
+from backbones.graph.network_graph import NetworkGraph
 from deploy.static_int8 import last_layer, preprocessing_nodes, quantize_static_int8
-from tests.support.deployed import cosines, write_small_onnx
+from interchange.onnx.form import ExportForm
+from interchange.onnx.writer import write_onnx
+from tests.support.deployed import cosines, steady_arrays, write_small_onnx
 from tests.support.faces import orl_faces
 
 
@@ -50,6 +53,31 @@ def test_weights_are_signed_per_channel_and_activations_unsigned(files: tuple[Pa
         values = arrays[weight.input[0]]
         assert values.data_type == TensorProto.INT8
         assert numpy_helper.to_array(arrays[weight.input[1]]).shape == (values.dims[0],)
+
+
+def test_a_batch_norm_before_a_padded_convolution_is_in_int8(tmp_path: Path) -> None:
+    graph = NetworkGraph()
+    x = graph.scale_shift(graph.input("data", (3, 112, 112)), "preprocess", 127.5, 1 / 128)
+    x = graph.conv(x, "conv0", 8, 3, stride=4, pad=1)
+    x = graph.batch_norm(x, "bn0", 2e-5)
+    x = graph.batch_norm(graph.prelu(x, "relu0"), "bn1", 2e-5)
+    x = graph.conv(x, "conv1", 8, 3, stride=2, pad=1)
+    x = graph.batch_norm(graph.fully_connected(graph.flatten(x, "flat"), "pre_fc1", 32), "fc1", 2e-5)
+    arrays = steady_arrays(graph)
+    rng = np.random.default_rng(2)
+    for name in ("bn1_gamma", "bn1_beta", "bn1_moving_mean"):
+        arrays[name] = rng.normal(0.5, 0.5, 8).astype(np.float32)
+    onnx.save(write_onnx(graph, arrays, {}, ExportForm(fold=True)), tmp_path / "float.onnx")
+    quantize_static_int8(tmp_path / "float.onnx", tmp_path / "int8.onnx", orl_faces(12).astype(np.uint8))
+    model = onnx.load(tmp_path / "int8.onnx").graph
+    assert not [node for node in model.node if node.op_type == "BatchNormalization"]
+    assert {tensor.name for tensor in model.initializer} <= {name for node in model.node for name in node.input}
+    faces = orl_faces(8)
+    found = run(tmp_path / "int8.onnx", faces)
+    assert cosines(run(tmp_path / "float.onnx", faces), found).min() > 0.99
+    net = cv2.dnn.readNetFromONNX(str(tmp_path / "int8.onnx"))
+    net.setInput(faces)
+    assert cosines(net.forward(), found).min() > 0.99
 
 
 def test_last_layer_is_in_float(files: tuple[Path, Path]) -> None:
