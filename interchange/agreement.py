@@ -68,5 +68,7 @@ def require_agreement(target: str, agreement: Agreement, sides: str, tolerance: 
     images, difference, cosine = agreement
     figures = f"largest relative difference {difference:.2e}, smallest cosine {cosine:.7f}"
     print(f"check on {images} images: {figures} ({sides})")
+    if difference == float("inf"):
+        raise UserError(f"{target} is not written: {sides} do not both give finite embeddings of one length")
     if not difference <= tolerance:
         raise UserError(f"{target} is not written: {sides} would differ by more than {tolerance:g}")

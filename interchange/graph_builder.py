@@ -290,6 +290,6 @@ class ForeignBuilder:
         """
         for name in list(self._affine):
             self._value(name)
-        if not self.graph.nodes or len(self.graph.shapes[self.graph.output]) != 1:
+        if not self.graph.nodes or len(self.graph.shapes[self.graph.output]) != 1 or not self.graph.embedding_size:
             raise self.error("its output is not an embedding: one vector per image")
         return self.graph, self._arrays

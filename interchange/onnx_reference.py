@@ -14,6 +14,7 @@ from interchange.embedders import Embed, onnx_embedder, run_in_batches
 from interchange.foreign_model import ForeignModel
 from interchange.onnx.arithmetic import evaluate
 from interchange.onnx.mxnet_exporter import mend
+from interchange.onnx.outputs import settle_output
 from interchange.onnx.reader import CHANNELS_LAST, load_model
 
 WALK = "float64 arithmetic on the file's graph"
@@ -32,6 +33,7 @@ def run_file(path: Path, foreign: ForeignModel) -> Reference:
         UserError: our arithmetic is asked for and cannot run it.
     """
     model = load_model(path)
+    settle_output(model.graph, str(path))
     for tensor in model.graph.initializer:
         if tensor.name in foreign.ones:
             tensor.CopyFrom(numpy_helper.from_array(np.ones(tensor.dims, np.float32), tensor.name))
@@ -62,7 +64,9 @@ def _walk(model: onnx.ModelProto, layout: str) -> Embed:
 
 
 def _computes_in_half(model: onnx.ModelProto) -> bool:
-    """Tell whether layers take float16 weights as they are, so that their arithmetic is float16."""
+    """Tell whether layers take float16 weights as they are, so that their arithmetic is float16, or the result is."""
+    if model.graph.output[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT16:
+        return True
     halves = {t.name for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT16}
     return any(node.op_type in ("Conv", "Gemm", "MatMul") and halves & set(node.input) for node in model.graph.node)
 

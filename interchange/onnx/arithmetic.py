@@ -216,6 +216,11 @@ def _divide(a: Array, b: Array) -> Array:
     return a // b if a.dtype.kind in "iu" else a / b
 
 
+def _constant(attrs: Attributes) -> Array:
+    (form, value), *_ = attrs.items()
+    return numpy_helper.to_array(value) if form == "value" else np.array(value)
+
+
 OPERATORS: dict[str, Operator] = {
     "Conv": _conv,
     "BatchNormalization": _batch_norm,
@@ -257,5 +262,5 @@ OPERATORS: dict[str, Operator] = {
     "Dropout": lambda attrs, x, *_: x,
     "Identity": lambda attrs, x: x,
     "Cast": lambda attrs, x: x,
-    "Constant": lambda attrs: numpy_helper.to_array(attrs["value"]),
+    "Constant": _constant,
 }

@@ -120,6 +120,8 @@ class GraphReader:
             UserError: the elements differ, or there are none.
         """
         values = self.constants[name].astype(np.float64).reshape(-1)
+        if not np.all(np.isfinite(values)):
+            raise self.error(f"{where}: '{name}' is not a finite number")
         if not values.size or np.any(values != values[0]):
             raise self.error(f"{where}: expected one number, found an array of shape {self.constants[name].shape}")
         return shorten(values[0])

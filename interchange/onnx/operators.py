@@ -37,6 +37,8 @@ def _conv(reader: GraphReader, node: Operation) -> None:
 
 def _batch_norm(reader: GraphReader, node: Operation) -> None:
     x, *arrays = node.inputs
+    if node.attrs.get("training_mode", 0):
+        raise reader.error(f"{node.output} normalises by the batch: export the network in inference mode, model.eval()")
     momentum = shorten(node.attrs.get("momentum", 0.9))
     eps = shorten(node.attrs.get("epsilon", 1e-5))
     reader.build.batch_norm(x, node.output, arrays, eps=eps, momentum=momentum)
@@ -115,6 +117,19 @@ def _reshape(reader: GraphReader, node: Operation) -> None:
         attention.reshape(reader, node, shape.tolist())
 
 
+def _flatten(reader: GraphReader, node: Operation) -> None:
+    axis = node.attrs.get("axis", 1)
+    if axis not in (0, 1, -len(reader.build.shape(node.inputs[0]))):  # 0: right for one image
+        raise reader.error(f"{node.output} flattens from axis {axis} on, which no known network does")
+    reader.build.flatten(node.inputs[0], node.output)
+
+
+def _dropout(reader: GraphReader, node: Operation) -> None:
+    if (mode := node.optional(2)) is not None and np.any(reader.constants.get(mode, True)):
+        raise reader.error(f"{node.output} drops values: export the network in inference mode, model.eval()")
+    reader.build.dropout(node.inputs[0], node.output, node.attrs.get("ratio", 0.5))
+
+
 def _transpose(reader: GraphReader, node: Operation) -> None:
     x = node.inputs[0]
     if x in reader.channels_last and list(node.attrs.get("perm", [])) == [0, 3, 1, 2]:
@@ -138,9 +153,14 @@ def _alias(reader: GraphReader, node: Operation) -> None:
 
 
 def _constant(reader: GraphReader, node: Operation) -> None:
-    if "value" not in node.attrs:
+    known = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
+    form, value = next(iter(node.attrs.items()), ("", None))
+    if form == "value":
+        reader.constants[node.output] = reader.to_array(value)
+    elif form in known:
+        reader.constants[node.output] = np.array(value, known[form])
+    else:
         raise reader.error(f"the Constant {node.output} has an unknown form")
-    reader.constants[node.output] = reader.to_array(node.attrs["value"])
 
 
 def _constants_only(reader: GraphReader, node: Operation) -> None:
@@ -220,12 +240,12 @@ ONNX_READERS: dict[str, OperatorReader] = {
     "MatMul": _matmul,
     "Softmax": attention.softmax,
     "Split": attention.split_qkv,
-    "Flatten": lambda reader, node: reader.build.flatten(node.inputs[0], node.output),
+    "Flatten": _flatten,
     "Reshape": _reshape,
     "Transpose": _transpose,
     **dict.fromkeys(("Unsqueeze", "Squeeze", "Gather", "Slice"), _constants_only),
     "Shape": _shape,
-    "Dropout": lambda reader, node: reader.build.dropout(node.inputs[0], node.output, node.attrs.get("ratio", 0.5)),
+    "Dropout": _dropout,
     "Identity": _alias,
     "Cast": _alias,
     "Constant": _constant,

@@ -28,6 +28,7 @@ from interchange.onnx.kept_norms import KEPT_NORMS, DamageError, unfold
 from interchange.onnx.metadata import MEAN, SCALE, TRAINING_ARRAYS
 from interchange.onnx.mxnet_exporter import is_of_mxnet, mend
 from interchange.onnx.operators import ONNX_READERS
+from interchange.onnx.outputs import settle_output
 
 # (mean, scale) that a file without preprocessing leaves to its caller: the convention of the PyTorch family.
 OUTSIDE = (127.5, 1 / 127.5)
@@ -48,6 +49,7 @@ def read_onnx(path: str | Path) -> ForeignModel:
     model = load_model(path)
     metadata = {item.key: item.value for item in model.metadata_props}
     mend(model.graph)
+    notes = settle_output(model.graph, str(path))
     read = _read_graph(str(path), model.graph, _read_outside(path, metadata))
     network, arrays = _unfold(path, read.network, read.arrays, metadata)
     return ForeignModel(
@@ -60,6 +62,7 @@ def read_onnx(path: str | Path) -> ForeignModel:
         loose_gammas=read.gammas if is_of_mxnet(model.graph) else {},
         exported_from=metadata.get("source_sha256", ""),
         training_arrays=_read_training_arrays(path, metadata),
+        notes=tuple(notes),
     )
 
 
@@ -134,6 +137,8 @@ def load_model(path: Path) -> onnx.ModelProto:
 
 
 def _require_internal(path: Path, model: onnx.ModelProto) -> None:
+    if model.graph.sparse_initializer:
+        raise UserError(f"{path}: an array is stored in sparse form, which is not read; save it in full")
     for tensor in model.graph.initializer:
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             raise UserError(
@@ -161,8 +166,9 @@ def _read_graph(source: str, graph: onnx.GraphProto, outside: tuple[float, float
     """
     reader = GraphReader(source, graph.initializer)
     inputs = [value for value in graph.input if value.name not in reader.constants]
-    if len(inputs) != 1 or len(graph.output) != 1:
-        raise reader.error(f"it has {len(inputs)} inputs and {len(graph.output)} outputs; expected one of each")
+    if len(inputs) != 1:
+        names = ", ".join(repr(value.name) for value in inputs)
+        raise reader.error(f"it has {len(inputs)} inputs ({names}); expected one, the images")
     image = inputs[0].name
     layout, size = _read_input(reader, inputs[0])
     reader.build.input(image, size)
@@ -219,6 +225,8 @@ def _preprocesses(graph: onnx.GraphProto, image: str) -> bool:
 
 def _read_node(reader: GraphReader, node: onnx.NodeProto) -> None:
     name = node.name or node.output[0]
+    if node.domain not in ("", "ai.onnx"):
+        raise reader.error(f"{name} is a {node.op_type} of {node.domain}; known are ONNX's own operators")
     if node.op_type not in ONNX_READERS:
         raise reader.error(f"{name} is a {node.op_type}; known operators: {', '.join(sorted(ONNX_READERS))}")
     attrs = {attr.name: onnx.helper.get_attribute_value(attr) for attr in node.attribute}
@@ -234,5 +242,9 @@ def _read_node(reader: GraphReader, node: onnx.NodeProto) -> None:
             if node.op_type != "Transpose":
                 reader.channels_last.add(node.output[0])
         ONNX_READERS[node.op_type](reader, Operation(list(node.input), list(node.output), attrs))
+    except UserError as error:
+        if str(error).startswith(reader.source):
+            raise
+        raise reader.error(str(error)) from error
     except (KeyError, ValueError, TypeError, IndexError, ZeroDivisionError, OverflowError, MemoryError) as error:
         raise reader.error(f"{name} is a {node.op_type} of a form that no known network has ({error})") from error
