@@ -137,11 +137,11 @@ def _training(sets: Path, ranks: int, *flags: object, verified: bool = False, ma
 
 
 def _writing(output: str, last: str, *words: object) -> Job:
-    """A command whose last argument is ``output`` in its folder; ``last`` is the file that it writes last."""
+    """A command whose last argument is ``output`` in its folder; ``last`` is the file or folder that appears last."""
     return Job(
         lambda folder, _: [[*map(str, words), str(folder / output)]],
         _files,
-        lambda folder: (folder / last).is_file(),
+        lambda folder: (folder / last).exists(),
         {"writing": (_writes_file, 0.3)},
     )
 
@@ -172,13 +172,20 @@ def writing_jobs(sets: Path, model: Path) -> dict[str, Job]:
     parts = ("--num_part", 3)
     to_ofrecord = convert + "mx_recordio_2_ofrecord_shuffled_npart.py"
     merge, more = convert + "merge_datasets.py", sets / "more"
+    identify = ("tools/evaluate/identify.py", *of, "--input", faces, "--device", "cpu", "--output")
+    to_mxnet = ("tools/model_convert/oneflow_2_mxnet.py", "--of_model_dir", model, "--mxnet_save_prefix")
     embed = ("tools/embed.py", *of, "--input", faces, "--batch_size", 16, "--device", "cpu", "--output")
     return {
         "recordio to OFRecord": _writing(
             "out", "out/_SUCCESS", to_ofrecord, "--data_dir", faces, *parts, "--output_filepath"
         ),
+        "pictures of a set": _writing(
+            "out", "out", convert + "recordio_2_folder.py", "--data_dir", faces, "--output_dir"
+        ),
         "merged sets": _writing("out", "out/_SUCCESS", merge, faces, more, "--ofrecord", 1, *parts, "--output"),
         "embeddings": _writing("faces.npz", "faces.npz", *embed),
         "evaluation": _writing("out", "out/scores.csv", *verify, "--report"),
+        "identification": _writing("out", "out/confusions.jpg", *identify),
+        "MXNet checkpoint": _writing("y1", "y1-symbol.json", *to_mxnet),
         "ONNX file": _writing("y1.onnx", "y1.onnx", "tools/oneflow2onnx.py", *of, "--onnx_path"),
     }
