@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
+import stat
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,14 +61,17 @@ def build_once(key: str, cache: Path, locate_tools: Callable[[], Tools], build: 
         build: writes the files, given the tools and an empty folder that becomes ``cache/key``.
 
     Raises:
-        NativeUnavailableError: ``locate_tools`` or ``build`` raised it, or ``cache`` cannot be written.
+        NativeUnavailableError: ``locate_tools`` or ``build`` raised it, or ``cache`` cannot be written, or another user
+            could have written what it holds.
     """
     folder = cache / key
     if folder.is_dir():
+        check_built_folder(folder)
         return folder
     tools = locate_tools()
     try:
-        cache.mkdir(parents=True, exist_ok=True)
+        cache.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _check_owner(cache)
         with locked(cache / "lock"):
             if not folder.is_dir():
                 with atomic_directory(folder) as temporary:
@@ -74,7 +80,31 @@ def build_once(key: str, cache: Path, locate_tools: Callable[[], Tools], build: 
         raise NativeUnavailableError(f"cannot write {cache}: {error.strerror or error}") from error
     except UserError as error:
         raise NativeUnavailableError(str(error)) from error
+    check_built_folder(folder)
     return folder
+
+
+def check_built_folder(folder: Path) -> None:
+    """Check that only this user, or the owner of the Python environment, can have written code that is to be loaded.
+
+    Raises:
+        NativeUnavailableError: the folder, the cache that it lies in or one of its files belongs to another user, or
+            others may write it.
+    """
+    for path in (folder.parent, folder, *folder.rglob("*")):
+        _check_owner(path)
+
+
+def _check_owner(path: Path) -> None:
+    trusted = {0, os.geteuid(), os.stat(sys.prefix).st_uid}
+    for status in (path.lstat(), path.stat()):
+        is_link = stat.S_ISLNK(status.st_mode)
+        for_others = stat.S_IWOTH | (0 if status.st_gid == os.getegid() else stat.S_IWGRP)
+        if status.st_uid not in trusted or (not is_link and status.st_mode & for_others):
+            raise NativeUnavailableError(
+                f"{path} belongs to another user, or others may write it (owner {status.st_uid}, mode "
+                f"{stat.S_IMODE(status.st_mode):o}), so its code is not loaded; remove it, or run chmod -R go-w {path}"
+            )
 
 
 @contextmanager

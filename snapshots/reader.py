@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from snapshots.layout import AVERAGE, BACKBONE, DATA, FORMAT, MANIFEST, VERSION,
 from snapshots.safetensors_file import read_rows
 
 _BLOCK = 1 << 14  # class rows read at a time where all of them may not fit the memory
+_FILE_NAME = re.compile(r"\w[\w.\-]*")
 _NEEDED = ("config", "files")
 _NEEDED_TO_RESUME = ("step", "position", "highest_accuracy", "fc7")
 
@@ -31,6 +33,8 @@ def _are_settings(value: Any) -> bool:
 def _are_files(value: Any) -> bool:
     facts = value.values() if isinstance(value, dict) else [None]
     kinds = {"bytes": int, "sha256": str}
+    if not all(_FILE_NAME.fullmatch(name) for name in value or ()):
+        return False  # a file outside the snapshot
     return all(isinstance(each, dict) and all(isinstance(each.get(k), kinds[k]) for k in kinds) for each in facts)
 
 

@@ -17,7 +17,7 @@ TRAINING_ARRAYS = "training_arrays"  # arrays that inference does not use
 MEAN, SCALE = "input_mean", "input_scale"  # of a preprocessing that the file leaves to its callers
 LAYOUT = "input_layout"
 # Settings that say where the training ran; a file that is passed on does not name them, nor those that end in _dir.
-_PLACES = ("label_map", "models_root", "node_ips", "pretrained", "val_protocols")
+_PLACES = ("join_token", "label_map", "models_root", "node_ips", "pretrained", "val_protocols")
 
 
 def describe_snapshot(about: Mapping[str, Any], graph: NetworkGraph, form: ExportForm) -> dict[str, str]:

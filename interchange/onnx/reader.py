@@ -9,7 +9,7 @@ import base64
 import binascii
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,10 +136,23 @@ def load_model(path: Path) -> onnx.ModelProto:
     return model
 
 
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Yield all tensors of a graph, also those of sparse arrays, attributes and inner graphs."""
+    yield from graph.initializer
+    sparse = list(graph.sparse_initializer)
+    for attribute in (attribute for node in graph.node for attribute in node.attribute):
+        yield from (attribute.t, *attribute.tensors)
+        sparse += [attribute.sparse_tensor, *attribute.sparse_tensors]
+        for inner in (attribute.g, *attribute.graphs):
+            yield from _tensors(inner)
+    for each in sparse:
+        yield from (each.values, each.indices)
+
+
 def _require_internal(path: Path, model: onnx.ModelProto) -> None:
     if model.graph.sparse_initializer:
         raise UserError(f"{path}: an array is stored in sparse form, which is not read; save it in full")
-    for tensor in model.graph.initializer:
+    for tensor in _tensors(model.graph):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             raise UserError(
                 f"{path}: '{tensor.name}' lies in another file; save the model as one file "
