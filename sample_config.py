@@ -262,6 +262,7 @@ default.adam_eps = 1e-8
 default.clip_gradient = 0.0
 default.gradient_accumulation = 1
 default.backbone_lr_mult = 1.0
+default.layer_lr_decay = 1.0
 default.freeze_backbone_steps = 0
 default.freeze_bn = False
 default.ema_decay = 0.0

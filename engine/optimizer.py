@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from backbones.execution.backbone import Backbone
+from backbones.graph.depths import array_depths
 from common.errors import lookup
 from engine.options import OptimizerOptions
 from ops import flow
@@ -75,6 +76,10 @@ class Optimizer:
         self._tensors = {name: local_view(parameter) for name, parameter in named.items()}
         self._options = options
         self._lr_mults = {name: _lr_mult(name, options) for name in (*self._tensors, *self._banks)}
+        if options.layer_lr_decay != 1:
+            depths = array_depths(backbone.network)
+            for name in depths.keys() & self._tensors.keys():
+                self._lr_mults[name] *= options.layer_lr_decay ** (max(depths.values()) - depths[name])
         self._decays = {name: options.weight_decay * _wd_mult(name, options) for name in self._lr_mults}
         self._make_rule = lookup(RULES, options.optimizer, "optimizer")
         self._kinds = MOMENTS[options.optimizer]

@@ -19,6 +19,7 @@ class OptimizerOptions:
         adam_betas: of AdamW: the decay of the mean gradient and of its mean square.
         adam_eps: of AdamW: what is added to the root of the mean square.
         backbone_lr_mult: multiplies the learning rate of the backbone.
+        layer_lr_decay: multiplies the learning rate of each layer of weights once more than that of the layer after it.
         fc7_lr_mult: multiplies the learning rate of the class rows.
         fc7_wd_mult: multiplies the weight decay of the class rows.
     """
@@ -30,6 +31,7 @@ class OptimizerOptions:
     adam_betas: tuple[float, float] = (0.9, 0.999)
     adam_eps: float = 1e-8
     backbone_lr_mult: float = 1.0
+    layer_lr_decay: float = 1.0
     fc7_lr_mult: float = 1.0
     fc7_wd_mult: float = 1.0
 

@@ -338,6 +338,14 @@ TRAIN_OPTIONS = (
     ),
     Option("backbone_lr_mult", float, SCHEDULE, "learning rate factor of the backbone, above 0", at_least=0),
     Option(
+        "layer_lr_decay",
+        float,
+        SCHEDULE,
+        "learning rate factor of each layer of the backbone to the one after it, such as 0.95",
+        above=0,
+        at_most=1,
+    ),
+    Option(
         "freeze_backbone_steps",
         int,
         SCHEDULE,

@@ -123,6 +123,18 @@ def test_the_backbone_learns_at_its_own_rate(tmp_path: Path) -> None:
     assert (part["fc7_weight"] == whole["fc7_weight"]).all()
 
 
+def test_earlier_layers_learn_more_slowly(tmp_path: Path) -> None:
+    """The rate of conv0 is a quarter of that of fc1, the next layer."""
+    settings = {"train_iter": 1, "weight_decay": 0.0}
+    train(short_config(tmp_path / "a", **settings), NETWORK)
+    train(short_config(tmp_path / "b", layer_lr_decay=0.25, **settings), NETWORK)
+    whole, part = (read(tmp_path / name, 1) for name in "ab")
+    for name, factor in (("conv0_weight", 4), ("bn0_gamma", 4), ("fc1_weight", 1), ("fc1_bias", 1)):
+        moved = (arrays[name] - FIRST[name] for arrays in (whole, part))
+        np.testing.assert_allclose(next(moved), factor * next(moved), rtol=1e-3, atol=1e-6, err_msg=name)
+    assert (part["fc7_weight"] == whole["fc7_weight"]).all()
+
+
 @pytest.fixture(scope="module")
 def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A snapshot of y1 with initial values."""

@@ -273,6 +273,7 @@ EFFECTS: dict[str, Effect] = {
     "clip_gradient": Effect("0.01", observe.losses, OTHER, OTHER, INLINE),
     "gradient_accumulation": Effect("2", observe.losses, OTHER, OTHER, INLINE),  # BatchNorm sees the pieces
     "backbone_lr_mult": Effect("0.1", movement("bias"), near(0.1), near(0.01), HEAD),
+    "layer_lr_decay": Effect("0.5", observe.losses, OTHER, OTHER, INLINE),
     "freeze_backbone_steps": Effect("1", observe.losses, OTHER, OTHER, INLINE),  # without dropout
     "freeze_bn": Effect("1", observe.losses, OTHER, OTHER, INLINE),
     "ema_decay": Effect("0.9", observe.snapshots, FULL, {"snapshot_2": sorted([*FULL["snapshot_2"], "ema"])}, SAVE),
