@@ -1,6 +1,20 @@
 #include "base/instruction_sets.h"
 
 namespace insightface {
+namespace {
+
+bool RoundsToBFloat16() {
+#ifdef __x86_64__
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}
+
+}  // namespace
+
+const bool kRoundsToBFloat16 = RoundsToBFloat16();
 
 InstructionSet SupportedInstructionSet() {
 #ifdef __x86_64__

@@ -7,6 +7,13 @@
 // not end up in the code for older processors. A test looks for such functions.
 #pragma once
 
+namespace insightface {
+
+// Whether one instruction rounds a vector of AVX-512 to bfloat16.
+extern const bool kRoundsToBFloat16;
+
+}  // namespace insightface
+
 #ifdef INSIGHTFACE_LEVEL  // inside a .simd.cpp file
 
 #define INSIGHTFACE_LOOPS(Table, name) \

@@ -1,54 +1,60 @@
 #include "network/arithmetic/channel_rows.h"
 
+#include "network/arithmetic/vectors.h"
+
 namespace insightface {
 namespace INSIGHTFACE_LEVEL {
 namespace {
 
-// Rows taken together, so that the sums are read and written once for all of them.
-constexpr int kRows = 4;
+// Rows taken together, so that the numbers per channel are read, and sums written, once for all of them.
+constexpr int kRows = 8;
 
-template<typename T, int rows>
-INSIGHTFACE_INLINE void AddMomentsOfRows(const T* x, int64_t channels, const float* origin, float* sums,
-                                         float* squares) {
-#pragma omp simd
-  for (int64_t c = 0; c < channels; ++c) {
-    float sum = 0, square = 0;
-    for (int r = 0; r < rows; ++r) {
-      const float value = Load(x[r * channels + c]) - origin[c];
-      sum += value;
-      square += value * value;
-    }
-    sums[c] += sum;
-    squares[c] += square;
-  }
+// Calls visit(row, rows) for kRows rows after the other, then for each row left; `rows` is known to the compiler.
+template<int rows>
+struct RowCount {
+  static constexpr int value = rows;
+};
+template<typename Visit>
+INSIGHTFACE_INLINE void ForRows(int64_t rows, const Visit& visit) {
+  int64_t row = 0;
+  for (; row + kRows <= rows; row += kRows) { visit(row, RowCount<kRows>{}); }
+  for (; row < rows; ++row) { visit(row, RowCount<1>{}); }
 }
 
 template<typename T>
 void AddMoments(const T* x, int64_t rows, int64_t channels, const float* origin, float* sums, float* squares) {
-  int64_t row = 0;
-  for (; row + kRows <= rows; row += kRows) {
-    AddMomentsOfRows<T, kRows>(x + row * channels, channels, origin, sums, squares);
-  }
-  for (; row < rows; ++row) { AddMomentsOfRows<T, 1>(x + row * channels, channels, origin, sums, squares); }
+  ForRows(rows, [&](int64_t row, auto together) __attribute__((always_inline)) {
+    const T* const from = x + row * channels;
+    ForVectors(channels, [&](int64_t c, auto count) __attribute__((always_inline)) {
+      const Vector zero = LoadPart(origin + c, count);
+      Vector sum = {}, square = {};
+      for (int r = 0; r < together.value; ++r) {
+        const Vector value = LoadPart(from + r * channels + c, count) - zero;
+        sum += value;
+        square += value * value;
+      }
+      AddPart(sum, sums + c, count);
+      AddPart(square, squares + c, count);
+    });
+  });
 }
 
 template<typename T, bool has_slope, bool has_addend>
 INSIGHTFACE_INLINE void ApplyAffineTo(const T* x, const T* addend, int64_t rows, int64_t channels,
                                       const ChannelAffine& affine, T* y) {
-  const float* const mean = affine.mean;
-  const float* const scale = affine.scale;
-  const float* const shift = affine.shift;
-  const float* const slope = affine.slope;
-  for (int64_t row = 0; row < rows; ++row, x += channels, y += channels) {
-#pragma omp simd
-    for (int64_t c = 0; c < channels; ++c) {
-      float value = (Load(x[c]) - mean[c]) * scale[c] + shift[c];
-      if (has_slope) { value = value > 0 ? value : value * slope[c]; }
-      if (has_addend) { value += Load(addend[c]); }
-      Store(value, y + c);
-    }
-    if (has_addend) { addend += channels; }
-  }
+  ForRows(rows, [&](int64_t row, auto together) __attribute__((always_inline)) {
+    const int64_t start = row * channels;
+    ForVectors(channels, [&](int64_t c, auto count) __attribute__((always_inline)) {
+      const Affine a = LoadAffine(affine, c, count);
+      for (int r = 0; r < together.value; ++r) {
+        const int64_t place = start + r * channels + c;
+        Vector value = (LoadPart(x + place, count) - a.mean) * a.scale + a.shift;
+        if (has_slope) { value = Select(value, value, value * a.slope); }
+        if (has_addend) { value += LoadPart(addend + place, count); }
+        StorePart(value, y + place, count);
+      }
+    });
+  });
 }
 
 template<typename T>
@@ -62,43 +68,31 @@ void ApplyAffine(const T* x, const T* addend, int64_t rows, int64_t channels, co
   }
 }
 
-template<typename T, int rows, bool has_slope>
-INSIGHTFACE_INLINE void AddGradientSumsOfRows(const T* x, const T* dy, int64_t channels, const ChannelAffine& affine,
-                                              const ChannelSums& sums) {
-  const float* const mean = affine.mean;
-  const float* const scale = affine.scale;
-  const float* const shift = affine.shift;
-  const float* const slope = affine.slope;
-#pragma omp simd
-  for (int64_t c = 0; c < channels; ++c) {
-    float gradient = 0, gradient_offset = 0, slope_sum = 0;
-    for (int r = 0; r < rows; ++r) {
-      const float offset = Load(x[r * channels + c]) - mean[c];
-      float g = Load(dy[r * channels + c]);
-      if (has_slope) {
-        const float value = offset * scale[c] + shift[c];
-        slope_sum += value > 0 ? 0 : g * value;
-        g = value > 0 ? g : g * slope[c];
-      }
-      gradient += g;
-      gradient_offset += g * offset;
-    }
-    sums.gradient[c] += gradient;
-    sums.gradient_offset[c] += gradient_offset;
-    if (has_slope) { sums.slope[c] += slope_sum; }
-  }
-}
-
 template<typename T, bool has_slope>
 INSIGHTFACE_INLINE void AddGradientSumsTo(const T* x, const T* dy, int64_t rows, int64_t channels,
                                           const ChannelAffine& affine, const ChannelSums& sums) {
-  int64_t row = 0;
-  for (; row + kRows <= rows; row += kRows) {
-    AddGradientSumsOfRows<T, kRows, has_slope>(x + row * channels, dy + row * channels, channels, affine, sums);
-  }
-  for (; row < rows; ++row) {
-    AddGradientSumsOfRows<T, 1, has_slope>(x + row * channels, dy + row * channels, channels, affine, sums);
-  }
+  ForRows(rows, [&](int64_t row, auto together) __attribute__((always_inline)) {
+    const int64_t start = row * channels;
+    ForVectors(channels, [&](int64_t c, auto count) __attribute__((always_inline)) {
+      const Affine a = LoadAffine(affine, c, count);
+      Vector gradient = {}, gradient_offset = {}, slope_sum = {};
+      for (int r = 0; r < together.value; ++r) {
+        const int64_t place = start + r * channels + c;
+        const Vector offset = LoadPart(x + place, count) - a.mean;
+        Vector g = LoadPart(dy + place, count);
+        if (has_slope) {
+          const Vector value = offset * a.scale + a.shift;
+          slope_sum += Select(value, Vector{}, g * value);
+          g = Select(value, g, g * a.slope);
+        }
+        gradient += g;
+        gradient_offset += g * offset;
+      }
+      AddPart(gradient, sums.gradient + c, count);
+      AddPart(gradient_offset, sums.gradient_offset + c, count);
+      if (has_slope) { AddPart(slope_sum, sums.slope + c, count); }
+    });
+  });
 }
 
 template<typename T>
@@ -115,20 +109,22 @@ template<typename T, bool has_slope, bool adds>
 INSIGHTFACE_INLINE void ApplyGradientTo(const T* x, const T* dy, int64_t rows, int64_t channels,
                                         const ChannelAffine& affine, const float* offset_factor, const float* constant,
                                         T* dx) {
-  const float* const mean = affine.mean;
-  const float* const scale = affine.scale;
-  const float* const shift = affine.shift;
-  const float* const slope = affine.slope;
-  for (int64_t row = 0; row < rows; ++row, x += channels, dy += channels, dx += channels) {
-#pragma omp simd
-    for (int64_t c = 0; c < channels; ++c) {
-      const float offset = Load(x[c]) - mean[c];
-      float g = Load(dy[c]);
-      if (has_slope) { g = offset * scale[c] + shift[c] > 0 ? g : g * slope[c]; }
-      const float gradient = g * scale[c] + offset * offset_factor[c] + constant[c];
-      Store(adds ? Load(dx[c]) + gradient : gradient, dx + c);
-    }
-  }
+  ForRows(rows, [&](int64_t row, auto together) __attribute__((always_inline)) {
+    const int64_t start = row * channels;
+    ForVectors(channels, [&](int64_t c, auto count) __attribute__((always_inline)) {
+      const Affine a = LoadAffine(affine, c, count);
+      const Vector factor = LoadPart(offset_factor + c, count), addend = LoadPart(constant + c, count);
+      for (int r = 0; r < together.value; ++r) {
+        const int64_t place = start + r * channels + c;
+        const Vector offset = LoadPart(x + place, count) - a.mean;
+        Vector g = LoadPart(dy + place, count);
+        if (has_slope) { g = Select(offset * a.scale + a.shift, g, g * a.slope); }
+        Vector gradient = g * a.scale + offset * factor + addend;
+        if (adds) { gradient += LoadPart(dx + place, count); }
+        StorePart(gradient, dx + place, count);
+      }
+    });
+  });
 }
 
 template<typename T>

@@ -63,6 +63,9 @@ class BatchNormLayer final : public Layer {
       }
       if (inputs.size() > 1) { PassGradientRange(context, *this, 1, start, last * channels_, dy); }
     };
+    sum.reads = apply.reads = [this] {
+      return std::vector<RowMap>{{inputs[0], false, RowBytes()}, {output, true, RowBytes()}};
+    };
     return {sum, apply};
   }
 
@@ -74,6 +77,7 @@ class BatchNormLayer final : public Layer {
 
  private:
   char* Saved(const ExecutionContext& context) const { return context.saved + saved_offset; }
+  int64_t RowBytes() const { return channels_ * static_cast<int64_t>(sizeof(T)); }
 
   // Normalises by the saved statistics, or by the moving ones, which it then saves.
   RowStage ApplyStage(bool reads_moving) {
@@ -87,6 +91,11 @@ class BatchNormLayer final : public Layer {
       const T* const addend = inputs.size() > 1 ? context.ValueAt<const T>(inputs[1]) + start : nullptr;
       kChannelRows.Of<T>().ApplyAffine(context.ValueAt<const T>(inputs[0]) + start, addend, last - first, channels_,
                                        norm_.affine(), context.ValueAt<T>(output) + start);
+    };
+    apply.reads = [this] {
+      std::vector<RowMap> maps;
+      for (const int input : inputs) { maps.push_back({input, false, RowBytes()}); }
+      return maps;
     };
     return apply;
   }

@@ -97,6 +97,10 @@ class DepthwiseUnit final : public Layer {
       kChannelRows.Of<T>().ApplyGradient(context.ValueAt<const T>(inputs[0]) + first * channels_, dx, last - first,
                                          channels_, norm_.affine(), norm_.offset_factor(), norm_.constant(), false, dx);
     };
+    apply.reads = [this] {
+      const int64_t row_bytes = channels_ * static_cast<int64_t>(sizeof(T));
+      return std::vector<RowMap>{{inputs[0], false, row_bytes}, {inputs[0], true, row_bytes}};
+    };
     return {differentiate, apply};
   }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "network/arithmetic/upcoming.h"
 #include "network/arithmetic/value.h"
 #include "network/layers/row_stage.h"
 
@@ -35,6 +36,8 @@ struct ExecutionContext {
   int64_t keep_width;
   float* embeddings;  // [batch, size]
   const float* embedding_gradients;
+  // Within a group of row stages: what the thread needs for its next block.
+  Upcoming* upcoming = nullptr;
 
   template<typename T>
   T* ValueAt(int value) const {

@@ -8,62 +8,72 @@
 
 #include "base/alignment.h"
 #include "base/parallel.h"
-#include "base/prepared.h"
-#include "base/thread_product.h"
+#include "network/arithmetic/pointwise_products.h"
+#include "network/arithmetic/winograd_bfloat16_tiles.h"
 #include "network/layers/accumulate.h"
-#include "network/layers/row_group.h"
+#include "network/layers/of_type.h"
 
 namespace insightface {
 namespace {
 
-constexpr int64_t kFloat = static_cast<int64_t>(sizeof(float));
+template<typename T>
+const PointwiseProducts<T>& PointwiseProductsOf() {
+  if constexpr (kTypeOf<T> == NumberType::kFloat32) {
+    return kPointwiseProducts;
+  } else {
+    return kPointwiseHalfProducts;
+  }
+}
 
-// y [rows, filters] = x [rows, channels] times the weights, [filters, channels], transposed.
+// Whether there are products of this type for these numbers of channels and filters.
+bool HasProducts(NumberType type, int64_t channels, int64_t filters) {
+  if (type == NumberType::kFloat32) { return true; }
+  return MultipliesHalfTiles() && channels % kPanelColumns == 0 && filters % kPanelColumns == 0;
+}
+
+template<typename T>
 class PointwiseConv final : public Layer {
  public:
-  PointwiseConv(int input, int output, int64_t rows, int64_t block, int64_t channels, int64_t filters, int weight)
+  PointwiseConv(int input, int output, int64_t rows, int64_t channels, int64_t filters, int weight)
       : Layer({input}, output),
         rows_(rows),
-        block_(block),
         channels_(channels),
         filters_(filters),
         weight_(weight),
-        threads_(omp_get_max_threads()),
-        forward_(block, channels, filters, SecondFactor::kFixedTransposed, false),
-        input_gradient_(block, filters, channels, SecondFactor::kFixed, false),
-        added_input_gradient_(block, filters, channels, SecondFactor::kFixed, true),
-        weight_gradient_(filters, block, channels, SecondFactor::kChanges, true, FirstFactor::kTransposed),
-        to_forward_(forward_.Preparation()),
-        to_input_gradient_(input_gradient_.Preparation()),
-        to_added_input_gradient_(added_input_gradient_.Preparation()) {}
+        threads_(omp_get_max_threads()) {}
 
   std::vector<RowStage> ForwardStages() override {
-    RowStage stage{rows_, channels_ + filters_, block_};
-    stage.scratch_bytes = AlignedSize(to_forward_.Bytes()) + threads_ * AlignedSize(forward_.ScratchBytes());
+    RowStage stage{rows_, channels_ + filters_};
+    stage.scratch_bytes = AlignedSize(PackedBytes(channels_, filters_));
     stage.begin = [this](const ExecutionContext& context, char* scratch) {
-      scratch_ = scratch;
-      to_forward_.Run(context.parameters[weight_], scratch_);
+      packed_ = scratch;
+      Pack({context.parameters[weight_], channels_, filters_, 1, channels_});
     };
-    stage.work = [this](const ExecutionContext& context, int64_t first, int64_t, int thread) {
-      char* const own = scratch_ + AlignedSize(to_forward_.Bytes()) + thread * AlignedSize(forward_.ScratchBytes());
-      forward_.Run(context.ValueAt<const float>(inputs[0]) + first * channels_, scratch_,
-                   context.ValueAt<float>(output) + first * filters_, own);
+    stage.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int) {
+      products_.Multiply(context.ValueAt<const T>(inputs[0]) + first * channels_, last - first, channels_, packed_, filters_,
+                         false, context.ValueAt<T>(output) + first * filters_, context.upcoming);
     };
     return {stage};
   }
 
   std::vector<RowStage> BackwardStages() override {
-    RowStage stage{rows_, 2 * channels_ + filters_, block_};
-    stage.scratch_bytes = WeightBytes() + threads_ * ThreadBytes();
+    RowStage stage{rows_, 2 * channels_ + filters_};
+    stage.scratch_bytes = AlignedSize(PackedBytes(filters_, channels_)) + threads_ * ThreadBytes();
     stage.begin = [this](const ExecutionContext& context, char* scratch) {
-      scratch_ = scratch;
+      packed_ = scratch;
       started_.assign(threads_, false);
-      if (uses[0].wanted) { ToInputGradient().Run(context.parameters[weight_], scratch_); }
+      if (uses[0].wanted) { Pack({context.parameters[weight_], filters_, channels_, channels_, 1}); }
     };
-    stage.work = [this](const ExecutionContext& context, int64_t first, int64_t, int thread) {
-      WorkBackward(context, first, thread);
+    stage.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int thread) {
+      WorkBackward(context, first, last, thread);
     };
     stage.end = [this](const ExecutionContext& context) { ReduceSums(context.parameter_gradients[weight_]); };
+    stage.reads = [this] {
+      const int64_t row_bytes = channels_ * static_cast<int64_t>(sizeof(T));
+      std::vector<RowMap> maps{{inputs[0], false, row_bytes}};
+      if (uses[0].adds) { maps.push_back({inputs[0], true, row_bytes}); }
+      return maps;
+    };
     return {stage};
   }
 
@@ -71,30 +81,31 @@ class PointwiseConv final : public Layer {
   bool HasParameters() const override { return true; }
 
  private:
-  // A thread's memory: its sums of the weights' gradient, then scratch memory of the products.
-  int64_t SumsBytes() const { return AlignedSize(filters_ * channels_ * kFloat); }
-  int64_t ThreadBytes() const {
-    return SumsBytes() + AlignedSize(std::max({input_gradient_.ScratchBytes(), added_input_gradient_.ScratchBytes(),
-                                               weight_gradient_.ScratchBytes()}));
+  // A thread's memory: its sums of the weights' gradient, then scratch memory of the product.
+  int64_t SumsBytes() const { return AlignedSize(filters_ * channels_ * static_cast<int64_t>(sizeof(float))); }
+  int64_t ThreadBytes() const { return SumsBytes() + AlignedSize(OuterScratchBytes<T>(filters_, channels_)); }
+  char* MemoryOf(int64_t thread) const {
+    return packed_ + AlignedSize(PackedBytes(filters_, channels_)) + thread * ThreadBytes();
   }
-  int64_t WeightBytes() const {
-    return AlignedSize(std::max(to_input_gradient_.Bytes(), to_added_input_gradient_.Bytes()));
-  }
-  float* SumsOf(int64_t thread) const {
-    return reinterpret_cast<float*>(scratch_ + WeightBytes() + thread * ThreadBytes());
-  }
-  const Reorder& ToInputGradient() const { return uses[0].adds ? to_added_input_gradient_ : to_input_gradient_; }
+  float* SumsOf(int64_t thread) const { return reinterpret_cast<float*>(MemoryOf(thread)); }
 
-  void WorkBackward(const ExecutionContext& context, int64_t first, int thread) {
+  void Pack(const WeightMatrix& matrix) const {
+    ParallelRows(RoundToPanel(matrix.columns) / kPanelColumns, [&](int64_t begin, int64_t end, int) {
+      products_.Pack(matrix, begin * kPanelColumns, end * kPanelColumns, packed_);
+    });
+  }
+
+  void WorkBackward(const ExecutionContext& context, int64_t first, int64_t last, int thread) {
     float* const sums = SumsOf(thread);
-    char* const own = reinterpret_cast<char*>(sums) + SumsBytes();
     if (!started_[thread]) { std::fill_n(sums, filters_ * channels_, 0.0f); }
     started_[thread] = true;
-    const float* const dy = context.GradientAt<const float>(output) + first * filters_;
-    weight_gradient_.Run(dy, context.ValueAt<const float>(inputs[0]) + first * channels_, sums, own);
-    if (!uses[0].wanted) { return; }
-    const ThreadProduct& product = uses[0].adds ? added_input_gradient_ : input_gradient_;
-    product.Run(dy, scratch_, context.GradientAt<float>(inputs[0]) + first * channels_, own);
+    const T* const dy = context.GradientAt<const T>(output) + first * filters_;
+    if (uses[0].wanted) {
+      products_.Multiply(dy, last - first, filters_, packed_, channels_, uses[0].adds,
+                         context.GradientAt<T>(inputs[0]) + first * channels_, context.upcoming);
+    }
+    products_.AddOuter(dy, context.ValueAt<const T>(inputs[0]) + first * channels_, last - first, filters_, channels_,
+                       sums, MemoryOf(thread) + SumsBytes(), context.upcoming);
   }
 
   void ReduceSums(float* gradient) const {
@@ -106,13 +117,12 @@ class PointwiseConv final : public Layer {
     });
   }
 
-  const int64_t rows_, block_, channels_, filters_;
+  const int64_t rows_, channels_, filters_;
   const int weight_;
   const int64_t threads_;
-  const ThreadProduct forward_, input_gradient_, added_input_gradient_, weight_gradient_;
-  const Reorder to_forward_, to_input_gradient_, to_added_input_gradient_;
+  const PointwiseProducts<T>& products_ = PointwiseProductsOf<T>();
   // Of the current execution.
-  char* scratch_ = nullptr;
+  char* packed_ = nullptr;
   std::vector<char> started_;  // which threads have had a block
 };
 
@@ -124,13 +134,11 @@ std::unique_ptr<Layer> MakePointwiseTraining(int input, int output, const Value&
   constexpr int64_t kMostWeights = 64 * 1024;
   const bool fits = geometry.kernel == 1 && geometry.stride == 1 && geometry.pad == 0 && geometry.groups == 1;
   const int64_t channels = in.shape.channels, filters = out.shape.channels;
-  if (!fits || arrays.bias >= 0 || in.type != NumberType::kFloat32 || channels * filters > kMostWeights) {
+  if (!fits || arrays.bias >= 0 || !HasProducts(in.type, channels, filters) ||
+      channels * filters > kMostWeights) {
     return nullptr;
   }
-  const int64_t rows = batch * in.shape.Pixels();
-  const int64_t block = ChooseBlock(rows, 2 * (channels + filters));
-  if (block == 0) { return nullptr; }
-  return std::make_unique<PointwiseConv>(input, output, rows, block, channels, filters, arrays.weight);
+  return MakeOfType<PointwiseConv>(in.type, input, output, batch * in.shape.Pixels(), channels, filters, arrays.weight);
 }
 
 }  // namespace insightface

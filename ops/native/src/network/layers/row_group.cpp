@@ -4,7 +4,6 @@
 
 #include "base/alignment.h"
 #include "base/parallel.h"
-#include "base/prepared.h"
 
 namespace insightface {
 namespace {
@@ -12,30 +11,19 @@ namespace {
 // The numbers that fit a thread's second level cache.
 constexpr int64_t kCachedNumbers = 192 * 1024;
 
-// The rows of a block if no stage demands a size.
+// The rows of a block if no stage demands a size: equally many blocks for each thread.
 int64_t DefaultBlock(int64_t rows, int64_t width) {
   constexpr int64_t kLeast = 64, kMost = 256;
+  // Tiles of matrix products have 4 or 6 rows.
+  constexpr int64_t kWholeTiles = 12;
   const int64_t threads = omp_get_max_threads();
-  return std::min(std::clamp(kCachedNumbers / width, kLeast, kMost), (rows + threads - 1) / threads);
+  const int64_t most = std::clamp(kCachedNumbers / width, kLeast, kMost);
+  const int64_t turns = (rows + most * threads - 1) / (most * threads);
+  const int64_t block = (rows + turns * threads - 1) / (turns * threads);
+  return (block + kWholeTiles - 1) / kWholeTiles * kWholeTiles;
 }
 
 }  // namespace
-
-int64_t ChooseBlock(int64_t rows, int64_t width) {
-  constexpr int64_t kLeast = 49, kMost = 512;
-  constexpr double kLeastBusy = 0.8;
-  const int64_t threads = omp_get_max_threads();
-  const int64_t wanted = std::clamp(kCachedNumbers / width, kLeast, kMost);
-  int64_t best = 0;
-  for (int64_t block = kLeast; block <= std::min(kMost, rows); ++block) {
-    if (rows % block != 0) { continue; }
-    const int64_t blocks = rows / block, turns = (blocks + threads - 1) / threads;
-    const bool busy = static_cast<double>(blocks) >= kLeastBusy * static_cast<double>(turns * threads);
-    const auto distance = [&](int64_t other) { return std::max(other, wanted) * 100 / std::min(other, wanted); };
-    if (busy && (best == 0 || distance(block) < distance(best))) { best = block; }
-  }
-  return best;
-}
 
 bool RowGroup::Accepts(const RowStage& stage) const {
   if (stages_.empty()) { return true; }
@@ -48,24 +36,72 @@ bool RowGroup::Accepts(const RowStage& stage) const {
 
 void RowGroup::Add(const RowStage& stage) { stages_.push_back(stage); }
 
-void RowGroup::Run(const ExecutionContext& context) const {
-  char* scratch = context.scratch;
+int64_t RowGroup::Block() const {
   int64_t block = 0, width = 0;
   for (const RowStage& stage : stages_) {
     block = std::max(block, stage.block);
     width += stage.width;
-    if (stage.begin) { stage.begin(context, scratch); }
+  }
+  return block > 0 ? block : DefaultBlock(Rows(), width);
+}
+
+int64_t RowGroup::HeldBytes(const RowMap& map) const {
+  return omp_get_max_threads() * AlignedSize(Block() * map.row_bytes);
+}
+
+// What the stages read of maps that other groups have written.
+std::vector<RowMap> RowGroup::Reads() const {
+  std::vector<RowMap> reads;
+  for (const RowStage& stage : stages_) {
+    if (!stage.reads) { continue; }
+    for (const RowMap& map : stage.reads()) {
+      const auto same = [&](const RowMap& other) {
+        return other.value == map.value && other.is_gradient == map.is_gradient;
+      };
+      if (std::none_of(held_.begin(), held_.end(), same) && std::none_of(reads.begin(), reads.end(), same)) {
+        reads.push_back(map);
+      }
+    }
+  }
+  return reads;
+}
+
+void RowGroup::Run(const ExecutionContext& whole) const {
+  char* scratch = whole.scratch;
+  for (const RowStage& stage : stages_) {
+    if (stage.begin) { stage.begin(whole, scratch); }
     scratch += AlignedSize(stage.scratch_bytes);
   }
-  const int64_t rows = stages_.front().rows;
-  if (block == 0) { block = DefaultBlock(rows, width); }
+  const int64_t rows = Rows(), block = Block();
+  const std::vector<RowMap> reads = Reads();
+  const auto address = [](const RowMap& map, const std::vector<void*>& values, const std::vector<void*>& gradients) {
+    return static_cast<char*>((map.is_gradient ? gradients : values)[map.value]);
+  };
   ParallelRows((rows + block - 1) / block, [&](int64_t begin, int64_t end, int thread) {
+    // The maps as this thread sees them: row `first` of a held map is where its block is.
+    std::vector<void*> values = *whole.values, gradients = *whole.gradients;
+    Upcoming upcoming;
+    ExecutionContext context = whole;
+    context.values = &values;
+    context.gradients = &gradients;
+    context.upcoming = &upcoming;
     for (int64_t i = begin; i < end; ++i) {
-      for (const RowStage& stage : stages_) { stage.work(context, i * block, std::min(rows, (i + 1) * block), thread); }
+      const int64_t first = i * block, last = std::min(rows, first + block), next = std::min(rows, last + block);
+      for (const RowMap& map : held_) {
+        char* const memory = address(map, *whole.values, *whole.gradients) + thread * AlignedSize(block * map.row_bytes);
+        (map.is_gradient ? gradients : values)[map.value] = memory - first * map.row_bytes;
+      }
+      upcoming.Clear();
+      for (const RowMap& map : reads) {
+        if (i + 1 < end) {
+          upcoming.Add(address(map, values, gradients) + last * map.row_bytes, (next - last) * map.row_bytes);
+        }
+      }
+      for (const RowStage& stage : stages_) { stage.work(context, first, last, thread); }
     }
   });
   for (const RowStage& stage : stages_) {
-    if (stage.end) { stage.end(context); }
+    if (stage.end) { stage.end(whole); }
   }
 }
 

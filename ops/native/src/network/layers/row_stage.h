@@ -3,10 +3,18 @@
 
 #include <cstdint>
 #include <functional>
+#include <vector>
 
 namespace insightface {
 
 struct ExecutionContext;
+
+// A map of rows: a value, or its gradient.
+struct RowMap {
+  int value;
+  bool is_gradient;
+  int64_t row_bytes;
+};
 
 struct RowStage {
   int64_t rows = 0;
@@ -18,6 +26,8 @@ struct RowStage {
   std::function<void(const ExecutionContext&, char* scratch)> begin = {};
   std::function<void(const ExecutionContext&, int64_t first, int64_t last, int thread)> work = {};
   std::function<void(const ExecutionContext&)> end = {};
+  // The maps that `work` reads, to be prefetched while the thread processes the rows before.
+  std::function<std::vector<RowMap>()> reads = {};
 };
 
 }  // namespace insightface

@@ -21,6 +21,9 @@ class Arena {
   int Add(int64_t bytes, int64_t first, int64_t last);
   // Extends the life of a block to include `time`.
   void Extend(int block, int64_t time);
+  // The only time at which the block is needed; -1 if there are several.
+  int64_t OnlyTime(int block) const { return blocks_[block].first == blocks_[block].last ? blocks_[block].first : -1; }
+  void Resize(int block, int64_t bytes) { blocks_[block].bytes = bytes; }
   // Computes the offsets of the blocks. No block may be added afterwards.
   void Place();
 

@@ -34,6 +34,7 @@ Network::Network(const NetworkKey& key)
     PlaceGradients();
     if (holds_gradients_) { PlaceParameterGradients(); }
   }
+  HoldBlocks();
   PlaceScratch();
   arena_.Place();
   for (size_t i = 0; i < saved_.size(); ++i) {
@@ -130,6 +131,26 @@ void Network::PlaceParameterGradients() {
       parameter_blocks_[parameter] = arena_.Add(bytes, plan_.backward_first[i], end);
     }
   }
+}
+
+// A map that only one group of row stages needs is never whole in memory: each thread holds its block of rows.
+void Network::HoldBlocks() {
+  for (int value = 0; value < static_cast<int>(made_.size()); ++value) {
+    HoldBlocks(value, false, made_[value]);
+    HoldBlocks(value, false, remade_[value]);
+    HoldBlocks(value, true, gradients_[value]);
+  }
+}
+
+void Network::HoldBlocks(int value, bool is_gradient, int place) {
+  const int64_t time = place == kNowhere ? -1 : arena_.OnlyTime(place);
+  if (time < 0 || !plan_.steps[time].is_group) { return; }
+  RowGroup& group = plan_.steps[time].group;
+  const int64_t rows = batch_ * assembly_.values[value].shape.Pixels();
+  if (group.Rows() != rows) { return; }
+  const RowMap map{value, is_gradient, Bytes(value) / rows};
+  arena_.Resize(place, group.HeldBytes(map));
+  group.Hold(map);
 }
 
 // Placed last: what a layer needs depends on how it uses the gradients of its inputs.

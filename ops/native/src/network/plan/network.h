@@ -75,6 +75,8 @@ class Network {
   void PlaceGradients();
   void PlaceInputGradient(Layer* layer, size_t input, int64_t time);
   void PlaceParameterGradients();
+  void HoldBlocks();
+  void HoldBlocks(int value, bool is_gradient, int place);
   void PlaceScratch();
   void Run(const NetworkMemory& memory, Direction direction);
   int64_t Bytes(int value) const;

@@ -83,8 +83,8 @@ class Planner {
   StepPlan Take() { return std::move(plan_); }
 
  private:
-  // The steps of the backward pass are the same whatever is made again, so that sums over blocks of rows are, too. What
-  // is made again comes before the step in which it is first read.
+  // The steps of the backward pass and their blocks of rows are the same whatever is made again, so that sums over blocks
+  // are, too. What is made again comes before the step in which it is first read, or within it.
   void PlanBackward() {
     const size_t count = layers_.size();
     plan_.backward.resize(count);
@@ -95,7 +95,9 @@ class Planner {
       Layer* const layer = layers_[i].get();
       const std::vector<RowStage> stages = Open(&steps, layer, Pass::kBackward, layer->BackwardStages());
       before.resize(steps.size());
-      for (const int value : layer->ReadInBackward()) { Require(value, &before.back()); }
+      for (const int value : layer->ReadInBackward()) {
+        if (!JoinRemake(value, stages, &steps)) { Require(value, &before.back()); }
+      }
       plan_.backward_first[i] = static_cast<int64_t>(steps.size()) - 1;
       for (const RowStage& stage : stages) { Add(&steps, layer, Pass::kBackward, stage); }
       before.resize(steps.size());
@@ -111,6 +113,24 @@ class Planner {
       plan_.backward_first[i] = places[plan_.backward_first[i]];
       plan_.backward[i] = places[plan_.backward[i]];
     }
+  }
+
+  // Makes a value again block by block within the last step, which a layer with these stages has just opened or joined.
+  bool JoinRemake(int value, const std::vector<RowStage>& stages, std::vector<Step>* steps) {
+    if (is_there_[value]) { return true; }
+    Layer* const layer = layers_[producers_[value]].get();
+    for (const int input : layer->inputs) {
+      if (!is_there_[input]) { return false; }
+    }
+    std::vector<RowStage> remake = layer->RemakeStages();
+    if (remake.size() != 1 || stages.empty() || stages.front().gathers) { return false; }
+    RowStage& stage = remake.front();
+    if (stage.gathers || stage.reduces || stage.block != 0 || stage.rows != stages.front().rows) { return false; }
+    stage.width = 0;  // must not change the size of the blocks
+    if (!Joins(*steps, stage)) { return false; }
+    Add(steps, layer, Pass::kRemake, stage);
+    is_there_[value] = true;
+    return true;
   }
 
   void Require(int value, std::vector<Step>* steps) {

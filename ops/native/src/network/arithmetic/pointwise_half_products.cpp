@@ -1,0 +1,165 @@
+// Products of bfloat16 rows in pairs: one instruction adds two products to each of 16 float32 sums.
+#include "network/arithmetic/pointwise_products.h"
+
+#ifdef __x86_64__
+#include <immintrin.h>
+
+// Only the functions below are compiled for these instructions, not those of the headers above.
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")
+
+namespace insightface {
+namespace {
+
+constexpr int kTileRows = 4, kTileVectors = 4;
+constexpr int64_t kLanes = 16;  // float32 numbers of a register, or pairs
+static_assert(kPanelColumns == kTileVectors * kLanes, "a panel is one tile wide");
+
+INSIGHTFACE_INLINE __m512 Widen(const BFloat16* from) {
+  const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+}
+
+INSIGHTFACE_INLINE void StoreTwo(__m512 first, __m512 second, BFloat16* to) {
+  const __m512bh rounded = _mm512_cvtne2ps_pbh(second, first);
+  _mm512_storeu_si512(to, reinterpret_cast<const __m512i&>(rounded));
+}
+
+// Adds to the sums of a tile: pair (row, k) of the first factor is a[row * row_step + k * inner_step], row k of the second
+// begins at b + k * b_step, all counted in pairs.
+template<int rows>
+INSIGHTFACE_INLINE void AddPairs(const int* a, int64_t row_step, int64_t inner_step, const int* b, int64_t b_step,
+                                 int64_t inner, Upcoming::Lines fetch, __m512 (*sums)[kTileVectors]) {
+  const auto step = [&](int64_t k) __attribute__((always_inline)) {
+    __m512i line[kTileVectors];
+    for (int v = 0; v < kTileVectors; ++v) { line[v] = _mm512_loadu_si512(b + k * b_step + v * kLanes); }
+    for (int r = 0; r < rows; ++r) {
+      const __m512i pair = _mm512_set1_epi32(a[r * row_step + k * inner_step]);
+      for (int v = 0; v < kTileVectors; ++v) {
+        sums[r][v] = _mm512_dpbf16_ps(sums[r][v], reinterpret_cast<const __m512bh&>(pair),
+                                      reinterpret_cast<const __m512bh&>(line[v]));
+      }
+    }
+  };
+  int64_t k = 0;
+  for (; k < fetch.count; ++k) {
+    fetch.Prefetch(k);
+    step(k);
+  }
+  for (; k < inner; ++k) { step(k); }
+}
+
+template<int rows>
+void MultiplyTile(int64_t count, const BFloat16* x, int64_t inner, const int* panel, bool adds, BFloat16* y,
+                  int64_t y_step, Upcoming::Lines fetch) {
+  if constexpr (rows > 1) {
+    if (count < rows) { return MultiplyTile<rows - 1>(count, x, inner, panel, adds, y, y_step, fetch); }
+  }
+  __m512 sums[rows][kTileVectors];
+  for (int r = 0; r < rows; ++r) {
+    for (int v = 0; v < kTileVectors; ++v) { sums[r][v] = _mm512_setzero_ps(); }
+    // The tile below, whose lines may be far.
+    for (int v = 0; v < kTileVectors; v += 2) { __builtin_prefetch(y + (r + rows) * y_step + v * kLanes, 1); }
+  }
+  AddPairs<rows>(reinterpret_cast<const int*>(x), inner / 2, 1, panel, kPanelColumns, inner / 2, fetch, sums);
+  for (int r = 0; r < rows; ++r) {
+    for (int v = 0; v < kTileVectors; v += 2) {
+      BFloat16* const to = y + r * y_step + v * kLanes;
+      if (adds) {
+        StoreTwo(sums[r][v] + Widen(to), sums[r][v + 1] + Widen(to + kLanes), to);
+      } else {
+        StoreTwo(sums[r][v], sums[r][v + 1], to);
+      }
+    }
+  }
+}
+
+void Multiply(const BFloat16* x, int64_t rows, int64_t inner, const void* packed, int64_t columns, bool adds,
+              BFloat16* y, Upcoming* upcoming) {
+  int64_t tiles = columns / kPanelColumns * ((rows + kTileRows - 1) / kTileRows);
+  for (int64_t n = 0; n < columns; n += kPanelColumns) {
+    const int* const panel = static_cast<const int*>(packed) + n * (inner / 2);
+    for (int64_t row = 0; row < rows; row += kTileRows) {
+      MultiplyTile<kTileRows>(rows - row, x + row * inner, inner, panel, adds, y + row * columns + n, columns,
+                              upcoming->Take(tiles--, inner / 2));
+    }
+  }
+}
+
+void Pack(const WeightMatrix& m, int64_t first, int64_t last, void* packed) {
+  for (int64_t panel = first; panel < last; panel += kPanelColumns) {
+    BFloat16* const to = static_cast<BFloat16*>(packed) + panel * m.inner;
+    for (int64_t n = 0; n < kPanelColumns; ++n) {
+      const float* const from = m.weights + (panel + n) * m.column_step;
+      for (int64_t k = 0; k < m.inner; ++k) {
+        Store(from[k * m.inner_step], to + (k / 2 * kPanelColumns + n) * 2 + k % 2);
+      }
+    }
+  }
+}
+
+// Interleaves the numbers of two rows [width]; without a second row, with zeros.
+INSIGHTFACE_INLINE void Interleave(const BFloat16* upper, const BFloat16* lower, int64_t width, int* pairs) {
+  const __m512i zero = _mm512_setzero_si512();
+  for (int64_t i = 0; i < width; i += 2 * kLanes) {
+    const __m512i a = _mm512_loadu_si512(upper + i), b = lower != nullptr ? _mm512_loadu_si512(lower + i) : zero;
+    // Interleaved within 128 bits, whose parts 0 1 2 3 then stand in both results.
+    const __m512i low = _mm512_unpacklo_epi16(a, b), high = _mm512_unpackhi_epi16(a, b);
+    const __m512i first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
+    const __m512i second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+    _mm512_storeu_si512(pairs + i, _mm512_permutex2var_epi64(low, first, high));
+    _mm512_storeu_si512(pairs + i + kLanes, _mm512_permutex2var_epi64(low, second, high));
+  }
+}
+
+void AddOuterTile(const int* dy, int64_t filters, const int* x, int64_t channels, int64_t pairs, float* to,
+                  Upcoming::Lines fetch) {
+  __m512 sums[kTileRows][kTileVectors];
+  for (int f = 0; f < kTileRows; ++f) {
+    for (int v = 0; v < kTileVectors; ++v) { sums[f][v] = _mm512_loadu_ps(to + f * channels + v * kLanes); }
+  }
+  AddPairs<kTileRows>(dy, 1, filters, x, channels, pairs, fetch, sums);
+  for (int f = 0; f < kTileRows; ++f) {
+    for (int v = 0; v < kTileVectors; ++v) { _mm512_storeu_ps(to + f * channels + v * kLanes, sums[f][v]); }
+  }
+}
+
+void AddOuter(const BFloat16* dy, const BFloat16* x, int64_t rows, int64_t filters, int64_t channels, float* sums,
+              void* scratch, Upcoming* upcoming) {
+  int* const dy_pairs = static_cast<int*>(scratch);
+  int* const x_pairs = dy_pairs + kHalfOuterRows / 2 * filters;
+  int64_t tiles = channels / kPanelColumns * (filters / kTileRows) * ((rows + kHalfOuterRows - 1) / kHalfOuterRows);
+  for (int64_t first = 0; first < rows; first += kHalfOuterRows) {
+    const int64_t last = first + kHalfOuterRows < rows ? first + kHalfOuterRows : rows;
+    int64_t pairs = 0;
+    for (int64_t row = first; row < last; row += 2, ++pairs) {
+      const bool two = row + 1 < last;
+      Interleave(dy + row * filters, two ? dy + (row + 1) * filters : nullptr, filters, dy_pairs + pairs * filters);
+      Interleave(x + row * channels, two ? x + (row + 1) * channels : nullptr, channels, x_pairs + pairs * channels);
+    }
+    for (int64_t c = 0; c < channels; c += kPanelColumns) {
+      for (int64_t f = 0; f < filters; f += kTileRows) {
+        AddOuterTile(dy_pairs + f, filters, x_pairs + c, channels, pairs, sums + f * channels + c,
+                     upcoming->Take(tiles--, pairs));
+      }
+    }
+  }
+}
+
+}  // namespace
+
+const PointwiseProducts<BFloat16> kPointwiseHalfProducts = {Pack, Multiply, AddOuter};
+
+}  // namespace insightface
+
+#pragma GCC pop_options
+
+#else
+
+namespace insightface {
+
+const PointwiseProducts<BFloat16> kPointwiseHalfProducts = {nullptr, nullptr, nullptr};
+
+}  // namespace insightface
+
+#endif

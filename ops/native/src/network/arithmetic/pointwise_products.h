@@ -1,0 +1,57 @@
+// Products of a block of rows with a matrix of weights, forward and backward, for one thread. A tile of the result stays
+// in registers while the kernel runs along the inner dimension, and what the thread needs next is prefetched meanwhile.
+#pragma once
+
+#include <cstdint>
+
+#include "base/instruction_sets.h"
+#include "base/number_types.h"
+#include "network/arithmetic/upcoming.h"
+
+namespace insightface {
+
+// Columns of a packed matrix lie in panels of this many, or of a divisor of it.
+constexpr int64_t kPanelColumns = 64;
+
+constexpr int64_t RoundToPanel(int64_t columns) {
+  return (columns + kPanelColumns - 1) / kPanelColumns * kPanelColumns;
+}
+
+// The bytes of a packed matrix [inner, columns], of either type at most.
+constexpr int64_t PackedBytes(int64_t inner, int64_t columns) {
+  return inner * RoundToPanel(columns) * static_cast<int64_t>(sizeof(float));
+}
+
+// A matrix b [inner, columns] within the weights [filters, channels].
+struct WeightMatrix {
+  const float* weights;
+  int64_t inner, columns;
+  int64_t inner_step, column_step;  // b[k][n] = weights[k * inner_step + n * column_step]
+};
+
+template<typename T>
+struct PointwiseProducts {
+  // Packs the columns from `first` to `last`, of which `first` is a multiple of kPanelColumns, for Multiply.
+  void (*Pack)(const WeightMatrix& matrix, int64_t first, int64_t last, void* packed);
+  // y [rows, columns] = x [rows, inner] b, added to y if `adds`; `packed` is b.
+  void (*Multiply)(const T* x, int64_t rows, int64_t inner, const void* packed, int64_t columns, bool adds, T* y,
+                   Upcoming* upcoming);
+  // sums [filters, channels] += dy [rows, filters]^T x [rows, channels]; `scratch` has OuterScratchBytes.
+  void (*AddOuter)(const T* dy, const T* x, int64_t rows, int64_t filters, int64_t channels, float* sums,
+                   void* scratch, Upcoming* upcoming);
+};
+INSIGHTFACE_LOOPS(PointwiseProducts<float>, kPointwiseProducts)
+
+// The same with products of bfloat16 pairs, for channels and filters that are multiples of kPanelColumns. Only for
+// processors on which MultipliesHalfTiles() of winograd_bfloat16_tiles.h is true.
+extern const PointwiseProducts<BFloat16> kPointwiseHalfProducts;
+
+// Rows that AddOuter of bfloat16 takes together.
+constexpr int64_t kHalfOuterRows = 128;
+
+template<typename T>
+constexpr int64_t OuterScratchBytes(int64_t filters, int64_t channels) {
+  return kTypeOf<T> == NumberType::kFloat32 ? 0 : kHalfOuterRows * (filters + channels) * 2;
+}
+
+}  // namespace insightface

@@ -1,0 +1,136 @@
+#include "network/arithmetic/pointwise_products.h"
+
+#include "network/arithmetic/vectors.h"
+
+namespace insightface {
+namespace INSIGHTFACE_LEVEL {
+namespace {
+
+// The sums of a tile, one row of weights and a number fill the registers.
+#if defined(__AVX512F__)
+constexpr int kTileRows = 4, kTileVectors = 4;
+#else
+constexpr int kTileRows = 6, kTileVectors = 2;
+#endif
+constexpr int64_t kTileColumns = kTileVectors * kLanes;
+static_assert(kPanelColumns % kTileColumns == 0, "panels divide into tiles");
+
+// Which way the first factor lies in memory: numbers of the inner dimension, or of the rows, are neighbours.
+enum class Along { kInner, kRows };
+
+// A tile of y (+)= a b: number (row, k) of a is a[row * a_step + k], or a[k * a_step + row]; row k of b, of whole vectors
+// unless `part` columns are there, begins at b + k * b_step.
+template<int rows, int vectors, Along along, bool is_part>
+INSIGHTFACE_INLINE void Tile(const float* a, int64_t a_step, const float* b, int64_t b_step, int64_t inner, bool adds,
+                             float* y, int64_t y_step, Upcoming::Lines fetch, int64_t part) {
+  Vector sums[rows][vectors];
+  const auto step = [&](int64_t k) __attribute__((always_inline)) {
+    Vector line[vectors];
+    for (int v = 0; v < vectors; ++v) {
+      const float* const from = b + k * b_step + v * kLanes;
+      line[v] = is_part ? LoadPart(from, part) : LoadWhole(from);
+    }
+    for (int r = 0; r < rows; ++r) {
+      const Vector number = Vector{} + (along == Along::kInner ? a[r * a_step + k] : a[k * a_step + r]);
+      for (int v = 0; v < vectors; ++v) { sums[r][v] += number * line[v]; }
+    }
+  };
+  for (int r = 0; r < rows; ++r) {
+    for (int v = 0; v < vectors; ++v) {
+      float* const place = y + r * y_step + v * kLanes;
+      if (!adds) { __builtin_prefetch(place + rows * y_step, 1); }  // of the tile below, whose lines may be far
+      sums[r][v] = !adds ? Vector{} : is_part ? LoadPart(place, part) : LoadWhole(place);
+    }
+  }
+  int64_t k = 0;
+  for (; k < fetch.count; ++k) {
+    fetch.Prefetch(k);
+    step(k);
+  }
+  for (; k < inner; ++k) { step(k); }
+  for (int r = 0; r < rows; ++r) {
+    for (int v = 0; v < vectors; ++v) {
+      float* const place = y + r * y_step + v * kLanes;
+      is_part ? StorePart(sums[r][v], place, part) : StoreWhole(sums[r][v], place);
+    }
+  }
+}
+
+// The tile of the first `count` rows, at most `rows`.
+template<int rows, int vectors, Along along, bool is_part>
+void TileOf(int64_t count, const float* a, int64_t a_step, const float* b, int64_t b_step, int64_t inner, bool adds,
+            float* y, int64_t y_step, Upcoming::Lines fetch, int64_t part) {
+  if constexpr (rows > 1) {
+    if (count < rows) {
+      return TileOf<rows - 1, vectors, along, is_part>(count, a, a_step, b, b_step, inner, adds, y, y_step, fetch, part);
+    }
+  }
+  Tile<rows, vectors, along, is_part>(a, a_step, b, b_step, inner, adds, y, y_step, fetch, part);
+}
+
+void Pack(const WeightMatrix& m, int64_t first, int64_t last, void* packed) {
+  for (int64_t panel = first; panel < last; panel += kTileColumns) {
+    float* const to = static_cast<float*>(packed) + panel * m.inner;
+    for (int64_t n = 0; n < kTileColumns; ++n) {
+      const bool there = panel + n < m.columns;
+      const float* const from = m.weights + (panel + n) * m.column_step;
+      for (int64_t k = 0; k < m.inner; ++k) { to[k * kTileColumns + n] = there ? from[k * m.inner_step] : 0.0f; }
+    }
+  }
+}
+
+// Columns of a tile that y lacks are computed beside it, as the packed matrix has zeros there.
+void MultiplyPart(int64_t count, const float* x, int64_t inner, const float* panel, int64_t columns, bool adds, float* y,
+                  int64_t y_step) {
+  float whole[kTileRows * kTileColumns] = {};
+  for (int64_t r = 0; adds && r < count; ++r) { __builtin_memcpy(whole + r * kTileColumns, y + r * y_step, columns * 4); }
+  TileOf<kTileRows, kTileVectors, Along::kInner, false>(count, x, inner, panel, kTileColumns, inner, adds, whole,
+                                                        kTileColumns, {}, 0);
+  for (int64_t r = 0; r < count; ++r) { __builtin_memcpy(y + r * y_step, whole + r * kTileColumns, columns * 4); }
+}
+
+void Multiply(const float* x, int64_t rows, int64_t inner, const void* packed, int64_t columns, bool adds, float* y,
+              Upcoming* upcoming) {
+  int64_t tiles = columns / kTileColumns * ((rows + kTileRows - 1) / kTileRows);
+  for (int64_t n = 0; n < columns; n += kTileColumns) {
+    const float* const panel = static_cast<const float*>(packed) + n * inner;
+    for (int64_t row = 0; row < rows; row += kTileRows) {
+      const float* const a = x + row * inner;
+      float* const to = y + row * columns + n;
+      const int64_t count = rows - row < kTileRows ? rows - row : kTileRows;
+      if (columns - n < kTileColumns) {
+        MultiplyPart(count, a, inner, panel, columns - n, adds, to, columns);
+      } else {
+        TileOf<kTileRows, kTileVectors, Along::kInner, false>(count, a, inner, panel, kTileColumns, inner, adds, to,
+                                                              columns, upcoming->Take(tiles--, inner), 0);
+      }
+    }
+  }
+}
+
+void AddOuter(const float* dy, const float* x, int64_t rows, int64_t filters, int64_t channels, float* sums,
+              void*, Upcoming* upcoming) {
+  int64_t tiles = channels / kTileColumns * ((filters + kTileRows - 1) / kTileRows);
+  int64_t c = 0;
+  for (; c + kTileColumns <= channels; c += kTileColumns) {
+    for (int64_t f = 0; f < filters; f += kTileRows) {
+      TileOf<kTileRows, kTileVectors, Along::kRows, false>(filters - f, dy + f, filters, x + c, channels, rows, true,
+                                                           sums + f * channels + c, channels,
+                                                           upcoming->Take(tiles--, rows), 0);
+    }
+  }
+  for (; c < channels; c += kLanes) {
+    const int64_t part = channels - c;
+    const auto tile = part < kLanes ? TileOf<kTileRows, 1, Along::kRows, true> : TileOf<kTileRows, 1, Along::kRows, false>;
+    for (int64_t f = 0; f < filters; f += kTileRows) {
+      tile(filters - f, dy + f, filters, x + c, channels, rows, true, sums + f * channels + c, channels, {}, part);
+    }
+  }
+}
+
+}  // namespace
+
+const PointwiseProducts<float> kPointwiseProducts = {Pack, Multiply, AddOuter};
+
+}  // namespace INSIGHTFACE_LEVEL
+}  // namespace insightface
