@@ -46,11 +46,12 @@ class PointwiseConv final : public Layer {
     RowStage stage{rows_, channels_ + filters_};
     stage.scratch_bytes = AlignedSize(PackedBytes(channels_, filters_));
     stage.begin = [this](const ExecutionContext& context, char* scratch) {
-      packed_ = scratch;
-      Pack({context.parameters[weight_], channels_, filters_, 1, channels_});
+      forward_weights_ = scratch;
+      Pack({context.parameters[weight_], channels_, filters_, 1, channels_}, forward_weights_);
     };
     stage.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int) {
-      products_.Multiply(context.ValueAt<const T>(inputs[0]) + first * channels_, last - first, channels_, packed_, filters_,
+      products_.Multiply(context.ValueAt<const T>(inputs[0]) + first * channels_, last - first, channels_,
+                         forward_weights_, filters_,
                          false, context.ValueAt<T>(output) + first * filters_, context.upcoming);
     };
     return {stage};
@@ -60,9 +61,9 @@ class PointwiseConv final : public Layer {
     RowStage stage{rows_, 2 * channels_ + filters_};
     stage.scratch_bytes = AlignedSize(PackedBytes(filters_, channels_)) + threads_ * ThreadBytes();
     stage.begin = [this](const ExecutionContext& context, char* scratch) {
-      packed_ = scratch;
+      backward_memory_ = scratch;
       started_.assign(threads_, false);
-      if (uses[0].wanted) { Pack({context.parameters[weight_], filters_, channels_, channels_, 1}); }
+      if (uses[0].wanted) { Pack({context.parameters[weight_], filters_, channels_, channels_, 1}, backward_memory_); }
     };
     stage.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int thread) {
       WorkBackward(context, first, last, thread);
@@ -85,13 +86,13 @@ class PointwiseConv final : public Layer {
   int64_t SumsBytes() const { return AlignedSize(filters_ * channels_ * static_cast<int64_t>(sizeof(float))); }
   int64_t ThreadBytes() const { return SumsBytes() + AlignedSize(OuterScratchBytes<T>(filters_, channels_)); }
   char* MemoryOf(int64_t thread) const {
-    return packed_ + AlignedSize(PackedBytes(filters_, channels_)) + thread * ThreadBytes();
+    return backward_memory_ + AlignedSize(PackedBytes(filters_, channels_)) + thread * ThreadBytes();
   }
   float* SumsOf(int64_t thread) const { return reinterpret_cast<float*>(MemoryOf(thread)); }
 
-  void Pack(const WeightMatrix& matrix) const {
+  void Pack(const WeightMatrix& matrix, char* packed) const {
     ParallelRows(RoundToPanel(matrix.columns) / kPanelColumns, [&](int64_t begin, int64_t end, int) {
-      products_.Pack(matrix, begin * kPanelColumns, end * kPanelColumns, packed_);
+      products_.Pack(matrix, begin * kPanelColumns, end * kPanelColumns, packed);
     });
   }
 
@@ -101,7 +102,7 @@ class PointwiseConv final : public Layer {
     started_[thread] = true;
     const T* const dy = context.GradientAt<const T>(output) + first * filters_;
     if (uses[0].wanted) {
-      products_.Multiply(dy, last - first, filters_, packed_, channels_, uses[0].adds,
+      products_.Multiply(dy, last - first, filters_, backward_memory_, channels_, uses[0].adds,
                          context.GradientAt<T>(inputs[0]) + first * channels_, context.upcoming);
     }
     products_.AddOuter(dy, context.ValueAt<const T>(inputs[0]) + first * channels_, last - first, filters_, channels_,
@@ -122,7 +123,8 @@ class PointwiseConv final : public Layer {
   const int64_t threads_;
   const PointwiseProducts<T>& products_ = PointwiseProductsOf<T>();
   // Of the current execution.
-  char* packed_ = nullptr;
+  char* forward_weights_ = nullptr;
+  char* backward_memory_ = nullptr;  // the weights, then each thread's
   std::vector<char> started_;  // which threads have had a block
 };
 
