@@ -33,8 +33,7 @@ from deploy.registry import (
     Runtime,
 )
 from deploy.source import Source
-
-_INT8 = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "ConvInteger", "MatMulInteger")
+from interchange.onnx.reader import QUANTISED
 
 
 @dataclass(frozen=True)
@@ -153,6 +152,6 @@ def _entry(file: str, way: Way, precision: str, path: Callable[[], str]) -> Entr
 
 def _is_int8(file: str) -> bool:
     try:
-        return any(node.op_type in _INT8 for node in onnx.load(file, load_external_data=False).graph.node)
+        return any(node.op_type in QUANTISED for node in onnx.load(file, load_external_data=False).graph.node)
     except Exception as error:  # noqa: BLE001 (protobuf raises its own)
         raise UserError(f"{file} is not an ONNX file ({type(error).__name__})") from error

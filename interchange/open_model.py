@@ -138,6 +138,7 @@ def open_model(name: str, flags: InputFlags | None = None) -> TrainedModel:
     if foreign is None:
         require_no_flags(name, flags)
         require(Path(name).exists(), f"the model {name} does not exist; give {FORMATS}")
+        require(not Path(name).is_file(), f"{name} is a file of an unknown kind; give {FORMATS}")
         snapshot = Snapshot.open(name)
         about = snapshot.about
         config = about["config"]

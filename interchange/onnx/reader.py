@@ -34,6 +34,15 @@ from interchange.onnx.outputs import settle_output
 OUTSIDE = (127.5, 1 / 127.5)
 CHANNELS_FIRST, CHANNELS_LAST = "NCHW", "NHWC"
 _ANY_LAYOUT = ("Transpose", "Sub", "Mul", "Add", "Div", "Cast", "Identity")  # work on images of both layouts
+QUANTISED = (  # operators of integers, by which files in int8 are known
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "DynamicQuantizeLinear",
+    "QLinearConv",
+    "QLinearMatMul",
+    "ConvInteger",
+    "MatMulInteger",
+)
 MAX_BYTES = (1 << 31) - 1  # protobuf's own limit
 
 
@@ -115,7 +124,8 @@ def load_model(path: Path) -> onnx.ModelProto:
     Raises:
         UserError: the file is missing, damaged or not one model in one file.
     """
-    require_file(path, "an ONNX file")
+    if not require_file(path, "an ONNX file"):
+        raise UserError(f"{path} is empty; expected an ONNX file")
     try:
         if path.stat().st_size > MAX_BYTES:
             raise UserError(f"{path} is larger than 2 GB, which no ONNX file can be")
@@ -240,6 +250,8 @@ def _read_node(reader: GraphReader, node: onnx.NodeProto) -> None:
     name = node.name or node.output[0]
     if node.domain not in ("", "ai.onnx"):
         raise reader.error(f"{name} is a {node.op_type} of {node.domain}; known are ONNX's own operators")
+    if node.op_type in QUANTISED:
+        raise reader.error(f"it is quantised ({name} is a {node.op_type}); give the float file that it was made of")
     if node.op_type not in ONNX_READERS:
         raise reader.error(f"{name} is a {node.op_type}; known operators: {', '.join(sorted(ONNX_READERS))}")
     attrs = {attr.name: onnx.helper.get_attribute_value(attr) for attr in node.attribute}

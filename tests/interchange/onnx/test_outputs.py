@@ -17,6 +17,7 @@ from interchange.embedders import graph_embedder, onnx_embedder
 from interchange.onnx.reader import read_onnx
 from interchange.onnx.writer import write_onnx
 from interchange.onnx_reference import run_file
+from interchange.open_model import open_model
 from sample_config import network as NETWORKS
 from tests.support.conversion import relative_error
 
@@ -169,6 +170,13 @@ def backward_stride(model: onnx.ModelProto) -> None:
     next(attr for attr in find(model, "Conv").attribute if attr.name == "strides").ints[:] = [-1, -1]
 
 
+def in_int8(model: onnx.ModelProto) -> None:
+    constant(model, "step", np.array(0.1, np.float32))
+    add(model, "QuantizeLinear", ["fc1", "step"], "whole")
+    add(model, "DequantizeLinear", ["whole", "step"], "again")
+    returned(model, "again")
+
+
 def sparse(model: onnx.ModelProto) -> None:
     tensor = take_beta(model)
     values, places = numpy_helper.to_array(tensor), np.arange(tensor.dims[0])
@@ -186,6 +194,7 @@ REFUSED: dict[Callable[[onnx.ModelProto], None], str] = {
     flat_channels: "flattens from axis 2 on, which no known network does",
     infinite_scale: "'factor' is not a finite number",
     backward_stride: r"model.onnx: .* does not fit its -\d+x-\d+ input",
+    in_int8: r"it is quantised \(whole is a QuantizeLinear\); give the float file that it was made of",
     sparse: "an array is stored in sparse form, which is not read; save it in full",
 }
 
@@ -202,3 +211,14 @@ def test_an_odd_graph_is_refused(tmp_path: Path, model: onnx.ModelProto, change:
 def test_embeddings_that_are_not_numbers_are_named() -> None:
     with pytest.raises(UserError, match="A and B do not both give finite embeddings of one length"):
         require_agreement("target", Agreement(2, float("inf"), -1.0), "A and B")
+
+
+def test_an_empty_file_and_one_of_another_runtime(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").touch()
+    with pytest.raises(UserError, match="model.onnx is empty; expected an ONNX file"):
+        read_onnx(tmp_path / "model.onnx")
+    (tmp_path / "model.tflite").write_bytes(b"TFL3")
+    with pytest.raises(
+        UserError, match="model.tflite is a file of an unknown kind; give a snapshot's folder, FILE.onnx"
+    ):
+        open_model(str(tmp_path / "model.tflite"))
