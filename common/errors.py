@@ -16,12 +16,19 @@ from typing import NoReturn, TypeVar
 T = TypeVar("T")
 
 
+_SHOWN = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+
+
 class UserError(Exception):
     """Mistakes in flags, a config or a file, one line each: what is wrong, where, what was expected, what to do."""
 
     def __init__(self, *messages: str) -> None:
-        """Take the messages; line breaks in one, which may come from names in files, become spaces."""
-        super().__init__("\n".join(" ".join(message.splitlines()) for message in messages))
+        """Take the messages; line breaks in one, which may come from names in files, become spaces.
+
+        Other control characters, which a terminal would obey, are shown by their numbers.
+        """
+        lines = (" ".join(message.splitlines()) for message in messages)
+        super().__init__("\n".join(line.translate(_SHOWN) for line in lines))
 
 
 def require(condition: bool, message: str) -> None:

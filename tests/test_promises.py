@@ -134,6 +134,12 @@ def test_no_array_of_an_onnx_file_is_read_from_elsewhere(tmp_path: Path, move: C
         read_onnx(below / "a.onnx")
 
 
+def test_a_terminal_does_not_obey_a_message(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as raised:
+        read_bin(tmp_path / "\x1b[31mred\x9b\x07 名前\u3000é")
+    assert "\\x1b[31mred\\x9b\\x07 名前\u3000é" in str(raised.value)
+
+
 ESCAPES = ("../escaped", "a/../../escaped", "{absolute}/escaped")
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 from backbones import NETWORKS
@@ -29,10 +30,23 @@ def die_at(step: int, rank: int) -> None:
     RankReporter.heartbeat = beat_and_die
 
 
+def take_time(seconds: float) -> None:
+    """Make each step last longer, for what happens to a run meanwhile."""
+    heartbeat = RankReporter.heartbeat
+
+    def beat(self: RankReporter) -> None:
+        heartbeat(self)
+        time.sleep(seconds)
+
+    RankReporter.heartbeat = beat
+
+
 if __name__ == "__main__":
     folder, given = Path(sys.argv[1]), json.loads(sys.argv[2])
     say_pid(folder)
     NETWORKS["tiny"] = lambda _: tiny_network(**given.get("network", {}))
+    if "step_seconds" in given:
+        take_time(given["step_seconds"])
     if "die_at" in given:
         die_at(*given["die_at"])
     run_as_rank(train, tiny_config(folder, net_name="tiny", **given["config"]))

@@ -1,0 +1,1 @@
+"""Two machines and a network between them that fails."""
