@@ -21,7 +21,7 @@ COSINE_LIMIT = 1.0 - 1e-7
 
 @dataclass(frozen=True)
 class LossInputs:
-    """The values of a step that a loss may use, the same on every rank.
+    """The values of a step that a loss may use, the same on every rank except for ``cosines``.
 
     Attributes:
         cosine: between each embedding and the centre of its own class, float32 [B].
