@@ -135,6 +135,9 @@ class TrainStep:
         graph, memory = self._graph(is_frozen, size)
         references = [world.split(memory.reference)] if graph.in_place else []
         gradients, metrics, states = None, [], []
+        keeps = world.size > 1 and not is_frozen  # another rank may have no batch, which is known only afterwards
+        if keeps:
+            self.backbone.keep_statistics()
         for first in range(0, count, size):
             piece = slice(first, first + size)
             own = of_images if size == count else [world.split(local_view(values)[piece]) for values in of_images]
@@ -142,6 +145,8 @@ class TrainStep:
             results = self.backbone.run_graph(graph, *inputs)
             metrics.append(results["metrics"].to_local())
             if first == 0 and metrics[0].numpy()[2] >= FAILED:
+                if keeps:
+                    self.backbone.restore_statistics()
                 return StepResult(0.0, 0.0, 0.0, has_news=True, gradients=[], failed=True)
             if not is_frozen:
                 self.backbone.set_statistics(results["statistics"])

@@ -16,6 +16,7 @@ from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
 from ops import flow
 from ops.native.network import ArrayTable, TrainingMemory
+from ops.runtime.kept_tensors import KeptTensors
 from ops.runtime.tensors import local_view
 
 
@@ -79,6 +80,7 @@ class Backbone(flow.nn.Module):
             else:
                 self.register_buffer(name, tensor)
         self.new_statistics: dict[str, flow.Tensor] = {}
+        self._kept_statistics: KeptTensors | None = None
         self.statistics_of_all = (
             sync_bn
             and not freeze_bn
@@ -209,6 +211,17 @@ class Backbone(flow.nn.Module):
         """Make ``values``, in the order of ``new_statistics`` and broadcast, the moving statistics."""
         for name, value in zip(self.new_statistics, values, strict=True):
             local_view(getattr(self, name)).copy_(local_view(value))
+
+    def keep_statistics(self) -> None:
+        """Remember this rank's moving statistics, for ``restore_statistics``."""
+        if self._kept_statistics is None:
+            names = [name for name, spec in self.network.parameters().items() if spec.auxiliary]
+            self._kept_statistics = KeptTensors([local_view(getattr(self, name)) for name in names])
+        self._kept_statistics.keep()
+
+    def restore_statistics(self) -> None:
+        """Make the moving statistics what they were at the last ``keep_statistics``."""
+        self._kept_statistics.restore()
 
     def average_statistics(self, average: Callable[[flow.Tensor], flow.Tensor]) -> None:
         """Replace each moving statistic, which every rank keeps for its part of the batch, by its mean over the ranks.

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from data.image import encode_jpeg
 from data.rejected import REJECTED_FILE
@@ -34,6 +35,13 @@ CASES = {"adaface": (RUN, 300, (77, 150, 207)), "triplet": ({**RUN, **BAGS}, 90,
 
 def read_log(config: Any) -> str:
     return (run_directory(config, config.log_dir) / "train.log").read_text()
+
+
+def read_statistics(config: Any) -> dict[str, np.ndarray]:
+    """Return the running means and variances of BatchNorm of the last snapshot."""
+    snapshot = newest_snapshot(run_directory(config, config.models_root))
+    arrays = load_file(snapshot / "backbone.safetensors")
+    return {name: array for name, array in arrays.items() if name.endswith(("_moving_mean", "_moving_var"))}
 
 
 @pytest.mark.parametrize(
@@ -83,10 +91,11 @@ def test_a_stopped_run_resumes_to_what_skipping_gives(tmp_path: Path, loss: str,
 # With triplets batches 0 to 2 are the first bag, 3 to 9 its triplets, and 11 is in the middle of the second bag.
 @pytest.mark.parametrize(("loss", "batch"), [pytest.param("adaface", 5, marks=pytest.mark.slow), ("triplet", 11)])
 def test_a_rank_that_cannot_read_lets_all_save_first(tmp_path: Path, loss: str, batch: int) -> None:
-    """The step in which one rank of two has no batch leaves no trace in the losses that follow."""
+    """The step in which one rank of two has no batch leaves no trace in losses and running statistics."""
     settings, num_images, _ = CASES[loss]
     write_recordio(tmp_path / "train", make_faces({}, num_images))
-    settings = {**settings, "loss": loss, "train_iter": 8, "dataset_dir": str(tmp_path / "train")}
+    settings = {**settings, "loss": loss, "train_iter": 8, "save_last_snapshot": True}
+    settings = {**settings, "dataset_dir": str(tmp_path / "train")}
     broken = {"folder": str(tmp_path / "broken"), "config": settings, "unreadable": [batch, 1]}
     resumed = {"folder": broken["folder"], "config": {**settings, "resume": True}}
     straight = {"folder": str(tmp_path / "straight"), "config": settings}
@@ -95,3 +104,7 @@ def test_a_rank_that_cannot_read_lets_all_save_first(tmp_path: Path, loss: str, 
     losses = [read_losses(tiny_config(tmp_path / name, loss)) for name in ("broken", "straight")]
     assert len(losses[0]) == 8 and losses[0] == losses[1]
     assert "resumed from" in read_log(tiny_config(tmp_path / "broken", loss))
+    ended, expected = (read_statistics(tiny_config(tmp_path / name, loss)) for name in ("broken", "straight"))
+    assert ended.keys() == expected.keys() != set()
+    for name, values in expected.items():  # one snapshot more, which averages them over the ranks, rounds once more
+        np.testing.assert_allclose(ended[name], values, rtol=1e-5, atol=1e-6, err_msg=name)
