@@ -130,9 +130,9 @@ CASES = {
         prepare=_set(cut=True),
         said=(("waiting for node 1 to connect",), ("waiting for node 0",)),
     ),
-    "30 % loss": Case("30 % of the packets lost", _nothing, 600, prepare=_set(loss=0.3), steps=20),
-    "200 ms delay": Case("200 ms delay each way", _nothing, 600, prepare=_set(delay=0.2), steps=20),
-    "loss and delay": Case("10 % lost, 50 ms delay", _nothing, 600, prepare=_set(loss=0.1, delay=0.05), steps=20),
+    "30 % loss": Case("30 % of the packets lost", _nothing, 600, prepare=_set(loss=0.3), steps=4),
+    "200 ms delay": Case("200 ms delay each way", _nothing, 600, prepare=_set(delay=0.2), steps=8),
+    "loss and delay": Case("10 % lost, 50 ms delay", _nothing, 600, prepare=_set(loss=0.1, delay=0.05), steps=8),
     "strangers": Case(
         "strangers at the meeting port, node 1 comes 15 s later",
         _strangers,
