@@ -19,7 +19,7 @@ from data.loading.loader import BatchLoader
 from data.loading.options import DataOptions
 from engine.options import StepOptions
 from engine.preflight import open_source
-from engine.step import TrainStep
+from engine.step import ComingUpdate, TrainStep
 from launch.rank import RankReporter
 from launch.world import World, join_world
 from ops import flow
@@ -67,7 +67,7 @@ def _measure_steps(parts: _Parts, steps: int, beat: Callable[[], None]) -> Times
             start = time.perf_counter()
             batch = next(loader)
             marks = [start, time.perf_counter()]
-            result = train_step.compute(batch, number)
+            result = train_step.compute(batch, number, coming=ComingUpdate(1.0))
             if stops:
                 parts.finish()
             marks.append(time.perf_counter())

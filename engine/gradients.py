@@ -15,31 +15,6 @@ _BLOCK = 1 << 20  # numbers of a gradient that are squared at a time, in float64
 _LARGEST_SCALE = 2.0**24
 
 
-class RankSum:
-    """Adds up over the ranks what each rank has computed from its own images."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._flat = np.empty(0, np.float32)
-
-    def __call__(self, own: Sequence[np.ndarray]) -> list[flow.Tensor]:
-        """Return the sums of float32 arrays, which all ranks have in the same shapes, as local tensors. Collective.
-
-        They share memory with ``own`` on one rank, else with one array that the next call overwrites: a transfer of
-        all of them together costs far less than one of each.
-        """
-        if self._world.size == 1:
-            return [flow.from_numpy(array) for array in own]
-        ends = np.cumsum([array.size for array in own])
-        if len(self._flat) != ends[-1]:
-            self._flat = np.empty(ends[-1], np.float32)
-        np.concatenate([array.reshape(-1) for array in own], out=self._flat)
-        flow._C.local_all_reduce(flow.from_numpy(self._flat), inplace=True)
-        flow._oneflow_internal.eager.Sync()
-        parts = np.split(self._flat, ends[:-1])
-        return [flow.from_numpy(part.reshape(array.shape)) for part, array in zip(parts, own, strict=True)]
-
-
 def add_gradients(total: list[flow.Tensor] | None, more: Sequence[flow.Tensor]) -> list[flow.Tensor]:
     """Add each rank's own parts of ``more`` to ``total`` in place, and return it; None is the empty sum.
 
@@ -61,15 +36,20 @@ def multiply_gradients(gradients: Sequence[flow.Tensor], factor: float) -> None:
             local_view(gradient).mul_(factor)
 
 
-def gradient_norm(gradients: Sequence[flow.Tensor], world: World) -> float:
+def gradient_norm(gradients: Sequence[flow.Tensor], world: World, others: float = 0.0) -> float:
     """Return the L2 norm of all gradients together, over the shards of all ranks. A collective call.
 
     Local and broadcast gradients, which all ranks have, count once. The result is the same on every rank.
+
+    Args:
+        gradients: local or global.
+        world: the ranks.
+        others: sum of the squares of further gradients that all ranks have.
     """
     whole, shards = (
         _square([local_view(g) for g in gradients if _is_whole(g) == is_whole]) for is_whole in (True, False)
     )
-    return math.sqrt(whole + float(world.gather(np.array([shards])).sum()))
+    return math.sqrt(others + whole + float(world.gather(np.array([shards])).sum()))
 
 
 def _is_whole(gradient: flow.Tensor) -> bool:

@@ -17,6 +17,7 @@ from engine.options import OptimizerOptions
 from ops import flow
 from ops.heads.base import Head
 from ops.moments import MOMENTS
+from ops.native.network import ParameterUpdate, read_addresses
 from ops.rows.selection import RowSelection, set_rows
 from ops.runtime.tensors import local_view
 from ops.update_rules import AdamWRule, MomentumRule, UpdateRule
@@ -84,18 +85,49 @@ class Optimizer:
         self._make_rule = lookup(RULES, options.optimizer, "optimizer")
         self._kinds = MOMENTS[options.optimizer]
         self._moments = {kind: {n: flow.zeros_like(t) for n, t in self._tensors.items()} for kind in self._kinds}
+        self._addresses: dict[str, int] = {}  # of momentum
         self.updates = 0
         self.frozen_updates = 0
 
-    def step(self, gradients: list[flow.Tensor], scale: float, backbone_is_frozen: bool = False) -> None:
+    @property
+    def backbone_names(self) -> list[str]:
+        """The parameters of the backbone that are updated."""
+        return self._backbone_names
+
+    def early_updates(self, names: Collection[str], scale: float) -> dict[str, ParameterUpdate]:
+        """Return how a backward pass updates the parameters ``names`` in the coming step; SGD alone can.
+
+        Their moments are updated as well; ``step`` is then called without their gradients.
+        """
+        options = self._options
+        new = [name for name in names if name not in self._addresses]
+        if new:
+            moments = [self._moments["momentum"][name] for name in new]
+            self._addresses |= dict(zip(new, map(int, read_addresses(moments)), strict=True))
+        return {
+            name: ParameterUpdate(
+                self._addresses[name], options.lr * scale * self._lr_mults[name], options.momentum, self._decays[name]
+            )
+            for name in names
+        }
+
+    def step(
+        self,
+        gradients: list[flow.Tensor],
+        scale: float,
+        backbone_is_frozen: bool = False,
+        updated: Collection[str] = (),
+    ) -> None:
         """Update every parameter by its gradient at ``scale`` times the learning rate.
 
-        A gradient has the shape and SBP of its parameter; that of a parameter in a bank is the gradient of the rows
-        that the bank selected last. With a frozen backbone the gradients are those of the head, which alone is updated.
+        A gradient has the shape of its parameter, and its SBP or none; that of a parameter in a bank is the gradient of
+        the rows that the bank selected last. With a frozen backbone the gradients are those of the head, which alone is
+        updated. Parameters ``updated`` are up to date already, and have no gradients here.
         """
         self.updates += 1
         self.frozen_updates += backbone_is_frozen
         names = self._head_names if backbone_is_frozen else [*self._backbone_names, *self._head_names]
+        names = [name for name in names if name not in updated]
         with flow.no_grad():
             for name, gradient in zip(names, gradients[: len(names)], strict=True):
                 moments = (self._moments[kind][name] for kind in self._kinds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from backbones.execution.backbone import Backbone
 from backbones.graph.masks import draw_keep_masks
 from common.errors import UserError
 from data.loading.batches import Batch
-from engine.gradients import LossScale, RankSum, add_gradients, gradient_norm, multiply_gradients
+from engine.gradients import LossScale, add_gradients, gradient_norm, multiply_gradients
 from engine.news import FAILED, QUIET
 from engine.optimizer import Moments, Optimizer
 from engine.options import StepOptions
@@ -40,9 +40,11 @@ class StepResult:
         gradients: times the loss scale, summed over the pieces; of the backbone local tensors, the same on every rank,
             or global ones. ``update`` uses them up, and the next ``compute`` may overwrite them.
         backbone_is_frozen: whether ``gradients`` are those of the head alone.
+        updated: parameters that ``compute`` has updated, which have no gradients.
+        squares: sum of the squares of their gradients, if the norm was wanted.
         norm: L2 norm of the gradient before clipping; None unless ``update`` computed it.
         skipped: whether the gradients overflowed, so that the loss scale was halved and nothing updated.
-        diverged: whether loss or gradients are not finite; nothing was updated.
+        diverged: whether loss or gradients are not finite; ``update`` did nothing.
     """
 
     loss: float
@@ -51,14 +53,33 @@ class StepResult:
     has_news: bool
     gradients: list[flow.Tensor]
     backbone_is_frozen: bool = False
+    updated: Collection[str] = ()
+    squares: float = 0.0
     failed: bool = False
     norm: float | None = None
     skipped: bool = False
     diverged: bool = False
 
 
+@dataclass(frozen=True)
+class ComingUpdate:
+    """What ``compute`` must know of the update that follows, to do a part of it.
+
+    Attributes:
+        lr_scale: factor of the learning rate.
+        measure_norm: whether the norm of the gradients is wanted.
+    """
+
+    lr_scale: float
+    measure_norm: bool = False
+
+
 class TrainStep:
     """Forward, backward and update of backbone and head: ``compute``, then ``update``.
+
+    Where nothing needs all gradients at once - one rank on a CPU with the kernels, SGD, one piece, neither clipping nor
+    a loss scale - the backward pass updates each parameter of the backbone as soon as its gradient is complete, so that
+    the gradients take hardly any memory. The results are the same.
 
     With ``gradient_accumulation`` N each rank computes its part of the batch in N equal pieces, one after the other,
     and sums their gradients. The head samples once for the whole batch and updates its state once; BatchNorm sees the
@@ -84,7 +105,14 @@ class TrainStep:
         self.head = head
         self.average = WeightAverage(backbone, options.ema_decay) if options.ema_decay else None
         self._graphs: dict[bool, tuple[TrainGraph, ArrayTable | None]] = {}
-        self._sum_over_ranks = RankSum(world)
+        self._early: list[str] = []  # parameters that the backward pass updates
+        needs_all = self.loss_scale.value != 1 or options.fp16_scale_window or options.clip_gradient
+        self._may_update_early = (
+            world.size == 1
+            and options.optimizer.optimizer == "sgd"
+            and options.gradient_accumulation == 1
+            and not needs_all
+        )
         self._uses_amp = options.use_fp16 and world.device == "cuda"
         self._frozen_steps = options.freeze_backbone_steps
         self._statistics_moved = False
@@ -94,13 +122,18 @@ class TrainStep:
         self._clip = options.clip_gradient
         self._masks = list(backbone.masks.values())
 
-    def _graph(self, is_frozen: bool, batch: int) -> tuple[TrainGraph, ArrayTable | None]:
+    def _graph(self, is_frozen: bool, batch: int, updates_early: bool) -> tuple[TrainGraph, ArrayTable | None]:
         """Return the graph for pieces of ``batch`` images, which all steps of a run have; made at its first use.
 
         With it goes the table of the backbone's arrays, if the graph finds them there.
         """
         if is_frozen not in self._graphs:
-            table = self.backbone.refer() if is_frozen else self.backbone.allocate_memory(batch)
+            if is_frozen:
+                table = self.backbone.refer()
+            else:
+                if updates_early:
+                    self._early = self.backbone.updatable(self.optimizer.backbone_names)
+                table = self.backbone.allocate_memory(batch, self._early)
             graph = TrainGraph(self.backbone, self.head, is_frozen, in_place=table is not None)
             if self._uses_amp:
                 graph.config.enable_amp(True)
@@ -110,18 +143,27 @@ class TrainStep:
     def _read_gradients(
         self, graph: TrainGraph, memory: TrainingMemory | None, returned: list[flow.Tensor]
     ) -> list[flow.Tensor]:
-        """Return the gradients of the backbone's parameters that are trained, given those that the graph returned."""
+        """Return the gradients of the backbone's parameters that are trained, given those that the graph returned.
+
+        Those in the memory are of this rank's images, and summed over the ranks where they are.
+        """
         if not (graph.in_place and returned):
             return returned
         returned[0].to_local().numpy()  # waits for the graph
         found = self.backbone.read_gradients(memory)
-        trained = [gradient for gradient, is_trained in zip(found, graph.is_trained, strict=True) if is_trained]
-        return self._sum_over_ranks(trained)
+        trained = [gradient for name, gradient in found.items() if name not in self.backbone.frozen]
+        self.world.add_up(trained)
+        return [flow.from_numpy(gradient) for gradient in trained]
 
-    def compute(self, batch: Batch, step: int, signal: float = QUIET) -> StepResult:
+    def compute(self, batch: Batch, step: int, signal: float = QUIET, coming: ComingUpdate | None = None) -> StepResult:
         """Run forward and backward of ``step``, from 0, on this rank's part of the batch. A collective call.
 
-        ``signal`` is this rank's, of ``engine.news``.
+        Args:
+            batch: this rank's part.
+            step: number of the step.
+            signal: this rank's, of ``engine.news``.
+            coming: the update that follows, of which this call may do a part; None leaves all of it to ``update``.
+                All steps have one, or none has.
         """
         count, world = len(batch.labels), self.world
         is_frozen = step < self._frozen_steps
@@ -132,7 +174,13 @@ class TrainStep:
         prepared = self.head.prepare(batch.labels, step, world)
         of_images, others = prepared[: self.head.image_inputs], prepared[self.head.image_inputs :]
         size = count // self._pieces
-        graph, memory = self._graph(is_frozen, size)
+        graph, memory = self._graph(is_frozen, size, coming is not None and self._may_update_early)
+        updated: list[str] = [] if is_frozen else self._early
+        if updated:
+            if coming is None:
+                raise ValueError("the backward pass updates, so it needs the coming update in every step")
+            updates = self.optimizer.early_updates(updated, coming.lr_scale)
+            self.backbone.set_updates(memory, updates, coming.measure_norm)
         references = [world.split(memory.reference)] if graph.in_place else []
         gradients, metrics, states = None, [], []
         keeps = world.size > 1 and not is_frozen  # another rank may have no batch, which is known only afterwards
@@ -159,7 +207,8 @@ class TrainStep:
         self.head.loss.set_state([_average(values) for values in zip(*states, strict=True)])
         losses, counts, signals, logged = np.array([values.numpy() for values in metrics], np.float64).T
         means, correct = (float(losses.mean()), float(logged.mean())), float(counts.sum())
-        return StepResult(*means, correct, bool(signals[0]), gradients, is_frozen)
+        squares = memory.squares if updated else 0.0
+        return StepResult(*means, correct, bool(signals[0]), gradients, is_frozen, updated, squares)
 
     def average_statistics(self) -> None:
         """Make the moving statistics of BatchNorm their means over the ranks. A collective call.
@@ -182,7 +231,7 @@ class TrainStep:
         norm = None
         needs_norm = self._clip or self.loss_scale.window
         if needs_norm or measure_norm:
-            norm = gradient_norm(result.gradients, self.world) * factor
+            norm = gradient_norm(result.gradients, self.world, result.squares) * factor
         if not math.isfinite(result.loss):
             return replace(result, gradients=[], norm=norm, diverged=True)
         if needs_norm and not math.isfinite(norm):
@@ -191,7 +240,7 @@ class TrainStep:
         if self._clip and norm > self._clip:
             factor *= self._clip / norm
         multiply_gradients(result.gradients, factor)
-        self.optimizer.step(result.gradients, lr_scale, result.backbone_is_frozen)
+        self.optimizer.step(result.gradients, lr_scale, result.backbone_is_frozen, result.updated)
         if self.average is not None and not result.backbone_is_frozen:
             self.average.update()
         self.loss_scale.advance(overflow=False)

@@ -20,7 +20,7 @@ from engine.memory import resident_bytes
 from engine.news import exchange_news, signal_of
 from engine.saving import DIVERGED, Saver
 from engine.schedule import Plan, lr_scale
-from engine.step import StepResult, TrainStep
+from engine.step import ComingUpdate, StepResult, TrainStep
 from engine.verify import Verifier
 from evaluation.class_centres import describe_centres
 from evaluation.verification import VerificationResult, highest_line, log_lines, logged_numbers, threshold_lines
@@ -97,14 +97,15 @@ class Trainer:
                 if 0 < config["freeze_backbone_steps"] == progress.step:
                     log.say(f"from step {progress.step + 1} on the backbone is trained too")
                 stop, rejected, bad = self._reporter.stop_requested, batches.take_rejected(), []
-                result = step.compute(batch, progress.step, signal_of(stop, failure, rejected))
+                coming = ComingUpdate(lr_scale(progress.step, plan, config), self._is_logged(progress.step + 1))
+                result = step.compute(batch, progress.step, signal_of(stop, failure, rejected), coming)
                 if result.has_news:
                     news = exchange_news(step.world, stop, failure, rejected)
                     if news.failure is not None:
                         self._give_up(news.failure)
                     stopping, bad = news.stop, news.rejected
                     self._bad_images.add(bad)
-                result = self._update(result)
+                result = self._update(result, coming)
                 progress.data = batches.read_state()
 
                 # ---- log
@@ -140,11 +141,10 @@ class Trainer:
                 self._give_up(error)
             return batches.spare_batch(), error
 
-    def _update(self, result: StepResult) -> StepResult:
+    def _update(self, result: StepResult, coming: ComingUpdate) -> StepResult:
         """Update with what a step has computed; return the completed results."""
         step, progress = self.train_step, self.progress
-        scale = lr_scale(progress.step, self.plan, self.config)
-        result = step.update(result, scale, measure_norm=self._is_logged(progress.step + 1))
+        result = step.update(result, coming.lr_scale, coming.measure_norm)
         if result.diverged:
             what = "loss" if not math.isfinite(result.loss) else "norm of the gradient"
             value = result.loss if what == "loss" else result.norm

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,9 @@ import numpy as np
 from common.errors import UserError
 from common.files import make_directory
 from ops import flow
+
+_PIECE = 1 << 21  # numbers that are summed over the ranks in one call
+_SMALL = 1 << 16  # at most so many are joined with others
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,29 @@ class World:
             return local
         total = local.to_global(self.placement, flow.sbp.partial_sum).to_global(sbp=flow.sbp.broadcast)
         return total.to_local() / self.size
+
+    def add_up(self, arrays: Sequence[np.ndarray]) -> None:
+        """Replace float32 arrays, of the same shapes on all ranks, by their sums over the ranks. A collective call.
+
+        Works in place, with a buffer of a few megabytes: small arrays are sent together, large ones in pieces.
+        """
+        if self.size == 1:
+            return
+        pieces = [flat[i : i + _PIECE] for flat in (a.reshape(-1) for a in arrays) for i in range(0, len(flat), _PIECE)]
+        small = [piece for piece in pieces if len(piece) <= _SMALL]
+        for piece in pieces:
+            if len(piece) > _SMALL:
+                flow.comm.all_reduce(flow.from_numpy(piece))
+        ends = np.cumsum([len(piece) for piece in small], dtype=np.int64)
+        for group in np.split(np.arange(len(small)), np.flatnonzero(np.diff(ends // _PIECE)) + 1):
+            if len(group):
+                joined = np.concatenate([small[i] for i in group])
+                flow.comm.all_reduce(flow.from_numpy(joined))
+                flow._oneflow_internal.eager.Sync()
+                parts = np.split(joined, np.cumsum([len(small[i]) for i in group])[:-1])
+                for i, part in zip(group, parts, strict=True):
+                    small[i][:] = part
+        flow._oneflow_internal.eager.Sync()
 
     def barrier(self) -> None:
         """Wait for all ranks. A collective call."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from backbones.graph.masks import mask_width, masks_by_node
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
 from ops import flow
-from ops.native.network import ArrayTable, TrainingMemory
+from ops.native.network import ArrayTable, ParameterUpdate, TrainingMemory
 from ops.runtime.kept_tensors import KeptTensors
 from ops.runtime.tensors import local_view
 
@@ -163,18 +163,30 @@ class Backbone(flow.nn.Module):
         """
         return self._compiled.refer(self) if self._is_compiled() else None
 
-    def allocate_memory(self, batch: int) -> TrainingMemory | None:
+    def updatable(self, names: Collection[str]) -> list[str]:
+        """Return those of the parameters ``names`` that a backward pass can update itself: see ``set_updates``."""
+        return self._compiled.updatable(names) if self._is_compiled() else []
+
+    def allocate_memory(self, batch: int, updated: Collection[str] = ()) -> TrainingMemory | None:
         """Return a table with memory in which training steps of ``batch`` images on one rank leave their gradients.
 
+        Gradients of parameters ``updated`` (see ``updatable``) exist only until the backward pass has updated these.
         Where the network is not computed by the op, there is none.
         """
-        return self._compiled.allocate_memory(self, batch) if self._is_compiled() else None
+        return self._compiled.allocate_memory(self, batch, updated, self.frozen) if self._is_compiled() else None
+
+    def set_updates(self, memory: TrainingMemory, updates: Mapping[str, ParameterUpdate], measures: bool) -> None:
+        """Set how the next step updates the parameters that ``memory`` was allocated for; see ``TrainingMemory``."""
+        self._compiled.set_updates(memory, updates, measures)
 
     def _is_compiled(self) -> bool:
         return self._compiled is not None and all(map(_is_on_cpu, self.parameters()))
 
-    def read_gradients(self, memory: TrainingMemory) -> list[np.ndarray]:
-        """Return this rank's gradients in ``memory``, in the order of the parameters; the next step overwrites them."""
+    def read_gradients(self, memory: TrainingMemory) -> dict[str, np.ndarray]:
+        """Return this rank's gradients in ``memory`` by parameter, in their order, without those that are used up.
+
+        The next step overwrites them.
+        """
         return self._compiled.read_gradients(memory)
 
     def _run_compiled(self, images: flow.Tensor, keep: flow.Tensor | None, memory: flow.Tensor | None) -> flow.Tensor:

@@ -6,7 +6,8 @@ the numbers agree up to rounding.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from backbones.graph.masks import Mask
 from backbones.graph.network_graph import NetworkGraph, Node
 from ops import flow
-from ops.native.network import ArrayTable, NetworkOps, TrainingMemory
+from ops.native.network import ArrayTable, NetworkOps, ParameterUpdate, TrainingMemory
 from ops.runtime.tensors import local_view
 
 
@@ -52,6 +53,7 @@ class CompiledNetwork:
         self._freeze_bn = freeze_bn
         self._biasless = [node for node in network.nodes if node.op == "fully_connected" and not node.attrs["bias"]]
         self.ops = NetworkOps(self._describe(network, masks), network.embedding_size, bfloat16, recompute)
+        self._in_place = self.ops  # as the memory was allocated
 
     def op_parameters(self, module: flow.nn.Module) -> list[flow.Tensor]:
         """Return the trainable arrays of ``module`` in the order and the form that the op requires."""
@@ -66,9 +68,29 @@ class CompiledNetwork:
         """Return a table of the arrays of ``module``, valid as long as they stay where they are."""
         return ArrayTable(*self._op_arrays(module))
 
-    def allocate_memory(self, module: flow.nn.Module, batch: int) -> TrainingMemory:
-        """Return memory for training steps of ``batch`` local images with the arrays of ``module``."""
-        return TrainingMemory(self.ops, batch, *self._op_arrays(module))
+    def updatable(self, names: Collection[str]) -> list[str]:
+        """Return those of the arrays ``names`` that the op can update itself: it takes them as they are."""
+        return [name for name in self._trainable if name in names and name not in self._shared]
+
+    def allocate_memory(
+        self, module: flow.nn.Module, batch: int, updated: Collection[str], dropped: Collection[str]
+    ) -> TrainingMemory:
+        """Return memory for training steps of ``batch`` local images with the arrays of ``module``.
+
+        The op updates the arrays ``updated`` in the backward pass; ``dropped`` are those whose gradients nothing needs.
+        """
+        parameters, moving = self._op_arrays(module)
+        used_up = ""
+        if updated:
+            used_up = "".join("01"[name in updated or name in dropped] for name in self._trainable)
+            used_up = used_up.ljust(len(parameters), "1")  # the zeros that stand for missing biases
+        self._in_place = replace(self.ops, used_up=used_up)
+        return TrainingMemory(self._in_place, batch, parameters, moving)
+
+    def set_updates(self, memory: TrainingMemory, updates: Mapping[str, ParameterUpdate], measures: bool) -> None:
+        """Set how the next step updates the arrays that it was allocated to update; see ``TrainingMemory``."""
+        numbers = {name: number for number, name in enumerate(self._trainable)}
+        memory.set_updates({numbers[name]: update for name, update in updates.items()}, measures)
 
     def _op_arrays(self, module: flow.nn.Module) -> tuple[list[flow.Tensor], list[flow.Tensor]]:
         """Return this rank's parameters and moving statistics in the order and the form that the op requires.
@@ -88,14 +110,21 @@ class CompiledNetwork:
             slopes.copy_(local_view(getattr(module, name)).expand(len(slopes)))
         flow._oneflow_internal.eager.Sync()
 
-    def read_gradients(self, memory: TrainingMemory) -> list[np.ndarray]:
-        """Return the gradients of the trainable arrays, in their order; most share the memory's block."""
+    def read_gradients(self, memory: TrainingMemory) -> dict[str, np.ndarray]:
+        """Return the gradients of the trainable arrays that are not used up, in their order, by name.
+
+        Most share the memory's block.
+        """
         gradients = dict(zip(self._trainable, memory.gradients, strict=False))
-        return [array.sum(keepdims=True) if name in self._shared else array for name, array in gradients.items()]
+        return {
+            name: array.sum(keepdims=True) if name in self._shared else array
+            for name, array in gradients.items()
+            if array is not None
+        }
 
     def train_in_place(self, images: flow.Tensor, keep: flow.Tensor | None, memory: flow.Tensor) -> flow.Tensor:
         """Return embeddings [N, E]; autograd propagates through them to ``memory``, the reference of a memory."""
-        ops, kept = self.ops, [] if keep is None else [keep]
+        ops, kept = self._in_place, [] if keep is None else [keep]
 
         class Training(flow.autograd.Function):
             @staticmethod

@@ -11,7 +11,6 @@ from benchmarks.network import SEED
 from benchmarks.peers.protocol import Contestant, serve
 from benchmarks.train_graphs import BackboneTrainGraph
 from engine.embedder import Embedder
-from engine.gradients import RankSum
 from engine.optimizer import Optimizer
 from engine.options import OptimizerOptions
 from launch.world import join_world
@@ -54,20 +53,22 @@ class Train(OurContestant):
     def __init__(self, job: dict[str, Any]) -> None:
         super().__init__(job)
         self.backbone.train()
-        self.memory = self.backbone.allocate_memory(len(self.images))
-        self.sum_over_ranks = RankSum(self.world)
+        self.optimizer = Optimizer(self.backbone, None, OptimizerOptions.from_config(job))
+        self.updated = self.backbone.updatable(self.optimizer.backbone_names)
+        self.memory = self.backbone.allocate_memory(len(self.images), self.updated)
         self.references = [] if self.memory is None else [self.world.split(self.memory.reference)]
         self.graph = BackboneTrainGraph(self.backbone, in_place=self.memory is not None)
         self.keep = self.world.split(np.zeros((len(self.images), 1), np.uint8))  # the network has no dropout
-        self.optimizer = Optimizer(self.backbone, None, OptimizerOptions.from_config(job))
 
     def step(self) -> list[float]:
         """Return the loss."""
+        if self.memory is not None:
+            self.backbone.set_updates(self.memory, self.optimizer.early_updates(self.updated, 1.0), measures=False)
         loss, *gradients = self.backbone.run_graph(self.graph, self.images, self.targets, self.keep, *self.references)
         if self.memory is not None:
             gradients[0].to_local().numpy()  # waits for the graph
-            gradients = self.sum_over_ranks(self.backbone.read_gradients(self.memory))
-        self.optimizer.step(gradients, 1.0)
+            gradients = [flow.from_numpy(own) for own in self.backbone.read_gradients(self.memory).values()]
+        self.optimizer.step(gradients, 1.0, updated=self.updated)
         value = float(loss.to_local().numpy())
         flow._oneflow_internal.eager.Sync()
         return [value]

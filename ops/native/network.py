@@ -8,7 +8,7 @@ broadcast, gradients are partial sums.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -49,12 +49,15 @@ class NetworkOps:
         embedding_size: numbers of one embedding.
         bfloat16: feature maps and matrix products in bfloat16 with float32 sums; arrays stay float32.
         recompute: training computes most feature maps again in the backward pass instead of keeping them.
+        used_up: one character for each parameter: ``1`` if an update within the backward pass uses its gradient up
+            (``TrainingMemory``); may be empty.
     """
 
     description: str
     embedding_size: int
     bfloat16: bool = False
     recompute: bool = False
+    used_up: str = ""
 
     def refusal(self) -> str | None:
         """Return None if this process can execute the network, else the reason why not."""
@@ -79,10 +82,10 @@ class NetworkOps:
         """
         measure = open_loaded_library().insightface_network_memory
         flags, results = [ctypes.c_int32] * 3, [ctypes.c_void_p] * 2
-        measure.argtypes = [ctypes.c_char_p, ctypes.c_int64, *flags, *results]
+        measure.argtypes = [ctypes.c_char_p, ctypes.c_int64, *flags, ctypes.c_char_p, *results]
         measure.restype = ctypes.c_char_p
         sizes, offsets = (ctypes.c_int64 * 3)(), (ctypes.c_int64 * max(parameters, 1))()
-        settings = (self.bfloat16, training, self.recompute)
+        settings = (self.bfloat16, training, self.recompute, self.used_up.encode())
         reason = measure(self.description.encode(), batch, *settings, sizes, offsets if parameters else None)
         if reason is not None:
             raise RuntimeError(reason.decode(errors="replace"))
@@ -108,7 +111,7 @@ class NetworkOps:
             "moving": moving,
             "memory": _optional(memory),
         }
-        return self._dispatch("forward", inputs, {"embeddings": 1, "saved": 1})
+        return self._dispatch("forward", inputs, {"embeddings": 1, "saved": 1}, used_up=self.used_up)
 
     def backward(
         self,
@@ -128,7 +131,8 @@ class NetworkOps:
             "keep": _optional(keep),
         }
         if memory is not None:
-            return self._dispatch("backward_in_place", {**inputs, "memory": [memory]}, {"done": 1})
+            inputs["memory"] = [memory]
+            return self._dispatch("backward_in_place", inputs, {"done": 1}, used_up=self.used_up)
         inputs["parameters"] = parameters
         return self._dispatch("backward", inputs, {"parameter_gradients": len(parameters)})
 
@@ -154,8 +158,11 @@ class NetworkOps:
         wait_for_call(_PREFIX + op, calls)
         return result
 
-    def _dispatch(self, op: str, inputs: dict[str, Sequence[Tensor]], outputs: dict[str, int]) -> tuple[Tensor, ...]:
+    def _dispatch(
+        self, op: str, inputs: dict[str, Sequence[Tensor]], outputs: dict[str, int], **further: str
+    ) -> tuple[Tensor, ...]:
         attributes = {
+            **further,
             "description": self.description,
             "bfloat16": self.bfloat16,
             "recompute": self.recompute,
@@ -175,8 +182,14 @@ class ArrayTable:
             exists once the gradients are in the block.
     """
 
-    def __init__(self, parameters: Sequence[Tensor], moving: Sequence[Tensor], block: np.ndarray | None = None) -> None:
-        """Refer to local float32 tensors in the order of the op, and with ``block`` to the memory of a training.
+    def __init__(
+        self,
+        parameters: Sequence[Tensor],
+        moving: Sequence[Tensor],
+        block: np.ndarray | None = None,
+        updates: ctypes.Structure | None = None,
+    ) -> None:
+        """Refer to local float32 tensors in the order of the op, and for a training to its ``block`` and ``updates``.
 
         They must stay where they are. OneFlow does not know that the ops read and write them, so eager operations on
         them must have ended (``eager.Sync``) before an op runs.
@@ -190,12 +203,34 @@ class ArrayTable:
         for array in arrays:
             if array.dtype != flow.float32 or not array.is_contiguous():
                 raise ValueError(f"the network op needs contiguous float32, not {array.dtype} {array.stride()}")
-        (addresses,) = dispatch("insightface_addresses", {}, {"arrays": arrays}, {"addresses": 1})
         numbers = sum(array.numel() for array in parameters)
-        head = [0 if block is None else block.ctypes.data, numbers, len(parameters), len(moving)]
-        self._kept = (arrays, block)
-        self._table = np.concatenate([head, addresses.numpy()])  # ArrayTable of register_network.cpp, int64
+        memory = [0 if block is None else block.ctypes.data, 0 if updates is None else ctypes.addressof(updates)]
+        head = [*memory, numbers, len(parameters), len(moving)]
+        self._kept = (arrays, block, updates)
+        self._table = np.concatenate([head, read_addresses(arrays)])  # ArrayTable of register_network.cpp, int64
         self.reference = flow.tensor([self._table.ctypes.data], dtype=flow.float64)
+
+
+class ParameterUpdate(ctypes.Structure):
+    """``ParameterUpdate`` of ``network/plan/updates.h``: SGD's update of one parameter; without momentum it stays."""
+
+    _fields_ = (
+        ("momentum", ctypes.c_void_p),
+        ("lr", ctypes.c_float),
+        ("decay_of_momentum", ctypes.c_float),
+        ("weight_decay", ctypes.c_float),
+    )
+
+
+class _Updates(ctypes.Structure):
+    """``Updates`` of ``network/plan/updates.h``."""
+
+    _fields_ = (
+        ("parameters", ctypes.c_void_p),
+        ("measures", ctypes.c_int64),
+        ("skipped", ctypes.c_int64),
+        ("squares", ctypes.c_double),
+    )
 
 
 class TrainingMemory(ArrayTable):
@@ -203,20 +238,52 @@ class TrainingMemory(ArrayTable):
 
     OneFlow would copy each gradient four times on its way out of a graph.
 
+    Gradients that are used up take memory only until the backward pass has updated their parameters, which it does as
+    soon as each is complete; ``set_updates`` says how, before each step.
+
     Attributes:
-        gradients: float32 arrays, of the parameters, that share memory with the block; each step overwrites them.
+        gradients: float32 arrays, of the parameters, that share memory with the block; each step overwrites them. None
+            for those that are used up.
     """
 
     def __init__(self, ops: NetworkOps, batch: int, parameters: Sequence[Tensor], moving: Sequence[Tensor]) -> None:
         """Allocate for steps of ``batch`` images of one rank; the tensors are those of ``ArrayTable``."""
         memory, offsets = ops.measure_memory(batch, parameters=len(parameters))
         block = np.empty(memory.block, np.uint8)
-        super().__init__(parameters, moving, block)
+        self._parameters = (ParameterUpdate * len(parameters))()
+        self._updates = _Updates(ctypes.addressof(self._parameters))
+        super().__init__(parameters, moving, block, self._updates if ops.used_up else None)
         start = -block.ctypes.data % _ALIGNMENT
-        self.gradients = []
-        for offset, parameter in zip(offsets, parameters, strict=True):
+        self.gradients: list[np.ndarray | None] = []
+        for number, (offset, parameter) in enumerate(zip(offsets, parameters, strict=True)):
+            if ops.used_up[number : number + 1] == "1":
+                self.gradients.append(None)
+                continue
             part = block[start + offset : start + offset + 4 * parameter.numel()]
             self.gradients.append(part.view(np.float32).reshape(tuple(parameter.shape)))
+
+    def set_updates(self, updates: Mapping[int, ParameterUpdate], measures: bool) -> None:
+        """Set how the next step updates parameters, by their numbers; the others whose gradients are used up stay.
+
+        The moments must stay where they are until the step has ended.
+
+        Args:
+            updates: by the number of the parameter.
+            measures: whether ``squares`` is wanted.
+        """
+        for number in range(len(self._parameters)):
+            self._parameters[number] = updates.get(number, ParameterUpdate())
+        self._updates.measures = measures
+
+    @property
+    def squares(self) -> float:
+        """The sum of the squares of the gradients that the last step used up, if it was wanted."""
+        return self._updates.squares
+
+
+def read_addresses(tensors: Sequence[Tensor]) -> np.ndarray:
+    """Return where local tensors lie, int64; fast, as ``numpy()`` takes a millisecond for each."""
+    return dispatch("insightface_addresses", {}, {"arrays": tensors}, {"addresses": 1})[0].numpy()
 
 
 def _optional(tensor: Tensor | None) -> list[Tensor]:

@@ -243,7 +243,7 @@ def without_graphs() -> Iterator[list[Batch]]:
     """Steps leave the network as it is, and embeddings are pixels: no graph is compiled. Yields the batches taken."""
     batches = []
 
-    def compute(self: TrainStep, batch: Batch, step: int, stop_requested: bool = False) -> StepResult:
+    def compute(self: TrainStep, batch: Batch, step: int, stop_requested: bool = False, *_: object) -> StepResult:
         batches.append(replace(batch, images=batch.images.copy()))
         return StepResult(1.0, 1.0, 0.0, stop_requested, [])
 

@@ -15,7 +15,7 @@ MAY_INCLUDE = {
     "class_rows": {"base"},
     "network/arithmetic": {"base"},
     "network/layers": {"base", "network/arithmetic"},
-    "network/plan": {"base", "network/arithmetic", "network/layers"},
+    "network/plan": {"base", "class_rows", "network/arithmetic", "network/layers"},
     "register": {"base", "single_ops", "class_rows", "network/plan"},
 }
 # Stands for headers that OneFlow's wheel lacks; its folders are named as OneFlow's are.

@@ -10,6 +10,8 @@ from backbones.execution.backbone import Backbone
 from backbones.execution.compiled import CompiledNetwork
 from backbones.graph.masks import masks_by_node
 from backbones.graph.network_graph import NetworkGraph
+from engine.optimizer import Optimizer
+from engine.options import OptimizerOptions
 from ops import flow
 from ops.native.network import ArrayTable, NetworkOps
 from sample_config import generate_config
@@ -60,11 +62,12 @@ def test_gradients_in_place_are_those_that_are_returned(name: str) -> None:
     backbone(images, keep).square().sum().backward()
     backbone(images, keep, memory.reference.requires_grad_()).square().sum().backward()
     flow._oneflow_internal.eager.Sync()
-    for parameter, gradient in zip(backbone.parameters(), backbone.read_gradients(memory), strict=True):
+    for parameter, gradient in zip(backbone.parameters(), backbone.read_gradients(memory).values(), strict=True):
         np.testing.assert_allclose(gradient, parameter.grad.numpy(), rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", networks.SMALL)
+<<<<<<< HEAD
 def test_arrays_are_found_by_their_addresses(name: str) -> None:
     graph = networks.SMALL[name]()
     backbone = Backbone(graph, initial_arrays(graph, 1), takes_over=True).eval()
@@ -81,6 +84,47 @@ def test_arrays_of_another_type_have_no_table() -> None:
         ArrayTable([flow.zeros(3), flow.zeros(3, dtype=flow.float64)], [])
     with pytest.raises(ValueError, match="contiguous float32"):
         ArrayTable([flow.zeros(3, 2).transpose(0, 1)], [])
+=======
+def test_updates_within_the_backward_pass_are_those_of_the_optimiser(name: str) -> None:
+    graph = networks.SMALL[name]()
+    results = []
+    for is_early in (False, True):
+        backbone = Backbone(graph, initial_arrays(graph, 1), freeze_bn=name == "plain").train()
+        optimizer = Optimizer(backbone, None, OptimizerOptions(lr=0.1), backbone.frozen)
+        images = networks.images(graph, 5)
+        keep = flow.ones(5, backbone.dropout_width, dtype=flow.uint8) if backbone.dropout_width else None
+        early = backbone.updatable(optimizer.backbone_names) if is_early else []
+        memory = backbone.allocate_memory(5, early)
+        for scale in (1.0, 0.5):
+            backbone.set_updates(memory, optimizer.early_updates(early, scale), measures=True)
+            backbone(images, keep, memory.reference.requires_grad_()).square().sum().backward()
+            flow._oneflow_internal.eager.Sync()
+            found = {n: g for n, g in backbone.read_gradients(memory).items() if n not in backbone.frozen}
+            assert not set(found) & set(early)
+            squares = memory.squares + sum(float((g.astype(np.float64) ** 2).sum()) for g in found.values())
+            optimizer.step([flow.from_numpy(g) for g in found.values()], scale, updated=early)
+        moments = {f"momentum of {name}": array for name, array in optimizer.read_moments()["momentum"].items()}
+        results.append((squares, {**backbone.named_arrays(), **moments}))
+    (squares, arrays), (early_squares, early_arrays) = results
+    assert early_squares == pytest.approx(squares, rel=1e-9)
+    for array, expected in arrays.items():
+        np.testing.assert_array_equal(early_arrays[array], expected, array)
+
+
+def test_nothing_is_updated_by_gradients_that_are_not_finite() -> None:
+    graph = networks.SMALL["plain"]()
+    backbone = Backbone(graph, initial_arrays(graph, 1)).train()
+    optimizer = Optimizer(backbone, None, OptimizerOptions())
+    before = {name: tensor.numpy().copy() for name, tensor in backbone.named_parameters()}
+    early = backbone.updatable(optimizer.backbone_names)
+    memory = backbone.allocate_memory(2, early)
+    backbone.set_updates(memory, optimizer.early_updates(early, 1.0), measures=True)
+    (backbone(networks.images(graph, 2), None, memory.reference.requires_grad_()).sum() * float("nan")).backward()
+    flow._oneflow_internal.eager.Sync()
+    assert memory.squares == 0
+    for name, tensor in backbone.named_parameters():
+        np.testing.assert_array_equal(tensor.numpy(), before[name], name)
+>>>>>>> 8dae4b8 (One rank updates the backbone within its backward pass; several sum gradients where they are; the first convolution is made again)
 
 
 def test_a_backward_pass_happens_once() -> None:

@@ -15,7 +15,8 @@ using namespace oneflow;
 // exactly. Ops with this input have no inputs "parameters" and "moving", of which a graph would compile one operation
 // for each array.
 struct ArrayTable {
-  char* block;  // of a training, else null
+  char* block;                // of a training, else null
+  Updates* updates;           // of a training that updates parameters within Backward, else null
   int64_t parameter_numbers;  // of all parameters together
   int64_t parameters, moving;  // how many of each
   float* arrays[];  // parameters, then moving, in the order of the description
@@ -37,10 +38,13 @@ ArrayTable* TableOf(user_op::KernelComputeContext* context) {
 // With an input "memory" the block of a training is the caller's, and so are the gradients in it.
 template<typename Context>
 std::shared_ptr<Network> NetworkFor(const Context& context, int64_t batch, bool training) {
-  const NetworkKey key{context->template Attr<std::string>("description"), batch,
+  const bool holds_gradients = training && context->has_input("memory", 0);
+  const NetworkKey key{context->template Attr<std::string>("description"),
+                       batch,
                        TypeOf(context->template Attr<bool>("bfloat16")),
                        PurposeOf(training, context->template Attr<bool>("recompute")),
-                       training && context->has_input("memory", 0)};
+                       holds_gradients,
+                       holds_gradients ? context->template Attr<std::string>("used_up") : ""};
   std::shared_ptr<Network> network;
   OnTeam([&] { network = GetNetwork(key); });
   return network;
@@ -164,6 +168,7 @@ REGISTER_USER_OP("insightface_network_forward")
     .Attr<std::string>("description")
     .Attr<bool>("bfloat16", false)
     .Attr<bool>("recompute", false)
+    .Attr<std::string>("used_up", "")
     .Attr<int64_t>("embedding_size", 0)
     .SetLogicalTensorDescInferFn(InferTrainingLogical)
     .SetPhysicalTensorDescInferFn(InferTrainingPhysical)
@@ -195,6 +200,7 @@ REGISTER_USER_OP("insightface_network_backward_in_place")
     .Attr<std::string>("description")
     .Attr<bool>("bfloat16", false)
     .Attr<bool>("recompute", false)
+    .Attr<std::string>("used_up", "")
     .Attr<int64_t>("embedding_size", 0)
     .SetTensorDescInferFn(InferBackwardInPlace)
     .SetDataTypeInferFn(InferBackwardInPlaceType)
@@ -238,6 +244,7 @@ NetworkMemory CollectMemory(user_op::KernelComputeContext* context) {
   }
   if (const ArrayTable* const table = TableOf(context)) {
     memory.block = table->block;
+    memory.updates = table->updates;
     float* const* const moving = table->arrays + table->parameters;
     memory.parameters.assign(table->arrays, moving);
     memory.moving.assign(moving, moving + table->moving);
@@ -295,6 +302,9 @@ class BackwardKernel final : public TeamKernel<Kernel::kNetworkBackward> {
       }
       const user_op::Tensor* gradients = context->Tensor4ArgNameAndIndex("embedding_gradients", 0);
       memory.embedding_gradients = gradients->dptr<float>();
+      if (memory.updates != nullptr) {
+        memory.updates->Begin(memory.embedding_gradients, gradients->shape_view().elem_cnt());
+      }
       NetworkFor(context, gradients->shape_view().At(0), true)->Backward(memory);
     });
   }
@@ -372,16 +382,17 @@ const char* insightface_check_network(const char* description, int32_t bfloat16)
 
 // Writes the memory that the op takes for a batch, in bytes: `sizes` = {the block of one execution, the part of it that
 // is kept for the backward pass, copies of weights}. With `offsets`, one per parameter, the gradients of a training lie in
-// the block, so many bytes after its first aligned address. Returns null, or why the network cannot be executed.
+// the block, so many bytes after its first aligned address; `used_up` says which are used up there (NetworkKey). Returns
+// null, or why the network cannot be executed.
 const char* insightface_network_memory(const char* description, int64_t batch, int32_t bfloat16, int32_t training,
-                                       int32_t recompute, int64_t* sizes, int64_t* offsets) {
+                                       int32_t recompute, const char* used_up, int64_t* sizes, int64_t* offsets) {
   using namespace insightface;
   static thread_local std::string reason;
   try {
     std::shared_ptr<Network> network;
     OnTeam([&] {
       network = GetNetwork({description, batch, TypeOf(bfloat16 != 0), PurposeOf(training != 0, recompute != 0),
-                            training != 0 && offsets != nullptr});
+                            training != 0 && offsets != nullptr, used_up});
     });
     sizes[0] = network->BlockBytes();
     sizes[1] = network->KeptBytes();

@@ -31,6 +31,7 @@ class TrainingConv : public Layer {
         arrays_(arrays),
         type_(in.type),
         input_count_(batch * in.shape.Count()),
+        is_cheap_(geometry.kernel * geometry.kernel * in.shape.channels / geometry.groups <= kFewProducts),
         descriptors_(DescribeConv(in, out, batch, geometry, arrays.bias >= 0)),
         forward_(OneDnnEngine(), dnnl::prop_kind::forward_training, algorithm::convolution_direct, descriptors_.input,
                  descriptors_.weight, descriptors_.bias, descriptors_.output, descriptors_.strides,
@@ -74,14 +75,18 @@ class TrainingConv : public Layer {
 
   std::vector<int> ReadInBackward() const override { return {inputs[0]}; }
   bool HasParameters() const override { return true; }
+  // The first convolution, of three colours: a few products for each number of the largest map of all.
+  bool IsCheap() const override { return is_cheap_; }
 
   int64_t ScratchBytes() override {
-    const int64_t sum = AlignedSize(input_count_ * BytesOf(type_));
+    const int64_t sum = uses[0].adds ? AlignedSize(input_count_ * BytesOf(type_)) : 0;
     return std::max({AlignedSize(to_forward_.Bytes()) + Size(forward_.scratchpad_desc()), WeightGradientScratch(),
                      sum + InputGradientScratch()});
   }
 
  protected:
+  static constexpr int64_t kFewProducts = 27;
+
   static int64_t Size(const memory::desc& description) { return static_cast<int64_t>(description.get_size()); }
 
   // Write the gradient of the weights (and of the bias) and of the input from that of the output.
@@ -93,6 +98,7 @@ class TrainingConv : public Layer {
   const ConvArrays arrays_;
   const NumberType type_;
   const int64_t input_count_;
+  const bool is_cheap_;
   const ConvDescriptors descriptors_;
   const dnnl::convolution_forward::primitive_desc forward_;
   const Reorder to_forward_;

@@ -11,6 +11,7 @@ Network::Network(const NetworkKey& key)
     : batch_(key.batch),
       training_(key.purpose != Purpose::kInference),
       holds_gradients_(key.holds_gradients),
+      used_up_(key.used_up),
       assembly_(Assemble(key.description, key.batch, key.type, training_)) {
   const size_t count = assembly_.values.size();
   producers_.resize(count);
@@ -121,14 +122,18 @@ void Network::PlaceInputGradient(Layer* layer, size_t input, int64_t time) {
   }
 }
 
-// They live on after the last step, until the caller has read them.
+// They live on after the last step, until the caller has read them, unless an update uses them up before.
 void Network::PlaceParameterGradients() {
   const int64_t end = static_cast<int64_t>(plan_.steps.size());
   parameter_blocks_.resize(assembly_.parameter_counts.size());
+  updated_after_.resize(plan_.steps.size());
   for (size_t i = 0; i < assembly_.layers.size(); ++i) {
     for (const int parameter : assembly_.layers[i]->parameters) {
       const int64_t bytes = assembly_.parameter_counts[parameter] * static_cast<int64_t>(sizeof(float));
-      parameter_blocks_[parameter] = arena_.Add(bytes, plan_.backward_first[i], end);
+      const bool is_used_up = !used_up_.empty() && used_up_[parameter] == '1';
+      const int64_t last = is_used_up ? plan_.backward[i] : end;
+      parameter_blocks_[parameter] = arena_.Add(bytes, plan_.backward_first[i], last);
+      if (is_used_up) { updated_after_[plan_.backward[i]].push_back(parameter); }
     }
   }
 }
@@ -151,6 +156,14 @@ void Network::HoldBlocks(int value, bool is_gradient, int place) {
   const RowMap map{value, is_gradient, Bytes(value) / rows};
   arena_.Resize(place, group.HeldBytes(map));
   group.Hold(map);
+}
+
+// No later step reads a parameter that is updated here: its layer's backward step is the last one that does.
+void Network::Update(const NetworkMemory& memory, const std::vector<float*>& gradients, size_t step) const {
+  for (const int parameter : updated_after_[step]) {
+    memory.updates->Apply(static_cast<size_t>(parameter), gradients[parameter], assembly_.parameter_counts[parameter],
+                          const_cast<float*>(memory.parameters[parameter]));
+  }
 }
 
 // Placed last: what a layer needs depends on how it uses the gradients of its inputs.
@@ -194,6 +207,7 @@ void Network::Run(const NetworkMemory& memory, Direction direction) {
     if (plan_.steps[i].direction != direction) { continue; }
     context.scratch = address(scratch_[i]);
     plan_.steps[i].Run(context);
+    if (memory.updates != nullptr && direction == Direction::kBackward) { Update(memory, parameter_gradients, i); }
   }
 }
 
@@ -210,6 +224,7 @@ std::shared_ptr<Network> GetNetwork(const NetworkKey& key) {
                              static_cast<int64_t>(key.holds_gradients)}) {
     name += std::to_string(part) + " ";
   }
+  name += key.used_up + " ";
   return *networks.Get(name + key.description, [&] {
     return std::make_shared<const std::shared_ptr<Network>>(std::make_shared<Network>(key));
   });

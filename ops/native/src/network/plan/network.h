@@ -7,7 +7,7 @@
 //   memory.embeddings = embeddings;      // [batch, network->EmbeddingSize()]
 //   memory.block = block;                // network->BlockBytes() bytes
 //   network->Forward(memory);
-//   memory.embedding_gradients = dy;     // and memory.parameter_gradients
+//   memory.embedding_gradients = dy;     // and memory.parameter_gradients, or memory.updates
 //   network->Backward(memory);
 //
 // A training needs one block from Forward to Backward; all that it computes lies there, each part only while something
@@ -24,6 +24,7 @@
 #include "network/plan/arena.h"
 #include "network/plan/assembly.h"
 #include "network/plan/steps.h"
+#include "network/plan/updates.h"
 
 namespace insightface {
 
@@ -35,6 +36,9 @@ struct NetworkKey {
   Purpose purpose = Purpose::kInference;
   // Training: the gradients of the parameters lie in the block, at GradientOffset.
   bool holds_gradients = false;
+  // With it, a character for each parameter: '1' if its gradient is used up by an update within Backward, so that it
+  // takes memory only meanwhile. Empty: none is.
+  std::string used_up{};
 };
 
 // The caller's memory; arrays are in the order of the description.
@@ -48,6 +52,7 @@ struct NetworkMemory {
   float* embeddings = nullptr;  // [batch, embedding size]
   const float* embedding_gradients = nullptr;
   char* block = nullptr;  // training: BlockBytes() bytes
+  Updates* updates = nullptr;  // of the parameters whose gradients are used up
 };
 
 class Network {
@@ -78,17 +83,20 @@ class Network {
   void HoldBlocks();
   void HoldBlocks(int value, bool is_gradient, int place);
   void PlaceScratch();
+  void Update(const NetworkMemory& memory, const std::vector<float*>& gradients, size_t step) const;
   void Run(const NetworkMemory& memory, Direction direction);
   int64_t Bytes(int value) const;
 
   const int64_t batch_;
   const bool training_, holds_gradients_;
+  const std::string used_up_;
   Assembly assembly_;
   StepPlan plan_;
   std::vector<size_t> producers_;  // of each value
   // Blocks of the arena: of each value in the forward pass and, made again, in the backward pass; of its gradient; of
   // what a layer saves beside values; of each step's scratch memory; of each parameter's gradient.
   std::vector<int> made_, remade_, gradients_, saved_, scratch_, parameter_blocks_;
+  std::vector<std::vector<int>> updated_after_;  // parameters whose gradients are used up after each step
   Arena arena_;
   int64_t kept_bytes_ = 0;
   std::unique_ptr<AlignedBytes> own_;  // in inference
