@@ -67,7 +67,6 @@ def test_gradients_in_place_are_those_that_are_returned(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", networks.SMALL)
-<<<<<<< HEAD
 def test_arrays_are_found_by_their_addresses(name: str) -> None:
     graph = networks.SMALL[name]()
     backbone = Backbone(graph, initial_arrays(graph, 1), takes_over=True).eval()
@@ -84,7 +83,9 @@ def test_arrays_of_another_type_have_no_table() -> None:
         ArrayTable([flow.zeros(3), flow.zeros(3, dtype=flow.float64)], [])
     with pytest.raises(ValueError, match="contiguous float32"):
         ArrayTable([flow.zeros(3, 2).transpose(0, 1)], [])
-=======
+
+
+@pytest.mark.parametrize("name", networks.SMALL)
 def test_updates_within_the_backward_pass_are_those_of_the_optimiser(name: str) -> None:
     graph = networks.SMALL[name]()
     results = []
@@ -124,7 +125,6 @@ def test_nothing_is_updated_by_gradients_that_are_not_finite() -> None:
     assert memory.squares == 0
     for name, tensor in backbone.named_parameters():
         np.testing.assert_array_equal(tensor.numpy(), before[name], name)
->>>>>>> 8dae4b8 (One rank updates the backbone within its backward pass; several sum gradients where they are; the first convolution is made again)
 
 
 def test_a_backward_pass_happens_once() -> None:
