@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -28,6 +29,13 @@ _OPS_KEPT = (
 _REMADE = ("batch_norm", "prelu", "dropout", "scale_shift", "flatten")
 _ELSEWHERE = ("input", "scale_shift", "flatten", "dropout")  # take no memory that matters
 
+_FEW_PRODUCTS = 27  # of a convolution, for each number of its output: less is computed again
+# Where the gradients of weights lie in a training step by the kernels.
+ELSEWHERE, HELD, USED_UP = "elsewhere", "held", "used up"
+# Inference, by whether numbers are bfloat16: the bytes of a weight in the form it is used in, of a 3x3 convolution
+# (transformed for Winograd's filtering) and of others, which are used as they are in float32.
+_FILTERED_COPY, _COPY = {False: 16.0, True: 32 / 9}, {False: 0.0, True: 2.0}
+
 
 @dataclass(frozen=True)
 class Working:
@@ -37,7 +45,7 @@ class Working:
         filtered: copies of the larger one of the input and the output of a 3x3 convolution.
         other: the same of any other node.
         gaps: copies of the largest map, lost between maps of different sizes and times.
-        held: copies of the weight of a 3x3 convolution, in float32, if the gradients of all weights are held as well.
+        held: copies of the weight of a 3x3 convolution, in float32, if the gradients of weights are held as well.
     """
 
     filtered: float
@@ -49,9 +57,9 @@ class Working:
 # By the type of feature maps, then whether they are computed again; fitted to y1, r18, r50, and r100.
 _WORKING = {
     (False, False): Working(5.1, 3.5, 1.0, 3.2),
-    (False, True): Working(8.3, 5.3, 1.0, 3.2),
-    (True, False): Working(5.8, 3.5, 1.3, 4.5),
-    (True, True): Working(8.3, 5.0, 1.3, 4.5),
+    (False, True): Working(7.3, 5.3, 0.3, 0.0),
+    (True, False): Working(2.5, 5.3, 1.0, 0.0),
+    (True, True): Working(7.3, 4.5, 0.3, 0.0),
 }
 
 
@@ -65,13 +73,13 @@ def stored_bytes(network: NetworkGraph, batch: int, bfloat16: bool) -> int:
 
 
 def block_bytes(
-    network: NetworkGraph, batch: int, bfloat16: bool, recompute: bool = False, gradients: bool = False
+    network: NetworkGraph, batch: int, bfloat16: bool, recompute: bool = False, gradients: str = ELSEWHERE
 ) -> int:
     """Return the bytes of the block in which the kernels compute a training step of ``batch`` images.
 
     The backward pass goes through the nodes from the last to the first. At each it needs the maps that are kept for the
-    nodes before, working memory for this one, and the gradients of the weights of those behind if ``gradients`` lie in
-    the block as well.
+    nodes before, working memory for this one, and the gradients of its weights: if these are ``HELD``, those of the
+    nodes behind as well, if they are ``USED_UP`` by an update, no others; otherwise they lie elsewhere.
     """
     number = 2 if bfloat16 else _FLOAT
     working = _WORKING[bfloat16, recompute]
@@ -85,11 +93,11 @@ def block_bytes(
         if node.op in _ELSEWHERE or len(network.shapes[node.name]) == 1:
             maps = 0
         own = weights[node.name]
-        is_filtered = node.op == "conv" and node.attrs["kernel"] == 3 and node.attrs["groups"] == 1
+        is_filtered = _is_filtered(node)
         copies = working.filtered if is_filtered else working.other
         needed = kept + int(max(copies * maps, working.gaps * widest))
-        if gradients:
-            needed += behind + own + int(working.held * own if is_filtered else 0)
+        if gradients != ELSEWHERE:
+            needed += behind * (gradients == HELD) + own + int(working.held * own if is_filtered else 0)
         largest = max(largest, needed)
         if node.op == "add":
             sums += 1
@@ -99,12 +107,46 @@ def block_bytes(
 
 def _kept_bytes(node: Node, network: NetworkGraph, batch: int, number: int, recompute: bool, sums: int) -> int:
     """Return the bytes of a node's output if it is kept. Of the sums of residual units every second one is."""
-    if node.op == "input" or node.op in _REMADE:
+    if node.op == "input" or node.op in _REMADE or _is_first(node, network):
         return 0
     kept = not recompute or len(network.shapes[node.name]) == 1
     if node.op == "add":
         kept = recompute or sums % 2 == 0
     return prod(network.shapes[node.name]) * batch * number if kept else 0
+
+
+def _is_filtered(node: Node) -> bool:
+    """Return whether it is a 3x3 convolution over all channels."""
+    return node.op == "conv" and node.attrs["kernel"] == 3 and node.attrs["groups"] == 1
+
+
+def _is_first(node: Node, network: NetworkGraph) -> bool:
+    """Return whether it is a convolution of so few products that its output is made again."""
+    if node.op != "conv" or node.attrs["groups"] > 1:
+        return False
+    return node.attrs["kernel"] ** 2 * network.shapes[node.inputs[0]][0] <= _FEW_PRODUCTS
+
+
+def inference_bytes(network: NetworkGraph, batch: int, bfloat16: bool) -> int:
+    """Return the bytes that the kernels take to embed ``batch`` images, with their copies of weights."""
+    number = 2 if bfloat16 else _FLOAT
+    weights = _weight_bytes(network)
+    copies = sum(
+        weights[node.name] // _FLOAT * (_FILTERED_COPY[bfloat16] if _is_filtered(node) else _COPY[bfloat16])
+        for node in network.nodes
+        if node.op in ("conv", "fully_connected")
+    )
+    last_use = {name: place for place, node in enumerate(network.nodes) for name in node.inputs}
+    readers = Counter(name for node in network.nodes for name in node.inputs)
+    largest, live = 0, dict[str, int]()
+    for place, node in enumerate(network.nodes):
+        if node.op in _REMADE and readers[node.inputs[0]] == 1:
+            live.pop(node.inputs[0], None)  # computed together with what comes before
+        if node.op not in _ELSEWHERE:
+            live[node.name] = prod(network.shapes[node.name])
+            largest = max(largest, sum(live.values()))
+        live = {name: size for name, size in live.items() if last_use.get(name, 0) > place}
+    return int(largest * batch * number + copies)
 
 
 def _weight_bytes(network: NetworkGraph) -> Mapping[str, int]:

@@ -11,7 +11,8 @@ from typing import Any
 
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
-from engine.feature_maps import block_bytes, stored_bytes
+from engine.feature_maps import HELD, USED_UP, block_bytes, inference_bytes, stored_bytes
+from engine.schedule import make_plan
 from ops.heads.class_sampling import ClassSampling
 from ops.heads.class_shards import ClassShards
 from ops.moments import MOMENTS
@@ -28,8 +29,7 @@ _SUMMED_ROWS = 4  # further ones where their gradients are summed over ranks
 _SAMPLE_COPIES = 11  # sampled rows: selected, in the graph, normalised, their gradient, its copies
 _IN_PLACE_COPIES = 1  # either kind on a CPU with the kernels: the gradient
 _LOGIT_COPIES, _LOGIT_COPIES_OF_MANY = 15, 18  # of one rank, of several
-_IN_UPDATE = 0.5  # of the backbone, what updates under way hold
-_GRADIENT_COPIES = 9.5  # of the backbone on several ranks: computed, their sum and its buffers, out of the graph
+_IN_UPDATE = 0.5  # of the backbone, what updates under way hold without the kernels
 
 
 @dataclass(frozen=True)
@@ -104,15 +104,17 @@ def estimate_memory(config: Mapping[str, Any], network: NetworkGraph, ranks: int
     moments = len(MOMENTS[config["optimizer"]])
     pieces = config["gradient_accumulation"] > 1  # beside the gradients of a piece, their sum
     if _is_one_op(config, network, ranks):
-        # On one rank the op leaves the gradients where it computes.
-        in_place = ranks == 1
-        recompute = config.get("recompute", False)
-        activations = block_bytes(network, images, config["use_bf16"], recompute, gradients=in_place)
-        gradients = pieces + (0 if in_place else _GRADIENT_COPIES)
+        # The op leaves the gradients where it computes.
+        if _is_frozen(config):
+            activations, gradients = inference_bytes(network, images, config["use_bf16"]), 0.0
+        else:
+            recompute = config.get("recompute", False)
+            where = USED_UP if _updates_early(config, ranks) else HELD
+            activations, gradients = block_bytes(network, images, config["use_bf16"], recompute, where), float(pieces)
     else:
-        activations, gradients = stored_bytes(network, images, config["use_bf16"]), pieces + 1
+        activations, gradients = stored_bytes(network, images, config["use_bf16"]), pieces + 1 + _IN_UPDATE
     averages = 2 if config.get("ema_decay") else 0  # the average, and what it replaces while it is verified
-    backbone = (1 + averages) * arrays * _FLOAT + int((moments + gradients + _IN_UPDATE) * trainable) * _FLOAT
+    backbone = (1 + averages) * arrays * _FLOAT + int((moments + gradients) * trainable) * _FLOAT
     logits = _LOGIT_COPIES if ranks == 1 else _LOGIT_COPIES_OF_MANY
     return MemoryEstimate(
         fc7=bank,
@@ -133,6 +135,19 @@ def _is_one_op(config: Mapping[str, Any], network: NetworkGraph, ranks: int) -> 
     if config["device"] != "cpu" or not config["native_ops"] or (config["sync_bn"] and ranks > 1):
         return False
     return not layers_without_kernels(network)
+
+
+def _updates_early(config: Mapping[str, Any], ranks: int) -> bool:
+    """Return whether the backward pass updates the backbone (``engine.step.TrainStep``), as far as settings decide."""
+    scales = config.get("fp16_scale", 1) not in (0, 1) or config.get("fp16_scale_window", 0)
+    needs_all = config["gradient_accumulation"] > 1 or config.get("clip_gradient", 0) or scales
+    return ranks == 1 and config["optimizer"] == "sgd" and not needs_all
+
+
+def _is_frozen(config: Mapping[str, Any]) -> bool:
+    """Return whether no step of the run trains the backbone."""
+    steps = config.get("freeze_backbone_steps", 0)
+    return steps > 0 and steps >= make_plan(config, config["total_img_num"]).total_steps
 
 
 def trainable_numbers(network: NetworkGraph) -> int:
