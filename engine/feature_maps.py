@@ -59,7 +59,7 @@ _WORKING = {
     (False, False): Working(5.1, 3.5, 1.0, 3.2),
     (False, True): Working(7.3, 5.3, 0.3, 0.0),
     (True, False): Working(2.5, 5.3, 1.0, 0.0),
-    (True, True): Working(7.3, 4.5, 0.3, 0.0),
+    (True, True): Working(7.3, 5.2, 0.3, 0.0),
 }
 
 
