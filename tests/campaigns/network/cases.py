@@ -15,7 +15,8 @@ from pathlib import Path
 
 from launch.machine_link import LOST_SECONDS
 from tests.campaigns.network.trial import STEPS, Run
-from tests.support.nodes import Machine
+from tests.support.nodes import Machine, node_folder
+from tests.support.supervise import rank_pids, wait_until
 from tests.support.wire import Wire
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -58,6 +59,14 @@ def _cut(seconds: float | None, step: int = _DISTURBED) -> Callable[[Run, Wire, 
             wire.cut = False
 
     return disturb
+
+
+def _cut_while_starting(run: Run, wire: Wire, machines: tuple[Machine, Machine]) -> None:
+    """Cut the cable for 20 s when the processes of both ranks are there, and OneFlow is about to connect them."""
+    wait_until(lambda: all(rank_pids(node_folder(run.folder, node)) for node in (0, 1)), 120, "ranks")
+    wire.cut = True
+    time.sleep(20)
+    wire.cut = False
 
 
 def _cut_at_start(seconds: float) -> Callable[[Run, Wire, tuple[Machine, Machine]], None]:
@@ -122,7 +131,7 @@ CASES = {
     "cut 20 s": Case("cable cut for 20 s", _cut(20), 150, said=(("no sign of node 1",), ("node 0 is back",))),
     "cut 60 s": Case("cable cut for 60 s", _cut(60), 250, said=(("no sign of node 1",), ("node 0 is back",))),
     "cut for good": Case("cable cut for good", _cut(None), _ENDS + 60, True, (_SILENT, _SILENT)),
-    "cut while ranks start": Case("cable cut for 20 s before the first step", _cut(20, 0), 200),
+    "cut while ranks start": Case("cable cut for 20 s before the first step", _cut_while_starting, 250),
     "cut before the meeting": Case(
         "no cable for the first 20 s",
         _cut_at_start(20),
