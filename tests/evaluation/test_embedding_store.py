@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from common.errors import UserError
 from evaluation.embedding_store import describe, different_work, read_store, write_store
 from evaluation.partial_embeddings import PartialEmbeddings, Piece
+from tests.support.commands import ROOT
 
 NAMES = ["anna/1.jpg", "jörg/2.jpg", os.fsdecode(b"\xc0\xee/3.jpg"), "王芳/4.png"]
 ROWS = np.random.default_rng(0).normal(0, 5, (4, 8)).astype(np.float32)
@@ -118,3 +121,26 @@ def test_pieces_are_taken_up(tmp_path: Path) -> None:
         list(partial.read())
     partial.remove()
     assert list(tmp_path.iterdir()) == []
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from common.errors import run_command
+from evaluation.partial_embeddings import PartialEmbeddings, Piece
+def main():
+    partial = PartialEmbeddings(Path(sys.argv[1]), {"model": "m"})
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+    rows = np.ones((100, 512), np.float32)
+    partial.add(Piece(0, 100, np.arange(100), rows, rows[:, 0]))
+run_command(main)
+"""
+
+
+def test_a_piece_that_does_not_fit_the_disk_is_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FULL, str(tmp_path / "a.npz")]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 1 and len(ended.stderr.splitlines()) == 1, ended.stderr
+    assert ended.stderr.startswith(f"error: {tmp_path / 'a.npz.partial'}/") and "cannot be written" in ended.stderr
+    assert os.listdir(tmp_path / "a.npz.partial") == ["about.json"]
