@@ -257,6 +257,7 @@ class Trainer:
             self._saver.save()
         self._saver.finish()
         if stopping:
+            self._reporter.stop_requested = True  # another rank may have been asked; the exit code says it everywhere
             then = "resume with --resume 1" if keeps else "--ckpt 0 keeps no snapshot"
             self._log.say(f"stopped after step {self.progress.step}; {then}")
         self._log.close()
