@@ -90,7 +90,7 @@ ADVICE = {  # by the number of an OSError
     errno.EIO: "check the disk",
 }
 _OF_LIBRARIES = (RuntimeError, ImportError, OSError)
-_NO_MEMORY = ("bad_alloc", "failed to map segment from shared object", "cannot allocate memory")
+_NO_MEMORY = ("bad_alloc", "failed to map segment from shared object")
 _NO_THREAD = "can't start new thread"  # Python's message, without a class of its own
 
 
