@@ -168,7 +168,7 @@ def test_a_disk_that_fills_up_is_one_line_and_leaves_nothing(tmp_path: Path, ima
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
-        f"error: {tmp_path}/out cannot be written (File too large); choose another path"
+        f"error: {tmp_path}/out cannot be written (File too large); raise the limit on the size of files (ulimit -f)"
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["rec"]
 
