@@ -83,8 +83,9 @@ def read_token(path: Path) -> bytes | None:
 def _checked(token: bytes, where: str) -> bytes:
     token = token.strip()
     if not _SHORTEST <= len(token) <= _LONGEST:
+        found = len(token) if len(token) <= _LONGEST else f"more than {_LONGEST}"
         raise UserError(
-            f"{where}: the secret has {len(token)} characters, {_SHORTEST} to {_LONGEST} were expected; make one by: "
+            f"{where}: the secret has {found} characters, {_SHORTEST} to {_LONGEST} were expected; make one by: "
             "python -c 'import secrets; print(secrets.token_hex(32))'"
         )
     return token

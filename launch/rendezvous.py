@@ -195,12 +195,12 @@ class _JoiningNode:
 
     def _join(self) -> Connection:
         """Return a connection to a node 0 that has proved itself, and to which this node has."""
-        answered = None
+        answered = token = None
         while True:
+            # Node 0 writes the file before it listens, but other machines may see it some seconds later.
+            token = token or read_token(self._file)
             with suppress(OSError):
                 connected = socket.create_connection(self._options.address, timeout=5)
-                # Node 0 writes the file before it listens, but other machines may see it some seconds later.
-                token = read_token(self._file)
                 connection = Connection(connected, LONGEST_MESSAGE)
                 if token is not None and self._greet(connection, token):
                     return connection

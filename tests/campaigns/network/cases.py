@@ -115,6 +115,11 @@ def _strangers(run: Run, wire: Wire, machines: tuple[Machine, Machine]) -> None:
             process.wait()
 
 
+def _end_node_1(run: Run, wire: Wire, machines: tuple[Machine, Machine]) -> None:
+    """End node 1 before it has said anything."""
+    os.killpg(run.processes[1].pid, signal.SIGKILL)
+
+
 def _nothing(run: Run, wire: Wire, machines: tuple[Machine, Machine]) -> None:
     pass
 
@@ -171,7 +176,7 @@ CASES = {
         60,
         True,
         (("it does not know the secret of this run",), ("has another secret than",)),
-        options={"changes": {0: {}, 1: {"join_token": str(ROOT / "README.md")}}, "rank_timeout": 20},
+        options={"changes": {0: {}, 1: {"join_token": str(ROOT / "Makefile")}}, "rank_timeout": 20},
     ),
     "late": Case(
         "node 1 comes 90 s later",
@@ -182,7 +187,7 @@ CASES = {
     ),
     "never": Case(
         "node 1 never comes",
-        _nothing,
+        _end_node_1,
         100,
         True,
         (("error: timed out waiting for node 1 to connect",), ()),
