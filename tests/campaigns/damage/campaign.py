@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError  # before Python 3.11 a class of its own
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from common.errors import run_command
 from tests.campaigns.damage.formats import FORMATS
 
 ROOT = Path(__file__).resolve().parents[3]
-_HUNG = 30  # seconds after which a worker is ended
+# Seconds after which a worker is ended: many, as the machine may be busy; a worker limits its processor time itself.
+_HUNG = 300
 
 Case = dict[str, Any]
 
@@ -49,9 +51,9 @@ class Worker:
         answer = timer.submit(self._answer)
         try:
             return answer.result(_HUNG)
-        except (TimeoutError, EOFError) as error:
+        except (FutureTimeoutError, EOFError) as error:
             self.close()
-            how = "hung" if isinstance(error, TimeoutError) else f"ended by {self._process.returncode}"
+            how = "hung" if isinstance(error, FutureTimeoutError) else f"ended by {self._process.returncode}"
             self._start()
             return {
                 "format": name,
