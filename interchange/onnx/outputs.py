@@ -35,7 +35,7 @@ def settle_output(graph: onnx.GraphProto, source: str) -> list[str]:
     output = graph.output[0]
     undivided = _undivided(output.name, graph)
     if undivided is not None:
-        notes.append("its embeddings are divided by their length at the end, which is left out: their cosines stay")
+        notes.append("its embeddings are divided by their length at the end, which is left out: cosines stay the same")
         value = onnx.ValueInfoProto.FromString(output.SerializeToString())
         value.name = undivided
         _set_output(graph, value)
