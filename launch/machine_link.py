@@ -13,7 +13,7 @@ from launch.notices import say
 BEAT_SECONDS = 5.0
 NOTICE_SECONDS = 15.0
 REPEAT_SECONDS = 45.0
-LOST_SECONDS = 120.0
+LOST_SECONDS = 150.0
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from launch.rendezvous import rendezvous
 
 _GRACE_SECONDS = 2.0  # after the first failure, for the rank that caused it to report
 _ABORT_GRACE_SECONDS = 6.0  # the same where several nodes run: OneFlow aborts when a rank elsewhere is gone
-_SILENCE_SECONDS = 60.0  # after which a rank of several machines is named, as the network may be the cause
+_SILENCE_SECONDS = 45.0  # after which a rank of several machines is named, as the network may be the cause
 _AFTER_STEP = "stopping after this step; press Ctrl-C again to stop immediately"
 _AT_ONCE = "stopping"
 
@@ -50,7 +50,8 @@ class Supervisor:
         self._stopped_elsewhere = False
         self._finished_nodes: set[int] = set()
         self._end_elsewhere: dict[str, Any] | None = None
-        self._longest_silence = _SILENCE_SECONDS
+        self._silence = 0.0
+        self._usual_silence = self._next_notice = _SILENCE_SECONDS
 
     def run(self, command: Sequence[str]) -> int:
         """Run ``command`` once per rank and return the exit code: 0, 1 after a failure, 130 after Ctrl-C.
@@ -140,15 +141,22 @@ class Supervisor:
         limit = self._options.rank_timeout
         silence = 0 if oldest is None else time.monotonic() - oldest.last_heartbeat
         if silence < limit:
-            if silence > self._longest_silence and self._options.num_nodes > 1:
-                self._longest_silence = 2 * silence
-                say(
-                    f"rank {oldest.number} has not responded for {silence:.0f} s; the run ends after {limit} s "
-                    "(--rank_timeout)"
-                )
+            if oldest is not None and self._options.num_nodes > 1:
+                self._name_silence(oldest.number, silence)
             return None
         oldest.failure = f"error: rank {oldest.number} has not responded for {limit} s (--rank_timeout)"
         return oldest
+
+    def _name_silence(self, rank: int, silence: float) -> None:
+        """Say now and then that a rank is silent, and later where its steps have turned out to take long."""
+        if silence < self._silence:  # it has responded
+            self._usual_silence = max(self._usual_silence, 1.5 * self._silence)
+            self._next_notice = self._usual_silence
+        self._silence = silence
+        if silence > self._next_notice:
+            self._next_notice = silence + _SILENCE_SECONDS
+            limit = self._options.rank_timeout
+            say(f"rank {rank} has not responded for {silence:.0f} s; the run ends after {limit} s (--rank_timeout)")
 
     def _report(self, culprit: RankProcess) -> int:
         """Print the failing rank's message, preferring a rank that reported a reason to one that was torn down."""

@@ -15,6 +15,7 @@ from backbones.execution.compiled import CompiledNetwork
 from backbones.graph.masks import masks_by_node
 from common.errors import UserError
 from launch.devices import choose_device, is_rank
+from launch.supervisor import Supervisor
 from ops.native import native_calls
 from settings.precision import check_bfloat16, check_bfloat16_device
 from tests.support.supervise import assert_nothing_left, rank_pids, start_supervisor, wait_until
@@ -107,6 +108,15 @@ def test_silent_rank_is_found(tmp_path: Path) -> None:
     code, _, err = supervise(tmp_path, "fall_silent", rank_timeout=2)
     assert code == 1
     assert err.splitlines()[0] == "error: rank 1 has not responded for 2 s (--rank_timeout)"
+
+
+def test_a_silent_rank_of_several_machines_is_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    config = {"num_nodes": 2, "node_rank": 0, "node_ips": ["a", "b"], "master_port": 1, "rank_timeout": 600}
+    supervisor = Supervisor(config, 1, tmp_path)
+    for silence in (1, 44, 50, 60, 100, 2, 60, 140, 160):  # it responds once, after 100 s
+        supervisor._name_silence(3, silence)
+    said = [line.split(";")[0] for line in capsys.readouterr().err.splitlines()]
+    assert said == [f"rank 3 has not responded for {silence} s" for silence in (50, 100, 160)]
 
 
 def interrupt(process: subprocess.Popen, folder: Path) -> None:

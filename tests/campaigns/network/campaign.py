@@ -73,7 +73,7 @@ def run_case(case: Case, folder: Path, machines: tuple[Machine, Machine], wire: 
     try:
         with running(folder / "run", folder / "models", machines, case.steps, **case.options) as run:
             case.disturb(run, wire, machines)
-            faults = run.wait(case.seconds)
+            faults = run.wait(case.seconds, case.silent)
             for node, told in enumerate(run.told):
                 print(*(f"    node {node} {when:6.1f} s: {line}" for when, line in told.lines), sep="\n", flush=True)
     finally:

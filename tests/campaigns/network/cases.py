@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from launch.machine_link import LOST_SECONDS
-from tests.campaigns.network.trial import STEPS, Run
+from tests.campaigns.network.trial import LONGEST_SILENCE, STEPS, Run
 from tests.support.nodes import Machine, node_folder
 from tests.support.supervise import rank_pids, wait_until
 from tests.support.wire import Wire
@@ -35,6 +35,7 @@ class Case:
         said: what each node must have printed, as parts of one line.
         prepare: the state of the wire before the start.
         steps: to train.
+        silent: seconds without a line or a step that are no fault; more where each step takes long.
         options: for ``trial.running``.
     """
 
@@ -45,6 +46,7 @@ class Case:
     said: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     prepare: Callable[[Wire], None] = lambda wire: None
     steps: int = STEPS
+    silent: float = LONGEST_SILENCE
     options: dict[str, object] = field(default_factory=dict)
 
 
@@ -144,9 +146,11 @@ CASES = {
         prepare=_set(cut=True),
         said=(("waiting for node 1 to connect",), ("waiting for node 0",)),
     ),
-    "30 % loss": Case("30 % of the packets lost", _nothing, 600, prepare=_set(loss=0.3), steps=4),
-    "200 ms delay": Case("200 ms delay each way", _nothing, 600, prepare=_set(delay=0.2), steps=8),
-    "loss and delay": Case("10 % lost, 50 ms delay", _nothing, 600, prepare=_set(loss=0.1, delay=0.05), steps=8),
+    "30 % loss": Case("30 % of the packets lost", _nothing, 600, prepare=_set(loss=0.3), steps=4, silent=300),
+    "200 ms delay": Case("200 ms delay each way", _nothing, 600, prepare=_set(delay=0.2), steps=8, silent=120),
+    "loss and delay": Case(
+        "10 % lost, 50 ms delay", _nothing, 600, prepare=_set(loss=0.1, delay=0.05), steps=8, silent=120
+    ),
     "strangers": Case(
         "strangers at the meeting port, node 1 comes 15 s later",
         _strangers,

@@ -20,7 +20,7 @@ from tests.support.tiny import read_losses, tiny_config
 TRAINING = Path(__file__).resolve().parents[2] / "multirank" / "supervised_training.py"
 STEPS = 60
 _STEP_SECONDS = 0.1
-_LONGEST_SILENCE = 60  # seconds without a line or a step
+LONGEST_SILENCE = 60.0  # seconds without a line or a step
 
 
 @dataclass
@@ -79,8 +79,8 @@ class Run:
             return dict(read_losses(tiny_config(node_folder(self.folder, 0))))
         return {}
 
-    def wait(self, seconds: float) -> list[str]:
-        """Wait for the end of all; return what is wrong: a hang, orphans, long silence."""
+    def wait(self, seconds: float, silent: float = LONGEST_SILENCE) -> list[str]:
+        """Wait for the end of all; return what is wrong: a hang, orphans, more than ``silent`` seconds of silence."""
         faults = []
         deadline = time.monotonic() + seconds
         for node, (process, told) in enumerate(zip(self.processes, self.told, strict=True)):
@@ -94,7 +94,7 @@ class Run:
             left = [pid for pid in rank_pids(node_folder(self.folder, node)) if session_members(pid)]
             faults += [f"orphans of node {node}: {len(left)}"] if left else []
             silence = self.told[node].longest_silence(self.told[0].step_times)
-            faults += [f"node {node} said nothing for {silence:.0f} s"] if silence > _LONGEST_SILENCE else []
+            faults += [f"node {node} said nothing for {silence:.0f} s"] if silence > silent else []
             faults += [f"node {node}: a traceback"] if self.told[node].says("Traceback") else []
         return faults
 
