@@ -218,7 +218,5 @@ def test_an_empty_file_and_one_of_another_runtime(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="model.onnx is empty; expected an ONNX file"):
         read_onnx(tmp_path / "model.onnx")
     (tmp_path / "model.tflite").write_bytes(b"TFL3")
-    with pytest.raises(
-        UserError, match="model.tflite is a file of an unknown kind; give a snapshot"
-    ):
+    with pytest.raises(UserError, match="model.tflite is a file of an unknown kind; give a snapshot"):
         open_model(str(tmp_path / "model.tflite"))
