@@ -121,7 +121,7 @@ def test_depthwise_lines(level: str, channels: int, stride: int) -> None:
     addresses = table(level, "kDepthwiseLines", 8)
     spread_normalised = ctypes.CFUNCTYPE(None, address, whole, whole, address, address)(addresses[0])
     spread = ctypes.CFUNCTYPE(None, address, whole, whole, address)(addresses[1])
-    convolve = ctypes.CFUNCTYPE(None, address, whole, whole, address, whole, whole, address)(addresses[2])
+    convolve = ctypes.CFUNCTYPE(None, address, whole, whole, *(3 * (address,)), whole, whole, address)(addresses[2])
     gradient = ctypes.CFUNCTYPE(None, address)(addresses[3])
     width, out_width = 7, (7 - 1) // stride + 1
     x, weight, dy = draw(2, width, channels), draw(9, channels), draw(2, out_width, channels)
@@ -132,12 +132,17 @@ def test_depthwise_lines(level: str, channels: int, stride: int) -> None:
         spread_normalised(pointer(source), width, channels, ctypes.cast(affine_rows, address), pointer(line))
     y = np.zeros((out_width, channels), np.float32)
     triple = (address * 3)(None, *(line.ctypes.data for line in lines))
-    convolve(ctypes.cast(triple, address), width, stride, pointer(weight), out_width, channels, pointer(y))
+    from_lines = ctypes.cast(triple, address), width, stride, pointer(weight)
+    convolve(*from_lines, None, None, out_width, channels, pointer(y))
     a = np.where(x > 0, x, x * affine[3]).astype(np.float64)
     padded, expected = np.pad(a, ((0, 0), (1, 1), (0, 0))), np.zeros((out_width, channels))
     for i, j in np.ndindex(2, 3):
         expected += padded[i, j : j + (out_width - 1) * stride + 1 : stride] * weight[3 * (i + 1) + j]
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
+    bias, slope = draw(2, channels)
+    convolve(*from_lines, pointer(bias), pointer(slope), out_width, channels, pointer(y))
+    v = expected + bias
+    np.testing.assert_allclose(y, np.where(v > 0, v, v * slope), rtol=1e-4, atol=1e-5)
 
     # Filter rows 0 and 2 of two output lines meet the first input line.
     for source, line in zip(dy, lines, strict=True):
@@ -179,15 +184,21 @@ class WeightMatrix(ctypes.Structure):
     )
 
 
+class ProductEpilogue(ctypes.Structure):
+    """The C++ struct of that name."""
+
+    _fields_ = (("adds", ctypes.c_bool), *((name, ctypes.c_void_p) for name in ("bias", "slope", "addend")))
+
+
 def check_pointwise_products(
     addresses: list[int], number: type, rows: int, channels: int, filters: int, tolerance: float
 ) -> None:
     """Compare y = x weight^T, y += x weight^T and the weights' gradient with NumPy; ``number`` stores the maps."""
     whole, address = ctypes.c_int64, ctypes.c_void_p
     pack = ctypes.CFUNCTYPE(None, ctypes.POINTER(WeightMatrix), whole, whole, address)(addresses[0])
-    multiply = ctypes.CFUNCTYPE(None, *(address, whole, whole, address, whole, ctypes.c_bool, address, address))(
-        addresses[1]
-    )
+    multiply = ctypes.CFUNCTYPE(
+        None, *(address, whole, whole, address, whole, ctypes.POINTER(ProductEpilogue), address, address)
+    )(addresses[1])
     add_outer = ctypes.CFUNCTYPE(None, address, address, whole, whole, whole, address, address, address)(addresses[2])
     x, dy = stored(draw(rows, channels), number), stored(draw(rows, filters + 1)[:, 1:], number)
     weight = wide(stored(draw(filters, channels), number))
@@ -198,9 +209,20 @@ def check_pointwise_products(
     y = np.zeros((rows, filters), number)
     pack(ctypes.byref(matrix), 0, filters, pointer(packed))
     expected = wide(x).astype(np.float64) @ weight.T
-    for times, adds in ((1, False), (2, True)):
-        multiply(pointer(x), rows, channels, pointer(packed), filters, adds, pointer(y), pointer(upcoming))
-        np.testing.assert_allclose(wide(y), times * expected, rtol=tolerance, atol=tolerance * 10)
+    bias, slope = draw(2, filters)
+    addend = stored(draw(rows, filters), number)
+    finished = expected + bias
+    finished = np.where(finished > 0, finished, finished * slope) + wide(addend)
+    cases = (
+        (ProductEpilogue(), expected),
+        (ProductEpilogue(adds=True), 2 * expected),
+        (ProductEpilogue(False, bias.ctypes.data, None, None), expected + bias),
+        (ProductEpilogue(False, bias.ctypes.data, slope.ctypes.data, addend.ctypes.data), finished),
+    )
+    for epilogue, result in cases:
+        pointers = pointer(packed), filters, ctypes.byref(epilogue), pointer(y), pointer(upcoming)
+        multiply(pointer(x), rows, channels, *pointers)
+        np.testing.assert_allclose(wide(y), result, rtol=tolerance, atol=tolerance * 10)
     assert upcoming[17] == 0 or filters < 64
     sums, scratch = np.ones((filters, channels), np.float32), np.zeros(128 * (filters + channels), np.uint16)
     add_outer(pointer(dy), pointer(x), rows, filters, channels, *map(pointer, (sums, scratch, upcoming)))

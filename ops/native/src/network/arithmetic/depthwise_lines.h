@@ -36,9 +36,10 @@ struct DepthwiseLines {
   void (*SpreadNormalised)(const T* x, int64_t width, int64_t channels, const ChannelAffine& affine, float* line);
   // Spreads x itself.
   void (*Spread)(const T* x, int64_t width, int64_t channels, float* line);
-  // y [width, channels] of one output line from the spread input lines above, at and below it; null: outside.
-  void (*Convolve)(const float* const* lines, int64_t in_width, int64_t stride, const float* weight, int64_t width,
-                   int64_t channels, T* y);
+  // y [width, channels] of one output line from the spread input lines above, at and below it; null: outside. With a
+  // bias y = convolution + bias, and with a slope PReLU of that (null: none).
+  void (*Convolve)(const float* const* lines, int64_t in_width, int64_t stride, const float* weight, const float* bias,
+                   const float* slope, int64_t width, int64_t channels, T* y);
   // The gradients of one input line.
   void (*Gradient)(const DepthwiseGradientLine<T>& line);
 };

@@ -42,13 +42,21 @@ void Spread(const T* x, int64_t width, int64_t channels, float* line) {
   });
 }
 
+// The line's result before it is written: y = PReLU(sum + bias); without the arrays, the sum.
+struct LineEpilogue {
+  const float* bias;
+  const float* slope;
+};
+
 template<typename T, int stride, bool above, bool below>
-INSIGHTFACE_INLINE void ConvolveLine(const float* const* lines, int64_t in_width, const float* weight, int64_t width,
-                                     int64_t channels, T* y) {
+INSIGHTFACE_INLINE void ConvolveLine(const float* const* lines, int64_t in_width, const float* weight,
+                                     const LineEpilogue& epilogue, int64_t width, int64_t channels, T* y) {
   ForVectors(channels, [&](int64_t c, auto count) __attribute__((always_inline)) {
     Vector w[kDepthwiseTaps];
     for (int t = 0; t < kDepthwiseTaps; ++t) { w[t] = LoadPart(weight + t * channels + c, count); }
     const int64_t group = c * (in_width + 2);
+    const Vector bias = epilogue.bias != nullptr ? LoadPart(epilogue.bias + c, count) : Vector{};
+    const Vector slope = epilogue.slope != nullptr ? LoadPart(epilogue.slope + c, count) : Vector{} + 1.0f;
     for (int64_t pixel = 0; pixel < width; ++pixel) {
       Vector sums[3] = {};  // of each filter row: shorter chains of additions, and less rounding
       for (int i = 0; i < 3; ++i) {
@@ -57,33 +65,35 @@ INSIGHTFACE_INLINE void ConvolveLine(const float* const* lines, int64_t in_width
         for (int j = 0; j < 3; ++j) { sums[i] += LoadWhole(taps + j * kLanes) * w[3 * i + j]; }
       }
       FetchToWrite(y + (pixel + width) * channels + c);
-      StorePart((sums[0] + sums[1]) + sums[2], y + pixel * channels + c, count);
+      const Vector value = ((sums[0] + sums[1]) + sums[2]) + bias;
+      StorePart(Select(value, value, value * slope), y + pixel * channels + c, count);
     }
   });
 }
 
 template<typename T, int stride>
 INSIGHTFACE_INLINE void ConvolveWithStride(const float* const* lines, int64_t in_width, const float* weight,
-                                           int64_t width, int64_t channels, T* y) {
+                                           const LineEpilogue& epilogue, int64_t width, int64_t channels, T* y) {
   const bool above = lines[0] != nullptr, below = lines[2] != nullptr;
   if (above && below) {
-    ConvolveLine<T, stride, true, true>(lines, in_width, weight, width, channels, y);
+    ConvolveLine<T, stride, true, true>(lines, in_width, weight, epilogue, width, channels, y);
   } else if (above) {
-    ConvolveLine<T, stride, true, false>(lines, in_width, weight, width, channels, y);
+    ConvolveLine<T, stride, true, false>(lines, in_width, weight, epilogue, width, channels, y);
   } else if (below) {
-    ConvolveLine<T, stride, false, true>(lines, in_width, weight, width, channels, y);
+    ConvolveLine<T, stride, false, true>(lines, in_width, weight, epilogue, width, channels, y);
   } else {
-    ConvolveLine<T, stride, false, false>(lines, in_width, weight, width, channels, y);
+    ConvolveLine<T, stride, false, false>(lines, in_width, weight, epilogue, width, channels, y);
   }
 }
 
 template<typename T>
-void Convolve(const float* const* lines, int64_t in_width, int64_t stride, const float* weight, int64_t width,
-              int64_t channels, T* y) {
+void Convolve(const float* const* lines, int64_t in_width, int64_t stride, const float* weight, const float* bias,
+              const float* slope, int64_t width, int64_t channels, T* y) {
+  const LineEpilogue epilogue{bias, slope};
   if (stride == 1) {
-    ConvolveWithStride<T, 1>(lines, in_width, weight, width, channels, y);
+    ConvolveWithStride<T, 1>(lines, in_width, weight, epilogue, width, channels, y);
   } else {
-    ConvolveWithStride<T, 2>(lines, in_width, weight, width, channels, y);
+    ConvolveWithStride<T, 2>(lines, in_width, weight, epilogue, width, channels, y);
   }
 }
 

@@ -49,11 +49,19 @@ INSIGHTFACE_INLINE void AddPairs(const int* a, int64_t row_step, int64_t inner_s
   for (; k < inner; ++k) { step(k); }
 }
 
+// PReLU(value + bias) + addend.
+INSIGHTFACE_INLINE __m512 Finish(__m512 value, const ProductEpilogue<BFloat16>& epilogue, int64_t column,
+                                 const BFloat16* addend) {
+  value += _mm512_loadu_ps(epilogue.bias + column);
+  if (epilogue.slope != nullptr) { value = value > 0.0f ? value : value * _mm512_loadu_ps(epilogue.slope + column); }
+  return addend != nullptr ? value + Widen(addend) : value;
+}
+
 template<int rows>
-void MultiplyTile(int64_t count, const BFloat16* x, int64_t inner, const int* panel, bool adds, BFloat16* y,
-                  int64_t y_step, Upcoming::Lines fetch) {
+void MultiplyTile(int64_t count, const BFloat16* x, int64_t inner, const int* panel,
+                  const ProductEpilogue<BFloat16>& epilogue, BFloat16* y, int64_t y_step, Upcoming::Lines fetch) {
   if constexpr (rows > 1) {
-    if (count < rows) { return MultiplyTile<rows - 1>(count, x, inner, panel, adds, y, y_step, fetch); }
+    if (count < rows) { return MultiplyTile<rows - 1>(count, x, inner, panel, epilogue, y, y_step, fetch); }
   }
   __m512 sums[rows][kTileVectors];
   for (int r = 0; r < rows; ++r) {
@@ -65,22 +73,28 @@ void MultiplyTile(int64_t count, const BFloat16* x, int64_t inner, const int* pa
   for (int r = 0; r < rows; ++r) {
     for (int v = 0; v < kTileVectors; v += 2) {
       BFloat16* const to = y + r * y_step + v * kLanes;
-      if (adds) {
-        StoreTwo(sums[r][v] + Widen(to), sums[r][v + 1] + Widen(to + kLanes), to);
-      } else {
-        StoreTwo(sums[r][v], sums[r][v + 1], to);
+      __m512 first = sums[r][v], second = sums[r][v + 1];
+      if (epilogue.adds) {
+        first += Widen(to);
+        second += Widen(to + kLanes);
+      } else if (epilogue.bias != nullptr) {
+        const BFloat16* const addend = epilogue.addend != nullptr ? epilogue.addend + r * y_step + v * kLanes : nullptr;
+        first = Finish(first, epilogue, v * kLanes, addend);
+        second = Finish(second, epilogue, v * kLanes + kLanes, addend != nullptr ? addend + kLanes : nullptr);
       }
+      StoreTwo(first, second, to);
     }
   }
 }
 
-void Multiply(const BFloat16* x, int64_t rows, int64_t inner, const void* packed, int64_t columns, bool adds,
-              BFloat16* y, Upcoming* upcoming) {
+void Multiply(const BFloat16* x, int64_t rows, int64_t inner, const void* packed, int64_t columns,
+              const ProductEpilogue<BFloat16>& epilogue, BFloat16* y, Upcoming* upcoming) {
   int64_t tiles = columns / kPanelColumns * ((rows + kTileRows - 1) / kTileRows);
   for (int64_t n = 0; n < columns; n += kPanelColumns) {
     const int* const panel = static_cast<const int*>(packed) + n * (inner / 2);
     for (int64_t row = 0; row < rows; row += kTileRows) {
-      MultiplyTile<kTileRows>(rows - row, x + row * inner, inner, panel, adds, y + row * columns + n, columns,
+      const int64_t place = row * columns + n;
+      MultiplyTile<kTileRows>(rows - row, x + row * inner, inner, panel, At(epilogue, place, n), y + place, columns,
                               upcoming->Take(tiles--, inner / 2));
     }
   }

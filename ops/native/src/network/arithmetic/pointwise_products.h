@@ -29,13 +29,29 @@ struct WeightMatrix {
   int64_t inner_step, column_step;  // b[k][n] = weights[k * inner_step + n * column_step]
 };
 
+// What Multiply does with a product before it is written: y = PReLU(product + bias) + addend, each part that is not null.
+template<typename T>
+struct ProductEpilogue {
+  bool adds = false;  // the product to what y holds; without the other parts
+  const float* bias = nullptr;   // [columns]
+  const float* slope = nullptr;  // [columns]; only with a bias
+  const T* addend = nullptr;     // [rows, columns]; only with a bias
+};
+
+// The epilogue for the tile that begins at a place of y.
+template<typename T>
+INSIGHTFACE_INLINE ProductEpilogue<T> At(const ProductEpilogue<T>& e, int64_t place, int64_t column) {
+  return {e.adds, e.bias != nullptr ? e.bias + column : nullptr, e.slope != nullptr ? e.slope + column : nullptr,
+          e.addend != nullptr ? e.addend + place : nullptr};
+}
+
 template<typename T>
 struct PointwiseProducts {
   // Packs the columns from `first` to `last`, of which `first` is a multiple of kPanelColumns, for Multiply.
   void (*Pack)(const WeightMatrix& matrix, int64_t first, int64_t last, void* packed);
-  // y [rows, columns] = x [rows, inner] b, added to y if `adds`; `packed` is b.
-  void (*Multiply)(const T* x, int64_t rows, int64_t inner, const void* packed, int64_t columns, bool adds, T* y,
-                   Upcoming* upcoming);
+  // y [rows, columns] = x [rows, inner] b; `packed` is b.
+  void (*Multiply)(const T* x, int64_t rows, int64_t inner, const void* packed, int64_t columns,
+                   const ProductEpilogue<T>& epilogue, T* y, Upcoming* upcoming);
   // sums [filters, channels] += dy [rows, filters]^T x [rows, channels]; `scratch` has OuterScratchBytes.
   void (*AddOuter)(const T* dy, const T* x, int64_t rows, int64_t filters, int64_t channels, float* sums,
                    void* scratch, Upcoming* upcoming);

@@ -18,11 +18,13 @@ static_assert(kPanelColumns % kTileColumns == 0, "panels divide into tiles");
 // Which way the first factor lies in memory: numbers of the inner dimension, or of the rows, are neighbours.
 enum class Along { kInner, kRows };
 
-// A tile of y (+)= a b: number (row, k) of a is a[row * a_step + k], or a[k * a_step + row]; row k of b, of whole vectors
+using Epilogue = ProductEpilogue<float>;
+
+// A tile of y = a b and what the epilogue does: number (row, k) of a is a[row * a_step + k], or a[k * a_step + row]; row k of b, of whole vectors
 // unless `part` columns are there, begins at b + k * b_step.
 template<int rows, int vectors, Along along, bool is_part>
-INSIGHTFACE_INLINE void Tile(const float* a, int64_t a_step, const float* b, int64_t b_step, int64_t inner, bool adds,
-                             float* y, int64_t y_step, Upcoming::Lines fetch, int64_t part) {
+INSIGHTFACE_INLINE void Tile(const float* a, int64_t a_step, const float* b, int64_t b_step, int64_t inner,
+                             const Epilogue& epilogue, float* y, int64_t y_step, Upcoming::Lines fetch, int64_t part) {
   Vector sums[rows][vectors];
   const auto step = [&](int64_t k) __attribute__((always_inline)) {
     Vector line[vectors];
@@ -38,8 +40,8 @@ INSIGHTFACE_INLINE void Tile(const float* a, int64_t a_step, const float* b, int
   for (int r = 0; r < rows; ++r) {
     for (int v = 0; v < vectors; ++v) {
       float* const place = y + r * y_step + v * kLanes;
-      if (!adds) { __builtin_prefetch(place + rows * y_step, 1); }  // of the tile below, whose lines may be far
-      sums[r][v] = !adds ? Vector{} : is_part ? LoadPart(place, part) : LoadWhole(place);
+      if (!epilogue.adds) { __builtin_prefetch(place + rows * y_step, 1); }  // of the tile below, whose lines may be far
+      sums[r][v] = !epilogue.adds ? Vector{} : is_part ? LoadPart(place, part) : LoadWhole(place);
     }
   }
   int64_t k = 0;
@@ -51,21 +53,27 @@ INSIGHTFACE_INLINE void Tile(const float* a, int64_t a_step, const float* b, int
   for (int r = 0; r < rows; ++r) {
     for (int v = 0; v < vectors; ++v) {
       float* const place = y + r * y_step + v * kLanes;
-      is_part ? StorePart(sums[r][v], place, part) : StoreWhole(sums[r][v], place);
+      Vector value = sums[r][v];
+      if (along == Along::kInner && epilogue.bias != nullptr) {
+        value += LoadWhole(epilogue.bias + v * kLanes);
+        if (epilogue.slope != nullptr) { value = Select(value, value, value * LoadWhole(epilogue.slope + v * kLanes)); }
+        if (epilogue.addend != nullptr) { value += LoadWhole(epilogue.addend + r * y_step + v * kLanes); }
+      }
+      is_part ? StorePart(value, place, part) : StoreWhole(value, place);
     }
   }
 }
 
 // The tile of the first `count` rows, at most `rows`.
 template<int rows, int vectors, Along along, bool is_part>
-void TileOf(int64_t count, const float* a, int64_t a_step, const float* b, int64_t b_step, int64_t inner, bool adds,
-            float* y, int64_t y_step, Upcoming::Lines fetch, int64_t part) {
+void TileOf(int64_t count, const float* a, int64_t a_step, const float* b, int64_t b_step, int64_t inner,
+            const Epilogue& epilogue, float* y, int64_t y_step, Upcoming::Lines fetch, int64_t part) {
   if constexpr (rows > 1) {
     if (count < rows) {
-      return TileOf<rows - 1, vectors, along, is_part>(count, a, a_step, b, b_step, inner, adds, y, y_step, fetch, part);
+      return TileOf<rows - 1, vectors, along, is_part>(count, a, a_step, b, b_step, inner, epilogue, y, y_step, fetch, part);
     }
   }
-  Tile<rows, vectors, along, is_part>(a, a_step, b, b_step, inner, adds, y, y_step, fetch, part);
+  Tile<rows, vectors, along, is_part>(a, a_step, b, b_step, inner, epilogue, y, y_step, fetch, part);
 }
 
 void Pack(const WeightMatrix& m, int64_t first, int64_t last, void* packed) {
@@ -80,28 +88,39 @@ void Pack(const WeightMatrix& m, int64_t first, int64_t last, void* packed) {
 }
 
 // Columns of a tile that y lacks are computed beside it, as the packed matrix has zeros there.
-void MultiplyPart(int64_t count, const float* x, int64_t inner, const float* panel, int64_t columns, bool adds, float* y,
-                  int64_t y_step) {
-  float whole[kTileRows * kTileColumns] = {};
-  for (int64_t r = 0; adds && r < count; ++r) { __builtin_memcpy(whole + r * kTileColumns, y + r * y_step, columns * 4); }
-  TileOf<kTileRows, kTileVectors, Along::kInner, false>(count, x, inner, panel, kTileColumns, inner, adds, whole,
+void MultiplyPart(int64_t count, const float* x, int64_t inner, const float* panel, int64_t columns,
+                  const Epilogue& epilogue, float* y, int64_t y_step) {
+  float whole[kTileRows * kTileColumns];
+  TileOf<kTileRows, kTileVectors, Along::kInner, false>(count, x, inner, panel, kTileColumns, inner, {}, whole,
                                                         kTileColumns, {}, 0);
-  for (int64_t r = 0; r < count; ++r) { __builtin_memcpy(y + r * y_step, whole + r * kTileColumns, columns * 4); }
+  for (int64_t r = 0; r < count; ++r) {
+    for (int64_t n = 0; n < columns; ++n) {
+      float* const place = y + r * y_step + n;
+      float value = whole[r * kTileColumns + n];
+      if (epilogue.adds) { value += *place; }
+      if (epilogue.bias != nullptr) {
+        value += epilogue.bias[n];
+        if (epilogue.slope != nullptr && !(value > 0)) { value *= epilogue.slope[n]; }
+        if (epilogue.addend != nullptr) { value += epilogue.addend[r * y_step + n]; }
+      }
+      *place = value;
+    }
+  }
 }
 
-void Multiply(const float* x, int64_t rows, int64_t inner, const void* packed, int64_t columns, bool adds, float* y,
-              Upcoming* upcoming) {
+void Multiply(const float* x, int64_t rows, int64_t inner, const void* packed, int64_t columns,
+              const Epilogue& epilogue, float* y, Upcoming* upcoming) {
   int64_t tiles = columns / kTileColumns * ((rows + kTileRows - 1) / kTileRows);
   for (int64_t n = 0; n < columns; n += kTileColumns) {
     const float* const panel = static_cast<const float*>(packed) + n * inner;
     for (int64_t row = 0; row < rows; row += kTileRows) {
       const float* const a = x + row * inner;
-      float* const to = y + row * columns + n;
-      const int64_t count = rows - row < kTileRows ? rows - row : kTileRows;
+      const int64_t place = row * columns + n, count = rows - row < kTileRows ? rows - row : kTileRows;
+      const Epilogue own = At(epilogue, place, n);
       if (columns - n < kTileColumns) {
-        MultiplyPart(count, a, inner, panel, columns - n, adds, to, columns);
+        MultiplyPart(count, a, inner, panel, columns - n, own, y + place, columns);
       } else {
-        TileOf<kTileRows, kTileVectors, Along::kInner, false>(count, a, inner, panel, kTileColumns, inner, adds, to,
+        TileOf<kTileRows, kTileVectors, Along::kInner, false>(count, a, inner, panel, kTileColumns, inner, own, y + place,
                                                               columns, upcoming->Take(tiles--, inner), 0);
       }
     }
@@ -110,11 +129,12 @@ void Multiply(const float* x, int64_t rows, int64_t inner, const void* packed, i
 
 void AddOuter(const float* dy, const float* x, int64_t rows, int64_t filters, int64_t channels, float* sums,
               void*, Upcoming* upcoming) {
+  const Epilogue add{true};
   int64_t tiles = channels / kTileColumns * ((filters + kTileRows - 1) / kTileRows);
   int64_t c = 0;
   for (; c + kTileColumns <= channels; c += kTileColumns) {
     for (int64_t f = 0; f < filters; f += kTileRows) {
-      TileOf<kTileRows, kTileVectors, Along::kRows, false>(filters - f, dy + f, filters, x + c, channels, rows, true,
+      TileOf<kTileRows, kTileVectors, Along::kRows, false>(filters - f, dy + f, filters, x + c, channels, rows, add,
                                                            sums + f * channels + c, channels,
                                                            upcoming->Take(tiles--, rows), 0);
     }
@@ -123,7 +143,7 @@ void AddOuter(const float* dy, const float* x, int64_t rows, int64_t filters, in
     const int64_t part = channels - c;
     const auto tile = part < kLanes ? TileOf<kTileRows, 1, Along::kRows, true> : TileOf<kTileRows, 1, Along::kRows, false>;
     for (int64_t f = 0; f < filters; f += kTileRows) {
-      tile(filters - f, dy + f, filters, x + c, channels, rows, true, sums + f * channels + c, channels, {}, part);
+      tile(filters - f, dy + f, filters, x + c, channels, rows, add, sums + f * channels + c, channels, {}, part);
     }
   }
 }

@@ -6,29 +6,13 @@
 // writes            dx, which holds da until the sums over all rows are known
 #include "network/layers/depthwise_unit.h"
 
-#include <algorithm>
-
-#include "base/alignment.h"
-#include "base/parallel.h"
 #include "network/arithmetic/depthwise_lines.h"
+#include "network/layers/held_lines.h"
 #include "network/layers/normalisation.h"
 #include "network/layers/of_type.h"
 
 namespace insightface {
 namespace {
-
-// The lines of an image processed at a time: a divisor of `height`, few enough for the caches and to keep all threads
-// busy.
-int64_t ChooseLines(int64_t batch, int64_t height, int64_t width) {
-  constexpr int64_t kMostRows = 256, kBlocksPerThread = 4;
-  const int64_t threads = omp_get_max_threads();
-  int64_t lines = height;
-  while (lines > 1 && (height % lines != 0 || lines * width > kMostRows ||
-                       batch * (height / lines) < std::min(kBlocksPerThread * threads, batch * height))) {
-    --lines;
-  }
-  return lines;
-}
 
 template<typename T>
 class DepthwiseUnit final : public Layer {
@@ -42,7 +26,6 @@ class DepthwiseUnit final : public Layer {
         out_(out.shape),
         stride_(stride),
         weight_(weight),
-        threads_(omp_get_max_threads()),
         norm_(arrays, channels_, batch * in.shape.Pixels(), epsilon, momentum, statistics),
         by_tap_(kDepthwiseTaps * channels_) {}
 
@@ -65,7 +48,7 @@ class DepthwiseUnit final : public Layer {
     RowStage differentiate{batch_ * in_.Pixels(), 3 * channels_, lines * in_.width};
     differentiate.gathers = true;
     differentiate.reduces = norm_.Measures();
-    differentiate.scratch_bytes = threads_ * ThreadBytes(out_.width);
+    differentiate.scratch_bytes = HeldLines::Bytes(out_.width, channels_);
     differentiate.begin = [this](const ExecutionContext& context, char* scratch) {
       Begin(context, scratch);
       norm_.ResetSums();
@@ -109,18 +92,12 @@ class DepthwiseUnit final : public Layer {
   int64_t SavedBytes() const override { return norm_.SavedBytes(); }
 
  private:
-  static constexpr int64_t kHeld = 3;
-  // The spread lines that a thread holds: line number n of the batch is in place n % kHeld.
-  struct Held {
-    int64_t lines[kHeld];
-  };
-
   // Normalises by the saved statistics, or by the moving ones, which it then saves.
   RowStage ConvolveStage(bool reads_moving) {
     const int64_t lines = ChooseLines(batch_, out_.height, out_.width);
     RowStage convolve{batch_ * out_.Pixels(), (1 + stride_ * stride_) * channels_, lines * out_.width};
     convolve.gathers = true;
-    convolve.scratch_bytes = threads_ * ThreadBytes(in_.width);
+    convolve.scratch_bytes = HeldLines::Bytes(in_.width, channels_);
     convolve.begin = [this, reads_moving](const ExecutionContext& context, char* scratch) {
       if (reads_moving) { norm_.ReadStatistics(context, Saved(context)); }
       Begin(context, scratch);
@@ -132,32 +109,13 @@ class DepthwiseUnit final : public Layer {
   }
 
   char* Saved(const ExecutionContext& context) const { return context.saved + saved_offset; }
-  int64_t LineBytes(int64_t width) const {
-    return AlignedSize(SpreadNumbers(width, channels_) * static_cast<int64_t>(sizeof(float)));
-  }
-  int64_t ThreadBytes(int64_t width) const { return kHeld * LineBytes(width); }
-
   void Begin(const ExecutionContext& context, char* scratch) {
     norm_.MakeAffine(context, Saved(context));
-    scratch_ = scratch;
-    held_.assign(threads_, {{-1, -1, -1}});
+    held_.Reset(scratch);
     const float* const weight = context.parameters[weight_];
     for (int64_t c = 0; c < channels_; ++c) {
       for (int64_t t = 0; t < kDepthwiseTaps; ++t) { by_tap_[t * channels_ + c] = weight[c * kDepthwiseTaps + t]; }
     }
-  }
-
-  // Returns line `row` of image `image`, of `shape`, spread by spread(number, line) unless the thread holds it; null
-  // outside the image.
-  template<typename SpreadLine>
-  const float* Hold(const ValueShape& shape, int64_t image, int64_t row, int thread, const SpreadLine& spread) {
-    if (row < 0 || row >= shape.height) { return nullptr; }
-    const int64_t number = image * shape.height + row, place = number % kHeld;
-    char* const memory = scratch_ + thread * ThreadBytes(shape.width) + place * LineBytes(shape.width);
-    float* const line = reinterpret_cast<float*>(memory);
-    if (held_[thread].lines[place] != number) { spread(number, line); }
-    held_[thread].lines[place] = number;
-    return line;
   }
 
   void ConvolveLine(const ExecutionContext& context, int64_t number, int thread) {
@@ -166,11 +124,11 @@ class DepthwiseUnit final : public Layer {
     const T* const x = context.ValueAt<const T>(inputs[0]);
     const float* lines[3];
     for (int64_t i = 0; i < 3; ++i) {
-      lines[i] = Hold(in_, image, row * stride_ + i - 1, thread, [&](int64_t line, float* spread) {
+      lines[i] = held_.Get(in_, image, row * stride_ + i - 1, thread, [&](int64_t line, float* spread) {
         loops.SpreadNormalised(x + line * in_.width * channels_, in_.width, channels_, norm_.affine(), spread);
       });
     }
-    loops.Convolve(lines, in_.width, stride_, by_tap_.data(), out_.width, channels_,
+    loops.Convolve(lines, in_.width, stride_, by_tap_.data(), nullptr, nullptr, out_.width, channels_,
                    context.ValueAt<T>(output) + number * out_.width * channels_);
   }
 
@@ -193,7 +151,7 @@ class DepthwiseUnit final : public Layer {
       // Filter row i of output row r reads input row r * stride + i - 1.
       const int64_t shifted = row + 1 - i;
       if (shifted % stride_ != 0) { continue; }
-      line.dy[i] = Hold(out_, image, shifted / stride_, thread, [&](int64_t out_line, float* spread) {
+      line.dy[i] = held_.Get(out_, image, shifted / stride_, thread, [&](int64_t out_line, float* spread) {
         loops.Spread(dy + out_line * out_.width * channels_, out_.width, channels_, spread);
       });
     }
@@ -204,13 +162,11 @@ class DepthwiseUnit final : public Layer {
   const ValueShape in_, out_;
   const int64_t stride_;
   const int weight_;
-  const int64_t threads_;
   Normalisation norm_;
   // Of the current execution.
   std::vector<float> by_tap_;  // the weights, [taps, channels]
   BlockSums weight_sums_;      // [taps, channels]
-  std::vector<Held> held_;     // of each thread
-  char* scratch_ = nullptr;
+  HeldLines held_;
 };
 
 }  // namespace

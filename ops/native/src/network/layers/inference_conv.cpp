@@ -5,7 +5,9 @@
 #include "base/prepared.h"
 #include "network/layers/conv_descriptors.h"
 #include "network/layers/conv_layer.h"
+#include "network/layers/depthwise_inference.h"
 #include "network/layers/folding.h"
+#include "network/layers/pointwise_layer.h"
 #include "network/layers/winograd_fused_layers.h"
 #include "network/layers/winograd_layers.h"
 
@@ -82,6 +84,12 @@ class InferenceConv final : public Layer {
 std::unique_ptr<Layer> MakeInferenceConv(const std::vector<int>& inputs, int output, const Value& in, const Value& out,
                                          int64_t batch, const ConvGeometry& geometry, const ConvArrays& arrays,
                                          const ConvEpilogue& epilogue) {
+  std::unique_ptr<Layer> pointwise =
+      MakePointwiseInference(inputs, output, in, out, batch, geometry, arrays, epilogue);
+  if (pointwise != nullptr) { return pointwise; }
+  std::unique_ptr<Layer> depthwise =
+      MakeDepthwiseInference(inputs, output, in, out, batch, geometry, arrays, epilogue);
+  if (depthwise != nullptr) { return depthwise; }
   std::unique_ptr<Layer> fused = MakeFusedWinogradInference(inputs, output, in, out, batch, geometry, arrays, epilogue);
   if (fused != nullptr) { return fused; }
   std::unique_ptr<Layer> winograd = MakeWinogradInference(inputs, output, in, out, batch, geometry, arrays, epilogue);

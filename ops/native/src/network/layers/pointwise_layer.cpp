@@ -11,6 +11,7 @@
 #include "network/arithmetic/pointwise_products.h"
 #include "network/arithmetic/winograd_bfloat16_tiles.h"
 #include "network/layers/accumulate.h"
+#include "network/layers/folding.h"
 #include "network/layers/of_type.h"
 
 namespace insightface {
@@ -32,6 +33,14 @@ bool HasProducts(NumberType type, int64_t channels, int64_t filters) {
 }
 
 template<typename T>
+void PackWeights(const WeightMatrix& matrix, void* packed) {
+  ParallelRows(RoundToPanel(matrix.columns) / kPanelColumns, [&](int64_t begin, int64_t end, int) {
+    PointwiseProductsOf<T>().Pack(matrix, begin * kPanelColumns, end * kPanelColumns, packed);
+  });
+}
+
+// In training.
+template<typename T>
 class PointwiseConv final : public Layer {
  public:
   PointwiseConv(int input, int output, int64_t rows, int64_t channels, int64_t filters, int weight)
@@ -47,12 +56,11 @@ class PointwiseConv final : public Layer {
     stage.scratch_bytes = AlignedSize(PackedBytes(channels_, filters_));
     stage.begin = [this](const ExecutionContext& context, char* scratch) {
       forward_weights_ = scratch;
-      Pack({context.parameters[weight_], channels_, filters_, 1, channels_}, forward_weights_);
+      PackWeights<T>({context.parameters[weight_], channels_, filters_, 1, channels_}, forward_weights_);
     };
     stage.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int) {
       products_.Multiply(context.ValueAt<const T>(inputs[0]) + first * channels_, last - first, channels_,
-                         forward_weights_, filters_,
-                         false, context.ValueAt<T>(output) + first * filters_, context.upcoming);
+                         forward_weights_, filters_, {}, context.ValueAt<T>(output) + first * filters_, context.upcoming);
     };
     return {stage};
   }
@@ -63,7 +71,9 @@ class PointwiseConv final : public Layer {
     stage.begin = [this](const ExecutionContext& context, char* scratch) {
       backward_memory_ = scratch;
       started_.assign(threads_, false);
-      if (uses[0].wanted) { Pack({context.parameters[weight_], filters_, channels_, channels_, 1}, backward_memory_); }
+      if (uses[0].wanted) {
+        PackWeights<T>({context.parameters[weight_], filters_, channels_, channels_, 1}, backward_memory_);
+      }
     };
     stage.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int thread) {
       WorkBackward(context, first, last, thread);
@@ -90,19 +100,13 @@ class PointwiseConv final : public Layer {
   }
   float* SumsOf(int64_t thread) const { return reinterpret_cast<float*>(MemoryOf(thread)); }
 
-  void Pack(const WeightMatrix& matrix, char* packed) const {
-    ParallelRows(RoundToPanel(matrix.columns) / kPanelColumns, [&](int64_t begin, int64_t end, int) {
-      products_.Pack(matrix, begin * kPanelColumns, end * kPanelColumns, packed);
-    });
-  }
-
   void WorkBackward(const ExecutionContext& context, int64_t first, int64_t last, int thread) {
     float* const sums = SumsOf(thread);
     if (!started_[thread]) { std::fill_n(sums, filters_ * channels_, 0.0f); }
     started_[thread] = true;
     const T* const dy = context.GradientAt<const T>(output) + first * filters_;
     if (uses[0].wanted) {
-      products_.Multiply(dy, last - first, filters_, backward_memory_, channels_, uses[0].adds,
+      products_.Multiply(dy, last - first, filters_, backward_memory_, channels_, {uses[0].adds},
                          context.GradientAt<T>(inputs[0]) + first * channels_, context.upcoming);
     }
     products_.AddOuter(dy, context.ValueAt<const T>(inputs[0]) + first * channels_, last - first, filters_, channels_,
@@ -128,19 +132,76 @@ class PointwiseConv final : public Layer {
   std::vector<char> started_;  // which threads have had a block
 };
 
+// The same in inference, with the layers folded into it.
+template<typename T>
+class PointwiseInference final : public Layer {
+ public:
+  PointwiseInference(const std::vector<int>& inputs, int output, int64_t rows, int64_t channels, int64_t filters,
+                     const ConvArrays& arrays, const ConvEpilogue& epilogue)
+      : Layer(inputs, output),
+        rows_(rows),
+        channels_(channels),
+        filters_(filters),
+        slope_(epilogue.slope),
+        weights_(arrays, epilogue, filters, channels, PackedBytes(channels, filters),
+                 [channels, filters](const float* plain, char* packed) {
+                   PackWeights<T>({plain, channels, filters, 1, channels}, packed);
+                 }) {}
+
+  std::vector<RowStage> ForwardStages() override {
+    RowStage stage{rows_, channels_ + static_cast<int64_t>(inputs.size()) * filters_};
+    stage.begin = [this](const ExecutionContext& context, char*) { weights_.Prepare(context); };
+    stage.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int) {
+      ProductEpilogue<T> epilogue{false, weights_.bias()};
+      if (slope_ >= 0) { epilogue.slope = context.parameters[slope_]; }
+      if (inputs.size() > 1) { epilogue.addend = context.ValueAt<const T>(inputs[1]) + first * filters_; }
+      PointwiseProductsOf<T>().Multiply(context.ValueAt<const T>(inputs[0]) + first * channels_, last - first, channels_,
+                                        weights_.weight(), filters_, epilogue,
+                                        context.ValueAt<T>(output) + first * filters_, context.upcoming);
+    };
+    stage.reads = [this] {
+      const int64_t number = static_cast<int64_t>(sizeof(T));
+      std::vector<RowMap> maps{{inputs[0], false, channels_ * number}};
+      if (inputs.size() > 1) { maps.push_back({inputs[1], false, filters_ * number}); }
+      return maps;
+    };
+    return {stage};
+  }
+
+  int64_t CopyBytes() const override { return weights_.Bytes(); }
+
+ private:
+  const int64_t rows_, channels_, filters_;
+  const int slope_;
+  FoldedWeights weights_;
+};
+
+// Whether the convolution is a product of rows that there are kernels for.
+bool IsProduct(const Value& in, const Value& out, const ConvGeometry& geometry) {
+  return geometry.kernel == 1 && geometry.stride == 1 && geometry.pad == 0 && geometry.groups == 1 &&
+         HasProducts(in.type, in.shape.channels, out.shape.channels);
+}
+
 }  // namespace
 
 std::unique_ptr<Layer> MakePointwiseTraining(int input, int output, const Value& in, const Value& out, int64_t batch,
                                              const ConvGeometry& geometry, const ConvArrays& arrays) {
   // Every thread keeps sums of all the weights' gradients in its second level cache.
   constexpr int64_t kMostWeights = 64 * 1024;
-  const bool fits = geometry.kernel == 1 && geometry.stride == 1 && geometry.pad == 0 && geometry.groups == 1;
   const int64_t channels = in.shape.channels, filters = out.shape.channels;
-  if (!fits || arrays.bias >= 0 || !HasProducts(in.type, channels, filters) ||
-      channels * filters > kMostWeights) {
-    return nullptr;
-  }
+  if (!IsProduct(in, out, geometry) || arrays.bias >= 0 || channels * filters > kMostWeights) { return nullptr; }
   return MakeOfType<PointwiseConv>(in.type, input, output, batch * in.shape.Pixels(), channels, filters, arrays.weight);
+}
+
+std::unique_ptr<Layer> MakePointwiseInference(const std::vector<int>& inputs, int output, const Value& in,
+                                              const Value& out, int64_t batch, const ConvGeometry& geometry,
+                                              const ConvArrays& arrays, const ConvEpilogue& epilogue) {
+  // So many weights stay in the second level cache beside a block of rows.
+  constexpr int64_t kMostWeights = 64 * 1024;
+  const int64_t channels = in.shape.channels, filters = out.shape.channels;
+  if (!IsProduct(in, out, geometry) || channels * filters > kMostWeights) { return nullptr; }
+  return MakeOfType<PointwiseInference>(in.type, inputs, output, batch * in.shape.Pixels(), channels, filters, arrays,
+                                        epilogue);
 }
 
 }  // namespace insightface

@@ -1,5 +1,5 @@
-// Convolution of 1x1 filters in training, as products of row blocks that the batch normalisations before and after it
-// process while they are in the caches.
+// Convolution of 1x1 filters as products of row blocks, which the layers before and after it process while they are in
+// the caches.
 #pragma once
 
 #include <memory>
@@ -8,8 +8,13 @@
 
 namespace insightface {
 
-// float32 maps only. Null if the convolution is not such a product, or if oneDNN's own convolution is as fast.
+// Null if the convolution is not such a product, or has more weights than a thread's second cache holds.
 std::unique_ptr<Layer> MakePointwiseTraining(int input, int output, const Value& in, const Value& out, int64_t batch,
                                              const ConvGeometry& geometry, const ConvArrays& arrays);
+
+// In inference, with the layers folded into it. Null if the convolution is not such a product.
+std::unique_ptr<Layer> MakePointwiseInference(const std::vector<int>& inputs, int output, const Value& in,
+                                              const Value& out, int64_t batch, const ConvGeometry& geometry,
+                                              const ConvArrays& arrays, const ConvEpilogue& epilogue);
 
 }  // namespace insightface
