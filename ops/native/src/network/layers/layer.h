@@ -79,6 +79,8 @@ class Layer {
   virtual std::vector<int> ReadInBackward() const { return {}; }
   // Whether the gradient of this input is the gradient of the output, unchanged.
   virtual bool PassesGradient(size_t) const { return false; }
+  // Whether the gradient of the only input may be written over that of the output.
+  virtual bool MayOverwriteGradient() const { return false; }
   // Whether Remake takes little longer than reading the inputs, so that the output is not worth its memory.
   virtual bool IsCheap() const { return false; }
   virtual bool HasParameters() const { return false; }

@@ -117,9 +117,24 @@ void Network::PlaceInputGradient(Layer* layer, size_t input, int64_t time) {
     use.shared = true;
     gradient = gradients_[layer->output];
     arena_.Extend(gradient, read);
+  } else if (OverwritesGradient(*layer)) {
+    gradient = gradients_[layer->output];
+    arena_.Extend(gradient, read);
   } else {
     gradient = arena_.Add(Bytes(value), time, read);
   }
+}
+
+// Whether the gradient of the layer's only input takes the place of its output's, which then needs to be in the caches
+// only once. Where the next layer belongs to the same group, blocks of a map of its own are still better.
+bool Network::OverwritesGradient(const Layer& layer) const {
+  const size_t number = producers_[layer.output], next = producers_[layer.inputs.front()];
+  if (!layer.MayOverwriteGradient() || plan_.backward_first[next] <= plan_.backward[number]) { return false; }
+  for (size_t value = 0; value < gradients_.size(); ++value) {
+    const bool is_to_be_read = static_cast<int>(value) != layer.output && producers_[value] < number;
+    if (gradients_[value] == gradients_[layer.output] && is_to_be_read) { return false; }
+  }
+  return true;
 }
 
 // They live on after the last step, until the caller has read them, unless an update uses them up before.

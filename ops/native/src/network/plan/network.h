@@ -79,6 +79,7 @@ class Network {
   void PlaceValues();
   void PlaceGradients();
   void PlaceInputGradient(Layer* layer, size_t input, int64_t time);
+  bool OverwritesGradient(const Layer& layer) const;
   void PlaceParameterGradients();
   void HoldBlocks();
   void HoldBlocks(int value, bool is_gradient, int place);
