@@ -22,7 +22,7 @@ from settings.precision import layers_without_kernels
 _FLOAT = 4
 _ROW_NUMBER = {"float32": _FLOAT, "bf16": 2}  # bytes, by fc7_dtype
 _PROCESS = 400_000_000  # OneFlow and Python
-_PEERS = 70_000_000  # connections to other ranks and their buffers
+_PEERS = 10_000_000  # connections to other ranks and their buffers
 # Largest number of arrays of one size that a step holds at a time, as measured.
 _ROW_COPIES = 7  # all rows: normalised, their gradient, and its copies on the way out of the graph
 _SUMMED_ROWS = 4  # further ones where their gradients are summed over ranks
