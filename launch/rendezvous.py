@@ -37,7 +37,7 @@ from launch.options import LaunchOptions
 from launch.program_version import program_version
 
 _NOTICE_SECONDS = 3.0  # of waiting for other nodes before a line says so
-_REPEAT_SECONDS = 60.0  # before it is said again
+_REPEAT_SECONDS = 50.0  # before it is said again
 _BEAT_SECONDS = 2.0
 _SHORTEST_PATIENCE = 10.0  # as a busy machine may keep a launching command waiting
 _RETRY_SECONDS = 60.0  # of connections that are closed, or of waiting for the secret, before a node gives up

@@ -32,12 +32,14 @@ class Told:
         step_times: seconds after the start of each line on stdout, which says that a step was done.
         code: exit code; None if it had to be killed.
         seconds: when it ended.
+        starts: when it began.
     """
 
     lines: list[tuple[float, str]] = field(default_factory=list)
     step_times: list[float] = field(default_factory=list)
     code: int | None = None
     seconds: float = 0.0
+    starts: float = 0.0
 
     def says(self, *parts: str) -> bool:
         """Return whether a line holds all ``parts``."""
@@ -45,7 +47,7 @@ class Told:
 
     def longest_silence(self, steps: list[float]) -> float:
         """Return the longest time without a line of this node or one of ``steps``, times of steps."""
-        times = sorted([0.0, self.seconds, *steps, *(when for when, _ in self.lines)])
+        times = sorted([min(self.starts, self.seconds), self.seconds, *steps, *(when for when, _ in self.lines)])
         return max(later - earlier for earlier, later in zip(times, times[1:], strict=False))
 
 
@@ -120,7 +122,7 @@ def running(
     began = time.monotonic()
     prefixed = tuple(_later(machine, pause) for machine, pause in zip(machines, pauses, strict=True))
     with start_nodes(folder, prefixed, 1, command, rank_timeout, changes) as processes:
-        run = Run(folder, processes, [Told(), Told()], began)
+        run = Run(folder, processes, [Told(starts=pause) for pause in pauses], began)
         for process, told in zip(processes, run.told, strict=True):
             _listen(process.stdout, lambda when, _, told=told: told.step_times.append(when), began)
             _listen(process.stderr, lambda when, line, told=told: told.lines.append((when, line)), began)
