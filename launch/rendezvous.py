@@ -197,11 +197,11 @@ class _JoiningNode:
         """Return a connection to a node 0 that has proved itself, and to which this node has."""
         answered = token = None
         while True:
-            # Node 0 writes the file before it listens, but other machines may see it some seconds later.
-            token = token or read_token(self._file)
             with suppress(OSError):
                 connected = socket.create_connection(self._options.address, timeout=5)
                 connection = Connection(connected, LONGEST_MESSAGE)
+                # Node 0 writes the file before it listens, but other machines may see it some seconds later.
+                token = token or read_token(self._file)
                 if token is not None and self._greet(connection, token):
                     return connection
                 connection.drop()

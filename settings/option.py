@@ -110,7 +110,7 @@ class Option:
         parse: reads the flag's value.
         group: the heading in ``--help``.
         help: its meaning, in one line.
-        aliases: the names that the flag has in arcface_torch.
+        aliases: other names of the flag, such as those in arcface_torch.
         choices: the allowed values; for numbers, with their meanings.
         at_least: the smallest value.
         above: the value that it must exceed.

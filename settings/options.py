@@ -349,7 +349,8 @@ TRAIN_OPTIONS = (
         "freeze_backbone_steps",
         int,
         SCHEDULE,
-        "batches at the start that train the class rows alone; the backbone stays as it was loaded",
+        "batches at the start that train the class rows alone (also --head_only_steps); the backbone stays as it was "
+        "loaded",
         ("--head_only_steps",),
         at_least=0,
     ),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from backbones import build_network
 from backbones.graph.network_graph import NetworkGraph
@@ -228,7 +228,7 @@ def write_torch(path: str | Path, network: NetworkGraph, arrays: Mapping[str, np
     state |= {name: np.zeros((), np.int64) for name in norm_counters(network, names)}
     if Path(path).suffix == ".safetensors":
         with atomic_file(path) as file:
-            save_file(state, file.name)
+            file.write(save(state))
     else:
         write_archive(path, state)
     return adaptation.notes

@@ -108,7 +108,7 @@ def test_graphs_on_gpus_are_mixed(tmp_path: Path, device: str) -> None:
     world = replace(tiny.world, device=device)  # nothing is computed
     step = TrainStep(StepOptions(use_fp16=True, freeze_backbone_steps=1), world, tiny.backbone, tiny.head)
     for is_frozen in (True, False):
-        graph = step._graph(is_frozen, 4)
+        graph, _ = step._graph(is_frozen, 4, updates_early=False)
         assert graph.config.proto.enable_auto_mixed_precision == (device == "cuda")
 
 
