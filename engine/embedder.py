@@ -12,18 +12,26 @@ from interchange.image_input import InputFlags
 from interchange.open_model import TrainedModel, open_model
 from launch.world import World, join_world
 from ops import flow
+from ops.runtime.graph import Graph
 
 
-class EmbedGraph(flow.nn.Graph):
-    """Images uint8 split(0) to embeddings [B, E] float32 broadcast, in inference mode."""
+class EmbedGraph(Graph):
+    """Images uint8 split(0) to embeddings [B, E] float32 broadcast, in inference mode.
 
-    def __init__(self, backbone: Backbone) -> None:
+    With ``in_place`` the network op finds the arrays in a table, and OneFlow has no operation for each to compile. A
+    graph even for this one op: while an eager operation runs, OneFlow's scheduling thread keeps a core busy.
+    """
+
+    def __init__(self, backbone: Backbone, in_place: bool) -> None:
         super().__init__()
-        self.backbone = backbone
+        if in_place:
+            object.__setattr__(self, "backbone", backbone)  # past OneFlow, which would make variables of its arrays
+        else:
+            self.backbone = backbone
 
-    def build(self, images: flow.Tensor) -> flow.Tensor:
-        """Return the embeddings on every rank."""
-        return self.backbone(images).to_global(sbp=flow.sbp.broadcast)
+    def build(self, images: flow.Tensor, *memory: flow.Tensor) -> flow.Tensor:
+        """Return the embeddings on every rank; ``memory`` is the table's reference, split(0), with ``in_place``."""
+        return self.backbone.forward(images, None, *memory).to_global(sbp=flow.sbp.broadcast)
 
 
 class Embedder:
@@ -118,16 +126,14 @@ class Embedder:
         return embeddings
 
     def _make_run(self) -> Callable[[np.ndarray], np.ndarray]:
-        """Return what computes ``embed_parts``: the network op, called directly, or a graph of OneFlow's operators."""
+        """Return what computes ``embed_parts``."""
         backbone, world = self._backbone, self._world
         table = backbone.refer()
-        if table is None:
-            graph = EmbedGraph(backbone)
-            return lambda images: backbone.run_graph(graph, world.split(images)).to_local().numpy()
+        graph = EmbedGraph(backbone, in_place=table is not None)
 
         def run(images: np.ndarray) -> np.ndarray:
-            own = backbone.run_graph(backbone, flow.from_numpy(images), None, table.reference)
-            return world.gather(own.numpy())
+            memory = [] if table is None else [world.split(table.reference)]
+            return backbone.run_graph(graph, world.split(images), *memory).to_local().numpy()
 
         return run
 

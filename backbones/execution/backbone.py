@@ -210,9 +210,8 @@ class Backbone(flow.nn.Module):
     def run_graph(self, graph: Callable[..., Any], *inputs: flow.Tensor | None) -> Any:
         """Call a graph of this backbone; a graph that trains it includes the backward pass.
 
-        In inference ``graph`` may be the backbone itself, with the reference of ``refer``. Changes of the arrays are
-        ended first, as the network op finds them by their addresses. Where it runs, the calling thread sleeps:
-        OneFlow's own waiting keeps a core busy.
+        Changes of the arrays are ended first, as the network op finds them by their addresses. Where it runs, the
+        calling thread sleeps: OneFlow's own waiting keeps a core busy.
         """
         if self._compiled is None or not _is_on_cpu(inputs[0]):
             return graph(*inputs)
