@@ -18,7 +18,6 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -33,14 +32,10 @@ from settings.choices import TRIPLET_LOSSES
 from settings.complete import complete_config
 from settings.config import Config
 from settings.places import storage_directory
+from settings.tool_flags import ToolParser, positive_number
 from settings.train_command import read_train_command
 
 _RANGES = {"sgd": (1e-4, 3.0), "adamw": (1e-6, 0.1)}
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; --help lists the flags")
 
 
 def steps_number(text: str) -> int:
@@ -54,31 +49,16 @@ def steps_number(text: str) -> int:
     return int(text)
 
 
-def rate_number(text: str) -> float:
-    """Parse a rate.
-
-    Raises:
-        ArgumentTypeError: ``text`` is not a number above 0.
-    """
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
-    return value
-
-
 def parse_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """Return this command's flags, and those of the training.
 
     Raises:
         UserError: a value is impossible.
     """
-    parser = _Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser = ToolParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("--sweep_steps", type=steps_number, default=200, help="steps of the sweep (default: 200)")
-    parser.add_argument("--lowest", type=rate_number, default=None, help="first rate (default: 1e-4; adamw 1e-6)")
-    parser.add_argument("--highest", type=rate_number, default=None, help="last rate (default: 3; adamw 0.1)")
+    parser.add_argument("--lowest", type=positive_number, default=None, help="first rate (default: 1e-4; adamw 1e-6)")
+    parser.add_argument("--highest", type=positive_number, default=None, help="last rate (default: 3; adamw 0.1)")
     parser.add_argument("--picture", default="find_lr.png", help="the .png to write (default: find_lr.png)")
     parser.add_argument("--json", default="", help="file for rates, losses and suggestion")
     args, rest = parser.parse_known_args(argv)

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -26,16 +26,12 @@ from common.files import atomic_file
 from engine.capacity import RunPlan, plan_run
 from settings.complete import complete_config
 from settings.config import Config
+from settings.tool_flags import ToolParser, positive_number
 from settings.train_command import resolve_train_config
 
 _UNITS = {"k": 10**3, "M": 10**6, "G": 10**9}
 _COUNT_FLAGS = ("--num_classes", "--train_batch_size", "--train_batch_size_per_device", "--total_img_num")
 _GIVEN_BY_RANKS = ("--device_num_per_node", "--num_nodes")
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; --help lists the flags")
 
 
 def whole_number(text: str) -> int:
@@ -53,31 +49,18 @@ def whole_number(text: str) -> int:
     raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0 such as 500, 10k, 1.5M or 1G")
 
 
-def gigabytes(text: str) -> float:
-    """Parse a number above 0.
-
-    Raises:
-        ArgumentTypeError: ``text`` is not one.
-    """
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
-    return value
-
-
 def parse_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, Config]:
     """Return this command's flags and the completed settings of the training.
 
     Raises:
         UserError: a flag or value is unknown or impossible, to this command or to the training.
     """
-    parser = _Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser = ToolParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("--ranks", type=whole_number, default=1, help="over all machines (default: 1)")
-    parser.add_argument("--memory_per_rank", type=gigabytes, default=16.0, help="GB free for each rank (default: 16)")
-    parser.add_argument("--link_gbit", type=gigabytes, default=10.0, help="Gbit/s of a rank each way (default: 10)")
+    parser.add_argument("--memory_per_rank", type=positive_number, default=16.0, help="GB free per rank (default: 16)")
+    parser.add_argument(
+        "--link_gbit", type=positive_number, default=10.0, help="Gbit/s per rank each way (default: 10)"
+    )
     parser.add_argument("--json", default="", help="file for all numbers")
     args, rest = parser.parse_known_args(argv)
     words = _without_units(rest)

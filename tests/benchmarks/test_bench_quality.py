@@ -179,7 +179,7 @@ def test_the_noisy_set_has_wrong_labels_and_strangers() -> None:
     strangers = person >= 1020
     assert 0.09 < strangers.mean() < 0.11
     assert 0.19 < (person != label)[~strangers].mean() * (~strangers).mean() < 0.21
-    assert label.max() < 1000 and not ((person >= 1000) & (person < 1020)).any()  # nobody of the verification
+    assert label.max() < 1000 and not ((person >= 1000) & (person < 1020)).any()  # no person of the verification
     assert all(person == label for person, _, label in plain)
 
 

@@ -11,7 +11,7 @@ from interchange.onnx.metadata import describe_snapshot
 from interchange.onnx_export import export_model
 from sample_config import generate_config
 
-PLACE = "/home/trainer/secret"
+PLACE = "/trainer/secret"
 FILES = {"backbone.safetensors": {"sha256": "a1b2"}}
 
 
