@@ -178,11 +178,11 @@ class Gate:
             raise UserError(f"node {guest.node} has {found}, node 0 {ours}; give all nodes the same settings")
 
     def _refuse(self, guest: _Guest, code: str, reason: str, text: str | None = None) -> None:
-        """Tell a guest why it is turned away, and leave it some time to read that."""
+        """Say it here, then tell a guest why it is turned away, and leave it some time to read that."""
+        self._say(guest, reason)
+        guest.leaving, guest.deadline = True, time.monotonic() + _LEAVING_SECONDS
         guest.connection.send(code=code, refused=text or code)
         guest.connection.end_sending()
-        guest.leaving, guest.deadline = True, time.monotonic() + _LEAVING_SECONDS
-        self._say(guest, reason)
 
     def _watch_peers(self, ready: Iterable[object]) -> None:
         for node, peer in list(self.peers.items()):
