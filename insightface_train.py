@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import sys
 
+from common.interrupts import end_on_interrupt
+
+end_on_interrupt(__name__)
+
 from common.errors import run_command
 from common.imports import importing
 from launch.devices import choose_device, is_rank, world_size

@@ -10,6 +10,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from common.interrupts import end_on_interrupt
+
+end_on_interrupt(__name__)
+
 from common.errors import UserError, run_command
 from common.imports import importing
 from interchange.image_input import InputFlags

@@ -17,6 +17,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from common.interrupts import end_on_interrupt
+
+end_on_interrupt(__name__)
+
 from benchmarks.arguments import Parser, name_list, positive_float, positive_int
 from benchmarks.contestants import LIMITS, OURS, PASSES, PEERS, PEERS_PYTHON, choose, make_job, names
 from benchmarks.network import network_config, write_network

@@ -24,6 +24,10 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from common.interrupts import end_on_interrupt
+
+end_on_interrupt(__name__)
+
 import simplejpeg
 
 from benchmarks.arguments import Parser, positive_int

@@ -16,6 +16,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from common.interrupts import end_on_interrupt
+
+end_on_interrupt(__name__)
+
 from backbones import build_network
 from benchmarks.arguments import Parser, name_list, positive_int
 from benchmarks.process_memory import run_watched

@@ -20,6 +20,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from common.interrupts import end_on_interrupt
+
+end_on_interrupt(__name__)
+
 from benchmarks import search_rows, template_rows
 from benchmarks.arguments import Parser, name_list, positive_int
 from benchmarks.other_load import OtherLoad, describe_load

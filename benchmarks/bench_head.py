@@ -14,9 +14,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from common.interrupts import end_on_interrupt
+
+end_on_interrupt(__name__)
+
+import numpy as np
 
 from benchmarks.arguments import Parser, name_list, positive_float, positive_int
 from benchmarks.heads import CONTESTANTS, HEADER, OURS, ROW_BYTES, communicated_bytes, fit_memory, make_rows, row_cells

@@ -16,9 +16,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from common.interrupts import end_on_interrupt
+
+end_on_interrupt(__name__)
+
+import numpy as np
 
 from benchmarks.arguments import Parser, positive_int
 from benchmarks.report import format_table, run_bench

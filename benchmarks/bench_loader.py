@@ -17,6 +17,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from common.interrupts import end_on_interrupt
+
+end_on_interrupt(__name__)
+
 from benchmarks.arguments import Parser, name_list, positive_float, positive_int
 from benchmarks.loaders import HEADER, PEERS, clock_times, cpu_times, list_contestants, make_rows, row_cells
 from benchmarks.report import format_table, run_bench

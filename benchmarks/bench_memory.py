@@ -18,6 +18,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from common.interrupts import end_on_interrupt
+
+end_on_interrupt(__name__)
+
 from benchmarks.arguments import Parser, name_list, positive_float, positive_int
 from benchmarks.contestants import OURS, PEERS, RECOMPUTING, Contestant, choose, make_job, names
 from benchmarks.memory_rows import HEADER, MemoryRow, make_memory_rows, memory_cells

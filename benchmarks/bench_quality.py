@@ -23,6 +23,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from common.interrupts import end_on_interrupt
+
+end_on_interrupt(__name__)
+
 from benchmarks.arguments import Parser, name_list, positive_int
 from benchmarks.quality_picture import draw_rows
 from benchmarks.quality_recipes import BUILT_IN, choose_recipes, read_recipes

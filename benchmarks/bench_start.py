@@ -22,6 +22,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from common.interrupts import end_on_interrupt
+
+end_on_interrupt(__name__)
+
 from backbones import build_network
 from backbones.graph.initializer import initial_arrays
 from benchmarks.arguments import Parser, name_list, positive_int

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from io import TextIOWrapper
 from typing import NoReturn, TypeVar
 
+from common import interrupts
+
 T = TypeVar("T")
 
 
@@ -128,6 +130,7 @@ def run_command(main: Callable[[], int | None]) -> None:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
+        interrupts.raise_on_interrupt()
         with _unwinding_on(signal.SIGTERM, signal.SIGHUP):
             code = main() or 0
         sys.stdout.flush()
@@ -144,8 +147,8 @@ def run_command(main: Callable[[], int | None]) -> None:
             print(f"error: {line}", file=sys.stderr)
         code = 1
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        code = 128 + signal.SIGINT
+        print(interrupts.MESSAGE, file=sys.stderr)
+        code = interrupts.EXIT_CODE
     except Terminated as stop:
         print(f"ended by {stop}", file=sys.stderr)
         code = 128 + signal.Signals[str(stop)]

@@ -13,6 +13,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from common.interrupts import end_on_interrupt
+
+end_on_interrupt(__name__)
+
 from common.errors import UserError, run_command
 from snapshots.reader import newest_snapshot
 from tools.demo import FACES, RECIPE, RUN, run

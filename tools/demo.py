@@ -19,6 +19,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from common.interrupts import end_on_interrupt
+
+end_on_interrupt(__name__)
+
 from common.errors import UserError, run_command
 from data.verification.verification_set import load_verification_set
 from evaluation.baseline import verify_pixels

@@ -11,9 +11,13 @@ import argparse
 import sys
 from pathlib import Path
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from common.interrupts import end_on_interrupt
+
+end_on_interrupt(__name__)
+
+import numpy as np
 
 from common.errors import UserError, run_command
 from common.files import atomic_file

@@ -13,6 +13,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from common.interrupts import end_on_interrupt
+
+end_on_interrupt(__name__)
+
 from backbones import build_network
 from common.errors import run_command
 from common.files import atomic_file, check_target

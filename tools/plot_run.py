@@ -15,13 +15,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from common.interrupts import end_on_interrupt
+
+end_on_interrupt(__name__)
+
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common.errors import require, run_command
 from common.files import atomic_file

@@ -12,11 +12,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from common.interrupts import end_on_interrupt
+
+end_on_interrupt(__name__)
+
 import cv2
 import numpy as np
 from typing_extensions import override
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common.errors import UserError, require, run_command
 from common.files import atomic_file

@@ -53,10 +53,9 @@ def test_a_killed_command_that_runs_again_brings_the_results_of_an_undisturbed_o
     whole = run_undisturbed(job, tmp_path / "whole")
     folder = tmp_path / "killed"
     folder.mkdir()
-    is_there, _ = job.moments[moment]
     killed = run(job, folder, False, slow_writes(tmp_path))  # so that the moment lasts
     try:
-        while not is_there(folder):
+        while not job.state(moment, folder):
             assert killed.wait(0.005) is None, folder.with_suffix(".log").read_text()
         kill(killed, number)
         deadline = time.monotonic() + 60

@@ -12,6 +12,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from common.interrupts import end_on_interrupt
+
+end_on_interrupt(__name__)
+
 from common.errors import run_command
 from data.conversion.convert import convert_recordio
 from data.recordio.options import add_recordio_flags, place_and_options

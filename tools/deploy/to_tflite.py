@@ -13,6 +13,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from common.interrupts import end_on_interrupt
+
+end_on_interrupt(__name__)
+
 from common.errors import run_command
 from deploy.convert import convert_and_check, run_converter
 from deploy.flags import check_conversion_flags, make_parser, make_task

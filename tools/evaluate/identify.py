@@ -19,6 +19,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from common.interrupts import end_on_interrupt
+
+end_on_interrupt(__name__)
+
 import numpy as np
 
 from common.errors import UserError, require, run_command

@@ -17,6 +17,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from common.interrupts import end_on_interrupt
+
+end_on_interrupt(__name__)
+
 from common.errors import UserError, require, run_command
 from data.verification.verification_set import VerificationSet, load_verification_set
 from engine.group_report import SETS, GroupMap, check_group_files, write_groups

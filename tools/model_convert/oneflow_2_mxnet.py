@@ -12,9 +12,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from common.interrupts import end_on_interrupt
+
+end_on_interrupt(__name__)
+
+import numpy as np
 
 from backbones import build_network
 from common.errors import UserError, run_command

@@ -13,6 +13,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from common.interrupts import end_on_interrupt
+
+end_on_interrupt(__name__)
+
 from backbones import build_network
 from common.errors import UserError, run_command
 from common.files import check_target, copy_file

@@ -14,6 +14,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from common.interrupts import end_on_interrupt
+
+end_on_interrupt(__name__)
+
 from common.errors import UserError, run_command
 from interchange.embedders import graph_embedder
 from interchange.foreign_model import ForeignModel

@@ -192,7 +192,7 @@ def try_case(job: Job, undisturbed: Undisturbed, situation: Situation, log: Path
     try:
         if situation.during is not None:
             while command.wait(0.01) is None:
-                if any(trigger(situation.folder) for trigger, _ in job.moments.values()):
+                if job.is_under_way(situation.folder):
                     situation.during(command)
                     break
         code = command.wait(_LONGEST)

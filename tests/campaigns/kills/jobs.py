@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -23,7 +24,7 @@ _OF_VERIFICATION = ("step", "kind", "accuracy", "accuracy_std", "xnorm", "auc")
 
 _BAGS = ("--images_per_identity", 3, "--train_batch_size", 12, "--triplet_bag_size", 24)
 
-Trigger = Callable[[Path], bool]
+State = Callable[[Path], object]
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,24 @@ class Job:
             when they run again.
         results: what must be the same as in an undisturbed run, by name.
         is_done: whether the results are complete.
-        moments: conditions on the folder at which something worth killing goes on, by name, and for how many seconds
-            about.
+        moments: what goes on that is worth killing, by name: what of it the folder shows (anything that is true, and
+            not as it was when the command started), and for how many seconds about it lasts.
     """
 
     commands: Callable[[Path, bool], list[list[str]]]
     results: Callable[[Path], Mapping[str, object]]
     is_done: Callable[[Path], bool]
-    moments: Mapping[str, tuple[Trigger, float]]
+    moments: Mapping[str, tuple[State, float]]
+
+    def state(self, moment: str, folder: Path) -> object:
+        """Return what the folder shows of a moment now; false where that is nothing."""
+        with contextlib.suppress(FileNotFoundError):  # something was renamed meanwhile
+            return self.moments[moment][0](folder)
+        return None
+
+    def is_under_way(self, folder: Path) -> bool:
+        """Return whether one of the moments has come."""
+        return any(self.state(moment, folder) for moment in self.moments)
 
 
 def _digest(path: Path) -> str:
@@ -99,28 +110,29 @@ def _weights(path: Path) -> dict[str, object]:
     return {"weights": digest.hexdigest(), **statistics}
 
 
-def _writes_snapshot(folder: Path) -> bool:
-    return any(folder.glob("models/*/.snapshot_*.tmp"))
+def _snapshots_in_work(folder: Path) -> frozenset[tuple[str, int]]:
+    return frozenset((path.name, path.stat().st_ctime_ns) for path in folder.glob("models/*/.snapshot_*.tmp"))
 
 
-def _takes_steps(folder: Path) -> bool:
-    return any(path.stat().st_size for path in folder.glob("log/*/metrics.jsonl"))
+def _steps_so_far(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("log/*/metrics.jsonl"))
 
 
-def _verifies(folder: Path) -> bool:
-    lines = _metrics(folder)
-    return bool(lines) and lines[-1]["kind"] == "train" and lines[-1]["step"] % _INTERVAL == 0
+def _step_to_verify(folder: Path) -> int:
+    """Return the step whose verification is running; 0 if none is."""
+    last = next(iter(_metrics(folder)[-1:]), {"kind": ""})
+    return last["step"] if last["kind"] == "train" and last["step"] % _INTERVAL == 0 else 0
 
 
-def _writes_file(folder: Path) -> bool:
-    return any(folder.rglob(".*.tmp-*"))
+def _files_in_work(folder: Path) -> frozenset[str]:
+    return frozenset(path.name for path in folder.rglob(".*.tmp-*"))
 
 
-_TRAINING_MOMENTS = {"step": (_takes_steps, 1.5), "snapshot": (_writes_snapshot, 0.1)}
+_TRAINING_MOMENTS = {"step": (_steps_so_far, 1.5), "snapshot": (_snapshots_in_work, 0.1)}
 
 
 def _training(sets: Path, ranks: int, *flags: object, verified: bool = False, machines: int = 1) -> Job:
-    moments = {**_TRAINING_MOMENTS, **({"verification": (_verifies, 0.5)} if verified else {})}
+    moments = {**_TRAINING_MOMENTS, **({"verification": (_step_to_verify, 0.5)} if verified else {})}
     if verified:
         flags = (*flags, *verification(sets, _INTERVAL))
 
@@ -142,7 +154,7 @@ def _writing(output: str, last: str, *words: object) -> Job:
         lambda folder, _: [[*map(str, words), str(folder / output)]],
         _files,
         lambda folder: (folder / last).exists(),
-        {"writing": (_writes_file, 0.3)},
+        {"writing": (_files_in_work, 0.3)},
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from tests.campaigns.kills.jobs import Job
-from tests.campaigns.processes import Command, marked_processes, send
+from tests.campaigns.processes import ROOT, Command, marked_processes, send
 
-_END = 60  # seconds within which everything must have ended after a kill
+_END = 180  # seconds within which everything must have ended after a kill: many, as the machine may be busy
 _LONGEST = 900  # seconds of an undisturbed run on a busy machine
 _STOPPED = 1.5  # seconds that a stopped process stays so, at most
 _STOPS = 0.5  # share of SIGSTOP among the signals; a run goes on after it
@@ -29,10 +29,14 @@ class Outcome:
     Attributes:
         kills: (moment, victim, signal) of each.
         faults: what went wrong; empty if nothing did.
+        ends: seconds from each signal that ends a command until no process was left.
+        processor: seconds of processor time of all commands, as far as a parent waited for them.
     """
 
     kills: list[tuple[str, str, str]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    ends: list[float] = field(default_factory=list)
+    processor: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -63,16 +67,18 @@ class Machines:
         codes = [command.wait(deadline - time.monotonic()) for command in self.commands]
         return None if None in codes else max(codes, key=abs)
 
-    def require_end(self, seconds: float, faults: list[str]) -> None:
-        """Wait until no process is left; note it as a fault where one is, and kill it."""
+    def require_end(self, seconds: float, faults: list[str]) -> float:
+        """Wait until no process is left, and return after how many seconds; if one is, note the fault and kill it."""
+        start = time.monotonic()
         for _ in range(int(seconds * 10)):  # not by the clock, as this process may be stopped for a while
             if self.have_ended():
-                return
+                return time.monotonic() - start
             time.sleep(0.1)
         what = "hang" if any(command.process.poll() is None for command in self.commands) else "orphans"
         left = sum(len(marked_processes(command.mark)) for command in self.commands)
         faults.append(f"{what}: {left} processes {seconds:.0f} s after the kill")
         self.end()
+        return seconds
 
     def end(self) -> None:
         """Kill what is left."""
@@ -107,14 +113,13 @@ def wait_for_moment(
             return None
         return "start"
     name = str(rng.choice(sorted(job.moments)))
-    trigger, seconds = job.moments[name]
-    after = float(rng.uniform(0, min(seconds, undisturbed.whole - undisturbed.first)))
+    before = job.state(name, folder)  # of the moment before, or of what was killed
+    after = float(rng.uniform(0, min(job.moments[name][1], undisturbed.whole - undisturbed.first)))
     while time.monotonic() < deadline:
         if machines.wait(0.005) is not None:
             return None
-        with contextlib.suppress(FileNotFoundError):  # something was renamed meanwhile
-            if trigger(folder):
-                return name if machines.wait(after) is None else None
+        if (state := job.state(name, folder)) and state != before:
+            return name if machines.wait(after) is None else None
     return None
 
 
@@ -140,7 +145,7 @@ def disturb(
             time.sleep(float(rng.uniform(0.1, _STOPPED)))
             send(pids, signal.SIGCONT)
         elif victim != "worker" or name == "KILL":  # a worker may leave a Ctrl-C to its rank
-            machines.require_end(_END, outcome.faults)
+            outcome.ends.append(round(machines.require_end(_END, outcome.faults), 1))
             return
 
 
@@ -155,7 +160,7 @@ def run_trial(job: Job, folder: Path, seed: int, kills: int, undisturbed: Undist
         undisturbed: what the results must be, and how long it takes.
     """
     rng, outcome, again, done, code = np.random.default_rng(seed), Outcome(), False, False, None
-    log = folder.with_suffix(".log")
+    log, before = folder.with_suffix(".log"), _processor_time()
     while not done:
         machines = Machines(job, folder, again, f"{folder.name}-{seed}", log)
         again, last = True, len(outcome.kills) >= kills
@@ -172,10 +177,22 @@ def run_trial(job: Job, folder: Path, seed: int, kills: int, undisturbed: Undist
             break
     if done:
         outcome.faults += compare(undisturbed.results, dict(job.results(folder)))
-    text = log.read_text(errors="replace")
-    if "Traceback" in text and "\nKeyboardInterrupt" not in text:  # which Python prints while it still imports
+    if has_traceback(log.read_text(errors="replace")):
         outcome.faults.append("a traceback in the output")
+    outcome.processor = round(_processor_time() - before, 1)
     return outcome
+
+
+def has_traceback(text: str) -> bool:
+    """Return whether there is a traceback, other than of a Ctrl-C before Python has come to the first line."""
+    blocks = text.split("Traceback (most recent call last)")[1:]
+    return any(str(ROOT) in block or "KeyboardInterrupt" not in block for block in blocks)
+
+
+def _processor_time() -> float:
+    """Return the seconds that the commands so far took."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def compare(expected: Mapping[str, object], found: Mapping[str, object]) -> Sequence[str]:

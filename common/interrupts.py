@@ -1,0 +1,32 @@
+"""Ctrl-C in the second that a command takes to import its modules, before ``common.errors.run_command`` handles it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import NoReturn
+
+EXIT_CODE = 128 + signal.SIGINT  # what shells expect after Ctrl-C
+MESSAGE = "interrupted"
+
+
+def end_on_interrupt(module: str) -> None:
+    """Make Ctrl-C end this process with a line and ``EXIT_CODE`` until ``raise_on_interrupt`` is called.
+
+    A KeyboardInterrupt within an import ends in Python's traceback, or a library swallows it. Commands call this with
+    their ``__name__`` before they import anything that takes long. Nothing happens where the module is not the command
+    (tests import it), or where SIGINT is ignored (``command &`` in a script).
+    """
+    if module == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end)
+
+
+def raise_on_interrupt() -> None:
+    """Make Ctrl-C raise KeyboardInterrupt again, so that temporary files are removed."""
+    if signal.getsignal(signal.SIGINT) is _end:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _end(number: int, frame: object) -> NoReturn:
+    os.write(2, f"{MESSAGE}\n".encode())
+    os._exit(EXIT_CODE)  # nothing was begun that would have to be undone
