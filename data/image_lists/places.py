@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -104,12 +104,20 @@ def _read(place: Place) -> bytes:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: the record is damaged.
+        ValueError: it is not a file; the record is damaged.
     """
     if isinstance(place, bytes):
         return place
     if isinstance(place, FilePlace):
-        return Path(place.path).read_bytes()
+        return _read_file(place.path)
     with open(place.path, "rb", buffering=0) as handle:
         span = os.pread(handle.fileno(), place.length, place.begin)
     return unpack_span(span)[1] if place.in_pieces else span
+
+
+def _read_file(path: str) -> bytes:
+    # Opening a pipe would wait for a writer, and a device may have no end.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as handle:
+        if not stat.S_ISREG(os.fstat(handle.fileno()).st_mode):
+            raise ValueError("a pipe or a device, not a file")
+        return handle.read()

@@ -16,10 +16,12 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from threading import Lock
 
-from common.errors import UserError, lookup, run_command
+from common.errors import UserError, lookup, run_command, shorten
 from launch.program_version import program_version
 from tests.campaigns.kills.jobs import STEPS, Job, training_jobs, writing_jobs
 from tests.campaigns.kills.trial import SIGNALS, Machines, Outcome, Undisturbed, run_trial
@@ -70,46 +72,38 @@ def _count(trials: Iterable[Trial], row: Callable[[str, tuple[str, str, str]], s
     return lines
 
 
+def processor_time() -> float:
+    """Return the seconds of processor time that commands took so far, as far as their parents waited for them."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+def _kind(fault: str) -> str:
+    """Return a fault without what is its own: names and numbers."""
+    return "results differ" if fault.endswith(" differs") else fault.split(":")[0]
+
+
 def tables(trials: Sequence[Trial]) -> str:
     """Return what was killed, when, and with what outcome."""
     kills = sum(len(outcome.kills) for _, outcome in trials)
-    kinds = Counter(fault.split(":")[0] for _, outcome in trials for fault in outcome.faults)
+    kinds = Counter(kind for _, outcome in trials for kind in set(map(_kind, outcome.faults)))
     lines = [*_count(trials, lambda name, kill: name, "job"), ""]
     lines += [*_count(trials, lambda name, kill: kill[0], "moment"), ""]
     lines += [*_count(trials, lambda name, kill: kill[1], "victim"), ""]
-    lines += [f"{count} x {kind}" for kind, count in kinds.most_common()]
+    lines += [f"in {count} runs: {kind}" for kind, count in kinds.most_common()]
     ends = sorted(end for _, outcome in trials for end in outcome.ends)
     if ends:
         lines.append(f"seconds until the last process had ended: half {ends[len(ends) // 2]}, the longest {ends[-1]}")
-    processor = sum(outcome.processor for _, outcome in trials)
-    measured = sum(len(outcome.kills) for _, outcome in trials if outcome.processor)
-    lines.append(f"processor time of a signal: {processor / max(measured, 1):.1f} s")
-    return "\n".join([*lines, f"{kills} signals in {len(trials)} runs to the end, {sum(kinds.values())} faults"])
+    bad = sum(bool(outcome.faults) for _, outcome in trials)
+    return "\n".join([*lines, f"{kills} signals in {len(trials)} runs to the end, {bad} with faults"])
 
 
 def read_record(path: Path) -> list[Trial]:
     """Return the trials of a record; none of a file that does not exist yet."""
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
     return [
-        (
-            line["job"],
-            Outcome(list(map(tuple, line["kills"])), line["faults"], line.get("ends", []), line.get("processor", 0.0)),
-        )
-        for line in lines
+        (line["job"], Outcome(list(map(tuple, line["kills"])), line["faults"], line.get("ends", []))) for line in lines
     ]
-
-
-def _append(record: Path, name: str, seed: int, outcome: Outcome) -> None:
-    with open(record, "a") as handle:
-        handle.write(json.dumps({"job": name, "seed": seed, **asdict(outcome)}) + "\n")
-
-
-def _rarest(names: Sequence[str], record: Path) -> str:
-    """Return the job with the fewest signals so far."""
-    counts = Counter(dict.fromkeys(names, 0))
-    for name, outcome in read_record(record):
-        counts[name] += max(len(outcome.kills), 1)
-    return min(names, key=counts.__getitem__)
 
 
 def prepare(folder: Path) -> Path:
@@ -128,34 +122,64 @@ def prepare(folder: Path) -> Path:
     return sets
 
 
-def run_campaign(
-    kills: int, each: int, seconds: float, seed: int, names: Sequence[str] | None, record: Path, folder: Path
-) -> None:
-    """Kill jobs, ``each`` times per trial, until there were ``kills`` kills in all or the time is over."""
-    start, sets = time.monotonic(), prepare(folder)
-    known = training_jobs(sets)
-    undisturbed = {"AdamW": run_undisturbed(known["AdamW"], folder / "whole AdamW")}
-    (model,) = (folder / "whole AdamW").glob(f"models/*/snapshot_{STEPS}")
-    known |= writing_jobs(sets, model)
-    chosen = list(names or known)
-    for name in chosen:
-        lookup(known, name, "job")
-    number = done = 0
-    while done < kills and time.monotonic() < start + seconds:
-        name, own = _rarest(chosen, record), seed * 1000 + number
-        if name not in undisturbed:
-            undisturbed[name] = run_undisturbed(known[name], folder / f"whole {name}")
-        place = folder / f"trial {own}"
+class Campaign:
+    """Kills jobs, several side by side, and records what happened."""
+
+    def __init__(self, folder: Path, record: Path, seed: int, names: Sequence[str] | None) -> None:
+        """Take the folder for everything, the file for the trials, and the names of the jobs; None for all."""
+        sets = prepare(folder)
+        self._jobs = training_jobs(sets)
+        self._folder, self._record, self._seed = folder, record, seed
+        self._undisturbed: dict[str, Undisturbed] = {}
+        model = folder / "whole AdamW" / "models" / "y1-arcface-emore" / f"snapshot_{STEPS}"
+        self._run_undisturbed("AdamW")  # the other commands read its snapshot
+        self._jobs |= writing_jobs(sets, model)
+        self._names = list(names or self._jobs)
+        for name in self._names:
+            lookup(self._jobs, name, "job")
+        self._counts = Counter(dict.fromkeys(self._names, 0))
+        for name, outcome in read_record(record):
+            self._counts[name] += max(len(outcome.kills), 1)
+        self._number = self._done = 0
+        self._lock = Lock()
+
+    def run(self, kills: int, each: int, seconds: float, together: int) -> None:
+        """Kill ``each`` times per trial until there were ``kills`` kills in all or the time is over."""
+        deadline = time.monotonic() + seconds
+
+        def serve() -> None:
+            while self._done < kills and time.monotonic() < deadline:
+                self._run_trial(min(each, kills - self._done))
+
+        with ThreadPoolExecutor(together) as pool:
+            for future in [pool.submit(serve) for _ in range(together)]:
+                future.result()
+
+    def _run_undisturbed(self, name: str) -> None:
+        if name not in self._undisturbed:
+            self._undisturbed[name] = run_undisturbed(self._jobs[name], self._folder / f"whole {name}")
+
+    def _run_trial(self, kills: int) -> None:
+        with self._lock:
+            name, seed = min(self._names, key=self._counts.__getitem__), self._seed * 1000 + self._number
+            self._number += 1
+            self._counts[name] += kills
+            self._run_undisturbed(name)
+        place = self._folder / f"trial {seed}"
         place.mkdir()
-        outcome = run_trial(known[name], place, own, min(each, kills - done), undisturbed[name])
-        _append(record, name, own, outcome)
-        if outcome.faults:
-            print(f"fault: {name}, seed {own}, {outcome.kills}: {'; '.join(outcome.faults)}", flush=True)
-            print(place.with_suffix(".log").read_text(errors="replace")[-6000:], flush=True)
+        outcome = run_trial(self._jobs[name], place, seed, kills, self._undisturbed[name])
+        with self._lock:
+            done = max(len(outcome.kills), 1)
+            self._counts[name] += done - kills
+            self._done += done
+            with open(self._record, "a") as handle:
+                handle.write(json.dumps({"job": name, "seed": seed, **asdict(outcome)}) + "\n")
+            if outcome.faults:
+                shown = "; ".join(shorten(outcome.faults, "faults", 5))
+                print(f"fault: {name}, seed {seed}, {outcome.kills}: {shown}", flush=True)
+                print(place.with_suffix(".log").read_text(errors="replace")[-6000:], flush=True)
         shutil.rmtree(place)
         place.with_suffix(".log").unlink()
-        number += 1
-        done += max(len(outcome.kills), 1)
 
 
 def main() -> int:
@@ -164,6 +188,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=300, help="signals in all; default %(default)s")
     parser.add_argument("--each", type=int, default=12, help="signals before a run may end; default %(default)s")
     parser.add_argument("--seconds", type=float, default=7200, help="begin no trial after these; default %(default)s")
+    parser.add_argument("--together", type=int, default=1, help="trials side by side; default %(default)s")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="default: the time")
     parser.add_argument("--job", action="append", help="only this one; may be repeated")
     parser.add_argument("--record", type=Path, help="file that the trials are appended to")
@@ -175,9 +200,11 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         record = args.record or Path(temporary) / "record.jsonl"
         earlier = len(read_record(record))
-        run_campaign(args.kills, args.each, args.seconds, args.seed, args.job, record, folder.resolve())
+        campaign = Campaign(folder.resolve(), record, args.seed, args.job)
+        campaign.run(args.kills, args.each, args.seconds, args.together)
         trials = read_record(record)
-    print(f"{tables(trials)}, seed {args.seed}, {time.monotonic() - start:.0f} s")
+    took = f"{time.monotonic() - start:.0f} s, {processor_time():.0f} s of processor time"
+    print(f"{tables(trials)}, seed {args.seed}, {took}")
     return 1 if any(outcome.faults for _, outcome in trials[earlier:]) else 0
 
 

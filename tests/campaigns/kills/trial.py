@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -30,13 +29,11 @@ class Outcome:
         kills: (moment, victim, signal) of each.
         faults: what went wrong; empty if nothing did.
         ends: seconds from each signal that ends a command until no process was left.
-        processor: seconds of processor time of all commands, as far as a parent waited for them.
     """
 
     kills: list[tuple[str, str, str]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     ends: list[float] = field(default_factory=list)
-    processor: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -160,7 +157,7 @@ def run_trial(job: Job, folder: Path, seed: int, kills: int, undisturbed: Undist
         undisturbed: what the results must be, and how long it takes.
     """
     rng, outcome, again, done, code = np.random.default_rng(seed), Outcome(), False, False, None
-    log, before = folder.with_suffix(".log"), _processor_time()
+    log = folder.with_suffix(".log")
     while not done:
         machines = Machines(job, folder, again, f"{folder.name}-{seed}", log)
         again, last = True, len(outcome.kills) >= kills
@@ -179,7 +176,6 @@ def run_trial(job: Job, folder: Path, seed: int, kills: int, undisturbed: Undist
         outcome.faults += compare(undisturbed.results, dict(job.results(folder)))
     if has_traceback(log.read_text(errors="replace")):
         outcome.faults.append("a traceback in the output")
-    outcome.processor = round(_processor_time() - before, 1)
     return outcome
 
 
@@ -187,12 +183,6 @@ def has_traceback(text: str) -> bool:
     """Return whether there is a traceback, other than of a Ctrl-C before Python has come to the first line."""
     blocks = text.split("Traceback (most recent call last)")[1:]
     return any(str(ROOT) in block or "KeyboardInterrupt" not in block for block in blocks)
-
-
-def _processor_time() -> float:
-    """Return the seconds that the commands so far took."""
-    times = os.times()
-    return times.children_user + times.children_system
 
 
 def compare(expected: Mapping[str, object], found: Mapping[str, object]) -> Sequence[str]:
