@@ -10,6 +10,7 @@ import json
 import os
 import re
 import struct
+import warnings
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -194,10 +195,16 @@ def _encode(encoded: bytes, name: str, number: int) -> bytes:
 
 
 def _decode(payload: bytes, name: str) -> tuple[bytes, int]:
+    record = ofrecord_class()()
     try:
-        feature = ofrecord_class().FromString(payload).feature
+        with warnings.catch_warnings():  # of a part that was not converted, which the length shows
+            warnings.simplefilter("ignore", RuntimeWarning)
+            read = record.MergeFromString(payload)
     except message.DecodeError as error:
         raise RecordError(f"{len(payload)} bytes that are not an OFRecord") from error
+    if read != len(payload):
+        raise RecordError(f"an OFRecord that ends {len(payload) - read} bytes before its record")
+    feature = record.feature
     images = feature["encoded"].bytes_list.value if "encoded" in feature else ()
     numbers = (feature[name].int32_list.value or feature[name].int64_list.value) if name in feature else ()
     if not images or not numbers:

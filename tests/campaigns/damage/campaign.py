@@ -16,6 +16,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError  # before Python 3.11 a class of its own
 from pathlib import Path
+from queue import Queue
+from threading import Lock
 from typing import Any
 
 from common.errors import run_command
@@ -78,19 +80,32 @@ class Worker:
         self._folder.cleanup()
 
 
-def run_cases(cases: Sequence[tuple[str, int]], workers: int = 2) -> Iterator[Case]:
-    """Yield the outcomes of (format, seed)."""
+def run_cases(cases: Sequence[tuple[str, int]], workers: int = 2, seconds: float = float("inf")) -> Iterator[Case]:
+    """Yield the outcomes of (format, seed); begin none after ``seconds``."""
+    waiting, lock, found = iter(cases), Lock(), Queue()
+    deadline = time.monotonic() + seconds
 
-    def run_share(share: Sequence[tuple[str, int]]) -> list[Case]:
-        worker = Worker()
+    def serve() -> None:
         try:
-            return [worker.run(*case) for case in share]
+            worker = Worker()
+            try:
+                while time.monotonic() < deadline:
+                    with lock:
+                        case = next(waiting, None)
+                    if case is None:
+                        break
+                    found.put(worker.run(*case))
+            finally:
+                worker.close()
         finally:
-            worker.close()
+            found.put(None)
 
     with ThreadPoolExecutor(workers) as pool:
-        for outcomes in pool.map(run_share, [cases[first::workers] for first in range(workers)]):
-            yield from outcomes
+        serving = [pool.submit(serve) for _ in range(workers)]
+        for _ in range(workers):
+            yield from iter(found.get, None)
+    for future in serving:
+        future.result()
 
 
 def spread(count: int, seed: int, formats: Sequence[str] = tuple(FORMATS)) -> list[tuple[str, int]]:
@@ -115,15 +130,23 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=10_000, help="files to damage; default %(default)s")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="default: the time")
     parser.add_argument("--format", choices=list(FORMATS), action="append", help="only this one; may be repeated")
+    parser.add_argument("--skip", type=int, default=0, help="begin with this one of them; default %(default)s")
+    parser.add_argument("--seconds", type=float, default=7200, help="begin no file after these; default %(default)s")
     parser.add_argument("--workers", type=int, default=2, help="reading processes; default %(default)s")
     args = parser.parse_args()
     start = time.perf_counter()
-    outcomes = list(run_cases(spread(args.count, args.seed, args.format or list(FORMATS)), args.workers))
-    faults = [case for case in outcomes if case["kind"] == "fault"]
+    cases = spread(args.count, args.seed, args.format or list(FORMATS))[args.skip :]
+    outcomes, faults = [], 0
+    for case in run_cases(cases, args.workers, args.seconds):
+        outcomes.append(case)
+        if case["kind"] == "fault":
+            faults += 1
+            about = json.dumps({key: value for key, value in case.items() if key != "text"})
+            print(f"fault: {about}\n{case['text']}\n", flush=True)
     print(table(outcomes))
-    for case in faults:
-        print(f"\nfault: {json.dumps({k: v for k, v in case.items() if k != 'text'})}\n{case['text']}")
-    print(f"\n{len(outcomes)} files, {len(faults)} faults, seed {args.seed}, {time.perf_counter() - start:.0f} s")
+    print(
+        f"\n{len(outcomes)} files, {faults} faults, seed {args.seed}, from {args.skip}, {time.perf_counter() - start:.0f} s"
+    )
     return 1 if faults else 0
 
 

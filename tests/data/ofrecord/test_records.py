@@ -57,6 +57,12 @@ def test_records_without_the_features_are_refused() -> None:
         decode_train_record(b"\xff\xff\xff")
 
 
+def test_a_record_of_which_protobuf_reads_a_part_is_refused(recwarn: pytest.WarningsRecorder) -> None:
+    with pytest.raises(RecordError, match="an OFRecord that ends 2 bytes before its record"):
+        decode_train_record(encode_train_record(b"jpeg", 3) + b"\x0czz")  # 0x0c ends a group that did not begin
+    assert not recwarn.list
+
+
 @pytest.mark.parametrize("size", [1, 127, 128, 5000, 1 << 16])
 @pytest.mark.parametrize("kind", ["int32_list", "int64_list"])
 @pytest.mark.parametrize("names", [("encoded", "label"), ("label", "extra", "encoded")])
