@@ -144,9 +144,8 @@ def main() -> int:
             about = json.dumps({key: value for key, value in case.items() if key != "text"})
             print(f"fault: {about}\n{case['text']}\n", flush=True)
     print(table(outcomes))
-    print(
-        f"\n{len(outcomes)} files, {faults} faults, seed {args.seed}, from {args.skip}, {time.perf_counter() - start:.0f} s"
-    )
+    seconds = f"{time.perf_counter() - start:.0f} s"
+    print(f"\n{len(outcomes)} files, {faults} faults, seed {args.seed}, from {args.skip}, {seconds}")
     return 1 if faults else 0
 
 
