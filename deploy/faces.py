@@ -9,6 +9,7 @@ import numpy as np
 
 import sample_config
 from common.errors import UserError, require, shorten
+from common.wording import counted
 from data.image_lists.images import ImageList, list_images
 from data.image_lists.places import load_face
 from data.photos.photo import Fault
@@ -65,7 +66,7 @@ def load_faces(source: str, size: int, images: int, seed: int = 0) -> Faces:
 def _pairs(source: str, path: Path, size: int) -> Faces:
     found = load_verification_set(path, path.stem if path.is_file() else ORL, size)
     pairs = len(found.issame)
-    require(pairs >= FOLDS, f"--pairs {source} has {pairs} pairs; {FOLDS} are needed, one for each fold")
+    require(pairs >= FOLDS, f"--pairs {source} has {counted(pairs, 'pair')}; {FOLDS} are needed, one for each fold")
     return Faces(source, found.images, found.index, found.issame)
 
 

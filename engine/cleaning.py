@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError
+from common.wording import counted
 from data.contact_sheet import Tile, write_sheet
 from data.editing.drop_list import Dropped
 from data.editing.same_people import SamePerson
@@ -102,7 +103,7 @@ def write_findings(path: Path, findings: Findings) -> None:
         [each.image for each in shown], [f"{listing.caption(e.image)}\n{e.angle:.0f} degrees" for e in shown]
     )
     tiles: list[Tile] = [tile for pair in zip(references, images, strict=True) for tile in pair]
-    title = f"{len(findings.dropped)} images far from their person" + (
+    title = f"{counted(len(findings.dropped), 'image')} far from their person" + (
         f" (the first {len(shown)})" if len(shown) < len(findings.dropped) else ""
     )
     write_sheet(path, [(title, tiles), pair_section([people], findings.same)])

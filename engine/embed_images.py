@@ -13,6 +13,7 @@ import numpy as np
 
 from common.errors import UserError, shorten
 from common.progress import progress
+from common.wording import counted
 from common.workers import map_in_processes, map_in_threads
 from data.image_lists.images import ImageList
 from data.image_lists.places import Place, load_face
@@ -196,7 +197,7 @@ def _write(target: Path, about: Mapping[str, Any], task: EmbeddingTask, partial:
         norms.append(piece.norms)
     done, norms = np.concatenate(places), np.concatenate(norms)
     if not len(done):
-        raise UserError(f"--input {images.source}: none of its {len(images)} images can be used")
+        raise UserError(f"--input {images.source}: none of its {counted(len(images), 'image')} can be used")
     pieces = (piece.rows for piece in partial.read() if len(piece.positions))
     kept = done  # the images whose rows are written, in the order of ``pieces``
     if images.rows is not None:

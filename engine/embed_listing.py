@@ -10,6 +10,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.progress import progress
+from common.wording import counted
 from common.workers import map_in_processes
 from data.image import DecodeError, decode_image
 from data.listing import Listing, Request
@@ -67,7 +68,9 @@ def _good_images(listing: Listing, decoded: Iterator[tuple[np.ndarray, list[tupl
             yield from images
     if problems:
         hint = f"{HINT} {listing.path} --write_clean OUT drops them"
-        raise UserError(*problems[:_SHOWN], f"{listing.path}: {len(problems)} images cannot be embedded; {hint}")
+        raise UserError(
+            *problems[:_SHOWN], f"{listing.path}: {counted(len(problems), 'image')} cannot be embedded; {hint}"
+        )
 
 
 def _decode(request: Request, size: int) -> tuple[list[np.ndarray], list[tuple[int, str]]]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.errors import require
+from common.wording import counted
 from data.photos.walk import printable
 from data.rejected import REJECTED_FILE, Rejection, summarize, write_rejected
 from engine.embed_images import EmbeddingTask, write_embeddings
@@ -44,7 +45,7 @@ def embed_once(
     store = read_store(output)
     kind = "image + mirrored image" if task.mirrored else "image alone"
     size, dtype = store.embeddings.shape[1], store.embeddings.dtype
-    print(f"{printable(output)}: {len(store)} embeddings of {size} numbers, {dtype}, {kind}")
+    print(f"{printable(output)}: {counted(len(store), 'embedding')} of {size} numbers, {dtype}, {kind}")
     rejections = [*left_out, *rejections]
     if rejections:
         rejected = output.with_name(f"{output.stem}.{REJECTED_FILE}")

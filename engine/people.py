@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError
+from common.wording import counted
 from data.contact_sheet import Tile, write_sheet
 from data.editing.merge import SourceSet
 from data.editing.same_people import SamePerson
@@ -112,7 +113,7 @@ def pair_section(people: Sequence[People], found: Sequence[SamePerson]) -> tuple
             for row, tile in zip(rows, each.tiles(images, captions), strict=True):
                 tiles[row] = tile
         sides.append(tiles)
-    title = f"{len(found)} pairs of classes that look like one person" + (
+    title = f"{counted(len(found), 'pair')} of classes that look like one person" + (
         f" (the first {len(shown)})" if len(shown) < len(found) else ""
     )
     return title, list(itertools.chain.from_iterable(zip(*sides, strict=True)))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from common.errors import UserError
+from common.wording import counted
 from evaluation.far_thresholds import FAR_TARGETS, FarThreshold, find_thresholds
 from evaluation.pair_metrics import fold_accuracies, fold_slices, fold_validation_rates, mean_and_std, roc
 from evaluation.similarity import pair_distances
@@ -178,7 +179,9 @@ def verify_distances(
             f"{name}: distances {distances.shape} but labels {issame.shape}; expected one of each for every pair"
         )
     if nrof_folds < 2:
-        raise UserError(f"{name}: {nrof_folds} folds asked for; expected at least 2, one to test and one to train on")
+        raise UserError(
+            f"{name}: {counted(nrof_folds, 'fold')} asked for; expected at least 2, one to test and one to train on"
+        )
     check_folds(name, len(issame), nrof_folds)
     folds = fold_slices(len(issame), nrof_folds)
     accuracies, thresholds = fold_accuracies(distances, issame, folds)
@@ -216,7 +219,9 @@ def check_folds(name: object, pairs: int, nrof_folds: int) -> None:
         UserError: there are fewer pairs than folds.
     """
     if pairs < nrof_folds:
-        raise UserError(f"{name}: only {pairs} pairs for {nrof_folds} folds; use more pairs or a smaller --nrof_folds")
+        raise UserError(
+            f"{name}: only {counted(pairs, 'pair')} for {nrof_folds} folds; use more pairs or a smaller --nrof_folds"
+        )
 
 
 def log_lines(result: VerificationResult, step: int) -> list[str]:
@@ -264,11 +269,15 @@ def _check_images(images: np.ndarray, index: np.ndarray) -> None:
     if index.ndim != 1 or not np.issubdtype(index.dtype, np.integer):
         raise UserError(f"the image index is {index.dtype} {index.shape}; expected a one-dimensional array of integers")
     if len(index) and not 0 <= index.min() <= index.max() < len(images):
-        raise UserError(f"the image index runs from {index.min()} to {index.max()}, but there are {len(images)} images")
+        raise UserError(
+            f"the image index runs from {index.min()} to {index.max()}, but there are {counted(len(images), 'image')}"
+        )
 
 
 def _embed_batch(embed: Callable[[np.ndarray], np.ndarray], batch: np.ndarray) -> np.ndarray:
     rows = np.asarray(embed(batch))
     if rows.ndim != 2 or len(rows) != len(batch):
-        raise UserError(f"the model gave {rows.shape} for {len(batch)} images; expected ({len(batch)}, embedding size)")
+        raise UserError(
+            f"the model gave {rows.shape} for {counted(len(batch), 'image')}; expected ({len(batch)}, embedding size)"
+        )
     return rows

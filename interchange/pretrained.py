@@ -12,6 +12,7 @@ from backbones import build_network
 from backbones.graph.arrays import fit_arrays
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError, shorten
+from common.wording import counted
 from interchange.foreign_model import ForeignModel
 from interchange.image_input import InputFlags, require_same_images
 from interchange.matching.adapt import adapt
@@ -48,10 +49,10 @@ class Pretrained:
     def describe(self) -> str:
         """Return in a few words what is taken over, and what starts anew."""
         if not self.anew:
-            text = f"{len(self.arrays)} arrays of the backbone"
+            text = f"{counted(len(self.arrays), 'array')} of the backbone"
         else:
             total = len(self.arrays) + len(self.anew)
-            text = f"{len(self.arrays)} of {total} arrays of the backbone; {len(self.anew)} start anew: "
+            text = f"{len(self.arrays)} of {counted(total, 'array')} of the backbone; {len(self.anew)} start anew: "
             text += ", ".join(shorten(self.anew, "arrays", 2 * _NAMED))
         if self.unused:
             text += f"; {len(self.unused)} of the file are not used: "
@@ -92,7 +93,7 @@ def read_pretrained(name: str, network: NetworkGraph, config: Mapping[str, Any] 
         share = f"{kept} of its {len(arrays)} arrays fit this run's {kept + anew}"
         raise UserError(f"{name}{of} is of another network: {share}; {found}")
     if not config.get("partial_load"):
-        then = f"keeps {kept} arrays" + (f", and {anew} start anew" if anew else "")
+        then = f"keeps {counted(kept, 'array')}" + (f", and {anew} start anew" if anew else "")
         raise UserError(f"{name}{of} does not fit: {found}. --partial_load 1 {then}")
     return Pretrained(name, fit.kept, fit.anew, fit.unused, notes)
 

@@ -7,6 +7,7 @@ that rank's message. Each rank's full output is kept in ``log_dir``/rank-N.log; 
 from __future__ import annotations
 
 import json
+import math
 import os
 import selectors
 import signal
@@ -27,6 +28,7 @@ from launch.rendezvous import rendezvous
 
 _GRACE_SECONDS = 2.0  # after the first failure, for the rank that caused it to report
 _ABORT_GRACE_SECONDS = 6.0  # the same where several nodes run: OneFlow aborts when a rank elsewhere is gone
+_AT_ONCE_SECONDS = 30.0  # for ranks that stop at once, which unwind and remove temporary files
 _SILENCE_SECONDS = 45.0  # after which a rank of several machines is named, as the network may be the cause
 _AFTER_STEP = "stopping after this step; press Ctrl-C again to stop immediately"
 _AT_ONCE = "stopping"
@@ -45,7 +47,10 @@ class Supervisor:
         self._ranks: list[RankProcess] = []
         self._selector = selectors.DefaultSelector()
         self._link: MachineLink | None = None
-        self._stops = 0
+        self._stops_at_once = stops_at_once
+        self._stops = 0  # signals so far
+        self._answered_stops = 0
+        self._stop_limit = math.inf  # on the monotonic clock
         self._sent_stops = 0
         self._stopped_elsewhere = False
         self._finished_nodes: set[int] = set()
@@ -94,6 +99,7 @@ class Supervisor:
     def _watch(self) -> int:
         while any(rank.code is None for rank in self._ranks):
             self._read_reports(0.1)
+            self._answer_stops()
             if all(rank.finished for rank in self._ranks) and self._options.num_nodes == 1:
                 break  # without waiting for the ranks to stop lingering
             culprit = next((rank for rank in self._ranks if rank.code not in (None, 0)), None)
@@ -111,8 +117,8 @@ class Supervisor:
         return INTERRUPTED if is_stopped else 0
 
     def _was_interrupted(self, rank: RankProcess) -> bool:
-        """Return whether Ctrl-C ended a rank: the second one, or the first one before the rank handled signals."""
-        return self._stops > 1 or (self._stops == 1 and rank.code in (INTERRUPTED, -signal.SIGINT))
+        """Return whether Ctrl-C ended a rank: by force, or before the rank handled signals."""
+        return self._answered_stops > 1 or (self._stops > 0 and rank.code in (INTERRUPTED, -signal.SIGINT))
 
     def _read_reports(self, seconds: float) -> None:
         for key, _ in self._selector.select(seconds):
@@ -209,13 +215,22 @@ class Supervisor:
         say(f"all ranks were stopped{where}")
 
     def _on_signal(self, number: int, frame: object) -> None:
-        self._stops += 1
-        if self._stops == 1:
+        self._stops += 1  # and no more: it may interrupt a print, or a wait for a rank
+
+    def _answer_stops(self) -> None:
+        """Ask the ranks to stop at the first signal; end them at the second, or if they do not stop at once."""
+        if self._stops and not self._answered_stops:
+            self._answered_stops = 1
             say(self._on_stop)
             for rank in self._ranks:
                 rank.interrupt()
-        else:
+            if self._stops_at_once:
+                self._stop_limit = time.monotonic() + _AT_ONCE_SECONDS
+        if self._answered_stops == 1 and (self._stops > 1 or time.monotonic() > self._stop_limit):
+            self._answered_stops = 2
             self._kill()
+            for rank in self._ranks:
+                rank.poll()
 
     def _kill(self) -> None:
         for rank in self._ranks:

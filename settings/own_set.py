@@ -15,6 +15,7 @@ from typing import Any
 
 import sample_config
 from common.errors import require
+from common.wording import counted
 from settings.option import Option, parse_bool
 from settings.options import TRAIN_TABLE
 from settings.parser import Word, describes_dataset, peek
@@ -149,7 +150,8 @@ def _describe_own(words: Sequence[Word], tables: Tables, given: Mapping[str, Any
         "val_dataset_dir": str(sets.folder),
     }
     notices = [
-        f"own set {name}: {facts.num_images} images of {facts.num_people} people in {facts.place}, "
+        f"own set {name}: {counted(facts.num_images, 'image')} of {counted(facts.num_people, 'person', 'people')} "
+        f"in {facts.place}, "
         f"{facts.image_size}x{facts.image_size} pixels"
     ]
     if given.get("do_validation_while_train", True) and "val_targets" not in given:

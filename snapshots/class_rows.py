@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
+from common.wording import counted
 from ops import flow
 from ops.heads.base import ClassHead, Head
 from ops.rows.selection import RowSelection
@@ -26,7 +27,7 @@ def describe_rows(head: Head, snapshot: Snapshot, label_map: LabelMap | None, mo
         return "there are no class rows"
     classes = head.shards.num_classes
     known = snapshot.about["fc7"]["num_classes"] if label_map is None else len(label_map.new)
-    text = f"rows of {known} classes" + (f" with {moments}" if moments else "")
+    text = f"rows of {counted(known, 'class')}" + (f" with {moments}" if moments else "")
     text += f" by {label_map.path}" if label_map is not None else ""
     return (
         text if known == classes else f"{text}; {classes - known} classes are new: they start from their initial rows"

@@ -24,6 +24,7 @@ from typing_extensions import override
 
 from common.errors import UserError, require, run_command
 from common.files import atomic_file
+from common.wording import counted
 from data.augmentations.color import ColorJitter, Photometric
 from data.augmentations.crop import Crop
 from data.augmentations.cutoff import Cutoff
@@ -130,10 +131,12 @@ def main() -> None:
     sheet = make_sheet(images, args.seed)
     done, encoded = cv2.imencode(suffix, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     if not done:
-        raise UserError(f"{args.output}: {len(images)} images in a row are too wide for it; use a smaller --num_images")
+        raise UserError(
+            f"{args.output}: {counted(len(images), 'image')} in a row are too wide for it; use a smaller --num_images"
+        )
     with atomic_file(args.output) as file:
         file.write(encoded.tobytes())
-    print(f"{args.output}: {len(list_rows(args.image_size))} rows of {len(images)} images")
+    print(f"{args.output}: {len(list_rows(args.image_size))} rows of {counted(len(images), 'image')}")
 
 
 if __name__ == "__main__":

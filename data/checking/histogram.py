@@ -9,6 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from common.wording import counted
+
 _BARS = 40
 _COLOUR = "#3b6ea5"
 
@@ -28,7 +30,7 @@ def draw_images_per_person(handle: IO[bytes], counts: np.ndarray, name: str) -> 
     spread = f"{counts.min()} to {counts.max()} each, median {np.median(counts):g}"
     shown = name.encode("utf-8", "backslashreplace").decode().replace("$", r"\$")  # two dollars would mean a formula
     axes.set(
-        title=f"{shown}: {counts.sum()} images of {len(counts)} people, {spread}",
+        title=f"{shown}: {counted(counts.sum(), 'image')} of {counted(len(counts), 'person', 'people')}, {spread}",
         xlabel="Images of a person",
         ylabel="People",
         xlim=(0, counts.max() * 1.05 + 1),

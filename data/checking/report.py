@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from common.files import atomic_file, make_directory
+from common.wording import counted
 from data.checking.check import CheckedSet, list_sizes
 from data.checking.classes import describe_ranges
 from data.checking.inspect import DAMAGED
@@ -29,9 +30,9 @@ _SEED = 0
 def describe(checked: CheckedSet) -> Iterator[str]:
     """Yield the lines for the terminal."""
     listing, facts = checked.listing, checked.inspection.facts
-    people = "" if checked.classes is None else f" of {len(checked.classes.labels)} people"
-    pairs = "" if listing.issame is None else f", {len(listing.issame)} pairs, {listing.issame.sum()} same"
-    yield f"{listing.path}: {listing.kind}, {len(facts)} images{people}{pairs}"
+    people = "" if checked.classes is None else f" of {counted(len(checked.classes.labels), 'person', 'people')}"
+    pairs = "" if listing.issame is None else f", {counted(len(listing.issame), 'pair')}, {listing.issame.sum()} same"
+    yield f"{listing.path}: {listing.kind}, {counted(len(facts), 'image')}{people}{pairs}"
     yield from (f"  problem: {problem}" for problem in listing.problems)
     yield from (f"  note: {note}" for note in listing.notes)
     rejections = checked.rejections()
@@ -58,12 +59,13 @@ def _describe_classes(checked: CheckedSet) -> Iterator[str]:
         single = int((counts == 1).sum())
         yield (
             f"  images of a person: {counts.min()} to {counts.max()}, median {np.median(counts):g}"
-            + (f"; {single} people have only one" if single else "")
+            + (f"; only one of {counted(single, 'person', 'people')}" if single else "")
         )
     if classes.missing_at_end:
         yield f"  classes without an image after the last label: {describe_ranges([classes.missing_at_end])}"
     if classes.images_beyond:
-        yield f"  {classes.images_beyond} images have a label that is not below the set's {classes.num_classes} classes"
+        beyond = counted(classes.images_beyond, "image")
+        yield f"  {beyond} with a label that is not below the set's {classes.num_classes} classes"
 
 
 def _describe_duplicates(checked: CheckedSet) -> Iterator[str]:

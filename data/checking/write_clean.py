@@ -9,6 +9,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import atomic_directory
+from common.wording import counted
 from data.checking.check import CheckedSet
 from data.checking.clean import choose_images, choose_pairs
 from data.editing.renumber import renumber
@@ -47,7 +48,8 @@ def write_clean(output: Path, checked: CheckedSet, kinds: Sequence[str]) -> str:
     kept = len(np.unique(labels))
     lost = len(checked.classes.labels) - kept
     return (
-        f"{output}: {len(numbers)} of {len(listing)} images of {kept} people, --num_classes {kept}; "
+        f"{output}: {len(numbers)} of {counted(len(listing), 'image')} of {counted(kept, 'person', 'people')}, "
+        f"--num_classes {kept}; "
         f"left out: {summarize(rejected) or 'nothing'}" + (f"; people without an image left: {lost}" if lost else "")
     )
 
@@ -115,4 +117,4 @@ def _write_pairs(output: Path, listing: Listing, stays: np.ndarray, rejected: Se
             write_dataset_info(directory, info)
             write_rejected(directory / REJECTED_FILE, rejected)
             (directory / SUCCESS_FILE).touch()
-    return f"{output}: {len(issame)} of {len(stays)} pairs; left out: {summarize(rejected) or 'nothing'}"
+    return f"{output}: {len(issame)} of {counted(len(stays), 'pair')}; left out: {summarize(rejected) or 'nothing'}"

@@ -14,6 +14,7 @@ import numpy as np
 from common.errors import UserError, shorten
 from common.files import atomic_directory
 from common.progress import progress
+from common.wording import counted
 from data.conversion.decode_check import find_bad_images, find_undecodable
 from data.conversion.parts import write_parts
 from data.label_map import LABEL_MAP_FILE, write_label_map
@@ -56,7 +57,9 @@ def convert_recordio(
     _require_room(output, int(images.lengths.sum(dtype=np.int64)))
     kept, rejections = _find_good(images, options)
     if num_parts > len(kept):
-        raise UserError(f"{images.path} has {len(kept)} images, too few for {num_parts} parts; ask for fewer parts")
+        raise UserError(
+            f"{images.path} has {counted(len(kept), 'image')}, too few for {num_parts} parts; ask for fewer parts"
+        )
     if shuffle_seed is not None:
         kept = kept[np.random.Generator(np.random.Philox(shuffle_seed)).permutation(len(kept))]
     info = {
@@ -102,9 +105,9 @@ def _find_good(images: RecordIOImages, options: RecordIOOptions) -> tuple[np.nda
             listed = [f"{each.file}: {each.details}" for each in rejections]
             raise UserError(f"{images.path}: {counts}{way}", *shorten(listed, "bad images"))
         _log.warning(
-            "%s: %d images left out (%s), listed in %s",
+            "%s: %s left out (%s), listed in %s",
             images.path,
-            len(rejections),
+            counted(len(rejections), "image"),
             summarize(rejections),
             REJECTED_FILE,
         )

@@ -12,6 +12,7 @@ import numpy as np
 from typing_extensions import override
 
 from common.errors import UserError
+from common.wording import counted
 from data.listing.base import Found, Listing, Request, read_names
 from data.ofrecord.records import (
     LENGTH,
@@ -81,7 +82,9 @@ class PartListing(Listing):
         if len(self.offsets):
             self.issame = self._read_pairs()
         if self.issame is not None and len(self.offsets) % 2:
-            self.problems.append(f"{folder} holds {len(self.offsets)} images, expected an even number (two per pair)")
+            self.problems.append(
+                f"{folder} holds {counted(len(self.offsets), 'image')}, expected an even number (two per pair)"
+            )
 
     def _read_pairs(self) -> np.ndarray | None:
         """Return the flags of a verification set, None for a training set."""

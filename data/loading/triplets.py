@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
+from common.wording import counted
 from data.sources.base import ImageSource
 
 # Second words of the generators' keys, where ``SampleStream`` has the epoch.
@@ -46,7 +47,7 @@ class TripletBags:
         if counts.max() < 2 or len(counts) < 2:
             raise UserError(
                 f"triplets need two people and two images of one of them; the {len(labels)} training images show "
-                f"{len(counts)} people, none with more than {counts.max()}"
+                f"{counted(len(counts), 'person', 'people')}, none with more than {counts.max()}"
             )
         if not self.per_round:
             raise UserError(

@@ -10,6 +10,7 @@ import numpy as np
 
 from common.errors import UserError, require, shorten
 from common.text_files import read_lines
+from common.wording import counted
 
 FACESCRUB_PARTS, MEGAFACE_PARTS = 2, 3  # person/file, folder/folder/file
 
@@ -56,7 +57,9 @@ def image_names(paths: Sequence[str], parts: int, where: str) -> list[str]:
         words = [word for word in path.split("/") if word]
         name = "/".join(words[-parts:])
         if len(words) < parts:
-            problems.append(f"{where}: image {number}, {path}, has {len(words)} parts; expected at least {parts}")
+            problems.append(
+                f"{where}: image {number}, {path}, has {counted(len(words), 'part')}; expected at least {parts}"
+            )
         elif name in seen:
             problems.append(f"{where}: {name} occurs more than once (image {number})")
         seen.add(name)
@@ -83,7 +86,8 @@ def read_noises(path: str | Path, parts: int, flag: str) -> set[str]:
         name = columns[1] if parts == MEGAFACE_PARTS and len(columns) > 1 else line.strip()
         wanted = parts if parts == MEGAFACE_PARTS else 1
         if name.count("/") + 1 != wanted:
-            problems.append(f"{flag} {path}: line {number}, {name}, has {name.count('/') + 1} parts; expected {wanted}")
+            found = counted(name.count("/") + 1, "part")
+            problems.append(f"{flag} {path}: line {number}, {name}, has {found}; expected {wanted}")
         names.add(name)
     if problems:
         raise UserError(*shorten(problems, "problems of the list", 5))
@@ -101,5 +105,8 @@ def find_noisy(path: str | Path, flag: str, names: Sequence[str], parts: int) ->
     noises = read_noises(path, parts, flag)
     known = names if parts == MEGAFACE_PARTS else [name.rsplit("/", 1)[1] for name in names]
     found = np.array([name in noises for name in known])
-    require(found.any() or not noises, f"{flag} {path}: none of its {len(noises)} images is in the list of images")
+    require(
+        found.any() or not noises,
+        f"{flag} {path}: none of its {counted(len(noises), 'image')} is in the list of images",
+    )
     return found

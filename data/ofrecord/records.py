@@ -19,6 +19,7 @@ from typing import IO, Any
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
 from common.errors import UserError
+from common.wording import counted
 from data.ofrecord.encoding import bytes_after, bytes_before
 
 SUCCESS_FILE = "_SUCCESS"
@@ -160,7 +161,7 @@ def list_parts(directory: str | Path, part_num: int = 0) -> list[Path]:
         raise UserError(f"looked in {directory} and found no part files; expected part-00000, ...")
     if part_num and len(parts) != part_num:
         raise UserError(
-            f"{directory} has {len(parts)} part files, but the config expects {part_num}; "
+            f"{directory} has {counted(len(parts), 'part file')}, but the config expects {part_num}; "
             "correct the number of parts (0 accepts any) or convert the dataset again"
         )
     return [directory / path for path in sorted(parts, key=lambda path: (parts[path], path))]

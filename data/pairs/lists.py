@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from common.errors import UserError, shorten
 from common.text_files import read_lines
+from common.wording import counted
 
 _HEADER = re.compile(r"\d+(\s+\d+)?")
 _FORMS = "'name 1 2', 'name1 1 name2 2' or 'path path 0/1'"
@@ -58,10 +59,10 @@ def read_pairs(path: str | Path, images_dir: str | Path) -> list[Pair]:
         expected = _count_of_header(header[1])
         if expected != len(numbered):
             problems.append(
-                f"{path}:{header[0]}: '{header[1]}' means {expected} pairs, but {len(numbered)} lines follow"
+                f"{path}:{header[0]}: '{header[1]}' means {counted(expected, 'pair')}, but {len(numbered)} lines follow"
             )
     if problems:
-        raise UserError(*shorten(problems, f"problems in {len(numbered)} pairs"))
+        raise UserError(*shorten(problems, f"problems in {counted(len(numbered), 'pair')}"))
     return pairs
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from common.errors import UserError
 from common.files import atomic_directory, atomic_file
 from common.progress import progress
+from common.wording import counted
 from common.workers import map_in_processes
 from data.conversion.convert import convert_recordio
 from data.photos.prepare import PhotoRules, prepare_photo
@@ -113,7 +114,7 @@ def _require_images(folder: PeopleFolder, rules: PhotoRules, dataset: PhotoDatas
             f"faces, --resize 1 if they are aligned, or set --image_size: {examples(wrong)}"
         ]
     else:
-        lines = [f"{root}: none of its {total} files gives an image"]
+        lines = [f"{root}: none of its {counted(total, 'file')} gives an image"]
     others = [rejection for rejection in dataset.rejections if rejection.reason not in (WRONG_SIZE, HIDDEN, LOOSE)]
     raise UserError(*lines, *(f"{root}: {line}" for line in describe_rejections(others)))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from common.errors import UserError, require
+from common.wording import counted
 from data.photos.photo import NOT_READABLE
 from data.rejected import Rejection
 
@@ -74,8 +75,8 @@ def walk_people(root: str | Path, flag: str = "--input_dir") -> PeopleFolder:
     if not found.people:
         loose = sum(rejection.reason == LOOSE for rejection in found.left_out)
         raise UserError(
-            f"{flag} {root}: none of its {len(found.empty)} subfolders contains a photo"
-            + (f", {loose} files lie beside them" if loose else "")
+            f"{flag} {root}: none of its {counted(len(found.empty), 'subfolder')} contains a photo"
+            + (f", with {counted(loose, 'file')} beside them" if loose else "")
             + "; expected one subfolder of photos per person"
         )
     broken = [name for name in found.people if "\n" in name or "\r" in name]

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError
+from common.wording import counted
 from data.image import DecodeError, image_shape
 from data.recordio.index import describe_left_out, match_index
 from data.recordio.labels import LabelJudge
@@ -228,7 +229,9 @@ def _judge_size(path: Path, columns: list[np.ndarray], prop: Property | None) ->
     elif shapes:
         height, width = shapes.most_common(1)[0][0]
     else:
-        return 0, [f"{path}: none of its first {len(keys)} images can be decoded, and there is no property file"]
+        return 0, [
+            f"{path}: none of its first {counted(len(keys), 'image')} can be decoded, and there is no property file"
+        ]
     problems = []
     if shapes and (height, width) not in shapes:
         (found_height, found_width), (key, offset) = next(iter(places.items()))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.wording import counted
 from data.recordio.property import PROPERTY_FILE, Property
 
 EXACT = 1 << 24
@@ -71,7 +72,7 @@ class LabelJudge:
         if renumber:
             if prop and prop.num_classes != len(found):
                 self.notices.append(
-                    f"{self._path}: {len(found)} classes; its {PROPERTY_FILE} file says {prop.num_classes}"
+                    f"{self._path}: {counted(len(found), 'class')}; its {PROPERTY_FILE} file says {prop.num_classes}"
                 )
             if dense:
                 return labels, len(found), None
@@ -82,12 +83,14 @@ class LabelJudge:
             way = f"correct or remove {PROPERTY_FILE}"
             self._complain(
                 labels >= num_classes,
-                f"is not below the {num_classes} classes of its {PROPERTY_FILE} file; "
+                f"is not below the {counted(num_classes, 'class')} of its {PROPERTY_FILE} file; "
                 f"{way if dense else f'{way}, or {_RENUMBER}'}",
             )
         elif len(found) < num_classes:
             whose = (
-                f"its {PROPERTY_FILE} file says {num_classes} classes" if prop else f"the highest label is {highest}"
+                f"its {PROPERTY_FILE} file says {counted(num_classes, 'class')}"
+                if prop
+                else f"the highest label is {highest}"
             )
             text = f"{self._path}: {whose}, but the images show {len(found)}"
             if 2 * len(found) < num_classes:

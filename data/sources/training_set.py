@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
+from common.wording import counted
 from data.image import DecodeError, image_shape
 from data.ofrecord.records import INFO_FILE, read_dataset_info
 from data.recordio.dataset import JOIN_CHUNKS, RECORDS_FILE, TO_ONE_SIZE
@@ -118,7 +119,9 @@ def open_training_set(
     if found.is_dir():
         return OFRecordSource(found, num_classes, image_size, part_num)
     if part_num:
-        raise UserError(f"{found} is one file, but the config expects {part_num} parts; omit --train_data_part_num")
+        raise UserError(
+            f"{found} is one file, but the config expects {counted(part_num, 'part')}; omit --train_data_part_num"
+        )
     return RecordIOSource(found, num_classes, image_size)
 
 
@@ -139,7 +142,7 @@ def read_facts(place: str | Path) -> Facts:
         )
     shapes = _sample_shapes(source)
     if not shapes and "image_size" not in claims:
-        raise UserError(f"{found}: none of {min(_SAMPLE, len(source))} images looked at can be decoded")
+        raise UserError(f"{found}: none of {counted(min(_SAMPLE, len(source)), 'image')} looked at can be decoded")
     height, width = shapes.most_common(1)[0][0] if shapes else (claims["image_size"],) * 2
     if height != width:
         raise UserError(f"{found} holds images of {width}x{height} pixels; only square ones can be used; {TO_ONE_SIZE}")
@@ -196,7 +199,7 @@ def _check_sizes(source: IndexedSource, claimed: int | None, file: Path | None, 
     wrong = {shape: count for shape, count in shapes.items() if shape != (size, size)}
     if wrong:
         found = ", ".join(f"{count} of {width}x{height}" for (height, width), count in wrong.items())
-        line = f"of {shapes.total()} images of {place} looked at, {found} pixels, but image_size is {size}"
+        line = f"of {counted(shapes.total(), 'image')} of {place} looked at, {found} pixels, but image_size is {size}"
         if (size, size) in shapes:
             notices.append(f"{line}: those are bad images (--bad_images)")
         else:

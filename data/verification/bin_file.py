@@ -20,6 +20,7 @@ from typing_extensions import override
 from common.errors import UserError
 from common.files import atomic_file
 from common.pickles import DamagedError, ForbiddenError, RestrictedUnpickler
+from common.wording import counted
 
 _PROTOCOL = 4  # the first that supports more than 4 GB
 _KIND = "a verification .bin (a pickle of images and booleans)"
@@ -63,7 +64,7 @@ def read_bin(path: str | Path) -> tuple[list[bytes], list[bool]]:
 def write_bin(path: str | Path, bins: Sequence[bytes], issame: Sequence[bool]) -> None:
     """Write 2N encoded images and N booleans so that ``pickle.load`` and InsightFace's loader read them."""
     if len(bins) != 2 * len(issame):
-        raise ValueError(f"{len(bins)} images for {len(issame)} pairs")
+        raise ValueError(f"{counted(len(bins), 'image')} for {counted(len(issame), 'pair')}")
     with atomic_file(path) as handle:
         pickle.dump(([bytes(item) for item in bins], [bool(same) for same in issame]), handle, protocol=_PROTOCOL)
 
@@ -198,7 +199,7 @@ def _check_counts(path: Path, bins: Sequence, issame: Sequence) -> None:
     images, flags = len(bins), len(issame)
     if images == 2 * flags:
         return
-    found = f"{path}: found {images} images and {flags} flags"
+    found = f"{path}: found {counted(images, 'image')} and {flags} flags"
     if images == flags and images:
         raise UserError(f"{found}, one for each image; expected one for each pair, {images // 2}: write issame[::2]")
     if flags == 2 * images:

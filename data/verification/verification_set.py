@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from common.errors import UserError, shorten
+from common.wording import counted
 from common.workers import available_cpus, map_in_threads
 from data.image import DecodeError, decode_image, image_shape
 from data.ofrecord.records import RecordError, decode_verification_record, list_parts, read_part
@@ -131,7 +132,8 @@ def _from_parts(parts: Sequence[Path]) -> _Content:
             flags.append(same)
     if len(bins) % 2:
         raise UserError(
-            f"{parts[0].parent} holds {len(bins)} images, expected an even number (two per pair); convert it again"
+            f"{parts[0].parent} holds {counted(len(bins), 'image')}, expected an even number (two per pair); "
+            "convert it again"
         )
     for i in range(0, len(bins), 2):
         if flags[i] != flags[i + 1]:

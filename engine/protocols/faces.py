@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from common.errors import UserError, shorten
+from common.wording import counted
 from common.workers import available_cpus
 from data.image_lists.images import ImageList
 from data.photos.photo import Fault
@@ -59,8 +60,8 @@ def usable_faces(named: NamedProtocol, task: EmbeddingTask, faults: Sequence[Fau
         hints = ["mend or remove them"]
         if any(reason == WRONG_SIZE for _, reason, _ in refused):
             hints.append(f"images must be aligned and of {task.rules.size}x{task.rules.size} pixels")
-        counted = f"--val_protocols {named}: {len(refused)} images cannot be used; {'; '.join(hints)}"
-        raise UserError(*shorten(lines, "images that cannot be used", _SHOWN), counted)
+        all_of_them = f"--val_protocols {named}: {counted(len(refused), 'image')} cannot be used; {'; '.join(hints)}"
+        raise UserError(*shorten(lines, "images that cannot be used", _SHOWN), all_of_them)
     rows = np.arange(len(images)) if images.rows is None else images.rows
     kept = np.flatnonzero(~np.isin(rows, [place for place, *_ in faults]))
     if not len(kept):

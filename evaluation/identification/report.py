@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from common.files import atomic_file
+from common.wording import counted
 from evaluation.identification.protocol import FPIR_TARGETS, IdentificationResult
 
 RANKS = (1, 5, 10)
@@ -18,8 +19,8 @@ RANKS = (1, 5, 10)
 def result_lines(result: IdentificationResult, fpir_targets: Sequence[float] = FPIR_TARGETS) -> list[str]:
     """Return the lines for the console."""
     lines = [
-        f"gallery: {result.gallery} images of {result.people} people; probes: {len(result.ranks)}, "
-        f"{result.known} of them of people in the gallery",
+        f"gallery: {counted(result.gallery, 'image')} of {counted(result.people, 'person', 'people')}; "
+        f"probes: {len(result.ranks)}, {result.known} of them of people in the gallery",
         *(f"Rank {k}: {result.rank(k):.6f}" for k in RANKS if k == 1 or k < result.people),
     ]
     for target in fpir_targets:
@@ -27,7 +28,9 @@ def result_lines(result: IdentificationResult, fpir_targets: Sequence[float] = F
         if math.isfinite(rate.tpir):
             lines.append(f"TPIR at FPIR {target:g}: {rate.tpir:.6f} (cosine above {rate.threshold:.4f})")
         else:
-            missing = f"{math.ceil(1 / target)} probes" if result.people > 1 else "another person in the gallery"
+            missing = (
+                f"{counted(math.ceil(1 / target), 'probe')}" if result.people > 1 else "another person in the gallery"
+            )
             lines.append(f"TPIR at FPIR {target:g}: not measured; needs {missing}")
     return lines
 

@@ -200,7 +200,7 @@ def test_another_size_is_said_before_the_work(photos: Path, tmp_path: Path) -> N
 def test_a_folder_without_any_face(tmp_path: Path) -> None:
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("a")
-    with pytest.raises(UserError, match="none of its 1 images can be used"):
+    with pytest.raises(UserError, match="none of its 1 image can be used"):
         run(tmp_path / "texts", tmp_path / "a.npz")
     with pytest.raises(UserError, match="absent does not exist; give a folder of photos, a list, a .rec or a .bin"):
         list_images(tmp_path / "absent")

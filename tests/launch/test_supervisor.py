@@ -155,6 +155,26 @@ def test_ranks_that_stop_at_once_unwind(tmp_path: Path) -> None:
     assert list(tmp_path.glob("unwound-*"))  # at least the rank that ended first; the others are ended then
 
 
+def test_ranks_that_should_stop_at_once_and_do_not_are_ended(tmp_path: Path) -> None:
+    with start_supervisor(tmp_path, 2, command("never_stop", tmp_path), at_once=0.5) as process:
+        interrupt(process, tmp_path)
+        _, err = process.communicate(timeout=20)
+        assert_nothing_left(tmp_path, 2)
+    assert (process.returncode, err) == (130, "stopping\n")
+
+
+def test_a_signal_is_only_counted_until_the_supervisor_comes_to_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """The handler may interrupt a print, or ``subprocess`` while it holds the lock of a rank's end."""
+    config = {"num_nodes": 1, "node_rank": 0, "node_ips": ["a"], "master_port": 1, "rank_timeout": 600}
+    supervisor = Supervisor(config, 1, tmp_path)
+    supervisor._ranks.append(None)  # so that whatever is done with it fails
+    for _ in range(2):
+        supervisor._on_signal(signal.SIGINT, None)
+    assert capsys.readouterr().err == "" and supervisor._stops == 2
+
+
 def test_hangup_is_ignored_under_nohup(tmp_path: Path) -> None:
     with start_supervisor(tmp_path, 2, command("stop_together", tmp_path), prefix=["nohup"]) as process:
         wait_until(lambda: len(rank_pids(tmp_path)) == 2, 20, "start")

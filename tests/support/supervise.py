@@ -17,15 +17,27 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @contextlib.contextmanager
 def start_supervisor(
-    folder: Path, ranks: int, command: list[str], rank_timeout: float = 60, prefix: Sequence[str] = (), **config: object
+    folder: Path,
+    ranks: int,
+    command: list[str],
+    rank_timeout: float = 60,
+    prefix: Sequence[str] = (),
+    at_once: float = 0,
+    **config: object,
 ) -> Iterator[subprocess.Popen]:
     """Supervise ``command`` on ``ranks`` ranks; all processes have ended when the block ends.
 
-    ``prefix`` is put before the supervisor's command; ``config`` holds settings that differ from those of one node.
+    ``prefix`` is put before the supervisor's command; ``config`` holds settings that differ from those of one node. The
+    ranks are to stop at once, within ``at_once`` seconds, if it is given.
     """
     settings = {"node_rank": 0, "num_nodes": 1, "node_ips": ["127.0.0.1"], "master_port": 0, "join_token": ""}
     settings |= {"models_root": str(folder), **config}
-    arguments = {"config": {**settings, "rank_timeout": rank_timeout}, "ranks": ranks, "command": command}
+    arguments = {
+        "config": {**settings, "rank_timeout": rank_timeout},
+        "ranks": ranks,
+        "command": command,
+        "at_once": at_once,
+    }
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
         [*prefix, sys.executable, __file__, str(folder / "log"), json.dumps(arguments)],
@@ -82,7 +94,10 @@ def assert_nothing_left(folder: Path, ranks: int, seconds: float = 5) -> None:
 
 if __name__ == "__main__":
     from common.errors import run_command
-    from launch.supervisor import Supervisor
+    from launch import supervisor
 
     given = json.loads(sys.argv[2])
-    run_command(lambda: Supervisor(given["config"], given["ranks"], Path(sys.argv[1])).run(given["command"]))
+    at_once = given.get("at_once", 0)
+    supervisor._AT_ONCE_SECONDS = at_once
+    own = supervisor.Supervisor(given["config"], given["ranks"], Path(sys.argv[1]), bool(at_once))
+    run_command(lambda: own.run(given["command"]))

@@ -18,6 +18,7 @@ end_on_interrupt(__name__)
 
 from common.errors import run_command
 from common.flag_checks import check_flags
+from common.wording import counted
 from common.workers import add_workers_flag
 from data.conversion.convert import convert_bin
 
@@ -34,7 +35,10 @@ def main() -> None:
     check_flags(args, "data_dir", "dataset_name", "output_filepath")
     path = Path(args.data_dir) / f"{args.dataset_name}.bin"
     info = convert_bin(path, args.output_filepath, not args.no_decode, args.num_workers)
-    print(f"{args.output_filepath}: {info['num_images']} images, {info['num_pairs']} pairs, {info['num_same']} same")
+    print(
+        f"{args.output_filepath}: {counted(info['num_images'], 'image')}, {counted(info['num_pairs'], 'pair')}, "
+        f"{info['num_same']} same"
+    )
 
 
 if __name__ == "__main__":

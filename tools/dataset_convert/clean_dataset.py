@@ -29,6 +29,7 @@ import numpy as np
 from common.errors import UserError, require, run_command
 from common.files import atomic_directory
 from common.flag_checks import check_flags
+from common.wording import counted
 from common.workers import add_workers_flag
 from data.checking.write_clean import write_subset
 from data.editing.drop_list import DROP_FILE, Dropped, read_drop_list, write_drop_list
@@ -145,7 +146,9 @@ def write_set(output: Path, source: SourceSet, dropped: list[Dropped], same: lis
         for each in sorted(dropped)
     ]
     write_subset(output, source.listing, numbers, new_classes, labels, first_size(source.listing)[0], rejected)
-    print(f"{output}: {len(numbers)} images of {people} people, --num_classes {people}")
+    print(
+        f"{output}: {counted(len(numbers), 'image')} of {counted(people, 'person', 'people')}, --num_classes {people}"
+    )
 
 
 def main() -> None:
@@ -153,7 +156,10 @@ def main() -> None:
     args = parse_arguments()
     source = SourceSet.open(args.dataset, args.num_workers)
     dropped, same = make_lists(args, source) if args.makes_lists else read_lists(args, source)
-    print(f"{args.list}: {len(dropped)} of {len(source.labels)} images to drop, {len(same)} pairs of classes to join")
+    print(
+        f"{args.list}: {len(dropped)} of {counted(len(source.labels), 'image')} to drop, "
+        f"{counted(len(same), 'pair')} of classes to join"
+    )
     if args.output:
         write_set(Path(args.output), source, dropped, same)
 

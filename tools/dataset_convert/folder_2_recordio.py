@@ -25,6 +25,7 @@ end_on_interrupt(__name__)
 
 from common.errors import UserError, run_command
 from common.flag_checks import find_mistakes
+from common.wording import counted
 from common.workers import add_workers_flag
 from data.photos.build import PARTS_FOLDER, SHEET_FILE, PhotoDataset, describe_rejections, write_photo_dataset
 from data.photos.detectors import open_detector
@@ -66,7 +67,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def print_result(folder: PeopleFolder, dataset: PhotoDataset, output: str) -> None:
     """Print how many images were made, and what was left out."""
-    print(f"{output}: {len(dataset.kept)} images of {len(dataset.classes)} people")
+    print(f"{output}: {counted(len(dataset.kept), 'image')} of {counted(len(dataset.classes), 'person', 'people')}")
     for line in describe_rejections(dataset.rejections):
         print(f"left out: {line}")
     if dataset.rejections:

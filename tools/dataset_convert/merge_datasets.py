@@ -28,6 +28,7 @@ end_on_interrupt(__name__)
 from common.errors import UserError, require, run_command
 from common.files import atomic_directory
 from common.flag_checks import check_flags
+from common.wording import counted
 from common.workers import add_workers_flag
 from data.editing.merge import SourceSet, common_size, merged_set, open_sources, plan_merge, write_label_maps
 from data.editing.same_people import SAME_PEOPLE_FILE, SamePerson, read_same_people, write_same_people
@@ -97,7 +98,7 @@ def find_same_people(args: argparse.Namespace, sources: list[SourceSet]) -> list
     with atomic_directory(args.list) as directory:
         write_same_people(directory / SAME_PEOPLE_FILE, found)
         write_pairs(directory / "sheet.jpg", people, found)
-    print(f"{args.list}: {len(found)} pairs of people with a cosine above {args.same_above:g}")
+    print(f"{args.list}: {counted(len(found), 'pair')} of people with a cosine above {args.same_above:g}")
     return found
 
 
@@ -124,9 +125,15 @@ def main() -> None:
         write_label_maps(directory, sources, new_classes)
     for number, (source, classes) in enumerate(zip(sources, new_classes, strict=True), start=1):
         used = classes[classes >= 0]
-        print(f"set {number}, {source.listing.path}: {len(source.labels)} images, classes {used.min()} to {used.max()}")
-    joined = f", {len(same)} pairs of classes joined" if same else ""
-    print(f"{args.output}: {len(new)} images of {new.num_classes} people{joined}, --num_classes {new.num_classes}")
+        print(
+            f"set {number}, {source.listing.path}: {counted(len(source.labels), 'image')}, "
+            f"classes {used.min()} to {used.max()}"
+        )
+    joined = f", {counted(len(same), 'pair')} of classes joined" if same else ""
+    print(
+        f"{args.output}: {counted(len(new), 'image')} of {counted(new.num_classes, 'person', 'people')}{joined}, "
+        f"--num_classes {new.num_classes}"
+    )
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from common.interrupts import end_on_interrupt
 end_on_interrupt(__name__)
 
 from common.errors import run_command
+from common.wording import counted
 from data.conversion.convert import convert_recordio
 from data.recordio.options import add_recordio_flags, place_and_options
 
@@ -29,7 +30,10 @@ def main() -> None:
     args = parser.parse_args()
     place, options = place_and_options(args)
     info = convert_recordio(place, args.output_filepath, options=options)
-    print(f"{args.output_filepath}: {info['num_images']} images of {info['num_classes']} classes in 1 part")
+    print(
+        f"{args.output_filepath}: {counted(info['num_images'], 'image')} of {counted(info['num_classes'], 'class')} "
+        "in 1 part"
+    )
 
 
 if __name__ == "__main__":

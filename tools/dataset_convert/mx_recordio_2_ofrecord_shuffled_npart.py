@@ -18,6 +18,7 @@ from common.interrupts import end_on_interrupt
 end_on_interrupt(__name__)
 
 from common.errors import run_command
+from common.wording import counted
 from data.conversion.convert import convert_recordio
 from data.recordio.options import add_recordio_flags, place_and_options
 
@@ -33,7 +34,7 @@ def main() -> None:
     place, options = place_and_options(args)
     info = convert_recordio(place, args.output_filepath, args.num_part, args.seed, options)
     print(
-        f"{args.output_filepath}: {info['num_images']} images of {info['num_classes']} classes "
+        f"{args.output_filepath}: {counted(info['num_images'], 'image')} of {counted(info['num_classes'], 'class')} "
         f"in {info['num_parts']} shuffled parts"
     )
 

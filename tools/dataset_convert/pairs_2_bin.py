@@ -28,6 +28,7 @@ end_on_interrupt(__name__)
 from common.errors import UserError, require, run_command, shorten
 from common.flag_checks import find_mistakes
 from common.text_files import read_lines
+from common.wording import counted
 from common.workers import add_workers_flag
 from data.conversion.convert import convert_bin
 from data.pairs.draw import draw_pairs
@@ -159,7 +160,8 @@ def main() -> None:
         convert_bin(output, output.with_suffix(""))
     same, used = sum(pair.same for pair in pairs), len({side for pair in pairs for side in pair[:2]})
     print(
-        f"{printable(output)}: {len(pairs)} pairs of {used} photos, {same} of one person and {len(pairs) - same} of two"
+        f"{printable(output)}: {counted(len(pairs), 'pair')} of {counted(used, 'photo')}, "
+        f"{same} of one person and {len(pairs) - same} of two"
     )
     if photos.rejections:
         rejected = output.with_name(f"{output.stem}.{REJECTED_FILE}")

@@ -22,6 +22,7 @@ import numpy as np
 from common.errors import run_command
 from common.files import atomic_directory
 from common.flag_checks import check_flags
+from common.wording import counted
 from common.workers import add_workers_flag
 from data.editing.write_set import NewSet, Selection, write_folder
 from data.listing.intact import open_intact
@@ -40,7 +41,9 @@ def main() -> None:
     selection = Selection(listing, np.arange(len(listing)), labels.astype(np.int64))
     with atomic_directory(args.output_dir, many_files=True) as directory:
         write_folder(directory, NewSet([selection], num_classes, None, listing.names))
-    print(f"{args.output_dir}: {len(listing)} images of {len(np.unique(labels))} people")
+    print(
+        f"{args.output_dir}: {counted(len(listing), 'image')} of {counted(len(np.unique(labels)), 'person', 'people')}"
+    )
 
 
 if __name__ == "__main__":

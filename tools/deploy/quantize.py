@@ -23,6 +23,7 @@ import tempfile
 import numpy as np
 
 from common.errors import run_command
+from common.wording import counted
 from deploy.convert import convert_and_check, run_converter
 from deploy.faces import load_sample
 from deploy.flags import add_calibration_flags, check_conversion_flags, make_parser, make_task
@@ -51,7 +52,7 @@ def main() -> None:
 
     def convert(source: Source, onnx_file: Path, target: Path) -> None:
         images = load_sample(args.calibration, source.size, args.images, args.seed, "--calibration")
-        print(f"calibrating with {len(images)} images of {args.calibration}")
+        print(f"calibrating with {counted(len(images), 'image')} of {args.calibration}")
         if not for_openvino:
             quantize_static_int8(onnx_file, target, images, args.last_layer == "int8")
             return

@@ -66,7 +66,7 @@ def test_every_image_has_its_turn() -> None:
             "have with up to --images_per_identity 3 of each",
         ),
         (np.arange(9), 4, "the 9 training images show 9 people, none with more than 1"),
-        (np.zeros(9, int), 4, "the 9 training images show 1 people, none with more than 9"),
+        (np.zeros(9, int), 4, "the 9 training images show 1 person, none with more than 9"),
     ],
 )
 def test_data_that_fill_no_bag_are_an_error(labels: np.ndarray, size: int, message: str) -> None:

@@ -132,7 +132,7 @@ def test_list_parts_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no part files; expected part-00000, \.\.\."):
         list_parts(tmp_path)
     (tmp_path / "part-0").touch()
-    with pytest.raises(UserError, match="has 1 part files, but the config expects 2"):
+    with pytest.raises(UserError, match="has 1 part file, but the config expects 2"):
         list_parts(tmp_path, 2)
 
 

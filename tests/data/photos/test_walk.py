@@ -83,7 +83,7 @@ def test_folders_without_people_are_one_line(tmp_path: Path) -> None:
         walk_people(tmp_path / "absent", "--photos")
     (tmp_path / "anna").mkdir()
     put(tmp_path, "1.jpg", "2.jpg")
-    with pytest.raises(UserError, match="none of its 1 subfolders contains a photo, 2 files lie beside them; expected"):
+    with pytest.raises(UserError, match="none of its 1 subfolder contains a photo, with 2 files beside them; expected"):
         walk_people(tmp_path)
     put(tmp_path, "a\nb/1.jpg")
     with pytest.raises(UserError, match="a b: the name contains a line break"):

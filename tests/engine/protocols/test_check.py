@@ -53,12 +53,12 @@ def test_everything_is_said_at_once() -> None:
     text = str(caught.value)
     for words in (
         "pairs.bin: ",
-        "--val_protocols megaface:mega: facescrub_lst: image 1, alone.png, has 1 parts; expected at least 2",
+        "--val_protocols megaface:mega: facescrub_lst: image 1, alone.png, has 1 part; expected at least 2",
         "--val_protocols megaface:mega: mega/megaface_lst does not exist",
         "--val_protocols ijb:IJBC: IJBC/meta/ijbc_template_pair_label.txt line 1: '1 2' is not 3 whole numbers",
         "--val_protocols ijb:IJBC: IJBC/meta/ijbc_1N_probe_mixed.csv cannot be read",
         "--val_protocols identify:own: person 2/2.png of own/probes: wrong size (112x112)",
-        "--val_protocols identify:own: 1 images cannot be used; mend or remove them; images must be aligned and of",
+        "--val_protocols identify:own: 1 image cannot be used; mend or remove them; images must be aligned and of",
     ):
         assert words in text
     assert len(text.splitlines()) == 7
@@ -70,7 +70,7 @@ def test_everything_is_said_at_once() -> None:
         (lambda: shutil.rmtree("own/probes"), "own/gallery is there and own/probes is not; expected both, or"),
         (lambda: [shutil.move(f"own/{name}", ".") for name in ("gallery", "probes")], "own contains no photo"),
         (lambda: Path("mega/megaface_images/1/1@N01/1_0.png").unlink(), "1/1@N01/1_0.png of mega/megaface_lst: not re"),
-        (lambda: Path("mega/facescrub_noises.txt").write_text("x.png"), "none of its 1 images is in the list"),
+        (lambda: Path("mega/facescrub_noises.txt").write_text("x.png"), "none of its 1 image is in the list"),
         (lambda: Path("mega/facescrub_lst").write_text("P_1/P_1_1.png\n"), "no person of facescrub_lst has two"),
         (lambda: Path("IJBC/loose_crop/3.jpg").write_bytes(b"\xff\xd8"), "3.jpg of .*: not decodable"),
         (lambda: shutil.rmtree("IJBC/meta"), "ijb:IJBC: IJBC has no meta/ijbb_face_tid_mid.txt"),

@@ -77,7 +77,7 @@ def test_wrong_images_and_a_person_under_two_numbers_are_found(
     flags = ("--model", model, "--list", tmp_path / "list", "--output", tmp_path / "out", "--num_workers", 1)
     code, out, _ = run_here(CLEAN, path, *flags)
     assert code == 0
-    assert "2 of 34 images to drop, 1 pairs of classes to join" in out
+    assert "2 of 34 images to drop, 1 pair of classes to join" in out
     assert "32 images of 5 people, --num_classes 5" in out
     dropped = list(csv.DictReader((tmp_path / "list" / "drop.csv").open()))
     assert sorted(int(row["image"]) for row in dropped) == [2, 20]
@@ -160,7 +160,7 @@ def test_embeddings_may_come_from_a_file(tmp_path: Path, noisy: tuple[Path, list
         write_store(tmp_path / f"{name}.npz", [rows[:count]], norms, names, about, labels[:count])
     code, out, _ = run_here(CLEAN, path, "--embeddings", tmp_path / "all.npz", "--list", tmp_path / "list")
     assert code == 0
-    assert "2 of 34 images to drop, 1 pairs of classes to join" in out
+    assert "2 of 34 images to drop, 1 pair of classes to join" in out
     code, _, err = run_here(CLEAN, path, "--embeddings", tmp_path / "some.npz", "--list", tmp_path / "list2")
     assert code == 1
     assert "holds 10 embeddings of set, which are not those of the 34 images" in err
@@ -179,7 +179,7 @@ def test_a_real_network_embeds_a_set(tmp_path: Path, noisy: tuple[Path, list[Fac
     model.write_bytes(write_onnx(graph, arrays, {}).SerializeToString())
     code, out, _ = run_here(CLEAN, noisy[0], "--model", model, "--list", tmp_path / "list")
     assert code == 0
-    assert "2 of 34 images to drop, 1 pairs of classes to join" in out
+    assert "2 of 34 images to drop, 1 pair of classes to join" in out
 
 
 def test_a_set_of_one_person_is_not_written(tmp_path: Path, model: str, noisy: tuple[Path, list[Face]]) -> None:

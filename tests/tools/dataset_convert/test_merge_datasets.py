@@ -62,7 +62,7 @@ def test_the_same_people_become_one(tmp_path: Path, sets: tuple[Path, Path]) -> 
     (tmp_path / "same.csv").write_text("set_1,class_1,set_2,class_2\n1,3,2,1\n")
     code, out, _ = run_here(MERGE, *sets, "--output", tmp_path / "c", "--same_people", tmp_path / "same.csv")
     assert code == 0
-    assert "4 people, 1 pairs of classes joined" in out
+    assert "4 people, 1 pair of classes joined" in out
     assert Counter(read_all(tmp_path / "c")) == Counter(expected(sets, {0: 0, 1: 1, 3: 2}, {0: 3, 1: 2}))
 
 

@@ -133,7 +133,7 @@ def test_the_flags_for_faults(run_tool: Callable, recordio_dir: Path, faces: Fac
     assert result.returncode == 1 and "1 of 9 images are bad (1 not decodable)" in result.stderr
     assert not (tmp_path / "out").exists()
     result = run_tool(SHUFFLED, **flags, ignore_idx=1, skip_bad=1)
-    assert result.returncode == 0 and "1 images left out (1 not decodable), listed in rejected.csv" in result.stderr
+    assert result.returncode == 0 and "1 image left out (1 not decodable), listed in rejected.csv" in result.stderr
     assert sorted(read_all(tmp_path / "out")) == sorted(face for row, face in enumerate(faces) if row != 4)
     result = run_tool(SHUFFLED, **{**flags, "output_filepath": tmp_path / "all"}, ignore_idx=0, no_decode=1)
     assert result.returncode == 0 and "they are not used" in result.stderr

@@ -1,0 +1,18 @@
+"""Words of messages."""
+
+from __future__ import annotations
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number with what it counts, such as ``1 image``, ``0 images`` or ``2 classes``.
+
+    Args:
+        number: how many.
+        one: the noun for one of them.
+        many: the noun for any other number, where it is not ``one`` with an s (or es, or ies).
+    """
+    if number == 1:
+        return f"{number} {one}"
+    if one.endswith("y"):
+        return f"{number} {many or one[:-1] + 'ies'}"
+    return f"{number} {many or one + ('es' if one.endswith('s') else 's')}"
