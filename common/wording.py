@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def sized(count: int) -> str:
+    """Return a number of bytes in GB, or in MB below a tenth of a GB."""
+    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.2f} MB"
+
+
 def counted(number: int, one: str, many: str = "") -> str:
     """Return a number with what it counts, such as ``1 image``, ``0 images`` or ``2 classes``.
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
-from engine.memory import MemoryEstimate, in_gb
+from common.wording import sized
+from engine.memory import MemoryEstimate
 from engine.schedule import Plan
 from settings.choices import ALL_SNAPSHOTS, NO_SNAPSHOTS
 from settings.places import run_directory
@@ -29,8 +30,8 @@ def check_disk(estimate: MemoryEstimate, local_ranks: int, folder: Path) -> None
     free, needed = free_space(folder), estimate.in_files * local_ranks
     if needed > free:
         raise UserError(
-            f"--fc7_storage mmap needs {in_gb(needed)} in {folder} for {local_ranks} rank(s) here, "
-            f"{in_gb(free)} are free; name a folder on another disk with --fc7_storage_dir"
+            f"--fc7_storage mmap needs {sized(needed)} in {folder} for {local_ranks} rank(s) here, "
+            f"{sized(free)} are free; name a folder on another disk with --fc7_storage_dir"
         )
 
 
@@ -51,12 +52,12 @@ def check_snapshots(config: Mapping[str, Any], plan: Plan, start: int, estimate:
         return ""
     if free < size:
         raise UserError(
-            f"a snapshot takes {in_gb(size)} and {in_gb(free)} are free in {folder}; make room, or name a "
+            f"a snapshot takes {sized(size)} and {sized(free)} are free in {folder}; make room, or name a "
             "folder on another disk with --models_root"
         )
     if free >= planned * size:
         return ""
     return (
-        f"warning: {planned} snapshots of {in_gb(size)} are planned and {in_gb(free)} are free in {folder}, "
+        f"warning: {planned} snapshots of {sized(size)} are planned and {sized(free)} are free in {folder}, "
         f"enough for {free // size}; make room, raise --iter_num_in_snapshot, or keep the best alone with --ckpt 3"
     )

@@ -14,7 +14,7 @@ import numpy as np
 from common.errors import UserError, shorten
 from common.files import atomic_directory
 from common.progress import progress
-from common.wording import counted
+from common.wording import counted, sized
 from data.conversion.decode_check import find_bad_images, find_undecodable
 from data.conversion.parts import write_parts
 from data.label_map import LABEL_MAP_FILE, write_label_map
@@ -170,7 +170,7 @@ def _require_room(output: str | Path, num_bytes: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < num_bytes:
         raise UserError(
-            f"{output} needs {num_bytes / 1e9:.2f} GB, but its disk has {free / 1e9:.2f} GB free; "
+            f"{output} needs {sized(num_bytes)}, but its disk has {sized(free)} free; "
             "choose another --output_filepath or make room"
         )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError
+from common.wording import sized
 
 STORAGES = ("memory", "mmap")
 _FLOAT32 = np.dtype(np.float32)
@@ -54,6 +55,6 @@ class RowStorage:
                 return mmap.mmap(file.fileno(), size)
         except OSError as error:
             raise UserError(
-                f"{folder} cannot hold a file of {size / 1e9:.2f} GB for class rows ({error.strerror}); "
+                f"{folder} cannot hold a file of {sized(size)} for class rows ({error.strerror}); "
                 "choose another folder with --fc7_storage_dir"
             ) from error

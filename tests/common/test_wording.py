@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from common.wording import counted
+from common.wording import counted, sized
 
 
 @pytest.mark.parametrize(
@@ -19,3 +19,7 @@ from common.wording import counted
 )
 def test_a_number_is_said_with_what_it_counts(number: int, words: tuple[str, ...], text: str) -> None:
     assert counted(number, *words) == text
+
+
+def test_small_sizes_are_not_zero() -> None:
+    assert [sized(count) for count in (20_000, 99 * 10**6, 3 * 10**9)] == ["0.02 MB", "99.00 MB", "3.00 GB"]

@@ -149,7 +149,7 @@ def test_a_disk_without_room_is_said_before_the_work(
     write_bin(tmp_path / "a.bin", images[:2], [True])
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(1000, 1000, 0))
     for convert, source in ((convert_recordio, tmp_path / "rec"), (convert_bin, tmp_path / "a.bin")):
-        with pytest.raises(UserError, match="out needs .* GB, but its disk has 0.00 GB free"):
+        with pytest.raises(UserError, match="out needs .* MB, but its disk has 0.00 MB free"):
             convert(source, tmp_path / "out")
 
 
