@@ -188,7 +188,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=300, help="signals in all; default %(default)s")
     parser.add_argument("--each", type=int, default=12, help="signals before a run may end; default %(default)s")
     parser.add_argument("--seconds", type=float, default=7200, help="begin no trial after these; default %(default)s")
-    parser.add_argument("--together", type=int, default=1, help="trials side by side; default %(default)s")
+    parser.add_argument("--together", type=int, default=2, help="trials side by side; default %(default)s")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="default: the time")
     parser.add_argument("--job", action="append", help="only this one; may be repeated")
     parser.add_argument("--record", type=Path, help="file that the trials are appended to")
