@@ -15,8 +15,8 @@ from safetensors.numpy import load_file
 from tests.campaigns.small_runs import training, verification
 from tests.support.ranks import free_port
 
-STEPS = 12
-_INTERVAL = 2  # steps between two snapshots, and between two verifications
+STEPS = 40
+_INTERVAL = 8  # steps between two snapshots, and between two verifications
 # Names of files that differ between runs: processes, times.
 _VARYING = re.compile(r"events\.out\.|\.log$")
 _SPEED = re.compile(rb'"images_per_second": [0-9.]+')

@@ -16,7 +16,7 @@ from tests.campaigns.processes import ROOT, Command, marked_processes, send
 _END = 180  # seconds within which everything must have ended after a kill: many, as the machine may be busy
 _LONGEST = 900  # seconds of an undisturbed run on a busy machine
 _STOPPED = 1.5  # seconds that a stopped process stays so, at most
-_STOPS = 0.5  # share of SIGSTOP among the signals; a run goes on after it
+_STOPS = 0.4  # share of SIGSTOP among the signals; a run goes on after it
 _START = 0.4  # share of the moments that lie in the start-up
 SIGNALS = {"KILL": signal.SIGKILL, "TERM": signal.SIGTERM, "INT": signal.SIGINT, "STOP": signal.SIGSTOP}
 
