@@ -113,12 +113,13 @@ def prepare(folder: Path) -> Path:
         UserError: the campaign was one of another version of the program, whose results may differ.
     """
     sets, made_by = folder / "sets", folder / "version.json"
+    version = {**program_version(), "steps": STEPS}
     if made_by.is_file():
-        if json.loads(made_by.read_text()) != program_version():
+        if json.loads(made_by.read_text()) != version:
             raise UserError(f"--folder {folder} holds runs of another version of this program; remove it")
     else:
         write_sets(sets)
-        made_by.write_text(json.dumps(program_version()))
+        made_by.write_text(json.dumps(version))
     return sets
 
 
