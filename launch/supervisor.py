@@ -99,7 +99,6 @@ class Supervisor:
     def _watch(self) -> int:
         while any(rank.code is None for rank in self._ranks):
             self._read_reports(0.1)
-            self._answer_stops()
             if all(rank.finished for rank in self._ranks) and self._options.num_nodes == 1:
                 break  # without waiting for the ranks to stop lingering
             culprit = next((rank for rank in self._ranks if rank.code not in (None, 0)), None)
@@ -124,6 +123,7 @@ class Supervisor:
         for key, _ in self._selector.select(seconds):
             if not key.data.read_reports():
                 self._selector.unregister(key.fileobj)
+        self._answer_stops()
         for rank in self._ranks:
             rank.poll()
         self._read_messages()
@@ -229,8 +229,6 @@ class Supervisor:
         if self._answered_stops == 1 and (self._stops > 1 or time.monotonic() > self._stop_limit):
             self._answered_stops = 2
             self._kill()
-            for rank in self._ranks:
-                rank.poll()
 
     def _kill(self) -> None:
         for rank in self._ranks:

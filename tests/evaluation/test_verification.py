@@ -139,7 +139,7 @@ def test_user_errors(hard_set):
     plain, flipped, issame = hard_set
     with pytest.raises(UserError, match="lfw: only 5 pairs for 10 folds"):
         verify_embeddings("lfw", plain[:10], flipped[:10], issame[:5])
-    with pytest.raises(UserError, match="lfw: 1 folds"):
+    with pytest.raises(UserError, match="lfw: 1 fold "):
         verify_embeddings("lfw", plain, flipped, issame, nrof_folds=1)
     with pytest.raises(UserError, match=r"\(600, 16\) and mirrored \(599, 16\) do not fit 300 pairs"):
         verify_embeddings("lfw", plain, flipped[1:], issame)
