@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from math import prod
 from pathlib import Path
 
@@ -29,7 +30,7 @@ class RowStorage:
         self._folder = folder
 
     def zeros(self, shape: tuple[int, ...], dtype: np.dtype = _FLOAT32) -> np.ndarray:
-        """Return a new array of zeros; pages that are never written take no memory.
+        """Return a new array of zeros. In memory it takes its whole size at once.
 
         Raises:
             UserError: the folder cannot be written, or its disk is too full.
@@ -41,6 +42,7 @@ class RowStorage:
         if self._folder is None:
             mapped = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
             mapped.madvise(mmap.MADV_HUGEPAGE)
+            _touch_pages(mapped)
         else:
             mapped = self._map_file(self._folder, size)
             mapped.madvise(mmap.MADV_RANDOM)
@@ -58,3 +60,15 @@ class RowStorage:
                 f"{folder} cannot hold a file of {sized(size)} for class rows ({error.strerror}); "
                 "choose another folder with --fc7_storage_dir"
             ) from error
+
+
+def _touch_pages(mapped: mmap.mmap) -> None:
+    """Write a zero to each page of new memory, so that the system provides all of them now.
+
+    Otherwise each page comes with the first step that updates a row of it. A sample meets new pages for hundreds of
+    steps, and the later they come, the fewer free pieces of memory are left that are large enough for a large page.
+    """
+    threads = len(os.sched_getaffinity(0))
+    pages = np.frombuffer(mapped, np.uint8)[:: mmap.PAGESIZE]
+    with ThreadPoolExecutor(threads) as pool:  # numpy lets the other threads run while it writes
+        list(pool.map(lambda part: part.fill(0), np.array_split(pages, threads)))
