@@ -23,6 +23,18 @@ def test_arrays_are_zeros_that_oneflow_shares(tmp_path: Path, kind: str) -> None
     assert not storage.zeros((1000, 33)).any()
 
 
+def test_memory_is_taken_at_once() -> None:
+    array = RowStorage().zeros((5_000_001,))  # 19 MB and a part of a page
+    address, kilobytes = array.ctypes.data, {}
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        words = line.split()
+        if not words[0].endswith(":"):
+            start, stop = (int(word, 16) for word in words[0].split("-"))
+        elif start <= address < stop and words[-1] == "kB":
+            kilobytes[words[0]] = int(words[1])
+    assert 1024 * (kilobytes["Rss:"] + kilobytes["Swap:"]) >= array.nbytes
+
+
 def test_files_have_no_name_but_take_their_room(tmp_path: Path) -> None:
     array = RowStorage(tmp_path).zeros((1 << 20,))
     assert list(tmp_path.iterdir()) == []
