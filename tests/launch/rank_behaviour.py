@@ -19,6 +19,8 @@ FOLDER = Path(sys.argv[2])
 RANK = int(os.environ["RANK"])
 if int(os.environ["WORLD_SIZE"]) > 2:  # of several nodes, whose commands wait until the ranks have lingered
     launch.rank._LINGER_SECONDS = 0.2
+else:  # so long that a command that waited for it would be seen on a busy machine too
+    launch.rank._LINGER_SECONDS = 30.0
 
 
 def work(reporter: RankReporter, until: Callable[[], bool] = lambda: False) -> None:
