@@ -13,6 +13,7 @@ from typing import Any
 
 from backbones.graph.network_graph import NetworkGraph
 from engine.memory import MemoryEstimate, estimate_memory, trainable_numbers
+from engine.teacher_model import open_teacher
 from settings.choices import TRIPLET_LOSSES
 from settings.config import Config
 
@@ -96,17 +97,23 @@ def wire_bytes(config: Mapping[str, Any], network: NetworkGraph, ranks: int) -> 
 
 
 def plan_run(config: Config, network: NetworkGraph, ranks: int, memory: int) -> RunPlan:
-    """Return what a completed ``config`` needs on ``ranks`` ranks with ``memory`` free bytes each, and what fits."""
+    """Return what a completed ``config`` needs on ``ranks`` ranks with ``memory`` free bytes each, and what fits.
+
+    Raises:
+        UserError: the teacher, which is opened for its sizes, cannot be used.
+    """
+    model = open_teacher(config)
+    teacher = None if model is None else model.network
 
     def needed(at: int = ranks, **changes: Any) -> int:
-        return estimate_memory(config.replaced(**changes), network, at).rank
+        return estimate_memory(config.replaced(**changes), network, at, teacher).rank
 
     unit = ranks * config.gradient_accumulation
     images = config.train_batch_size // ranks
     per_rank = _largest(_MOST_IMAGES, lambda n: needed(train_batch_size=n * unit) <= memory)
     smallest = _smallest(_MOST_RANKS, lambda r: needed(r, train_batch_size=images * r) <= memory)
     ratios = {r: needed(sample_ratio=r) for r in RATIOS} if config.partial_fc else {}
-    estimate = estimate_memory(config, network, ranks)
+    estimate = estimate_memory(config, network, ranks, teacher)
     plan = RunPlan(ranks, memory, estimate, wire_bytes(config, network, ranks), per_rank * unit, smallest, ratios, "")
     return replace(plan, advice=_advise(config, plan, needed))
 

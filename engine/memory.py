@@ -49,11 +49,13 @@ class MemoryEstimate:
     snapshot: int
     in_files: int = 0
     process: int = _PROCESS
+    teacher: int = 0
 
     @property
     def rank(self) -> int:
         """Everything that one rank holds in memory."""
-        parts = (self.fc7, self.momentum, self.rows_in_step, self.logits, self.backbone, self.activations)
+        in_step = (self.rows_in_step, self.logits, self.activations, self.teacher)
+        parts = (self.fc7, self.momentum, self.backbone, *in_step)
         return sum(parts) - self.in_files + self.process
 
     @property
@@ -69,16 +71,19 @@ class MemoryEstimate:
     def describe(self) -> str:
         """Return the estimate in one line."""
         whole = f"{in_gb(self.rank)} in all" + (f" and {in_gb(self.in_files)} in mapped files" if self.in_files else "")
+        teacher = f"teacher {in_gb(self.teacher)}, " if self.teacher else ""
         return (
             f"memory of a rank, estimated: fc7 {in_gb(self.fc7)}, its moments {in_gb(self.momentum)}, class rows in a "
             f"step {in_gb(self.rows_in_step)}, logits {in_gb(self.logits)}, backbone {in_gb(self.backbone)}, feature "
-            f"maps {in_gb(self.activations)}, the process itself {in_gb(self.process)}; {whole}; "
+            f"maps {in_gb(self.activations)}, {teacher}the process itself {in_gb(self.process)}; {whole}; "
             f"a snapshot takes {in_gb(self.snapshot)}"
         )
 
 
-def estimate_memory(config: Mapping[str, Any], network: NetworkGraph, ranks: int) -> MemoryEstimate:
-    """Return the estimate for a completed ``config`` on ``ranks`` ranks."""
+def estimate_memory(
+    config: Mapping[str, Any], network: NetworkGraph, ranks: int, teacher: NetworkGraph | None = None
+) -> MemoryEstimate:
+    """Return the estimate for a completed ``config`` on ``ranks`` ranks; ``teacher`` is the network of its teacher."""
     classes, width = config["num_classes"], config["emb_size"]
     if config["loss_name"] in TRIPLET_LOSSES:
         classes = 0
@@ -123,6 +128,7 @@ def estimate_memory(config: Mapping[str, Any], network: NetworkGraph, ranks: int
         logits=logits * batch // config["gradient_accumulation"] * sampled * _FLOAT,
         backbone=backbone,
         activations=activations,
+        teacher=0 if teacher is None else _teacher_bytes(teacher, images, config["use_bf16"]),
         process=_PROCESS + (_PEERS if ranks > 1 else 0),
         in_files=(1 + moments) * bank if config["fc7_storage"] == "mmap" else 0,
         snapshot=(arrays * (2 if averages else 1) + moments * trainable) * _FLOAT
@@ -135,6 +141,12 @@ def _is_one_op(config: Mapping[str, Any], network: NetworkGraph, ranks: int) -> 
     if config["device"] != "cpu" or not config["native_ops"] or (config["sync_bn"] and ranks > 1):
         return False
     return not layers_without_kernels(network)
+
+
+def _teacher_bytes(network: NetworkGraph, images: int, bfloat16: bool) -> int:
+    """Return the bytes of a teacher that embeds ``images`` at a time."""
+    arrays = sum(prod(spec.shape) for spec in network.parameters().values()) * _FLOAT
+    return arrays + inference_bytes(network, images, bfloat16 and not layers_without_kernels(network))
 
 
 def _updates_early(config: Mapping[str, Any], ranks: int) -> bool:

@@ -55,6 +55,7 @@ class StepOptions:
         clip_gradient: largest norm of the gradient; 0 does not clip.
         use_fp16: mixed precision on GPUs.
         ema_decay: of the moving average of the backbone's weights; 0 keeps none.
+        teacher_weight: of the distance to a teacher's embeddings, if there is a teacher.
         fp16_scale: what the loss is multiplied by before the backward pass; 0 means 1.
         fp16_scale_window: good steps after which the scale doubles; 0 keeps it constant.
         seed: of the draws of dropout.
@@ -66,6 +67,7 @@ class StepOptions:
     clip_gradient: float = 0.0
     use_fp16: bool = False
     ema_decay: float = 0.0
+    teacher_weight: float = 1.0
     fp16_scale: float = 1.0
     fp16_scale_window: int = 0
     seed: int = 0

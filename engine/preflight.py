@@ -18,8 +18,10 @@ from data.sources.synthetic import SyntheticSource
 from engine.disk import check_disk, check_snapshots
 from engine.memory import check_memory, estimate_memory, free_memory
 from engine.schedule import Progress, make_plan, read_progress
+from engine.teacher_model import describe_teacher, open_teacher
 from engine.verification_sets import check_evaluation
 from interchange.image_input import require_same_images
+from interchange.open_model import TrainedModel
 from interchange.pretrained import Pretrained, read_pretrained
 from settings.choices import TRIPLET_LOSSES
 from settings.config import Config
@@ -177,16 +179,23 @@ def describe_freezing(config: Mapping[str, Any], step: int) -> list[str]:
 
 
 def describe_run(
-    config: Mapping[str, Any], network: NetworkGraph, source: ImageSource, ranks: int, start: Progress
+    config: Mapping[str, Any],
+    network: NetworkGraph,
+    source: ImageSource,
+    ranks: int,
+    start: Progress,
+    teacher: TrainedModel | None = None,
 ) -> list[str]:
-    """Return lines for the log: settings, number formats, FLOPs, memory, images and steps."""
+    """Return lines for the log: settings, number formats, FLOPs, teacher, memory, images and steps."""
     plan = make_plan(config, len(source), start)
     lines = [f"Called with argument: {dict(sorted(config.items()))}"]
     lines += [f"note: {line}" for line in describe_precision(config, ranks, network)]
     if config["count_flops"]:
         flops, parameters = count_flops(network) / 1e9, count_parameters(network) / 1e6
         lines.append(f"Network FLOPs: {flops:.2f}G  parameters: {parameters:.2f}M")
-    lines.append(estimate_memory(config, network, ranks).describe())
+    if teacher is not None:
+        lines += describe_teacher(teacher, config, network)
+    lines.append(estimate_memory(config, network, ranks, teacher and teacher.network).describe())
     if isinstance(source, FilteredSource):
         lines.append(
             f"data_images_filter {config['data_images_filter']}: {source.num_left_out} identities are left out, "
@@ -219,6 +228,7 @@ def check_run(config: Config, ranks: int) -> None:
         require_same_images(str(snapshot.path), snapshot.about, network)
     pretrained = read_pretrained(config.pretrained, network, config) if config.pretrained else None
     _check_frozen_layers(config, pretrained, snapshot is not None)
+    teacher = open_teacher(config)
     images = open_images(config)
     for notice in describe_images(images):
         print(f"note: {notice}")
@@ -235,8 +245,9 @@ def check_run(config: Config, ranks: int) -> None:
             print(f"note: {notice}")
     check_bfloat16(config, network)
     start = starting_progress(snapshot, source)
-    print(*describe_run(config, network, source, ranks, start), sep="\n", flush=True)
-    local_ranks, estimate = ranks // config.num_nodes, estimate_memory(config, network, ranks)
+    print(*describe_run(config, network, source, ranks, start, teacher), sep="\n", flush=True)
+    local_ranks = ranks // config.num_nodes
+    estimate = estimate_memory(config, network, ranks, teacher and teacher.network)
     warning = check_snapshots(config, make_plan(config, len(source), start), start.step, estimate)
     if warning:
         print(warning, file=sys.stderr)

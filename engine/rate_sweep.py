@@ -19,6 +19,8 @@ from engine.preflight import open_source
 from engine.rate_suggestion import sweep_rates
 from engine.schedule import Progress
 from engine.step import TrainStep
+from engine.teacher import Teacher
+from engine.teacher_model import open_teacher
 from engine.train import build_modules
 from launch.rank import RankReporter
 from launch.world import configure_transfers, join_world
@@ -45,9 +47,10 @@ def sweep(config: Config, reporter: RankReporter) -> None:
         for line in taken_over:
             print(line)
     rates = sweep_rates(config[LOWEST], config[HIGHEST], config["train_iter"]).tolist()
-    losses = train_at(
-        rates, config, TrainStep(StepOptions.from_config(config), world, backbone, head), source, reporter
-    )
+    model = open_teacher(config)
+    teacher = None if model is None else Teacher(model, config, world)
+    step = TrainStep(StepOptions.from_config(config), world, backbone, head, teacher)
+    losses = train_at(rates, config, step, source, reporter)
     if world.rank == 0:
         with atomic_file(config[RESULT], "w") as file:
             json.dump({"rates": rates, "losses": losses}, file)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from ops import flow
 from ops.heads.base import Head
 from ops.native.network import ArrayTable, TrainingMemory
 from ops.runtime.tensors import local_view
+
+if TYPE_CHECKING:
+    from engine.teacher import Teacher
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ class TrainStep:
     and sums their gradients. The head samples once for the whole batch and updates its state once; BatchNorm sees the
     pieces.
 
-    The first ``freeze_backbone_steps`` steps of the run train the head alone.
+    The first ``freeze_backbone_steps`` steps of the run train the head alone, and a teacher has no part in them.
 
     Attributes:
         world: this rank's view of all ranks.
@@ -96,8 +99,10 @@ class TrainStep:
         average: the moving average of the backbone's weights; None without ``ema_decay``.
     """
 
-    def __init__(self, options: StepOptions, world: World, backbone: Backbone, head: Head) -> None:
-        """Train ``backbone`` and ``head``, whose tensors must be global."""
+    def __init__(
+        self, options: StepOptions, world: World, backbone: Backbone, head: Head, teacher: Teacher | None = None
+    ) -> None:
+        """Train ``backbone`` and ``head``, whose tensors must be global; from ``teacher`` too, if there is one."""
         self.optimizer = Optimizer(backbone, head, options.optimizer, backbone.frozen)
         self.loss_scale = LossScale(options.fp16_scale, options.fp16_scale_window)
         self.world = world
@@ -105,6 +110,7 @@ class TrainStep:
         self.head = head
         self.average = WeightAverage(backbone, options.ema_decay) if options.ema_decay else None
         self._graphs: dict[bool, tuple[TrainGraph, ArrayTable | None]] = {}
+        self._teacher, self._teacher_weight = teacher, options.teacher_weight
         self._early: list[str] = []  # parameters that the backward pass updates
         needs_all = self.loss_scale.value != 1 or options.fp16_scale_window or options.clip_gradient
         self._may_update_early = (
@@ -134,7 +140,8 @@ class TrainStep:
                 if updates_early:
                     self._early = self.backbone.updatable(self.optimizer.backbone_names)
                 table = self.backbone.allocate_memory(batch, self._early)
-            graph = TrainGraph(self.backbone, self.head, is_frozen, in_place=table is not None)
+            weight = 0.0 if self._teacher is None or is_frozen else self._teacher_weight
+            graph = TrainGraph(self.backbone, self.head, is_frozen, table is not None, weight)
             if self._uses_amp:
                 graph.config.enable_amp(True)
             self._graphs[is_frozen] = graph, table
@@ -173,6 +180,8 @@ class TrainStep:
         shared = world.split(np.array([[signal, self.loss_scale.value]], np.float32))
         prepared = self.head.prepare(batch.labels, step, world)
         of_images, others = prepared[: self.head.image_inputs], prepared[self.head.image_inputs :]
+        if self._teacher is not None and not is_frozen:
+            of_images = [world.split(self._teacher.embed(batch)), *of_images]
         size = count // self._pieces
         graph, memory = self._graph(is_frozen, size, coming is not None and self._may_update_early)
         updated: list[str] = [] if is_frozen else self._early

@@ -24,8 +24,10 @@ from engine.preflight import (
 from engine.saving import Saver
 from engine.schedule import Progress, make_plan
 from engine.step import TrainStep
+from engine.teacher_model import open_teacher
 from engine.trainer import Trainer
 from engine.verify import open_verifier
+from interchange.open_model import TrainedModel
 from interchange.pretrained import read_pretrained
 from launch.rank import RankReporter
 from launch.world import World, check_shared, configure_transfers, join_world
@@ -77,11 +79,16 @@ def build_modules(
 
 
 def open_log(
-    config: Mapping[str, Any], backbone: Backbone, source: ImageSource, world: World, start: Progress
+    config: Mapping[str, Any],
+    backbone: Backbone,
+    source: ImageSource,
+    world: World,
+    start: Progress,
+    model: TrainedModel | None,
 ) -> RunLog:
     """Open the log and describe the run; a launching process has printed the description already."""
     log = RunLog(run_directory(config, config["log_dir"]), world.rank == 0, start.step)
-    log.write(*describe_run(config, backbone.network, source, world.size, start))
+    log.write(*describe_run(config, backbone.network, source, world.size, start, model))
     return log
 
 
@@ -112,13 +119,19 @@ def train(config: Config, reporter: RankReporter) -> None:
     snapshot, label_map = starting_snapshot(config), starting_label_map(config)
     backbone, head, taken_over = build_modules(config, world, source, label_map)
     start = starting_progress(snapshot, source)
-    log = open_log(config, backbone, source, world, start)
+    model = open_teacher(config)
+    log = open_log(config, backbone, source, world, start, model)
     log.say(*describe_modules(config, backbone, head), *describe_missing_snapshot(config), *taken_over)
     log.say(*describe_freezing(config, start.step))
 
     # ---- how: the step, the plan, and what is kept
     plan = make_plan(config, len(source), start)
-    train_step = TrainStep(StepOptions.from_config(config), world, backbone, head)
+    teacher = None
+    if model is not None:
+        from engine.teacher import Teacher  # here, because other runs need nothing of it
+
+        teacher = Teacher(model, config, world)
+    train_step = TrainStep(StepOptions.from_config(config), world, backbone, head, teacher)
     saver = Saver(config, plan, train_step, log, reporter)
     if snapshot is not None:
         saver.load(snapshot, label_map)
@@ -133,6 +146,11 @@ def train(config: Config, reporter: RankReporter) -> None:
     log.record_settings(config, ["train/loss", *(f"{name}/accuracy" for name in names)])
 
     try:
+        if teacher is not None and config.teacher_cache and not teacher.open_cache(config, source, log, reporter):
+            reporter.stop_requested = True  # another rank may have been asked; the exit code says it everywhere
+            log.say("stopped before the first step; the same command continues the teacher's embeddings")
+            world.barrier()
+            return
         trainer.run(source)
     finally:  # also of a run that diverges: TensorBoard's file holds back the last two minutes
         log.close()

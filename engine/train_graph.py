@@ -8,6 +8,7 @@ from typing import Any
 from backbones.execution.backbone import Backbone
 from ops import flow
 from ops.heads.base import Head
+from ops.heads.distillation import teacher_distance
 from ops.runtime.graph import Graph
 
 
@@ -25,9 +26,17 @@ class TrainGraph(Graph):
     """
 
     def __init__(
-        self, backbone: Backbone, head: Head, backbone_is_frozen: bool = False, in_place: bool = False
+        self,
+        backbone: Backbone,
+        head: Head,
+        backbone_is_frozen: bool = False,
+        in_place: bool = False,
+        teacher_weight: float = 0.0,
     ) -> None:
-        """``backbone_is_frozen``: train the head alone. The mode of ``backbone`` must fit when the graph is called."""
+        """``backbone_is_frozen``: train the head alone. The mode of ``backbone`` must fit when the graph is called.
+
+        ``teacher_weight`` is that of the distance to a teacher's embeddings in the loss; with 0 there is no teacher.
+        """
         super().__init__()
         if in_place:
             object.__setattr__(self, "backbone", backbone)  # past OneFlow, which would make variables of its arrays
@@ -36,6 +45,7 @@ class TrainGraph(Graph):
         self.head = head
         self.backbone_is_frozen = backbone_is_frozen
         self.in_place = in_place
+        self.teacher_weight = teacher_weight
         self.is_trained = [not backbone_is_frozen and n not in backbone.frozen for n, _ in backbone.named_parameters()]
         own = [p.sbp for p in self._select(backbone.parameters())]
         if in_place and own:
@@ -63,11 +73,13 @@ class TrainGraph(Graph):
             keep: uint8 [B, D], split(0): which inputs of the dropout layers stay (D may be 0).
             signals: float32 [ranks, 2], split(0): each rank's signal (``engine.news``); and the loss scale, the same on
                 all ranks.
-            head_inputs: what ``Head.prepare`` returned; with ``in_place`` after the reference of the memory.
+            head_inputs: what ``Head.prepare`` returned; before it, with a teacher, its embeddings, float32 [B, F],
+                split(0); before these, with ``in_place``, the reference of the memory.
         """
         memory: list[flow.Tensor] = []
         if self.in_place:
             memory, head_inputs = [head_inputs[0]], head_inputs[1:]
+        teacher, head_inputs = (head_inputs[:1], head_inputs[1:]) if self.teacher_weight else ((), head_inputs)
         if self.backbone_is_frozen:
             with flow.no_grad():
                 embeddings = self.backbone.forward(images, None, *memory).detach()
@@ -76,6 +88,8 @@ class TrainGraph(Graph):
             parameters = [reference.requires_grad_() for reference in memory]
             embeddings = self.backbone.forward(images, keep, *parameters)
         loss, correct, logged_loss, trained = self.head(embeddings, *head_inputs)
+        for targets in teacher:
+            loss = loss.to_global(sbp=flow.sbp.broadcast) + teacher_distance(embeddings, targets) * self.teacher_weight
         signals = signals.to_global(sbp=flow.sbp.broadcast)
         scaled = loss * signals[0, 1]
         flow._oneflow_internal.nn.graph.AddTensorAsGraphLoss(scaled)

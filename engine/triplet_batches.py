@@ -169,4 +169,5 @@ class TripletBatches(Batches):
             draws = self._augmentation.draw(self._seed, step, images)
             memory = self._reader.request(self._source.locate(images), draws)
             epoch = position // len(self._source)
-            self._requested.append(Batch(step, epoch, position + first, memory, self._source.labels(images)))
+            labels = self._source.labels(images)
+            self._requested.append(Batch(step, epoch, position + first, memory, labels, images))

@@ -25,6 +25,14 @@ _FOR_CENTRES = {
     "label_smoothing": 0.0,
     "freeze_backbone_steps": 0,
 }
+# Settings of a teacher, with their values for a run without one.
+_FOR_TEACHERS = {
+    "teacher_weight": 1.0,
+    "teacher_cache": False,
+    "teacher_color_order": "rgb",
+    "teacher_input_mean": 127.5,
+    "teacher_input_scale": 0.0,
+}
 _EASY_MARGINS = ("margin_softmax", "arc_loss", "intra", "inter", "magface", "mv_softmax")
 
 
@@ -95,6 +103,7 @@ def check_train(config: Config) -> None:
     )
     _check_row_type(config)
     _check_sources(config)
+    _check_teacher(config)
 
 
 def _check_row_type(config: Config) -> None:
@@ -130,6 +139,14 @@ def _check_sources(config: Config) -> None:
     require(
         not config.partial_load or bool(config.pretrained),
         "--partial_load 1 needs --pretrained: the network whose layers it keeps as far as they fit",
+    )
+
+
+def _check_teacher(config: Config) -> None:
+    given = [key for key, without in _FOR_TEACHERS.items() if config[key] != without]
+    require(
+        bool(config.teacher) or not given,
+        f"{' and '.join(f'--{key} {config[key]}' for key in given)} needs --teacher: the trained network to learn from",
     )
 
 

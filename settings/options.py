@@ -12,6 +12,7 @@ RUN = "where it runs"
 STRUCTURE = "network and head"
 DATA = "training data"
 SCHEDULE = "schedule and optimiser"
+TEACHER = "teacher"
 OUTPUT = "snapshots and logs"
 VERIFY = "verification"
 
@@ -367,6 +368,27 @@ TRAIN_OPTIONS = (
         "keep, verify and save a moving average of the backbone's weights, such as 0.999; 0: none",
         at_least=0,
         below=1,
+    ),
+    Option(
+        "teacher", str, TEACHER, "learn from this trained network too: a snapshot, FILE.onnx, PREFIX,EPOCH, FILE.pth"
+    ),
+    Option("teacher_weight", float, TEACHER, "weight in the loss of the distance to the teacher's embeddings", above=0),
+    Option(
+        "teacher_cache",
+        parse_bool,
+        TEACHER,
+        "embed each image once, unchanged, and keep the embeddings in a file in models_root",
+    ),
+    Option(
+        "teacher_color_order",
+        str,
+        TEACHER,
+        "order of the channels that the file of --teacher takes; snapshots take RGB",
+        choices=("rgb", "bgr"),
+    ),
+    Option("teacher_input_mean", float, TEACHER, "subtracted from the pixels where the teacher's file does not say it"),
+    Option(
+        "teacher_input_scale", parse_factor, TEACHER, "the factor after that; 0: the file's own, or 1/127.5", at_least=0
     ),
     Option("use_fp16", parse_bool, SCHEDULE, "mixed precision on GPUs with a loss scale; on a CPU this is use_bf16"),
     Option("fp16_scale", float, SCHEDULE, "factor on the loss, divided out of the gradients again; a power of 2"),

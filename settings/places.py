@@ -23,6 +23,11 @@ def storage_directory(config: Mapping[str, Any]) -> Path | None:
     return Path(config["fc7_storage_dir"] or run_directory(config, config["models_root"]))
 
 
+def teacher_directory(config: Mapping[str, Any]) -> Path:
+    """Return the folder of the files with embeddings of teachers, which the runs of one ``models_root`` share."""
+    return Path(config["models_root"]) / "teachers"
+
+
 def verification_path(config: Mapping[str, Any], target: str) -> Path:
     """Return the path of the set ``target``: that of its flag, else its folder or .bin in ``val_dataset_dir``."""
     given = config.get(f"{target}_dataset_dir")

@@ -107,6 +107,7 @@ def sweep_config(args: argparse.Namespace, words: Sequence[str], scratch: Path) 
         iter_num_in_snapshot=0,
         save_last_snapshot=False,
         ema_decay=0.0,
+        teacher_cache=False,
         do_validation_while_train=False,
         sweep_lowest=lowest,
         sweep_highest=highest,

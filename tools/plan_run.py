@@ -109,6 +109,7 @@ def lines_of(plan: RunPlan, config: Config, gbit: float) -> list[str]:
         ("  logits", f"{estimate.logits / 1e9:.2f}"),
         ("  backbone, moments, gradients", f"{estimate.backbone / 1e9:.2f}"),
         ("  feature maps", f"{estimate.activations / 1e9:.2f}"),
+        *([("  teacher", f"{estimate.teacher / 1e9:.2f}")] if estimate.teacher else []),
         ("  the process itself", f"{estimate.process / 1e9:.2f}"),
         ("  in all", f"{estimate.rank / 1e9:.2f} of {plan.memory / 1e9:g}"),
         ("mapped files of a rank, GB", f"{estimate.in_files / 1e9:.2f}"),

@@ -22,6 +22,7 @@ class Batch:
         images: uint8 [B, size, size, 3], RGB. A view of the loader's buffer, valid until the second call of
             ``next`` after the one that returned it; copy it to keep it longer.
         labels: int32 [B].
+        indices: numbers of the images in the source, int64 [B].
     """
 
     step: int
@@ -29,6 +30,7 @@ class Batch:
     position: int
     images: np.ndarray
     labels: np.ndarray
+    indices: np.ndarray
 
 
 class Batches:
@@ -78,7 +80,7 @@ class Batches:
         if self._last is not None:
             return self._last
         images = self._reader.blank_images()
-        return Batch(0, 0, 0, images, np.zeros(len(images), np.int32))
+        return Batch(0, 0, 0, images, np.zeros(len(images), np.int32), np.zeros(len(images), np.int64))
 
     def take_rejected(self) -> list[Rejection]:
         """Return the bad images that were left out since the last call; one may occur several times."""

@@ -109,12 +109,13 @@ class BatchLoader(Batches):
         """Return the batch with other images in the places of the bad ones."""
         if not self._skips:
             raise bad_images_error([rejection for _, rejection in bad])
-        batch = replace(batch, labels=batch.labels.copy())
+        batch = replace(batch, labels=batch.labels.copy(), indices=batch.indices.copy())
         for place, rejection in bad:
             chosen = self._fill(batch.images[place], int(planned.indices[place]), int(planned.epochs[place]))
             if chosen is None:
                 raise UserError(f"{rejection.file}: {rejection.details}, and no image that could replace it is good")
             batch.labels[place] = self._source.labels(np.array([chosen]))[0]
+            batch.indices[place] = chosen
             self._rejected.append(rejection)
         return batch
 
@@ -149,5 +150,5 @@ class BatchLoader(Batches):
         while self._reader.free_slots > 0:
             planned = next(self._planned)
             images = self._reader.request(planned.locations, planned.draws)
-            batch = Batch(planned.step, planned.epoch, planned.position, images, planned.labels)
+            batch = Batch(planned.step, planned.epoch, planned.position, images, planned.labels, planned.indices)
             self._requested.append((batch, planned))

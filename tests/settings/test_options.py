@@ -50,6 +50,7 @@ NODES = f"--node_ips 127.0.0.1,127.0.0.1 --master_port {PORT}"
 ADAMW = f"{HEAD} --optimizer adamw"
 HUGE = str(2.0**127)  # gradients overflow
 GIVEN = "{folder}/given/r100-softmax-emore/snapshot_2"
+TAUGHT = f"{INLINE} --teacher {GIVEN}"
 
 
 @dataclass(frozen=True)
@@ -277,6 +278,14 @@ EFFECTS: dict[str, Effect] = {
     "freeze_backbone_steps": Effect("1", observe.losses, OTHER, OTHER, INLINE),  # without dropout
     "freeze_bn": Effect("1", observe.losses, OTHER, OTHER, INLINE),
     "ema_decay": Effect("0.9", observe.snapshots, FULL, {"snapshot_2": sorted([*FULL["snapshot_2"], "ema"])}, SAVE),
+    "teacher": Effect(GIVEN, observe.losses, OTHER, OTHER, INLINE),
+    "teacher_weight": Effect("2", observe.losses, OTHER, OTHER, TAUGHT),
+    "teacher_cache": Effect("1", observe.teacher_files, 0, 1, TAUGHT),
+    "teacher_color_order": Effect(
+        "bgr", observe.teacher_input, ("same", 127.5, 127.5), ("swapped", 127.5, 127.5), TAUGHT
+    ),
+    "teacher_input_mean": Effect("0", observe.teacher_input, ("same", 127.5, 127.5), ("same", 0.0, 127.5), TAUGHT),
+    "teacher_input_scale": Effect("1/9", observe.teacher_input, ("same", 127.5, 127.5), ("same", 127.5, 9.0), TAUGHT),
     "use_fp16": Effect("1", observe.executor_of_a_rank, ONE_OP, "one op on the CPU, bfloat16", "--network y1"),
     "fp16_scale": Effect(HUGE, observe.losses, OTHER, "error: the loss is", INLINE),
     "fp16_scale_window": Effect("1", observe.steps, "error: the loss is", [1, 2], f"{INLINE} --fp16_scale {HUGE}"),

@@ -27,6 +27,7 @@ from engine.embedder import Embedder
 from engine.optimizer import Optimizer
 from engine.options import OptimizerOptions
 from engine.step import StepResult, TrainStep
+from engine.teacher_model import open_teacher
 from engine.train import train
 from interchange.onnx.writer import write_onnx
 from interchange.pretrained import read_pretrained
@@ -44,6 +45,7 @@ from settings.complete import complete_config
 from settings.config import Config
 from settings.places import run_directory, storage_directory
 from snapshots.reader import Snapshot, newest_snapshot
+from tests.support.foreign_onnx import torch_style
 from tests.support.supervise import start_supervisor
 from tests.support.tiny import IMAGE_SIZE, read_metrics, tiny_network
 
@@ -412,6 +414,27 @@ def channels_of_a_file(config: Config) -> str:
     name = next(node.arrays["weight"] for node in network.nodes if node.op == "conv")
     taken = read_pretrained(str(path), network, config).arrays[name]
     return next(way for way, step in (("same", 1), ("swapped", -1)) if np.array_equal(taken, arrays[name][:, ::step]))
+
+
+def teacher_input(config: Config) -> tuple[str, float, float]:
+    """Return how a teacher takes images whose file says nothing: order of channels, mean, divisor."""
+    network = tiny_network(batch_norm=True)
+    arrays = initial_arrays(network, 1)
+    path = Path(config.log_dir).parent / "bare.onnx"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(torch_style(network, arrays, folded=False).SerializeToString())
+    taught = open_teacher(config.replaced(teacher=str(path), image_size=IMAGE_SIZE))
+    conv = next(node for node in taught.network.nodes if node.op == "conv")
+    shift = next(node for node in taught.network.nodes if node.op == "scale_shift").attrs
+    weight, own = taught.arrays[conv.arrays["weight"]], arrays["conv0_weight"]
+    order = next(way for way, step in (("same", 1), ("swapped", -1)) if np.array_equal(weight, own[:, ::step]))
+    return order, shift["mean"], round(1 / shift["scale"], 4)
+
+
+def teacher_files(config: Config) -> int:
+    """Return the number of files with embeddings of teachers after a run."""
+    run(config)
+    return len(list(Path(config.models_root).glob("teachers/*")))
 
 
 @around_steps

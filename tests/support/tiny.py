@@ -81,6 +81,8 @@ def make_trainer(config: EasyDict, network: NetworkGraph, reporter: RankReporter
     from engine.options import StepOptions
     from engine.saving import Saver
     from engine.step import TrainStep
+    from engine.teacher import Teacher
+    from engine.teacher_model import open_teacher
     from engine.train import head_options
     from engine.trainer import Trainer
     from launch.world import join_world
@@ -98,7 +100,11 @@ def make_trainer(config: EasyDict, network: NetworkGraph, reporter: RankReporter
     start_step = snapshot.about["step"] if snapshot is not None else 0
     log = RunLog(run_directory(config, config.log_dir), world.rank == 0, start_step)
     plan = make_plan(config, len(source), starting_progress(snapshot, source))
-    train_step = TrainStep(StepOptions.from_config(config), world, backbone, head)
+    model = open_teacher(config)
+    teacher = None if model is None else Teacher(model, config, world)
+    if teacher is not None and config.teacher_cache:
+        teacher.open_cache(config, source, log, reporter)
+    train_step = TrainStep(StepOptions.from_config(config), world, backbone, head, teacher)
     saver = Saver(config, plan, train_step, log, reporter)
     if snapshot is not None:
         saver.load(snapshot, label_map)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,7 +34,8 @@ def take(
             batches = []
             for _ in range(count):
                 batch = next(loader)
-                batches.append(Batch(batch.step, batch.epoch, batch.position, batch.images.copy(), batch.labels.copy()))
+                assert (source.labels(batch.indices) == batch.labels).all()  # also of images in the places of bad ones
+                batches.append(replace(batch, images=batch.images.copy(), labels=batch.labels.copy()))
             files += [rejection.file for rejection in loader.take_rejected()]
         parts.append(batches)
     ordered = [part[step] for step in range(count) for part in parts]
