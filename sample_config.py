@@ -21,6 +21,7 @@ config.net_output = "E"
 config.net_multiplier = 1.0
 config.densenet_dropout = 0.0
 config.vit_drop_path = 0.0
+config.stochastic_depth = 0.0
 config.vit_mask_ratio = 0.0
 config.bn_mom = 0.9
 config.sync_bn = False

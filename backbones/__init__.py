@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from backbones.graph.initializer import initial_arrays
 from backbones.graph.network_graph import NetworkGraph
+from backbones.graph.stochastic_depth import with_stochastic_depth
 from backbones.networks.densenet import build_fdensenet
 from backbones.networks.iresnet import build_fresnet, build_ir, build_iresnet
 from backbones.networks.mnasnet import build_fmnasnet
@@ -50,12 +51,16 @@ def build_network(config: Mapping[str, Any]) -> NetworkGraph:
 def build_backbone(config: Mapping[str, Any], seed: int = 0) -> Backbone:
     """Return the OneFlow module of the network in ``config``, with initial weights drawn from ``seed``.
 
+    With ``stochastic_depth`` its description has a node more in each residual unit, which only training executes.
+
     Raises:
         UserError: the network is unknown, or one of its options (``use_bf16``, ``recompute``) is not supported here.
     """
     from backbones.execution.backbone import Backbone
 
     graph = build_network(config)
+    if config.get("stochastic_depth"):
+        graph = with_stochastic_depth(graph, config["stochastic_depth"])
     return Backbone(
         graph,
         initial_arrays(graph, seed),

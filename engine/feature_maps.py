@@ -26,8 +26,8 @@ _OPS_KEPT = (
     "drop_path",
 )
 # The kernels make the outputs of these again in the backward pass, from what they keep.
-_REMADE = ("batch_norm", "prelu", "dropout", "scale_shift", "flatten")
-_ELSEWHERE = ("input", "scale_shift", "flatten", "dropout")  # take no memory that matters
+_REMADE = ("batch_norm", "prelu", "dropout", "drop_path", "scale_shift", "flatten")
+_ELSEWHERE = ("input", "scale_shift", "flatten", "dropout", "drop_path")  # take no memory that matters
 
 _FEW_PRODUCTS = 27  # of a convolution, for each number of its output: less is computed again
 # Where the gradients of weights lie in a training step by the kernels.

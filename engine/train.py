@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from backbones import build_backbone
+from backbones import build_backbone, build_network
 from backbones.execution.backbone import Backbone
 from data.sources.base import ImageSource
 from data.sources.class_sizes import count_images
@@ -65,7 +65,7 @@ def build_modules(
     head = build_head(head_options(config, source), world, RowStorage(storage_directory(config)))
     lines = []
     if config["pretrained"]:
-        pretrained = read_pretrained(config["pretrained"], backbone.network, config)
+        pretrained = read_pretrained(config["pretrained"], build_network(config), config)
         backbone.load_arrays({**backbone.named_arrays(), **pretrained.arrays})
         without_rows = config["loss_name"] in TRIPLET_LOSSES
         rows = "this loss has no class rows" if without_rows else "class rows start from initial values"

@@ -13,6 +13,7 @@ from common.errors import UserError, lookup, require
 from settings.choices import ALL_SNAPSHOTS, LOSSES, NO_SNAPSHOTS, TRIPLET_LOSSES
 from settings.config import Config
 from settings.protocols import read_protocols
+from settings.teacher import check_teacher
 
 # Settings that need class centres, with the values that turn them off.
 _FOR_CENTRES = {
@@ -25,14 +26,7 @@ _FOR_CENTRES = {
     "label_smoothing": 0.0,
     "freeze_backbone_steps": 0,
 }
-# Settings of a teacher, with their values for a run without one.
-_FOR_TEACHERS = {
-    "teacher_weight": 1.0,
-    "teacher_cache": False,
-    "teacher_color_order": "rgb",
-    "teacher_input_mean": 127.5,
-    "teacher_input_scale": 0.0,
-}
+_RESIDUAL = ("fresnet", "iresnet", "ir")
 _EASY_MARGINS = ("margin_softmax", "arc_loss", "intra", "inter", "magface", "mv_softmax")
 
 
@@ -103,7 +97,8 @@ def check_train(config: Config) -> None:
     )
     _check_row_type(config)
     _check_sources(config)
-    _check_teacher(config)
+    check_teacher(config)
+    _check_depth(config)
 
 
 def _check_row_type(config: Config) -> None:
@@ -142,11 +137,11 @@ def _check_sources(config: Config) -> None:
     )
 
 
-def _check_teacher(config: Config) -> None:
-    given = [key for key, without in _FOR_TEACHERS.items() if config[key] != without]
+def _check_depth(config: Config) -> None:
     require(
-        bool(config.teacher) or not given,
-        f"{' and '.join(f'--{key} {config[key]}' for key in given)} needs --teacher: the trained network to learn from",
+        config.stochastic_depth == 0 or config.net_name in _RESIDUAL,
+        f"--stochastic_depth {config.stochastic_depth:g} skips the residual units of r18 to r269, iresnet and ir; "
+        f"--network {config.network} is not one of these, omit it",
     )
 
 
@@ -261,6 +256,20 @@ def check_triplet_batch(config: Mapping[str, Any], ranks: int) -> None:
             f"--train_batch_size {config['train_batch_size']} over {ranks} rank(s) is {size} images for each"
             + (f", {size // pieces} for each of --gradient_accumulation {pieces}" if pieces > 1 else "")
             + f": --loss {config['loss']} needs a multiple of 3, anchors, positives and negatives"
+        )
+
+
+def check_people_batch(config: Mapping[str, Any]) -> None:
+    """Check that a batch of ``sampler`` pk consists of complete groups of a person's images.
+
+    Raises:
+        UserError: it does not.
+    """
+    batch, count = config["train_batch_size"], config["images_per_identity"]
+    if config["sampler"] == "pk" and batch % count:
+        raise UserError(
+            f"--sampler pk: --train_batch_size {batch} is not a multiple of --images_per_identity {count}; a batch is "
+            "people times images of each"
         )
 
 

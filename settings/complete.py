@@ -8,7 +8,7 @@ from typing import Any
 from backbones import build_network
 from common.errors import UserError
 from settings.batch_norm import check_batch_norm
-from settings.checks import check_triplet_batch
+from settings.checks import check_people_batch, check_triplet_batch
 from settings.config import Config
 from settings.precision import check_bfloat16_device, resolve_precision
 from settings.recomputing import check_recompute
@@ -50,6 +50,7 @@ def complete_config(config: Mapping[str, Any], ranks: int, device: str) -> Confi
         do_validation_while_train=config["do_validation_while_train"] and not config["use_synthetic_data"],
     )
     check_triplet_batch(completed, ranks)
+    check_people_batch(completed)
     completed = completed.replaced(lr_steps=place_lr_steps(completed))
     network = build_network(completed)
     check_batch_norm(completed, ranks, network)

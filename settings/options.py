@@ -97,6 +97,14 @@ MODEL_OPTIONS = (
         below=1,
     ),
     Option(
+        "stochastic_depth",
+        float,
+        STRUCTURE,
+        "share of images that skip a residual network's last unit in training",
+        at_least=0,
+        below=1,
+    ),
+    Option(
         "vit_mask_ratio",
         float,
         STRUCTURE,
@@ -151,7 +159,13 @@ MODEL_OPTIONS = (
     Option("loss_lambda_gamma", float, STRUCTURE, "SphereFace: gamma of its lambda", at_least=0),
     Option("loss_lambda_power", float, STRUCTURE, "SphereFace: power of its lambda", at_least=0),
     Option("loss_lambda_min", float, STRUCTURE, "SphereFace: the smallest lambda", at_least=0),
-    Option("images_per_identity", int, STRUCTURE, "triplet losses: images of a person in a bag, at most", at_least=2),
+    Option(
+        "images_per_identity",
+        int,
+        STRUCTURE,
+        "images of a person in a triplet bag, at most; with --sampler pk: in a row",
+        at_least=2,
+    ),
     Option(
         "triplet_bag_size",
         int,
@@ -258,8 +272,9 @@ TRAIN_OPTIONS = (
         "sampler",
         str,
         DATA,
-        "instance: each image once an epoch; class: as many images of each person; square_root: between them",
-        choices=("instance", "class", "square_root"),
+        "instance: each image once an epoch; class: as many images of each person; square_root: between them; pk: "
+        "batches of people with images_per_identity images each",
+        choices=("instance", "class", "square_root", "pk"),
     ),
     Option(
         "bad_images",

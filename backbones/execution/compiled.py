@@ -53,6 +53,8 @@ class CompiledNetwork:
         self._freeze_bn = freeze_bn
         self._biasless = [node for node in network.nodes if node.op == "fully_connected" and not node.attrs["bias"]]
         self.ops = NetworkOps(self._describe(network, masks), network.embedding_size, bfloat16, recompute)
+        # Without the nodes that only training executes, so that inference computes residual units as one layer.
+        self._inference = replace(self.ops, description=self._describe(network, masks, skipped=("drop_path",)))
         self._in_place = self.ops  # as the memory was allocated
 
     def op_parameters(self, module: flow.nn.Module) -> list[flow.Tensor]:
@@ -176,15 +178,21 @@ class CompiledNetwork:
     ) -> flow.Tensor:
         """Return embeddings [N, E] in inference mode."""
         with flow.no_grad():
-            return self.ops.inference(images, parameters, moving)
+            return self._inference.inference(images, parameters, moving)
 
     def infer_in_place(self, images: flow.Tensor, table: flow.Tensor) -> flow.Tensor:
         """Return embeddings [N, E] in inference mode by the arrays of ``table``, the reference of a table."""
         with flow.no_grad():
-            return self.ops.inference(images, memory=table)
+            return self._inference.inference(images, memory=table)
 
-    def _describe(self, network: NetworkGraph, masks: Mapping[str, Mask]) -> str:
-        numbers = {node.name: i for i, node in enumerate(network.nodes)}
+    def _describe(self, network: NetworkGraph, masks: Mapping[str, Mask], skipped: Collection[str] = ()) -> str:
+        nodes, numbers = [], {}
+        for node in network.nodes:
+            if node.op in skipped:
+                numbers[node.name] = numbers[node.inputs[0]]
+            else:
+                numbers[node.name] = len(nodes)
+                nodes.append(node)
         zeros = [f"{node.name}_bias" for node in self._biasless]
         places = {name: i for names in (self._trainable + zeros, self.moving) for i, name in enumerate(names)}
 
@@ -199,11 +207,11 @@ class CompiledNetwork:
                 values["bias"] = places[f"{node.name}_bias"]
             elif node.op == "batch_norm" and self._freeze_bn:
                 values["constant"] = 1.0
-            elif node.op == "dropout":
+            elif node.op in ("dropout", "drop_path"):
                 values["first"] = masks[node.name].start
             inputs = ",".join(str(numbers[name]) for name in node.inputs) or "-"
             return " ".join(
                 [node.layer, inputs, *map(str, shape), *(f"{key}={value!r}" for key, value in values.items())]
             )
 
-        return "\n".join(map(line, network.nodes))
+        return "\n".join(map(line, nodes))

@@ -40,7 +40,7 @@ def _attention(context: OperatorContext, node: Node, qkv: flow.Tensor, keep: flo
 def _drop_path(context: OperatorContext, node: Node, x: flow.Tensor, keep: flow.Tensor | None) -> flow.Tensor:
     if keep is None:
         return x
-    return x * keep.reshape(-1, 1, 1) * (1 / (1 - node.attrs["p"]))
+    return x * keep.reshape(-1, *[1] * (x.ndim - 1)) * (1 / (1 - node.attrs["p"]))
 
 
 def _token_mask(context: OperatorContext, node: Node, x: flow.Tensor, keep: flow.Tensor | None) -> flow.Tensor | None:

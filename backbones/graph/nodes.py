@@ -20,6 +20,7 @@ COMPILED_OPS = (
     "prelu",
     "add",
     "dropout",
+    "drop_path",
     "flatten",
     "fully_connected",
     "relu",

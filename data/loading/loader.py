@@ -15,6 +15,7 @@ from data.loading.balanced import POWERS, BalancedStream
 from data.loading.batch_reader import BatchReader
 from data.loading.batches import Batch, Batches
 from data.loading.options import DataOptions
+from data.loading.people import PK, PeopleStream
 from data.loading.sampler import SampleStream
 from data.loading.worker import fill_batch
 from data.sources.bad_images import SKIP, BadImage, bad_images_error, replacement_candidates
@@ -41,6 +42,8 @@ class _PlannedBatch:
 
 
 def _open_stream(source: ImageSource, options: DataOptions) -> SampleStream:
+    if options.sampler == PK:
+        return PeopleStream(source, options.seed, options.images_per_identity)
     if options.sampler not in POWERS:
         return SampleStream(len(source), options.seed)
     return BalancedStream(source, options.seed, POWERS[options.sampler])

@@ -21,7 +21,9 @@ class DataOptions:
         augmentation: random changes of the images.
         bad_images: "stop" raises an error at a bad image, "skip" takes another image in its place and keeps a list. A
             training always skips here: where it is to stop, it does so after the step, when all ranks know of it.
-        sampler: "instance": each image once an epoch; or a name in ``data.loading.balanced.POWERS``.
+        sampler: "instance": each image once an epoch; "pk": images of a person one after the other; or a name in
+            ``data.loading.balanced.POWERS``.
+        images_per_identity: with "pk": how many.
     """
 
     global_batch_size: int
@@ -30,6 +32,7 @@ class DataOptions:
     augmentation: Augmentation = Augmentation()  # frozen, so one default may be shared
     bad_images: str = STOP
     sampler: str = "instance"
+    images_per_identity: int = 2
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> DataOptions:
@@ -41,4 +44,5 @@ class DataOptions:
             Augmentation.from_config(config),
             SKIP,
             config.get("sampler", "instance"),
+            config.get("images_per_identity", 2),
         )

@@ -13,6 +13,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.wording import counted
+from data.loading.people import draw_people
 from data.sources.base import ImageSource
 
 # Second words of the generators' keys, where ``SampleStream`` has the epoch.
@@ -74,11 +75,8 @@ class TripletBags:
 
     def _draw_round(self, number: int) -> np.ndarray:
         generator = np.random.Generator(np.random.Philox(key=[self._seed, _ROUND + number]))
-        identity = generator.permutation(self._labels.max() + 1)[self._labels]
-        order = np.lexsort((generator.random(len(self._labels)), identity))
-        identity = identity[order]
-        starts = np.flatnonzero(np.r_[True, identity[1:] != identity[:-1]])
-        place = np.arange(len(order)) - np.repeat(starts, np.diff(np.r_[starts, len(order)]))
+        order, sizes = draw_people(self._labels, generator)
+        place = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         return order[place < self._images_per_identity]
 
     def generator(self, bag: int) -> np.random.Generator:

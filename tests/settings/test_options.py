@@ -132,6 +132,7 @@ EFFECTS: dict[str, Effect] = {
     "net_multiplier": Effect("0.5", structure("parameters"), OTHER, OTHER, "--network m1"),
     "densenet_dropout": Effect("0.1", structure("dropout"), False, True, "--network d169 --net_output J"),
     "vit_drop_path": Effect("0", structure("ops"), OTHER, OTHER, "--network vit_t"),
+    "stochastic_depth": Effect("0.5", observe.skipped_units, [], [0.0625 * n for n in range(1, 9)], "--network r18"),
     "vit_mask_ratio": Effect("0", structure("ops"), OTHER, OTHER, "--network vit_t"),
     "net_output": Effect("FC", structure("dropout"), True, False),
     "net_blocks": Effect("2,8,16,4", structure("parameters"), OTHER, OTHER, "--network y1"),

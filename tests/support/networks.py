@@ -7,6 +7,7 @@ import numpy as np
 from backbones import build_network
 from backbones.execution.backbone import Backbone
 from backbones.graph.network_graph import NetworkGraph
+from backbones.graph.stochastic_depth import with_stochastic_depth
 from backbones.graph.transformer import TransformerGraph
 from ops import flow
 
@@ -45,6 +46,11 @@ def residual() -> NetworkGraph:
             x = graph.batch_norm(graph.conv(x, f"{name}_sc", 20, 1, stride=stride), f"{name}_sc_bn", 2e-5)
         x = graph.add(y, x, f"{name}_add")
     return _finish(graph, graph.dropout(graph.batch_norm(x, "bn", 2e-5, fix_gamma=True), "dropout", 0.4))
+
+
+def skipping() -> NetworkGraph:
+    """The same with units that training skips."""
+    return with_stochastic_depth(residual(), 0.5)
 
 
 def mobile() -> NetworkGraph:
@@ -114,6 +120,7 @@ def shared() -> NetworkGraph:
 SMALL = {
     "plain": plain,
     "residual": residual,
+    "skipping": skipping,
     "mobile": mobile,
     "pointwise": pointwise,
     "dense": dense,

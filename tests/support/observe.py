@@ -88,6 +88,11 @@ def structure(key: str) -> Observer:
     return observe
 
 
+def skipped_units(config: Config) -> list[float]:
+    """Return the share of images that skip each unit of the network in training."""
+    return [node.attrs["p"] for node in build_backbone(config).network.nodes if node.op == "drop_path"]
+
+
 def executor(config: Config) -> str:
     """Return how the backbone would compute."""
     return build_backbone(config).executor

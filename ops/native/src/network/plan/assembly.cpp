@@ -136,10 +136,10 @@ class Assembler {
     }
     if (head.op == "add") { return MakeAddLayer(inputs, output, in, batch_); }
     if (head.op == "prelu") { return MakePreluLayer(inputs[0], output, in, batch_, head.Array("slope")); }
-    if (head.op == "dropout") {
+    if (head.op == "dropout" || head.op == "drop_path") {
       // Outside training it copies its input.
       return MakeDropoutLayer(inputs[0], output, in, batch_, head.Integer("first"), static_cast<float>(head.Real("p")),
-                              training_);
+                              head.op == "drop_path", training_);
     }
     std::unique_ptr<Layer> activation = MakeActivationLayer(head.op, inputs[0], output, in, batch_);
     if (activation == nullptr) { throw std::invalid_argument("there is no layer for " + head.op); }
