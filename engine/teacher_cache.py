@@ -105,7 +105,8 @@ class TeacherCache:
             if done:
                 log.say(f"teacher: {done} of {total} embeddings are in {self.path}")
             if done < total:
-                log.say(f"teacher: embedding {total - done} images, once, for {self.path}")
+                size = total * self._type.itemsize / 1e9
+                log.say(f"teacher: embedding {total - done} images, once, for {self.path} of {size:.2f} GB")
                 for first, rows in self._embed_from(done, embed, own, workers):
                     reporter.heartbeat()
                     if file is not None:

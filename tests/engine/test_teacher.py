@@ -71,7 +71,7 @@ def test_the_file_has_the_rows_of_unchanged_images_and_is_read_again(tmp_path: P
     config = settings(tmp_path, teacher=write_teacher(tmp_path / "t.onnx", 24))
     teacher, is_complete, lines, source = fill(config)
     path, model = teacher._cache.path, open_model(config.teacher)
-    assert is_complete and lines[0] == f"teacher: embedding 93 images, once, for {path}"
+    assert is_complete and lines[0] == f"teacher: embedding 93 images, once, for {path} of 0.00 GB"
     images = np.stack([source.read(number)[0] for number in range(93)])
     expected = embed(model.network, model.arrays, images)
     np.testing.assert_allclose(rows_of(teacher, 93), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
