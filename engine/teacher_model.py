@@ -50,12 +50,12 @@ def _image_size(network: NetworkGraph) -> list[int]:
 def describe_teacher(model: TrainedModel, config: Mapping[str, Any], student: NetworkGraph) -> list[str]:
     """Return lines about the teacher of a run and what the student takes from it."""
     network, length = model.about["network"] or "unknown", model.network.embedding_size
-    what = "1 - cosine with its embeddings"
+    what = "(1 - cosine with its embeddings)"
     if length != student.embedding_size:
-        what = "the mean square by which the cosines of two images differ from its own"
+        what = "the mean square by which cosines between two images differ from its own"
     images = "unchanged images, kept in a file" if config["teacher_cache"] else "the images of each step"
     return [
-        f"teacher: {model.path}, network {network}, embeddings of {length} numbers of {images}; the loss has "
+        f"teacher: {model.path}, network {network}, embeddings of {length} numbers of {images}; the loss adds "
         f"{config['teacher_weight']:g} x {what}",
         *(f"teacher: {note}" for note in model.notes),
     ]

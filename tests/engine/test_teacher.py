@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from common.errors import UserError
 from data.sources.synthetic import SyntheticSource
 from engine.memory import estimate_memory
 from engine.teacher import Teacher
+from engine.teacher_cache import fingerprint
 from engine.teacher_model import describe_teacher, open_teacher
-from interchange.open_model import open_model
+from interchange.open_model import TrainedModel, open_model
 from launch.rank import RankReporter
 from launch.world import join_world
 from ops import flow
@@ -23,7 +25,7 @@ from ops.heads.distillation import teacher_distance
 from settings.complete import complete_config
 from settings.train_command import resolve_train_config
 from tests.support.teachers import distance, embed, write_teacher
-from tests.support.tiny import read_losses, tiny_config, tiny_network, train
+from tests.support.tiny import read_losses, read_metrics, tiny_config, tiny_network, train
 
 OWN = 12
 
@@ -67,60 +69,35 @@ def test_distance_and_gradient_equal_float64(length: int) -> None:
     assert (distance(nudged, teacher)[0] - value) / 1e-6 == pytest.approx(gradient[1, 2], rel=1e-4)
 
 
-def test_the_file_has_the_rows_of_unchanged_images_and_is_read_again(tmp_path: Path) -> None:
-    config = settings(tmp_path, teacher=write_teacher(tmp_path / "t.onnx", 24))
-    teacher, is_complete, lines, source = fill(config)
+def test_the_file_has_the_rows_of_unchanged_images_and_survives_stops_and_damage(tmp_path: Path) -> None:
+    config, reporter = settings(tmp_path, teacher=write_teacher(tmp_path / "t.onnx", 24)), RankReporter()
+    reporter.stop_requested = True
+    teacher, is_complete, lines, source = fill(config, reporter)
     path, model = teacher._cache.path, open_model(config.teacher)
-    assert is_complete and lines[0] == f"teacher: embedding 93 images, once, for {path} of 0.00 GB"
+    assert not is_complete and lines == [f"teacher: embedding 93 images, once, for {path} of 0.00 GB", lines[1]]
+    teacher, is_complete, lines, _ = fill(config)
+    assert is_complete and lines[0] == f"teacher: {OWN} of 93 embeddings are in {path}"
     images = np.stack([source.read(number)[0] for number in range(93)])
     expected = embed(model.network, model.arrays, images)
     np.testing.assert_allclose(rows_of(teacher, 93), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
     before = path.read_bytes()
     again, _, lines, _ = fill(config)
     assert lines == [f"teacher: 93 of 93 embeddings are in {path}"] and path.read_bytes() == before
     assert again._embed is None
-    # Another seed of the images, other weights: other files.
-    others = [{"seed": 2}, {"teacher": write_teacher(tmp_path / "u.onnx", 24, seed=6)}, {"native_ops": False}]
-    paths = {fill(settings(tmp_path, **{"teacher": config.teacher, **other}))[0]._cache.path for other in others}
-    assert len(paths | {path}) == 4 and path.read_bytes() == before
-
-
-@pytest.mark.parametrize("damage", ["cut", "flipped", "of another"])
-def test_a_damaged_file_is_made_again_from_there(tmp_path: Path, damage: str) -> None:
-    config = settings(tmp_path, teacher=write_teacher(tmp_path / "t.onnx"))
-    teacher, *_ = fill(config)
-    path = teacher._cache.path
-    before = path.read_bytes()
     size = len(before) // 93
-    broken = bytearray(before)
-    if damage == "cut":
-        del broken[41 * size + 5 :]
-    elif damage == "flipped":
-        broken[41 * size + 5] ^= 4
-    else:  # rows of another image
-        broken[41 * size : 42 * size] = before[:size]
-    path.write_bytes(broken)
-    if damage == "flipped":
-        with pytest.raises(UserError, match=f"{path.name}: the embedding of image 41 is damaged; start the run again"):
-            teacher._cache.read(np.array([40, 41]))
-    _, is_complete, lines, _ = fill(config)
-    assert is_complete and lines[0] == f"teacher: 41 of 93 embeddings are in {path}"
-    assert path.read_bytes() == before
+    flipped = bytearray(before)
+    flipped[41 * size + 5] ^= 4
+    of_another_image = before[: 41 * size] + before[:size] + before[42 * size :]
+    for broken in (before[: 41 * size + 5], flipped, of_another_image):
+        path.write_bytes(broken)
+        if broken is flipped:
+            with pytest.raises(UserError, match=f"{path.name}: the embedding of image 41 is damaged; start the run ag"):
+                again._cache.read(np.array([40, 41]))
+        _, is_complete, lines, _ = fill(config)
+        assert is_complete and lines[0] == f"teacher: 41 of 93 embeddings are in {path}"
+        assert path.read_bytes() == before
 
-
-def test_a_run_that_is_stopped_continues_the_file(tmp_path: Path) -> None:
-    config, reporter = settings(tmp_path, teacher=write_teacher(tmp_path / "t.onnx")), RankReporter()
-    reporter.stop_requested = True
-    teacher, is_complete, _, _ = fill(config, reporter)
-    assert not is_complete
-    _, is_complete, lines, _ = fill(config)
-    assert is_complete and lines[0] == f"teacher: {OWN} of 93 embeddings are in {teacher._cache.path}"
-
-
-def test_a_file_that_another_run_writes_is_one_line(tmp_path: Path) -> None:
-    config = settings(tmp_path, teacher=write_teacher(tmp_path / "t.onnx"))
-    teacher, *_ = fill(config)
-    path = teacher._cache.path
     path.write_bytes(b"")
     with open(path, "rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -128,21 +105,32 @@ def test_a_file_that_another_run_writes_is_one_line(tmp_path: Path) -> None:
             fill(config)
 
 
+def test_other_images_teachers_and_number_formats_have_other_files(tmp_path: Path) -> None:
+    model = open_model(write_teacher(tmp_path / "t.onnx"))
+    moved = replace(model, arrays={name: array + 1e-6 for name, array in model.arrays.items()})
+
+    def mark(teacher: TrainedModel = model, how: str = "float32", **changes: Any) -> bytes:
+        source = SyntheticSource(**{"num_images": 93, "num_classes": 31, "image_size": 16, "seed": 1, **changes})
+        return fingerprint(teacher, source, how)
+
+    others = [mark(moved), mark(how="bfloat16"), mark(seed=2), mark(num_classes=3), mark(num_images=92)]
+    assert len({mark(), *others}) == 6 and mark(replace(model, path="elsewhere")) == mark()
+
+
 def test_the_cache_is_the_same_training_without_augmentation_and_frozen_steps_have_no_teacher(tmp_path: Path) -> None:
     common = {"teacher": write_teacher(tmp_path / "t.onnx"), "data_rand_mirror": False, "train_iter": 3}
-    runs = {
-        "live": settings(tmp_path / "live", **common, teacher_cache=False),
-        "cached": settings(tmp_path / "cached", **common),
-        "frozen": settings(tmp_path / "frozen", **common, freeze_backbone_steps=2),
-    }
-    for config in runs.values():
+    live, cached, frozen = (
+        settings(tmp_path / name, **common, **own)
+        for name, own in {
+            "live": {"teacher_cache": False},
+            "cached": {},
+            "frozen": {"freeze_backbone_steps": 2},
+        }.items()
+    )
+    for config in (live, cached, frozen):
         train(config, tiny_network())
-    assert read_losses(runs["live"]) == read_losses(runs["cached"])
-    plain = settings(tmp_path / "plain", train_iter=3, data_rand_mirror=False, freeze_backbone_steps=2, teacher="")
-    plain.teacher_cache = False
-    train(plain, tiny_network())
-    frozen, without = read_losses(runs["frozen"]), read_losses(plain)
-    assert frozen[:2] == without[:2] and frozen[2] != without[2]
+    assert read_losses(live) == read_losses(cached)
+    assert [line["loss"] > line["lossvalue"] + 0.1 for line in read_metrics(frozen)] == [False, False, True]
 
 
 def test_mistakes_are_one_line_before_the_run(tmp_path: Path) -> None:
@@ -176,7 +164,7 @@ def test_colours_mean_and_scale_of_the_teacher_are_honoured(tmp_path: Path) -> N
     found = embed(swapped.network, swapped.arrays, images)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
     lines = describe_teacher(swapped, tiny_config(tmp_path, teacher=file), tiny_network())
-    assert "the loss has 1 x 1 - cosine with its embeddings" in lines[0] and "images as BGR" in lines[1]
+    assert "the loss adds 1 x (1 - cosine with its embeddings)" in lines[0] and "images as BGR" in lines[1]
 
 
 def test_memory_includes_the_teacher() -> None:

@@ -54,7 +54,7 @@ def assert_added(found: list[dict[str, Any]], teacher: str, pieces: int = 1) -> 
 @pytest.mark.parametrize(
     ("ranks", "ways"),
     [
-        (1, ["nodes", "pieces_other"]),
+        (1, ["pieces_other"]),
         (2, ["cache", "replicated_other", "partial_fc"]),
         *(pytest.param(ranks, EVERY_WAY, marks=pytest.mark.slow, id=f"{ranks}-all") for ranks in (1, 2, 3)),
     ],
