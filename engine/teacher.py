@@ -31,7 +31,7 @@ class Teacher:
     def __init__(self, model: TrainedModel, config: Mapping[str, Any], world: World) -> None:
         """Take the model of ``engine.teacher_model``; ``config`` is complete."""
         self._world = world
-        self._model = model
+        self._model: TrainedModel | None = model  # until its arrays are in the backbone
         self._own = config["train_batch_size"] // world.size // config["gradient_accumulation"]
         self._bfloat16 = bool(config["use_bf16"]) and not layers_without_kernels(model.network)
         self._native = bool(config["native_ops"])
@@ -51,7 +51,7 @@ class Teacher:
         length = self._model.network.embedding_size
         self._cache = TeacherCache(teacher_directory(config), mark, source, length, self._world)
         is_complete = self._cache.fill(self._embed_parts, self._own, config["num_workers"], log, reporter)
-        self._embed = None  # its memory is free again
+        self._embed = self._model = None  # their memory is free again
         return is_complete
 
     def embed(self, batch: Batch) -> np.ndarray:
@@ -69,7 +69,7 @@ class Teacher:
     def _embed_parts(self, mine: np.ndarray) -> np.ndarray:
         """Return the embeddings of all ranks' images, of which ``mine`` are this rank's. A collective call."""
         if self._embed is None:
-            model = self._model
+            model, self._model = self._model, None
             backbone = Backbone(model.network, model.arrays, self._native, self._bfloat16)
             backbone = backbone.to_global(self._world.placement, flow.sbp.broadcast)
             self._embed = Embedder(backbone, self._world, self._own * self._world.size)

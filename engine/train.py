@@ -131,6 +131,7 @@ def train(config: Config, reporter: RankReporter) -> None:
         from engine.teacher import Teacher  # here, because other runs need nothing of it
 
         teacher = Teacher(model, config, world)
+        model = None  # its arrays are the teacher's alone
     train_step = TrainStep(StepOptions.from_config(config), world, backbone, head, teacher)
     saver = Saver(config, plan, train_step, log, reporter)
     if snapshot is not None:
@@ -148,7 +149,7 @@ def train(config: Config, reporter: RankReporter) -> None:
     try:
         if teacher is not None and config.teacher_cache and not teacher.open_cache(config, source, log, reporter):
             reporter.stop_requested = True  # another rank may have been asked; the exit code says it everywhere
-            log.say("stopped before the first step; the same command continues the teacher's embeddings")
+            log.say("stopped; the same command continues the teacher's embeddings")
             world.barrier()
             return
         trainer.run(source)
