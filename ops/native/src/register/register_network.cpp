@@ -1,7 +1,9 @@
 // Registers whole networks with OneFlow as three ops of our own: training forward, its backward, and inference.
 #include <exception>
+#include <mutex>
 #include <string>
 
+#include "base/library_pages.h"
 #include "network/plan/network.h"
 #include "oneflow/core/framework/framework.h"
 #include "register/team_kernel.h"
@@ -282,11 +284,15 @@ class ForwardKernel final : public TeamKernel<Kernel::kNetworkForward> {
       NetworkMemory memory = CollectMemory(context);
       if (memory.block == nullptr) {
         memory.block = static_cast<char*>(context->Tensor4ArgNameAndIndex("saved", 0)->mut_dptr());
+      } else {
+        std::call_once(is_started_, ReleaseLibraryPages);  // the graph is compiled
       }
       const int64_t batch = context->Tensor4ArgNameAndIndex("images", 0)->shape_view().At(0);
       NetworkFor(context, batch, true)->Forward(memory);
     });
   }
+
+  mutable std::once_flag is_started_;
 };
 
 class BackwardKernel final : public TeamKernel<Kernel::kNetworkBackward> {

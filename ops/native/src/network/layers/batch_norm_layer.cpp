@@ -72,6 +72,7 @@ class BatchNormLayer final : public Layer {
   std::vector<int> ReadInBackward() const override { return {inputs[0]}; }
   bool PassesGradient(size_t input) const override { return input == 1; }
   bool MayOverwriteGradient() const override { return inputs.size() == 1; }
+  bool MayOverwriteInput() const override { return true; }
   bool IsCheap() const override { return true; }
   bool HasParameters() const override { return true; }
   int64_t SavedBytes() const override { return norm_.SavedBytes(); }

@@ -69,6 +69,11 @@ class Layer {
   virtual void Remake(const ExecutionContext& context);
   // Writes, or adds to, the gradients of inputs that want one, and writes those of the layer's parameters.
   virtual void Backward(const ExecutionContext& context);
+  // Whether Backward is GradientsOfParameters, which alone reads values, then GradientOfInput: the plan may run them as two
+  // steps, so that no memory holds the values during the second.
+  virtual bool IsSplit() const { return false; }
+  virtual void GradientsOfParameters(const ExecutionContext&) {}
+  virtual void GradientOfInput(const ExecutionContext&) {}
 
   // Forward or Backward as a sequence of stages, for a layer that works row by row.
   virtual std::vector<RowStage> ForwardStages() { return {}; }
@@ -81,6 +86,8 @@ class Layer {
   virtual bool PassesGradient(size_t) const { return false; }
   // Whether the gradient of the only input may be written over that of the output.
   virtual bool MayOverwriteGradient() const { return false; }
+  // Whether Remake may write the output over the first input.
+  virtual bool MayOverwriteInput() const { return false; }
   // Whether Remake takes little longer than reading the inputs, so that the output is not worth its memory.
   virtual bool IsCheap() const { return false; }
   virtual bool HasParameters() const { return false; }
@@ -95,6 +102,17 @@ class Layer {
   std::vector<GradientUse> uses;
   std::vector<int> parameters;  // numbers of the arrays whose gradients Backward writes
   int64_t saved_offset = 0;
+};
+
+// A layer of one input whose backward pass has two parts.
+class SplitLayer : public Layer {
+ public:
+  using Layer::Layer;
+  void Backward(const ExecutionContext& context) final {
+    GradientsOfParameters(context);
+    if (uses[0].wanted) { GradientOfInput(context); }
+  }
+  bool IsSplit() const final { return true; }
 };
 
 }  // namespace insightface

@@ -23,11 +23,11 @@ using dnnl::algorithm;
 using dnnl::memory;
 
 // Forward and both gradients. The weights change at every step, so each pass converts them to oneDNN's layouts.
-class TrainingConv : public Layer {
+class TrainingConv : public SplitLayer {
  public:
   TrainingConv(int input, int output, const Value& in, const Value& out, int64_t batch, const ConvGeometry& geometry,
                const ConvArrays& arrays)
-      : Layer({input}, output),
+      : SplitLayer({input}, output),
         arrays_(arrays),
         type_(in.type),
         input_count_(batch * in.shape.Count()),
@@ -56,9 +56,9 @@ class TrainingConv : public Layer {
     forward_primitive_.execute(OneDnnStream(), arguments);
   }
 
-  void Backward(const ExecutionContext& context) override {
-    WeightGradient(context);
-    if (!uses[0].wanted) { return; }
+  void GradientsOfParameters(const ExecutionContext& context) override { WeightGradient(context); }
+
+  void GradientOfInput(const ExecutionContext& context) override {
     void* gradient = context.GradientAt<void>(inputs[0]);
     if (!uses[0].adds) {
       InputGradient(context, gradient, context.scratch);

@@ -18,10 +18,10 @@ namespace {
 
 // The weights change at every step, so each pass transforms them.
 template<typename T>
-class FusedWinogradTraining final : public Layer {
+class FusedWinogradTraining final : public SplitLayer {
  public:
   FusedWinogradTraining(int input, int output, const WinogradShape& shape, int weight)
-      : Layer({input}, output),
+      : SplitLayer({input}, output),
         weight_(weight),
         forward_(shape),
         input_gradient_(shape.Reversed()),
@@ -31,12 +31,14 @@ class FusedWinogradTraining final : public Layer {
     Convolve(context, forward_, false, context.ValueAt<const T>(inputs[0]), false, context.ValueAt<T>(output));
   }
 
-  void Backward(const ExecutionContext& context) override {
-    const T* const dy = context.GradientAt<const T>(output);
-    filter_gradient_.Run(context.ValueAt<const T>(inputs[0]), dy, context.parameter_gradients[weight_],
-                         context.scratch);
-    if (!uses[0].wanted) { return; }
-    Convolve(context, input_gradient_, true, dy, uses[0].adds, context.GradientAt<T>(inputs[0]));
+  void GradientsOfParameters(const ExecutionContext& context) override {
+    filter_gradient_.Run(context.ValueAt<const T>(inputs[0]), context.GradientAt<const T>(output),
+                         context.parameter_gradients[weight_], context.scratch);
+  }
+
+  void GradientOfInput(const ExecutionContext& context) override {
+    Convolve(context, input_gradient_, true, context.GradientAt<const T>(output), uses[0].adds,
+             context.GradientAt<T>(inputs[0]));
   }
 
   std::vector<int> ReadInBackward() const override { return {inputs[0]}; }

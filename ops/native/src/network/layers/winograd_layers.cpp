@@ -18,10 +18,10 @@ std::optional<WinogradShape> FloatShapeOf(const Value& in, const Value& out, int
 }
 
 // The weights change at every step, so each pass transforms them.
-class WinogradTraining final : public Layer {
+class WinogradTraining final : public SplitLayer {
  public:
   WinogradTraining(int input, int output, const WinogradShape& shape, int weight)
-      : Layer({input}, output),
+      : SplitLayer({input}, output),
         weight_(weight),
         filters_(shape.out.channels, shape.in.channels, false),
         reversed_filters_(shape.out.channels, shape.in.channels, true),
@@ -34,12 +34,14 @@ class WinogradTraining final : public Layer {
              context.ValueAt<float>(output));
   }
 
-  void Backward(const ExecutionContext& context) override {
-    const float* const dy = context.GradientAt<const float>(output);
-    filter_gradient_.Run(context.ValueAt<const float>(inputs[0]), dy, context.parameter_gradients[weight_],
-                         context.scratch);
-    if (!uses[0].wanted) { return; }
-    Convolve(context, reversed_filters_, input_gradient_, dy, uses[0].adds, context.GradientAt<float>(inputs[0]));
+  void GradientsOfParameters(const ExecutionContext& context) override {
+    filter_gradient_.Run(context.ValueAt<const float>(inputs[0]), context.GradientAt<const float>(output),
+                         context.parameter_gradients[weight_], context.scratch);
+  }
+
+  void GradientOfInput(const ExecutionContext& context) override {
+    Convolve(context, reversed_filters_, input_gradient_, context.GradientAt<const float>(output), uses[0].adds,
+             context.GradientAt<float>(inputs[0]));
   }
 
   std::vector<int> ReadInBackward() const override { return {inputs[0]}; }

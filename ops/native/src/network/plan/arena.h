@@ -11,6 +11,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <utility>
 #include <vector>
 
 namespace insightface {
@@ -37,6 +39,11 @@ class Arena {
     int64_t last;
     int64_t offset;
   };
+
+  std::vector<size_t> OrderBy(const std::function<double(const Block&)>& rank) const;
+  // Places the blocks one after the other, each as low as those before it allow; returns the bytes and the highest block.
+  std::pair<int64_t, size_t> PlaceIn(const std::vector<size_t>& order);
+
   std::vector<Block> blocks_;
   int64_t bytes_ = 0;
 };

@@ -6,6 +6,21 @@
 #include "base/lru_cache.h"
 
 namespace insightface {
+namespace {
+
+// The values that a step reads for a layer.
+std::vector<int> ReadIn(const Layer& layer, Pass pass) {
+  switch (pass) {
+    case Pass::kForward:
+    case Pass::kRemake: return layer.inputs;
+    case Pass::kBackward:
+    case Pass::kParameters: return layer.ReadInBackward();
+    case Pass::kInput: return {};
+  }
+  return {};
+}
+
+}  // namespace
 
 Network::Network(const NetworkKey& key)
     : batch_(key.batch),
@@ -30,6 +45,7 @@ Network::Network(const NetworkKey& key)
   }
   plan_ = PlanSteps(assembly_.layers, assembly_.values, key.purpose);
   PlaceValues();
+  if (training_) { PlaceRemade(); }
   gradients_.assign(count, kNowhere);
   if (training_) {
     PlaceGradients();
@@ -54,28 +70,19 @@ int64_t Network::CopyBytes() const {
   return bytes;
 }
 
-// A value lives from the step that makes it to the last one that reads it; one that is made again lives twice.
+// A value lives from the step that makes it to the last one that reads it.
 void Network::PlaceValues() {
   const size_t count = assembly_.values.size();
   made_.assign(count, kNowhere);
-  remade_.assign(count, kNowhere);
   saved_.assign(assembly_.layers.size(), kNowhere);
   const int64_t end = static_cast<int64_t>(plan_.steps.size());
-  const auto read_backward = [&](int value, int64_t time) {
-    arena_.Extend(plan_.is_kept[value] ? made_[value] : remade_[value], time);
-  };
   for (int64_t time = 0; time < end; ++time) {
     for (const auto& [layer, pass] : plan_.steps[time].parts) {
-      if (pass == Pass::kBackward) {
-        for (const int value : layer->ReadInBackward()) { read_backward(value, time); }
-        continue;
+      for (const int value : ReadIn(*layer, pass)) {
+        if (pass == Pass::kForward || plan_.is_kept[value]) { arena_.Extend(made_[value], time); }
       }
-      std::vector<int>& places = pass == Pass::kForward ? made_ : remade_;
-      for (const int input : layer->inputs) {
-        pass == Pass::kForward ? arena_.Extend(made_[input], time) : read_backward(input, time);
-      }
-      if (layer->output < 0) { continue; }
-      int& place = places[layer->output];
+      if (pass != Pass::kForward || layer->output < 0) { continue; }
+      int& place = made_[layer->output];
       if (place == kNowhere) { place = arena_.Add(Bytes(layer->output), time, time); }
       arena_.Extend(place, time);
     }
@@ -89,11 +96,56 @@ void Network::PlaceValues() {
   }
 }
 
+// A value that is made again lives until the last step that reads it before it is made once more.
+void Network::PlaceRemade() {
+  remade_.resize(plan_.steps.size());
+  std::vector<Remade> lives;
+  std::vector<int> newest(assembly_.values.size(), kNowhere);  // life of each value
+  for (int64_t time = 0; time < static_cast<int64_t>(plan_.steps.size()); ++time) {
+    for (const auto& [layer, pass] : plan_.steps[time].parts) {
+      if (pass == Pass::kForward) { continue; }
+      for (const int value : ReadIn(*layer, pass)) {
+        if (!plan_.is_kept[value]) { lives[newest[value]].last = time; }
+      }
+      if (pass != Pass::kRemake) { continue; }
+      int& number = newest[layer->output];
+      if (number != kNowhere && lives[number].first == time) { continue; }
+      number = static_cast<int>(lives.size());
+      lives.push_back({layer->output, time, time, kNowhere});
+    }
+  }
+  for (Remade& life : lives) {
+    life.place = PlaceOfInput(lives, life);
+    if (life.place == kNowhere) {
+      life.place = arena_.Add(Bytes(life.value), life.first, life.last);
+    } else {
+      arena_.Extend(life.place, life.last);
+    }
+    remade_[life.first].emplace_back(life.value, life.place);
+  }
+}
+
+// The block of a layer's input if the output, made again, may be written over it: nothing else reads the input any more.
+int Network::PlaceOfInput(const std::vector<Remade>& lives, const Remade& output) const {
+  const Layer& layer = *assembly_.layers[producers_[output.value]];
+  if (!layer.MayOverwriteInput()) { return kNowhere; }
+  const int input = layer.inputs.front();
+  const auto is_input = [&](const Remade& life) { return life.value == input && life.first <= output.first; };
+  const auto found = std::find_if(lives.rbegin(), lives.rend(), is_input);
+  if (found == lives.rend() || found->last != output.first || Bytes(input) != Bytes(output.value)) { return kNowhere; }
+  for (const auto& [other, pass] : plan_.steps[output.first].parts) {
+    const std::vector<int> read = ReadIn(*other, pass);
+    const bool is_remake = other == &layer && pass == Pass::kRemake;
+    if (!is_remake && std::count(read.begin(), read.end(), input) > 0) { return kNowhere; }
+  }
+  return found->place;
+}
+
 void Network::PlaceGradients() {
   for (size_t i = assembly_.layers.size(); i-- > 0;) {
     Layer& layer = *assembly_.layers[i];
     for (size_t input = 0; input < layer.inputs.size(); ++input) {
-      PlaceInputGradient(&layer, input, plan_.backward_first[i]);
+      PlaceInputGradient(&layer, input, layer.IsSplit() ? plan_.backward[i] : plan_.backward_first[i]);
     }
   }
 }
@@ -131,7 +183,8 @@ bool Network::OverwritesGradient(const Layer& layer) const {
   const size_t number = producers_[layer.output], next = producers_[layer.inputs.front()];
   if (!layer.MayOverwriteGradient() || plan_.backward_first[next] <= plan_.backward[number]) { return false; }
   for (size_t value = 0; value < gradients_.size(); ++value) {
-    const bool is_to_be_read = static_cast<int>(value) != layer.output && producers_[value] < number;
+    const bool is_to_be_read = static_cast<int>(value) != layer.output &&
+                               (producers_[value] < number || plan_.backward[producers_[value]] > plan_.backward[number]);
     if (gradients_[value] == gradients_[layer.output] && is_to_be_read) { return false; }
   }
   return true;
@@ -157,8 +210,10 @@ void Network::PlaceParameterGradients() {
 void Network::HoldBlocks() {
   for (int value = 0; value < static_cast<int>(made_.size()); ++value) {
     HoldBlocks(value, false, made_[value]);
-    HoldBlocks(value, false, remade_[value]);
     HoldBlocks(value, true, gradients_[value]);
+  }
+  for (const auto& step : remade_) {
+    for (const auto& [value, place] : step) { HoldBlocks(value, false, place); }
   }
 }
 
@@ -196,8 +251,7 @@ void Network::Run(const NetworkMemory& memory, Direction direction) {
   const auto address = [&](int place) { return place == kNowhere ? nullptr : block + arena_.Offset(place); };
   std::vector<void*> values, gradients;
   for (size_t value = 0; value < made_.size(); ++value) {
-    const bool again = direction == Direction::kBackward && remade_[value] != kNowhere;
-    values.push_back(address(again ? remade_[value] : made_[value]));
+    values.push_back(address(made_[value]));
     gradients.push_back(address(gradients_[value]));
   }
   std::vector<float*> parameter_gradients = memory.parameter_gradients;
@@ -221,6 +275,9 @@ void Network::Run(const NetworkMemory& memory, Direction direction) {
   for (size_t i = 0; i < plan_.steps.size(); ++i) {
     if (plan_.steps[i].direction != direction) { continue; }
     context.scratch = address(scratch_[i]);
+    if (training_) {
+      for (const auto& [value, place] : remade_[i]) { values[value] = address(place); }
+    }
     plan_.steps[i].Run(context);
     if (memory.updates != nullptr && direction == Direction::kBackward) { Update(memory, parameter_gradients, i); }
   }

@@ -17,6 +17,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/alignment.h"
@@ -76,7 +77,16 @@ class Network {
  private:
   static constexpr int kNowhere = -1;
 
+  // A value from one time that it is made again to the last step that reads it.
+  struct Remade {
+    int value;
+    int64_t first, last;
+    int place;
+  };
+
   void PlaceValues();
+  void PlaceRemade();
+  int PlaceOfInput(const std::vector<Remade>& lives, const Remade& output) const;
   void PlaceGradients();
   void PlaceInputGradient(Layer* layer, size_t input, int64_t time);
   bool OverwritesGradient(const Layer& layer) const;
@@ -94,9 +104,11 @@ class Network {
   Assembly assembly_;
   StepPlan plan_;
   std::vector<size_t> producers_;  // of each value
-  // Blocks of the arena: of each value in the forward pass and, made again, in the backward pass; of its gradient; of
-  // what a layer saves beside values; of each step's scratch memory; of each parameter's gradient.
-  std::vector<int> made_, remade_, gradients_, saved_, scratch_, parameter_blocks_;
+  // Blocks of the arena: of each value in the forward pass; of its gradient; of what a layer saves beside values; of each
+  // step's scratch memory; of each parameter's gradient.
+  std::vector<int> made_, gradients_, saved_, scratch_, parameter_blocks_;
+  // The values that each step makes again, and their blocks. A value may be made again several times.
+  std::vector<std::vector<std::pair<int, int>>> remade_;
   std::vector<std::vector<int>> updated_after_;  // parameters whose gradients are used up after each step
   Arena arena_;
   int64_t kept_bytes_ = 0;

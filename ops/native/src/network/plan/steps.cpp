@@ -1,73 +1,17 @@
 #include "network/plan/steps.h"
 
 #include <algorithm>
-#include <tuple>
+#include <set>
 
 namespace insightface {
 namespace {
 
 constexpr size_t kNoLayer = static_cast<size_t>(-1);
 
-// Chooses the values that are kept for the backward pass. A value that is not kept is computed again from its layer's
-// inputs, which for that purpose are kept or made again themselves.
-class Keeping {
- public:
-  Keeping(const std::vector<std::unique_ptr<Layer>>& layers, const std::vector<Value>& values, Purpose purpose)
-      : layers_(layers),
-        values_(values),
-        recomputes_(purpose == Purpose::kRecomputing),
-        cost_(values.size(), 0),
-        is_kept_(values.size(), false) {
-    for (size_t i = 0; i < layers.size(); ++i) { Decide(*layers[i]); }
-  }
-
-  // Only values that the backward pass reads, or needs to make others again, take memory.
-  std::vector<bool> Kept(const std::vector<size_t>& producers) {
-    for (const auto& layer : layers_) {
-      for (const int value : layer->ReadInBackward()) { Require(value, producers); }
-    }
-    for (size_t value = 0; value < is_kept_.size(); ++value) { is_kept_[value] = is_kept_[value] && cost_[value] == 0; }
-    return is_kept_;
-  }
-
- private:
-  // cost_: layers that run to make a value again; 0: it is kept.
-  void Decide(const Layer& layer) {
-    if (layer.output < 0 || layer.inputs.empty()) { return; }
-    int64_t cost = 1;
-    for (const int input : layer.inputs) { cost += cost_[input]; }
-    const bool is_sum = layer.inputs.size() > 1;
-    cost_[layer.output] = MayRemake(layer, is_sum, cost) ? cost : 0;
-  }
-
-  bool MayRemake(const Layer& layer, bool is_sum, int64_t cost) const {
-    // Of the sums of equal residual units every second one is kept: the one between costs one pass over memory.
-    constexpr int64_t kMostCheap = 4, kMostLayers = 16;
-    if (recomputes_) { return !is_sum && values_[layer.output].shape.Pixels() > 1 && cost <= kMostLayers; }
-    return layer.IsCheap() && cost <= (is_sum ? 1 : kMostCheap);
-  }
-
-  void Require(int value, const std::vector<size_t>& producers) {
-    if (is_kept_[value]) { return; }
-    is_kept_[value] = true;
-    if (cost_[value] == 0) { return; }
-    for (const int input : layers_[producers[value]]->inputs) { Require(input, producers); }
-  }
-
-  const std::vector<std::unique_ptr<Layer>>& layers_;
-  const std::vector<Value>& values_;
-  const bool recomputes_;
-  std::vector<int64_t> cost_;
-  std::vector<bool> is_kept_;
-};
-
 class Planner {
  public:
   Planner(const std::vector<std::unique_ptr<Layer>>& layers, const std::vector<Value>& values, Purpose purpose)
-      : layers_(layers), producers_(values.size(), kNoLayer), is_there_(values.size(), true) {
-    for (size_t i = 0; i < layers.size(); ++i) {
-      if (layers[i]->output >= 0) { producers_[layers[i]->output] = i; }
-    }
+      : layers_(layers), values_(values), producers_(Producers(layers, values.size())), keeping_(layers, values, producers_, purpose) {
     for (const auto& layer : layers) {
       for (const RowStage& stage : Open(&plan_.steps, layer.get(), Pass::kForward, layer->ForwardStages())) {
         Add(&plan_.steps, layer.get(), Pass::kForward, stage);
@@ -75,39 +19,37 @@ class Planner {
       plan_.forward.push_back(static_cast<int64_t>(plan_.steps.size()) - 1);
     }
     if (purpose == Purpose::kInference) { return; }
-    plan_.is_kept = Keeping(layers, values, purpose).Kept(producers_);
-    is_there_ = plan_.is_kept;
+    plan_.is_kept = is_there_ = keeping_.Kept();
     PlanBackward();
   }
 
   StepPlan Take() { return std::move(plan_); }
 
  private:
+  static std::vector<size_t> Producers(const std::vector<std::unique_ptr<Layer>>& layers, size_t values) {
+    std::vector<size_t> producers(values, kNoLayer);
+    for (size_t i = 0; i < layers.size(); ++i) {
+      if (layers[i]->output >= 0) { producers[layers[i]->output] = i; }
+    }
+    return producers;
+  }
+
   // The steps of the backward pass and their blocks of rows are the same whatever is made again, so that sums over blocks
   // are, too. What is made again comes before the step in which it is first read, or within it.
   void PlanBackward() {
     const size_t count = layers_.size();
     plan_.backward.resize(count);
     plan_.backward_first.resize(count);
-    std::vector<Step> steps;
-    std::vector<std::vector<Step>> before;
     for (size_t i = count; i-- > 0;) {
-      Layer* const layer = layers_[i].get();
-      const std::vector<RowStage> stages = Open(&steps, layer, Pass::kBackward, layer->BackwardStages());
-      before.resize(steps.size());
-      for (const int value : layer->ReadInBackward()) {
-        if (!JoinRemake(value, stages, &steps)) { Require(value, &before.back()); }
-      }
-      plan_.backward_first[i] = static_cast<int64_t>(steps.size()) - 1;
-      for (const RowStage& stage : stages) { Add(&steps, layer, Pass::kBackward, stage); }
-      before.resize(steps.size());
-      plan_.backward[i] = static_cast<int64_t>(steps.size()) - 1;
+      RunWaiting(*layers_[i]);
+      PlanLayer(i);
+      if (i > 0) { Drop(*layers_[i - 1]); }
     }
     std::vector<int64_t> places;
-    for (size_t step = 0; step < steps.size(); ++step) {
-      for (Step& remake : before[step]) { plan_.steps.push_back(std::move(remake)); }
+    for (size_t step = 0; step < steps_.size(); ++step) {
+      for (Step& remake : before_[step]) { plan_.steps.push_back(std::move(remake)); }
       places.push_back(static_cast<int64_t>(plan_.steps.size()));
-      plan_.steps.push_back(std::move(steps[step]));
+      plan_.steps.push_back(std::move(steps_[step]));
     }
     for (size_t i = 0; i < count; ++i) {
       plan_.backward_first[i] = places[plan_.backward_first[i]];
@@ -115,22 +57,99 @@ class Planner {
     }
   }
 
+  void PlanLayer(size_t i) {
+    Layer* const layer = layers_[i].get();
+    const std::vector<RowStage> stages =
+        Open(&steps_, layer, layer->IsSplit() ? Pass::kParameters : Pass::kBackward, layer->BackwardStages());
+    before_.resize(steps_.size());
+    std::vector<int> joined;  // values that each step of the layer makes again, block by block
+    for (const int value : layer->ReadInBackward()) {
+      if (JoinRemake(value, stages)) {
+        joined.push_back(value);
+      } else {
+        Require(value, &before_.back());
+      }
+    }
+    plan_.backward_first[i] = LastStep();
+    for (const RowStage& stage : stages) {
+      if (!Joins(steps_, stage)) {
+        steps_.push_back({Direction::kBackward, {}, true});
+        for (const int value : joined) { JoinRemake(value, stages); }
+      }
+      Add(&steps_, layer, Pass::kBackward, stage);
+    }
+    plan_.backward[i] = LastStep();
+    if (layer->IsSplit() && layer->uses[0].wanted) {
+      waiting_.push_back(i);
+      if (Bytes(layer->inputs[0]) <= Bytes(layer->output)) { RunLast(); }
+    }
+    before_.resize(steps_.size());
+  }
+
+  // A gradient that is larger than what it is computed from waits until a layer reads it or adds to it.
+  void RunWaiting(const Layer& layer) {
+    const auto concerns = [&](size_t waiting) {
+      const int value = layers_[waiting]->inputs[0];
+      return layer.output == value || std::count(layer.inputs.begin(), layer.inputs.end(), value) > 0;
+    };
+    while (!waiting_.empty() && std::any_of(waiting_.begin(), waiting_.end(), concerns)) {
+      const auto first = std::find_if(waiting_.begin(), waiting_.end(), concerns);
+      std::rotate(first, first + 1, waiting_.end());
+      RunLast();
+    }
+    before_.resize(steps_.size());
+  }
+
+  void RunLast() {
+    steps_.push_back({Direction::kBackward, {{layers_[waiting_.back()].get(), Pass::kInput}}});
+    plan_.backward[waiting_.back()] = LastStep();
+    waiting_.pop_back();
+  }
+
+  // Drops large values that were made again, unless the next layer reads them as a whole or needs them to make others
+  // again. What is made row by row is made within the steps that read it.
+  void Drop(Layer& next) {
+    std::set<int> read, needed;
+    for (const int value : next.ReadInBackward()) {
+      if (next.BackwardStages().empty()) { read.insert(value); }
+      CollectNeeded(value, &needed);
+    }
+    for (int value = 0; value < static_cast<int>(is_there_.size()); ++value) {
+      if (!is_there_[value] || !keeping_.IsDropped(value) || read.count(value) > 0) { continue; }
+      is_there_[value] = !IsMadeByRows(value) && needed.count(value) > 0;
+    }
+  }
+
+  // Adds the value and those that are needed to make it again, where it is not sure to be there.
+  void CollectNeeded(int value, std::set<int>* needed) const {
+    if (plan_.is_kept[value] || !needed->insert(value).second) { return; }
+    if (is_there_[value] && !(keeping_.IsDropped(value) && IsMadeByRows(value))) { return; }
+    for (const int input : layers_[producers_[value]]->inputs) { CollectNeeded(input, needed); }
+  }
+
+  bool IsMadeByRows(int value) const {
+    const std::vector<RowStage> stages = layers_[producers_[value]]->RemakeStages();
+    return stages.size() == 1 && !stages.front().gathers && !stages.front().reduces && stages.front().block == 0;
+  }
+
   // Makes a value again block by block within the last step, which a layer with these stages has just opened or joined.
-  bool JoinRemake(int value, const std::vector<RowStage>& stages, std::vector<Step>* steps) {
-    if (is_there_[value]) { return true; }
+  bool JoinRemake(int value, const std::vector<RowStage>& stages) {
+    if (is_there_[value]) { return false; }
     Layer* const layer = layers_[producers_[value]].get();
     for (const int input : layer->inputs) {
       if (!is_there_[input]) { return false; }
     }
-    std::vector<RowStage> remake = layer->RemakeStages();
-    if (remake.size() != 1 || stages.empty() || stages.front().gathers) { return false; }
-    RowStage& stage = remake.front();
-    if (stage.gathers || stage.reduces || stage.block != 0 || stage.rows != stages.front().rows) { return false; }
+    const auto gathers = [](const RowStage& stage) { return stage.gathers; };
+    if (!IsMadeByRows(value) || stages.empty() || std::any_of(stages.begin(), stages.end(), gathers)) { return false; }
+    RowStage stage = layer->RemakeStages().front();
+    if (stage.rows != stages.front().rows) { return false; }
     stage.width = 0;  // must not change the size of the blocks
-    if (!Joins(*steps, stage)) { return false; }
-    Add(steps, layer, Pass::kRemake, stage);
-    is_there_[value] = true;
-    return true;
+    if (!Joins(steps_, stage)) { return false; }
+    const std::pair<Layer*, Pass> part{layer, Pass::kRemake};
+    const auto& parts = steps_.back().parts;
+    if (std::find(parts.begin(), parts.end(), part) == parts.end()) { Add(&steps_, layer, Pass::kRemake, stage); }
+    is_there_[value] = !keeping_.IsDropped(value);
+    return !is_there_[value];
   }
 
   void Require(int value, std::vector<Step>* steps) {
@@ -165,9 +184,20 @@ class Planner {
 
   static Direction DirectionOf(Pass pass) { return pass == Pass::kForward ? Direction::kForward : Direction::kBackward; }
 
+  int64_t LastStep() const { return static_cast<int64_t>(steps_.size()) - 1; }
+  // For one image.
+  int64_t Bytes(int value) const { return values_[value].shape.Count() * BytesOf(values_[value].type); }
+
   const std::vector<std::unique_ptr<Layer>>& layers_;
-  std::vector<size_t> producers_;
-  std::vector<bool> is_there_;  // in the backward pass so far
+  const std::vector<Value>& values_;
+  const std::vector<size_t> producers_;
+  const Keeping keeping_;
+  // Of the backward pass so far: which values are there, its steps, what is made again before each, and the layers whose
+  // input's gradient waits.
+  std::vector<bool> is_there_;
+  std::vector<Step> steps_;
+  std::vector<std::vector<Step>> before_;
+  std::vector<size_t> waiting_;
   StepPlan plan_;
 };
 
@@ -180,6 +210,8 @@ void Step::Run(const ExecutionContext& context) const {
     case Pass::kForward: return layer->Forward(context);
     case Pass::kRemake: return layer->Remake(context);
     case Pass::kBackward: return layer->Backward(context);
+    case Pass::kParameters: return layer->GradientsOfParameters(context);
+    case Pass::kInput: return layer->GradientOfInput(context);
   }
 }
 

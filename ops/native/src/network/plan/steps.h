@@ -6,19 +6,15 @@
 #include <vector>
 
 #include "network/layers/row_group.h"
+#include "network/plan/keeping.h"
 
 namespace insightface {
 
-enum class Purpose {
-  kInference,
-  kTraining,     // keeps what cannot be computed again cheaply
-  kRecomputing,  // training that keeps little more than the sums of residual units
-};
-
 enum class Direction { kForward, kBackward };
 
-// What a step does for a layer: computes its value, computes it again for the backward pass, or its gradients.
-enum class Pass { kForward, kRemake, kBackward };
+// What a step does for a layer: computes its value, computes it again for the backward pass, or its gradients; those of
+// a split layer in two steps.
+enum class Pass { kForward, kRemake, kBackward, kParameters, kInput };
 
 // A layer without row stages, or a group of row stages of several layers.
 struct Step {
@@ -33,7 +29,8 @@ struct Step {
 
 struct StepPlan {
   std::vector<Step> steps;
-  // The number of the last step of each layer in a direction, and of its first backward one.
+  // The number of the last step of each layer in a direction, and of its first backward one. The gradients of its inputs
+  // are written from the first one on, or, if it is split, in the last one.
   std::vector<int64_t> forward, backward_first, backward;
   std::vector<bool> is_kept;  // values that the backward pass reads as the forward pass left them
 };
