@@ -32,6 +32,18 @@ int64_t BlockSize(const WinogradShape& shape, int64_t number_bytes) {
   return (shape.Tiles() + blocks - 1) / blocks;
 }
 
+// The matrices of many filters' gradients take many times the memory of the gradients.
+int64_t FiltersAtATime(const WinogradShape& shape) {
+  constexpr int64_t kMost = 10 * 1000 * 1000;
+  const int64_t groups = shape.out.channels / kWinogradLanes;
+  int64_t parts = 1;
+  while (parts < groups && (groups % parts != 0 ||
+                            MatricesBytes(shape.in.channels * shape.out.channels / parts, kFloat) > kMost)) {
+    ++parts;
+  }
+  return shape.out.channels / parts;
+}
+
 }  // namespace
 
 bool SuitsWinograd(const WinogradShape& shape) {
@@ -115,15 +127,16 @@ template<typename T>
 WinogradFilterGradient<T>::WinogradFilterGradient(const WinogradShape& shape)
     : shape_(shape),
       block_(BlockSize(shape, sizeof(T))),
-      first_(kTypeOf<T>, kMatrices, shape.in.channels, block_, shape.out.channels, true, false),
-      further_(kTypeOf<T>, kMatrices, shape.in.channels, block_, shape.out.channels, true, true) {}
+      filters_(FiltersAtATime(shape)),
+      first_(kTypeOf<T>, kMatrices, shape.in.channels, block_, filters_, true, false),
+      further_(kTypeOf<T>, kMatrices, shape.in.channels, block_, filters_, true, true) {}
 
 template<typename T>
 int64_t WinogradFilterGradient<T>::ScratchBytes() const {
   constexpr int64_t kNumber = sizeof(T);
   const int64_t in = shape_.in.channels, out = shape_.out.channels;
   return AlignedSize(std::max(in, out) * kNumber) + MatricesBytes(block_ * in, kNumber) +
-         MatricesBytes(block_ * out, kNumber) + MatricesBytes(in * out, kFloat) +
+         MatricesBytes(block_ * filters_, kNumber) + MatricesBytes(in * filters_, kFloat) +
          std::max(first_.ScratchBytes(), further_.ScratchBytes());
 }
 
@@ -134,13 +147,15 @@ void WinogradFilterGradient<T>::Run(const T* x, const T* dy, float* gradient, ch
   T* const zeros = reinterpret_cast<T*>(scratch);
   T* const maps = reinterpret_cast<T*>(scratch += AlignedSize(std::max(in, out) * kNumber));
   T* const gradients = reinterpret_cast<T*>(scratch += MatricesBytes(block_ * in, kNumber));
-  float* const sums = reinterpret_cast<float*>(scratch += MatricesBytes(block_ * out, kNumber));
-  scratch += MatricesBytes(in * out, kFloat);
+  float* const sums = reinterpret_cast<float*>(scratch += MatricesBytes(block_ * filters_, kNumber));
+  scratch += MatricesBytes(in * filters_, kFloat);
   std::fill_n(zeros, std::max(in, out), T{});
   const MapTransforms<T>& transforms = kTileTransforms.maps.Of<T>();
 #pragma omp parallel
-  {
+  for (int64_t filter = 0; filter < out; filter += filters_) {
     for (int64_t first = 0; first < shape_.Tiles(); first += block_) {
+      // The matrices of a single block of maps serve all filters.
+      const bool has_maps = filter > 0 && block_ >= shape_.Tiles();
       const Share share(block_);
       for (int64_t i = share.begin; i < share.end; ++i) {
         // Tiles that only fill up the last block are zeros and add nothing.
@@ -148,10 +163,15 @@ void WinogradFilterGradient<T>::Run(const T* x, const T* dy, float* gradient, ch
         const bool real = first + i < shape_.Tiles();
         const T* pixels[kPatch * kPatch];
         const auto visit = [&](int64_t p, const T* pixel) { pixels[p] = real && pixel != nullptr ? pixel : zeros; };
-        ForSquare(x, shape_.in, place.image, place.row - shape_.pad, place.column - shape_.pad, kPatch, visit);
-        transforms.TransformPatch({}, pixels, in, maps + i * in, MatrixStep(block_ * in, sizeof(*maps)));
-        ForSquare(dy, shape_.out, place.image, place.row, place.column, kTile, visit);
-        transforms.TransformTileGradient({}, pixels, out, gradients + i * out, MatrixStep(block_ * out, kNumber));
+        if (!has_maps) {
+          ForSquare(x, shape_.in, place.image, place.row - shape_.pad, place.column - shape_.pad, kPatch, visit);
+          transforms.TransformPatch({}, pixels, in, maps + i * in, MatrixStep(block_ * in, sizeof(*maps)));
+        }
+        ForSquare(dy, shape_.out, place.image, place.row, place.column, kTile, [&](int64_t p, const T* pixel) {
+          pixels[p] = real && pixel != nullptr ? pixel + filter : zeros;
+        });
+        transforms.TransformTileGradient({}, pixels, filters_, gradients + i * filters_,
+                                         MatrixStep(block_ * filters_, kNumber));
       }
 #pragma omp barrier
       (first == 0 ? first_ : further_).RunShare(maps, gradients, sums, scratch);
@@ -159,8 +179,8 @@ void WinogradFilterGradient<T>::Run(const T* x, const T* dy, float* gradient, ch
     }
     const Share share(in);
     for (int64_t row = share.begin; row < share.end; ++row) {
-      kTileTransforms.TransformFilterGradients(sums + row * out, MatrixStep(in * out, kFloat), out,
-                                               gradient + row * kWinogradTaps, in * kWinogradTaps);
+      kTileTransforms.TransformFilterGradients(sums + row * filters_, MatrixStep(in * filters_, kFloat), filters_,
+                                               gradient + (filter * in + row) * kWinogradTaps, in * kWinogradTaps);
     }
   }
 }

@@ -74,7 +74,8 @@ class WinogradFilterGradient {
 
  private:
   const WinogradShape shape_;
-  const int64_t block_;
+  const int64_t block_;    // tiles at a time
+  const int64_t filters_;  // filters at a time
   const MatrixProducts first_, further_;
 };
 

@@ -159,24 +159,56 @@ FusedWinograd<T>::FusedWinograd(const WinogradShape& shape)
       products_step_(MatrixStep(block_ * kColumns, kFloat)) {}
 
 template<typename T>
-int64_t FusedWinograd<T>::MatricesBytes() const {
-  return AlignedSize(kMatrices<T> * filters_step_ * (shape_.out.channels / kColumns) * sizeof(T));
+int64_t FusedWinograd<T>::MatricesBytes(int64_t columns) const {
+  return AlignedSize(kMatrices<T> * filters_step_ * (columns / kColumns) * sizeof(T));
+}
+
+template<typename T>
+int64_t FusedWinograd<T>::ColumnsAtATime() const {
+  constexpr int64_t kMost = 10 * 1000 * 1000;
+  const int64_t panels = shape_.out.channels / kColumns;
+  int64_t parts = 1;
+  while (parts < panels && (panels % parts != 0 || MatricesBytes(shape_.out.channels / parts) > kMost)) { ++parts; }
+  return shape_.out.channels / parts;
+}
+
+template<typename T>
+void FusedWinograd<T>::RunOnWeights(const float* weights, bool reversed, const T* x, const FusedEpilogue<T>& epilogue,
+                                    T* y, char* scratch) const {
+  const int64_t step = ColumnsAtATime();
+  for (int64_t first = 0; first < shape_.out.channels; first += step) {
+    const Columns columns{first, first + step};
+    TransformFilters(weights, reversed, columns, scratch);
+    Run(x, scratch, columns, epilogue, y, scratch + MatricesBytes(step));
+  }
+}
+
+template<typename T>
+void FusedWinograd<T>::TransformFilters(const float* weights, bool reversed, char* matrices) const {
+  TransformFilters(weights, reversed, {0, shape_.out.channels}, matrices);
+}
+
+template<typename T>
+void FusedWinograd<T>::Run(const T* x, const char* filters, const FusedEpilogue<T>& epilogue, T* y,
+                           char* scratch) const {
+  Run(x, filters, {0, shape_.out.channels}, epilogue, y, scratch);
 }
 
 // Filters lie as they are read: 32 of them after the other, for each its matrices.
 template<typename T>
-void FusedWinograd<T>::TransformFilters(const float* weights, bool reversed, char* matrices) const {
-  const int64_t in = shape_.in.channels, out = shape_.out.channels, row = (reversed ? out : in) * kWinogradTaps;
+void FusedWinograd<T>::TransformFilters(const float* weights, bool reversed, Columns columns, char* matrices) const {
+  const int64_t in = shape_.in.channels, row = (reversed ? shape_.out.channels : in) * kWinogradTaps;
   // A pair of bfloat16 numbers lies together.
   constexpr int64_t kTogether = kFloat / sizeof(T), kGroup = Tiling<T>::kChannels;
   T* const target = reinterpret_cast<T*>(matrices);
-  ParallelRows(out / kVector * (in / kGroup), [&](int64_t begin, int64_t end, int) {
+  ParallelRows((columns.last - columns.first) / kVector * (in / kGroup), [&](int64_t begin, int64_t end, int) {
     for (int64_t group = begin; group < end; ++group) {
-      const int64_t filter = group / (in / kGroup) * kVector, channel = group % (in / kGroup) * kGroup;
+      const int64_t own = group / (in / kGroup) * kVector, channel = group % (in / kGroup) * kGroup;
+      const int64_t filter = columns.first + own;
       const int64_t place = (reversed ? channel : filter) * row + (reversed ? filter : channel) * kWinogradTaps;
-      T* const panel = target + filter / kColumns * kMatrices<T> * filters_step_;
+      T* const panel = target + own / kColumns * kMatrices<T> * filters_step_;
       Tiling<T>::TransformFilters(weights + place, row, reversed,
-                                  panel + channel * kColumns + filter % kColumns * kTogether, filters_step_);
+                                  panel + channel * kColumns + own % kColumns * kTogether, filters_step_);
     }
   });
 }
@@ -188,10 +220,10 @@ int64_t FusedWinograd<T>::ScratchBytes() const {
 }
 
 template<typename T>
-void FusedWinograd<T>::Run(const T* x, const char* filters, const FusedEpilogue<T>& epilogue, T* y,
+void FusedWinograd<T>::Run(const T* x, const char* filters, Columns columns, const FusedEpilogue<T>& epilogue, T* y,
                            char* scratch) const {
   constexpr int64_t kTile = Tiling<T>::kTile, kPatch = Tiling<T>::kPatch;
-  const int64_t in = shape_.in.channels, out = shape_.out.channels;
+  const int64_t in = shape_.in.channels;
   T* const zeros = reinterpret_cast<T*>(scratch);
   scratch += AlignedSize(in * sizeof(T));
   std::fill_n(zeros, in, T{});
@@ -213,7 +245,7 @@ void FusedWinograd<T>::Run(const T* x, const char* filters, const FusedEpilogue<
         Tiling<T>::TransformPatch(block.tiles[i].kind, pixels, in, maps + i * in, maps_step_);
       }
       const T* factors = reinterpret_cast<const T*>(filters);
-      for (int64_t column = 0; column < out; column += kColumns) {
+      for (int64_t column = columns.first; column < columns.last; column += kColumns) {
         for (int64_t m = 0; m < kMatrices<T>; ++m, factors += filters_step_) {
           const auto [from, to] = block.OfMatrix(m);
           const int64_t panels = Ceiling(to - from, kPanelRows);

@@ -29,13 +29,26 @@ class FusedWinograd {
   // `weights` is [filters, channels, 3, 3] of the convolution, or, `reversed`, of the one whose input's gradient this
   // convolution computes.
   void TransformFilters(const float* weights, bool reversed, char* matrices) const;
-  int64_t MatricesBytes() const;
+  int64_t MatricesBytes() const { return MatricesBytes(shape_.out.channels); }
   void Run(const T* x, const char* filters, const FusedEpilogue<T>& epilogue, T* y, char* scratch) const;
   int64_t ScratchBytes() const;
+  // Both, as many filters at a time as fit a limited memory.
+  void RunOnWeights(const float* weights, bool reversed, const T* x, const FusedEpilogue<T>& epilogue, T* y,
+                    char* scratch) const;
+  int64_t ScratchBytesOnWeights() const { return MatricesBytes(ColumnsAtATime()) + ScratchBytes(); }
 
  private:
   struct Block;
+  // Consecutive filters.
+  struct Columns {
+    int64_t first, last;
+  };
 
+  int64_t MatricesBytes(int64_t columns) const;
+  int64_t ColumnsAtATime() const;
+  void TransformFilters(const float* weights, bool reversed, Columns columns, char* matrices) const;
+  void Run(const T* x, const char* filters, Columns columns, const FusedEpilogue<T>& epilogue, T* y,
+           char* scratch) const;
   Block TakeBlock(int64_t first, int64_t last) const;
 
   const WinogradShape shape_;

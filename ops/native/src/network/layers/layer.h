@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,9 @@ struct Images {
   int64_t outer_axis = 0;  // extent of the axis after the batch: the number of channels, unless they are last
 };
 
+// Takes the gradient of consecutive numbers of a parameter, from number `first` on, and uses it up.
+using UseGradient = std::function<void(int parameter, int64_t first, int64_t count, const float* gradient)>;
+
 // The memory of one execution.
 struct ExecutionContext {
   int64_t batch;
@@ -30,6 +34,10 @@ struct ExecutionContext {
   const float* const* parameters;
   float* const* moving;
   float* const* parameter_gradients;
+  // Which gradients of parameters are used up within Backward: a character each, '1' or '0'; empty: none. A layer that
+  // computes such a gradient in pieces gives each piece to `use_gradient`.
+  const std::string* used_up;
+  const UseGradient* use_gradient;
   // The caller's memory.
   Images images;
   const uint8_t* keep;  // [batch, keep_width]: which values dropout keeps
@@ -39,6 +47,7 @@ struct ExecutionContext {
   // Within a group of row stages: what the thread needs for its next block.
   Upcoming* upcoming = nullptr;
 
+  bool UsesUp(int parameter) const { return !used_up->empty() && (*used_up)[parameter] == '1'; }
   template<typename T>
   T* ValueAt(int value) const {
     return static_cast<T*>((*values)[value]);
@@ -91,6 +100,9 @@ class Layer {
   // Whether Remake takes little longer than reading the inputs, so that the output is not worth its memory.
   virtual bool IsCheap() const { return false; }
   virtual bool HasParameters() const { return false; }
+  // The numbers of a parameter's gradient that Backward computes at a time, which alone then need memory if they are used
+  // up at once; 0: all together. It must have read the parameter by then.
+  virtual int64_t PieceOfGradient(int) const { return 0; }
   virtual int64_t SavedBytes() const { return 0; }
   // Copies of weights that the layer holds between executions.
   virtual int64_t CopyBytes() const { return 0; }

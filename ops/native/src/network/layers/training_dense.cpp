@@ -6,6 +6,7 @@
 // The weights of a map are many times larger than the map. So the map is put into the order of the weights, channel
 // after channel, and weights and their gradient are read and written as they lie in the network's arrays.
 #include <algorithm>
+#include <utility>
 
 #include "base/alignment.h"
 #include "base/onednn.h"
@@ -71,7 +72,8 @@ class TrainingDense final : public Layer {
         from_flat_(Map(in.shape, batch, memory::data_type::f32, memory::format_tag::nchw),
                    Map(in.shape, batch, OneDnnType(in.type), memory::format_tag::nhwc)),
         forward_(Matrix(batch, count_), Transposed(count_, units), Matrix(1, units), Matrix(batch, units)),
-        weight_gradient_(Transposed(units, batch), Matrix(batch, count_), {}, Matrix(units, count_)),
+        piece_(UnitsAtATime(units, count_)),
+        weight_gradient_(Matrix(piece_, batch, {1, units}), Matrix(batch, count_), {}, Matrix(piece_, count_)),
         input_gradient_(Matrix(batch, units), Matrix(units, count_), {}, Matrix(batch, count_)) {}
 
   void Forward(const ExecutionContext& context) override {
@@ -80,11 +82,41 @@ class TrainingDense final : public Layer {
   }
 
   void Backward(const ExecutionContext& context) override {
+    if (uses[0].wanted) { InputGradient(context); }
+    const float* const dy = context.GradientAt<const float>(output);
+    BiasGradient(dy, context.parameter_gradients[arrays_.bias]);
+    WeightGradient(context, dy);
+  }
+
+  std::vector<int> ReadInBackward() const override { return {inputs[0]}; }
+  bool HasParameters() const override { return true; }
+  int64_t PieceOfGradient(int parameter) const override { return parameter == arrays_.weight ? piece_ * count_ : 0; }
+
+  int64_t ScratchBytes() override {
+    return FlatBytes() + std::max({forward_.ScratchBytes(), weight_gradient_.ScratchBytes(),
+                                   input_gradient_.ScratchBytes(), uses[0].adds ? FlatBytes() : int64_t{0}});
+  }
+
+ private:
+  // The weights are many: a piece of their gradient fits the third cache.
+  static int64_t UnitsAtATime(int64_t units, int64_t count) {
+    constexpr int64_t kMost = 1024 * 1024;
+    int64_t parts = 1;
+    while (parts < units && (units % parts != 0 || units / parts * count > kMost)) { ++parts; }
+    return units / parts;
+  }
+
+  int64_t FlatBytes() const { return AlignedSize(batch_ * count_ * static_cast<int64_t>(sizeof(float))); }
+
+  // The input, channel after channel, as float32.
+  const float* Flat(const ExecutionContext& context) const {
+    to_flat_.Run(context.ValueAt<void>(inputs[0]), context.scratch);
+    return reinterpret_cast<const float*>(context.scratch);
+  }
+
+  void InputGradient(const ExecutionContext& context) const {
     const float* const dy = context.GradientAt<const float>(output);
     char* const scratch = context.scratch + FlatBytes();
-    weight_gradient_.Run(dy, Flat(context), nullptr, context.parameter_gradients[arrays_.weight], scratch);
-    BiasGradient(dy, context.parameter_gradients[arrays_.bias]);
-    if (!uses[0].wanted) { return; }
     float* const flat = reinterpret_cast<float*>(context.scratch);
     input_gradient_.Run(dy, context.parameters[arrays_.weight], nullptr, flat, scratch);
     if (!uses[0].adds) { return from_flat_.Run(flat, context.GradientAt<void>(inputs[0])); }
@@ -96,21 +128,16 @@ class TrainingDense final : public Layer {
     }
   }
 
-  std::vector<int> ReadInBackward() const override { return {inputs[0]}; }
-  bool HasParameters() const override { return true; }
-
-  int64_t ScratchBytes() override {
-    return FlatBytes() + std::max({forward_.ScratchBytes(), weight_gradient_.ScratchBytes(),
-                                   input_gradient_.ScratchBytes(), uses[0].adds ? FlatBytes() : int64_t{0}});
-  }
-
- private:
-  int64_t FlatBytes() const { return AlignedSize(batch_ * count_ * static_cast<int64_t>(sizeof(float))); }
-
-  // The input, channel after channel, as float32.
-  const float* Flat(const ExecutionContext& context) const {
-    to_flat_.Run(context.ValueAt<void>(inputs[0]), context.scratch);
-    return reinterpret_cast<const float*>(context.scratch);
+  // After the input's gradient, which needs the weights as they were.
+  void WeightGradient(const ExecutionContext& context, const float* dy) const {
+    const float* const flat = Flat(context);
+    float* const whole = context.parameter_gradients[arrays_.weight];
+    const bool is_used_up = context.UsesUp(arrays_.weight);
+    for (int64_t unit = 0; unit < units_; unit += piece_) {
+      float* const gradient = is_used_up ? whole : whole + unit * count_;
+      weight_gradient_.Run(dy + unit, flat, nullptr, gradient, context.scratch + FlatBytes());
+      if (is_used_up) { (*context.use_gradient)(arrays_.weight, unit * count_, piece_ * count_, gradient); }
+    }
   }
 
   void BiasGradient(const float* dy, float* gradient) const {
@@ -125,7 +152,9 @@ class TrainingDense final : public Layer {
   const NumberType type_;
   const int64_t batch_, units_, count_;
   const Reorder to_flat_, from_flat_;
-  const Product forward_, weight_gradient_, input_gradient_;
+  const Product forward_;
+  const int64_t piece_;  // units whose weights' gradient is computed at a time
+  const Product weight_gradient_, input_gradient_;
 };
 
 }  // namespace

@@ -66,6 +66,7 @@ class WidenedLayer final : public Layer {
     return read;
   }
   bool HasParameters() const override { return inner_->HasParameters(); }
+  int64_t PieceOfGradient(int parameter) const override { return inner_->PieceOfGradient(parameter); }
   int64_t CopyBytes() const override { return inner_->CopyBytes(); }
 
   int64_t ScratchBytes() override {

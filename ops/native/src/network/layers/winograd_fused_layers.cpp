@@ -45,17 +45,15 @@ class FusedWinogradTraining final : public SplitLayer {
   bool HasParameters() const override { return true; }
 
   int64_t ScratchBytes() override {
-    return std::max({forward_.MatricesBytes() + forward_.ScratchBytes(),
-                     input_gradient_.MatricesBytes() + input_gradient_.ScratchBytes(),
+    return std::max({forward_.ScratchBytesOnWeights(), input_gradient_.ScratchBytesOnWeights(),
                      filter_gradient_.ScratchBytes()});
   }
 
  private:
   void Convolve(const ExecutionContext& context, const FusedWinograd<T>& convolution, bool reversed, const T* x,
                 bool adds, T* y) const {
-    char* const matrices = context.scratch;
-    convolution.TransformFilters(context.parameters[weight_], reversed, matrices);
-    convolution.Run(x, matrices, {nullptr, nullptr, adds ? y : nullptr}, y, matrices + convolution.MatricesBytes());
+    convolution.RunOnWeights(context.parameters[weight_], reversed, x, {nullptr, nullptr, adds ? y : nullptr}, y,
+                             context.scratch);
   }
 
   const int weight_;

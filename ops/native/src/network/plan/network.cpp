@@ -197,11 +197,13 @@ void Network::PlaceParameterGradients() {
   updated_after_.resize(plan_.steps.size());
   for (size_t i = 0; i < assembly_.layers.size(); ++i) {
     for (const int parameter : assembly_.layers[i]->parameters) {
-      const int64_t bytes = assembly_.parameter_counts[parameter] * static_cast<int64_t>(sizeof(float));
       const bool is_used_up = !used_up_.empty() && used_up_[parameter] == '1';
+      const int64_t piece = is_used_up ? assembly_.layers[i]->PieceOfGradient(parameter) : 0;
+      const int64_t count = piece > 0 ? piece : assembly_.parameter_counts[parameter];
       const int64_t last = is_used_up ? plan_.backward[i] : end;
-      parameter_blocks_[parameter] = arena_.Add(bytes, plan_.backward_first[i], last);
-      if (is_used_up) { updated_after_[plan_.backward[i]].push_back(parameter); }
+      parameter_blocks_[parameter] =
+          arena_.Add(count * static_cast<int64_t>(sizeof(float)), plan_.backward_first[i], last);
+      if (is_used_up && piece == 0) { updated_after_[plan_.backward[i]].push_back(parameter); }
     }
   }
 }
@@ -231,7 +233,7 @@ void Network::HoldBlocks(int value, bool is_gradient, int place) {
 // No later step reads a parameter that is updated here: its layer's backward step is the last one that does.
 void Network::Update(const NetworkMemory& memory, const std::vector<float*>& gradients, size_t step) const {
   for (const int parameter : updated_after_[step]) {
-    memory.updates->Apply(static_cast<size_t>(parameter), gradients[parameter], assembly_.parameter_counts[parameter],
+    memory.updates->Apply(parameter, 0, assembly_.parameter_counts[parameter], gradients[parameter],
                           const_cast<float*>(memory.parameters[parameter]));
   }
 }
@@ -259,6 +261,10 @@ void Network::Run(const NetworkMemory& memory, Direction direction) {
     parameter_gradients.clear();
     for (const int place : parameter_blocks_) { parameter_gradients.push_back(reinterpret_cast<float*>(address(place))); }
   }
+  const UseGradient use_gradient = [&](int parameter, int64_t first, int64_t count, const float* gradient) {
+    if (memory.updates == nullptr) { return; }
+    memory.updates->Apply(parameter, first, count, gradient, const_cast<float*>(memory.parameters[parameter]));
+  };
   ExecutionContext context{batch_,
                            &values,
                            &gradients,
@@ -267,6 +273,8 @@ void Network::Run(const NetworkMemory& memory, Direction direction) {
                            memory.parameters.data(),
                            memory.moving.data(),
                            parameter_gradients.data(),
+                           &used_up_,
+                           &use_gradient,
                            memory.images,
                            memory.keep,
                            memory.keep_width,

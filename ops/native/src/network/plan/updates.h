@@ -24,7 +24,8 @@ struct Updates {
 
   // Called before the backward pass; `count` gradients of embeddings.
   void Begin(const float* embedding_gradients, int64_t count);
-  void Apply(size_t parameter, const float* gradient, int64_t count, float* weight);
+  // Uses up the gradient of `count` numbers of a parameter, from number `first` on; `weight` is the whole parameter.
+  void Apply(int parameter, int64_t first, int64_t count, const float* gradient, float* weight);
 };
 
 }  // namespace insightface
