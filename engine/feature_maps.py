@@ -30,6 +30,9 @@ _REMADE = ("batch_norm", "prelu", "dropout", "drop_path", "scale_shift", "flatte
 _ELSEWHERE = ("input", "scale_shift", "flatten", "dropout", "drop_path")  # take no memory that matters
 
 _FEW_PRODUCTS = 27  # of a convolution, for each number of its output: less is computed again
+# Bytes that the kernels take at most for the transformed filters of a convolution, four times as large as it,
+# and for the gradient of a fully connected layer that is used up.
+_TRANSFORMED, _PIECE = 10_000_000, 4_200_000
 # Where the gradients of weights lie in a training step by the kernels.
 ELSEWHERE, HELD, USED_UP = "elsewhere", "held", "used up"
 # Inference, by whether numbers are bfloat16: the bytes of a weight in the form it is used in, of a 3x3 convolution
@@ -43,23 +46,28 @@ class Working:
 
     Attributes:
         filtered: copies of the larger one of the input and the output of a 3x3 convolution.
+        depthwise: the same of a depthwise convolution.
         other: the same of any other node.
+        large: where maps are computed again, the same of a node whose map is at least half as large as the largest, but
+            for depthwise convolutions: the kernels drop such maps between two uses.
         gaps: copies of the largest map, lost between maps of different sizes and times.
-        held: copies of the weight of a 3x3 convolution, in float32, if the gradients of weights are held as well.
+        transformed: copies of the transformed filters of a 3x3 convolution.
     """
 
     filtered: float
+    depthwise: float
     other: float
+    large: float
     gaps: float
-    held: float
+    transformed: float
 
 
 # By the type of feature maps, then whether they are computed again; fitted to y1, r18, r50, and r100.
 _WORKING = {
-    (False, False): Working(5.1, 3.5, 1.0, 3.2),
-    (False, True): Working(7.3, 5.3, 0.3, 0.0),
-    (True, False): Working(2.5, 5.3, 1.0, 0.0),
-    (True, True): Working(7.3, 5.2, 0.3, 0.0),
+    (False, False): Working(filtered=3.4, depthwise=3.0, other=3.0, large=3.4, gaps=0.3, transformed=1.5),
+    (False, True): Working(filtered=1.5, depthwise=4.3, other=3.0, large=3.4, gaps=0.0, transformed=2.5),
+    (True, False): Working(filtered=3.4, depthwise=3.0, other=3.0, large=3.4, gaps=0.6, transformed=0.5),
+    (True, True): Working(filtered=6.0, depthwise=4.3, other=3.0, large=3.5, gaps=0.0, transformed=0.5),
 }
 
 
@@ -93,16 +101,28 @@ def block_bytes(
         if node.op in _ELSEWHERE or len(network.shapes[node.name]) == 1:
             maps = 0
         own = weights[node.name]
-        is_filtered = _is_filtered(node)
-        copies = working.filtered if is_filtered else working.other
-        needed = kept + int(max(copies * maps, working.gaps * widest))
-        if gradients != ELSEWHERE:
-            needed += behind * (gradients == HELD) + own + int(working.held * own if is_filtered else 0)
+        is_large = recompute and 2 * maps >= widest
+        needed = kept + int(max(_copies(node, working, is_large) * maps, working.gaps * widest))
+        if _is_filtered(node):
+            needed += int(working.transformed * min(4 * own, _TRANSFORMED))
+        if gradients == HELD:
+            needed += behind + own
+        elif gradients == USED_UP:
+            needed += min(own, _PIECE) if node.op == "fully_connected" else own
         largest = max(largest, needed)
         if node.op == "add":
             sums += 1
         kept += _kept_bytes(node, network, batch, number, recompute, sums)
     return max(largest, kept)
+
+
+def _copies(node: Node, working: Working, is_large: bool) -> float:
+    """Return the copies of a node's map that its backward pass needs."""
+    if node.op == "conv" and node.attrs["groups"] > 1:
+        return working.depthwise
+    if is_large:
+        return working.large
+    return working.filtered if _is_filtered(node) else working.other
 
 
 def _kept_bytes(node: Node, network: NetworkGraph, batch: int, number: int, recompute: bool, sums: int) -> int:

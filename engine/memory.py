@@ -21,7 +21,8 @@ from settings.precision import layers_without_kernels
 
 _FLOAT = 4
 _ROW_NUMBER = {"float32": _FLOAT, "bf16": 2}  # bytes, by fc7_dtype
-_PROCESS = 400_000_000  # OneFlow and Python
+# OneFlow and Python: with the whole backbone as one op, which unmaps code that only the start needs, and otherwise.
+_PROCESS, _WHOLE_PROCESS = 270_000_000, 400_000_000
 _PEERS = 10_000_000  # connections to other ranks and their buffers
 # Largest number of arrays of one size that a step holds at a time, as measured.
 _ROW_COPIES = 7  # all rows: normalised, their gradient, and its copies on the way out of the graph
@@ -48,7 +49,7 @@ class MemoryEstimate:
     activations: int
     snapshot: int
     in_files: int = 0
-    process: int = _PROCESS
+    process: int = _WHOLE_PROCESS
     teacher: int = 0
 
     @property
@@ -108,7 +109,9 @@ def estimate_memory(
     images = config["train_batch_size"] // ranks // config["gradient_accumulation"]
     moments = len(MOMENTS[config["optimizer"]])
     pieces = config["gradient_accumulation"] > 1  # beside the gradients of a piece, their sum
+    process = _WHOLE_PROCESS
     if _is_one_op(config, network, ranks):
+        process = _PROCESS
         # The op leaves the gradients where it computes.
         if _is_frozen(config):
             activations, gradients = inference_bytes(network, images, config["use_bf16"]), 0.0
@@ -129,7 +132,7 @@ def estimate_memory(
         backbone=backbone,
         activations=activations,
         teacher=0 if teacher is None else _teacher_bytes(teacher, images, config["use_bf16"]),
-        process=_PROCESS + (_PEERS if ranks > 1 else 0),
+        process=process + (_PEERS if ranks > 1 else 0),
         in_files=(1 + moments) * bank if config["fc7_storage"] == "mmap" else 0,
         snapshot=(arrays * (2 if averages else 1) + moments * trainable) * _FLOAT
         + (1 + moments) * classes * config["num_subcenters"] * width * row_number,

@@ -319,6 +319,7 @@ class BackwardKernel final : public TeamKernel<Kernel::kNetworkBackward> {
 class InferenceKernel final : public TeamKernel<Kernel::kNetworkInference> {
   void Run(user_op::KernelComputeContext* context) const override {
     Guard(context, [&] {
+      if (TableOf(context) != nullptr) { std::call_once(is_started_, ReleaseLibraryPages); }
       const user_op::Tensor* const images = context->Tensor4ArgNameAndIndex("images", 0);
       const int64_t batch = images->shape_view().At(0), portion = PortionSize(context, batch);
       const auto network = NetworkFor(context, portion, false);
@@ -345,6 +346,8 @@ class InferenceKernel final : public TeamKernel<Kernel::kNetworkInference> {
     while (portion >= kLeast && batch % portion != 0) { --portion; }
     return portion >= kLeast ? portion : batch;
   }
+
+  mutable std::once_flag is_started_;
 };
 
 REGISTER_USER_KERNEL("insightface_addresses")
