@@ -168,6 +168,13 @@ def single_convolution(
     return _finish(graph, graph.conv(x, "conv", filters, kernel, stride, pad, groups, bias))
 
 
+def broad() -> NetworkGraph:
+    """Layers whose transformed filters, or weights, are so many that they are computed in parts."""
+    graph, x = _start(15)
+    x = graph.conv(graph.conv(x, "expand", 288, 1), "conv", 288, 3, pad=1)
+    return _finish(graph, x, units=32)
+
+
 def flattened_then_normalised() -> NetworkGraph:
     """A network that the op does not support: BatchNorm on a flattened map."""
     graph, x = _start(4)

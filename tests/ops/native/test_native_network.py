@@ -168,6 +168,15 @@ def test_winograd_convolutions_in_bfloat16(size: int, filters: int, pad: int, ra
         assert np.linalg.norm(rounded[part] - exact) < 0.015 * np.linalg.norm(exact), part
 
 
+def test_layers_computed_in_parts_agree_with_float64(random_arrays) -> None:
+    graph = networks.broad()
+    arrays = random_arrays(graph, 6)
+    expected = run_in_float64(graph, arrays, 4)
+    assert_close(run(graph, arrays, 4), expected, TOLERANCE)
+    for part, rounded in run(graph, arrays, 4, bfloat16=True).items():
+        assert np.linalg.norm(rounded - expected[part]) < 0.02 * np.linalg.norm(expected[part]), part
+
+
 @pytest.mark.parametrize("network", [{"net_name": "fmobilefacenet", "net_output": "GDC"}, {"image_size": 48}])
 def test_whole_networks_are_as_exact_as_node_by_node(network: dict, random_arrays) -> None:
     graph = build_network({"net_name": "fresnet", "num_layers": 18, "emb_size": 64, **network})

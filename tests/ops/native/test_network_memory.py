@@ -88,9 +88,9 @@ def test_arrays_of_another_type_have_no_table() -> None:
         ArrayTable([flow.zeros(3, 2).transpose(0, 1)], [])
 
 
-@pytest.mark.parametrize("name", networks.SMALL)
+@pytest.mark.parametrize("name", [*networks.SMALL, "broad"])
 def test_updates_within_the_backward_pass_are_those_of_the_optimiser(name: str) -> None:
-    graph = networks.SMALL[name]()
+    graph = (networks.SMALL | {"broad": networks.broad})[name]()
     results = []
     for is_early in (False, True):
         backbone = Backbone(graph, initial_arrays(graph, 1), freeze_bn=name == "plain").train()

@@ -78,7 +78,7 @@ class Layer {
   virtual void Remake(const ExecutionContext& context);
   // Writes, or adds to, the gradients of inputs that want one, and writes those of the layer's parameters.
   virtual void Backward(const ExecutionContext& context);
-  // Whether Backward is GradientsOfParameters, which alone reads values, then GradientOfInput: the plan may run them as two
+  // Whether Backward is GradientsOfParameters, which alone reads values, then GradientOfInput: the plan runs them as two
   // steps, so that no memory holds the values during the second.
   virtual bool IsSplit() const { return false; }
   virtual void GradientsOfParameters(const ExecutionContext&) {}

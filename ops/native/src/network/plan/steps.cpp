@@ -11,7 +11,10 @@ constexpr size_t kNoLayer = static_cast<size_t>(-1);
 class Planner {
  public:
   Planner(const std::vector<std::unique_ptr<Layer>>& layers, const std::vector<Value>& values, Purpose purpose)
-      : layers_(layers), values_(values), producers_(Producers(layers, values.size())), keeping_(layers, values, producers_, purpose) {
+      : layers_(layers),
+        values_(values),
+        producers_(Producers(layers, values.size())),
+        keeping_(layers, values, producers_, purpose) {
     for (const auto& layer : layers) {
       for (const RowStage& stage : Open(&plan_.steps, layer.get(), Pass::kForward, layer->ForwardStages())) {
         Add(&plan_.steps, layer.get(), Pass::kForward, stage);
