@@ -141,7 +141,7 @@ def test_a_backbone_that_is_never_trained_has_no_gradients_and_keeps_no_maps():
     plan = {**steps, "validation_interval": 1, "warmup_steps": 0, "warmup_epochs": 0, "total_img_num": 80}
     run = {"device": "cpu", "train_batch_size": 64}
     at_first, always = (estimate(freeze_backbone_steps=frozen, **run, **plan) for frozen in (9, 10))
-    assert at_first.activations == estimate(**run).activations > 1.5 * always.activations
+    assert at_first.activations == estimate(**run).activations > 1.1 * always.activations
 
 
 def test_layers_without_kernels_are_kept_whole():
