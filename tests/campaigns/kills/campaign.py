@@ -150,7 +150,7 @@ class Campaign:
 
         def serve() -> None:
             while self._done < kills and time.monotonic() < deadline:
-                self._run_trial(min(each, kills - self._done))
+                self._run_trial(min(each, kills - self._done), deadline)
 
         with ThreadPoolExecutor(together) as pool:
             for future in [pool.submit(serve) for _ in range(together)]:
@@ -160,7 +160,7 @@ class Campaign:
         if name not in self._undisturbed:
             self._undisturbed[name] = run_undisturbed(self._jobs[name], self._folder / f"whole {name}")
 
-    def _run_trial(self, kills: int) -> None:
+    def _run_trial(self, kills: int, until: float) -> None:
         with self._lock:
             name, seed = min(self._names, key=self._counts.__getitem__), self._seed * 1000 + self._number
             self._number += 1
@@ -168,7 +168,7 @@ class Campaign:
             self._run_undisturbed(name)
         place = self._folder / f"trial {seed}"
         place.mkdir()
-        outcome = run_trial(self._jobs[name], place, seed, kills, self._undisturbed[name])
+        outcome = run_trial(self._jobs[name], place, seed, kills, self._undisturbed[name], until)
         with self._lock:
             done = max(len(outcome.kills), 1)
             self._counts[name] += done - kills
@@ -188,7 +188,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=300, help="signals in all; default %(default)s")
     parser.add_argument("--each", type=int, default=12, help="signals before a run may end; default %(default)s")
-    parser.add_argument("--seconds", type=float, default=7200, help="begin no trial after these; default %(default)s")
+    parser.add_argument("--seconds", type=float, default=7200, help="kill no more after these; default %(default)s")
     parser.add_argument("--together", type=int, default=2, help="trials side by side; default %(default)s")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="default: the time")
     parser.add_argument("--job", action="append", help="only this one; may be repeated")

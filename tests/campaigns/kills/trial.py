@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -146,7 +147,9 @@ def disturb(
             return
 
 
-def run_trial(job: Job, folder: Path, seed: int, kills: int, undisturbed: Undisturbed) -> Outcome:
+def run_trial(
+    job: Job, folder: Path, seed: int, kills: int, undisturbed: Undisturbed, until: float = math.inf
+) -> Outcome:
     """Kill a job ``kills`` times, run it to its end, and compare.
 
     Args:
@@ -155,12 +158,13 @@ def run_trial(job: Job, folder: Path, seed: int, kills: int, undisturbed: Undist
         seed: of moments, victims and signals.
         kills: how many at most.
         undisturbed: what the results must be, and how long it takes.
+        until: when to kill no more, on the monotonic clock.
     """
     rng, outcome, again, done, code = np.random.default_rng(seed), Outcome(), False, False, None
     log = folder.with_suffix(".log")
     while not done:
         machines = Machines(job, folder, again, f"{folder.name}-{seed}", log)
-        again, last = True, len(outcome.kills) >= kills
+        again, last = True, len(outcome.kills) >= kills or time.monotonic() > until
         try:
             if not last:
                 disturb(rng, job, machines, folder, undisturbed, outcome, kills - len(outcome.kills))
