@@ -6,6 +6,7 @@ Prints a table of formats and every fault with what repeats it, and ends with co
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
@@ -109,8 +110,9 @@ def run_cases(cases: Sequence[tuple[str, int]], workers: int = 2, seconds: float
 
 
 def spread(count: int, seed: int, formats: Sequence[str] = tuple(FORMATS)) -> list[tuple[str, int]]:
-    """Return ``count`` cases, the same number of each format."""
-    return [(formats[number % len(formats)], seed * 1_000_000 + number) for number in range(count)]
+    """Return ``count`` cases: round after round over the formats, those that take long in some of them."""
+    rounds = (name for number in itertools.count() for name in formats if number % FORMATS[name].every == 0)
+    return [(name, seed * 1_000_000 + number) for number, name in enumerate(itertools.islice(rounds, count))]
 
 
 def table(outcomes: Sequence[Case]) -> str:

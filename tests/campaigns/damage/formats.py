@@ -55,11 +55,13 @@ class Format:
         write: writes a valid set into an empty folder.
         read: reads the set in the folder, all of it.
         files: patterns of the files to damage.
+        every: it is damaged in every so many rounds over all formats; more than 1 where reading takes a second.
     """
 
     write: Callable[[Path], object]
     read: Callable[[Path], object]
     files: tuple[str, ...] = ("**/*",)
+    every: int = 1
 
 
 def _read_training_set(folder: Path) -> None:
@@ -244,6 +246,7 @@ FORMATS = {
     "folder of the older port": Format(
         lambda folder: write_variables(folder / "model", _mobilefacenet(), initial_arrays(_mobilefacenet(), 1)),
         _model("model"),
+        every=6,
     ),
     "embeddings": Format(_write_store, lambda folder: read_store(folder / "faces.npz")),
     "MegaFace features": Format(_write_features, lambda folder: read_feature(feature_path(folder, "a/b.png", "r50"))),
