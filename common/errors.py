@@ -152,6 +152,7 @@ def run_command(main: Callable[[], int | None]) -> None:
     except Terminated as stop:
         print(f"ended by {stop}", file=sys.stderr)
         code = 128 + signal.Signals[str(stop)]
+    interrupts.end_at_once_on_interrupt()
     sys.exit(code)
 
 

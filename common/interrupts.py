@@ -1,4 +1,4 @@
-"""Ctrl-C in the second that a command takes to import its modules, before ``common.errors.run_command`` handles it."""
+"""Ctrl-C before and after the work of a command, which ``common.errors.run_command`` does not handle."""
 
 from __future__ import annotations
 
@@ -25,6 +25,15 @@ def raise_on_interrupt() -> None:
     """Make Ctrl-C raise KeyboardInterrupt again, so that temporary files are removed."""
     if signal.getsignal(signal.SIGINT) is _end:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def end_at_once_on_interrupt() -> None:
+    """Make Ctrl-C end this process without a word, once its work is done and its libraries end theirs.
+
+    A KeyboardInterrupt within a destructor would be Python's traceback.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _end(number: int, frame: object) -> NoReturn:

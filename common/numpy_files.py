@@ -14,7 +14,7 @@ NUMPY_ERRORS = (
     TypeError,
     AttributeError,
     SyntaxError,
-    NotImplementedError,
+    RuntimeError,  # of a part that is marked as encrypted, or compressed in an unknown way
     MemoryError,
     tokenize.TokenError,  # of a header, which is Python's notation
     zipfile.BadZipFile,

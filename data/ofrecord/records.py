@@ -209,7 +209,7 @@ def _decode(payload: bytes, name: str) -> tuple[bytes, int]:
     images = feature["encoded"].bytes_list.value if "encoded" in feature else ()
     numbers = (feature[name].int32_list.value or feature[name].int64_list.value) if name in feature else ()
     if not images or not numbers:
-        raise RecordError(f"an OFRecord with the features {sorted(feature)}, expected 'encoded' and '{name}'")
+        raise RecordError(f"an OFRecord with the features {sorted(map(str, feature))}, expected 'encoded' and '{name}'")
     return images[0], numbers[0]
 
 

@@ -23,6 +23,7 @@ from interchange.binary import require_file
 from interchange.pytorch.legacy_file import START, read_legacy
 from interchange.pytorch.tensors import MAX_BYTES, STORAGES, Storage, StorageType, TensorUnpickler
 
+_ENCRYPTED = 1  # bit of a part's flags
 _MAX_MESSAGE = 200  # characters
 _WRITTEN = ("FloatStorage", "LongStorage")
 
@@ -89,6 +90,8 @@ def _load(path: Path, archive: zipfile.ZipFile) -> tuple[Any, list[str]]:
     for info in archive.infolist():
         if info.compress_type != zipfile.ZIP_STORED and not _is_code(info.filename):
             raise UserError(f"{path}: its part {info.filename[:80]} is compressed, which torch.save never does")
+        if info.flag_bits & _ENCRYPTED:
+            raise UserError(f"{path}: its part {info.filename[:80]} is encrypted, which torch.save never does")
     stored = [info.file_size for info in archive.infolist() if info.compress_type == zipfile.ZIP_STORED]
     claimed, total = sum(stored), path.stat().st_size
     if claimed > total:

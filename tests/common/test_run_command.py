@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,6 +24,14 @@ def main():
         time.sleep(30)
 run_command(main)
 """
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c_of_the_tests() -> Iterator[None]:
+    """Commands that run within this process change what Ctrl-C does."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def start(program: str, folder: Path, **options: object) -> subprocess.Popen:
@@ -55,6 +64,21 @@ def test_an_ignored_signal_stays_ignored(tmp_path: Path) -> None:
     program += "run_command(lambda: os.kill(os.getpid(), signal.SIGHUP) or print('alive'))"
     process = start(program, tmp_path, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
     assert process.communicate(timeout=20) == ("alive\n", "") and process.returncode == 0
+
+
+def test_ctrl_c_after_the_work_is_no_traceback_of_a_destructor(tmp_path: Path) -> None:
+    program = """
+import os, signal
+from common.errors import run_command
+class Session:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        print("still here")
+session = Session()
+run_command(lambda: print("done"))
+"""
+    process = start(program, tmp_path)
+    assert process.communicate(timeout=20) == ("done\n", "") and process.returncode == -signal.SIGINT
 
 
 def test_a_reader_that_ends_early_is_not_an_error_of_the_program(tmp_path: Path) -> None:

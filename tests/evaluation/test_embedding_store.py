@@ -16,6 +16,7 @@ from common.errors import UserError
 from evaluation.embedding_store import describe, different_work, read_store, write_store
 from evaluation.partial_embeddings import PartialEmbeddings, Piece
 from tests.support.commands import ROOT
+from tests.support.zip_files import mark_encrypted
 
 NAMES = ["anna/1.jpg", "jörg/2.jpg", os.fsdecode(b"\xc0\xee/3.jpg"), "王芳/4.png"]
 ROWS = np.random.default_rng(0).normal(0, 5, (4, 8)).astype(np.float32)
@@ -65,6 +66,12 @@ def test_wrong_files_are_one_line(tmp_path: Path) -> None:
         (tmp_path / "b.npz").write_bytes(content)
         with pytest.raises(UserError, match=r"b\.npz is damaged or not a file of embeddings"):
             read_store(tmp_path / "b.npz")
+    mark_encrypted(tmp_path / "a.npz", "norms.npy")
+    with pytest.raises(
+        UserError, match=r"a\.npz is damaged or not a file of embeddings \(File 'norms.npy' is encrypted"
+    ):
+        read_store(tmp_path / "a.npz")
+    (tmp_path / "a.npz").write_bytes(whole)
     np.savez(tmp_path / "c.npz", embeddings=ROWS)
     with pytest.raises(UserError, match=r"c\.npz has no norms, names, about; expected a file of tools/embed\.py"):
         read_store(tmp_path / "c.npz")

@@ -180,7 +180,8 @@ class Campaign:
                 print(f"fault: {name}, seed {seed}, {outcome.kills}: {shown}", flush=True)
                 print(place.with_suffix(".log").read_text(errors="replace")[-6000:], flush=True)
         shutil.rmtree(place)
-        place.with_suffix(".log").unlink()
+        if not outcome.faults:  # with --folder the output of the others can be read later
+            place.with_suffix(".log").unlink()
 
 
 def main() -> int:

@@ -142,7 +142,8 @@ def _training(sets: Path, ranks: int, *flags: object, verified: bool = False, ma
         if machines == 1:
             return [words]
         meeting = ["--num_nodes", str(machines), "--node_ips", ",".join(["127.0.0.1"] * machines)]
-        meeting += ["--master_port", str(free_port())]
+        # A machine waits so long for another that was killed before they have met.
+        meeting += ["--master_port", str(free_port()), "--rank_timeout", "90"]
         return [[*words, *meeting, "--node_rank", str(node)] for node in range(machines)]
 
     return Job(commands, _training_results, lambda folder: any(folder.glob(f"models/*/snapshot_{STEPS}")), moments)

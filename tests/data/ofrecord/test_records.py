@@ -55,6 +55,9 @@ def test_records_without_the_features_are_refused() -> None:
         decode_train_record(encode_verification_record(b"jpeg", True))
     with pytest.raises(RecordError, match="not an OFRecord"):
         decode_train_record(b"\xff\xff\xff")
+    payload = encode_train_record(b"jpeg", 3).replace(b"label", b"lab\xffl")  # a name that protobuf gives as bytes
+    with pytest.raises(RecordError, match="expected 'encoded' and 'label'"):
+        decode_train_record(payload)
 
 
 def test_a_record_of_which_protobuf_reads_a_part_is_refused(recwarn: pytest.WarningsRecorder) -> None:

@@ -19,6 +19,7 @@ from interchange.pytorch.state import MEAN, SCALE, read_torch, write_torch
 from sample_config import network as NETWORKS
 from tests.support.conversion import bring_in, relative_error
 from tests.support.foreign_onnx import torch_style
+from tests.support.zip_files import mark_encrypted
 
 OPTIONS = {"y1": NETWORKS.y1, "r18": {**NETWORKS.r18, "net_output": "FC"}}
 TORCHS_OWN = {"y1": "y1", "r18": "iresnet18"}  # with its constants and no dropout, r18 is that of PyTorch's trainer
@@ -95,6 +96,7 @@ DAMAGES = {
         "beyond its storage",
     ),
     "a cut file": (lambda p: p.write_bytes(p.read_bytes()[:-30]), "is damaged or cut"),
+    "an encrypted part": (lambda p: mark_encrypted(p, "archive/data/0"), "part archive/data/0 is encrypted"),
     "no zip": (lambda p: p.write_bytes(pickle.dumps(1)), "is not a file of torch.save"),
     "a pointer": (lambda p: p.write_text("version https://git-lfs.github.com/spec/v1"), "is a text, such as a Git LFS"),
     "half an index": (lambda p: rewrite(p, index_of(p)[:-20]), "is damaged"),
