@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from launch.rank import PIPE_VARIABLE, SETTINGS_VARIABLE
 
 _DRAIN_SECONDS = 5.0  # for the output of an ended rank to reach console and log
 _TAIL_LINES = 15
+# Before OneFlow aborts it says why, in glog's form: severity and date, time, thread, place and message.
+_FATAL = re.compile(r"^F\d{8} \S+ +\d+ (\S+\] .+)", re.MULTILINE)
 
 
 @dataclass
@@ -115,10 +118,12 @@ class RankProcess:
         return self.failure is None and self.code == -signal.SIGABRT
 
     def describe_end(self) -> str:
-        """Return how a rank ended that reported no reason, and the last lines of its log."""
+        """Return how a rank ended that reported no reason, and OneFlow's reason or the last lines of its log."""
         how = f"signal {signal.Signals(-self.code).name}" if self.code < 0 else f"exit code {self.code}"
-        tail = self.log.read_text(errors="replace").splitlines()[-_TAIL_LINES:] if self.log.is_file() else []
-        return "\n".join([f"it ended by {how}", *tail])
+        text = self.log.read_text(errors="replace") if self.log.is_file() else ""
+        if self.code == -signal.SIGABRT and (reason := _FATAL.search(text)):
+            return f"OneFlow ended it: {reason[1].strip()}"
+        return "\n".join([f"it ended by {how}", *text.splitlines()[-_TAIL_LINES:]])
 
     def has_output(self) -> bool:
         """Return whether the log holds anything."""

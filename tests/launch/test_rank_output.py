@@ -39,6 +39,18 @@ def test_a_rank_whose_log_cannot_be_opened_runs(tmp_path: Path, capfd: pytest.Ca
     assert err == f"{log} cannot be written (Is a directory); the training continues without it\n"
 
 
+def test_oneflow_s_reason_stands_for_the_stack_that_follows(tmp_path: Path) -> None:
+    log = tmp_path / "rank-0.log"
+    said = (
+        "I20261129 09:18:53.1 7 env.cpp:1] begins\nF20261129 09:18:53.104113   77 socket.cpp:9] Check failed: a == b \n"
+    )
+    program = f"import os, sys; sys.stderr.write({said + '    @  0x7f  (unknown)'!r}); sys.stderr.flush(); os.abort()"
+    rank = RankProcess.start(0, [sys.executable, "-c", program], dict(os.environ), 0, log, show=False)
+    rank.wait()
+    rank.poll()
+    assert rank.describe_end() == "OneFlow ended it: socket.cpp:9] Check failed: a == b"
+
+
 def test_a_rank_reports_its_failure_all_the_same() -> None:
     read_end, write_end = os.pipe()
     program = "from launch.rank import RankReporter; RankReporter().fail(ValueError('seven'))"
