@@ -6,11 +6,11 @@ The command starts its own ranks (``--device_num_per_node``), and also runs unde
 
 from __future__ import annotations
 
-import sys
-
 from common.interrupts import end_on_interrupt
 
 end_on_interrupt(__name__)
+
+import sys
 
 from common.errors import run_command
 from common.imports import importing

@@ -7,12 +7,12 @@ Several ``--model_load_dir``, or a pattern, compare models.
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 from common.interrupts import end_on_interrupt
 
 end_on_interrupt(__name__)
+
+import sys
+from pathlib import Path
 
 from common.errors import UserError, run_command
 from common.imports import importing

@@ -7,19 +7,21 @@ backward and update, with the squared distance from fixed targets as the loss. S
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
-import tempfile
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from os.path import dirname, realpath
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, dirname(dirname(realpath(__file__))))
 
 from common.interrupts import end_on_interrupt
 
 end_on_interrupt(__name__)
+
+import argparse
+import os
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 from benchmarks.arguments import Parser, name_list, positive_float, positive_int
 from benchmarks.contestants import LIMITS, OURS, PASSES, PEERS, PEERS_PYTHON, choose, make_job, names

@@ -8,9 +8,17 @@ the machine's other load, ratios of time do.
 
 from __future__ import annotations
 
+import sys
+from os.path import dirname, realpath
+
+sys.path.insert(0, dirname(dirname(realpath(__file__))))
+
+from common.interrupts import end_on_interrupt
+
+end_on_interrupt(__name__)
+
 import argparse
 import resource
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,12 +29,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from common.interrupts import end_on_interrupt
-
-end_on_interrupt(__name__)
 
 import simplejpeg
 

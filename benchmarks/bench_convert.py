@@ -8,13 +8,21 @@ in memory) in as many processes as there are cores. All take turns, and every ra
 
 from __future__ import annotations
 
+import sys
+from os.path import dirname, realpath
+
+sys.path.insert(0, dirname(dirname(realpath(__file__))))
+
+from common.interrupts import end_on_interrupt
+
+end_on_interrupt(__name__)
+
 import argparse
 import json
 import os
 import resource
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -23,12 +31,6 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from common.interrupts import end_on_interrupt
-
-end_on_interrupt(__name__)
 
 import numpy as np
 import simplejpeg

@@ -12,17 +12,18 @@ All take turns on the same data, each once per round; answers are compared.
 
 from __future__ import annotations
 
-import argparse
 import sys
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from os.path import dirname, realpath
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, dirname(dirname(realpath(__file__))))
 
 from common.interrupts import end_on_interrupt
 
 end_on_interrupt(__name__)
+
+import argparse
+from dataclasses import dataclass
+from typing import Any
 
 from benchmarks import search_rows, template_rows
 from benchmarks.arguments import Parser, name_list, positive_int

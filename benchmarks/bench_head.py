@@ -7,18 +7,19 @@ docs/benchmarks.md.
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from os.path import dirname, realpath
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, dirname(dirname(realpath(__file__))))
 
 from common.interrupts import end_on_interrupt
 
 end_on_interrupt(__name__)
+
+import argparse
+import os
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 

@@ -7,20 +7,22 @@ formats' plain readers do. Every ratio is between turns of one round, in wall an
 
 from __future__ import annotations
 
+import sys
+from os.path import dirname, realpath
+
+sys.path.insert(0, dirname(dirname(realpath(__file__))))
+
+from common.interrupts import end_on_interrupt
+
+end_on_interrupt(__name__)
+
 import argparse
 import resource
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from common.interrupts import end_on_interrupt
-
-end_on_interrupt(__name__)
 
 import numpy as np
 

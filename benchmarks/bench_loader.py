@@ -8,18 +8,20 @@ speed of a loader without any overhead.
 
 from __future__ import annotations
 
-import argparse
 import sys
-import tempfile
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from os.path import dirname, realpath
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, dirname(dirname(realpath(__file__))))
 
 from common.interrupts import end_on_interrupt
 
 end_on_interrupt(__name__)
+
+import argparse
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 from benchmarks.arguments import Parser, name_list, positive_float, positive_int
 from benchmarks.loaders import HEADER, PEERS, clock_times, cpu_times, list_contestants, make_rows, row_cells

@@ -7,20 +7,22 @@ included. ``--fits 8`` also looks for the largest batch that fits 8 GB. See docs
 
 from __future__ import annotations
 
+import sys
+from os.path import dirname, realpath
+
+sys.path.insert(0, dirname(dirname(realpath(__file__))))
+
+from common.interrupts import end_on_interrupt
+
+end_on_interrupt(__name__)
+
 import argparse
 import os
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from common.interrupts import end_on_interrupt
-
-end_on_interrupt(__name__)
 
 from benchmarks.arguments import Parser, name_list, positive_float, positive_int
 from benchmarks.contestants import OURS, PEERS, RECOMPUTING, Contestant, choose, make_job, names

@@ -10,22 +10,24 @@ docs/benchmarks.md.
 
 from __future__ import annotations
 
+import sys
+from os.path import dirname, realpath
+
+sys.path.insert(0, dirname(dirname(realpath(__file__))))
+
+from common.interrupts import end_on_interrupt
+
+end_on_interrupt(__name__)
+
 import argparse
 import contextlib
 import fcntl
 import itertools
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from common.interrupts import end_on_interrupt
-
-end_on_interrupt(__name__)
 
 from benchmarks.arguments import Parser, name_list, positive_int
 from benchmarks.quality_picture import draw_rows

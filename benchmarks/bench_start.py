@@ -7,10 +7,18 @@ the processor seconds of the whole command with its child processes. Each comman
 
 from __future__ import annotations
 
+import sys
+from os.path import dirname, realpath
+
+sys.path.insert(0, dirname(dirname(realpath(__file__))))
+
+from common.interrupts import end_on_interrupt
+
+end_on_interrupt(__name__)
+
 import argparse
 import resource
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -18,13 +26,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
-
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from common.interrupts import end_on_interrupt
-
-end_on_interrupt(__name__)
 
 from backbones import build_network
 from backbones.graph.initializer import initial_arrays
@@ -39,6 +40,8 @@ from data.verification.bin_file import write_bin
 from interchange.converted_snapshot import ConvertedModel, write_converted
 from settings.config_file import merge
 from settings.tables import sample_tables
+
+ROOT = Path(__file__).resolve().parents[1]
 
 TASKS = ("step", "verification", "onnx")
 FIRST_STEP = b"\tstep=1\t"  # in the log line of the first step

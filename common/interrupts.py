@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import _signal as signal  # signal itself takes longer to import than all of this, for its enumerations
 import os
-import signal
-from typing import NoReturn
 
 EXIT_CODE = 128 + signal.SIGINT  # what shells expect after Ctrl-C
 MESSAGE = "interrupted"
@@ -36,6 +35,6 @@ def end_at_once_on_interrupt() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _end(number: int, frame: object) -> NoReturn:
+def _end(number: int, frame: object) -> None:
     os.write(2, f"{MESSAGE}\n".encode())
     os._exit(EXIT_CODE)  # nothing was begun that would have to be undone

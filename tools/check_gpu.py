@@ -6,22 +6,23 @@ without a GPU; ``--rehearse 1`` runs the same checks without one, with OneFlow's
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import subprocess
 import sys
-import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from os.path import dirname, realpath
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, dirname(dirname(realpath(__file__))))
 
 from common.interrupts import end_on_interrupt
 
 end_on_interrupt(__name__)
+
+import argparse
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from common.errors import UserError, lookup, run_command
 from data.image import encode_jpeg
@@ -29,6 +30,8 @@ from data.sources.synthetic import SyntheticSource
 from data.verification.bin_file import write_bin
 from launch.devices import choose_device
 from settings.option import parse_bool
+
+ROOT = Path(__file__).resolve().parents[1]
 
 STEPS = 4  # each step amplifies rounding differences about a hundredfold
 _PAIRS = 20

@@ -9,15 +9,16 @@ f(mirrored image), or with ``--flip 0`` f(image); each has its own thresholds.
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
+from os.path import dirname, realpath
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, dirname(dirname(realpath(__file__))))
 
 from common.interrupts import end_on_interrupt
 
 end_on_interrupt(__name__)
+
+import argparse
 
 import numpy as np
 

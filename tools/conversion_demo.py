@@ -6,20 +6,23 @@ OneFlow -> MXNet -> OneFlow, ten more steps on one rank, ONNX, and the verificat
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
+from os.path import dirname, realpath
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, dirname(dirname(realpath(__file__))))
 
 from common.interrupts import end_on_interrupt
 
 end_on_interrupt(__name__)
 
+import argparse
+from pathlib import Path
+
 from common.errors import UserError, run_command
 from snapshots.reader import newest_snapshot
 from tools.demo import FACES, RECIPE, RUN, run
+
+ROOT = Path(__file__).resolve().parents[1]
 
 STEPS = 10
 CONVERT = "tools/model_convert"

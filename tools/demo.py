@@ -6,27 +6,30 @@ verifies on the ten others. Existing outputs are kept: a second run does only th
 
 from __future__ import annotations
 
-import argparse
-import json
-import shlex
-import shutil
-import subprocess
 import sys
-import time
-from collections.abc import Sequence
-from pathlib import Path
+from os.path import dirname, realpath
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, dirname(dirname(realpath(__file__))))
 
 from common.interrupts import end_on_interrupt
 
 end_on_interrupt(__name__)
 
+import argparse
+import json
+import shlex
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
 from common.errors import UserError, run_command
 from data.verification.verification_set import load_verification_set
 from evaluation.baseline import verify_pixels
 from snapshots.layout import snapshot_path
+
+ROOT = Path(__file__).resolve().parents[1]
 
 FACES = Path("datasets/faces_orl")
 TRAIN_PARTS = FACES / "ofrecord" / "train"

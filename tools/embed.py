@@ -14,15 +14,16 @@ classes; issame of a ``.bin``.
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
+from os.path import dirname, realpath
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, dirname(dirname(realpath(__file__))))
 
 from common.interrupts import end_on_interrupt
 
 end_on_interrupt(__name__)
+
+import argparse
 
 from common.errors import UserError, run_command
 from common.flag_checks import find_mistakes

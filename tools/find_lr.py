@@ -10,20 +10,22 @@ Writes the picture and, if asked for, --json; a training with the same flags is 
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import io
-import json
 import sys
-import tempfile
-from collections.abc import Sequence
-from pathlib import Path
+from os.path import dirname, realpath
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, dirname(dirname(realpath(__file__))))
 
 from common.interrupts import end_on_interrupt
 
 end_on_interrupt(__name__)
+
+import argparse
+import contextlib
+import io
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
 
 from common.errors import UserError, run_command
 from common.files import atomic_file, check_target

@@ -7,15 +7,17 @@ pieces, so it may be larger than memory. ``--array fc7_bias`` writes the bias of
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
+from os.path import dirname, realpath
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, dirname(dirname(realpath(__file__))))
 
 from common.interrupts import end_on_interrupt
 
 end_on_interrupt(__name__)
+
+import argparse
+from pathlib import Path
 
 import numpy as np
 

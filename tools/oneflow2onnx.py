@@ -7,15 +7,16 @@ makes a snapshot of the file exact. The file is kept only if onnxruntime and One
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
+from os.path import dirname, realpath
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, dirname(dirname(realpath(__file__))))
 
 from common.interrupts import end_on_interrupt
 
 end_on_interrupt(__name__)
+
+import argparse
 
 from backbones import build_network
 from common.errors import run_command

@@ -9,20 +9,21 @@ formulas of the training's own estimate, and a line of advice. Needs no images. 
 
 from __future__ import annotations
 
-import argparse
-import json
-import re
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from os.path import dirname, realpath
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, dirname(dirname(realpath(__file__))))
 
 from common.interrupts import end_on_interrupt
 
 end_on_interrupt(__name__)
+
+import argparse
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
 from backbones import build_network
 from common.errors import UserError, run_command

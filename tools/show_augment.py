@@ -7,16 +7,18 @@ the first images of a training set (``--dataset_dir datasets/faces_emore``).
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from os.path import dirname, realpath
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, dirname(dirname(realpath(__file__))))
 
 from common.interrupts import end_on_interrupt
 
 end_on_interrupt(__name__)
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np

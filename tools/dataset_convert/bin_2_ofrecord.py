@@ -6,15 +6,17 @@ Writes part-0 (one record per image, with the issame of its pair), dataset.json 
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
+from os.path import dirname, realpath
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, dirname(dirname(dirname(realpath(__file__)))))
 
 from common.interrupts import end_on_interrupt
 
 end_on_interrupt(__name__)
+
+import argparse
+from pathlib import Path
 
 from common.errors import run_command
 from common.flag_checks import check_flags

@@ -9,15 +9,17 @@ Images are the same if their pixels are; files that differ in metadata only ther
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
+from os.path import dirname, realpath
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, dirname(dirname(dirname(realpath(__file__)))))
 
 from common.interrupts import end_on_interrupt
 
 end_on_interrupt(__name__)
+
+import argparse
+from pathlib import Path
 
 from common.errors import UserError, require, run_command
 from common.files import make_directory

@@ -14,15 +14,17 @@ rule of Sub-center ArcFace (Deng et al., ECCV 2020). Otherwise it is the mean of
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
+from os.path import dirname, realpath
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, dirname(dirname(dirname(realpath(__file__)))))
 
 from common.interrupts import end_on_interrupt
 
 end_on_interrupt(__name__)
+
+import argparse
+from pathlib import Path
 
 import numpy as np
 

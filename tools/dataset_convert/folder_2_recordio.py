@@ -13,15 +13,17 @@ rejected.csv with what was left out and why; and sheet.jpg, which shows a sample
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
+from os.path import dirname, realpath
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, dirname(dirname(dirname(realpath(__file__)))))
 
 from common.interrupts import end_on_interrupt
 
 end_on_interrupt(__name__)
+
+import argparse
+from pathlib import Path
 
 from common.errors import UserError, run_command
 from common.flag_checks import find_mistakes

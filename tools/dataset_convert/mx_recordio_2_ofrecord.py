@@ -6,15 +6,16 @@ the .idx and property are judged before, and every image is decoded; what is wro
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
+from os.path import dirname, realpath
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, dirname(dirname(dirname(realpath(__file__)))))
 
 from common.interrupts import end_on_interrupt
 
 end_on_interrupt(__name__)
+
+import argparse
 
 from common.errors import run_command
 from common.wording import counted

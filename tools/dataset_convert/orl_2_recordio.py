@@ -10,18 +10,20 @@ With --people_dir DIR, people 31 to 40 are written as photos instead, one folder
 
 from __future__ import annotations
 
-import argparse
-import importlib.util
-import itertools
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+from os.path import dirname, realpath
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, dirname(dirname(dirname(realpath(__file__)))))
 
 from common.interrupts import end_on_interrupt
 
 end_on_interrupt(__name__)
+
+import argparse
+import importlib.util
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
 
 import cv2
 import numpy as np

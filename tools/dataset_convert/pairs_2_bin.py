@@ -14,16 +14,18 @@ faces of another size. Without both, the photos are aligned faces of --image_siz
 
 from __future__ import annotations
 
-import argparse
 import sys
-from functools import partial
-from pathlib import Path
+from os.path import dirname, realpath
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, dirname(dirname(dirname(realpath(__file__)))))
 
 from common.interrupts import end_on_interrupt
 
 end_on_interrupt(__name__)
+
+import argparse
+from functools import partial
+from pathlib import Path
 
 from common.errors import UserError, require, run_command, shorten
 from common.flag_checks import find_mistakes

@@ -10,16 +10,17 @@ itself. Runtimes that are not installed are listed with the command that install
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
-from pathlib import Path
+from os.path import dirname, realpath
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, dirname(dirname(dirname(realpath(__file__)))))
 
 from common.interrupts import end_on_interrupt
 
 end_on_interrupt(__name__)
+
+import argparse
+import json
 
 from common.errors import UserError, collecting, nearest, run_command
 from common.files import atomic_file, check_target

@@ -10,13 +10,15 @@ are RGB 0..255 without normalisation, which is inside. --precision bf16 is the f
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from os.path import dirname, realpath
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, dirname(dirname(dirname(realpath(__file__)))))
 
 from common.interrupts import end_on_interrupt
 
 end_on_interrupt(__name__)
+
+from pathlib import Path
 
 from common.errors import run_command
 from deploy.convert import convert_and_check, run_converter

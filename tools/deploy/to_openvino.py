@@ -10,9 +10,9 @@ OpenVINO, which is bfloat16 where the CPU has it: other thresholds hold. tools/d
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from os.path import dirname, realpath
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, dirname(dirname(dirname(realpath(__file__)))))
 
 from common.interrupts import end_on_interrupt
 

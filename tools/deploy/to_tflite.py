@@ -9,9 +9,9 @@ needs TensorFlow (2.5 GB): ``bash tools/deploy/setup_deploy.sh tflite`` installs
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from os.path import dirname, realpath
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, dirname(dirname(dirname(realpath(__file__)))))
 
 from common.interrupts import end_on_interrupt
 

@@ -11,17 +11,19 @@ roc.png. With --write_features the features are written for the development kit 
 
 from __future__ import annotations
 
-import argparse
 import sys
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from os.path import dirname, realpath
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, dirname(dirname(dirname(realpath(__file__)))))
 
 from common.interrupts import end_on_interrupt
 
 end_on_interrupt(__name__)
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 

@@ -10,16 +10,18 @@ needs the .bin files, where they were when they were embedded. --groups compares
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from os.path import dirname, realpath
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, dirname(dirname(dirname(realpath(__file__)))))
 
 from common.interrupts import end_on_interrupt
 
 end_on_interrupt(__name__)
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from common.errors import UserError, require, run_command
 from data.verification.verification_set import VerificationSet, load_verification_set

@@ -8,9 +8,9 @@ shards, or without fc7. With fc7, training resumes from the snapshot by ``--mode
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from os.path import dirname, realpath
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, dirname(dirname(dirname(realpath(__file__)))))
 
 from common.interrupts import end_on_interrupt
 

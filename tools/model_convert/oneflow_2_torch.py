@@ -6,16 +6,18 @@ images as (x - 127.5) / 127.5. The check reads the file back and embeds the same
 
 from __future__ import annotations
 
-import argparse
 import sys
-import tempfile
-from pathlib import Path
+from os.path import dirname, realpath
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, dirname(dirname(dirname(realpath(__file__)))))
 
 from common.interrupts import end_on_interrupt
 
 end_on_interrupt(__name__)
+
+import argparse
+import tempfile
+from pathlib import Path
 
 from backbones import build_network
 from common.errors import UserError, run_command

@@ -9,13 +9,15 @@ snapshot with ``--pretrained``.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from os.path import dirname, realpath
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, dirname(dirname(dirname(realpath(__file__)))))
 
 from common.interrupts import end_on_interrupt
 
 end_on_interrupt(__name__)
+
+from pathlib import Path
 
 from common.errors import run_command
 from interchange.agreement import Reference

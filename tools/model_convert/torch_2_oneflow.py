@@ -9,14 +9,16 @@ without them it starts by ``--pretrained``.
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
-from pathlib import Path
+from os.path import dirname, realpath
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, dirname(dirname(dirname(realpath(__file__)))))
 
 from common.interrupts import end_on_interrupt
 
 end_on_interrupt(__name__)
+
+from dataclasses import replace
+from pathlib import Path
 
 from common.errors import UserError, run_command
 from interchange.embedders import graph_embedder
