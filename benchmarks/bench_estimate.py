@@ -49,6 +49,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "accumulation": ("--gradient_accumulation", "2"),
     "adamw": ("--optimizer", "adamw", "--lr", "0.001"),
     "rows_bf16": ("--fc7_dtype", "bf16"),
+    "frozen": ("--freeze_backbone_steps", "1000000"),
 }
 HEADER = ("network", "type", "head", "with", "ranks", "announced MB", "peak MB", "announced / peak")
 

@@ -7,6 +7,7 @@ keep weight and momentum, and neither rows nor their gradients cross ranks.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 from typing_extensions import override
@@ -57,6 +58,9 @@ class PartialFCHead(ClassHead):
             for name, parameter in self.named_parameters()
         }
         self._rows_in_step = self.sampling.slots * self.centres
+        is_ahead = storage is not None and storage.is_mapped and not self.sampling.samples_all_classes
+        self._reader = ThreadPoolExecutor(1) if is_ahead else None
+        self._reading: Future[None] | None = None
         self._gradient_sbps = self.gradient_sbps
         settings = (options.loss.loss_s, layout, self.sampling.slots, self.centres, options.loss.label_smoothing)
         self.loss = MarginSoftmax(margin, *settings)
@@ -77,13 +81,29 @@ class PartialFCHead(ClassHead):
         else:
             sampled, slots = self._sample(labels, step, ranks)
         padding = make_padding(len(sampled), self.sampling.slots)
-        own_rows = (sampled[:, None] * self.centres + np.arange(self.centres)).reshape(-1)
+        own_rows = self._rows_of(sampled)
+        if self._reader is not None and (self._reading is None or self._reading.done()):
+            self._reading = self._reader.submit(self._read_ahead, step + 1)
         rows = [bank.select(own_rows, self._rows_in_step) for bank in self.banks.values()]
         of_images = [ranks.split(slots), *self._image_margins(labels, step, ranks)]
         if not self.layout.is_sharded:
             whole = self.layout.place_columns(flow.from_numpy(padding))
             return [*of_images, whole, *map(self._place_whole, rows)]
         return [*of_images, ranks.split(padding, axis=1), *map(ranks.split, rows)]
+
+    def _rows_of(self, sampled: np.ndarray) -> np.ndarray:
+        """Return the numbers of the rows of sampled classes."""
+        return (sampled[:, None] * self.centres + np.arange(self.centres)).reshape(-1)
+
+    def _read_ahead(self, step: int) -> None:
+        """Have the disk read the rows of a coming step while this one computes.
+
+        They are those that a batch without any class of this shard draws: all but the classes of the images, which are
+        not known yet, and as many of the last drawn.
+        """
+        rows = self._rows_of(self.sampling.draw(self.shard, np.zeros(0, np.int32), step))
+        for bank in self.banks.values():
+            bank.read_ahead(rows)
 
     def _place_whole(self, selected: flow.Tensor) -> flow.Tensor:
         """Return as a global tensor what a replicated bank selected: each rank's reference, or a bias."""

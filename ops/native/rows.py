@@ -73,7 +73,9 @@ class NativeRows:
         self._select, self._update = library.insightface_select_rows, library.insightface_update_rows
         self._select.argtypes = [_POINTER, _INT, _INT, _POINTER, _POINTER]
         self._update.argtypes = [_POINTER, _INT, _INT, _POINTER, _FLOAT, _FLOAT, _FLOAT, _POINTER, _POINTER]
-        self._select.restype = self._update.restype = None
+        self._read_ahead = library.insightface_read_rows_ahead
+        self._read_ahead.argtypes = [_POINTER, _INT, _INT, _POINTER]
+        self._select.restype = self._update.restype = self._read_ahead.restype = None
 
     @staticmethod
     def available() -> bool:
@@ -98,6 +100,16 @@ class NativeRows:
         addresses = (array.ctypes.data for array in (rows, momentum))
         self._update(indices.ctypes.data, len(indices), width, gradients.ctypes.data, *rule, *addresses)
 
+    def read_ahead(self, rows: np.ndarray, indices: np.ndarray) -> None:
+        """Begin to read the rows ``indices``, int64, ascending, of ``rows`` in a mapped file into memory.
+
+        Without waiting for them: many are read from the disk at a time, where touching them reads one after the other.
+        ``rows`` [N, ...] has any type.
+        """
+        check_indices(indices, len(rows))
+        if len(indices):
+            self._read_ahead(indices.ctypes.data, len(indices), rows[:1].nbytes, rows.ctypes.data)
+
 
 def check_rows(
     rows: np.ndarray, indices: np.ndarray, selected: np.ndarray, *like: np.ndarray, dtype: np.dtype = _FLOAT32
@@ -116,8 +128,18 @@ def check_rows(
             raise ValueError(f"rows must be contiguous {kind} of one width, not {array.dtype} {array.shape}")
     if any(len(array) != len(rows) for array in like) or len(selected) < len(indices):
         raise ValueError("arrays of different lengths")
+    check_indices(indices, len(rows))
+    return prod(rows.shape[1:])
+
+
+def check_indices(indices: np.ndarray, count: int) -> None:
+    """Check numbers of rows.
+
+    Raises:
+        ValueError: they are not contiguous int64.
+        IndexError: a number is not in 0..``count`` - 1.
+    """
     if indices.dtype != np.int64 or not indices.flags.c_contiguous:
         raise ValueError(f"row numbers must be contiguous int64, not {indices.dtype}")
-    if len(indices) and not 0 <= indices.min() <= indices.max() < len(rows):
-        raise IndexError(f"row numbers outside of 0..{len(rows) - 1}")
-    return prod(rows.shape[1:])
+    if len(indices) and not 0 <= indices.min() <= indices.max() < count:
+        raise IndexError(f"row numbers outside of 0..{count - 1}")

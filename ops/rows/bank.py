@@ -33,6 +33,12 @@ class RowBank(Protocol):
             slots: the number of rows that the graph was compiled for.
         """
 
+    def read_ahead(self, indices: np.ndarray) -> None:
+        """Begin to read rows that the next step probably selects, if they are in mapped files. Any thread may call it.
+
+        ``indices`` are int64, ascending. By default it does nothing.
+        """
+
     def open(self, given: flow.Tensor, slots: int) -> flow.Tensor | ReferencedRows:
         """Return, inside a graph, the rows to compute with: by default the tensor that was given.
 

@@ -10,6 +10,7 @@ from typing_extensions import override
 from common.bfloat16 import BFLOAT16
 from ops import flow
 from ops.native.bfloat16_rows import NativeBFloat16Rows, RowDraws
+from ops.native.rows import NativeRows
 from ops.rows.bank import RowBank
 from ops.rows.referenced import ReferencedRows, RowReference
 from ops.rows.selection import RowSelection
@@ -90,6 +91,13 @@ class BFloat16Rows(RowBank):
     @override
     def select(self, indices: np.ndarray, slots: int) -> flow.Tensor:
         return self._reference.select(self.weight.stored, indices, slots)
+
+    @override
+    def read_ahead(self, indices: np.ndarray) -> None:
+        if self._storage.is_mapped:
+            for array in (self.weight, self._momentum, self._variance):
+                if array is not None:
+                    NativeRows().read_ahead(array.stored, indices)
 
     @override
     def open(self, given: flow.Tensor, slots: int) -> ReferencedRows:

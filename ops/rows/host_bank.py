@@ -30,6 +30,7 @@ class HostRows(RowBank):
         self._indices = np.zeros(0, np.int64)
         self._selected = flow.zeros(0)
         self._native = native
+        self._shared = tensor.numpy()  # the memory of the rows
 
     @property
     def _rows(self) -> np.ndarray:
@@ -43,6 +44,13 @@ class HostRows(RowBank):
         copy_rows = self._native.select if self._native else _copy_rows
         copy_rows(self._rows, indices, self._selected.numpy()[: len(indices)])
         return self._selected
+
+    @override
+    def read_ahead(self, indices: np.ndarray) -> None:
+        if self._native and self._storage.is_mapped:
+            for array in (self._shared, self._momentum, self._variance):
+                if array is not None:
+                    self._native.read_ahead(array, indices)
 
     @override
     def update(self, gradients: flow.Tensor, rule: MomentumRule | AdamWRule, step: int = 0) -> None:

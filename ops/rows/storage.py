@@ -29,6 +29,11 @@ class RowStorage:
         """``folder`` is that of mapped arrays, created if missing; None for arrays in memory."""
         self._folder = folder
 
+    @property
+    def is_mapped(self) -> bool:
+        """Whether arrays are in mapped files."""
+        return self._folder is not None
+
     def zeros(self, shape: tuple[int, ...], dtype: np.dtype = _FLOAT32) -> np.ndarray:
         """Return a new array of zeros. In memory it takes its whole size at once.
 

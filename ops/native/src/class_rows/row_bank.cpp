@@ -1,5 +1,9 @@
 #include "class_rows/row_bank.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <cstring>
 
 #include "base/parallel.h"
@@ -29,6 +33,24 @@ void UpdateRows(const RowIndices& rows, const float* gradients, const MomentumRu
   });
 }
 
+void ReadRowsAhead(const RowIndices& rows, const char* matrix) {
+  const uintptr_t page = sysconf(_SC_PAGESIZE), first = reinterpret_cast<uintptr_t>(matrix);
+  uintptr_t begin = 0, end = 0;  // pages to ask for next
+  const auto ask = [&] {
+    if (begin < end) { madvise(reinterpret_cast<void*>(begin), end - begin, MADV_WILLNEED); }  // failure costs time only
+  };
+  for (int64_t i = 0; i < rows.count; ++i) {
+    const uintptr_t row = first + rows.indices[i] * rows.width;
+    const uintptr_t low = row / page * page, high = (row + rows.width + page - 1) / page * page;
+    if (low > end) {
+      ask();
+      begin = low;
+    }
+    end = std::max(end, high);
+  }
+  ask();
+}
+
 }  // namespace insightface
 
 extern "C" {
@@ -43,6 +65,10 @@ void insightface_update_rows(const int64_t* indices, int64_t count, int64_t widt
   insightface::OnTeam([&] {
     insightface::UpdateRows({indices, count, width}, gradients, {lr, momentum, weight_decay}, matrix, momenta);
   });
+}
+
+void insightface_read_rows_ahead(const int64_t* indices, int64_t count, int64_t row_bytes, const char* matrix) {
+  insightface::ReadRowsAhead({indices, count, row_bytes}, matrix);
 }
 
 }  // extern "C"

@@ -28,4 +28,8 @@ void SelectRows(const RowIndices& rows, const float* matrix, float* target);
 void UpdateRows(const RowIndices& rows, const float* gradients, const MomentumRule& rule, float* matrix,
                 float* momenta);
 
+// Asks the system to read rows of a mapped file from the disk, all at once, and does not wait for them. `rows` are
+// ascending, and `width` counts bytes.
+void ReadRowsAhead(const RowIndices& rows, const char* matrix);
+
 }  // namespace insightface
