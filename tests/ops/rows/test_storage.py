@@ -48,5 +48,5 @@ def test_files_have_no_name_but_take_their_room(tmp_path: Path) -> None:
 def test_what_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for folder, size in ((tmp_path / "file", 10), (tmp_path, 1 << 50)):
-        with pytest.raises(UserError, match="cannot hold a file of .* [MT]B for class rows .*--fc7_storage_dir"):
+        with pytest.raises(UserError, match="cannot hold a file of .* [MG]B for class rows .*--fc7_storage_dir"):
             RowStorage(folder).zeros((size,))
