@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 
@@ -14,24 +15,19 @@ from launch.world import World, join_world
 from ops import flow
 from ops.runtime.graph import Graph
 
+_GROWTH = 4  # from one size of padded batches to the next
+
 
 class EmbedGraph(Graph):
-    """Images uint8 split(0) to embeddings [B, E] float32 broadcast, in inference mode.
+    """Images uint8 split(0) to embeddings [B, E] float32 broadcast, in inference mode, node by node."""
 
-    With ``in_place`` the network op finds the arrays in a table, and OneFlow has no operation for each to compile. A
-    graph even for this one op: while an eager operation runs, OneFlow's scheduling thread keeps a core busy.
-    """
-
-    def __init__(self, backbone: Backbone, in_place: bool) -> None:
+    def __init__(self, backbone: Backbone) -> None:
         super().__init__()
-        if in_place:
-            object.__setattr__(self, "backbone", backbone)  # past OneFlow, which would make variables of its arrays
-        else:
-            self.backbone = backbone
+        self.backbone = backbone
 
-    def build(self, images: flow.Tensor, *memory: flow.Tensor) -> flow.Tensor:
-        """Return the embeddings on every rank; ``memory`` is the table's reference, split(0), with ``in_place``."""
-        return self.backbone.forward(images, None, *memory).to_global(sbp=flow.sbp.broadcast)
+    def build(self, images: flow.Tensor) -> flow.Tensor:
+        """Return the embeddings on every rank."""
+        return self.backbone(images).to_global(sbp=flow.sbp.broadcast)
 
 
 class Embedder:
@@ -42,15 +38,15 @@ class Embedder:
         embed = Embedder.open("demo/y1.onnx")
         embeddings = embed(images)  # images uint8 [N, 3, 112, 112]
 
-    With several ranks every rank calls it with the same images and embeds its part of each batch. Batches are padded to
-    one static shape, a multiple of the number of ranks.
+    With several ranks every rank calls it with the same images and embeds its part of each batch. Batches are padded:
+    on the CPU a rank embeds 1, 4, 16, ... images or its whole part, as each size takes some preparation and memory.
 
     Attributes:
         batch_size: images per call, over all ranks.
     """
 
-    def __init__(self, backbone: Backbone, world: World, batch_size: int) -> None:
-        """Embed with ``backbone``, whose tensors must be global.
+    def __init__(self, backbone: Backbone, world: World, batch_size: int, is_constant: bool = False) -> None:
+        """Embed with ``backbone``, whose tensors must be global, and never change if it ``is_constant``.
 
         ``batch_size`` counts the images of all ranks together; it is rounded up to a multiple of their number.
         """
@@ -58,7 +54,8 @@ class Embedder:
         self._world = world
         self._per_rank = -(-batch_size // world.size)
         self.batch_size = self._per_rank * world.size
-        self._run: Callable[[np.ndarray], np.ndarray] | None = None
+        self._is_constant = is_constant
+        self._graph: EmbedGraph | None = None
 
     @property
     def image_size(self) -> int:
@@ -86,7 +83,7 @@ class Embedder:
         """Embed with a model that is open already."""
         world = join_world(device)
         backbone = Backbone(model.network, model.arrays).to_global(world.placement, flow.sbp.broadcast)
-        return cls(backbone, world, batch_size)
+        return cls(backbone, world, batch_size, is_constant=True)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Embed any number of images. A collective call.
@@ -106,36 +103,41 @@ class Embedder:
         batches = range(0, len(images), self.batch_size)
         return np.concatenate([self._embed_batch(images[first : first + self.batch_size]) for first in batches])
 
+    @cached_property
+    def _direct(self) -> Callable[[np.ndarray], np.ndarray] | None:
+        """What embeds this rank's images without OneFlow; None where that is not available."""
+        return self._backbone.direct_inference(self._is_constant)
+
     def _embed_batch(self, images: np.ndarray) -> np.ndarray:
         """Embed 1 to ``batch_size`` images."""
         count = len(images)
-        if count < self.batch_size:
-            images = np.concatenate([images, np.zeros((self.batch_size - count, *images.shape[1:]), images.dtype)])
-        mine = images[self._world.rank * self._per_rank : (self._world.rank + 1) * self._per_rank]
-        return self.embed_parts(np.ascontiguousarray(mine))[:count].copy()
+        part = self._padded(-(-count // self._world.size))
+        if count < part * self._world.size:
+            padding = np.zeros((part * self._world.size - count, *images.shape[1:]), images.dtype)
+            images = np.concatenate([images, padding])
+        return self.embed_parts(images[self._world.rank * part : (self._world.rank + 1) * part])[:count]
+
+    def _padded(self, count: int) -> int:
+        """Return how many images a rank embeds instead of ``count``."""
+        if self._direct is None:
+            return self._per_rank
+        size = 1
+        while size < count:
+            size *= _GROWTH
+        return min(size, self._per_rank)
 
     def embed_parts(self, mine: np.ndarray) -> np.ndarray:
         """Return the embeddings of all ranks' images, ``mine`` being this rank's equal part. A collective call."""
+        if self._direct is not None:
+            return self._world.gather(self._direct(mine))
         training = self._backbone.training
         self._backbone.eval()
-        if self._run is None:
-            self._run = self._make_run()
+        self._graph = self._graph or EmbedGraph(self._backbone)
         with flow.no_grad():
-            embeddings = self._run(mine)
+            images = self._world.split(np.ascontiguousarray(mine))
+            embeddings = self._backbone.run_graph(self._graph, images).to_local().numpy().copy()
         self._backbone.train(training)
         return embeddings
-
-    def _make_run(self) -> Callable[[np.ndarray], np.ndarray]:
-        """Return what computes ``embed_parts``."""
-        backbone, world = self._backbone, self._world
-        table = backbone.refer()
-        graph = EmbedGraph(backbone, in_place=table is not None)
-
-        def run(images: np.ndarray) -> np.ndarray:
-            memory = [] if table is None else [world.split(table.reference)]
-            return backbone.run_graph(graph, world.split(images), *memory).to_local().numpy()
-
-        return run
 
 
 def _describe(images: object) -> str:

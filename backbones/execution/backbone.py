@@ -163,6 +163,15 @@ class Backbone(flow.nn.Module):
         """
         return self._compiled.refer(self) if self._is_compiled() else None
 
+    def direct_inference(self, are_constant: bool) -> Callable[[np.ndarray], np.ndarray] | None:
+        """Return a function from this rank's images, uint8 or float32, to their embeddings [N, E] in inference mode.
+
+        It calls the network op's code past OneFlow, whose start and end of an op take milliseconds. It is valid as long
+        as the arrays stay where they are, see ``refer``, and if they ``are_constant``, which saves looking at them in
+        each call, as they are. Where the network is not computed by the op, there is none.
+        """
+        return self._compiled.direct_inference(self, are_constant) if self._is_compiled() else None
+
     def updatable(self, names: Collection[str]) -> list[str]:
         """Return those of the parameters ``names`` that a backward pass can update itself: see ``set_updates``."""
         return self._compiled.updatable(names) if self._is_compiled() else []

@@ -6,7 +6,7 @@ the numbers agree up to rounding.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -66,9 +66,9 @@ class CompiledNetwork:
         weights = (getattr(module, node.arrays["weight"]) for node in self._biasless)
         return tensors + [weight.detach().sum(dim=1) * 0 for weight in weights]
 
-    def refer(self, module: flow.nn.Module) -> ArrayTable:
-        """Return a table of the arrays of ``module``, valid as long as they stay where they are."""
-        return ArrayTable(*self._op_arrays(module))
+    def refer(self, module: flow.nn.Module, are_constant: bool = False) -> ArrayTable:
+        """Return a table of the arrays of ``module``, valid as long as they stay where they are, or as they are."""
+        return ArrayTable(*self._op_arrays(module), are_constant=are_constant)
 
     def updatable(self, names: Collection[str]) -> list[str]:
         """Return those of the arrays ``names`` that the op can update itself: it takes them as they are."""
@@ -184,6 +184,20 @@ class CompiledNetwork:
         """Return embeddings [N, E] in inference mode by the arrays of ``table``, the reference of a table."""
         with flow.no_grad():
             return self._inference.inference(images, memory=table)
+
+    def direct_inference(self, module: flow.nn.Module, are_constant: bool) -> Callable[[np.ndarray], np.ndarray]:
+        """Return a function from images to embeddings [N, E] by the arrays of ``module``, without OneFlow.
+
+        It is valid as long as they stay where they are, and if they ``are_constant``, as they are.
+        """
+        table = self.refer(module, are_constant)
+
+        def embed(images: np.ndarray) -> np.ndarray:
+            if not are_constant:
+                self.refresh(module)
+            return self._inference.infer_directly(images, table)
+
+        return embed
 
     def _describe(self, network: NetworkGraph, masks: Mapping[str, Mask], skipped: Collection[str] = ()) -> str:
         nodes, numbers = [], {}

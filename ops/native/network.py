@@ -2,12 +2,13 @@
 
 They exist once the kernels are loaded (see ``load_native_kernels``), take local and global CPU tensors, and work
 eagerly and in graphs. ``images`` [N, C, H, W] uint8 or float32 and ``keep`` are split over the ranks, arrays are
-broadcast, gradients are partial sums.
+broadcast, gradients are partial sums. Inference is also a plain function of arrays.
 """
 
 from __future__ import annotations
 
 import ctypes
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _PREFIX = "insightface_network_"
 _ALIGNMENT = 64  # kAlignment of base/alignment.h
+_versions = itertools.count(1)  # of tables of constant arrays
 Result = TypeVar("Result")
 
 
@@ -151,6 +153,33 @@ class NetworkOps:
         inputs = {"images": [images], "parameters": parameters, "moving": moving, "memory": _optional(memory)}
         return self._dispatch("inference", inputs, {"embeddings": 1})[0]
 
+    def infer_directly(self, images: np.ndarray, table: ArrayTable) -> np.ndarray:
+        """Return embeddings [N, E] float32 as ``inference`` does, in a plain call.
+
+        OneFlow takes part neither in the call nor in waiting for its end. Eager operations on the arrays of ``table``
+        must have ended.
+
+        Args:
+            images: uint8 or float32 [N, C, H, W] or [N, H, W, C].
+            table: of the network's arrays.
+
+        Raises:
+            RuntimeError: this process cannot execute the network.
+        """
+        images = np.ascontiguousarray(images)
+        embeddings = np.empty((len(images), self.embedding_size), np.float32)
+        infer = open_loaded_library().insightface_network_infer
+        pointer, flag = ctypes.c_void_p, ctypes.c_int32
+        infer.argtypes = [ctypes.c_char_p, flag, pointer, pointer, flag, pointer, pointer]
+        infer.restype = ctypes.c_char_p
+        shape = (ctypes.c_int64 * 4)(*images.shape)
+        source, target = images.ctypes.data, embeddings.ctypes.data
+        are_bytes = images.dtype == np.uint8
+        reason = infer(self.description.encode(), self.bfloat16, table.address, source, are_bytes, shape, target)
+        if reason is not None:
+            raise RuntimeError(reason.decode(errors="replace"))
+        return embeddings
+
     def sleep_through(self, call: Callable[[], Result], op: str) -> Result:
         """Return the result of ``call``, which runs ``op`` ("backward" or "inference"); sleep until it has finished."""
         calls = count_calls(_PREFIX + op)
@@ -177,6 +206,7 @@ class ArrayTable:
     A graph of OneFlow compiles an operation for each of its arrays, which takes most of the time to its first run.
 
     Attributes:
+        address: the table's.
         reference: float64 [1], the table's address, to be passed as ``memory``. A double holds every address exactly,
             and unlike an integer tensor it can have a gradient. That gradient is a zero that only orders execution: it
             exists once the gradients are in the block.
@@ -188,11 +218,13 @@ class ArrayTable:
         moving: Sequence[Tensor],
         block: np.ndarray | None = None,
         updates: ctypes.Structure | None = None,
+        are_constant: bool = False,
     ) -> None:
         """Refer to local float32 tensors in the order of the op, and for a training to its ``block`` and ``updates``.
 
         They must stay where they are. OneFlow does not know that the ops read and write them, so eager operations on
-        them must have ended (``eager.Sync``) before an op runs.
+        them must have ended (``eager.Sync``) before an op runs. If they ``are_constant``, which saves inference to read
+        all of them in each call, they never change.
 
         Raises:
             ValueError: a tensor is not contiguous float32.
@@ -205,10 +237,12 @@ class ArrayTable:
                 raise ValueError(f"the network op needs contiguous float32, not {array.dtype} {array.stride()}")
         numbers = sum(array.numel() for array in parameters)
         memory = [0 if block is None else block.ctypes.data, 0 if updates is None else ctypes.addressof(updates)]
-        head = [*memory, numbers, len(parameters), len(moving)]
+        version = next(_versions) if are_constant else 0
+        head = [*memory, numbers, version, len(parameters), len(moving)]
         self._kept = (arrays, block, updates)
-        self._table = np.concatenate([head, read_addresses(arrays)])  # ArrayTable of register_network.cpp, int64
-        self.reference = flow.tensor([self._table.ctypes.data], dtype=flow.float64)
+        self._table = np.concatenate([head, read_addresses(arrays)])  # ArrayTable of network_inference.h, int64
+        self.address = self._table.ctypes.data
+        self.reference = flow.tensor([self.address], dtype=flow.float64)
 
 
 class ParameterUpdate(ctypes.Structure):

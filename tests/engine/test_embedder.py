@@ -54,6 +54,17 @@ def embed(folder: Path) -> Embedder:
     return Embedder.open(f"{folder}/model.onnx")
 
 
+def test_few_images_do_not_take_the_time_of_a_whole_batch(folder: Path, embed: Embedder) -> None:
+    images = np.resize(np.load(folder / "images.npy"), (20, 3, 112, 112))
+    direct, sizes = embed._direct, []
+    embed._direct = lambda mine: sizes.append(len(mine)) or direct(mine)
+    for count in (1, 2, 5, 17):
+        embeddings = embed(images[:count])
+        expected = np.load(folder / "embeddings.npy")[np.arange(count) % 5]
+        assert relative_error(embeddings, expected) < 1e-5
+    assert sizes == [1, 4, 16, 64]
+
+
 def test_no_images_have_no_embeddings(folder: Path, embed: Embedder) -> None:
     assert embed(np.zeros((0, 3, 112, 112), np.uint8)).shape == (0, np.load(folder / "embeddings.npy").shape[1])
 

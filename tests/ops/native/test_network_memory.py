@@ -16,6 +16,7 @@ from backbones.graph.network_graph import NetworkGraph
 from engine.optimizer import Optimizer
 from engine.options import OptimizerOptions
 from ops import flow
+from ops.native.loader import native_calls
 from ops.native.network import ArrayTable, NetworkOps
 from sample_config import generate_config
 from tests.support import networks
@@ -79,6 +80,30 @@ def test_arrays_are_found_by_their_addresses(name: str) -> None:
         backbone.load_arrays(initial_arrays(graph, seed))
         found = backbone.run_graph(backbone, images, None, table.reference).numpy()
         np.testing.assert_array_equal(found, backbone(images).numpy())
+
+
+@pytest.mark.parametrize("name", networks.SMALL)
+def test_a_plain_call_is_the_op_bit_for_bit(name: str) -> None:
+    graph = networks.SMALL[name]()
+    backbone = Backbone(graph, initial_arrays(graph, 1), takes_over=True).eval()
+    images = networks.images(graph, 5)
+    embed = backbone.direct_inference(are_constant=False)
+    other = Backbone(graph, initial_arrays(graph, 3)).direct_inference(are_constant=True)
+    expected = other(images.numpy()).copy()
+    for seed in (1, 2, 3):  # the networks of both share prepared weights
+        backbone.load_arrays(initial_arrays(graph, seed))
+        for source in (images.numpy(), np.ascontiguousarray(images.numpy().transpose(0, 2, 3, 1))):
+            np.testing.assert_array_equal(embed(source), backbone(images).numpy())
+        np.testing.assert_array_equal(other(images.numpy()), expected)
+    np.testing.assert_array_equal(embed(images.numpy()), expected)
+
+
+def test_a_plain_call_counts_as_one_of_the_op() -> None:
+    graph = networks.SMALL["plain"]()
+    embed = Backbone(graph, initial_arrays(graph, 1)).direct_inference(are_constant=True)
+    before = native_calls()["insightface_network_inference"]
+    embed(networks.images(graph, 2).numpy())
+    assert native_calls()["insightface_network_inference"] == before + 1
 
 
 def test_arrays_of_another_type_have_no_table() -> None:

@@ -6,25 +6,13 @@
 #include "base/library_pages.h"
 #include "network/plan/network.h"
 #include "oneflow/core/framework/framework.h"
+#include "register/network_inference.h"
 #include "register/team_kernel.h"
 
 namespace insightface {
 namespace {
 
 using namespace oneflow;
-
-// What the input "memory" refers to: it holds the address of one of these per rank, as a double, which holds every address
-// exactly. Ops with this input have no inputs "parameters" and "moving", of which a graph would compile one operation
-// for each array.
-struct ArrayTable {
-  char* block;                // of a training, else null
-  Updates* updates;           // of a training that updates parameters within Backward, else null
-  int64_t parameter_numbers;  // of all parameters together
-  int64_t parameters, moving;  // how many of each
-  float* arrays[];  // parameters, then moving, in the order of the description
-};
-
-NumberType TypeOf(bool bfloat16) { return bfloat16 ? NumberType::kBFloat16 : NumberType::kFloat32; }
 
 Purpose PurposeOf(bool training, bool recomputes) {
   if (!training) { return Purpose::kInference; }
@@ -39,14 +27,19 @@ ArrayTable* TableOf(user_op::KernelComputeContext* context) {
 
 // With an input "memory" the block of a training is the caller's, and so are the gradients in it.
 template<typename Context>
-std::shared_ptr<Network> NetworkFor(const Context& context, int64_t batch, bool training) {
+NetworkKey KeyOf(const Context& context, int64_t batch, bool training) {
   const bool holds_gradients = training && context->has_input("memory", 0);
-  const NetworkKey key{context->template Attr<std::string>("description"),
-                       batch,
-                       TypeOf(context->template Attr<bool>("bfloat16")),
-                       PurposeOf(training, context->template Attr<bool>("recompute")),
-                       holds_gradients,
-                       holds_gradients ? context->template Attr<std::string>("used_up") : ""};
+  return {context->template Attr<std::string>("description"),
+          batch,
+          TypeOf(context->template Attr<bool>("bfloat16")),
+          PurposeOf(training, context->template Attr<bool>("recompute")),
+          holds_gradients,
+          holds_gradients ? context->template Attr<std::string>("used_up") : ""};
+}
+
+template<typename Context>
+std::shared_ptr<Network> NetworkFor(const Context& context, int64_t batch, bool training) {
+  const NetworkKey key = KeyOf(context, batch, training);
   std::shared_ptr<Network> network;
   OnTeam([&] { network = GetNetwork(key); });
   return network;
@@ -247,9 +240,7 @@ NetworkMemory CollectMemory(user_op::KernelComputeContext* context) {
   if (const ArrayTable* const table = TableOf(context)) {
     memory.block = table->block;
     memory.updates = table->updates;
-    float* const* const moving = table->arrays + table->parameters;
-    memory.parameters.assign(table->arrays, moving);
-    memory.moving.assign(moving, moving + table->moving);
+    table->AddTo(&memory);
   }
   if (context->has_output("embeddings", 0)) { memory.embeddings = read("embeddings", 0)->mut_dptr<float>(); }
   return memory;
@@ -321,30 +312,14 @@ class InferenceKernel final : public TeamKernel<Kernel::kNetworkInference> {
     Guard(context, [&] {
       if (TableOf(context) != nullptr) { std::call_once(is_started_, ReleaseLibraryPages); }
       const user_op::Tensor* const images = context->Tensor4ArgNameAndIndex("images", 0);
-      const int64_t batch = images->shape_view().At(0), portion = PortionSize(context, batch);
-      const auto network = NetworkFor(context, portion, false);
-      const int64_t image_bytes = images->shape_view().Count(1) * GetSizeOfDataType(images->data_type());
-      NetworkMemory memory = CollectMemory(context);
-      for (int64_t first = 0; first < batch; first += portion) {
-        network->Forward(memory);
-        memory.images.data = static_cast<const char*>(memory.images.data) + portion * image_bytes;
-        memory.embeddings += portion * network->EmbeddingSize();
+      const ArrayTable* const table = TableOf(context);
+      int64_t numbers = table == nullptr ? 0 : table->parameter_numbers;
+      for (int32_t i = 0; i < context->input_size("parameters"); ++i) {
+        numbers += context->Tensor4ArgNameAndIndex("parameters", i)->shape_view().elem_cnt();
       }
+      const int64_t image_bytes = images->shape_view().Count(1) * GetSizeOfDataType(images->data_type());
+      InferInPortions(KeyOf(context, images->shape_view().At(0), false), numbers, image_bytes, CollectMemory(context));
     });
-  }
-
-  // The number of images computed at a time. Small networks take few, so that the maps stay in the caches; large ones
-  // take the whole batch, as they would read their weights again for every portion.
-  static int64_t PortionSize(user_op::KernelComputeContext* context, int64_t batch) {
-    constexpr int64_t kSmall = 4 * 1024 * 1024, kLeast = 4, kMost = 8;
-    const ArrayTable* const table = TableOf(context);
-    int64_t numbers = table == nullptr ? 0 : table->parameter_numbers;
-    for (int32_t i = 0; i < context->input_size("parameters"); ++i) {
-      numbers += context->Tensor4ArgNameAndIndex("parameters", i)->shape_view().elem_cnt();
-    }
-    int64_t portion = numbers <= kSmall ? kMost : batch;
-    while (portion >= kLeast && batch % portion != 0) { --portion; }
-    return portion >= kLeast ? portion : batch;
   }
 
   mutable std::once_flag is_started_;

@@ -23,6 +23,8 @@ FoldedWeights::FoldedWeights(const ConvArrays& arrays, const ConvEpilogue& epilo
                     [to_inner](const float* plain, char* inner) { to_inner.Run(plain, inner); }) {}
 
 void FoldedWeights::Prepare(const ExecutionContext& context) {
+  if (prepared_ && context.arrays_version != 0 && context.arrays_version == version_) { return; }
+  version_ = context.arrays_version;
   // Reading the arrays is many times cheaper than converting them to another layout for every batch.
   const uint64_t fingerprint = FingerprintArrays(context);
   if (prepared_ && fingerprint == fingerprint_) { return; }

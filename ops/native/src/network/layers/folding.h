@@ -41,6 +41,7 @@ class FoldedWeights {
   std::unique_ptr<AlignedBytes> weight_;  // from the first use on
   std::vector<float> bias_;
   uint64_t fingerprint_ = 0;
+  int64_t version_ = 0;  // of the arrays that were last seen
   bool prepared_ = false;
 };
 

@@ -44,6 +44,7 @@ struct ExecutionContext {
   int64_t keep_width;
   float* embeddings;  // [batch, size]
   const float* embedding_gradients;
+  int64_t arrays_version;  // see NetworkMemory
   // Within a group of row stages: what the thread needs for its next block.
   Upcoming* upcoming = nullptr;
 

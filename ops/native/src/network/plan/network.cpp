@@ -95,7 +95,8 @@ void Network::Run(const NetworkMemory& memory, Direction direction) {
                            memory.keep,
                            memory.keep_width,
                            memory.embeddings,
-                           memory.embedding_gradients};
+                           memory.embedding_gradients,
+                           memory.arrays_version};
   for (size_t i = 0; i < plan_.steps.size(); ++i) {
     if (plan_.steps[i].direction != direction) { continue; }
     context.scratch = address(scratch_[i]);

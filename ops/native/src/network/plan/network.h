@@ -53,6 +53,9 @@ struct NetworkMemory {
   float* embeddings = nullptr;  // [batch, embedding size]
   const float* embedding_gradients = nullptr;
   char* block = nullptr;  // training: BlockBytes() bytes
+  // In inference: executions with one number, unless it is 0, have equal arrays, so only the first looks whether they have
+  // changed..
+  int64_t arrays_version = 0;
   Updates* updates = nullptr;  // of the parameters whose gradients are used up
 };
 
