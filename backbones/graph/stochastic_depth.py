@@ -1,7 +1,7 @@
 """Stochastic depth: residual units that training skips at random, more of them towards the end of the network.
 
 Huang et al., Deep Networks with Stochastic Depth, arXiv:1603.09382, with survival probabilities that fall linearly with
-depth (equation 4). The paper skips a unit for a whole mini-batch; here it is drawn for each image, as EfficientNet's
+depth. The paper skips a unit for a whole mini-batch; here it is drawn for each image, as EfficientNet's
 authors and torchvision (mode "row") do, so that the draws depend only on seed and image, not on the number of ranks.
 BatchNorm sees all images. A kept branch is scaled by 1 / (1 - p) in training instead of by 1 - p afterwards.
 """

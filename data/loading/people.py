@@ -25,7 +25,7 @@ def draw_people(labels: np.ndarray, generator: np.random.Generator) -> tuple[np.
 class PeopleStream(SampleStream):
     """Image numbers in training order: K consecutive images of each person; a function of (labels, K, seed) alone.
 
-    The batches of P x K of Hermans et al. (arXiv:1703.07737, section 2): a round has each person once, with K of the
+    The batches of P x K of Hermans et al. (arXiv:1703.07737): a round has each person once, with K of the
     images chosen at random. A person with fewer shows each of them once before one occurs again, with another
     augmentation.
 

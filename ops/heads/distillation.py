@@ -10,11 +10,11 @@ def teacher_distance(student: flow.Tensor, teacher: flow.Tensor) -> flow.Tensor:
     """Return what a student that follows a teacher makes small, a scalar; the directions of embeddings alone count.
 
     With embeddings of one length it is the mean of 1 - cos(student, teacher) over the images: the squared distance of
-    unit vectors, halved (ShrinkTeaNet, Duong et al., arXiv:1905.10620, section 3.2). With embeddings of different
-    lengths, which cannot be compared, it is the mean square over all pairs of different images of cos(student i,
-    student j) - cos(teacher i, teacher j): the structure of the batch, which is what verification compares (Correlation
-    Congruence, Peng et al., arXiv:1904.01802, equation 6, with the inner product of unit vectors). Neither has a
-    parameter, so that the student is the network that it would be without a teacher.
+    unit vectors, halved (after ShrinkTeaNet, Duong et al., arXiv:1905.10620, which squares it). With embeddings of
+    different lengths, which cannot be compared, it is the mean square over all pairs of different images of
+    cos(student i, student j) - cos(teacher i, teacher j): the structure of the batch, which is what verification
+    compares (Correlation Congruence, Peng et al., arXiv:1904.01802, with the inner product of unit vectors as the
+    kernel). Neither has a parameter, so that the student is the network that it would be without a teacher.
 
     Args:
         student: float32 [B, E], split(0) where it is global.
