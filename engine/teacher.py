@@ -72,5 +72,5 @@ class Teacher:
             model, self._model = self._model, None
             backbone = Backbone(model.network, model.arrays, self._native, self._bfloat16)
             backbone = backbone.to_global(self._world.placement, flow.sbp.broadcast)
-            self._embed = Embedder(backbone, self._world, self._own * self._world.size)
+            self._embed = Embedder(backbone, self._world, self._own * self._world.size, is_constant=True)
         return self._embed.embed_parts(mine)
