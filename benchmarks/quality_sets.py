@@ -12,7 +12,7 @@ from data.drawn_faces import FaceOptions
 
 ORL = "orl"
 SETS = (*KINDS, ORL)
-DRAWN_STEPS, ORL_STEPS = 500, 150
+DRAWN_STEPS = 500
 _ORL_IMAGES = 300
 
 
@@ -79,14 +79,14 @@ def _drawn_set(kind: str, folder: Path, options: FaceOptions, steps: int) -> Qua
 
 
 def _orl_set(steps: int) -> QualitySet:
-    from tools.demo import FACES, PEOPLE, ROOT, prepare  # here, because the drawn faces do not need it
+    from tools.demo import FACES, PEOPLE, ROOT, STEPS, prepare  # here, because the drawn faces do not need it
 
     faces = ROOT / FACES / "ofrecord"
     return QualitySet(
         ORL,
         ORL,
         _ORL_IMAGES,
-        steps or ORL_STEPS,
+        steps or STEPS,
         {"network": "y1", "dataset": "orl", "dataset_dir": faces / "train"},
         {"val_dataset_dir": faces, "val_targets": ORL, "val_protocols": f"identify:{ROOT / PEOPLE}"},
         prepare,

@@ -43,6 +43,7 @@ ONNX = Path("demo/y1.onnx")
 LOGS = Path("demo/log")
 RANKS = 2
 STEPS = 150
+SCHEDULE = {"train_iter": STEPS, "lr_steps": 130, "scales": 0.1}
 # 300 photographs are soon overfitted, so they are augmented strongly; docs/data.md lists what was tried.
 RECIPE = {
     "loss_s": 12,
@@ -107,9 +108,7 @@ def train() -> Path:
             network="y1",
             loss="arcface",
             **RECIPE,
-            train_iter=STEPS,
-            lr_steps=130,
-            scales=0.1,
+            **SCHEDULE,
             device="cpu",
             device_num_per_node=RANKS,
             model_parallel=1,

@@ -155,11 +155,12 @@ def test_the_built_in_recipes_have_descriptions() -> None:
 
 
 def test_the_recipe_of_the_demo_is_that_of_the_demo(tmp_path: Path) -> None:
-    from tools.demo import RECIPE
+    from tools.demo import RECIPE, SCHEDULE, STEPS
 
-    demo = read_recipes(BUILT_IN)["demo"]
-    flags = dict(zip(demo.flags[::2], demo.flags[1::2], strict=True))
-    assert {key: str(value) for key, value in RECIPE.items()}.items() <= {k[2:]: v for k, v in flags.items()}.items()
+    words = read_recipes(BUILT_IN)["demo"].words(STEPS)
+    flags = {flag[2:]: value for flag, value in zip(words[::2], words[1::2], strict=True)}
+    settings = {"loss": "arcface", "train_iter": STEPS, **RECIPE, **SCHEDULE}
+    assert {key: str(value) for key, value in settings.items()} == {**flags, "train_iter": str(STEPS)}
 
 
 # ---------------------------------------------------------------- sets
