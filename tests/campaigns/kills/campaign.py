@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -132,6 +132,7 @@ class Campaign:
         self._jobs = training_jobs(sets)
         self._folder, self._record, self._seed = folder, record, seed
         self._undisturbed: dict[str, Undisturbed] = {}
+        self._turns = defaultdict(Lock)  # so that a job runs undisturbed once
         model = folder / "whole AdamW" / "models" / "y1-arcface-emore" / f"snapshot_{STEPS}"
         self._run_undisturbed("AdamW")  # the other commands read its snapshot
         self._jobs |= writing_jobs(sets, model)
@@ -157,15 +158,16 @@ class Campaign:
                 future.result()
 
     def _run_undisturbed(self, name: str) -> None:
-        if name not in self._undisturbed:
-            self._undisturbed[name] = run_undisturbed(self._jobs[name], self._folder / f"whole {name}")
+        with self._turns[name]:
+            if name not in self._undisturbed:
+                self._undisturbed[name] = run_undisturbed(self._jobs[name], self._folder / f"whole {name}")
 
     def _run_trial(self, kills: int, until: float) -> None:
         with self._lock:
             name, seed = min(self._names, key=self._counts.__getitem__), self._seed * 1000 + self._number
             self._number += 1
             self._counts[name] += kills
-            self._run_undisturbed(name)
+        self._run_undisturbed(name)
         place = self._folder / f"trial {seed}"
         place.mkdir()
         outcome = run_trial(self._jobs[name], place, seed, kills, self._undisturbed[name], until)
