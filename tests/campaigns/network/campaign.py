@@ -21,7 +21,6 @@ from tests.campaigns.network.trial import STEPS, Run, running, snapshot_step
 from tests.support.nodes import Machine, NoNamespacesError
 from tests.support.wire import Wire, wired_machines
 
-
 _ENDS = ("error: lost node", "failed: OneFlow ended it: ")  # clear lines of a run that may end
 
 
