@@ -200,10 +200,14 @@ def _read_words(path: Path, count: int, what: str) -> list[list[str]]:
 
 
 def _to_numbers(path: Path, words: Sequence[Sequence[str]], dtype: type) -> np.ndarray:
-    """Return words as numbers of a type."""
+    """Return words as numbers of a type.
+
+    Raises:
+        UserError: a word is not a number, or one of more than 64 bits.
+    """
     try:
         return np.array(words).astype(dtype)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise UserError(f"{path}: a word is not a number ({error})") from error
 
 

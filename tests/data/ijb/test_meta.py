@@ -92,6 +92,7 @@ FIRST = " ".join(map(str, SMALL.faces[0]))
         ),
         ("1N_gallery_G1.csv", f"{GALLERY[0]},", "999,", "G1.csv: template 999 has no image"),
         ("1N_gallery_G1.csv", f"{GALLERY[0]},", "", "G1.csv: a word is not a number"),
+        ("1N_gallery_G1.csv", f"{GALLERY[0]},", f"{10**20},", "G1.csv: a word is not a number .*too large"),
         ("1N_probe_mixed.csv", f"{PROBE[0]},{PROBE[1]},frames/{PROBE[0]}.jpg", "5", "line 2: expected template and"),
         ("1N_probe_mixed.csv", "\n", f"\n{PROBE[0]},7,a.jpg\n", f"template {PROBE[0]} has two subjects"),
     ],
