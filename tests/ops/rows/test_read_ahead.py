@@ -49,10 +49,11 @@ def test_pages_of_rows_are_read(tmp_path: Path) -> None:
     wanted = np.zeros(len(resident(rows)), bool)
     for row in indices:
         wanted[row * 4000 // PAGE : (row * 4000 + 3999) // PAGE + 1] = True
-    end = time.monotonic() + 60
-    while not resident(rows)[wanted].all() and time.monotonic() < end:
+    seen, end = resident(rows), time.monotonic() + 60
+    while not seen[wanted].all() and time.monotonic() < end:
         time.sleep(0.01)
-    assert resident(rows)[wanted].all() and resident(rows).sum() < 4 * wanted.sum()
+        seen |= resident(rows)  # the system may take a page away again
+    assert seen[wanted].all() and seen.sum() < 4 * wanted.sum()
     assert (rows == np.arange(400)[:, None]).all()
 
 
