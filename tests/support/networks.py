@@ -168,6 +168,12 @@ def single_convolution(
     return _finish(graph, graph.conv(x, "conv", filters, kernel, stride, pad, groups, bias))
 
 
+def first_convolution(size: int, filters: int, kernel: int, stride: int, pad: int) -> NetworkGraph:
+    """One convolution of the three colours."""
+    graph, x = _start(size)
+    return _finish(graph, graph.conv(x, "conv", filters, kernel, stride, pad))
+
+
 def broad() -> NetworkGraph:
     """Layers whose transformed filters, or weights, are so many that they are computed in parts."""
     graph, x = _start(15)

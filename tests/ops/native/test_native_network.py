@@ -168,6 +168,18 @@ def test_winograd_convolutions_in_bfloat16(size: int, filters: int, pad: int, ra
         assert np.linalg.norm(rounded[part] - exact) < 0.015 * np.linalg.norm(exact), part
 
 
+@pytest.mark.parametrize(("kernel", "stride", "pad"), [(3, 1, 1), (3, 2, 1), (2, 1, 0), (3, 3, 2)])
+def test_first_convolutions_agree_with_float64(kernel: int, stride: int, pad: int, random_arrays) -> None:
+    for size, filters in ((19, 64), (12, 5)):
+        graph = networks.first_convolution(size, filters, kernel, stride, pad)
+        arrays = random_arrays(graph, 5)
+        expected = run_in_float64(graph, arrays, 3)
+        assert_close(run(graph, arrays, 3), expected, TOLERANCE)
+        part = "gradient:conv_weight"
+        rounded = run(graph, arrays, 3, bfloat16=True)[part]
+        assert np.linalg.norm(rounded - expected[part]) < 0.015 * np.linalg.norm(expected[part])
+
+
 def test_layers_computed_in_parts_agree_with_float64(random_arrays) -> None:
     graph = networks.broad()
     arrays = random_arrays(graph, 6)

@@ -1,6 +1,6 @@
 // computes          y = convolution of x with weight, + bias, by oneDNN
 // reads in backward x, dy
-// writes            dweight by oneDNN, Winograd's filtering (bfloat16) or depthwise.h; dbias
+// writes            dweight by oneDNN, Winograd's filtering (bfloat16), patch_filter_gradient.h or depthwise.h; dbias
 // writes or adds    dx by oneDNN or depthwise.h (adds by way of scratch memory)
 #include <algorithm>
 #include <optional>
@@ -12,6 +12,7 @@
 #include "network/layers/conv_descriptors.h"
 #include "network/layers/conv_layer.h"
 #include "network/layers/depthwise.h"
+#include "network/layers/patch_filter_gradient.h"
 #include "network/layers/pointwise_layer.h"
 #include "network/layers/winograd_fused_layers.h"
 #include "network/layers/winograd_layers.h"
@@ -157,6 +158,8 @@ class DenseConv final : public TrainingConv {
     const std::optional<WinogradShape> winograd = WinogradShapeOf(in, out, batch, geometry);
     if (winograd && type_ == NumberType::kBFloat16 && arrays.bias < 0) {
       winograd_gradient_.emplace(*winograd);
+    } else if (PatchFilterGradient::Suits(in, out, geometry, arrays)) {
+      patch_gradient_.emplace(in, out, batch, geometry);
     } else {
       filter_gradient_.emplace(descriptors_, forward_);
     }
@@ -168,6 +171,10 @@ class DenseConv final : public TrainingConv {
     if (winograd_gradient_) {
       winograd_gradient_->Run(context.ValueAt<const BFloat16>(inputs[0]), context.GradientAt<const BFloat16>(output),
                               gradient, context.scratch);
+      return;
+    }
+    if (patch_gradient_) {
+      patch_gradient_->Run(context.ValueAt<void>(inputs[0]), context.GradientAt<void>(output), gradient, context.scratch);
       return;
     }
     float* const bias_gradient = arrays_.bias >= 0 ? context.parameter_gradients[arrays_.bias] : nullptr;
@@ -191,7 +198,8 @@ class DenseConv final : public TrainingConv {
   }
 
   int64_t WeightGradientScratch() const override {
-    return winograd_gradient_ ? winograd_gradient_->ScratchBytes() : filter_gradient_->ScratchBytes();
+    if (winograd_gradient_) { return winograd_gradient_->ScratchBytes(); }
+    return patch_gradient_ ? patch_gradient_->ScratchBytes() : filter_gradient_->ScratchBytes();
   }
   int64_t InputGradientScratch() const override {
     return AlignedSize(to_input_gradient_.Bytes()) + Size(input_gradient_.scratchpad_desc());
@@ -200,8 +208,9 @@ class DenseConv final : public TrainingConv {
   const dnnl::convolution_backward_data::primitive_desc input_gradient_;
   const Reorder to_input_gradient_;
   const dnnl::convolution_backward_data input_primitive_;
-  // Exactly one of the two is set.
+  // Exactly one of these is set.
   std::optional<WinogradFilterGradient<BFloat16>> winograd_gradient_;
+  std::optional<PatchFilterGradient> patch_gradient_;
   std::optional<OneDnnFilterGradient> filter_gradient_;
 };
 
