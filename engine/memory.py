@@ -23,6 +23,7 @@ _FLOAT = 4
 _ROW_NUMBER = {"float32": _FLOAT, "bf16": 2}  # bytes, by fc7_dtype
 # OneFlow and Python: with the whole backbone as one op, which unmaps code that only the start needs, and otherwise.
 _PROCESS, _WHOLE_PROCESS = 270_000_000, 400_000_000
+_START = 375_000_000  # of the former before the first step, without class rows and backbone
 _PEERS = 10_000_000  # connections to other ranks and their buffers
 # Largest number of arrays of one size that a step holds at a time, as measured.
 _ROW_COPIES = 7  # all rows: normalised, their gradient, and its copies on the way out of the graph
@@ -123,12 +124,15 @@ def estimate_memory(
         activations, gradients = stored_bytes(network, images, config["use_bf16"]), pieces + 1 + _IN_UPDATE
     averages = 2 if config.get("ema_decay") else 0  # the average, and what it replaces while it is verified
     backbone = (1 + averages) * arrays * _FLOAT + int((moments + gradients) * trainable) * _FLOAT
-    logits = _LOGIT_COPIES if ranks == 1 else _LOGIT_COPIES_OF_MANY
+    copies_of_logits = _LOGIT_COPIES if ranks == 1 else _LOGIT_COPIES_OF_MANY
+    logits = copies_of_logits * batch // config["gradient_accumulation"] * sampled * _FLOAT
+    rows_in_step = (copies + pieces) * sampled * width * _FLOAT
+    process = max(process, _START - activations - logits - rows_in_step)
     return MemoryEstimate(
         fc7=bank,
         momentum=moments * bank,
-        rows_in_step=(copies + pieces) * sampled * width * _FLOAT,
-        logits=logits * batch // config["gradient_accumulation"] * sampled * _FLOAT,
+        rows_in_step=rows_in_step,
+        logits=logits,
         backbone=backbone,
         activations=activations,
         teacher=0 if teacher is None else _teacher_bytes(teacher, images, config["use_bf16"]),
