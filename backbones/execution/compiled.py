@@ -100,10 +100,13 @@ class CompiledNetwork:
         They share the memory of those of ``module``; what it has in another form is a copy, see ``refresh``.
         """
         own = {name: local_view(getattr(module, name)) for name in (*self._trainable, *self.moving)}
-        self._slopes = self._slopes or {name: flow.empty(channels) for name, channels in self._shared.items()}
+        device = next(iter(own.values())).device  # of this rank: the op that reads addresses takes one device's alone
+        self._slopes = self._slopes or {
+            name: flow.empty(channels, device=device) for name, channels in self._shared.items()
+        }
         self.refresh(module)
         parameters = [self._slopes.get(name, own[name]) for name in self._trainable]
-        zeros = [flow.zeros(len(own[node.arrays["weight"]])) for node in self._biasless]
+        zeros = [flow.zeros(len(own[node.arrays["weight"]]), device=device) for node in self._biasless]
         return parameters + zeros, [own[name] for name in self.moving]
 
     def refresh(self, module: flow.nn.Module) -> None:
