@@ -130,8 +130,9 @@ void Network::PlaceInputGradient(Layer* layer, size_t input, int64_t time) {
 // Whether the gradient of the layer's only input takes the place of its output's, which then needs to be in the caches
 // only once. Where the next layer belongs to the same group, blocks of a map of its own are still better.
 bool Network::OverwritesGradient(const Layer& layer) const {
+  if (!layer.MayOverwriteGradient()) { return false; }  // as the embeddings, which have no output
   const size_t number = producers_[layer.output], next = producers_[layer.inputs.front()];
-  if (!layer.MayOverwriteGradient() || plan_.backward_first[next] <= plan_.backward[number]) { return false; }
+  if (plan_.backward_first[next] <= plan_.backward[number]) { return false; }
   for (size_t value = 0; value < gradients_.size(); ++value) {
     const size_t producer = producers_[value];
     const bool is_read_later = producer < number || plan_.backward[producer] > plan_.backward[number];
