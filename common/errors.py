@@ -129,8 +129,9 @@ def run_command(main: Callable[[], int | None]) -> None:
     """
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+    is_command = False
     try:
-        interrupts.raise_on_interrupt()
+        is_command = interrupts.raise_on_interrupt()
         with _unwinding_on(signal.SIGTERM, signal.SIGHUP):
             code = main() or 0
         sys.stdout.flush()
@@ -152,7 +153,8 @@ def run_command(main: Callable[[], int | None]) -> None:
     except Terminated as stop:
         print(f"ended by {stop}", file=sys.stderr)
         code = 128 + signal.Signals[str(stop)]
-    interrupts.end_at_once_on_interrupt()
+    if is_command:  # not where another program calls this
+        interrupts.end_at_once_on_interrupt()
     sys.exit(code)
 
 

@@ -20,10 +20,16 @@ def end_on_interrupt(module: str) -> None:
         signal.signal(signal.SIGINT, _end)
 
 
-def raise_on_interrupt() -> None:
-    """Make Ctrl-C raise KeyboardInterrupt again, so that temporary files are removed."""
-    if signal.getsignal(signal.SIGINT) is _end:
+def raise_on_interrupt() -> bool:
+    """Make Ctrl-C raise KeyboardInterrupt again, so that temporary files are removed.
+
+    Returns:
+        Whether this process is a command that began with ``end_on_interrupt``.
+    """
+    is_command = signal.getsignal(signal.SIGINT) is _end
+    if is_command:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    return is_command
 
 
 def end_at_once_on_interrupt() -> None:

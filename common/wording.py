@@ -18,6 +18,10 @@ def counted(number: int, one: str, many: str = "") -> str:
     """
     if number == 1:
         return f"{number} {one}"
-    if one.endswith("y"):
-        return f"{number} {many or one[:-1] + 'ies'}"
-    return f"{number} {many or one + ('es' if one.endswith('s') else 's')}"
+    return f"{number} {many or _several(one)}"
+
+
+def _several(one: str) -> str:
+    if one.endswith("y") and one[-2] not in "aeiou":
+        return f"{one[:-1]}ies"
+    return one + ("es" if one.endswith(("s", "x", "ch", "sh")) else "s")

@@ -13,6 +13,8 @@ from common.wording import counted, sized
         (0, ("image",), "0 images"),
         (2, ("class",), "2 classes"),
         (np.int64(3), ("identity",), "3 identities"),
+        (9, ("array",), "9 arrays"),
+        (0, ("batch",), "0 batches"),
         (1, ("person", "people"), "1 person"),
         (40, ("person", "people"), "40 people"),
     ],

@@ -1,4 +1,7 @@
-"""The operators that only some networks have, trained in a graph: the same on one rank and on two."""
+"""What only some networks have, trained in a graph: the same on one rank and on two.
+
+``shared`` is computed by the op for whole networks, from copies of what it has in another form; the others by nodes.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.networks import BY_NODES
+from tests.support.networks import BY_NODES, SMALL
 from tests.support.ranks import run_ranks
 
 PROGRAM = Path(__file__).parent / "train_program.py"
+NETWORKS = {**BY_NODES, "shared": SMALL["shared"]}
 SETTINGS = {"emb_size": 5, "lr": 0.002, "train_iter": 5, "sync_bn": True}
 
 
@@ -25,13 +29,13 @@ def losses(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, list
                 "small": name,
                 "folder": str(folder / name),
             }
-            for name, make in BY_NODES.items()
+            for name, make in NETWORKS.items()
         }
         (results[ranks], *_) = run_ranks(PROGRAM, ranks, runs)
     return results
 
 
-@pytest.mark.parametrize("name", BY_NODES)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_ranks_agree(losses, name):
     one, two = ([loss for _, loss in losses[ranks][name]] for ranks in (1, 2))
     assert len(one) == 5 and one[0] != one[-1]
