@@ -30,7 +30,7 @@ def teacher_distance(student: flow.Tensor, teacher: flow.Tensor) -> flow.Tensor:
 
 def _cosines(units: flow.Tensor) -> flow.Tensor:
     """Return the products of the rows [B, E] with all rows, [B, B], laid out like the rows."""
-    # Transposed by an op of its own: OneFlow aborts where an op takes one tensor twice with different SBP.
+    # Transposed by an op of its own, so that no op takes the rows in two layouts.
     return flow.matmul(units, _everywhere(units).transpose(0, 1))
 
 
