@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import io
 import re
-import runpy
 import shlex
 import subprocess
 from pathlib import Path
@@ -16,6 +13,7 @@ import pytest
 from settings.legacy.flags import OLD_FLAGS
 from settings.train_command import resolve_train_config
 from tests.support.own_set import write_own_set
+from tests.support.record_sets import run_here
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "README_CH.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
@@ -133,13 +131,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @functools.cache
 def help_flags(script: str) -> set[str]:
     """Return the flags that ``--help`` of a script shows."""
-    shown = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(shown):
-        patch.setattr("sys.argv", [script, "--help"])
-        with pytest.raises(SystemExit) as end:
-            runpy.run_path(str(ROOT / script), run_name="__main__")
-        assert not end.value.code
-    return set(re.findall(r"--[a-z][\w-]+", shown.getvalue()))
+    code, shown, _ = run_here(script, "--help")
+    assert not code
+    return set(re.findall(r"--[a-z][\w-]+", shown))
 
 
 PASS_ON = ("tools/plan_run.py", "tools/find_lr.py")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import runpy
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,6 +65,10 @@ def run_here(script: str, *flags: object) -> tuple[int, str, str]:
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         patch.setattr(sys, "argv", [script, *map(str, flags)])
-        with pytest.raises(SystemExit) as end:
-            runpy.run_path(str(ROOT / script), run_name="__main__")
+        before = signal.getsignal(signal.SIGINT)  # which commands change
+        try:
+            with pytest.raises(SystemExit) as end:
+                runpy.run_path(str(ROOT / script), run_name="__main__")
+        finally:
+            signal.signal(signal.SIGINT, before)
     return end.value.code, out.getvalue(), err.getvalue()
