@@ -160,13 +160,13 @@ class NetworkOps:
         must have ended.
 
         Args:
-            images: uint8 or float32 [N, C, H, W] or [N, H, W, C].
+            images: uint8 or of numbers that fit float32, [N, C, H, W] or [N, H, W, C].
             table: of the network's arrays.
 
         Raises:
             RuntimeError: this process cannot execute the network.
         """
-        images = np.ascontiguousarray(images)
+        images = np.ascontiguousarray(images, np.uint8 if images.dtype == np.uint8 else np.float32)
         embeddings = np.empty((len(images), self.embedding_size), np.float32)
         infer = open_loaded_library().insightface_network_infer
         pointer, flag = ctypes.c_void_p, ctypes.c_int32
