@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,10 +16,19 @@ from settings.choices import ALL_SNAPSHOTS, NO_SNAPSHOTS
 from settings.places import run_directory
 
 
+def _existing(folder: Path) -> Path:
+    """Return ``folder``, or the nearest folder above it that exists."""
+    return next(path for path in (folder, *folder.resolve().parents) if path.is_dir())
+
+
+def _disk(folder: Path) -> int:
+    """Return the number of the disk of ``folder``, which need not exist yet."""
+    return os.stat(_existing(folder)).st_dev
+
+
 def free_space(folder: Path) -> int:
     """Return the free bytes of the disk of ``folder``, which need not exist yet."""
-    there = next(path for path in (folder, *folder.resolve().parents) if path.is_dir())
-    return shutil.disk_usage(there).free
+    return shutil.disk_usage(_existing(folder)).free
 
 
 def check_disk(estimate: MemoryEstimate, local_ranks: int, folder: Path) -> None:
@@ -35,8 +45,17 @@ def check_disk(estimate: MemoryEstimate, local_ranks: int, folder: Path) -> None
         )
 
 
-def check_snapshots(config: Mapping[str, Any], plan: Plan, start: int, estimate: MemoryEstimate) -> str:
+def check_snapshots(
+    config: Mapping[str, Any],
+    plan: Plan,
+    start: int,
+    estimate: MemoryEstimate,
+    mapped: int = 0,
+    storage: Path | None = None,
+) -> str:
     """Return a warning if the disk has no room for all snapshots of a run from step ``start`` on, else an empty text.
+
+    ``mapped`` bytes of class rows will lie in files in ``storage``; they count if that is on the same disk.
 
     Raises:
         UserError: there is no room for one snapshot.
@@ -50,14 +69,20 @@ def check_snapshots(config: Mapping[str, Any], plan: Plan, start: int, estimate:
         planned += bool(config["save_last_snapshot"] or plan.is_snapshot(plan.total_steps))
     if not planned:
         return ""
-    if free < size:
+    beside, where = "", "--models_root"
+    if storage is not None and _disk(storage) == _disk(folder):
+        beside, where = f" beside {sized(mapped)} of mapped class rows", "--models_root or --fc7_storage_dir"
+        left = max(0, free - mapped)
+    else:
+        left = free
+    if left < size:
         raise UserError(
-            f"a snapshot takes {sized(size)} and {sized(free)} are free in {folder}; make room, or name a "
-            "folder on another disk with --models_root"
+            f"a snapshot takes {sized(size)}{beside} and {sized(free)} are free in {folder}; make room, or name a "
+            f"folder on another disk with {where}"
         )
-    if free >= planned * size:
+    if left >= planned * size:
         return ""
     return (
-        f"warning: {planned} snapshots of {sized(size)} are planned and {sized(free)} are free in {folder}, "
-        f"enough for {free // size}; make room, raise --iter_num_in_snapshot, or keep the best alone with --ckpt 3"
+        f"warning: {planned} snapshots of {sized(size)}{beside} are planned and {sized(free)} are free in {folder}, "
+        f"enough for {left // size}; make room, raise --iter_num_in_snapshot, or keep the best alone with --ckpt 3"
     )

@@ -248,13 +248,14 @@ def check_run(config: Config, ranks: int) -> None:
     print(*describe_run(config, network, source, ranks, start, teacher), sep="\n", flush=True)
     local_ranks = ranks // config.num_nodes
     estimate = estimate_memory(config, network, ranks, teacher and teacher.network)
-    warning = check_snapshots(config, make_plan(config, len(source), start), start.step, estimate)
+    storage = storage_directory(config) if config.device == "cpu" else None
+    plan, mapped = make_plan(config, len(source), start), estimate.in_files * local_ranks
+    if storage is not None:
+        check_disk(estimate, local_ranks, storage)
+    warning = check_snapshots(config, plan, start.step, estimate, mapped, storage)
     if warning:
         print(warning, file=sys.stderr)
     if config.device == "cpu":
-        storage = storage_directory(config)
-        if storage is not None:
-            check_disk(estimate, local_ranks, storage)
         warning = check_memory(estimate, local_ranks, free_memory())
         if warning:
             print(warning, file=sys.stderr)

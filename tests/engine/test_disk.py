@@ -50,3 +50,16 @@ def test_room_for_the_snapshots(
         found = check_snapshots(config, plan, start, ESTIMATE)
         assert found.startswith(answer) and bool(found) == bool(answer)
         assert not answer or f"are free in {tmp_path}" in found and "enough for 2; make room" in found
+
+
+def test_mapped_files_on_the_disk_of_the_snapshots_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.disk.shutil.disk_usage", lambda path: Usage(5 * 10**9))
+    config = tiny_config(tmp_path, ckpt=2, save_last_snapshot=True)
+    plan = make_plan(config, 93)
+    assert check_snapshots(config, plan, 0, ESTIMATE, 4 * 10**9, tmp_path / "rows") == ""
+    with pytest.raises(
+        UserError, match=r"1.00 GB beside 4.50 GB of mapped class rows and 5.00 GB .* --fc7_storage_dir"
+    ):
+        check_snapshots(config, plan, 0, ESTIMATE, int(4.5e9), tmp_path / "rows")
+    monkeypatch.setattr("engine.disk._disk", lambda folder: folder.name)
+    assert check_snapshots(config, plan, 0, ESTIMATE, int(4.5e9), tmp_path / "rows") == ""
