@@ -1,6 +1,6 @@
 """What to run: sample_config.py or config.py, loss, network and dataset, then the flags, as one checked Config.
 
-- choices, option, options: what may be set, and to what.
+- choices, option, option_groups, options: what may be set, and to what.
 - config_file: the tables of sample_config.py or config.py.
 - parser, hints, help: command lines, help and versions.
 - train_command, verify_command: from a command line to the checked settings of a run.

@@ -14,7 +14,8 @@ from settings.help import HELP, SETTINGS, VERSIONS, end_with, format_help, forma
 from settings.legacy.arcface_torch import take_config, with_config
 from settings.legacy.command import rewrite_training
 from settings.option import check_values
-from settings.options import NAMES, TRAIN_TABLE
+from settings.option_groups.running import NAMES
+from settings.options import TRAIN_TABLE
 from settings.own_set import describe_images, has_own_set, without_images
 from settings.parser import describes_dataset, peek, read_flags, set_options
 from settings.verification_places import describe_others

@@ -19,7 +19,10 @@ from settings.help import HELP, VERSIONS, end_with, format_help, format_versions
 from settings.input_flags import MEAN_HELP, ORDER_HELP, SCALE_HELP
 from settings.legacy.command import rewrite_verification
 from settings.option import Option, check_values, parse_bool, parse_factor
-from settings.options import OUTPUT, RUN, RUN_OPTIONS, SHARED_OPTIONS, VERIFY
+from settings.option_groups.output import OUTPUT
+from settings.option_groups.running import RUN, RUN_OPTIONS
+from settings.option_groups.verification import VERIFY
+from settings.options import SHARED_OPTIONS
 from settings.parser import Word, peek, read_flags, set_options
 from settings.protocols import read_protocols
 from settings.verification_places import describe_others

@@ -16,7 +16,7 @@ from settings.legacy.translation import OldSettings, name_network
 from settings.legacy.values import place_path_sets
 from settings.legacy.verification import FLAGS_OF_VERIFICATION_PY, translate_verification_py
 from settings.option import Option, read_value
-from settings.options import NAMES
+from settings.option_groups.running import NAMES
 from settings.parser import (
     Word,
     describes_dataset,

@@ -1,0 +1,1 @@
+"""The settings of a run by kind; ``settings.options`` joins them to one table."""
