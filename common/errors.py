@@ -14,6 +14,7 @@ from io import TextIOWrapper
 from typing import NoReturn, TypeVar
 
 from common import interrupts
+from common.thread_starts import on_failed_start
 
 T = TypeVar("T")
 
@@ -93,7 +94,7 @@ ADVICE = {  # by the number of an OSError
 }
 _OF_LIBRARIES = (RuntimeError, ImportError, OSError)
 _NO_MEMORY = ("bad_alloc", "failed to map segment from shared object")
-_NO_THREAD = "can't start new thread"  # Python's message, without a class of its own
+_NO_THREAD = ("can't start new thread", "can't allocate lock")  # Python's messages, without a class of their own
 
 
 def describe_failure(error: BaseException) -> str | None:
@@ -107,7 +108,7 @@ def describe_failure(error: BaseException) -> str | None:
     text = str(error)
     if isinstance(error, MemoryError) or (isinstance(error, _OF_LIBRARIES) and any(m in text for m in _NO_MEMORY)):
         return "memory ran out; use smaller batches or fewer --num_workers, or give the command more memory"
-    if isinstance(error, RuntimeError) and text == _NO_THREAD:
+    if isinstance(error, RuntimeError) and text in _NO_THREAD:
         return "no thread can be started; memory or the number of processes (ulimit -u) is short"
     if isinstance(error, OSError) and (error.filename is not None or error.errno in ADVICE):
         place = "" if error.filename is None else f"{error.filename!s}: "
@@ -132,6 +133,8 @@ def run_command(main: Callable[[], int | None]) -> None:
     is_command = False
     try:
         is_command = interrupts.raise_on_interrupt()
+        if is_command:
+            on_failed_start(_end_in_thread)
         with _unwinding_on(signal.SIGTERM, signal.SIGHUP):
             code = main() or 0
         sys.stdout.flush()
@@ -156,6 +159,12 @@ def run_command(main: Callable[[], int | None]) -> None:
     if is_command:  # not where another program calls this
         interrupts.end_at_once_on_interrupt()
     sys.exit(code)
+
+
+def _end_in_thread(error: BaseException) -> NoReturn:
+    """End the process from any thread; what it was writing stays until the same command runs again."""
+    print(f"error: {describe_failure(error) or error}", file=sys.stderr)
+    os._exit(1)
 
 
 def _stdout_is_broken() -> bool:

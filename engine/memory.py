@@ -11,6 +11,7 @@ from typing import Any
 
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
+from common.free_memory import free_memory
 from engine.feature_maps import HELD, USED_UP, block_bytes, inference_bytes, stored_bytes
 from engine.schedule import make_plan
 from ops.heads.class_sampling import ClassSampling
@@ -202,16 +203,6 @@ def check_memory(estimate: MemoryEstimate, local_ranks: int, free: int) -> str:
         f"{in_gb(free)} are free; use a smaller --train_batch_size, --partial_fc 1 with a smaller "
         f"--sample_ratio, {advice}"
     )
-
-
-def free_memory(meminfo: Path = Path("/proc/meminfo"), limit: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
-    """Return the bytes free for new processes: those of the machine, or the rest of a container's limit."""
-    lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
-    free = int(lines["MemAvailable"].split()[0]) * 1024
-    used = limit.with_name("memory.current")
-    if limit.is_file() and used.is_file() and limit.read_text().strip() != "max":
-        free = min(free, int(limit.read_text()) - int(used.read_text()))
-    return free
 
 
 def resident_bytes(statm: Path = Path("/proc/self/statm")) -> int:

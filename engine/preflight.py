@@ -11,12 +11,13 @@ from backbones import build_network
 from backbones.graph.flops import count_flops, count_parameters
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
+from common.free_memory import free_memory
 from data.loading.triplets import TripletBags
 from data.sources.base import ImageSource
 from data.sources.filtered import FilteredSource
 from data.sources.synthetic import SyntheticSource
 from engine.disk import check_disk, check_snapshots
-from engine.memory import check_memory, estimate_memory, free_memory
+from engine.memory import check_memory, estimate_memory
 from engine.schedule import Progress, make_plan, read_progress
 from engine.teacher_model import describe_teacher, open_teacher
 from engine.verification_sets import check_evaluation

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from common.errors import UserError, describe_failure
+from common.thread_starts import on_failed_start
 
 PIPE_VARIABLE = "INSIGHTFACE_REPORT_FD"
 SETTINGS_VARIABLE = "INSIGHTFACE_SETTINGS_FD"
@@ -58,6 +59,7 @@ class RankReporter:
         """
         self._stops_at_once = stops_at_once
         faulthandler.enable()
+        on_failed_start(self.fail)
         if self._pipe is not None:
             # A rank that waits in a collective call would not notice the end of its supervisor.
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))

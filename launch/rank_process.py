@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from common.append_file import AppendFile
+from common.free_memory import processes_killed_for_memory
 from launch.rank import PIPE_VARIABLE, SETTINGS_VARIABLE
 
 _DRAIN_SECONDS = 5.0  # for the output of an ended rank to reach console and log
@@ -40,6 +41,7 @@ class RankProcess:
         finished: whether the rank reported the end of its work.
         stopped: whether a signal ended its work.
         code: exit code as of ``subprocess``, 0 for a finished rank; None while it runs.
+        killed_before: processes that the system had killed for want of memory when the rank started.
     """
 
     number: int
@@ -52,6 +54,7 @@ class RankProcess:
     finished: bool = field(default=False, init=False)
     stopped: bool = field(default=False, init=False)
     code: int | None = field(default=None, init=False)
+    killed_before: int = field(default_factory=lambda: processes_killed_for_memory(), init=False)
     _pending: bytes = field(default=b"", init=False)
 
     @classmethod
@@ -120,6 +123,8 @@ class RankProcess:
     def describe_end(self) -> str:
         """Return how a rank ended that reported no reason, and OneFlow's reason or the last lines of its log."""
         how = f"signal {signal.Signals(-self.code).name}" if self.code < 0 else f"exit code {self.code}"
+        if self.code == -signal.SIGKILL and processes_killed_for_memory() > self.killed_before:
+            return f"it ended by {how}: memory ran out, and the system killed it; use a smaller --train_batch_size"
         text = self.log.read_text(errors="replace") if self.log.is_file() else ""
         if self.code == -signal.SIGABRT and (reason := _FATAL.search(text)):
             return f"OneFlow ended it: {reason[1].strip()}"

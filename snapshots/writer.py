@@ -92,9 +92,13 @@ class SnapshotWriter:
         self._barrier()
         self._path = path
         self._thread = threading.Thread(target=self._write, args=(path, building, contents, shard), daemon=True)
-        self._thread.start()
-        if not background:
-            self._thread.join()
+        try:
+            self._thread.start()
+        except RuntimeError:  # too little memory, or too many processes
+            self._write(path, building, contents, shard)
+        else:
+            if not background:
+                self._thread.join()
 
     def poll(self) -> Path | None:
         """Return the path of the snapshot if this rank's part was completed since the last call, else None.

@@ -44,12 +44,12 @@ class Command:
         self, words: Sequence[str], mark: str, log: Path, environment: Mapping[str, str] | None = None
     ) -> None:
         """Start ``python WORDS``; its output is appended to ``log``."""
-        self.mark, self.log = mark, log
+        self.mark, self.log = f"{mark}-{os.getpid()}", log  # campaigns may run side by side
         with open(log, "ab") as file:
             self.process = subprocess.Popen(
                 [sys.executable, *words],
                 cwd=ROOT,
-                env={**os.environ, **_THREADS, **(environment or {}), _MARK: mark, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, **_THREADS, **(environment or {}), _MARK: self.mark, "PYTHONPATH": str(ROOT)},
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,

@@ -135,7 +135,7 @@ def run_soak(steps: int, ranks: int, every: float, seconds: float, folder: Path)
     often = max(steps // 100, 1)  # snapshots and verifications
     flags = ("--partial_fc", 1, "--sample_ratio", 0.5, "--device_num_per_node", ranks, "--loss_print_frequency", 10)
     words = training(sets, folder, steps, *flags, "--iter_num_in_snapshot", often, *verification(sets, often))
-    command, samples, code = Command(words, f"soak-{os.getpid()}", log), [], None
+    command, samples, code = Command(words, "soak", log), [], None
     try:
         while code is None and time.monotonic() < command.began + seconds:
             code = command.wait(every)

@@ -110,6 +110,7 @@ def test_a_name_that_the_terminal_cannot_show_is_printed_with_escapes(tmp_path: 
         (RuntimeError("std::bad_alloc"), "error: memory ran out; "),
         (ImportError("libx.so: failed to map segment from shared object"), "error: memory ran out; "),
         (RuntimeError("can't start new thread"), "error: no thread can be started; "),
+        (RuntimeError("can't allocate lock"), "error: no thread can be started; "),
         (OSError(24, "Too many open files"), "error: Too many open files; raise the limit on open files (ulimit -n)"),
         (OSError(28, "No space left", "a/b"), "error: a/b: No space left; make room on the disk"),
     ],

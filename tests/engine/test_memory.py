@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from backbones import build_network
 from backbones.graph.flops import count_parameters
 from common.errors import UserError
 from engine import memory
-from engine.memory import MemoryEstimate, check_memory, estimate_memory, free_memory, has_room
+from engine.memory import MemoryEstimate, check_memory, estimate_memory, has_room
 
 CONFIG = {
     "num_classes": 1001,
@@ -100,17 +98,6 @@ def test_what_cannot_fit_is_an_error_and_what_may_not_a_warning():
         check_memory(whole, 2, 2 * whole.certain - 1)
     with pytest.raises(UserError, match=r"2 rank\(s\) here, 0.00 GB are free"):
         check_memory(whole, 2, 1000)
-
-
-def test_a_container_s_limit_counts(tmp_path: Path):
-    meminfo, limit = tmp_path / "meminfo", tmp_path / "memory.max"
-    meminfo.write_text("MemTotal:       2000 kB\nMemAvailable:   1000 kB\n")
-    assert free_memory(meminfo, limit) == 1000 * 1024
-    (tmp_path / "memory.current").write_text("5000\n")
-    limit.write_text("max\n")
-    assert free_memory(meminfo, limit) == 1000 * 1024
-    limit.write_text("8000\n")
-    assert free_memory(meminfo, limit) == 3000
 
 
 def test_adamw_keeps_two_moments_and_pieces_are_smaller():

@@ -51,6 +51,23 @@ def test_oneflow_s_reason_stands_for_the_stack_that_follows(tmp_path: Path) -> N
     assert rank.describe_end() == "OneFlow ended it: socket.cpp:9] Check failed: a == b"
 
 
+def test_a_rank_that_was_killed_for_want_of_memory_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "rank-0.log"
+    command = ["sh", "-c", "echo hello; kill -KILL $$"]
+    said = []
+    for killed in (7, 8):  # by the system, once the rank has started
+        monkeypatch.setattr("launch.rank_process.processes_killed_for_memory", lambda: 7)
+        rank = RankProcess.start(0, command, dict(os.environ), 0, log, show=False)
+        rank.wait()
+        rank.poll()
+        monkeypatch.setattr("launch.rank_process.processes_killed_for_memory", lambda killed=killed: killed)
+        said.append(rank.describe_end())
+    assert said == [
+        "it ended by signal SIGKILL\nhello",
+        "it ended by signal SIGKILL: memory ran out, and the system killed it; use a smaller --train_batch_size",
+    ]
+
+
 def test_a_rank_reports_its_failure_all_the_same() -> None:
     read_end, write_end = os.pipe()
     program = "from launch.rank import RankReporter; RankReporter().fail(ValueError('seven'))"

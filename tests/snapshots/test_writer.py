@@ -73,6 +73,20 @@ def test_in_the_foreground_it_is_there_when_the_call_ends(tmp_path: Path) -> Non
     assert writer.poll() == snapshot_path(tmp_path, 1)
 
 
+def test_where_no_thread_can_be_started_it_is_written_without_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    writer = SnapshotWriter()
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    for step, background in ((1, True), (2, False)):
+        writer.start(snapshot_path(tmp_path, step), *make_parts(step), background=background)
+        assert Snapshot.open(snapshot_path(tmp_path, step)).is_full
+        assert writer.poll() == snapshot_path(tmp_path, step) and writer.finish() is None
+
+
 def test_unfinished_folders_of_killed_runs_are_removed(tmp_path: Path) -> None:
     for name in (".snapshot_7.tmp", ".snapshot_5.old"):
         (tmp_path / name).mkdir()

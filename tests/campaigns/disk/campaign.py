@@ -8,19 +8,18 @@ table of conditions and commands, and every fault, and ends with code 1 if there
 from __future__ import annotations
 
 import argparse
-import os
-import resource
 import shutil
+import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from common.errors import run_command
-from tests.campaigns.disk.places import MemoryDisk, NotPossibleError, memory_disk, slow_writes
+from tests.campaigns.disk.conditions import CONDITIONS, LOGS, Situation
+from tests.campaigns.disk.places import NotPossibleError, memory_disk
 from tests.campaigns.kills.campaign import run_undisturbed
 from tests.campaigns.kills.jobs import STEPS, Job, training_jobs, writing_jobs
 from tests.campaigns.kills.trial import Undisturbed, compare
@@ -29,136 +28,6 @@ from tests.campaigns.small_runs import write_sets
 
 _LONGEST = 600  # seconds of a command
 _TRAINING, _CONVERSION = "AdamW", "recordio to OFRecord"
-_LOGS = "full disk for the logs alone"  # of a training
-_LIMITED = "-m tests.campaigns.disk.limits"
-
-
-@dataclass(frozen=True)
-class Situation:
-    """A place for outputs and what surrounds a command.
-
-    Attributes:
-        folder: for the outputs.
-        prefix: words before those of the command.
-        environment: more variables.
-        succeeds: True where the command has to, False where it cannot, None where either is right.
-        named: one of these has to be in the message of a command that fails.
-        during: called with the command once it works.
-        lacks: results that may be missing.
-    """
-
-    folder: Path
-    prefix: Sequence[str] = ()
-    environment: Mapping[str, str] | None = None
-    succeeds: bool | None = False
-    named: Sequence[str] = ()
-    during: Callable[[Command], None] | None = None
-    lacks: Sequence[str] = ()
-
-
-Condition = Callable[[Path, MemoryDisk | None, int], "Iterator[Situation]"]
-
-
-def _full(share: float) -> Condition:
-    @contextmanager
-    def condition(name: Path, disk: MemoryDisk | None, size: int) -> Iterator[Situation]:
-        folder = _on(disk, name)
-        disk.fill(int(size * share))
-        try:
-            # Where only the logs do not fit, a training ends well.
-            yield Situation(folder, succeeds=None if share else False, named=(str(folder),))
-        finally:
-            disk.free()
-
-    return condition
-
-
-@contextmanager
-def _full_for_logs(name: Path, disk: MemoryDisk | None, size: int) -> Iterator[Situation]:
-    name.mkdir()
-    (name / "log").symlink_to(_on(disk, name))
-    disk.fill(0)
-    try:
-        yield Situation(name, succeeds=True, lacks=("losses",))
-    finally:
-        disk.free()
-
-
-@contextmanager
-def _read_only(name: Path, disk: MemoryDisk | None, size: int) -> Iterator[Situation]:
-    folder = _on(disk, name)
-    disk.set_read_only(True)
-    try:
-        yield Situation(folder, named=(str(folder),))
-    finally:
-        disk.set_read_only(False)
-
-
-@contextmanager
-def _forbidden(name: Path, disk: MemoryDisk | None, size: int) -> Iterator[Situation]:
-    name.mkdir()
-    if os.geteuid() == 0:
-        os.chown(name, 65534, 65534)
-    name.chmod(0o555)
-    try:
-        yield Situation(name, (*_LIMITED.split(), "owner", "-"), named=(str(name),))
-    finally:
-        os.chown(name, os.geteuid(), os.getegid())
-        name.chmod(0o755)
-
-
-@contextmanager
-def _slow(name: Path, disk: MemoryDisk | None, size: int) -> Iterator[Situation]:
-    name.mkdir()
-    yield Situation(name, environment=slow_writes(name.parent), succeeds=True)
-
-
-def _limit(kind: str, value: int, named: Sequence[str]) -> Condition:
-    @contextmanager
-    def condition(name: Path, disk: MemoryDisk | None, size: int) -> Iterator[Situation]:
-        name.mkdir()
-        yield Situation(name, (*_LIMITED.split(), kind, str(value)), succeeds=None, named=named)
-
-    return condition
-
-
-@contextmanager
-def _memory_in_the_middle(name: Path, disk: MemoryDisk | None, size: int) -> Iterator[Situation]:
-    name.mkdir()
-
-    def leave_none(command: Command) -> None:
-        for pid in command.processes():
-            used = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
-            resource.prlimit(pid, resource.RLIMIT_AS, (used, resource.RLIM_INFINITY))
-
-    yield Situation(name, succeeds=None, named=_OF_MEMORY, during=leave_none)
-
-
-def _on(disk: MemoryDisk | None, name: Path) -> Path:
-    if disk is None:
-        raise NotPossibleError("this process may not mount a file system")
-    folder = disk.folder / name.name
-    folder.mkdir()
-    return folder
-
-
-_OF_MEMORY = ("memory", "Memory")
-_OF_FILES = ("open files", "cannot be")
-CONDITIONS: dict[str, Condition] = {
-    "full disk": _full(0),
-    "disk for 30 % of the output": _full(0.3),
-    "disk for 70 % of the output": _full(0.7),
-    "disk for 95 % of the output": _full(0.95),
-    _LOGS: _full_for_logs,
-    "read-only disk": _read_only,
-    "folder without permission": _forbidden,
-    "slow disk": _slow,
-    "400 MB of address space": _limit("memory", 400 << 20, _OF_MEMORY),
-    "1.5 GB of address space": _limit("memory", 1500 << 20, _OF_MEMORY),
-    "no more memory in the middle": _memory_in_the_middle,
-    "16 open files": _limit("files", 16, _OF_FILES),
-    "40 open files": _limit("files", 40, _OF_FILES),
-}
 
 
 def _size(folder: Path) -> int:
@@ -174,6 +43,8 @@ def judge(code: int | None, text: str, situation: Situation) -> list[str]:
     if code == 0:
         return [*twice, *(["ended with 0"] if situation.succeeds is False else [])]
     faults = ["failed"] if situation.succeeds else []
+    if code == -signal.SIGKILL and situation.killed:
+        return faults
     if code < 0:
         faults.append(f"ended by signal {-code}")
     if "Traceback" in text:
@@ -199,7 +70,7 @@ def try_case(job: Job, undisturbed: Undisturbed, situation: Situation, log: Path
     finally:
         command.end()
     faults = judge(code, log.read_text(errors="replace"), situation)
-    hidden = [path.name for path in situation.folder.rglob(".*")]
+    hidden = [] if code == -signal.SIGKILL else [path.name for path in situation.folder.rglob(".*")]
     return faults + [f"left over: {name}" for name in hidden]
 
 
@@ -239,9 +110,9 @@ def run_campaign(conditions: Sequence[str], names: Sequence[str] | None, folder:
             job = known[name]
             size = _size(folder / f"whole {name}")
             for number, condition in enumerate(conditions):
-                if condition == _LOGS and "step" not in job.moments:
+                if condition == LOGS and "step" not in job.moments:
                     continue
-                place = folder / f"{name} {number}"
+                place, start = folder / f"{name} {number}", time.monotonic()
                 log = place.with_suffix(".log")
                 try:
                     with CONDITIONS[condition](place, disk, size) as situation:
@@ -253,6 +124,7 @@ def run_campaign(conditions: Sequence[str], names: Sequence[str] | None, folder:
                     print(f"skipped: {condition}: {error}")
                     continue
                 outcomes[condition, name] = "; ".join(faults) or "ok"
+                print(f"{name}, {condition}: {time.monotonic() - start:.0f} s", flush=True)
                 if faults:
                     print(f"fault: {condition}, {name}: {outcomes[condition, name]}", flush=True)
                     print(log.read_text(errors="replace")[-1500:], flush=True)

@@ -1,11 +1,12 @@
-"""Disks of a campaign: a file system in memory that can be filled or made read-only, and slow writes."""
+"""Disks and limits of a campaign: a file system in memory, slow writes, and a group with limited memory."""
 
 from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 _SIZE = 256 << 20  # bytes of the file system in memory
@@ -97,3 +98,50 @@ def slow_writes(folder: Path) -> dict[str, str]:
     source.write_text(_SLOW_WRITES)
     _run("gcc", "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl")
     return {"LD_PRELOAD": str(library)}
+
+
+class MemoryGroup:
+    """A control group (cgroup, version 1 or 2) with limited memory; a process enters it by ``entrance``."""
+
+    def __init__(self, folder: Path, limit: str, used: str) -> None:
+        """Take the folder of the group, and the names of the files with its limit and use."""
+        self._limit, self._used, self.entrance = folder / limit, folder / used, folder / "cgroup.procs"
+
+    def limit(self, size: int) -> None:
+        """Allow ``size`` bytes; the kernel kills processes of the group when they take more."""
+        self._limit.write_text(str(size))
+
+    def used(self) -> int:
+        """Return the bytes in use."""
+        return int(self._used.read_text())
+
+
+@contextmanager
+def memory_group(name: str, size: int) -> Iterator[MemoryGroup]:
+    """Create a control group ``name`` with ``size`` bytes of memory; it ends with its processes.
+
+    Raises:
+        NotPossibleError: this process may not create one, which takes root.
+    """
+    root = Path("/sys/fs/cgroup")
+    if (root / "cgroup.controllers").is_file():
+        folder, files = root / name, ("memory.max", "memory.current")
+    else:
+        folder, files = root / "memory" / name, ("memory.limit_in_bytes", "memory.usage_in_bytes")
+    group = MemoryGroup(folder, *files)
+    with ExitStack() as stack:
+        try:
+            folder.mkdir()
+            stack.callback(_remove_group, folder)
+            group.limit(size)
+        except OSError as error:
+            raise NotPossibleError(f"{folder}: {error.strerror}") from error
+        yield group
+
+
+def _remove_group(folder: Path) -> None:
+    for _ in range(100):  # processes leave it a moment after their end
+        with suppress(OSError):
+            return folder.rmdir()
+        time.sleep(0.1)
+    return None

@@ -47,7 +47,7 @@ def run_undisturbed(job: Job, folder: Path) -> Undisturbed:
     folder.mkdir()
     log = folder.with_suffix(".log")
     start = time.monotonic()
-    machines = Machines(job, folder, False, f"{folder.name}-{os.getpid()}", log)
+    machines = Machines(job, folder, False, folder.name, log)
     first = None
     try:
         while (code := machines.wait(0.02)) is None and time.monotonic() < start + _LONGEST:
