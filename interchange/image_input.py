@@ -110,7 +110,7 @@ def as_the_file_takes(foreign: ForeignModel) -> Callable[[np.ndarray], np.ndarra
 
 
 def require_same_images(name: str, about: Mapping[str, Any], network: NetworkGraph) -> None:
-    """Check that a snapshot and a network subtract the same mean from their images.
+    """Check that a snapshot and a network subtract the same mean from their images and scale them by the same factor.
 
     Args:
         name: the snapshot.
@@ -121,7 +121,7 @@ def require_same_images(name: str, about: Mapping[str, Any], network: NetworkGra
         UserError: they do not.
     """
     theirs, ours = about.get("preprocessing"), describe_network(network)["preprocessing"]
-    if theirs and np.float32(theirs["mean"]) != np.float32(ours["mean"]):
+    if theirs and any(np.float32(theirs[key]) != np.float32(ours[key]) for key in ("mean", "scale")):
         raise UserError(
             f"{name} takes images as {format_shift(theirs)} and this run as {format_shift(ours)}; "
             f"add --input_mean {theirs['mean']:g} --input_scale {theirs['scale']!r}"

@@ -76,22 +76,24 @@ def read_pretrained(name: str, network: NetworkGraph, config: Mapping[str, Any] 
     flags = InputFlags.of(config)
     foreign = read_foreign(name, flags)
     notes: tuple[str, ...] = ()
+    snapshot = None
     if foreign is None:
         require_no_flags(name, InputFlags(flags.color_order))
         snapshot = Snapshot.open(name)
-        require_same_images(name, snapshot.about, network)
         arrays, of = snapshot.backbone(), f" (network {snapshot.about['config']['network']})"
     else:
         arrays, of = _translate(foreign, name, network, config), ""
         notes = (*foreign.notes, _ROWS_LEFT) if foreign.head else foreign.notes
     fit = fit_arrays(network, arrays)
-    if not fit.problems:
-        return Pretrained(name, arrays, notes=notes)
     found = "; ".join(shorten(fit.problems, "arrays", _NAMED))
     kept, anew = len(fit.kept), len(fit.anew)
-    if 2 * kept < len(arrays):  # a few arrays of one shape and name make no trained network
+    if fit.problems and 2 * kept < len(arrays):  # a few arrays of one shape and name make no trained network
         share = f"{kept} of its {len(arrays)} arrays fit this run's {kept + anew}"
         raise UserError(f"{name}{of} is of another network: {share}; {found}")
+    if snapshot is not None:
+        require_same_images(name, snapshot.about, network)
+    if not fit.problems:
+        return Pretrained(name, arrays, notes=notes)
     if not config.get("partial_load"):
         then = f"keeps {counted(kept, 'array')}" + (f", and {anew} start anew" if anew else "")
         raise UserError(f"{name}{of} does not fit: {found}. --partial_load 1 {then}")

@@ -70,6 +70,12 @@ def test_all_that_is_made_of_a_model_takes_its_images_as_was_said(tmp_path: Path
         UserError, match=r"takes images as \(x - 0\) / 255 and this run as \(x - 127.5\) / 128; add --in"
     ):
         read_pretrained(str(tmp_path / "snapshot"), build_network(Y1), {})
+    with pytest.raises(
+        UserError, match=r"takes images as \(x - 0\) / 255 and this run as \(x - 0\) / 128; add --input"
+    ):
+        read_pretrained(
+            str(tmp_path / "snapshot"), build_network({**Y1, "input_mean": 0.0, "input_scale": 1 / 128}), {}
+        )
     with pytest.raises(UserError, match="is a snapshot and says how it takes images; omit --color_order"):
         read_pretrained(str(tmp_path / "snapshot"), network, said)
     onnx.save(write_onnx(network, arrays, {}), tmp_path / "inside.onnx")
