@@ -19,6 +19,11 @@ from common.thread_starts import on_failed_start
 T = TypeVar("T")
 
 
+_LONGEST, _HEAD, _TAIL = (
+    1400,
+    1000,
+    300,
+)  # characters of a message; of a longer one, which quotes a file, both ends stay
 _SHOWN = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 
 
@@ -28,10 +33,17 @@ class UserError(Exception):
     def __init__(self, *messages: str) -> None:
         """Take the messages; line breaks in one, which may come from names in files, become spaces.
 
-        Other control characters, which a terminal would obey, are shown by their numbers.
+        Other control characters, which a terminal would obey, are shown by their numbers, and the middle of a message
+        that quotes very much of a file is left out.
         """
-        lines = (" ".join(message.splitlines()) for message in messages)
+        lines = (_without_middle(" ".join(message.splitlines())) for message in messages)
         super().__init__("\n".join(line.translate(_SHOWN) for line in lines))
+
+
+def _without_middle(line: str) -> str:
+    if len(line) <= _LONGEST:
+        return line
+    return f"{line[:_HEAD]} ... ({len(line) - _HEAD - _TAIL} more characters) ... {line[-_TAIL:]}"
 
 
 def require(condition: bool, message: str) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from common.errors import UserError
@@ -51,6 +54,15 @@ def read_lines(path: str | Path, flag: str = "", keep_bytes: bool = False) -> li
     """
     lines = read_text(path, flag, keep_bytes).split("\n")
     return lines if lines[-1] else lines[:-1]
+
+
+@contextmanager
+def reading_csv(path: str | Path) -> Iterator[None]:
+    """Turn an error of the ``csv`` module about the text of ``path`` into a ``UserError``."""
+    try:
+        yield
+    except csv.Error as error:
+        raise UserError(f"{path} is not a table of values separated by commas ({error})") from error
 
 
 def _error(name: str, content: bytes, place: int, what: str) -> UserError:

@@ -55,6 +55,6 @@ def _read(path: Path) -> dict[str, Rejection]:
     try:
         with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
             rows = [Rejection(*row) for row in csv.reader(file) if len(row) == len(Rejection._fields)]
-    except OSError:
+    except (OSError, csv.Error):
         return {}
     return {row.file: row for row in rows[1:]}

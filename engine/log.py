@@ -14,6 +14,7 @@ from typing import Any
 from common.append_file import AppendFile
 from common.errors import UserError
 from common.files import atomic_file
+from common.json_text import parse_json
 from engine.board import Board
 
 
@@ -99,14 +100,14 @@ def _drop_after(path: Path, step: int) -> None:
     if not path.is_file() or os.path.getsize(path) == 0:
         return
     kept = []
-    for line in path.read_text().splitlines():
+    for line in path.read_bytes().splitlines():
         try:
-            if json.loads(line)["step"] <= step:
+            if parse_json(line)["step"] <= step:
                 kept.append(line)
         except (ValueError, KeyError, TypeError):
-            continue  # the torn last line of a killed run
-    with atomic_file(path, "w") as file:
-        file.writelines(f"{line}\n" for line in kept)
+            continue  # the torn last line of a killed run, or a damaged one
+    with atomic_file(path) as file:
+        file.writelines(line + b"\n" for line in kept)
 
 
 def format_seconds(seconds: float) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import atomic_file, make_directory
+from common.json_text import parse_json
 from common.numpy_files import NUMPY_ERRORS, describe_error
 from evaluation.embedding_store import different_work
 
@@ -102,7 +103,7 @@ class PartialEmbeddings:
             path = self._path(start, stop)
             try:
                 with np.load(path, allow_pickle=False) as file:
-                    rejected = [tuple(entry) for entry in json.loads(str(file["rejected"]))]
+                    rejected = [tuple(entry) for entry in parse_json(str(file["rejected"]))]
                     arrays = {name: file[name] for name in ("positions", "rows", "norms")}
                 yield Piece(start=start, stop=stop, rejected=rejected, **arrays)
             except NUMPY_ERRORS as error:
@@ -123,7 +124,7 @@ class PartialEmbeddings:
 
     def _read_about(self) -> dict[str, Any] | None:
         try:
-            return json.loads((self.folder / _ABOUT).read_text())
+            return parse_json((self.folder / _ABOUT).read_text())
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from common.errors import UserError, lookup, require
+from common.json_text import parse_json
 from evaluation.similarity import cosine_of_distance
 
 REPORT_FILE = "report.json"
@@ -54,7 +54,7 @@ def read_threshold(
     path = path / REPORT_FILE if path.is_dir() else path
     require(path.is_file(), f"--report {path} does not exist; write it with insightface_val.py --report DIR")
     try:
-        report = json.loads(path.read_text())
+        report = parse_json(path.read_text())
         sets, about = report["sets"], report["about"]
         if len(sets) > 1 and not set_name:
             raise UserError(f"{path} has the sets {', '.join(sets)}; choose one with --set")

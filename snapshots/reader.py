@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from common.errors import UserError, lookup
+from common.json_text import parse_json
 from ops.moments import MOMENTS
 from snapshots.layout import AVERAGE, BACKBONE, DATA, FORMAT, MANIFEST, VERSION, snapshot_step
 from snapshots.safetensors_file import read_rows
@@ -124,7 +124,7 @@ class Snapshot:
                 f"{path} is not a snapshot: it has no {MANIFEST}; snapshots are folders like snapshot_5000{advice}"
             )
         try:
-            about = json.loads(manifest.read_text())
+            about = parse_json(manifest.read_text())
         except ValueError as error:
             raise UserError(f"{manifest} is damaged ({error}); use another snapshot") from error
         if not isinstance(about, dict) or about.get("format") != FORMAT or about.get("version") != VERSION:

@@ -14,6 +14,7 @@ import numpy as np
 from safetensors import safe_open
 
 from common.bfloat16 import BFLOAT16, widen
+from common.json_text import parse_json
 
 _DTYPES = {"float16": "F16", "float32": "F32", "float64": "F64", "int32": "I32", "int64": "I64", "uint8": "U8"}
 _BF16 = "BF16"
@@ -60,7 +61,7 @@ def _map_bfloat16(path: Path, name: str) -> np.ndarray:
     """Return an array of a sound file, read where it is used."""
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        facts = json.loads(file.read(length))[name]
+        facts = parse_json(file.read(length))[name]
     return np.memmap(path, BFLOAT16, "r", 8 + length + facts["data_offsets"][0], tuple(facts["shape"]))
 
 

@@ -29,6 +29,7 @@ from interchange.onnx.reader import read_onnx
 from interchange.onnx.writer import write_onnx
 from interchange.pytorch.state import read_torch
 from sample_config import network as NETWORKS
+from snapshots.label_map import read_label_map
 from snapshots.reader import Snapshot
 from tests.snapshots.test_reader import write
 
@@ -138,6 +139,14 @@ def test_a_terminal_does_not_obey_a_message(tmp_path: Path) -> None:
     with pytest.raises(UserError) as raised:
         read_bin(tmp_path / "\x1b[31mred\x9b\x07 名前\u3000é")
     assert "\\x1b[31mred\\x9b\\x07 名前\u3000é" in str(raised.value)
+
+
+def test_a_message_quotes_no_more_than_fits_a_screen(tmp_path: Path) -> None:
+    (tmp_path / "map.txt").write_text("[" * 100_000)
+    with pytest.raises(UserError) as raised:
+        read_label_map(tmp_path / "map.txt")
+    text = str(raised.value)
+    assert str(tmp_path / "map.txt") in text and "more characters) ... [[" in text and len(text) < 1500
 
 
 ESCAPES = ("../escaped", "a/../../escaped", "{absolute}/escaped")

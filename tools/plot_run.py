@@ -17,7 +17,6 @@ from common.interrupts import end_on_interrupt
 end_on_interrupt(__name__)
 
 import argparse
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ from matplotlib.ticker import MaxNLocator
 
 from common.errors import require, run_command
 from common.files import atomic_file
+from common.json_text import parse_json
 
 TRAIN = "train"
 MAX_LEGEND = 12  # entries in letters of full size
@@ -72,7 +72,7 @@ def read_run(folder: Path) -> Run:
     curves: dict[str, dict[str, Curve]] = {}
     for line in path.read_text(errors="replace").splitlines():
         try:
-            numbers = json.loads(line)
+            numbers = parse_json(line)
             step, kind = int(numbers.pop("step")), str(numbers.pop("kind"))
         except (ValueError, KeyError, TypeError, AttributeError):
             continue

@@ -19,7 +19,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import atomic_file
-from common.text_files import read_text
+from common.text_files import read_text, reading_csv
 from data.listing import Listing
 
 DROP_FILE = "drop.csv"
@@ -58,10 +58,11 @@ def read_drop_list(path: str | Path, listing: Listing, labels: np.ndarray) -> li
         UserError: the file cannot be read, lacks a column, or is the list of another set; the messages name the lines.
     """
     reader = csv.DictReader(io.StringIO(read_text(path, keep_bytes=True)))
-    lacking = [name for name in _FIELDS[:2] if name not in (reader.fieldnames or ())]
+    with reading_csv(path):
+        lacking = [name for name in _FIELDS[:2] if name not in (reader.fieldnames or ())]
+        rows, problems = list(reader), []
     if lacking:
         raise UserError(f"{path}: its first line lacks {', '.join(lacking)}; expected {','.join(_FIELDS)}")
-    rows, problems = list(reader), []
     texts = [(row["image"] or "").strip() for row in rows]
     numbers = [int(text) if text.isdecimal() and int(text) < len(listing) else -1 for text in texts]
     checksums = iter(_checksums(listing, [number for number in numbers if number >= 0]))

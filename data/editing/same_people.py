@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from common.errors import UserError
 from common.files import atomic_file
-from common.text_files import read_text
+from common.text_files import read_text, reading_csv
 
 SAME_PEOPLE_FILE = "same_people.csv"
 _NEEDED = ("set_1", "class_1", "set_2", "class_2")
@@ -60,18 +60,20 @@ def read_same_people(path: str | Path, num_classes: Sequence[int]) -> list[SameP
             name all lines.
     """
     reader = csv.DictReader(io.StringIO(read_text(path, keep_bytes=True)))
-    lacking = [name for name in _NEEDED if name not in (reader.fieldnames or ())]
+    with reading_csv(path):
+        lacking = [name for name in _NEEDED if name not in (reader.fieldnames or ())]
+        rows = [(reader.line_num, row) for row in reader]
     if lacking:
         raise UserError(f"{path}: its first line lacks {', '.join(lacking)}; expected {','.join(SamePerson._fields)}")
     people, problems = [], []
-    for row in reader:
+    for line, row in rows:
         try:
             numbers = [_number(row, name) for name in _NEEDED]
             for which, label in (numbers[:2], numbers[2:]):
                 _check(which, label, num_classes)
             cosine = float(row.get("cosine") or "nan")
         except ValueError as error:
-            problems.append(f"{path}, line {reader.line_num}: {error}")
+            problems.append(f"{path}, line {line}: {error}")
             continue
         set_1, class_1, set_2, class_2 = numbers
         names = [row.get(name) or "" for name in ("name_1", "name_2")]

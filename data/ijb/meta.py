@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from common.errors import UserError, require, shorten
-from common.text_files import read_text
+from common.text_files import read_text, reading_csv
 from data.ijb.number_table import read_number_table
 
 GALLERIES = {"IJBB": ("S1", "S2"), "IJBC": ("G1", "G2")}
@@ -176,7 +176,8 @@ def read_people(path: Path, images: ImageRows) -> PeopleRows:
     Raises:
         UserError: the file is missing, a line cannot be read, a template has two subjects, or no image.
     """
-    rows = [row for row in csv.reader(read_text(path).splitlines()[1:]) if row]
+    with reading_csv(path):
+        rows = [row for row in csv.reader(read_text(path).splitlines()[1:]) if row]
     short = next((number for number, row in enumerate(rows, 2) if len(row) < 2), None)
     require(short is None, f"{path} line {short}: expected template and subject, separated by a comma")
     require(bool(rows), f"{path} has no templates")

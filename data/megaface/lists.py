@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from common.errors import UserError, require, shorten
+from common.json_text import parse_json
 from common.text_files import read_lines
 from common.wording import counted
 
@@ -32,7 +32,7 @@ def read_image_list(path: str | Path, parts: int, flag: str) -> list[str]:
 
 def _json_paths(text: str, where: str) -> list[str]:
     try:
-        paths = json.loads(text).get("path")
+        paths = parse_json(text).get("path")
     except ValueError as error:
         raise UserError(f"{where} is not JSON ({error})") from error
     if not isinstance(paths, list) or not all(isinstance(one, str) for one in paths):

@@ -19,6 +19,7 @@ from typing import IO, Any
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
 from common.errors import UserError
+from common.json_text import parse_json
 from common.wording import counted
 from data.ofrecord.encoding import bytes_after, bytes_before
 
@@ -182,7 +183,7 @@ def read_dataset_info(directory: str | Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        info = json.loads(path.read_text())
+        info = parse_json(path.read_text())
     except ValueError as error:
         raise UserError(f"{path}: not valid JSON ({error}); remove it or convert the dataset again") from error
     if not isinstance(info, dict):

@@ -21,6 +21,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import atomic_file
+from common.json_text import parse_json
 from data.sources.record_scan import RECORD
 
 _VERSION = 3
@@ -100,7 +101,7 @@ class IndexFile:
         try:
             with open(path, "rb") as handle:
                 line = handle.readline()
-                header = json.loads(line)
+                header = parse_json(line)
             if header["version"] != _VERSION or header["files"] != self._stamps:
                 return None
             counts = header["counts"]

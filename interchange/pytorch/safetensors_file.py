@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from math import prod
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
 from common.errors import UserError
+from common.json_text import parse_json
 from interchange.binary import require_file
 from interchange.pytorch.checkpoint import show
 from interchange.pytorch.tensors import Storage, StorageType, Tensor, range_reader
@@ -39,7 +39,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
             pass
         with open(path, "rb") as file:
             length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length))
+            header = parse_json(file.read(length))
         facts = {name: fact for name, fact in header.items() if fact.get("dtype") in _STORAGES}
         return {name: _tensor(path, 8 + length, fact) for name, fact in facts.items()}
     except (OSError, SafetensorError, ValueError, TypeError, AttributeError, KeyError) as error:

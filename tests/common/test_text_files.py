@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import codecs
+import csv
 import os
 from pathlib import Path
 
 import pytest
 
 from common.errors import UserError
-from common.text_files import read_lines, read_text
+from common.text_files import read_lines, read_text, reading_csv
 
 TEXT = "Müller\n李雷\nlast"
 
@@ -64,3 +65,9 @@ def test_only_line_ends_end_a_line(tmp_path: Path) -> None:
     assert read_lines(tmp_path / "list") == ["a", "\u2028b\x0b\x85c", "", "d"]
     (tmp_path / "list").write_bytes(b"a\n")
     assert read_lines(tmp_path / "list") == ["a"]
+
+
+def test_a_field_that_is_too_long_for_a_table_is_one_line() -> None:
+    with pytest.raises(UserError, match=r"^a\.csv is not a table of values separated by commas \(field larger"):
+        with reading_csv("a.csv"):
+            list(csv.reader(["x" * 200_000]))

@@ -122,7 +122,10 @@ def table(outcomes: Sequence[Case]) -> str:
     lines = ["| format | files | read | refused | faults | slowest, s |", "|---|---|---|---|---|---|"]
     for name in FORMATS:
         read, refused, faults = (kinds[name, kind] for kind in ("read", "refused", "fault"))
-        lines.append(f"| {name} | {read + refused + faults} | {read} | {refused} | {faults} | {slowest[name]:.2f} |")
+        if read + refused + faults:
+            lines.append(
+                f"| {name} | {read + refused + faults} | {read} | {refused} | {faults} | {slowest[name]:.2f} |"
+            )
     return "\n".join(lines)
 
 

@@ -26,8 +26,10 @@ from data.pairs.lists import read_pairs as read_pair_lists
 from data.sources.training_set import open_training_set
 from data.verification.bin_file import write_bin
 from data.verification.verification_set import load_verification_set
+from engine.log import RunLog
 from evaluation.embedding_store import describe, read_store, write_store
 from evaluation.groups.group_file import read_groups
+from evaluation.partial_embeddings import PartialEmbeddings, Piece
 from evaluation.report_threshold import read_threshold
 from interchange.mxnet.checkpoint import write_checkpoint
 from interchange.onnx.writer import write_onnx
@@ -214,6 +216,38 @@ def _write_features(folder: Path) -> None:
     write_feature(path, np.arange(16, dtype=np.float32))
 
 
+def _write_log(folder: Path) -> None:
+    _write_steps(RunLog(folder, True, 0))
+    for path in folder.glob("events*"):
+        path.unlink()
+
+
+def _write_steps(log: RunLog) -> None:
+    for step in range(1, 6):
+        log.record(step, "train", {"loss": 1.5 / step, "lr": 0.1})
+    log.write("a line")
+    log.close()
+
+
+def _read_log(folder: Path) -> None:
+    _write_steps(RunLog(folder, True, 3))  # as a resumed run
+
+
+_ABOUT = {"model": "m", "mirrored": False}
+
+
+def _write_pieces(folder: Path) -> None:
+    partial, rows = PartialEmbeddings(folder / "a.npz", _ABOUT), np.ones((3, 4), np.float32)
+    partial.add(Piece(0, 3, np.arange(3), rows, rows[:, 0]))
+    partial.add(Piece(3, 6, np.arange(3, 5), rows[:2], rows[:2, 0], [(5, "damaged", "details")]))
+
+
+def _read_pieces(folder: Path) -> None:
+    partial = PartialEmbeddings(folder / "a.npz", _ABOUT)
+    list(partial.missing(9, 2))
+    partial.drop_rejected()
+
+
 def _model(name: str) -> Callable[[Path], object]:
     return lambda folder: open_model(str(folder / name))
 
@@ -254,6 +288,8 @@ FORMATS = {
     "pairs.txt": Format(_write_pairs, lambda folder: read_pair_lists(folder / "pairs.txt", folder), ("pairs.txt",)),
     "drop and same_people lists": Format(_write_editing, _read_editing, ("*.csv",)),
     "text lists and label maps": Format(_write_lists, _read_lists),
+    "embeddings on their way": Format(_write_pieces, _read_pieces),
+    "logs on resume": Format(_write_log, _read_log, ("metrics.jsonl",)),
     "report.json": Format(_write_report, lambda folder: read_threshold(folder, mirrored=True)),
     "config of arcface_torch": Format(_write_torch_config, lambda folder: translate_config(folder / "ms1mv3.py")),
 }

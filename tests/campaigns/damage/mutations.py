@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from common.json_text import parse_json
+
 Random = np.random.Generator
 _NUMBERS = (0, 1, 2, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 1 << 40, (1 << 63) - 1, (1 << 64) - 1)
 _VALUES: tuple[Any, ...] = (None, True, 0, -1, 1.5, 10**30, "", "0", "../x", [], [[]], {}, {"a": 1}, [0, -1], "NaN")
@@ -60,7 +62,7 @@ def number(rng: Random, content: bytes) -> bytes:
 def value(rng: Random, content: bytes) -> bytes:
     """Replace a value of a JSON text by one of another type, or leave it out; a number or a word of another text."""
     try:
-        tree = json.loads(content)
+        tree = parse_json(content)
     except ValueError:
         return _word(rng, content)
     places: list[tuple[Any, Any]] = []
@@ -73,6 +75,12 @@ def value(rng: Random, content: bytes) -> bytes:
     else:
         owner[key] = _VALUES[int(rng.integers(len(_VALUES)))]
     return json.dumps(tree).encode()
+
+
+def nest(rng: Random, content: bytes) -> bytes:
+    """Put the beginning of a deeply nested text at a place."""
+    place, deep = _place(rng, content) if rng.random() < 0.5 else 0, int(rng.choice([500, 5000, 100_000]))
+    return content[:place] + rng.choice([b"[", b'{"a":', b"(", b"\x0a\x7f"]) * deep + content[place:]
 
 
 def _collect(tree: Any, places: list[tuple[Any, Any]]) -> None:
@@ -89,7 +97,7 @@ def _word(rng: Random, content: bytes) -> bytes:
     return content[: found.start()] + str(rng.choice(_WORDS)).encode() + content[found.end() :]
 
 
-MUTATIONS: tuple[Callable[[Random, bytes], bytes], ...] = (flip, cut, splice, fill, number, value)
+MUTATIONS: tuple[Callable[[Random, bytes], bytes], ...] = (flip, cut, splice, fill, number, value, nest)
 
 
 def damage(rng: Random, content: bytes) -> tuple[str, bytes]:
