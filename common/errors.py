@@ -14,16 +14,13 @@ from io import TextIOWrapper
 from typing import NoReturn, TypeVar
 
 from common import interrupts
-from common.thread_starts import on_failed_start
+from common.thread_starts import NO_THREAD, end_on_failed_start
 
 T = TypeVar("T")
 
 
-_LONGEST, _HEAD, _TAIL = (
-    1400,
-    1000,
-    300,
-)  # characters of a message; of a longer one, which quotes a file, both ends stay
+_LONGEST = 1400  # characters of a message
+_HEAD, _TAIL = 1000, 300  # those that stay of a longer one, which quotes a file
 _SHOWN = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 
 
@@ -121,7 +118,7 @@ def describe_failure(error: BaseException) -> str | None:
     if isinstance(error, MemoryError) or (isinstance(error, _OF_LIBRARIES) and any(m in text for m in _NO_MEMORY)):
         return "memory ran out; use smaller batches or fewer --num_workers, or give the command more memory"
     if isinstance(error, RuntimeError) and text in _NO_THREAD:
-        return "no thread can be started; memory or the number of processes (ulimit -u) is short"
+        return NO_THREAD
     if isinstance(error, OSError) and (error.filename is not None or error.errno in ADVICE):
         place = "" if error.filename is None else f"{error.filename!s}: "
         return f"{place}{error.strerror}; {ADVICE.get(error.errno, 'check the path and its permissions')}"
@@ -146,7 +143,7 @@ def run_command(main: Callable[[], int | None]) -> None:
     try:
         is_command = interrupts.raise_on_interrupt()
         if is_command:
-            on_failed_start(_end_in_thread)
+            end_on_failed_start(2, f"error: {NO_THREAD}\n".encode())
         with _unwinding_on(signal.SIGTERM, signal.SIGHUP):
             code = main() or 0
         sys.stdout.flush()
@@ -171,12 +168,6 @@ def run_command(main: Callable[[], int | None]) -> None:
     if is_command:  # not where another program calls this
         interrupts.end_at_once_on_interrupt()
     sys.exit(code)
-
-
-def _end_in_thread(error: BaseException) -> NoReturn:
-    """End the process from any thread; what it was writing stays until the same command runs again."""
-    print(f"error: {describe_failure(error) or error}", file=sys.stderr)
-    os._exit(1)
 
 
 def _stdout_is_broken() -> bool:

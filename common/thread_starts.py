@@ -6,19 +6,24 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
-from collections.abc import Callable
 from types import MethodType
 
+NO_THREAD = "no thread can be started; memory or the number of processes (ulimit -u) is short"
 
-def on_failed_start(end: Callable[[BaseException], object]) -> None:
-    """Call ``end`` in a thread that cannot begin, with the reason; it has to end the process."""
+
+def end_on_failed_start(descriptor: int, message: bytes) -> None:
+    """Make a thread that cannot begin write ``message`` and end the process with code 1; neither takes memory."""
     others = sys.unraisablehook
 
     def judge(failure: sys.UnraisableHookArgs) -> None:
         if isinstance(failure.object, MethodType) and isinstance(failure.object.__self__, threading.Thread):
-            end(failure.exc_value)
+            try:
+                os.write(descriptor, message)
+            finally:
+                os._exit(1)
         others(failure)
 
     sys.unraisablehook = judge

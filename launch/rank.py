@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from common.errors import UserError, describe_failure
-from common.thread_starts import on_failed_start
+from common.thread_starts import NO_THREAD, end_on_failed_start
 
 PIPE_VARIABLE = "INSIGHTFACE_REPORT_FD"
 SETTINGS_VARIABLE = "INSIGHTFACE_SETTINGS_FD"
@@ -59,8 +59,8 @@ class RankReporter:
         """
         self._stops_at_once = stops_at_once
         faulthandler.enable()
-        on_failed_start(self.fail)
         if self._pipe is not None:
+            end_on_failed_start(self._pipe, _line({"failed": f"error: {NO_THREAD}"}))
             # A rank that waits in a collective call would not notice the end of its supervisor.
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
             self._send({"alive": True})  # ends the process if the supervisor ended earlier
@@ -91,7 +91,11 @@ class RankReporter:
         """Report the reason for a failure on stderr and to the supervisor, then end the process."""
         if isinstance(error, KeyboardInterrupt):
             self._exit(INTERRUPTED)
-        known, full = describe_failure(error), "".join(traceback.format_exception(error)).rstrip()
+        known = describe_failure(error)
+        try:
+            full = "".join(traceback.format_exception(error)).rstrip()
+        except MemoryError:
+            full = known or type(error).__name__
         text = full if known is None else f"error: {known}"
         with contextlib.suppress(OSError):  # a full disk
             # The supervisor keeps stderr in the rank's log, where the place in the program may help, too.
@@ -114,10 +118,14 @@ class RankReporter:
         if self._pipe is None:
             return
         try:
-            os.write(self._pipe, (json.dumps(message) + "\n").encode())
+            os.write(self._pipe, _line(message))
         except BrokenPipeError:
             # Without its supervisor nothing would ever stop this rank.
             os._exit(1)
+
+
+def _line(message: dict[str, Any]) -> bytes:
+    return (json.dumps(message) + "\n").encode()
 
 
 def inherited_settings() -> dict[str, Any] | None:

@@ -124,7 +124,7 @@ class RankProcess:
         """Return how a rank ended that reported no reason, and OneFlow's reason or the last lines of its log."""
         how = f"signal {signal.Signals(-self.code).name}" if self.code < 0 else f"exit code {self.code}"
         if self.code == -signal.SIGKILL and processes_killed_for_memory() > self.killed_before:
-            return f"it ended by {how}: memory ran out, and the system killed it; use a smaller --train_batch_size"
+            return f"it ended by {how}: memory ran out, and the system killed it; use smaller batches"
         text = self.log.read_text(errors="replace") if self.log.is_file() else ""
         if self.code == -signal.SIGABRT and (reason := _FATAL.search(text)):
             return f"OneFlow ended it: {reason[1].strip()}"

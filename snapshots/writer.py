@@ -11,9 +11,9 @@ import contextlib
 import json
 import os
 import shutil
-import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,9 @@ class SnapshotWriter:
         self._rank = rank
         self._barrier = barrier
         self._advice = advice
-        self._thread: threading.Thread | None = None
+        self._thread = ThreadPoolExecutor(1)
+        self._thread.submit(int)  # starts it now: a later start could fail, or wait forever, where memory is short
+        self._writing: Future[None] | None = None
         self._path: Path | None = None
         self._error: BaseException | None = None
 
@@ -91,14 +93,9 @@ class SnapshotWriter:
                 raise _write_error(path, error) from error
         self._barrier()
         self._path = path
-        self._thread = threading.Thread(target=self._write, args=(path, building, contents, shard), daemon=True)
-        try:
-            self._thread.start()
-        except RuntimeError:  # too little memory, or too many processes
-            self._write(path, building, contents, shard)
-        else:
-            if not background:
-                self._thread.join()
+        self._writing = self._thread.submit(self._write, path, building, contents, shard)
+        if not background:
+            wait([self._writing])
 
     def poll(self) -> Path | None:
         """Return the path of the snapshot if this rank's part was completed since the last call, else None.
@@ -108,17 +105,17 @@ class SnapshotWriter:
         Raises:
             UserError: the snapshot could not be written, or weights hold NaN or Inf; earlier snapshots are untouched.
         """
-        if self._thread is None or self._thread.is_alive():
+        if self._writing is None or not self._writing.done():
             return None
-        self._thread = None
+        self._writing = None
         if self._error is not None:
             raise self._error
         return self._path
 
     def finish(self, heartbeat: Callable[[], None] = lambda: None) -> Path | None:
         """Wait for the writing, with a heartbeat twice a second, and return what ``poll`` returns."""
-        while self._thread is not None and self._thread.is_alive():
-            self._thread.join(0.5)
+        while self._writing is not None and not self._writing.done():
+            wait([self._writing], 0.5)
             heartbeat()
         return self.poll()
 

@@ -5,6 +5,7 @@ Every list keeps its order, so that the folds of LFW stay what they are.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -105,7 +106,7 @@ def _lfw_photo(images_dir: Path, name: str, number: str) -> Path:
 @cache
 def _stems(folder: Path) -> dict[str, Path]:
     """Return the files of a folder by their names without suffix."""
-    return {path.stem: path for path in sorted(folder.iterdir())} if folder.is_dir() else {}
+    return {path.stem: path for path in sorted(folder.iterdir())} if os.path.isdir(folder) else {}
 
 
 def _path_pair(line: str, images_dir: Path) -> tuple[Path, Path, bool]:
@@ -119,8 +120,8 @@ def _path_pair(line: str, images_dir: Path) -> tuple[Path, Path, bool]:
     splits = list(
         dict.fromkeys((" ".join(names[:cut]).strip(), " ".join(names[cut:]).strip()) for cut in range(1, len(names)))
     )
-    there = [split for split in splits if all((images_dir / name).is_file() for name in split)]
+    there = [split for split in splits if all(os.path.isfile(images_dir / name) for name in split)]
     if len(there) == 1:
         return images_dir / there[0][0], images_dir / there[0][1], words[-1] == "1"
-    missing = [name for name in splits[0] if not (images_dir / name).is_file()] if len(splits) == 1 else [line]
+    missing = [name for name in splits[0] if not os.path.isfile(images_dir / name)] if len(splits) == 1 else [line]
     raise ValueError(f"not found in {images_dir}: {', '.join(missing)}")

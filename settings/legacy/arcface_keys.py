@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,7 +114,7 @@ def _places(value: Any, given: Mapping[str, Any]) -> Flags:
 def _verified(value: Any, given: Mapping[str, Any]) -> Flags:
     place = Path(str(given.get("rec", "")))
     require(all(isinstance(name, str) for name in value), f"val_targets = {value} must be texts, such as ['lfw']")
-    there = [name for name in value if not place.is_dir() or name in list_sets(place)]
+    there = [name for name in value if not os.path.isdir(place) or name in list_sets(place)]
     if not there:
         return {"do_validation_while_train": False}
     return {"val_targets": there}

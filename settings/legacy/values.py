@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,6 @@ def _verification_folder(folder: Path, name: str, config: Mapping[str, Any]) -> 
     if config.get(f"{name}_dataset_dir"):
         return folder
     for place in (folder, folder / "ofrecord"):
-        if (place / name).is_dir() or (place / f"{name}.bin").is_file():
+        if os.path.isdir(place / name) or os.path.isfile(place / f"{name}.bin"):
             return place
     return None

@@ -50,4 +50,4 @@ def test_a_rank_reports_it() -> None:
     os.close(write_end)
     with os.fdopen(read_end) as reports:
         assert f'{{"failed": "{LINE}"}}' in reports.read()
-    assert done.returncode == 1 and "can't allocate lock" in done.stderr
+    assert done.returncode == 1

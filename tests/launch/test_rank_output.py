@@ -64,7 +64,7 @@ def test_a_rank_that_was_killed_for_want_of_memory_is_one_line(tmp_path: Path, m
         said.append(rank.describe_end())
     assert said == [
         "it ended by signal SIGKILL\nhello",
-        "it ended by signal SIGKILL: memory ran out, and the system killed it; use a smaller --train_batch_size",
+        "it ended by signal SIGKILL: memory ran out, and the system killed it; use smaller batches",
     ]
 
 

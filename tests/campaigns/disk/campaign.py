@@ -69,8 +69,11 @@ def try_case(job: Job, undisturbed: Undisturbed, situation: Situation, log: Path
         code = command.wait(_LONGEST)
     finally:
         command.end()
-    faults = judge(code, log.read_text(errors="replace"), situation)
-    hidden = [] if code == -signal.SIGKILL else [path.name for path in situation.folder.rglob(".*")]
+    text = log.read_text(errors="replace")
+    faults = judge(code, text, situation)
+    if situation.killed and (code == -signal.SIGKILL or "ended by signal SIGKILL" in text):
+        return faults  # the command that runs again removes what the killed process was writing
+    hidden = [path.name for path in situation.folder.rglob(".*")]
     return faults + [f"left over: {name}" for name in hidden]
 
 

@@ -28,7 +28,7 @@ class Situation:
         named: one of these has to be in the message of a command that fails.
         during: called with the command once it works.
         lacks: results that may be missing.
-        killed: whether the system may kill the command itself, which then says nothing and leaves what it was writing.
+        killed: whether the system may kill a process, which then leaves what it was writing.
     """
 
     folder: Path

@@ -73,6 +73,9 @@ def test_lists_of_paths(photos: Path) -> None:
                 r":3: not found in .*photos: Bo/x\.jpg, y\.jpg$",
             ],
         ),
+        # Longer than a name may be.
+        (f"1 1\n{'b' * 300} 1 2\nBo 1 Bo 3\n", [r":2: .*bbb_0001 with any suffix does not exist"]),
+        (f"{'b' * 300} b.jpg 1\n", [r":1: not found in .*: b{300}, b\.jpg$"]),
         ("\n", ["contains no pairs; expected lines 'name 1 2'"]),
     ],
 )

@@ -132,6 +132,7 @@ def test_a_loss_of_the_command_line_has_its_own_margins(tmp_path: Path) -> None:
             {"gradient_accumulation": 4, "train_batch_size_per_device": 512, "validation_interval": 500},
         ),
         ("config.val_targets = []", {"do_validation_while_train": False}),
+        (f"config.rec = '{'a' * 300}'\nconfig.val_targets = ['lfw']", {"val_targets": ["lfw"]}),
         ("import easydict\nconfig = easydict.EasyDict(lr=0.5, rec='synthetic')", {"lr": 0.5}),
         ("from easydict import EasyDict as ed\nconfig = ed({'lr': 0.5, 'rec': 'synthetic'})", {"lr": 0.5}),
     ],
