@@ -121,7 +121,8 @@ def describe_failure(error: BaseException) -> str | None:
         return NO_THREAD
     if isinstance(error, OSError) and (error.filename is not None or error.errno in ADVICE):
         place = "" if error.filename is None else f"{error.filename!s}: "
-        return f"{place}{error.strerror}; {ADVICE.get(error.errno, 'check the path and its permissions')}"
+        advice = ADVICE.get(error.errno, "check the path and its permissions")
+        return str(UserError(f"{place}{error.strerror}; {advice}"))
     return None
 
 

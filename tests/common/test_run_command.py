@@ -113,6 +113,7 @@ def test_a_name_that_the_terminal_cannot_show_is_printed_with_escapes(tmp_path: 
         (RuntimeError("can't allocate lock"), "error: no thread can be started; "),
         (OSError(24, "Too many open files"), "error: Too many open files; raise the limit on open files (ulimit -n)"),
         (OSError(28, "No space left", "a/b"), "error: a/b: No space left; make room on the disk"),
+        (OSError(36, "File name too long", "\x1b" + "a" * 3000), "error: \\x1baaa"),
     ],
 )
 def test_what_ran_out_is_one_line(raised: Exception, line: str, capsys: pytest.CaptureFixture) -> None:
