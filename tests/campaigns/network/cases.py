@@ -65,6 +65,16 @@ def _cut(seconds: float | None, step: int = _DISTURBED) -> Callable[[Run, Wire, 
     return disturb
 
 
+def _cut_often(run: Run, wire: Wire, machines: tuple[Machine, Machine]) -> None:
+    """Cut the cable for 20 s three times, with 10 s in between, as one with a loose contact."""
+    run.wait_for_step(_DISTURBED)
+    for pause in (0, 10, 10):
+        time.sleep(pause)
+        wire.cut = True
+        time.sleep(20)
+        wire.cut = False
+
+
 def _cut_while_starting(run: Run, wire: Wire, machines: tuple[Machine, Machine]) -> None:
     """Cut the cable for 20 s when the processes of both ranks are there, and OneFlow is about to connect them."""
     wait_until(lambda: all(rank_pids(node_folder(run.folder, node)) for node in (0, 1)), 120, "ranks")
@@ -139,6 +149,7 @@ _OLDER = ("error: node 1 has OneFlow='0.8.0', node 0 OneFlow='0.9.0'",)
 CASES = {
     "cut 20 s": Case("cable cut for 20 s", _cut(20), 150, said=(("no sign of node 1",), ("node 0 is back",))),
     "cut 60 s": Case("cable cut for 60 s", _cut(60), 250, said=(("no sign of node 1",), ("node 0 is back",))),
+    "cut three times": Case("cable cut for 20 s three times", _cut_often, 300, said=(("no sign of node 1",), ())),
     "cut for good": Case("cable cut for good", _cut(None), _ENDS + 60, True, (_SILENT, _SILENT)),
     "cut while ranks start": Case("cable cut for 20 s before the first step", _cut_while_starting, 250, may_end=True),
     "cut before the meeting": Case(
