@@ -63,21 +63,32 @@ def _judge(case: Case, run: Run, expected: dict[int, float]) -> list[str]:
 def _resume(folder: Path, case: Case, machines: tuple[Machine, Machine], expected: dict[int, float]) -> list[str]:
     """Run an ended training to its end; return what differs."""
     with running(folder / "again", folder / "models", machines, case.steps, resume=True) as run:
-        faults = run.wait(300)
+        faults = run.wait(600, 300)
         faults += [f"resumed: node {node} ended with {told.code}" for node, told in enumerate(run.told) if told.code]
     losses = run.losses()
     faults += [f"resumed: loss of step {step} differs" for step in losses if losses[step] != expected[step]][:3]
     return faults + ([] if case.steps in losses else ["resumed: the last step is missing"])
 
 
-def run_case(case: Case, folder: Path, machines: tuple[Machine, Machine], wire: Wire, expected: dict) -> Outcome:
-    """Run one case, and resume what it ended; the wire is whole afterwards."""
+def run_case(
+    case: Case, folder: Path, machines: tuple[Machine, Machine], wire: Wire, expected: dict[int, float], silent: float
+) -> Outcome:
+    """Run one case, and resume what it ended; the wire is whole afterwards.
+
+    Args:
+        case: what happens.
+        folder: for all files.
+        machines: the two machines.
+        wire: the cable between them.
+        expected: the losses of an undisturbed run.
+        silent: the longest time without a word of an undisturbed run, seconds; much on a busy machine.
+    """
     start = time.monotonic()
     case.prepare(wire)
     try:
         with running(folder / "run", folder / "models", machines, case.steps, **case.options) as run:
             case.disturb(run, wire, machines)
-            faults = run.wait(case.seconds, case.silent)
+            faults = run.wait(case.seconds, max(case.silent, 3 * silent))
             for node, told in enumerate(run.told):
                 print(*(f"    node {node} {when:6.1f} s: {line}" for when, line in told.lines), sep="\n", flush=True)
     finally:
@@ -91,13 +102,13 @@ def run_case(case: Case, folder: Path, machines: tuple[Machine, Machine], wire: 
     return outcome
 
 
-def undisturbed(folder: Path, machines: tuple[Machine, Machine]) -> dict[int, float]:
-    """Return the losses of a run that nothing disturbs."""
+def undisturbed(folder: Path, machines: tuple[Machine, Machine]) -> tuple[dict[int, float], float]:
+    """Return the losses of a run that nothing disturbs, and its longest time without a word, seconds."""
     with running(folder / "run", folder / "models", machines) as run:
-        faults = run.wait(300)
+        faults = run.wait(600, 600)
     if any(told.code for told in run.told) or len(run.losses()) != STEPS:
         raise RuntimeError(f"the undisturbed run failed: {faults} {[told.lines for told in run.told]}")
-    return run.losses()
+    return run.losses(), max(told.longest_silence(run.told[0].step_times) for told in run.told)
 
 
 def main() -> int:
@@ -112,10 +123,10 @@ def main() -> int:
         patch.setenv("OMP_NUM_THREADS", "1")
         try:
             with wired_machines() as (machines, wire):
-                expected = undisturbed(Path(folder) / "undisturbed", machines)
+                expected, silent = undisturbed(Path(folder) / "undisturbed", machines)
                 for name in args.case or CASES:
                     print(f"{name}: {CASES[name].what}", flush=True)
-                    outcomes[name] = run_case(CASES[name], Path(folder) / name, machines, wire, expected)
+                    outcomes[name] = run_case(CASES[name], Path(folder) / name, machines, wire, expected, silent)
                     print(*(f"fault: {name}: {fault}" for fault in outcomes[name].faults), sep="\n", flush=True)
         except NoNamespacesError as error:
             print(f"0 cases, 0 faults: skipped, no network namespaces here ({error})")

@@ -67,7 +67,7 @@ class Run:
     told: list[Told]
     began: float
 
-    def wait_for_step(self, step: int, seconds: float = 120) -> None:
+    def wait_for_step(self, step: int, seconds: float = 300) -> None:
         """Wait until a step was logged, or a node has ended."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and all(process.poll() is None for process in self.processes):
