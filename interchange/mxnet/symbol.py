@@ -32,7 +32,7 @@ def read_symbol(path: Path) -> list[SymbolNode]:
             raise UserError(f"{path} is larger than {MAX_BYTES >> 20} MB; an MXNet symbol is small")
         content = json.loads(path.read_bytes())
         nodes = [_read_node(entry, content["nodes"]) for entry in content["nodes"]]
-        heads = [content["nodes"][head[0]]["name"] for head in content["heads"]]
+        heads = [str(content["nodes"][head[0]]["name"]) for head in content["heads"]]
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); expected an MXNet symbol") from error
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:

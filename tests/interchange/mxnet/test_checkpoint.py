@@ -184,6 +184,12 @@ def test_damage_is_one_clear_line(tmp_path: Path, y1, name: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_name_that_is_a_list_is_a_name(tmp_path: Path, y1) -> None:
+    symbol, _ = write_checkpoint(tmp_path / "model", 0, *y1)
+    edit(symbol, lambda nodes: nodes[-1].update(name=["fc1"]))
+    assert read_checkpoint(tmp_path / "model", 0).network.nodes
+
+
 def test_another_network_names_the_nearest_and_the_first_difference(tmp_path: Path, y1) -> None:
     symbol, _ = write_checkpoint(tmp_path / "model", 0, *y1)
     edit(
