@@ -77,13 +77,14 @@ def test_a_wrong_npy_is_one_clear_line(tmp_path: Path, array: np.ndarray, messag
     np.save(tmp_path / "classes.npy", array, allow_pickle=True)
     with pytest.raises(UserError, match=message) as caught:
         read_label_map(tmp_path / "classes.npy")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("rows", [10**18, 10**30])
 def test_an_npy_that_claims_too_much_is_one_clear_line(tmp_path: Path, rows: int) -> None:
     with open(tmp_path / "classes.npy", "wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "<i4", "fortran_order": False, "shape": (rows, 2)})
-    with pytest.raises(UserError, match="classes.npy cannot be read .it claims more numbers than fit the memory"):
+    with pytest.raises(UserError, match="classes.npy cannot be read .it claims more numbers") as caught:
         read_label_map(tmp_path / "classes.npy")
     assert "\n" not in str(caught.value)
 
