@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.campaigns.disk.places import slow_writes
@@ -37,6 +38,12 @@ def kill_launcher(command: Command, number: signal.Signals) -> None:
 def run(job: Job, folder: Path, again: bool, environment: dict[str, str] | None = None) -> Command:
     (words,) = job.commands(folder, again)
     return Command(words, folder.name, folder.with_suffix(".log"), environment)
+
+
+def test_statistics_may_differ_in_the_last_bits_of_their_largest() -> None:
+    whole = {"means": np.float32([3650.8774, 0.36253476])}
+    assert compare(whole, {"means": whole["means"] + np.float32(5e-4)}) == []
+    assert compare(whole, {"means": whole["means"] + np.float32(5e-2)}) == ["means differs"]
 
 
 @pytest.mark.parametrize(

@@ -200,5 +200,6 @@ def compare(expected: Mapping[str, object], found: Mapping[str, object]) -> Sequ
 
 def _is_same(expected: object, found: object) -> bool:
     if isinstance(expected, np.ndarray):
-        return bool(np.allclose(expected, found, rtol=1e-5, atol=1e-7))
+        # A small mean of the means of two ranks, which are large, is known to the last bits of the latter alone.
+        return bool(np.allclose(expected, found, rtol=1e-5, atol=1e-7 + 1e-6 * np.abs(expected).max()))
     return expected == found
