@@ -20,9 +20,13 @@ INSIGHTFACE_INLINE __m512 Widen(const BFloat16* from) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
 }
 
-INSIGHTFACE_INLINE void StoreTwo(__m512 first, __m512 second, BFloat16* to) {
+INSIGHTFACE_INLINE __m512i RoundTwo(__m512 first, __m512 second) {
   const __m512bh rounded = _mm512_cvtne2ps_pbh(second, first);
-  _mm512_storeu_si512(to, reinterpret_cast<const __m512i&>(rounded));
+  return reinterpret_cast<const __m512i&>(rounded);
+}
+
+INSIGHTFACE_INLINE void StoreTwo(__m512 first, __m512 second, BFloat16* to) {
+  _mm512_storeu_si512(to, RoundTwo(first, second));
 }
 
 // Adds to the sums of a tile: pair (row, k) of the first factor is a[row * row_step + k * inner_step], row k of the second
@@ -100,14 +104,45 @@ void Multiply(const BFloat16* x, int64_t rows, int64_t inner, const void* packed
   }
 }
 
+// Transposes a square of pairs: each pass interleaves the halves of the list.
+INSIGHTFACE_INLINE void Transpose(__m512i* rows) {
+  const __m512i low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(kLanes / 2));
+  for (int64_t pass = 1; pass < kLanes; pass *= 2) {
+    __m512i next[kLanes];
+    for (int64_t i = 0; i < kLanes / 2; ++i) {
+      next[2 * i] = _mm512_permutex2var_epi32(rows[i], low, rows[i + kLanes / 2]);
+      next[2 * i + 1] = _mm512_permutex2var_epi32(rows[i], high, rows[i + kLanes / 2]);
+    }
+    for (int64_t i = 0; i < kLanes; ++i) { rows[i] = next[i]; }
+  }
+}
+
+// The pairs of two rows that lie side by side: the first 16 numbers of `halves` with the other 16.
+INSIGHTFACE_INLINE __m512i PairHalves(__m512i halves) {
+  const __m512i upper = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(halves, 1));
+  return _mm512_or_si512(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(halves)), _mm512_slli_epi32(upper, 16));
+}
+
 void Pack(const WeightMatrix& m, int64_t first, int64_t last, void* packed) {
-  for (int64_t panel = first; panel < last; panel += kPanelColumns) {
-    BFloat16* const to = static_cast<BFloat16*>(packed) + panel * m.inner;
-    for (int64_t n = 0; n < kPanelColumns; ++n) {
-      const float* const from = m.weights + (panel + n) * m.column_step;
-      for (int64_t k = 0; k < m.inner; ++k) {
-        Store(from[k * m.inner_step], to + (k / 2 * kPanelColumns + n) * 2 + k % 2);
+  for (int64_t column = first; column < last; column += kLanes) {
+    int* const to = static_cast<int*>(packed) + column / kPanelColumns * kPanelColumns * (m.inner / 2) + column % kPanelColumns;
+    if (m.column_step == 1) {
+      for (int64_t k = 0; k < m.inner; k += 2) {
+        const float* const from = m.weights + k * m.inner_step + column;
+        const __m512i halves = RoundTwo(_mm512_loadu_ps(from), _mm512_loadu_ps(from + m.inner_step));
+        _mm512_storeu_si512(to + k / 2 * kPanelColumns, PairHalves(halves));
       }
+      continue;
+    }
+    for (int64_t k = 0; k < m.inner; k += 2 * kLanes) {
+      __m512i square[kLanes];
+      for (int64_t n = 0; n < kLanes; ++n) {
+        const float* const from = m.weights + (column + n) * m.column_step + k;
+        square[n] = RoundTwo(_mm512_loadu_ps(from), _mm512_loadu_ps(from + kLanes));
+      }
+      Transpose(square);
+      for (int64_t i = 0; i < kLanes; ++i) { _mm512_storeu_si512(to + (k / 2 + i) * kPanelColumns, square[i]); }
     }
   }
 }

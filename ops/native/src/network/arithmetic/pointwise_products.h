@@ -26,7 +26,7 @@ constexpr int64_t PackedBytes(int64_t inner, int64_t columns) {
 struct WeightMatrix {
   const float* weights;
   int64_t inner, columns;
-  int64_t inner_step, column_step;  // b[k][n] = weights[k * inner_step + n * column_step]
+  int64_t inner_step, column_step;  // b[k][n] = weights[k * inner_step + n * column_step]; one of them is 1
 };
 
 // What Multiply does with a product before it is written: y = PReLU(product + bias) + addend, each part that is not null.

@@ -76,13 +76,45 @@ void TileOf(int64_t count, const float* a, int64_t a_step, const float* b, int64
   Tile<rows, vectors, along, is_part>(a, a_step, b, b_step, inner, epilogue, y, y_step, fetch, part);
 }
 
+// Transposes a square of kLanes vectors: each pass interleaves the halves of the list.
+INSIGHTFACE_INLINE void Transpose(Vector* rows) {
+  Words low, high;
+  for (int i = 0; i < kLanes; ++i) {
+    low[i] = static_cast<uint32_t>(i / 2 + i % 2 * kLanes);
+    high[i] = low[i] + kLanes / 2;
+  }
+  for (int pass = 1; pass < kLanes; pass *= 2) {
+    Vector next[kLanes];
+    for (int i = 0; i < kLanes / 2; ++i) {
+      next[2 * i] = __builtin_shuffle(rows[i], rows[i + kLanes / 2], low);
+      next[2 * i + 1] = __builtin_shuffle(rows[i], rows[i + kLanes / 2], high);
+    }
+    for (int i = 0; i < kLanes; ++i) { rows[i] = next[i]; }
+  }
+}
+
+// The numbers from `from` on, of which `there` are there; zeros behind them.
+INSIGHTFACE_INLINE Vector LoadThere(const float* from, int64_t there) {
+  return there >= kLanes ? LoadWhole(from) : there > 0 ? LoadPart(from, there) : Vector{};
+}
+
 void Pack(const WeightMatrix& m, int64_t first, int64_t last, void* packed) {
-  for (int64_t panel = first; panel < last; panel += kTileColumns) {
-    float* const to = static_cast<float*>(packed) + panel * m.inner;
-    for (int64_t n = 0; n < kTileColumns; ++n) {
-      const bool there = panel + n < m.columns;
-      const float* const from = m.weights + (panel + n) * m.column_step;
-      for (int64_t k = 0; k < m.inner; ++k) { to[k * kTileColumns + n] = there ? from[k * m.inner_step] : 0.0f; }
+  for (int64_t column = first; column < last; column += kLanes) {
+    float* const to = static_cast<float*>(packed) + column / kTileColumns * kTileColumns * m.inner + column % kTileColumns;
+    if (m.column_step == 1) {
+      for (int64_t k = 0; k < m.inner; ++k) {
+        StoreWhole(LoadThere(m.weights + k * m.inner_step + column, m.columns - column), to + k * kTileColumns);
+      }
+      continue;
+    }
+    for (int64_t k = 0; k < m.inner; k += kLanes) {
+      Vector square[kLanes];
+      for (int64_t n = 0; n < kLanes; ++n) {
+        const float* const row = m.weights + (column + n) * m.column_step;
+        square[n] = column + n < m.columns ? LoadThere(row + k, m.inner - k) : Vector{};
+      }
+      Transpose(square);
+      for (int64_t i = 0; i < kLanes && k + i < m.inner; ++i) { StoreWhole(square[i], to + (k + i) * kTileColumns); }
     }
   }
 }

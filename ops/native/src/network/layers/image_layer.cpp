@@ -41,8 +41,10 @@ class ImageLayer final : public Layer {
       return;
     }
     ParallelRows(batch_ * pixels, [&](int64_t begin, int64_t end, int) {
+      int64_t image = begin / pixels, place = begin % pixels;
       for (int64_t row = begin; row < end; ++row) {
-        const From* const pixel = images + row / pixels * channels * pixels + row % pixels;
+        const From* const pixel = images + image * channels * pixels + place;
+        if (++place == pixels) { ++image, place = 0; }
         for (int64_t c = 0; c < channels; ++c) {
           Store((static_cast<float>(pixel[c * pixels]) - mean_) * scale_, y + row * channels + c);
         }
