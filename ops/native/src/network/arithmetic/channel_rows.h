@@ -17,6 +17,13 @@ struct ChannelAffine {
   const float* slope;
 };
 
+// The gradient of x: dx = g * scale + (x - mean) * offset_factor + constant, where g is the gradient of v.
+struct ChannelGradient {
+  ChannelAffine affine;
+  const float* offset_factor;
+  const float* constant;
+};
+
 // Sums over rows, one number per channel.
 struct ChannelSums {
   float* gradient;         // of g, the gradient of v
@@ -36,9 +43,9 @@ struct ChannelRows {
   void (*AddGradientSums)(const T* x, const T* dy, int64_t rows, int64_t channels, const ChannelAffine& affine,
                           const ChannelSums& sums);
 
-  // dx = g * scale + (x - mean) * offset_factor + constant, added to dx if `adds`.
-  void (*ApplyGradient)(const T* x, const T* dy, int64_t rows, int64_t channels, const ChannelAffine& affine,
-                        const float* offset_factor, const float* constant, bool adds, T* dx);
+  // dx from dy, the output's gradient; added to dx if `adds`.
+  void (*ApplyGradient)(const T* x, const T* dy, int64_t rows, int64_t channels, const ChannelGradient& gradient,
+                        bool adds, T* dx);
 };
 INSIGHTFACE_LOOPS(BothTypes<ChannelRows>, kChannelRows)
 

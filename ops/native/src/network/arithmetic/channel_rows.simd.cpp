@@ -107,19 +107,18 @@ void AddGradientSums(const T* x, const T* dy, int64_t rows, int64_t channels, co
 
 template<typename T, bool has_slope, bool adds>
 INSIGHTFACE_INLINE void ApplyGradientTo(const T* x, const T* dy, int64_t rows, int64_t channels,
-                                        const ChannelAffine& affine, const float* offset_factor, const float* constant,
-                                        T* dx) {
+                                        const ChannelGradient& to, T* dx) {
   ForRows(rows, [&](int64_t row, auto together) __attribute__((always_inline)) {
     const int64_t start = row * channels;
     ForVectors(channels, [&](int64_t c, auto count) __attribute__((always_inline)) {
-      const Affine a = LoadAffine(affine, c, count);
-      const Vector factor = LoadPart(offset_factor + c, count), addend = LoadPart(constant + c, count);
+      const Affine a = LoadAffine(to.affine, c, count);
+      const Vector factor = LoadPart(to.offset_factor + c, count), constant = LoadPart(to.constant + c, count);
       for (int r = 0; r < together.value; ++r) {
         const int64_t place = start + r * channels + c;
         const Vector offset = LoadPart(x + place, count) - a.mean;
         Vector g = LoadPart(dy + place, count);
         if (has_slope) { g = Select(offset * a.scale + a.shift, g, g * a.slope); }
-        Vector gradient = g * a.scale + offset * factor + addend;
+        Vector gradient = g * a.scale + offset * factor + constant;
         if (adds) { gradient += LoadPart(dx + place, count); }
         StorePart(gradient, dx + place, count);
       }
@@ -128,16 +127,15 @@ INSIGHTFACE_INLINE void ApplyGradientTo(const T* x, const T* dy, int64_t rows, i
 }
 
 template<typename T>
-void ApplyGradient(const T* x, const T* dy, int64_t rows, int64_t channels, const ChannelAffine& affine,
-                   const float* offset_factor, const float* constant, bool adds, T* dx) {
-  if (affine.slope != nullptr && adds) {
-    ApplyGradientTo<T, true, true>(x, dy, rows, channels, affine, offset_factor, constant, dx);
-  } else if (affine.slope != nullptr) {
-    ApplyGradientTo<T, true, false>(x, dy, rows, channels, affine, offset_factor, constant, dx);
+void ApplyGradient(const T* x, const T* dy, int64_t rows, int64_t channels, const ChannelGradient& to, bool adds, T* dx) {
+  if (to.affine.slope != nullptr && adds) {
+    ApplyGradientTo<T, true, true>(x, dy, rows, channels, to, dx);
+  } else if (to.affine.slope != nullptr) {
+    ApplyGradientTo<T, true, false>(x, dy, rows, channels, to, dx);
   } else if (adds) {
-    ApplyGradientTo<T, false, true>(x, dy, rows, channels, affine, offset_factor, constant, dx);
+    ApplyGradientTo<T, false, true>(x, dy, rows, channels, to, dx);
   } else {
-    ApplyGradientTo<T, false, false>(x, dy, rows, channels, affine, offset_factor, constant, dx);
+    ApplyGradientTo<T, false, false>(x, dy, rows, channels, to, dx);
   }
 }
 

@@ -42,6 +42,21 @@ void Spread(const T* x, int64_t width, int64_t channels, float* line) {
   });
 }
 
+template<typename T>
+void SpreadGradient(const T* x, const T* dy, int64_t width, int64_t channels, const ChannelGradient& to, float* line) {
+  ForVectors(channels, [&](int64_t c, auto count) __attribute__((always_inline)) {
+    const Affine a = LoadAffine(to.affine, c, count);
+    const Vector factor = LoadPart(to.offset_factor + c, count), constant = LoadPart(to.constant + c, count);
+    const T* own = dy + c;
+    SpreadMapped(x, width, channels, c, count, line, [&](Vector value) __attribute__((always_inline)) {
+      FetchToRead(own + width * channels);
+      const Vector offset = value - a.mean, g = LoadPart(own, count);
+      own += channels;
+      return Select(offset * a.scale + a.shift, g, g * a.slope) * a.scale + offset * factor + constant;
+    });
+  });
+}
+
 // The line's result before it is written: y = PReLU(sum + bias); without the arrays, the sum.
 struct LineEpilogue {
   const float* bias;
@@ -181,7 +196,7 @@ void Gradient(const DepthwiseGradientLine<T>& line) {
 }
 
 template<typename T>
-constexpr DepthwiseLines<T> kLoops = {SpreadNormalised<T>, Spread<T>, Convolve<T>, Gradient<T>};
+constexpr DepthwiseLines<T> kLoops = {SpreadNormalised<T>, Spread<T>, SpreadGradient<T>, Convolve<T>, Gradient<T>};
 
 }  // namespace
 

@@ -2,7 +2,7 @@
 // writes            moving statistics (kBatch); in training mean and inverse standard deviation, saved for backward
 // reads in backward x, dy, the saved statistics
 // writes            dgamma, dbeta, dslope
-// writes or adds    dx; d(addend) = dy, which may share the memory of dy instead
+// writes or adds    dx, unless the layer before computes it; d(addend) = dy, which may share the memory of dy instead
 #include "network/layers/batch_norm_layer.h"
 
 #include "network/arithmetic/channel_rows.h"
@@ -52,25 +52,32 @@ class BatchNormLayer final : public Layer {
       });
     };
     sum.end = [this](const ExecutionContext& context) { norm_.UseSums(context, Saved(context)); };
+    const auto reads = [this] {
+      return std::vector<RowMap>{{inputs[0], false, RowBytes()}, {output, true, RowBytes()}};
+    };
+    sum.reads = reads;
+    if (leaves_gradient_) { return {sum}; }
     RowStage apply{rows_, (2 + static_cast<int64_t>(inputs.size())) * channels_};
     apply.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int) {
       const int64_t start = first * channels_;
       const T* const dy = context.GradientAt<const T>(output);
       if (uses[0].wanted) {
         kChannelRows.Of<T>().ApplyGradient(context.ValueAt<const T>(inputs[0]) + start, dy + start, last - first,
-                                           channels_, norm_.affine(), norm_.offset_factor(), norm_.constant(),
-                                           uses[0].adds, context.GradientAt<T>(inputs[0]) + start);
+                                           channels_, norm_.gradient(), uses[0].adds,
+                                           context.GradientAt<T>(inputs[0]) + start);
       }
       if (inputs.size() > 1) { PassGradientRange(context, *this, 1, start, last * channels_, dy); }
     };
-    sum.reads = apply.reads = [this] {
-      return std::vector<RowMap>{{inputs[0], false, RowBytes()}, {output, true, RowBytes()}};
-    };
+    apply.reads = reads;
     return {sum, apply};
   }
 
   std::vector<int> ReadInBackward() const override { return {inputs[0]}; }
-  bool PassesGradient(size_t input) const override { return input == 1; }
+  bool PassesGradient(size_t input) const override { return leaves_gradient_ || input == 1; }
+  const Normalisation* LeaveInputGradient() override {
+    leaves_gradient_ = inputs.size() == 1;
+    return leaves_gradient_ ? &norm_ : nullptr;
+  }
   bool MayOverwriteGradient() const override { return inputs.size() == 1; }
   bool MayOverwriteInput() const override { return true; }
   bool IsCheap() const override { return true; }
@@ -105,6 +112,7 @@ class BatchNormLayer final : public Layer {
   const int64_t channels_;
   const int64_t rows_;
   Normalisation norm_;
+  bool leaves_gradient_ = false;
 };
 
 }  // namespace

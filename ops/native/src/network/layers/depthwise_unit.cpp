@@ -1,7 +1,8 @@
 // computes          v = BatchNorm(x), a = PReLU(v), y = depthwise 3x3 convolution of a, line by line: each thread holds
 //                   the three lines of a that an output line reads
 // writes            moving statistics (kBatch); mean and inverse standard deviation, saved for backward
-// reads in backward x, dy, the saved statistics; each pixel of a is computed again
+// reads in backward x, dy, the saved statistics; each pixel of a is computed again. If the layer that reads y is a
+//                   normalisation, dy is computed from y and the gradient of that layer's output, line by line
 // writes            dgamma, dbeta, dslope, dweight
 // writes            dx, which holds da until the sums over all rows are known
 #include "network/layers/depthwise_unit.h"
@@ -78,7 +79,7 @@ class DepthwiseUnit final : public Layer {
     apply.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int) {
       T* const dx = context.GradientAt<T>(inputs[0]) + first * channels_;
       kChannelRows.Of<T>().ApplyGradient(context.ValueAt<const T>(inputs[0]) + first * channels_, dx, last - first,
-                                         channels_, norm_.affine(), norm_.offset_factor(), norm_.constant(), false, dx);
+                                         channels_, norm_.gradient(), false, dx);
     };
     apply.reads = [this] {
       const int64_t row_bytes = channels_ * static_cast<int64_t>(sizeof(T));
@@ -87,7 +88,10 @@ class DepthwiseUnit final : public Layer {
     return {differentiate, apply};
   }
 
-  std::vector<int> ReadInBackward() const override { return {inputs[0]}; }
+  void TakeOver(Layer& next) override { next_ = next.LeaveInputGradient(); }
+  std::vector<int> ReadInBackward() const override {
+    return next_ != nullptr ? std::vector<int>{inputs[0], output} : std::vector<int>{inputs[0]};
+  }
   bool HasParameters() const override { return true; }
   int64_t SavedBytes() const override { return norm_.SavedBytes(); }
 
@@ -136,7 +140,6 @@ class DepthwiseUnit final : public Layer {
                       float* weight_sums) {
     const DepthwiseLines<T>& loops = kDepthwiseLines.Of<T>();
     const int64_t image = number / in_.height, row = number % in_.height, first = number * in_.width * channels_;
-    const T* const dy = context.GradientAt<const T>(output);
     DepthwiseGradientLine<T> line{context.ValueAt<const T>(inputs[0]) + first,
                                   in_.width,
                                   channels_,
@@ -152,7 +155,13 @@ class DepthwiseUnit final : public Layer {
       const int64_t shifted = row + 1 - i;
       if (shifted % stride_ != 0) { continue; }
       line.dy[i] = held_.Get(out_, image, shifted / stride_, thread, [&](int64_t out_line, float* spread) {
-        loops.Spread(dy + out_line * out_.width * channels_, out_.width, channels_, spread);
+        const int64_t start = out_line * out_.width * channels_;
+        const T* const dy = context.GradientAt<const T>(output) + start;
+        if (next_ == nullptr) {
+          loops.Spread(dy, out_.width, channels_, spread);
+        } else {
+          loops.SpreadGradient(context.ValueAt<const T>(output) + start, dy, out_.width, channels_, next_->gradient(), spread);
+        }
       });
     }
     loops.Gradient(line);
@@ -163,6 +172,7 @@ class DepthwiseUnit final : public Layer {
   const int64_t stride_;
   const int weight_;
   Normalisation norm_;
+  const Normalisation* next_ = nullptr;  // whose input's gradient this layer computes
   // Of the current execution.
   std::vector<float> by_tap_;  // the weights, [taps, channels]
   BlockSums weight_sums_;      // [taps, channels]

@@ -66,6 +66,8 @@ struct GradientUse {
   bool shared = false;  // shares the memory of the output's gradient, which passes through unchanged
 };
 
+class Normalisation;
+
 class Layer {
  public:
   Layer(std::vector<int> layer_inputs, int layer_output)
@@ -94,6 +96,11 @@ class Layer {
   virtual std::vector<int> ReadInBackward() const { return {}; }
   // Whether the gradient of this input is the gradient of the output, unchanged.
   virtual bool PassesGradient(size_t) const { return false; }
+  // Takes over a part of the backward pass of `next`, the only layer that reads the output, if both can do that.
+  virtual void TakeOver(Layer& /*next*/) {}
+  // Leaves the gradient of the only input to the layer before it, which computes it from that of the output and what the
+  // result holds; null if it does not.
+  virtual const Normalisation* LeaveInputGradient() { return nullptr; }
   // Whether the gradient of the only input may be written over that of the output.
   virtual bool MayOverwriteGradient() const { return false; }
   // Whether Remake may write the output over the first input.

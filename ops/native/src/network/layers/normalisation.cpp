@@ -23,8 +23,14 @@ void Normalisation::MakeAffine(const ExecutionContext& context, char* saved) {
   const float* const mean = Mean(saved);
   const float* const gamma = arrays_.gamma >= 0 ? context.parameters[arrays_.gamma] : ones_.data();
   for (int64_t c = 0; c < channels_; ++c) { scale_[c] = gamma[c] * mean[channels_ + c]; }
-  const float* const slope = arrays_.slope >= 0 ? context.parameters[arrays_.slope] : nullptr;
-  affine_ = {mean, scale_.data(), context.parameters[arrays_.beta], slope};
+  // Copies: a layer that takes over a part of the backward pass reads them when the arrays may have been updated.
+  const float* const beta = context.parameters[arrays_.beta];
+  shift_.assign(beta, beta + channels_);
+  if (arrays_.slope >= 0) {
+    const float* const slope = context.parameters[arrays_.slope];
+    slope_.assign(slope, slope + channels_);
+  }
+  affine_ = {mean, scale_.data(), shift_.data(), arrays_.slope >= 0 ? slope_.data() : nullptr};
 }
 
 void Normalisation::ReadStatistics(const ExecutionContext& context, char* saved) {

@@ -39,10 +39,9 @@ class Normalisation {
   ChannelSums SumsIn(float* part) const {
     return {part, part + channels_, affine_.slope != nullptr ? part + 2 * channels_ : nullptr};
   }
-  // Writes the gradients of the arrays, and offset_factor() and constant().
+  // Writes the gradients of the arrays, and what gradient() refers to.
   void UseSums(const ExecutionContext& context, char* saved);
-  const float* offset_factor() const { return offset_factor_.data(); }
-  const float* constant() const { return constant_.data(); }
+  ChannelGradient gradient() const { return {affine_, offset_factor_.data(), constant_.data()}; }
 
  private:
   int64_t SumCount() const { return affine_.slope != nullptr ? 3 : 2; }
@@ -56,7 +55,7 @@ class Normalisation {
   const std::vector<float> ones_;
   // Of the current execution.
   std::vector<float> statistics_;  // moving mean and inverse standard deviation, outside training
-  std::vector<float> scale_, offset_factor_, constant_;
+  std::vector<float> scale_, shift_, slope_, offset_factor_, constant_;
   ChannelAffine affine_{};
   BlockMoments moments_;
   BlockSums sums_;

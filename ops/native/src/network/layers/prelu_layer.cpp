@@ -49,8 +49,8 @@ class PreluLayer final : public Layer {
     if (!uses[0].wanted) { return; }
     T* const dx = context.GradientAt<T>(inputs[0]);
     ParallelRows(rows_, [&](int64_t begin, int64_t end, int) {
-      kChannelRows.Of<T>().ApplyGradient(x + begin * channels_, dy + begin * channels_, end - begin, channels_, affine,
-                                         zeros_.data(), zeros_.data(), uses[0].adds, dx + begin * channels_);
+      kChannelRows.Of<T>().ApplyGradient(x + begin * channels_, dy + begin * channels_, end - begin, channels_,
+                                         {affine, zeros_.data(), zeros_.data()}, uses[0].adds, dx + begin * channels_);
     });
   }
 

@@ -37,10 +37,22 @@ class Assembler {
     if (shape.Pixels() != 1) { throw std::invalid_argument("the last value of the network is not an embedding"); }
     result_.embedding_size = shape.channels;
     result_.layers.push_back(MakeEmbeddingLayer(last, result_.values[last], batch_));
+    if (training_) { JoinBackward(); }
     return std::move(result_);
   }
 
  private:
+  // Offers each layer a part of the backward pass of the layer that alone reads its output.
+  void JoinBackward() const {
+    std::vector<std::vector<Layer*>> readers(result_.values.size());
+    for (const auto& layer : result_.layers) {
+      for (const int input : layer->inputs) { readers[input].push_back(layer.get()); }
+    }
+    for (const auto& layer : result_.layers) {
+      if (layer->output >= 0 && readers[layer->output].size() == 1) { layer->TakeOver(*readers[layer->output].front()); }
+    }
+  }
+
   // The value of a node; a flattened value is its input's.
   int ValueOf(int node) const {
     while (nodes_[node].op == "flatten") { node = nodes_[node].inputs[0]; }
