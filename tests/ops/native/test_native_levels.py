@@ -94,6 +94,25 @@ def test_channel_rows(level: str, channels: int) -> None:
     np.testing.assert_allclose(y, np.where(value > 0, value, value * slope), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("channels", [3, 16, 40])
+def test_spread_gradient(level: str, channels: int) -> None:
+    """The gradient of a normalisation's input, with a zero pixel at both ends; channels in groups of whole vectors."""
+    whole, address = ctypes.c_int64, ctypes.c_void_p
+    spread_gradient = ctypes.CFUNCTYPE(None, address, address, whole, whole, address, address)(
+        table(level, "kDepthwiseLines", 10)[4]
+    )
+    x, dy, arrays = *draw(2, 5, channels), draw(6, channels)
+    line, lanes = np.full(7 * 48, np.nan, np.float32), {"baseline": 4, "avx2": 8, "avx512": 16}[level]
+    rows = (address * 6)(*(row.ctypes.data for row in arrays))
+    spread_gradient(pointer(x), pointer(dy), 5, channels, ctypes.cast(rows, address), pointer(line))
+    mean, scale, shift, slope, factor, constant = arrays.astype(np.float64)
+    g = np.where((x - mean) * scale + shift > 0, dy, dy * slope)
+    expected = np.pad(g * scale + (x - mean) * factor + constant, ((1, 1), (0, 0)))
+    for first in range(0, channels, lanes):
+        group, count = line[first * 7 :].reshape(-1)[: 7 * lanes].reshape(7, lanes), min(lanes, channels - first)
+        np.testing.assert_allclose(group[:, :count], expected[:, first : first + count], rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("rows", [1, 3, 8, 12])
 def test_tile_products(level: str, rows: int) -> None:
     whole, address = ctypes.c_int64, ctypes.c_void_p
@@ -118,7 +137,7 @@ class GradientLine(ctypes.Structure):
 def test_depthwise_lines(level: str, channels: int, stride: int) -> None:
     """The line above is outside the image; v = x, so that PReLU is the only step before the taps."""
     whole, address = ctypes.c_int64, ctypes.c_void_p
-    addresses = table(level, "kDepthwiseLines", 8)
+    addresses = table(level, "kDepthwiseLines", 10)
     spread_normalised = ctypes.CFUNCTYPE(None, address, whole, whole, address, address)(addresses[0])
     spread = ctypes.CFUNCTYPE(None, address, whole, whole, address)(addresses[1])
     convolve = ctypes.CFUNCTYPE(None, address, whole, whole, *(3 * (address,)), whole, whole, address)(addresses[2])
@@ -208,6 +227,14 @@ def check_pointwise_products(
     upcoming[16:] = 1, 3
     y = np.zeros((rows, filters), number)
     pack(ctypes.byref(matrix), 0, filters, pointer(packed))
+    turned, packed_turned = np.ascontiguousarray(weight.T), np.full_like(packed, -1)
+    pack(
+        ctypes.byref(WeightMatrix(turned.ctypes.data, channels, filters, filters, 1)),
+        0,
+        filters,
+        pointer(packed_turned),
+    )
+    np.testing.assert_array_equal(packed_turned, packed)
     expected = wide(x).astype(np.float64) @ weight.T
     bias, slope = draw(2, filters)
     addend = stored(draw(rows, filters), number)

@@ -26,6 +26,29 @@ for answer, times in ((False, 300), (False, 5), (True, 1), (False, 300)):
     naps.append(ours.insightface_naps())
 print(*naps)
 """
+# While a kernel works, sleeps are long.
+WORK = f"""
+import ctypes, sys, time
+ours = ctypes.CDLL(sys.argv[1], mode=ctypes.RTLD_GLOBAL)
+fake = ctypes.CDLL(sys.argv[2])
+ask = ours.{QUERY}
+ask.restype = ctypes.c_bool
+done = ctypes.c_bool(False)
+def refuse(times):
+    start = time.monotonic()
+    assert not any(ask(None, None, ctypes.byref(done)) for _ in range(times))
+    return time.monotonic() - start
+refuse(300)
+ours.insightface_work_begins()
+ours.insightface_work_begins()
+assert refuse(4) >= 0.02 and ours.insightface_naps() == 4
+ours.insightface_work_ends()
+assert refuse(1) >= 0.005 and ours.insightface_naps() == 5
+ours.insightface_work_ends()
+refuse(400)
+assert ours.insightface_naps() > 5
+print("ok")
+"""
 GRAPH = """
 import ctypes
 from ops import flow
@@ -50,6 +73,11 @@ print(naps())
 def test_only_long_waits_are_slept_through(tmp_path: Path) -> None:
     fake = build_stand_in(tmp_path, FAKE)
     assert run_python(ANSWERS, str(build_library(tmp_path)), str(fake)) == "0 5 5 5"
+
+
+def test_the_scheduler_sleeps_while_a_kernel_works(tmp_path: Path) -> None:
+    fake = build_stand_in(tmp_path, FAKE)
+    assert run_python(WORK, str(build_library(tmp_path)), str(fake)) == "ok"
 
 
 def test_oneflow_s_scheduler_sleeps_while_a_graph_runs() -> None:

@@ -10,8 +10,25 @@
 #include <thread>
 #include <utility>
 
+// Of ops/runtime/patches/patient_scheduler.c; null where OneFlow is not patched.
+extern "C" __attribute__((weak)) void insightface_work_begins();
+extern "C" __attribute__((weak)) void insightface_work_ends();
+
 namespace insightface {
 namespace {
+
+// Tells OneFlow's scheduler to sleep while it exists.
+class AnnouncedWork {
+ public:
+  AnnouncedWork() {
+    if (insightface_work_begins != nullptr) { insightface_work_begins(); }
+  }
+  ~AnnouncedWork() {
+    if (insightface_work_ends != nullptr) { insightface_work_ends(); }
+  }
+  AnnouncedWork(const AnnouncedWork&) = delete;
+  AnnouncedWork& operator=(const AnnouncedWork&) = delete;
+};
 
 int ReadThreadCount() {
   const char* text = std::getenv("OMP_NUM_THREADS");
@@ -61,6 +78,7 @@ int ThreadCount() {
 }
 
 void OnTeam(const std::function<void()>& work) {
+  const AnnouncedWork announced;
   if (ThreadCount() == 1) {
     omp_set_num_threads(1);
     return work();

@@ -127,7 +127,8 @@ INSIGHTFACE_INLINE void ApplyGradientTo(const T* x, const T* dy, int64_t rows, i
 }
 
 template<typename T>
-void ApplyGradient(const T* x, const T* dy, int64_t rows, int64_t channels, const ChannelGradient& to, bool adds, T* dx) {
+void ApplyGradient(const T* x, const T* dy, int64_t rows, int64_t channels, const ChannelGradient& to, bool adds,
+                   T* dx) {
   if (to.affine.slope != nullptr && adds) {
     ApplyGradientTo<T, true, true>(x, dy, rows, channels, to, dx);
   } else if (to.affine.slope != nullptr) {

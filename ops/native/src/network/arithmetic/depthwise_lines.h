@@ -36,15 +36,15 @@ struct DepthwiseLines {
   void (*SpreadNormalised)(const T* x, int64_t width, int64_t channels, const ChannelAffine& affine, float* line);
   // Spreads x itself.
   void (*Spread)(const T* x, int64_t width, int64_t channels, float* line);
-  // Spreads the gradient of a normalisation's input x [width, channels], computed from dy, that of its output.
-  void (*SpreadGradient)(const T* x, const T* dy, int64_t width, int64_t channels, const ChannelGradient& gradient,
-                         float* line);
   // y [width, channels] of one output line from the spread input lines above, at and below it; null: outside. With a
   // bias y = convolution + bias, and with a slope PReLU of that (null: none).
   void (*Convolve)(const float* const* lines, int64_t in_width, int64_t stride, const float* weight, const float* bias,
                    const float* slope, int64_t width, int64_t channels, T* y);
   // The gradients of one input line.
   void (*Gradient)(const DepthwiseGradientLine<T>& line);
+  // Spreads the gradient of a normalisation's input x [width, channels], computed from dy, that of its output.
+  void (*SpreadGradient)(const T* x, const T* dy, int64_t width, int64_t channels, const ChannelGradient& gradient,
+                         float* line);
 };
 INSIGHTFACE_LOOPS(BothTypes<DepthwiseLines>, kDepthwiseLines)
 

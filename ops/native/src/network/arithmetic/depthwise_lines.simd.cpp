@@ -196,7 +196,7 @@ void Gradient(const DepthwiseGradientLine<T>& line) {
 }
 
 template<typename T>
-constexpr DepthwiseLines<T> kLoops = {SpreadNormalised<T>, Spread<T>, SpreadGradient<T>, Convolve<T>, Gradient<T>};
+constexpr DepthwiseLines<T> kLoops = {SpreadNormalised<T>, Spread<T>, Convolve<T>, Gradient<T>, SpreadGradient<T>};
 
 }  // namespace
 

@@ -126,7 +126,8 @@ INSIGHTFACE_INLINE __m512i PairHalves(__m512i halves) {
 
 void Pack(const WeightMatrix& m, int64_t first, int64_t last, void* packed) {
   for (int64_t column = first; column < last; column += kLanes) {
-    int* const to = static_cast<int*>(packed) + column / kPanelColumns * kPanelColumns * (m.inner / 2) + column % kPanelColumns;
+    const int64_t panel = column / kPanelColumns * kPanelColumns;
+    int* const to = static_cast<int*>(packed) + panel * (m.inner / 2) + column - panel;
     if (m.column_step == 1) {
       for (int64_t k = 0; k < m.inner; k += 2) {
         const float* const from = m.weights + k * m.inner_step + column;

@@ -100,7 +100,8 @@ INSIGHTFACE_INLINE Vector LoadThere(const float* from, int64_t there) {
 
 void Pack(const WeightMatrix& m, int64_t first, int64_t last, void* packed) {
   for (int64_t column = first; column < last; column += kLanes) {
-    float* const to = static_cast<float*>(packed) + column / kTileColumns * kTileColumns * m.inner + column % kTileColumns;
+    const int64_t panel = column / kTileColumns * kTileColumns;
+    float* const to = static_cast<float*>(packed) + panel * m.inner + column - panel;
     if (m.column_step == 1) {
       for (int64_t k = 0; k < m.inner; ++k) {
         StoreWhole(LoadThere(m.weights + k * m.inner_step + column, m.columns - column), to + k * kTileColumns);

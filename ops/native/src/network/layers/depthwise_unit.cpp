@@ -160,7 +160,8 @@ class DepthwiseUnit final : public Layer {
         if (next_ == nullptr) {
           loops.Spread(dy, out_.width, channels_, spread);
         } else {
-          loops.SpreadGradient(context.ValueAt<const T>(output) + start, dy, out_.width, channels_, next_->gradient(), spread);
+          const T* const y = context.ValueAt<const T>(output) + start;
+          loops.SpreadGradient(y, dy, out_.width, channels_, next_->gradient(), spread);
         }
       });
     }
