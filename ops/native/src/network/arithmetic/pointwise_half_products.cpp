@@ -178,9 +178,11 @@ void AddOuter(const BFloat16* dy, const BFloat16* x, int64_t rows, int64_t filte
               void* scratch, Upcoming* upcoming) {
   int* const dy_pairs = static_cast<int*>(scratch);
   int* const x_pairs = dy_pairs + kHalfOuterRows / 2 * filters;
-  int64_t tiles = channels / kPanelColumns * (filters / kTileRows) * ((rows + kHalfOuterRows - 1) / kHalfOuterRows);
-  for (int64_t first = 0; first < rows; first += kHalfOuterRows) {
-    const int64_t last = first + kHalfOuterRows < rows ? first + kHalfOuterRows : rows;
+  // Parts of equally many rows, an even number.
+  const int64_t parts = (rows + kHalfOuterRows - 1) / kHalfOuterRows, most = (rows + 2 * parts - 1) / (2 * parts) * 2;
+  int64_t tiles = channels / kPanelColumns * (filters / kTileRows) * parts;
+  for (int64_t first = 0; first < rows; first += most) {
+    const int64_t last = first + most < rows ? first + most : rows;
     int64_t pairs = 0;
     for (int64_t row = first; row < last; row += 2, ++pairs) {
       const bool two = row + 1 < last;

@@ -62,8 +62,8 @@ INSIGHTFACE_LOOPS(PointwiseProducts<float>, kPointwiseProducts)
 // processors on which MultipliesHalfTiles() of winograd_bfloat16_tiles.h is true.
 extern const PointwiseProducts<BFloat16> kPointwiseHalfProducts;
 
-// Rows that AddOuter of bfloat16 takes together.
-constexpr int64_t kHalfOuterRows = 128;
+// The most rows that AddOuter of bfloat16 takes together: a whole block of a row group.
+constexpr int64_t kHalfOuterRows = 264;
 
 template<typename T>
 constexpr int64_t OuterScratchBytes(int64_t filters, int64_t channels) {
