@@ -4,6 +4,8 @@
 //             writes dx; the last value has no other reader.
 #include "network/layers/image_layer.h"
 
+#include <type_traits>
+
 #include "base/parallel.h"
 #include "network/layers/accumulate.h"
 #include "network/layers/of_type.h"
@@ -40,6 +42,17 @@ class ImageLayer final : public Layer {
       });
       return;
     }
+    if (channels == 3) {
+      ReadPlanes(images, std::integral_constant<int64_t, 3>(), y);
+    } else {
+      ReadPlanes(images, channels, y);
+    }
+  }
+
+  // `channels` is a constant where the compiler may know it.
+  template<typename From, typename Count>
+  void ReadPlanes(const From* images, Count channels, T* y) const {
+    const int64_t pixels = shape_.Pixels();
     ParallelRows(batch_ * pixels, [&](int64_t begin, int64_t end, int) {
       int64_t image = begin / pixels, place = begin % pixels;
       for (int64_t row = begin; row < end; ++row) {
