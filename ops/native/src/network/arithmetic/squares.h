@@ -44,4 +44,17 @@ void ForSquare(T* maps, const ValueShape& map, int64_t image, int64_t row, int64
   }
 }
 
+// Calls work(i, pixels, next) for the tiles [begin, end), where find(i, pixels) writes the addresses of a tile's pixels;
+// `next` are those of the following tile, null after the last.
+template<int64_t kPixels, typename Pixel, typename Find, typename Work>
+void ForTiles(int64_t begin, int64_t end, const Find& find, const Work& work) {
+  Pixel pixels[2][kPixels];
+  if (begin < end) { find(begin, pixels[0]); }
+  for (int64_t i = begin; i < end; ++i) {
+    Pixel* const next = pixels[(i - begin + 1) % 2];
+    if (i + 1 < end) { find(i + 1, next); }
+    work(i, pixels[(i - begin) % 2], i + 1 < end ? next : nullptr);
+  }
+}
+
 }  // namespace insightface

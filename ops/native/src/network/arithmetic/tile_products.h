@@ -1,5 +1,5 @@
-// Products of a few rows of float32 matrices with 32 columns, for Winograd's filtering: both factors and the result
-// stay in the caches, and a block of the result stays in registers.
+// Products of float32 matrices for Winograd's filtering: both factors and the result stay in the caches, and a block of
+// the result stays in registers.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +14,10 @@ constexpr int64_t kPanelRows = 12;  // at most
 struct TileProducts {
   // c = a b: a is [rows, inner], b [inner, 32], c [rows, 32].
   void (*MultiplyPanel)(const float* a, int64_t rows, int64_t inner, const float* b, float* c);
+  // c = a^T b (+ c): a is [rows, 16]; b [rows, 16], then, `b_step` numbers from the first, [rows, 16] again; c [16, 32],
+  // its rows `c_step` numbers apart.
+  void (*MultiplyTransposed)(const float* a, const float* b, int64_t b_step, int64_t rows, bool adds, float* c,
+                             int64_t c_step);
 };
 INSIGHTFACE_LOOPS(TileProducts, kTileProducts)
 

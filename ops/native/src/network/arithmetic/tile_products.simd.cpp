@@ -58,9 +58,47 @@ void MultiplyPanel(const float* a, int64_t rows, int64_t inner, const float* b, 
   }
 }
 
+// Of the 16 rows of the result as many at a time as fit the registers.
+#ifdef __AVX512F__
+constexpr int kOuterRows = 8;
+#else
+constexpr int kOuterRows = 2;
+#endif
+
+void MultiplyTransposed(const float* a, const float* b, int64_t b_step, int64_t rows, bool adds, float* c,
+                        int64_t c_step) {
+  for (int first = 0; first < kLanes; first += kOuterRows) {
+    float* const to = c + first * c_step;
+    Lanes sums[kOuterRows][2] = {};
+    if (adds) {
+#pragma GCC unroll 8
+      for (int row = 0; row < kOuterRows; ++row) {
+        std::memcpy(&sums[row][0], to + row * c_step, sizeof(Lanes));
+        std::memcpy(&sums[row][1], to + row * c_step + kLanes, sizeof(Lanes));
+      }
+    }
+    for (int64_t i = 0; i < rows; ++i) {
+      Lanes left, right;
+      std::memcpy(&left, b + i * kLanes, sizeof(left));
+      std::memcpy(&right, b + i * kLanes + b_step, sizeof(right));
+#pragma GCC unroll 8
+      for (int row = 0; row < kOuterRows; ++row) {
+        const float factor = a[i * kLanes + first + row];
+        sums[row][0] += factor * left;
+        sums[row][1] += factor * right;
+      }
+    }
+#pragma GCC unroll 8
+    for (int row = 0; row < kOuterRows; ++row) {
+      std::memcpy(to + row * c_step, &sums[row][0], sizeof(Lanes));
+      std::memcpy(to + row * c_step + kLanes, &sums[row][1], sizeof(Lanes));
+    }
+  }
+}
+
 }  // namespace
 
-const TileProducts kTileProducts = {MultiplyPanel};
+const TileProducts kTileProducts = {MultiplyPanel, MultiplyTransposed};
 
 }  // namespace INSIGHTFACE_LEVEL
 }  // namespace insightface

@@ -103,8 +103,8 @@ void WinogradConvolution::Run(const float* x, const float* filters, const Winogr
       const float* pixels[kPatch * kPatch];
       ForSquare(x, shape_.in, place.image, place.row - shape_.pad, place.column - shape_.pad, kPatch,
                 [&](int64_t p, const float* pixel) { pixels[p] = pixel != nullptr ? pixel : zeros; });
-      kTileTransforms.maps.float32.TransformPatch({}, pixels, in, maps + i * in,
-                                                  MatrixStep(block_ * in, sizeof(*maps)));
+      kTileTransforms.maps.float32.TransformPatch({}, pixels, nullptr, in, maps + i * in,
+                                                  {MatrixStep(block_ * in, sizeof(*maps))});
     }
 #pragma omp barrier
     products_.RunShare(maps, filters, products, scratch);
@@ -165,13 +165,13 @@ void WinogradFilterGradient<T>::Run(const T* x, const T* dy, float* gradient, ch
         const auto visit = [&](int64_t p, const T* pixel) { pixels[p] = real && pixel != nullptr ? pixel : zeros; };
         if (!has_maps) {
           ForSquare(x, shape_.in, place.image, place.row - shape_.pad, place.column - shape_.pad, kPatch, visit);
-          transforms.TransformPatch({}, pixels, in, maps + i * in, MatrixStep(block_ * in, sizeof(*maps)));
+          transforms.TransformPatch({}, pixels, nullptr, in, maps + i * in, {MatrixStep(block_ * in, sizeof(*maps))});
         }
         ForSquare(dy, shape_.out, place.image, place.row, place.column, kTile, [&](int64_t p, const T* pixel) {
           pixels[p] = real && pixel != nullptr ? pixel + filter : zeros;
         });
-        transforms.TransformTileGradient({}, pixels, filters_, gradients + i * filters_,
-                                         MatrixStep(block_ * filters_, kNumber));
+        transforms.TransformTileGradient({}, pixels, nullptr, filters_, gradients + i * filters_,
+                                         {MatrixStep(block_ * filters_, kNumber)});
       }
 #pragma omp barrier
       (first == 0 ? first_ : further_).RunShare(maps, gradients, sums, scratch);

@@ -92,8 +92,12 @@ INSIGHTFACE_INLINE void TransformTaps(const float* weights, __m512i places, bool
 
 }  // namespace
 
-void TransformHalfPatch(const BFloat16* const* pixels, int64_t channels, BFloat16* matrices, int64_t step) {
+void TransformHalfPatch(const BFloat16* const* pixels, const BFloat16* const* next, int64_t channels,
+                        BFloat16* matrices, int64_t step) {
   for (int64_t c = 0; c < channels; c += kLanes) {
+    if (next != nullptr) {
+      for (int64_t i = 0; i < kMatrices; ++i) { __builtin_prefetch(next[i] + c); }
+    }
     Pair rows[kPatch][kPatch];
 #pragma GCC unroll 4
     for (int64_t column = 0; column < kPatch; ++column) {
@@ -209,7 +213,7 @@ bool MultipliesHalfTiles() {
 namespace insightface {
 
 bool MultipliesHalfTiles() { return false; }
-void TransformHalfPatch(const BFloat16* const*, int64_t, BFloat16*, int64_t) {}
+void TransformHalfPatch(const BFloat16* const*, const BFloat16* const*, int64_t, BFloat16*, int64_t) {}
 void MultiplyHalfPanel(const BFloat16*, int64_t, int64_t, const BFloat16*, float*) {}
 void TransformHalfProducts(const float*, int64_t, const HalfTileEpilogue&, BFloat16* const*) {}
 void TransformHalfFilters(const float*, int64_t, bool, BFloat16*, int64_t) {}

@@ -35,8 +35,9 @@ struct HalfTileEpilogue {
 bool MultipliesHalfTiles();
 
 // matrices[i] = (B^T x B)[i] of the patch's 16 pixels, all channels. The matrices lie `step` numbers apart. Of each 32
-// channels the even ones come first.
-void TransformHalfPatch(const BFloat16* const* pixels, int64_t channels, BFloat16* matrices, int64_t step);
+// channels the even ones come first. Pixels at the addresses `next`, unless it is null, are prefetched.
+void TransformHalfPatch(const BFloat16* const* pixels, const BFloat16* const* next, int64_t channels,
+                        BFloat16* matrices, int64_t step);
 
 // c[row] = the product of `rows` rows of `a` and 32 columns of `b`: a is [rows, inner], c is [rows, 32].
 void MultiplyHalfPanel(const BFloat16* a, int64_t rows, int64_t inner, const BFloat16* b, float* c);

@@ -5,7 +5,6 @@
 
 #include "base/alignment.h"
 #include "base/parallel.h"
-#include "network/arithmetic/squares.h"
 #include "network/arithmetic/tile_products.h"
 #include "network/arithmetic/winograd_bfloat16_tiles.h"
 #include "network/arithmetic/winograd_tiles.h"
@@ -28,9 +27,9 @@ struct Tiling<float> {
   static constexpr bool kShort = true;  // has tiles of 3 outputs, whose matrices lack kPoint
   static constexpr int64_t kPoint = kWinogradPoint;
 
-  static void TransformPatch(TileKind kind, const float* const* pixels, int64_t channels, float* matrices,
-                             int64_t step) {
-    kTileTransforms.maps.float32.TransformPatch(kind, pixels, channels, matrices, step);
+  static void TransformPatch(TileKind kind, const float* const* pixels, const float* const* next, int64_t channels,
+                             float* matrices, int64_t step) {
+    kTileTransforms.maps.float32.TransformPatch(kind, pixels, next, channels, matrices, {step});
   }
   static void MultiplyPanel(const float* a, int64_t rows, int64_t inner, const float* b, float* c) {
     kTileProducts.MultiplyPanel(a, rows, inner, b, c);
@@ -56,9 +55,9 @@ struct Tiling<BFloat16> {
   static constexpr bool kShort = false;
   static constexpr int64_t kPoint = -1;
 
-  static void TransformPatch(TileKind, const BFloat16* const* pixels, int64_t channels, BFloat16* matrices,
-                             int64_t step) {
-    TransformHalfPatch(pixels, channels, matrices, step);
+  static void TransformPatch(TileKind, const BFloat16* const* pixels, const BFloat16* const* next, int64_t channels,
+                             BFloat16* matrices, int64_t step) {
+    TransformHalfPatch(pixels, next, channels, matrices, step);
   }
   static void MultiplyPanel(const BFloat16* a, int64_t rows, int64_t inner, const BFloat16* b, float* c) {
     MultiplyHalfPanel(a, rows, inner, b, c);
@@ -72,8 +71,6 @@ struct Tiling<BFloat16> {
   }
   static int64_t FiltersStep(int64_t channels) { return channels * kColumns; }
 };
-
-constexpr int64_t kKinds = 4;
 
 template<typename T>
 constexpr int64_t kMatrices = Tiling<T>::kPatch * Tiling<T>::kPatch;
@@ -109,49 +106,10 @@ bool FusedWinograd<BFloat16>::Suits(const WinogradShape& shape) {
          tiles >= kLeastTiles && MultipliesHalfTiles();
 }
 
-// Tiles ordered by their kinds: (4x3), (4x4), (3x4), (3x3) outputs, so that those which contribute to a matrix are
-// consecutive.
-template<typename T>
-struct FusedWinograd<T>::Block {
-  struct Tile {
-    TilePlace place;
-    TileKind kind;
-  };
-  std::vector<Tile> tiles;
-  int64_t ends[kKinds];
-
-  // The tiles that contribute to matrix `m`.
-  std::pair<int64_t, int64_t> OfMatrix(int64_t m) const {
-    const bool whole_rows = m / Tiling<T>::kPatch == Tiling<T>::kPoint;
-    const bool whole_columns = m % Tiling<T>::kPatch == Tiling<T>::kPoint;
-    return {whole_columns ? ends[0] : 0, whole_rows ? ends[1] : whole_columns ? ends[2] : ends[3]};
-  }
-};
-
-template<typename T>
-typename FusedWinograd<T>::Block FusedWinograd<T>::TakeBlock(int64_t first, int64_t last) const {
-  constexpr TileKind kOrder[kKinds] = {{false, true}, {false, false}, {true, false}, {true, true}};
-  const int64_t columns = static_cast<int64_t>(columns_.size()), image = static_cast<int64_t>(rows_.size()) * columns;
-  Block block;
-  block.tiles.reserve(last - first);
-  for (int64_t k = 0; k < kKinds; ++k) {
-    for (int64_t i = first; i < last; ++i) {
-      const TileSpan &row = rows_[i % image / columns], &column = columns_[i % columns];
-      const bool same = (row.size < Tiling<T>::kTile) == kOrder[k].short_rows &&
-                        (column.size < Tiling<T>::kTile) == kOrder[k].short_columns;
-      if (same) { block.tiles.push_back({{i / image, row.first, column.first}, kOrder[k]}); }
-    }
-    block.ends[k] = static_cast<int64_t>(block.tiles.size());
-  }
-  return block;
-}
-
 template<typename T>
 FusedWinograd<T>::FusedWinograd(const WinogradShape& shape)
     : shape_(shape),
-      rows_(DivideIntoTiles(shape.out.height, Tiling<T>::kTile, Tiling<T>::kShort)),
-      columns_(DivideIntoTiles(shape.out.width, Tiling<T>::kTile, Tiling<T>::kShort)),
-      tiles_(shape.batch * static_cast<int64_t>(rows_.size() * columns_.size())),
+      grid_(shape.batch, shape.out, Tiling<T>::kTile, Tiling<T>::kShort),
       block_(BlockSize<T>(shape)),
       threads_(omp_get_max_threads()),
       filters_step_(Tiling<T>::FiltersStep(shape.in.channels)),
@@ -230,24 +188,26 @@ void FusedWinograd<T>::Run(const T* x, const char* filters, Columns columns, con
   const int64_t maps_bytes = kMatrices<T> * maps_step_ * static_cast<int64_t>(sizeof(T));
   const int64_t thread_bytes = maps_bytes + kMatrices<T> * products_step_ * kFloat;
   const bool adds = epilogue.addend != nullptr;
-  ParallelRows(tiles_, [&](int64_t begin, int64_t end, int thread) {
+  ParallelRows(grid_.Tiles(), [&](int64_t begin, int64_t end, int thread) {
     T* const maps = reinterpret_cast<T*>(scratch + thread * thread_bytes);
     float* const products = reinterpret_cast<float*>(scratch + thread * thread_bytes + maps_bytes);
     const int64_t blocks = Ceiling(end - begin, block_);
     for (int64_t b = 0; b < blocks; ++b) {
-      const Block block = TakeBlock(begin + (end - begin) * b / blocks, begin + (end - begin) * (b + 1) / blocks);
+      const TileBlock block =
+          grid_.TakeBlock(begin + (end - begin) * b / blocks, begin + (end - begin) * (b + 1) / blocks);
       const int64_t tiles = static_cast<int64_t>(block.tiles.size());
-      for (int64_t i = 0; i < tiles; ++i) {
+      const auto patch = [&](int64_t i, const T** pixels) {
         const TilePlace& place = block.tiles[i].place;
-        const T* pixels[kPatch * kPatch];
         ForSquare(x, shape_.in, place.image, place.row - shape_.pad, place.column - shape_.pad, kPatch,
                   [&](int64_t p, const T* pixel) { pixels[p] = pixel != nullptr ? pixel : zeros; });
-        Tiling<T>::TransformPatch(block.tiles[i].kind, pixels, in, maps + i * in, maps_step_);
-      }
+      };
+      ForTiles<kPatch * kPatch, const T*>(0, tiles, patch, [&](int64_t i, auto pixels, auto next) {
+        Tiling<T>::TransformPatch(block.tiles[i].kind, pixels, next, in, maps + i * in, maps_step_);
+      });
       const T* factors = reinterpret_cast<const T*>(filters);
       for (int64_t column = columns.first; column < columns.last; column += kColumns) {
         for (int64_t m = 0; m < kMatrices<T>; ++m, factors += filters_step_) {
-          const auto [from, to] = block.OfMatrix(m);
+          const auto [from, to] = block.OfMatrix(m, kPatch, Tiling<T>::kPoint);
           const int64_t panels = Ceiling(to - from, kPanelRows);
           for (int64_t p = 0; p < panels; ++p) {
             const int64_t row = from + (to - from) * p / panels, rows = from + (to - from) * (p + 1) / panels - row;

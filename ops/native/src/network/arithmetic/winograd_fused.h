@@ -4,9 +4,8 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
-#include "network/arithmetic/squares.h"
+#include "network/arithmetic/tile_blocks.h"
 #include "network/arithmetic/winograd.h"
 
 namespace insightface {
@@ -38,7 +37,6 @@ class FusedWinograd {
   int64_t ScratchBytesOnWeights() const { return MatricesBytes(ColumnsAtATime()) + ScratchBytes(); }
 
  private:
-  struct Block;
   // Consecutive filters.
   struct Columns {
     int64_t first, last;
@@ -49,11 +47,9 @@ class FusedWinograd {
   void TransformFilters(const float* weights, bool reversed, Columns columns, char* matrices) const;
   void Run(const T* x, const char* filters, Columns columns, const FusedEpilogue<T>& epilogue, T* y,
            char* scratch) const;
-  Block TakeBlock(int64_t first, int64_t last) const;
 
   const WinogradShape shape_;
-  const std::vector<TileSpan> rows_, columns_;  // of tiles of one image
-  const int64_t tiles_;
+  const TileGrid grid_;
   const int64_t block_;  // tiles, at most
   const int64_t threads_;
   const int64_t filters_step_, maps_step_, products_step_;  // numbers between consecutive matrices

@@ -63,15 +63,24 @@ struct TileKind {
   bool short_rows = false, short_columns = false;
 };
 
+// Where the transforms of a tile go: numbers between consecutive ones of the 36 matrices, and between consecutive 16
+// channels of a matrix.
+struct MatrixPlaces {
+  int64_t step;
+  int64_t lanes_step = kWinogradLanes;
+};
+
 // Transforms of all channels of one tile. Squares of pixels are always laid out as those of 4x4 outputs; what a smaller
-// tile lacks is not read or written. `matrices` is the tile's place in the first of 36 matrices, which lie `step`
-// numbers apart.
+// tile lacks is not read or written. Pixels at the addresses `next`, unless it is null, are prefetched. `matrices` is the
+// tile's place in the first of 36 matrices.
 template<typename T>
 struct MapTransforms {
   // matrices = B^T x B of the patch's 36 pixels.
-  void (*TransformPatch)(TileKind kind, const T* const* pixels, int64_t channels, T* matrices, int64_t step);
+  void (*TransformPatch)(TileKind kind, const T* const* pixels, const T* const* next, int64_t channels, T* matrices,
+                         MatrixPlaces places);
   // matrices = A dy A^T of the tile's 16 pixels.
-  void (*TransformTileGradient)(TileKind kind, const T* const* pixels, int64_t channels, T* matrices, int64_t step);
+  void (*TransformTileGradient)(TileKind kind, const T* const* pixels, const T* const* next, int64_t channels,
+                                T* matrices, MatrixPlaces places);
 };
 
 struct TileTransforms {

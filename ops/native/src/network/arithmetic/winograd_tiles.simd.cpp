@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "network/arithmetic/winograd_points.h"
+
 namespace insightface {
 namespace INSIGHTFACE_LEVEL {
 namespace {
@@ -14,12 +16,7 @@ typedef float Lanes __attribute__((vector_size(kLanes * sizeof(float))));
 typedef uint32_t LaneBits __attribute__((vector_size(kLanes * sizeof(uint32_t))));
 typedef uint16_t HalfLanes __attribute__((vector_size(kLanes * sizeof(uint16_t))));
 
-// The points are 0, +-p, +-q and infinity; all constants but the filter's are exact in float32.
-constexpr float kP = 0.75f, kQ = 1.5f;
-constexpr float kP2 = kP * kP, kQ2 = kQ * kQ, kP3 = kP2 * kP, kQ3 = kQ2 * kQ;
-constexpr float kP2Q2 = kP2 * kQ2, kSum = kP2 + kQ2;
-constexpr float kZeroScale = 1 / kP2Q2;
-constexpr float kPScale = 1 / (2 * kP2 * (kP2 - kQ2)), kQScale = 1 / (2 * kQ2 * (kQ2 - kP2));
+constexpr float kSum = kP2 + kQ2;
 
 INSIGHTFACE_INLINE void LoadLanes(const float* from, Lanes* lanes) { std::memcpy(lanes, from, sizeof(*lanes)); }
 INSIGHTFACE_INLINE void StoreLanes(const Lanes* lanes, float* to) { std::memcpy(to, lanes, sizeof(*lanes)); }
@@ -272,11 +269,15 @@ INSIGHTFACE_INLINE Lanes Loaded(const T* from) {
 
 // Transforms the pixels of a square into the 36 matrices.
 template<typename Rows, typename Columns, typename T>
-void ToMatricesOf(const T* const* pixels, int64_t channels, T* matrices, int64_t step) {
+void ToMatricesOf(const T* const* pixels, const T* const* next, int64_t channels, T* matrices, MatrixPlaces places) {
   const auto write = [&](int64_t c) {
-    return [=](int64_t i, const Lanes& y) { StoreLanes(&y, matrices + i * step + c); };
+    T* const to = matrices + c / kLanes * places.lanes_step;
+    return [=](int64_t i, const Lanes& y) { StoreLanes(&y, to + i * places.step); };
   };
   for (int64_t c = 0; c < channels; c += kLanes) {
+    if (next != nullptr) {
+      for (int64_t i = 0; i < Rows::kInSide * Columns::kInSide; ++i) { __builtin_prefetch(next[i] + c); }
+    }
     if constexpr (kTypeOf<T> == NumberType::kFloat32) {
       TransformSquare<
           Rows, Columns>([&](int64_t i) __attribute__((always_inline)) { return Loaded(pixels[i] + c); }, write(c));
@@ -295,13 +296,14 @@ void ToMatricesOf(const T* const* pixels, int64_t channels, T* matrices, int64_t
 }
 
 template<typename Transform, typename Short, typename T>
-void ToMatrices(TileKind kind, const T* const* pixels, int64_t channels, T* matrices, int64_t step) {
+void ToMatrices(TileKind kind, const T* const* pixels, const T* const* next, int64_t channels, T* matrices,
+                MatrixPlaces places) {
   if (kind.short_rows) {
-    kind.short_columns ? ToMatricesOf<Short, Short>(pixels, channels, matrices, step)
-                       : ToMatricesOf<Short, Transform>(pixels, channels, matrices, step);
+    kind.short_columns ? ToMatricesOf<Short, Short>(pixels, next, channels, matrices, places)
+                       : ToMatricesOf<Short, Transform>(pixels, next, channels, matrices, places);
   } else {
-    kind.short_columns ? ToMatricesOf<Transform, Short>(pixels, channels, matrices, step)
-                       : ToMatricesOf<Transform, Transform>(pixels, channels, matrices, step);
+    kind.short_columns ? ToMatricesOf<Transform, Short>(pixels, next, channels, matrices, places)
+                       : ToMatricesOf<Transform, Transform>(pixels, next, channels, matrices, places);
   }
 }
 

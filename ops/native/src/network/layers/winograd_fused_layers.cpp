@@ -8,7 +8,9 @@
 
 #include <algorithm>
 #include <optional>
+#include <type_traits>
 
+#include "network/arithmetic/winograd_filter_gradient.h"
 #include "network/arithmetic/winograd_fused.h"
 #include "network/layers/folding.h"
 #include "network/layers/winograd_layers.h"
@@ -58,7 +60,8 @@ class FusedWinogradTraining final : public SplitLayer {
 
   const int weight_;
   const FusedWinograd<T> forward_, input_gradient_;
-  const WinogradFilterGradient<T> filter_gradient_;
+  const std::conditional_t<kTypeOf<T> == NumberType::kFloat32, FusedFilterGradient, WinogradFilterGradient<BFloat16>>
+      filter_gradient_;
 };
 
 template<typename T>
