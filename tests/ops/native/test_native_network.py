@@ -146,6 +146,14 @@ def test_winograd_convolutions_agree_with_float64(size: int, pad: int, filters: 
     assert_close(run(graph, arrays, 4), run_in_float64(graph, arrays, 4), TOLERANCE)
 
 
+@pytest.mark.parametrize(("size", "filters", "batch"), [(27, 32, 4), (21, 64, 6), (47, 32, 2), (28, 288, 4)])
+def test_strided_winograd_convolutions_agree_with_float64(size: int, filters: int, batch: int, random_arrays) -> None:
+    """Even and odd sizes; outputs that tiles of 4 fill, and that need tiles of 3."""
+    graph = networks.single_convolution(size, filters, 3, 2, 1, 1, False)
+    arrays = random_arrays(graph, 6)
+    assert_close(run(graph, arrays, batch), run_in_float64(graph, arrays, batch), TOLERANCE)
+
+
 @pytest.mark.parametrize("size", [15, 25])
 @pytest.mark.parametrize("filters", [32, 112])
 def test_winograd_filter_gradients_in_bfloat16(size: int, filters: int, random_arrays) -> None:

@@ -1,8 +1,8 @@
 // computes          y = convolution of x with 3x3 filters, stride 1, by F(4x4, 3x3) of float32 or F(2x2, 3x3) of
 // bfloat16
-//                   maps; in inference + bias, PReLU, addend
+//                   maps; in inference + bias, PReLU, addend; in training also of stride 2, float32 (strided_tiles.h)
 // reads in backward x, dy
-// writes            dweight by the transposed transforms of F(4x4, 3x3) (winograd_tiles.h)
+// writes            dweight by the transposed transforms of F(4x4, 3x3) (winograd_tiles.h, strided_tiles.h)
 // writes or adds    dx = the convolution of dy with the mirrored filters
 #include "network/layers/winograd_fused_layers.h"
 
@@ -10,6 +10,7 @@
 #include <optional>
 #include <type_traits>
 
+#include "network/arithmetic/strided_winograd.h"
 #include "network/arithmetic/winograd_filter_gradient.h"
 #include "network/arithmetic/winograd_fused.h"
 #include "network/layers/folding.h"
@@ -64,6 +65,44 @@ class FusedWinogradTraining final : public SplitLayer {
       filter_gradient_;
 };
 
+// Stride 2.
+class StridedWinogradTraining final : public SplitLayer {
+ public:
+  StridedWinogradTraining(int input, int output, const WinogradShape& shape, int weight)
+      : SplitLayer({input}, output),
+        weight_(weight),
+        forward_(shape, false),
+        input_gradient_(shape, true),
+        filter_gradient_(shape) {}
+
+  void Forward(const ExecutionContext& context) override {
+    forward_.Run(context.parameters[weight_], context.ValueAt<const float>(inputs[0]), false,
+                 context.ValueAt<float>(output), context.scratch);
+  }
+
+  void GradientsOfParameters(const ExecutionContext& context) override {
+    filter_gradient_.Run(context.ValueAt<const float>(inputs[0]), context.GradientAt<const float>(output),
+                         context.parameter_gradients[weight_], context.scratch);
+  }
+
+  void GradientOfInput(const ExecutionContext& context) override {
+    input_gradient_.Run(context.parameters[weight_], context.GradientAt<const float>(output), uses[0].adds,
+                        context.GradientAt<float>(inputs[0]), context.scratch);
+  }
+
+  std::vector<int> ReadInBackward() const override { return {inputs[0]}; }
+  bool HasParameters() const override { return true; }
+
+  int64_t ScratchBytes() override {
+    return std::max({forward_.ScratchBytes(), input_gradient_.ScratchBytes(), filter_gradient_.ScratchBytes()});
+  }
+
+ private:
+  const int weight_;
+  const StridedConvolution forward_, input_gradient_;
+  const StridedFilterGradient filter_gradient_;
+};
+
 template<typename T>
 class FusedWinogradInference final : public Layer {
  public:
@@ -103,8 +142,14 @@ bool Suits(const WinogradShape& shape) {
 std::unique_ptr<Layer> MakeFusedWinogradTraining(int input, int output, const Value& in, const Value& out,
                                                  int64_t batch, const ConvGeometry& geometry,
                                                  const ConvArrays& arrays) {
+  if (arrays.bias >= 0) { return nullptr; }
+  const WinogradShape strided{batch, in.shape, out.shape, geometry.pad};
+  if (in.type == NumberType::kFloat32 && geometry.kernel == 3 && geometry.stride == 2 && geometry.groups == 1 &&
+      SuitsStridedWinograd(strided)) {
+    return std::make_unique<StridedWinogradTraining>(input, output, strided, arrays.weight);
+  }
   const std::optional<WinogradShape> shape = WinogradShapeOf(in, out, batch, geometry);
-  if (!shape || arrays.bias >= 0) { return nullptr; }
+  if (!shape) { return nullptr; }
   if (in.type == NumberType::kFloat32) {
     if (!Suits<float>(*shape)) { return nullptr; }
     return std::make_unique<FusedWinogradTraining<float>>(input, output, *shape, arrays.weight);
