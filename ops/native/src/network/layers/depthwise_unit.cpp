@@ -92,6 +92,7 @@ class DepthwiseUnit final : public Layer {
   std::vector<int> ReadInBackward() const override {
     return next_ != nullptr ? std::vector<int>{inputs[0], output} : std::vector<int>{inputs[0]};
   }
+  bool IsDoneWithOutputFirst() const override { return true; }
   bool HasParameters() const override { return true; }
   int64_t SavedBytes() const override { return norm_.SavedBytes(); }
 

@@ -94,6 +94,8 @@ class Layer {
 
   // Values that Backward reads.
   virtual std::vector<int> ReadInBackward() const { return {}; }
+  // Whether only the first step of Backward reads the output and its gradient.
+  virtual bool IsDoneWithOutputFirst() const { return false; }
   // Whether the gradient of this input is the gradient of the output, unchanged.
   virtual bool PassesGradient(size_t) const { return false; }
   // Takes over a part of the backward pass of `next`, the only layer that reads the output, if both can do that.

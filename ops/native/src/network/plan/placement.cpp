@@ -29,7 +29,9 @@ void Network::PlaceValues() {
   for (int64_t time = 0; time < end; ++time) {
     for (const auto& [layer, pass] : plan_.steps[time].parts) {
       for (const int value : ReadIn(*layer, pass)) {
-        if (pass == Pass::kForward || plan_.is_kept[value]) { arena_.Extend(made_[value], time); }
+        const bool is_done = pass == Pass::kBackward && value == layer->output && layer->IsDoneWithOutputFirst() &&
+                             time > plan_.backward_first[producers_[value]];
+        if (!is_done && (pass == Pass::kForward || plan_.is_kept[value])) { arena_.Extend(made_[value], time); }
       }
       if (pass != Pass::kForward || layer->output < 0) { continue; }
       int& place = made_[layer->output];
@@ -107,7 +109,9 @@ void Network::PlaceInputGradient(Layer* layer, size_t input, int64_t time) {
   const int value = layer->inputs[input];
   if (!use.wanted) { return; }
   int& gradient = gradients_[value];
-  const int64_t read = plan_.backward[producers_[value]];
+  const size_t producer = producers_[value];
+  const bool is_read_first = assembly_.layers[producer]->IsDoneWithOutputFirst();
+  const int64_t read = (is_read_first ? plan_.backward_first : plan_.backward)[producer];
   if (gradient != kNowhere) {
     use.adds = true;
     return;
