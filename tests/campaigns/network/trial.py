@@ -85,12 +85,14 @@ class Run:
         """Wait for the end of all; return what is wrong: a hang, orphans, more than ``silent`` seconds of silence."""
         faults = []
         deadline = time.monotonic() + seconds
-        for node, (process, told) in enumerate(zip(self.processes, self.told, strict=True)):
-            try:
-                told.code = process.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                faults.append(f"hang: node {node} runs after {seconds:.0f} s")
-            told.seconds = told.seconds or time.monotonic() - self.began
+        running = dict(enumerate(zip(self.processes, self.told, strict=True)))
+        while running and time.monotonic() < deadline:
+            time.sleep(0.05)
+            for node, (process, told) in list(running.items()):
+                told.code, told.seconds = process.poll(), time.monotonic() - self.began
+                if told.code is not None:
+                    del running[node]
+        faults += [f"hang: node {node} runs after {seconds:.0f} s" for node in running]
         time.sleep(1)
         for node in range(len(self.processes)):
             left = [pid for pid in rank_pids(node_folder(self.folder, node)) if session_members(pid)]
