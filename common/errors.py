@@ -19,8 +19,8 @@ from common.thread_starts import NO_THREAD, end_on_failed_start
 T = TypeVar("T")
 
 
-_LONGEST = 1400  # characters of a message
-_HEAD, _TAIL = 1000, 300  # those that stay of a longer one, which quotes a file
+_LONGEST = 4000  # characters of a message; all names of settings are 2,600
+_HEAD, _TAIL = 3000, 600  # those that stay of a longer one, which quotes a file
 _SHOWN = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 
 

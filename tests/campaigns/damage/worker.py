@@ -23,7 +23,7 @@ from tests.campaigns.damage.mutations import damage
 
 SPARE = 1 << 30  # bytes of address space beyond what the readers need for valid files
 SECONDS = 5  # of processor time, which other processes do not affect
-_LONGEST = 1500  # characters of one message
+_LONGEST = 4100  # characters of one message
 _OF_LIBRARIES = ("MemoryError", "bad_alloc", "Unable to allocate", "Traceback")
 
 
