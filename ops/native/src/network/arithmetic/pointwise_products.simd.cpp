@@ -20,8 +20,8 @@ enum class Along { kInner, kRows };
 
 using Epilogue = ProductEpilogue<float>;
 
-// A tile of y = a b and what the epilogue does: number (row, k) of a is a[row * a_step + k], or a[k * a_step + row]; row k of b, of whole vectors
-// unless `part` columns are there, begins at b + k * b_step.
+// A tile of y = a b and what the epilogue does: number (row, k) of a is a[row * a_step + k], or a[k * a_step + row];
+// row k of b, of whole vectors unless `part` columns are there, begins at b + k * b_step.
 template<int rows, int vectors, Along along, bool is_part>
 INSIGHTFACE_INLINE void Tile(const float* a, int64_t a_step, const float* b, int64_t b_step, int64_t inner,
                              const Epilogue& epilogue, float* y, int64_t y_step, Upcoming::Lines fetch, int64_t part) {

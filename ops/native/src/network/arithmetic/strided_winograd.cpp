@@ -4,6 +4,7 @@
 
 #include "base/alignment.h"
 #include "base/parallel.h"
+#include "network/arithmetic/filter_gradient_blocks.h"
 #include "network/arithmetic/tile_products.h"
 
 namespace insightface {
@@ -18,14 +19,6 @@ constexpr int64_t kFloat = static_cast<int64_t>(sizeof(float));
 int64_t BlockSize(int64_t inner) {
   constexpr int64_t kCache = 768 * 1024, kLeast = 12, kMost = 48;
   return std::clamp<int64_t>(kCache / (kSquare * (inner + kColumns) * kFloat), kLeast, kMost);
-}
-
-// As many columns at a time as a limited memory holds the 36 matrices of.
-int64_t AtATime(int64_t inner, int64_t columns, int64_t most) {
-  const int64_t panels = columns / kColumns;
-  int64_t parts = 1;
-  while (parts < panels && (panels % parts != 0 || kMatrices * inner * columns / parts * kFloat > most)) { ++parts; }
-  return columns / parts;
 }
 
 int64_t Blocks(int64_t tiles, int64_t channels) {
@@ -63,7 +56,9 @@ int64_t StridedConvolution::FiltersBytes(int64_t columns) const {
   return AlignedSize(kMatrices * filters_step_ * (columns / kColumns) * kFloat);
 }
 
-int64_t StridedConvolution::ColumnsAtATime() const { return AtATime(inner_, columns_, 10 * 1000 * 1000); }
+int64_t StridedConvolution::ColumnsAtATime() const {
+  return insightface::ColumnsAtATime(kMatrices, inner_, columns_, 10 * 1000 * 1000);
+}
 
 int64_t StridedConvolution::ScratchBytes() const {
   return FiltersBytes(ColumnsAtATime()) + AlignedSize(inner_ * kFloat) +
@@ -166,7 +161,7 @@ void StridedConvolution::TransformProducts(const TileBlock& block, const float* 
 StridedFilterGradient::StridedFilterGradient(const WinogradShape& shape)
     : shape_(shape),
       grid_(shape.batch, shape.out, kTile, true),
-      filters_(AtATime(shape.in.channels, shape.out.channels, 5 * 1000 * 1000)),
+      filters_(ColumnsAtATime(kMatrices, shape.in.channels, shape.out.channels, 5 * 1000 * 1000)),
       blocks_(Blocks(grid_.Tiles(), shape.in.channels + filters_)),
       block_((grid_.Tiles() + blocks_ - 1) / blocks_),
       places_(block_, kLanes),
@@ -179,7 +174,7 @@ int64_t StridedFilterGradient::ScratchBytes() const {
 }
 
 void StridedFilterGradient::Run(const float* x, const float* dy, float* gradient, char* scratch) const {
-  const int64_t in = shape_.in.channels, out = shape_.out.channels, tiles = grid_.Tiles();
+  const int64_t in = shape_.in.channels, out = shape_.out.channels;
   float* const zeros = reinterpret_cast<float*>(scratch);
   scratch += AlignedSize(std::max(in, out) * kFloat);
   std::fill_n(zeros, std::max(in, out), 0.0f);
@@ -187,22 +182,16 @@ void StridedFilterGradient::Run(const float* x, const float* dy, float* gradient
   float* const gradients = maps + in / kLanes * places_.Numbers();
   scratch += AlignedSize((in + filters_) / kLanes * places_.Numbers() * kFloat);
   const Matrices matrices{maps, gradients, reinterpret_cast<float*>(scratch)};
-#pragma omp parallel
-  for (int64_t filter = 0; filter < out; filter += filters_) {
-    for (int64_t b = 0; b < blocks_; ++b) {
-      const TileBlock block = grid_.TakeBlock(tiles * b / blocks_, tiles * (b + 1) / blocks_);
-      // The matrices of a single block of maps serve all filters.
-      Transform(block, filter > 0 && blocks_ == 1 ? nullptr : x, dy, filter, zeros, matrices);
-#pragma omp barrier
-      Multiply(block, b > 0, matrices);
-#pragma omp barrier
-    }
-    const Share share(in);
-    for (int64_t row = share.begin; row < share.end; ++row) {
-      kStridedTransforms.TransformFilterGradients(matrices.sums + row * filters_, sums_step_, filters_,
-                                                  gradient + (filter * in + row) * kWinogradTaps, in * kWinogradTaps);
-    }
-  }
+  ForFilterBlocks(
+      grid_, blocks_, out, filters_, in,
+      [&](const TileBlock& block, int64_t filter, bool keeps_maps) {
+        Transform(block, keeps_maps ? nullptr : x, dy, filter, zeros, matrices);
+      },
+      [&](const TileBlock& block, bool adds) { Multiply(block, adds, matrices); },
+      [&](int64_t filter, int64_t channel) {
+        kStridedTransforms.TransformFilterGradients(matrices.sums + channel * filters_, sums_step_, filters_,
+                                      gradient + (filter * in + channel) * kWinogradTaps, in * kWinogradTaps);
+      });
 }
 
 // Transforms the calling thread's share of the tiles; without `x` only the gradients.

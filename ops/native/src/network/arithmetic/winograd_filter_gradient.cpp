@@ -4,6 +4,7 @@
 
 #include "base/alignment.h"
 #include "base/parallel.h"
+#include "network/arithmetic/filter_gradient_blocks.h"
 #include "network/arithmetic/tile_products.h"
 
 namespace insightface {
@@ -14,18 +15,6 @@ constexpr int64_t kLanes = kWinogradLanes;
 constexpr int64_t kFloat = static_cast<int64_t>(sizeof(float));
 
 int64_t Bytes(int64_t step) { return AlignedSize(kMatrices * step * kFloat); }
-
-// The matrices of many filters' gradients take many times the memory of the gradients.
-int64_t FiltersAtATime(const WinogradShape& shape) {
-  constexpr int64_t kMost = 5 * 1000 * 1000;
-  const int64_t panels = shape.out.channels / kPanelColumns;
-  int64_t parts = 1;
-  while (parts < panels && (panels % parts != 0 ||
-                            kMatrices * shape.in.channels * shape.out.channels / parts * kFloat > kMost)) {
-    ++parts;
-  }
-  return shape.out.channels / parts;
-}
 
 // Each block of tiles reads and writes all sums, so it should not be small; with few channels the maps are large, and
 // memory is scarce.
@@ -41,7 +30,7 @@ int64_t Blocks(int64_t tiles, int64_t channels) {
 FusedFilterGradient::FusedFilterGradient(const WinogradShape& shape)
     : shape_(shape),
       grid_(shape.batch, shape.out, kTile, true),
-      filters_(FiltersAtATime(shape)),
+      filters_(ColumnsAtATime(kMatrices, shape.in.channels, shape.out.channels, 5 * 1000 * 1000)),
       blocks_(Blocks(grid_.Tiles(), shape.in.channels + filters_)),
       block_((grid_.Tiles() + blocks_ - 1) / blocks_),
       maps_step_(MatrixStep(block_ * shape.in.channels, kFloat)),
@@ -54,28 +43,22 @@ int64_t FusedFilterGradient::ScratchBytes() const {
 }
 
 void FusedFilterGradient::Run(const float* x, const float* dy, float* gradient, char* scratch) const {
-  const int64_t in = shape_.in.channels, out = shape_.out.channels, tiles = grid_.Tiles();
+  const int64_t in = shape_.in.channels, out = shape_.out.channels;
   float* const zeros = reinterpret_cast<float*>(scratch);
   scratch += AlignedSize(std::max(in, out) * kFloat);
   std::fill_n(zeros, std::max(in, out), 0.0f);
   const Matrices matrices{reinterpret_cast<float*>(scratch), reinterpret_cast<float*>(scratch + Bytes(maps_step_)),
                           reinterpret_cast<float*>(scratch + Bytes(maps_step_) + Bytes(gradients_step_))};
-#pragma omp parallel
-  for (int64_t filter = 0; filter < out; filter += filters_) {
-    for (int64_t b = 0; b < blocks_; ++b) {
-      const TileBlock block = grid_.TakeBlock(tiles * b / blocks_, tiles * (b + 1) / blocks_);
-      // The matrices of a single block of maps serve all filters.
-      Transform(block, filter > 0 && blocks_ == 1 ? nullptr : x, dy, filter, zeros, matrices);
-#pragma omp barrier
-      Multiply(block, b > 0, matrices);
-#pragma omp barrier
-    }
-    const Share share(in);
-    for (int64_t row = share.begin; row < share.end; ++row) {
-      kTileTransforms.TransformFilterGradients(matrices.sums + row * filters_, sums_step_, filters_,
-                                               gradient + (filter * in + row) * kWinogradTaps, in * kWinogradTaps);
-    }
-  }
+  ForFilterBlocks(
+      grid_, blocks_, out, filters_, in,
+      [&](const TileBlock& block, int64_t filter, bool keeps_maps) {
+        Transform(block, keeps_maps ? nullptr : x, dy, filter, zeros, matrices);
+      },
+      [&](const TileBlock& block, bool adds) { Multiply(block, adds, matrices); },
+      [&](int64_t filter, int64_t channel) {
+        kTileTransforms.TransformFilterGradients(matrices.sums + channel * filters_, sums_step_, filters_,
+                                      gradient + (filter * in + channel) * kWinogradTaps, in * kWinogradTaps);
+      });
 }
 
 // Transforms the calling thread's share of the tiles; without `x` only the gradients.

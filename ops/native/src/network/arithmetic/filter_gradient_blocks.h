@@ -1,0 +1,41 @@
+// How the gradients of 3x3 filters by Winograd's filtering go through filters and tiles.
+#pragma once
+
+#include <cstdint>
+
+#include "base/parallel.h"
+#include "network/arithmetic/tile_blocks.h"
+#include "network/arithmetic/tile_products.h"
+
+namespace insightface {
+
+// As many of the `columns` at a time as `most` bytes hold `matrices` float32 matrices of, of `inner` rows each.
+inline int64_t ColumnsAtATime(int64_t matrices, int64_t inner, int64_t columns, int64_t most) {
+  const int64_t panels = columns / kPanelColumns;
+  const int64_t bytes = matrices * inner * columns * static_cast<int64_t>(sizeof(float));
+  int64_t parts = 1;
+  while (parts < panels && (panels % parts != 0 || bytes / parts > most)) { ++parts; }
+  return columns / parts;
+}
+
+// Gradients of `at_a_time` of `filters` filters at a time: for each block of tiles all threads call
+// `transform(block, filter, keeps_maps)` and `multiply(block, adds)`, then `finish(filter, channel)` for each channel.
+// The matrices of a single block of maps serve all filters.
+template <typename Transform, typename Multiply, typename Finish>
+void ForFilterBlocks(const TileGrid& grid, int64_t blocks, int64_t filters, int64_t at_a_time, int64_t channels,
+                     const Transform& transform, const Multiply& multiply, const Finish& finish) {
+#pragma omp parallel
+  for (int64_t filter = 0; filter < filters; filter += at_a_time) {
+    for (int64_t b = 0; b < blocks; ++b) {
+      const TileBlock block = grid.TakeBlock(grid.Tiles() * b / blocks, grid.Tiles() * (b + 1) / blocks);
+      transform(block, filter, filter > 0 && blocks == 1);
+#pragma omp barrier
+      multiply(block, b > 0);
+#pragma omp barrier
+    }
+    const Share share(channels);
+    for (int64_t channel = share.begin; channel < share.end; ++channel) { finish(filter, channel); }
+  }
+}
+
+}  // namespace insightface
