@@ -189,7 +189,7 @@ class Campaign:
 def main() -> int:
     """Run the campaign."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=300, help="signals in all; default %(default)s")
+    parser.add_argument("--kills", type=int, default=330, help="signals in all; default %(default)s")
     parser.add_argument("--each", type=int, default=12, help="signals before a run may end; default %(default)s")
     parser.add_argument("--seconds", type=float, default=7200, help="kill no more after these; default %(default)s")
     parser.add_argument("--together", type=int, default=2, help="trials side by side; default %(default)s")
