@@ -28,6 +28,7 @@ import numpy as np
 
 from common.errors import UserError, require
 from common.files import atomic_file
+from common.json_text import parse_json
 from common.numpy_files import NUMPY_ERRORS, describe_error
 from common.workers import available_cpus, map_in_threads
 
@@ -143,7 +144,7 @@ def read_store(path: str | Path) -> EmbeddingStore:
             missing = [name for name in _NEEDED if name not in file.files]
             if missing:
                 raise UserError(f"{path} has no {', '.join(missing)}; expected a file of tools/embed.py")
-            about = json.loads(str(file["about"]))
+            about = parse_json(str(file["about"]))
             arrays = {name: file[name] for name in ("norms", "names", "labels", "issame") if name in file.files}
         embeddings = _map_rows(path)
     except NUMPY_ERRORS as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from backbones.graph.network_graph import AUXILIARY_KINDS, NetworkGraph
 from common.errors import UserError
+from common.json_text import parse_json
 from interchange.binary import require_file
 from interchange.graph_builder import ForeignBuilder
 from interchange.mxnet.attributes import SymbolNode
@@ -30,12 +30,12 @@ def read_symbol(path: Path) -> list[SymbolNode]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise UserError(f"{path} is larger than {MAX_BYTES >> 20} MB; an MXNet symbol is small")
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
         nodes = [_read_node(entry, content["nodes"]) for entry in content["nodes"]]
         heads = [str(content["nodes"][head[0]]["name"]) for head in content["heads"]]
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); expected an MXNet symbol") from error
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is not an MXNet symbol ({type(error).__name__}: {error})") from error
     by_name = {node.name: node for node in nodes}
     if EMBEDDING not in by_name and len(heads) != 1:

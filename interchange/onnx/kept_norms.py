@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from backbones.graph.network_graph import NetworkGraph
+from common.json_text import parse_json
 from interchange.matching.adapt import NORM_ROLES
 from interchange.matching.canonical_layers import LINEAR
 from interchange.matching.fold_batch_norm import add_linear, foldable_norms, folded_name, read_norm
@@ -78,13 +79,13 @@ def unfold(network: NetworkGraph, arrays: Arrays, text: str) -> tuple[NetworkGra
         DamageError: the metadata are damaged.
     """
     try:
-        kept = json.loads(text)
+        kept = parse_json(text)
         layers = kept["layers"]
         nodes = {node.name: node for node in network.nodes if node.op in LINEAR and "bias" in node.arrays}
         if not set(layers) <= set(nodes) or kept["sha256"] != _checksum(layers, _by_plain_name(nodes, layers, arrays)):
             return None
         return _restore(network, arrays, layers)
-    except (ValueError, TypeError, KeyError, AttributeError, zlib.error, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, zlib.error) as error:
         raise DamageError(str(error)) from error
 
 

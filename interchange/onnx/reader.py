@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from google.protobuf.message import DecodeError
 
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
+from common.json_text import parse_json
 from interchange.binary import require_file
 from interchange.foreign_model import ForeignModel
 from interchange.onnx.arithmetic import FOLDED, fold, folded_size
@@ -97,8 +97,8 @@ def _unfold(
 
 def _read_json(path: Path, metadata: dict[str, str], key: str) -> dict[str, Any]:
     try:
-        content = json.loads(metadata.get(key) or "{}")
-    except (ValueError, RecursionError) as error:
+        content = parse_json(metadata.get(key) or "{}")
+    except ValueError as error:
         raise UserError(f"{path}: its metadata '{key}' is not JSON ({error})") from error
     return content if isinstance(content, dict) else {}
 
