@@ -143,7 +143,7 @@ def _training(sets: Path, ranks: int, *flags: object, verified: bool = False, ma
             return [words]
         meeting = ["--num_nodes", str(machines), "--node_ips", ",".join(["127.0.0.1"] * machines)]
         # A machine waits so long for another that was killed before they have met.
-        meeting += ["--master_port", str(free_port()), "--rank_timeout", "90"]
+        meeting += ["--master_port", str(free_port()), "--rank_timeout", "45"]
         return [[*words, *meeting, "--node_rank", str(node)] for node in range(machines)]
 
     return Job(commands, _training_results, lambda folder: any(folder.glob(f"models/*/snapshot_{STEPS}")), moments)
