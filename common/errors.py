@@ -11,9 +11,10 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 from common import interrupts
+from common.stop_signals import Terminated, unwinding_on
 from common.thread_starts import NO_THREAD, end_on_failed_start
 
 T = TypeVar("T")
@@ -126,10 +127,6 @@ def describe_failure(error: BaseException) -> str | None:
     return None
 
 
-class Terminated(BaseException):
-    """A signal asked the process to end; like KeyboardInterrupt, not an ``Exception``."""
-
-
 def run_command(main: Callable[[], int | None]) -> None:
     """Run a command's ``main`` and exit with its code.
 
@@ -145,7 +142,7 @@ def run_command(main: Callable[[], int | None]) -> None:
         is_command = interrupts.raise_on_interrupt()
         if is_command:
             end_on_failed_start(2, f"error: {NO_THREAD}\n".encode())
-        with _unwinding_on(signal.SIGTERM, signal.SIGHUP):
+        with unwinding_on(signal.SIGTERM, signal.SIGHUP):
             code = main() or 0
         sys.stdout.flush()
     except BrokenPipeError:
@@ -175,22 +172,3 @@ def _stdout_is_broken() -> bool:
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
     return any(event & select.POLLERR for _, event in poll.poll(0))
-
-
-@contextmanager
-def _unwinding_on(*signals: signal.Signals) -> Iterator[None]:
-    """Make signals that would end the process at once raise ``Terminated``; ignored ones (nohup) stay ignored."""
-
-    def stop(number: int, _: object) -> NoReturn:
-        for each in deadly:
-            signal.signal(each, signal.SIG_IGN)  # a second one must not interrupt the removal of temporary files
-        raise Terminated(signal.Signals(number).name)
-
-    deadly = [each for each in signals if signal.getsignal(each) is signal.SIG_DFL]
-    for each in deadly:
-        signal.signal(each, stop)
-    try:
-        yield
-    finally:
-        for each in deadly:
-            signal.signal(each, signal.SIG_DFL)

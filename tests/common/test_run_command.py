@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -34,9 +34,9 @@ def ctrl_c_of_the_tests() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
-def start(program: str, folder: Path, **options: object) -> subprocess.Popen:
+def start(program: str, folder: Path, arguments: Sequence[str] = (), **options: object) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", program, *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
@@ -64,6 +64,41 @@ def test_an_ignored_signal_stays_ignored(tmp_path: Path) -> None:
     program += "run_command(lambda: os.kill(os.getpid(), signal.SIGHUP) or print('alive'))"
     process = start(program, tmp_path, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
     assert process.communicate(timeout=20) == ("alive\n", "") and process.returncode == 0
+
+
+LOST = """
+import os, signal, sys, time
+from common.errors import run_command
+from common.files import atomic_file
+class Session:
+    def __del__(self):
+        os.kill(os.getpid(), int(sys.argv[1]))
+def ends():
+    try:
+        yield
+    finally:
+        os.kill(os.getpid(), int(sys.argv[1]))
+def main():
+    with atomic_file("file"):
+        if sys.argv[2] == "destructor":
+            Session()
+        else:
+            next(ends())
+        time.sleep(30)
+        print("to the end")
+run_command(main)
+"""
+
+
+@pytest.mark.parametrize("place", ["destructor", "generator"])
+@pytest.mark.parametrize(("number", "line"), [(signal.SIGINT, "interrupted\n"), (signal.SIGTERM, "ended by SIGTERM\n")])
+def test_a_signal_that_python_drops_in_a_destructor_ends_the_command(
+    tmp_path: Path, number: int, line: str, place: str
+) -> None:
+    process = start(LOST, tmp_path, arguments=[str(int(number)), place])
+    output, errors = process.communicate(timeout=20)
+    assert errors == line and "to the end" not in output and process.returncode == 128 + number
+    assert os.listdir(tmp_path) == []
 
 
 def test_ctrl_c_after_the_work_is_no_traceback_of_a_destructor(tmp_path: Path) -> None:
