@@ -9,6 +9,8 @@ import numpy as np
 
 from launch.world import World
 from ops import flow
+from ops.native.loader import kernels_are_loaded
+from ops.native.network import sum_squares
 from ops.runtime.tensors import local_view
 
 _BLOCK = 1 << 20  # numbers of a gradient that are squared at a time, in float64
@@ -57,12 +59,18 @@ def _is_whole(gradient: flow.Tensor) -> bool:
 
 
 def _square(tensors: Sequence[flow.Tensor]) -> float:
+    if kernels_are_loaded() and all(map(_is_plain, tensors)):  # OneFlow takes a third of a millisecond for each tensor
+        return sum_squares(tensors)
     sums = []
     for tensor in tensors:
         flat = tensor.reshape(-1)
         for first in range(0, len(flat), _BLOCK):
             sums.append(flat[first : first + _BLOCK].to(flow.float64).square().sum())
     return float(flow.stack(sums).sum().numpy()) if sums else 0.0
+
+
+def _is_plain(tensor: flow.Tensor) -> bool:
+    return tensor.device.type == "cpu" and tensor.dtype == flow.float32 and tensor.is_contiguous()
 
 
 class LossScale:

@@ -104,6 +104,15 @@ def open_loaded_library() -> ctypes.CDLL:
     return ctypes.CDLL(path)
 
 
+def kernels_are_loaded() -> bool:
+    """Return whether this process has the kernels; once it has them, without looking again."""
+    try:
+        open_loaded_library()
+    except RuntimeError:
+        return False
+    return True
+
+
 def loaded_library_path() -> str | None:
     """Return the path of the kernels' library in this process, or None if it is not loaded."""
     for line in Path("/proc/self/maps").read_text(errors="surrogateescape").split("\n"):  # names may have any bytes

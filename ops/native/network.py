@@ -320,5 +320,15 @@ def read_addresses(tensors: Sequence[Tensor]) -> np.ndarray:
     return dispatch("insightface_addresses", {}, {"arrays": tensors}, {"addresses": 1})[0].numpy()
 
 
+def sum_squares(tensors: Sequence[Tensor]) -> float:
+    """Return the sum of the squares of all numbers of local, contiguous float32 tensors, in float64."""
+    if not tensors:
+        return 0.0
+    addresses, counts = read_addresses(tensors), np.array([tensor.numel() for tensor in tensors], np.int64)
+    add = open_loaded_library().insightface_sum_squares
+    add.argtypes, add.restype = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64], ctypes.c_double
+    return add(addresses.ctypes.data, counts.ctypes.data, len(counts))
+
+
 def _optional(tensor: Tensor | None) -> list[Tensor]:
     return [] if tensor is None else [tensor]
