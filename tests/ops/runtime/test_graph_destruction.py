@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import gc
-import subprocess
-import sys
 import weakref
 from collections.abc import Callable
 
 import pytest
 
 from ops import flow
-from tests.support.commands import ROOT
 
 AFTER_THE_VARIABLES = "JobBuildAndInferCtx_GetCurrentJobId"
 """OneFlow calls it while the variables of a new graph wait for the compiled graph."""
@@ -61,26 +58,3 @@ def test_a_graph_that_is_collected_during_a_build(monkeypatch: pytest.MonkeyPatc
         gc.enable()
     del graph  # drops the variables
     assert run(Scale(4.0)) == 4.0
-
-
-PRESS = """
-import signal, time
-from types import SimpleNamespace
-from ops.runtime.graph_destruction import protect_builds
-class Graph:
-    def __del__(self):
-        signal.raise_signal(signal.SIGINT)
-        print("destroyed")
-internal = SimpleNamespace(lazy_mode=SimpleNamespace(is_enabled=lambda: False))
-protect_builds(SimpleNamespace(_oneflow_internal=internal, nn=SimpleNamespace(Graph=Graph)))
-try:
-    Graph()
-    time.sleep(60)
-except KeyboardInterrupt:
-    print("interrupted")
-"""
-
-
-def test_a_ctrl_c_within_a_destructor_is_not_lost() -> None:
-    done = subprocess.run([sys.executable, "-c", PRESS], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "destroyed\ninterrupted\n", "")
