@@ -1,4 +1,4 @@
-"""Suggest a learning rate from the losses of a sweep. Needs no framework."""
+"""Suggest the rate at which trials begin, from the losses of a sweep. Needs no framework."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ FRACTION = 0.2  # of the rate where the loss begins to rise
 FEWEST = 20  # steps that tell a slope from noise
 _WIDTH = 1 / 40  # standard deviation of the smoothing, as a share of the steps
 _CLEAR = 6.0  # how often the noise of the smoothed losses a fall must be
-_RISES = 0.05  # how far above its minimum the loss must end, as a share of its fall
 
 
 @dataclass(frozen=True)
@@ -25,14 +24,12 @@ class Suggestion:
         rate: the suggested learning rate, two digits.
         steepest: the rate at which the loss falls fastest.
         turning: the rate at which it is lowest, and begins to rise.
-        rises: whether the sweep went far enough to see it rise.
         smoothed: the smoothed losses.
     """
 
     rate: float
     steepest: float
     turning: float
-    rises: bool
     smoothed: np.ndarray
 
 
@@ -60,7 +57,9 @@ def suggest_rate(rates: Sequence[float], losses: Sequence[float]) -> Suggestion:
 
     A margin softmax loss falls slowly over several decades of rates, then quickly, turns and rises. Where it turns, the
     network still learns, but a whole training at that rate does not; a fifth of it is suggested, or the rate of the
-    steepest fall if that is smaller.
+    steepest fall if that is smaller. This is the right power of ten at best: of a set that has fewer images than the
+    sweep takes, the loss also falls where the second epoch begins, whatever the rate is there, and the loss of weights
+    that are normalised need not rise at all. So ``engine.rate_trials`` goes on from here.
 
     Raises:
         UserError: there are too few steps, or the loss does not fall.
@@ -82,5 +81,4 @@ def suggest_rate(rates: Sequence[float], losses: Sequence[float]) -> Suggestion:
     slope = np.gradient(smoothed[: place + 1])
     steepest, turning = float(rates[int(np.argmin(slope))]), float(rates[place])
     rate = float(f"{min(steepest, FRACTION * turning):.1e}")
-    rises = len(losses) < len(rates) or float(smoothed[place:].max() - smoothed[place]) > _RISES * fall
-    return Suggestion(rate, steepest, turning, rises, smoothed)
+    return Suggestion(rate, steepest, turning, smoothed)

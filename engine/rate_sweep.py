@@ -1,11 +1,15 @@
-"""A sweep of learning rates as one rank: train some steps, each at a larger rate, and keep nothing but the losses."""
+"""A sweep of learning rates as one rank, and short trainings at some of them; nothing but the losses is kept."""
 
 from __future__ import annotations
 
+import gc
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from common.errors import UserError
 from common.files import atomic_file
@@ -16,25 +20,31 @@ from engine.log import RunLog
 from engine.news import exchange_news, signal_of
 from engine.options import StepOptions
 from engine.preflight import open_source
-from engine.rate_suggestion import sweep_rates
+from engine.rate_suggestion import suggest_rate, sweep_rates
+from engine.rate_trials import score_trial, search_rates, trial_rates
 from engine.schedule import Progress
 from engine.step import TrainStep
 from engine.teacher import Teacher
 from engine.teacher_model import open_teacher
 from engine.train import build_modules
 from launch.rank import RankReporter
-from launch.world import configure_transfers, join_world
+from launch.world import World, configure_transfers, join_world
 from settings.config import Config
 
-LOWEST, HIGHEST, RESULT = "sweep_lowest", "sweep_highest", "sweep_result"
+LOWEST, HIGHEST, RESULT, TRIAL_STEPS = "sweep_lowest", "sweep_highest", "sweep_result", "sweep_trial_steps"
 _DIVERGED = 1.5  # times the first loss
 _LINES = 10
 
 
-def sweep(config: Config, reporter: RankReporter) -> None:
-    """Train ``train_iter`` steps from the start values of the run, and write the losses as JSON to ``sweep_result``.
+class _Stopped(Exception):
+    """A rank was asked to stop."""
 
-    The rates rise from ``sweep_lowest`` to ``sweep_highest``.
+
+def sweep(config: Config, reporter: RankReporter) -> None:
+    """Train from the start values of the run, and write the losses as JSON to ``sweep_result``.
+
+    First come ``train_iter`` steps at rates that rise from ``sweep_lowest`` to ``sweep_highest``; then, if their losses
+    suggest a rate, trials of ``sweep_trial_steps`` steps at this rate and others, each from the start.
 
     Raises:
         UserError: the data or the model to start from do not fit, or an image is bad.
@@ -42,27 +52,79 @@ def sweep(config: Config, reporter: RankReporter) -> None:
     world = join_world(config.device)
     configure_transfers(config)
     source = open_source(config)
-    backbone, head, taken_over = build_modules(config, world, source, None)
-    if world.rank == 0:
-        for line in taken_over:
-            print(line)
-    rates = sweep_rates(config[LOWEST], config[HIGHEST], config["train_iter"]).tolist()
     model = open_teacher(config)
     teacher = None if model is None else Teacher(model, config, world)
-    step = TrainStep(StepOptions.from_config(config), world, backbone, head, teacher)
-    losses = train_at(rates, config, step, source, reporter)
+
+    def train(rates: Sequence[float], divergence: float, lines: int) -> list[float]:
+        backbone, head, taken_over = build_modules(config, world, source, None)
+        if world.rank == 0 and lines:
+            for line in taken_over:
+                print(line)
+        step = TrainStep(StepOptions.from_config(config), world, backbone, head, teacher)
+        return train_at(rates, config, step, source, reporter, divergence, lines)
+
+    rates = sweep_rates(config[LOWEST], config[HIGHEST], config["train_iter"]).tolist()
+    losses = train(rates, _DIVERGED, _LINES)
+    trials = run_trials(_first_rate(rates, losses), config, world, reporter, lambda each: train(each, math.inf, 0))
     if world.rank == 0:
         with atomic_file(config[RESULT], "w") as file:
-            json.dump({"rates": rates, "losses": losses}, file)
+            json.dump({"rates": rates, "losses": losses, "trials": trials}, file)
     world.barrier()
 
 
+def _first_rate(rates: Sequence[float], losses: Sequence[float]) -> float | None:
+    """Return the rate that a sweep suggests; None if it suggests none."""
+    try:
+        return suggest_rate(rates, losses).rate
+    except UserError:  # the caller of the ranks reports it
+        return None
+
+
+def run_trials(
+    first: float | None,
+    config: Mapping[str, Any],
+    world: World,
+    reporter: RankReporter,
+    train: Callable[[Sequence[float]], list[float]],
+) -> list[tuple[float, float | None]]:
+    """Return rates and scores of trials, None for one that diverged; the first is at ``first``. A collective call."""
+    steps, count = config[TRIAL_STEPS], 0
+    if first is None:
+        return []
+
+    def score(rate: float) -> float:
+        nonlocal count
+        gc.collect()  # the network of the trial before is released first
+        value = score_trial(train(trial_rates(rate, steps)), steps)
+        value = float(world.share(np.array([value]))[0])  # the ranks decide alike what to try next
+        if world.gather(np.array([reporter.stop_requested])).any():
+            raise _Stopped
+        count += 1
+        if world.rank == 0:
+            said = f"loss {value:.4f} at the end" if math.isfinite(value) else "diverges"
+            print(f"trial {count} of {steps} steps: rate {rate:g}, {said}", flush=True)
+        return value
+
+    try:
+        found = search_rates(first, config[LOWEST], config[HIGHEST], score)
+    except _Stopped:
+        return []
+    return [(rate, value if math.isfinite(value) else None) for rate, value in found.items()]
+
+
 def train_at(
-    rates: Sequence[float], config: Mapping[str, Any], step: TrainStep, source: ImageSource, reporter: RankReporter
+    rates: Sequence[float],
+    config: Mapping[str, Any],
+    step: TrainStep,
+    source: ImageSource,
+    reporter: RankReporter,
+    divergence: float = _DIVERGED,
+    lines: int = _LINES,
 ) -> list[float]:
     """Train one step at each of ``rates``; return the losses, the same on every rank. A collective call.
 
-    It ends early where the loss is not finite any more, or half as large again as at first.
+    It ends early where the loss is not finite any more, or ``divergence`` times that of the first step. The first rank
+    prints ``lines`` lines on its way.
 
     Raises:
         UserError: an image is bad.
@@ -92,8 +154,8 @@ def train_at(
                 break
             losses.append(result.loss)
             reporter.heartbeat()
-            if world.rank == 0 and (number + 1) % max(1, len(rates) // _LINES) == 0:
+            if world.rank == 0 and lines and (number + 1) % max(1, len(rates) // lines) == 0:
                 print(f"step {number + 1} of {len(rates)}: rate {rate:.2g}, loss {result.loss:.4f}", flush=True)
-            if result.loss > _DIVERGED * losses[0]:
+            if result.loss > divergence * losses[0]:
                 break
     return losses

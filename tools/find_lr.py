@@ -2,10 +2,12 @@
 
     python tools/find_lr.py --sweep_steps 200 --picture find_lr.png --dataset_dir DIR --network y1 --loss arcface
 
-Trains a few hundred steps on your own images with the head, optimiser and augmentation that the flags ask for, each
-step at a larger rate than the one before, from --lowest to --highest, and suggests the rate from where the loss falls
-and where it rises. Takes the flags of insightface_train.py (see its --help) besides its own; a schedule has no effect.
-Writes the picture and, if asked for, --json; a training with the same flags is not touched. See docs/training.md.
+Trains on your own images with the head, optimiser and augmentation that the flags ask for. First it takes a few
+hundred steps, each at a larger rate than the one before, from --lowest to --highest: where the loss falls is about the
+right power of ten. From there it trains for --trial_steps at single rates, each from the start and on the same images,
+four times and then twice as large and as small as the best, and suggests the rate whose loss ends lowest. Takes the
+flags of insightface_train.py (see its --help) besides its own; a schedule has no effect. Writes the picture and, if
+asked for, --json; a training with the same flags is not touched. See docs/training.md.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from common.errors import UserError, run_command
 from common.files import atomic_file, check_target
@@ -42,6 +45,20 @@ from settings.tool_flags import ToolParser, positive_number
 from settings.train_command import read_train_command
 
 _RANGES = {"sgd": (1e-4, 3.0), "adamw": (1e-6, 0.1)}
+
+
+class Sweep(NamedTuple):
+    """What the ranks found.
+
+    Attributes:
+        rates: of each step of the sweep.
+        losses: of each step that was taken.
+        trials: rates and the losses at which they ended, in the order of the trials; None for one that diverged.
+    """
+
+    rates: list[float]
+    losses: list[float]
+    trials: list[tuple[float, float | None]]
 
 
 def steps_number(text: str) -> int:
@@ -63,10 +80,11 @@ def parse_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]
     """
     parser = ToolParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("--sweep_steps", type=steps_number, default=200, help="steps of the sweep (default: 200)")
+    parser.add_argument("--trial_steps", type=steps_number, default=60, help="steps of each trial (default: 60)")
     parser.add_argument("--lowest", type=positive_number, default=None, help="first rate (default: 1e-4; adamw 1e-6)")
     parser.add_argument("--highest", type=positive_number, default=None, help="last rate (default: 3; adamw 0.1)")
     parser.add_argument("--picture", default="find_lr.png", help="the .png to write (default: find_lr.png)")
-    parser.add_argument("--json", default="", help="file for rates, losses and suggestion")
+    parser.add_argument("--json", default="", help="file for rates, losses, trials and suggestion")
     args, rest = parser.parse_known_args(argv)
     if Path(args.picture).suffix.lower() != ".png":
         raise UserError(f"--picture {args.picture}: the name must end in .png")
@@ -96,6 +114,7 @@ def sweep_config(args: argparse.Namespace, words: Sequence[str], scratch: Path) 
     if mistakes:
         raise UserError(*mistakes)
     device, ranks = choose_device(given)
+    longest = max(args.sweep_steps, args.trial_steps)
     config = complete_config(given, ranks, device).replaced(
         train_iter=args.sweep_steps,
         train_unit="batch",
@@ -103,7 +122,7 @@ def sweep_config(args: argparse.Namespace, words: Sequence[str], scratch: Path) 
         end_epoch=0,
         resume=False,
         label_map="",
-        freeze_backbone_steps=0 if given.freeze_backbone_steps < given.train_iter else args.sweep_steps,
+        freeze_backbone_steps=0 if given.freeze_backbone_steps < given.train_iter else longest,
         models_root=str(scratch / "models"),
         log_dir=str(scratch / "log"),
         iter_num_in_snapshot=0,
@@ -113,6 +132,7 @@ def sweep_config(args: argparse.Namespace, words: Sequence[str], scratch: Path) 
         do_validation_while_train=False,
         sweep_lowest=lowest,
         sweep_highest=highest,
+        sweep_trial_steps=args.trial_steps,
         sweep_result=str(scratch / "sweep.json"),
     )
     return config, ranks
@@ -139,8 +159,8 @@ def check(config: Config, ranks: int) -> None:
         check_run(config, ranks)
 
 
-def draw(found: Suggestion | None, rates: Sequence[float], losses: Sequence[float], title: str, path: Path) -> None:
-    """Write the picture: losses, smoothed losses and the suggested rate, if there is one.
+def draw(found: Suggestion | None, swept: Sweep, rate: float | None, title: str, path: Path) -> None:
+    """Write the picture: losses and smoothed losses of the sweep, and the trials with the suggested rate, if any.
 
     Raises:
         UserError: the file cannot be written.
@@ -148,51 +168,76 @@ def draw(found: Suggestion | None, rates: Sequence[float], losses: Sequence[floa
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # here, so that mistakes are reported sooner
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 5.5), dpi=120, layout="constrained")
+    figure = Figure(figsize=(13, 5.5), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    axes, shown = figure.subplots(), rates[: len(losses)]
-    axes.semilogx(shown, losses, color="#9bbbe0", linewidth=0.8, label="loss")
+    figure.suptitle(title)
+    left, right = figure.subplots(1, 2)
+    left.semilogx(swept.rates[: len(swept.losses)], swept.losses, color="#9bbbe0", linewidth=0.8, label="loss")
     if found is not None:
-        axes.semilogx(shown, found.smoothed, color="#1f5fa8", linewidth=1.6, label="smoothed")
-        axes.axvline(found.turning, color="#b03030", linestyle=":", label=f"lowest: {found.turning:.2g}")
-        axes.axvline(found.steepest, color="#808080", linestyle=":", label=f"steepest: {found.steepest:.2g}")
-        axes.axvline(found.rate, color="#207020", label=f"suggested: {found.rate:g}")
-    axes.set(title=title, xlabel="learning rate", ylabel="loss")
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=9)
+        left.semilogx(swept.rates[: len(swept.losses)], found.smoothed, color="#1f5fa8", label="smoothed")
+        left.axvline(found.turning, color="#b03030", linestyle=":", label=f"lowest: {found.turning:.2g}")
+        left.axvline(found.rate, color="#808080", linestyle=":", label=f"first trial: {found.rate:g}")
+    trials = sorted((each, loss) for each, loss in swept.trials if loss is not None)
+    right.semilogx(*zip(*trials, strict=True) if trials else ([], []), "o-", color="#1f5fa8", label="trials")
+    if rate is not None:
+        right.axvline(rate, color="#207020", label=f"suggested: {rate:g}")
+    left.set(title="a sweep", xlabel="learning rate", ylabel="loss")
+    right.set(title="trials from the start", xlabel="learning rate", ylabel="loss of the last fifth of the steps")
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=9)
     with atomic_file(path) as file:
         figure.savefig(file, format="png")
 
 
-def report(args: argparse.Namespace, config: Config, rates: Sequence[float], losses: Sequence[float]) -> None:
+def report(args: argparse.Namespace, config: Config, swept: Sweep) -> None:
     """Write picture and numbers, and print the suggestion.
 
     Raises:
         UserError: the losses suggest no rate; picture and numbers are there all the same.
     """
-    found, failure = None, None
+    found, failure, rate = None, None, None
     try:
-        found = suggest_rate(rates, losses)
+        found = suggest_rate(swept.rates, swept.losses)
+        rate = best_rate(swept.trials)
     except UserError as error:
         failure = error
     title = f"{config.network}, {config.loss}, {config.optimizer}, batch {config.train_batch_size}"
-    draw(found, rates, losses, title, Path(args.picture))
+    draw(found, swept, rate, title, Path(args.picture))
     if args.json:
-        rate = None if found is None else found.rate
         with atomic_file(args.json, "w") as file:
-            json.dump({"suggestion": rate, "rates": rates, "losses": losses}, file)
+            json.dump({"suggestion": rate, **swept._asdict()}, file)
             file.write("\n")
     print(f"picture: {args.picture}")
     if failure is not None:
         raise failure
-    if not found.rises:
-        print(f"note: the loss does not rise up to {rates[-1]:g}; a larger --highest tells more")
-    print(f"the loss falls fastest at {found.steepest:.2g} and is lowest at {found.turning:.2g}")
-    print(f"suggestion: --lr {found.rate:g}")
+    tried = [each for each, _ in swept.trials]
+    for edge, flag, limit in (
+        (min(tried), "--lowest", config.sweep_lowest),
+        (max(tried), "--highest", config.sweep_highest),
+    ):
+        if rate == edge:
+            print(f"note: no rate beyond {edge:g} was tried; a {flag} beyond {limit:g} may suggest a better one")
+    print(f"suggestion: --lr {rate:g}")
+
+
+def best_rate(trials: Sequence[tuple[float, float | None]]) -> float:
+    """Return the rate of the trial with the smallest loss.
+
+    Raises:
+        UserError: all trials diverged.
+    """
+    finite = [(loss, rate) for rate, loss in trials if loss is not None]
+    if not finite:
+        lowest = min(rate for rate, _ in trials)
+        raise UserError(
+            f"the training diverges at each rate down to {lowest:g}; use a smaller --lowest, or --clip_gradient 5"
+        )
+    return min(finite)[1]
 
 
 def main() -> int:
-    """Sweep, draw, and print the suggestion; return the exit code."""
+    """Sweep, try rates, draw, and print the suggestion; return the exit code."""
     handed = inherited_settings()
     if handed is not None:
         run_as_rank(sweep_as_rank, Config(handed))
@@ -208,14 +253,14 @@ def main() -> int:
         check(config, ranks)
         print(
             f"{config.network}, {config.loss}, {config.optimizer}, batch {config.train_batch_size} on {ranks} rank(s): "
-            f"{args.sweep_steps} steps, rates {config.sweep_lowest:g} to {config.sweep_highest:g}",
+            f"a sweep of {args.sweep_steps} steps, rates {config.sweep_lowest:g} to {config.sweep_highest:g}",
             flush=True,
         )
         code = launch(config, ranks, scratch / "log", sys.argv[1:])
         if code:
             return code
-        swept = json.loads((scratch / "sweep.json").read_text())
-    report(args, config, swept["rates"], swept["losses"])
+        swept = Sweep(**json.loads((scratch / "sweep.json").read_text()))
+    report(args, config, swept)
     return 0
 
 

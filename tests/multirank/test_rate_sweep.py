@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.rate_trials import score_trial, trial_rates
 from tests.support.ranks import run_ranks
 
 PROGRAM = Path(__file__).parent / "sweep_program.py"
@@ -26,13 +27,16 @@ def losses(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[float]]:
         "rising": {"config": warm, "rates": [0.01, 0.02, 0.03, 0.04, 0.05, 0.05]},
         "diverging": {"config": PARTIAL, "rates": [1e4] * STEPS},
     }
+    limits = {"sweep_lowest": 0.02, "sweep_highest": 0.3, "sweep_trial_steps": STEPS}
+    runs["trials"] = {"config": PARTIAL | limits, "first": 0.1}
+    runs["trial"] = {"config": PARTIAL, "rates": trial_rates(0.025, STEPS)}
     whole = {"image_size": 24, "net_blocks": [1, 1, 1, 1], "net_output": "FC", "train_iter": 3}
-    rates = {"sweep_lowest": 0.01, "sweep_highest": 0.04}
+    rates = {"sweep_lowest": 0.01, "sweep_highest": 0.04, "sweep_trial_steps": STEPS}
     runs["whole"] = {"config": whole | rates, "result": str(folder / "swept.json")}
     for name, run in runs.items():
         run["folder"] = str(folder / name)
     found = run_ranks(PROGRAM, 2, runs)
-    assert found[1].items() <= found[0].items() and len(found[1]) == 3  # a sweep has its losses on each rank
+    assert found[1].items() <= found[0].items() and len(found[1]) == 5  # a sweep has its losses on each rank
     return found[0] | {"whole": json.loads((folder / "swept.json").read_text())}
 
 
@@ -49,6 +53,15 @@ def test_a_sweep_that_diverges_ends(losses: dict[str, list[float]]) -> None:
     assert 1 <= len(losses["diverging"]) < STEPS
 
 
-def test_the_first_rank_writes_rates_and_losses(losses: dict) -> None:
+def test_trials_begin_at_the_start_and_end_around_the_best(losses: dict) -> None:
+    scores = dict(losses["trials"])
+    assert list(scores)[:2] == [0.1, 0.025] and scores.keys() <= {0.025, 0.05, 0.1, 0.2}
+    best = min(scores, key=scores.get)
+    assert {2 * best, best / 2} & {0.025, 0.05, 0.1, 0.2} <= scores.keys()
+    assert scores[0.025] == score_trial(losses["trial"], STEPS)
+
+
+def test_the_first_rank_writes_rates_losses_and_trials(losses: dict) -> None:
     np.testing.assert_allclose(losses["whole"]["rates"], [0.01, 0.02, 0.04])
     assert len(losses["whole"]["losses"]) == 3 and np.isfinite(losses["whole"]["losses"]).all()
+    assert losses["whole"]["trials"] == []  # three steps suggest nothing to begin with

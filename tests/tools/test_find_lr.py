@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from engine.rate_suggestion import suggest_rate, sweep_rates
-from tools.find_lr import draw, parse_arguments, report, sweep_config
+from engine.rate_suggestion import sweep_rates
+from tools.find_lr import Sweep, parse_arguments, report, sweep_config
 
 ROOT = Path(__file__).resolve().parents[2]
 SYNTHETIC = ["--use_synthetic_data", "1", "--network", "y1", "--num_classes", "4", "--device", "cpu"]
@@ -62,28 +62,66 @@ def test_mistakes_are_clear_lines(tmp_path: Path, words: list[str], messages: li
     assert all(message in line for message, line in zip(messages, lines, strict=True))
 
 
-def test_the_picture_is_drawn(tmp_path: Path) -> None:
-    rates = sweep_rates(1e-4, 1, 60).tolist()
-    losses = np.interp(np.log10(rates[:50]), [-4, -3, -2, 0], [9, 9, 4, 8]).tolist()
-    draw(suggest_rate(rates, losses), rates, losses, "y1", tmp_path / "a.png")
-    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+RATES = sweep_rates(1e-4, 1, 60).tolist()
+LOSSES = np.interp(np.log10(RATES[:50]), [-4, -3, -2, 0], [9, 9, 4, 8]).tolist()
+FLAT = [9.0] * 40
 
 
-def test_losses_that_suggest_nothing_are_drawn_all_the_same(tmp_path: Path) -> None:
-    args, _ = parse_arguments(["--picture", str(tmp_path / "a.png"), "--json", str(tmp_path / "a.json")])
-    with pytest.raises(UserError, match="does not fall"):
-        report(args, config_of(tmp_path), sweep_rates(1e-4, 1, 40).tolist(), [9.0] * 40)
-    assert (tmp_path / "a.png").is_file() and json.loads((tmp_path / "a.json").read_text())["suggestion"] is None
+@pytest.mark.parametrize(
+    ("losses", "trials", "suggestion", "said"),
+    [
+        (LOSSES, [(0.002, 5.0), (0.008, 4.5), (0.032, None), (0.016, 4.8)], 0.008, ["suggestion: --lr 0.008"]),
+        (
+            LOSSES,
+            [(0.004, 5.0), (0.016, 4.5)],
+            0.016,
+            ["note: no rate beyond 0.016 was tried; a --highest beyond 3 may", "suggestion: --lr 0.016"],
+        ),
+        (
+            LOSSES,
+            [(0.002, None), (0.0005, None)],
+            None,
+            ["diverges at each rate down to 0.0005; use a smaller --lowest"],
+        ),
+        (FLAT, [], None, ["does not fall"]),
+    ],
+    ids=["inside", "edge", "diverging", "flat"],
+)
+def test_the_report_draws_writes_and_suggests(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    losses: list[float],
+    trials: list[tuple[float, float | None]],
+    suggestion: float | None,
+    said: list[str],
+) -> None:
+    picture, numbers = tmp_path / "a.png", tmp_path / "a.json"
+    args, _ = parse_arguments(["--picture", str(picture), "--json", str(numbers)])
+    lines = [f"picture: {picture}"]
+    try:
+        report(args, config_of(tmp_path), Sweep(RATES, losses, trials))
+    except UserError as error:
+        assert suggestion is None
+        lines = [str(error)]
+        capsys.readouterr()
+    printed = [*lines, *capsys.readouterr().out.splitlines()[1:]] if suggestion else lines
+    assert len(printed) == len(said) + bool(suggestion)
+    assert all(part in line for part, line in zip(said, printed[bool(suggestion) :], strict=True))
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    written = json.loads(numbers.read_text())
+    assert written["suggestion"] == suggestion and written["trials"] == [list(each) for each in trials]
 
 
 @pytest.mark.slow
 def test_a_rate_is_suggested_and_nothing_else_is_written(tmp_path: Path) -> None:
     flags = "--net_blocks 1,1,1,1 --net_output FC --image_size 24 --num_classes 16 --total_img_num 32 --num_workers 0"
     flags += " --train_batch_size 16 --device_num_per_node 2 --loss nsoftmax --loss_s 16 --partial_fc 1"
-    flags += " --fc7_storage mmap --sweep_steps 60 --json swept.json"
+    flags += " --fc7_storage mmap --sweep_steps 60 --trial_steps 20 --json swept.json"
     command = [sys.executable, str(ROOT / "tools/find_lr.py"), *SYNTHETIC, *flags.split()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     swept = json.loads((tmp_path / "swept.json").read_text())
+    trials = dict(swept["trials"])
+    assert len(trials) >= 3 and trials[swept["suggestion"]] == min(each for each in trials.values() if each is not None)
     assert done.stdout.splitlines()[-1] == f"suggestion: --lr {swept['suggestion']:g}"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["find_lr.png", "swept.json"]
