@@ -1,7 +1,8 @@
 """Keep an index of records in a file: one line of JSON, then the records as they are in memory.
 
-The line has the version, and name, size and modification time of each file that the index depends on, and the number of
-records of each data file. The index is kept beside the data; where that folder cannot be written, in the user's cache.
+The line has the version, name, size and modification time of each file that the index depends on, the number of records
+of each data file, and a checksum of all of this and the records: an index that the disk has damaged is built again. The
+index is kept beside the data; where that folder cannot be written, in the user's cache.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import logging
 import multiprocessing
 import os
 import sys
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -24,7 +26,7 @@ from common.files import atomic_file
 from common.json_text import parse_json
 from data.sources.record_scan import RECORD
 
-_VERSION = 3
+_VERSION = 4
 _CACHE = "insightface_oneflow"
 _log = logging.getLogger(__name__)
 
@@ -48,6 +50,7 @@ class IndexFile:
     def save(self, counts: Sequence[int], records: np.ndarray) -> None:
         """Store an index; where it cannot be stored, log the reason."""
         header = {"version": _VERSION, "files": self._stamps, "counts": list(counts)}
+        header["checksum"] = self._checksum(header["counts"], records)
         line = json.dumps(header).encode()
         reasons = []
         for place in self._places():
@@ -109,6 +112,9 @@ class IndexFile:
             if path.stat().st_size != len(line) + RECORD.itemsize * total:
                 return None
             records = np.memmap(path, RECORD, "r", len(line), (total,)) if total else np.empty(0, RECORD)
-            return counts, records
+            return (counts, records) if header["checksum"] == self._checksum(counts, records) else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
+
+    def _checksum(self, counts: Sequence[int], records: np.ndarray) -> int:
+        return zlib.crc32(records, zlib.crc32(json.dumps([self._stamps, counts]).encode()))

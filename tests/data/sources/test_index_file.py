@@ -53,6 +53,19 @@ def test_it_is_built_once(data: Path) -> None:
     assert len(builds) == 2
 
 
+@pytest.mark.parametrize("place", [-20 + 12, -1, -41, 60])
+def test_an_index_that_was_damaged_is_built_again(data: Path, place: int) -> None:
+    builds: list[str] = []
+    open_index(data, builds)
+    stored = data.with_name(".index")
+    content = bytearray(stored.read_bytes())
+    content[place] ^= 0x40
+    stored.write_bytes(content)
+    assert open_index(data, builds).records.tobytes() == RECORDS.tobytes()
+    open_index(data, builds)
+    assert len(builds) == 2
+
+
 def test_a_folder_that_cannot_be_written(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
