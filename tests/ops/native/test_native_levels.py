@@ -99,7 +99,7 @@ def test_spread_gradient(level: str, channels: int) -> None:
     """The gradient of a normalisation's input, with a zero pixel at both ends; channels in groups of whole vectors."""
     whole, address = ctypes.c_int64, ctypes.c_void_p
     spread_gradient = ctypes.CFUNCTYPE(None, address, address, whole, whole, address, address)(
-        table(level, "kDepthwiseLines", 10)[4]
+        table(level, "kDepthwiseLines", 12)[5]
     )
     x, dy, arrays = *draw(2, 5, channels), draw(6, channels)
     line, lanes = np.full(7 * 48, np.nan, np.float32), {"baseline": 4, "avx2": 8, "avx512": 16}[level]
@@ -128,8 +128,13 @@ class GradientLine(ctypes.Structure):
     _fields_ = [
         *(("x", ctypes.c_void_p), ("width", ctypes.c_int64), ("channels", ctypes.c_int64), ("stride", ctypes.c_int64)),
         *(("dy", ctypes.c_void_p * 3), ("weight", ctypes.c_void_p), ("affine", ctypes.c_void_p * 4)),
-        *(("dv", ctypes.c_void_p), ("weight_sums", ctypes.c_void_p), ("sums", ctypes.c_void_p * 3)),
     ]
+
+
+class DepthwiseSums(ctypes.Structure):
+    """The C++ struct of that name."""
+
+    _fields_ = (("weight", ctypes.c_void_p), ("channel", ctypes.c_void_p * 3), ("dv", ctypes.c_void_p))
 
 
 @pytest.mark.parametrize("channels", [3, 16, 40])
@@ -137,11 +142,12 @@ class GradientLine(ctypes.Structure):
 def test_depthwise_lines(level: str, channels: int, stride: int) -> None:
     """The line above is outside the image; v = x, so that PReLU is the only step before the taps."""
     whole, address = ctypes.c_int64, ctypes.c_void_p
-    addresses = table(level, "kDepthwiseLines", 10)
+    addresses = table(level, "kDepthwiseLines", 12)
     spread_normalised = ctypes.CFUNCTYPE(None, address, whole, whole, address, address)(addresses[0])
     spread = ctypes.CFUNCTYPE(None, address, whole, whole, address)(addresses[1])
     convolve = ctypes.CFUNCTYPE(None, address, whole, whole, *(3 * (address,)), whole, whole, address)(addresses[2])
-    gradient = ctypes.CFUNCTYPE(None, address)(addresses[3])
+    add_gradient_sums = ctypes.CFUNCTYPE(None, address, address)(addresses[3])
+    input_gradient = ctypes.CFUNCTYPE(None, address, address, address)(addresses[4])
     width, out_width = 7, (7 - 1) // stride + 1
     x, weight, dy = draw(2, width, channels), draw(9, channels), draw(2, out_width, channels)
     affine = np.stack([np.zeros(channels), np.ones(channels), np.zeros(channels), draw(channels)]).astype(np.float32)
@@ -171,16 +177,14 @@ def test_depthwise_lines(level: str, channels: int, stride: int) -> None:
         np.zeros((9, channels), np.float32),
         np.zeros((3, channels), np.float32),
     )
-    gradient(
-        ctypes.byref(
-            GradientLine(
-                *(x.ctypes.data, width, channels, stride),
-                (address * 3)(lines[0].ctypes.data, None, lines[1].ctypes.data),
-                *(weight.ctypes.data, affine_rows, dv.ctypes.data, weight_sums.ctypes.data),
-                (address * 3)(*(row.ctypes.data for row in sums)),
-            )
-        )
+    gradient_line = GradientLine(
+        *(x.ctypes.data, width, channels, stride),
+        (address * 3)(lines[0].ctypes.data, None, lines[1].ctypes.data),
+        *(weight.ctypes.data, affine_rows),
     )
+    channel_sums = (address * 3)(*(row.ctypes.data for row in sums))
+    to = DepthwiseSums(weight_sums.ctypes.data, channel_sums, dv.ctypes.data)
+    add_gradient_sums(ctypes.byref(gradient_line), ctypes.byref(to))
     exact, exact_weight = np.zeros((width, channels)), np.zeros((9, channels))
     for pixel, (line, i), j in ((p, part, j) for p in range(width) for part in enumerate((0, 2)) for j in range(3)):
         out, rest = divmod(pixel + 1 - j, stride)
@@ -192,6 +196,12 @@ def test_depthwise_lines(level: str, channels: int, stride: int) -> None:
     g = np.where(x[0] > 0, exact, exact * affine[3])
     expected_sums = [g.sum(0), (g * x[0]).sum(0), np.where(x[0] > 0, 0, exact * x[0]).sum(0)]
     np.testing.assert_allclose(sums, expected_sums, rtol=1e-4, atol=1e-5)
+    if stride == 2:
+        factor, constant = draw(2, channels)
+        parameters = (address * 6)(*affine_rows, factor.ctypes.data, constant.ctypes.data)
+        dx = np.zeros_like(x[0])
+        input_gradient(ctypes.byref(gradient_line), ctypes.cast(parameters, address), pointer(dx))
+        np.testing.assert_allclose(dx, g + x[0] * factor + constant, rtol=1e-4, atol=1e-5)
 
 
 class WeightMatrix(ctypes.Structure):

@@ -25,9 +25,14 @@ struct DepthwiseGradientLine {
   const float* dy[3];          // the spread output line that filter row i meets here; null: none
   const float* weight;         // [taps, channels]
   ChannelAffine affine;
-  T* dv;                       // [width, channels]: the gradient of the PReLU's output; may be null
-  float* weight_sums;          // [taps, channels]: the filters' gradient is added
-  ChannelSums sums;            // of the normalisation, added
+};
+
+// What the first pass over an input line computes: adds sums, and writes the gradient of the PReLU's output.
+template<typename T>
+struct DepthwiseSums {
+  float* weight;        // [taps, channels]: the filters' gradient
+  ChannelSums channel;  // of the normalisation
+  T* dv;                // [width, channels]; may be null
 };
 
 template<typename T>
@@ -40,8 +45,9 @@ struct DepthwiseLines {
   // bias y = convolution + bias, and with a slope PReLU of that (null: none).
   void (*Convolve)(const float* const* lines, int64_t in_width, int64_t stride, const float* weight, const float* bias,
                    const float* slope, int64_t width, int64_t channels, T* y);
-  // The gradients of one input line.
-  void (*Gradient)(const DepthwiseGradientLine<T>& line);
+  void (*AddGradientSums)(const DepthwiseGradientLine<T>& line, const DepthwiseSums<T>& sums);
+  // With stride 2: writes the gradient of x, dx [width, channels], once the sums over all lines are known.
+  void (*InputGradient)(const DepthwiseGradientLine<T>& line, const ChannelGradient& gradient, T* dx);
   // Spreads the gradient of a normalisation's input x [width, channels], computed from dy, that of its output.
   void (*SpreadGradient)(const T* x, const T* dy, int64_t width, int64_t channels, const ChannelGradient& gradient,
                          float* line);

@@ -112,91 +112,139 @@ void Convolve(const float* const* lines, int64_t in_width, int64_t stride, const
   }
 }
 
-// The sums over a line for one vector of channels.
-struct LineSums {
-  Vector weight[kDepthwiseTaps], gradient, offset, slope;
+// A pixel of an input line, for one vector of channels: x - mean, and the normalised value.
+struct Pixel {
+  Vector offset, normal;
 };
-
-// The gradients of one pixel. Filter row i meets dy[i], if `rows` has i; column j meets output
-// (pixel + 1 - j) / stride, if `columns` has j.
-template<typename T, int stride, int rows, int columns, typename Count>
-INSIGHTFACE_INLINE void GradientPixel(const DepthwiseGradientLine<T>& line, int64_t pixel, int64_t c, Count count,
-                                      int64_t group, const Affine& a, const Vector* w, LineSums* sums) {
+template<typename T, typename Count>
+INSIGHTFACE_INLINE Pixel LoadPixel(const DepthwiseGradientLine<T>& line, int64_t pixel, int64_t c, Count count,
+                                   const Affine& a) {
   FetchToRead(line.x + (pixel + line.width) * line.channels + c);
   const Vector offset = LoadPart(line.x + pixel * line.channels + c, count) - a.mean;
-  const Vector v = offset * a.scale + a.shift;
-  const Vector value = Select(v, v, v * a.slope);
-  Vector parts[3] = {};
+  return {offset, offset * a.scale + a.shift};
+}
+
+// Calls visit(tap, dy) for each output that reads the pixel: filter row i meets dy[i], if `rows` has i; column j meets
+// output (pixel + 1 - j) / stride, if `columns` has j.
+template<int stride, int rows, int columns, typename T, typename Visit>
+INSIGHTFACE_INLINE void ForOutputs(const DepthwiseGradientLine<T>& line, int64_t pixel, int64_t group,
+                                   const Visit& visit) {
   for (int i = 0; i < 3; ++i) {
     if ((rows >> i & 1) == 0) { continue; }
     for (int j = 0; j < 3; ++j) {
       if ((columns >> j & 1) == 0) { continue; }
-      const Vector dy = LoadWhole(line.dy[i] + group + ((pixel + 1 - j) / stride + 1) * kLanes);
-      parts[i] += dy * w[3 * i + j];
-      sums->weight[3 * i + j] += dy * value;
+      visit(3 * i + j, LoadWhole(line.dy[i] + group + ((pixel + 1 - j) / stride + 1) * kLanes));
     }
-  }
-  const Vector dv = (parts[0] + parts[1]) + parts[2];
-  const Vector g = Select(v, dv, dv * a.slope);
-  sums->gradient += g;
-  sums->offset += g * offset;
-  sums->slope += Select(v, Vector{}, dv * v);
-  if (line.dv != nullptr) {
-    FetchToWrite(line.dv + (pixel + line.width) * line.channels + c);
-    StorePart(dv, line.dv + pixel * line.channels + c, count);
   }
 }
 
-template<typename T, int stride, int rows>
-void GradientOfLine(const DepthwiseGradientLine<T>& line) {
-  const int64_t channels = line.channels, out_width = (line.width - 1) / stride + 1;
-  ForVectors(channels, [&](int64_t c, auto count) __attribute__((always_inline)) {
-    const int64_t group = c * (out_width + 2);
-    const Affine a = LoadAffine(line.affine, c, count);
-    Vector w[kDepthwiseTaps];
-    for (int t = 0; t < kDepthwiseTaps; ++t) { w[t] = LoadPart(line.weight + t * channels + c, count); }
-    LineSums sums = {};
-    if (stride == 1) {
-      for (int64_t p = 0; p < line.width; ++p) { GradientPixel<T, 1, rows, 7>(line, p, c, count, group, a, w, &sums); }
-    } else {
-      for (int64_t p = 0; p < line.width; p += 2) {
-        GradientPixel<T, 2, rows, 2>(line, p, c, count, group, a, w, &sums);
-        if (p + 1 < line.width) { GradientPixel<T, 2, rows, 5>(line, p + 1, c, count, group, a, w, &sums); }
-      }
-    }
-    for (int t = 0; t < kDepthwiseTaps; ++t) { AddPart(sums.weight[t], line.weight_sums + t * channels + c, count); }
-    AddPart(sums.gradient, line.sums.gradient + c, count);
-    AddPart(sums.offset, line.sums.gradient_offset + c, count);
-    if (line.sums.slope != nullptr) { AddPart(sums.slope, line.sums.slope + c, count); }
-  });
+// Calls visit(pixel, columns) for each pixel of a line, with the filter columns that meet an output there.
+template<int columns>
+struct Columns {
+  static constexpr int value = columns;
+};
+template<int stride, typename Visit>
+INSIGHTFACE_INLINE void ForPixels(int64_t width, Visit visit) {
+  if (stride == 1) {
+    for (int64_t p = 0; p < width; ++p) { visit(p, Columns<7>{}); }
+    return;
+  }
+  for (int64_t p = 0; p < width; p += 2) {
+    visit(p, Columns<2>{});
+    if (p + 1 < width) { visit(p + 1, Columns<5>{}); }
+  }
 }
 
-template<typename T, int stride>
-INSIGHTFACE_INLINE void GradientWithStride(const DepthwiseGradientLine<T>& line) {
+template<int stride, int rows>
+struct SumsOfLine {
+  template<typename T>
+  static void Run(const DepthwiseGradientLine<T>& line, const DepthwiseSums<T>& to) {
+    const int64_t channels = line.channels, out_width = (line.width - 1) / stride + 1;
+    ForVectors(channels, [&](int64_t c, auto count) __attribute__((always_inline)) {
+      const int64_t group = c * (out_width + 2);
+      const Affine a = LoadAffine(line.affine, c, count);
+      Vector w[kDepthwiseTaps], weight[kDepthwiseTaps] = {}, gradient = {}, gradient_offset = {}, slope = {};
+      for (int t = 0; t < kDepthwiseTaps; ++t) { w[t] = LoadPart(line.weight + t * channels + c, count); }
+      ForPixels<stride>(line.width, [&](int64_t p, auto columns) __attribute__((always_inline)) {
+        const Pixel x = LoadPixel(line, p, c, count, a);
+        const Vector value = Select(x.normal, x.normal, x.normal * a.slope);
+        Vector parts[3] = {};
+        ForOutputs<stride, rows, columns.value>(line, p, group, [&](int t, Vector dy) __attribute__((always_inline)) {
+          parts[t / 3] += dy * w[t];
+          weight[t] += dy * value;
+        });
+        const Vector dv = (parts[0] + parts[1]) + parts[2];
+        const Vector g = Select(x.normal, dv, dv * a.slope);
+        gradient += g;
+        gradient_offset += g * x.offset;
+        slope += Select(x.normal, Vector{}, dv * x.normal);
+        if (to.dv != nullptr) {
+          FetchToWrite(to.dv + (p + line.width) * channels + c);
+          StorePart(dv, to.dv + p * channels + c, count);
+        }
+      });
+      for (int t = 0; t < kDepthwiseTaps; ++t) { AddPart(weight[t], to.weight + t * channels + c, count); }
+      AddPart(gradient, to.channel.gradient + c, count);
+      AddPart(gradient_offset, to.channel.gradient_offset + c, count);
+      if (to.channel.slope != nullptr) { AddPart(slope, to.channel.slope + c, count); }
+    });
+  }
+};
+
+template<int stride, int rows>
+struct InputGradientOfLine {
+  template<typename T>
+  static void Run(const DepthwiseGradientLine<T>& line, const ChannelGradient& to, T* dx) {
+    const int64_t channels = line.channels, out_width = (line.width - 1) / stride + 1;
+    ForVectors(channels, [&](int64_t c, auto count) __attribute__((always_inline)) {
+      const int64_t group = c * (out_width + 2);
+      const Affine a = LoadAffine(line.affine, c, count);
+      const Vector factor = LoadPart(to.offset_factor + c, count), constant = LoadPart(to.constant + c, count);
+      Vector w[kDepthwiseTaps];
+      for (int t = 0; t < kDepthwiseTaps; ++t) { w[t] = LoadPart(line.weight + t * channels + c, count); }
+      ForPixels<stride>(line.width, [&](int64_t p, auto columns) __attribute__((always_inline)) {
+        const Pixel x = LoadPixel(line, p, c, count, a);
+        Vector parts[3] = {};
+        ForOutputs<stride, rows, columns.value>(line, p, group, [&](int t, Vector dy) __attribute__((always_inline)) {
+          parts[t / 3] += dy * w[t];
+        });
+        const Vector dv = (parts[0] + parts[1]) + parts[2];
+        const Vector g = Select(x.normal, dv, dv * a.slope);
+        StorePart(g * a.scale + x.offset * factor + constant, dx + p * channels + c, count);
+      });
+    });
+  }
+};
+
+// Calls Of<stride, rows>::Run for the output lines that a line meets.
+template<template<int, int> class Of, int stride, typename T, typename... More>
+INSIGHTFACE_INLINE void RunForRows(const DepthwiseGradientLine<T>& line, const More&... more) {
   const int rows = (line.dy[0] != nullptr ? 1 : 0) | (line.dy[1] != nullptr ? 2 : 0) | (line.dy[2] != nullptr ? 4 : 0);
   switch (rows) {
-    case 0: return GradientOfLine<T, stride, 0>(line);
-    case 1: return GradientOfLine<T, stride, 1>(line);
-    case 2: return GradientOfLine<T, stride, 2>(line);
-    case 3: return GradientOfLine<T, stride, 3>(line);
-    case 4: return GradientOfLine<T, stride, 4>(line);
-    case 5: return GradientOfLine<T, stride, 5>(line);
-    case 6: return GradientOfLine<T, stride, 6>(line);
-    default: return GradientOfLine<T, stride, 7>(line);
+    case 0: return Of<stride, 0>::Run(line, more...);
+    case 1: return Of<stride, 1>::Run(line, more...);
+    case 2: return Of<stride, 2>::Run(line, more...);
+    case 3: return Of<stride, 3>::Run(line, more...);
+    case 4: return Of<stride, 4>::Run(line, more...);
+    case 5: return Of<stride, 5>::Run(line, more...);
+    case 6: return Of<stride, 6>::Run(line, more...);
+    default: return Of<stride, 7>::Run(line, more...);
   }
 }
 
 template<typename T>
-void Gradient(const DepthwiseGradientLine<T>& line) {
-  if (line.stride == 1) {
-    GradientWithStride<T, 1>(line);
-  } else {
-    GradientWithStride<T, 2>(line);
-  }
+void AddGradientSums(const DepthwiseGradientLine<T>& line, const DepthwiseSums<T>& sums) {
+  line.stride == 1 ? RunForRows<SumsOfLine, 1>(line, sums) : RunForRows<SumsOfLine, 2>(line, sums);
 }
 
 template<typename T>
-constexpr DepthwiseLines<T> kLoops = {SpreadNormalised<T>, Spread<T>, Convolve<T>, Gradient<T>, SpreadGradient<T>};
+void InputGradient(const DepthwiseGradientLine<T>& line, const ChannelGradient& gradient, T* dx) {
+  RunForRows<InputGradientOfLine, 2>(line, gradient, dx);
+}
+
+template<typename T>
+constexpr DepthwiseLines<T> kLoops = {SpreadNormalised<T>, Spread<T>, Convolve<T>, AddGradientSums<T>, InputGradient<T>,
+                                         SpreadGradient<T>};
 
 }  // namespace
 

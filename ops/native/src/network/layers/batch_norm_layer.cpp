@@ -73,6 +73,7 @@ class BatchNormLayer final : public Layer {
   }
 
   std::vector<int> ReadInBackward() const override { return {inputs[0]}; }
+  bool WritesGradientLast() const override { return true; }
   bool PassesGradient(size_t input) const override { return leaves_gradient_ || input == 1; }
   const Normalisation* LeaveInputGradient() override {
     leaves_gradient_ = inputs.size() == 1;

@@ -4,7 +4,8 @@
 // reads in backward x, dy, the saved statistics; each pixel of a is computed again. If the layer that reads y is a
 //                   normalisation, dy is computed from y and the gradient of that layer's output, line by line
 // writes            dgamma, dbeta, dslope, dweight
-// writes            dx, which holds da until the sums over all rows are known
+// writes            dx, which holds da until the sums over all rows are known; with stride 2, where da is four times as
+//                   large as dy, da is computed again for dx instead
 #include "network/layers/depthwise_unit.h"
 
 #include "network/arithmetic/depthwise_lines.h"
@@ -59,7 +60,9 @@ class DepthwiseUnit final : public Layer {
       norm_.sums().AddBlock(thread, [&](float* part) {
         weight_sums_.AddBlock(thread, [&](float* weight_part) {
           for (int64_t line = first / in_.width; line < last / in_.width; ++line) {
-            GradientOfLine(context, line, thread, norm_.SumsIn(part), weight_part);
+            T* const da = uses[0].wanted && !computes_twice_ ? InputGradient(context, line) : nullptr;
+            kDepthwiseLines.Of<T>().AddGradientSums(GradientLine(context, line, thread),
+                                                    {weight_part, norm_.SumsIn(part), da});
           }
         });
       });
@@ -75,24 +78,15 @@ class DepthwiseUnit final : public Layer {
       }
     };
     if (!uses[0].wanted) { return {differentiate}; }
-    RowStage apply{batch_ * in_.Pixels(), 3 * channels_};
-    apply.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int) {
-      T* const dx = context.GradientAt<T>(inputs[0]) + first * channels_;
-      kChannelRows.Of<T>().ApplyGradient(context.ValueAt<const T>(inputs[0]) + first * channels_, dx, last - first,
-                                         channels_, norm_.gradient(), false, dx);
-    };
-    apply.reads = [this] {
-      const int64_t row_bytes = channels_ * static_cast<int64_t>(sizeof(T));
-      return std::vector<RowMap>{{inputs[0], false, row_bytes}, {inputs[0], true, row_bytes}};
-    };
-    return {differentiate, apply};
+    return {differentiate, computes_twice_ ? GradientStage(lines * in_.width) : ApplyStage()};
   }
 
   void TakeOver(Layer& next) override { next_ = next.LeaveInputGradient(); }
   std::vector<int> ReadInBackward() const override {
     return next_ != nullptr ? std::vector<int>{inputs[0], output} : std::vector<int>{inputs[0]};
   }
-  bool IsDoneWithOutputFirst() const override { return true; }
+  bool IsDoneWithOutputFirst() const override { return !computes_twice_; }
+  bool WritesGradientLast() const override { return computes_twice_; }
   bool HasParameters() const override { return true; }
   int64_t SavedBytes() const override { return norm_.SavedBytes(); }
 
@@ -113,6 +107,43 @@ class DepthwiseUnit final : public Layer {
     return convolve;
   }
 
+  // Computes dx from da, which it holds.
+  RowStage ApplyStage() {
+    RowStage apply{batch_ * in_.Pixels(), 3 * channels_};
+    apply.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int) {
+      T* const dx = context.GradientAt<T>(inputs[0]) + first * channels_;
+      kChannelRows.Of<T>().ApplyGradient(context.ValueAt<const T>(inputs[0]) + first * channels_, dx, last - first,
+                                         channels_, norm_.gradient(), false, dx);
+    };
+    apply.reads = [this] { return std::vector<RowMap>{{inputs[0], false, RowBytes()}, {inputs[0], true, RowBytes()}}; };
+    return apply;
+  }
+
+  // Computes dx from dy.
+  RowStage GradientStage(int64_t block) {
+    RowStage gradient{batch_ * in_.Pixels(), 3 * channels_, block};
+    gradient.gathers = true;
+    gradient.scratch_bytes = HeldLines::Bytes(out_.width, channels_);
+    gradient.begin = [this](const ExecutionContext&, char* scratch) { held_.Reset(scratch); };
+    gradient.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int thread) {
+      for (int64_t line = first / in_.width; line < last / in_.width; ++line) {
+        kDepthwiseLines.Of<T>().InputGradient(GradientLine(context, line, thread), norm_.gradient(),
+                                              InputGradient(context, line));
+      }
+    };
+    gradient.reads = [this] {
+      // For each row of the input a quarter of one of the output.
+      std::vector<RowMap> maps{{inputs[0], false, RowBytes()}, {output, true, RowBytes() / 4}};
+      if (next_ != nullptr) { maps.push_back({output, false, RowBytes() / 4}); }
+      return maps;
+    };
+    return gradient;
+  }
+
+  int64_t RowBytes() const { return channels_ * static_cast<int64_t>(sizeof(T)); }
+  T* InputGradient(const ExecutionContext& context, int64_t line) const {
+    return context.GradientAt<T>(inputs[0]) + line * in_.width * channels_;
+  }
   char* Saved(const ExecutionContext& context) const { return context.saved + saved_offset; }
   void Begin(const ExecutionContext& context, char* scratch) {
     norm_.MakeAffine(context, Saved(context));
@@ -137,20 +168,11 @@ class DepthwiseUnit final : public Layer {
                    context.ValueAt<T>(output) + number * out_.width * channels_);
   }
 
-  void GradientOfLine(const ExecutionContext& context, int64_t number, int thread, const ChannelSums& sums,
-                      float* weight_sums) {
+  DepthwiseGradientLine<T> GradientLine(const ExecutionContext& context, int64_t number, int thread) {
     const DepthwiseLines<T>& loops = kDepthwiseLines.Of<T>();
     const int64_t image = number / in_.height, row = number % in_.height, first = number * in_.width * channels_;
-    DepthwiseGradientLine<T> line{context.ValueAt<const T>(inputs[0]) + first,
-                                  in_.width,
-                                  channels_,
-                                  stride_,
-                                  {},
-                                  by_tap_.data(),
-                                  norm_.affine(),
-                                  uses[0].wanted ? context.GradientAt<T>(inputs[0]) + first : nullptr,
-                                  weight_sums,
-                                  sums};
+    DepthwiseGradientLine<T> line{context.ValueAt<const T>(inputs[0]) + first, in_.width, channels_, stride_, {},
+                                  by_tap_.data(), norm_.affine()};
     for (int64_t i = 0; i < 3; ++i) {
       // Filter row i of output row r reads input row r * stride + i - 1.
       const int64_t shifted = row + 1 - i;
@@ -166,12 +188,13 @@ class DepthwiseUnit final : public Layer {
         }
       });
     }
-    loops.Gradient(line);
+    return line;
   }
 
   const int64_t batch_, channels_;
   const ValueShape in_, out_;
   const int64_t stride_;
+  const bool computes_twice_ = stride_ == 2;  // da: once for the sums and once for dx
   const int weight_;
   Normalisation norm_;
   const Normalisation* next_ = nullptr;  // whose input's gradient this layer computes

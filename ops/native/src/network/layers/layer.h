@@ -94,6 +94,8 @@ class Layer {
 
   // Values that Backward reads.
   virtual std::vector<int> ReadInBackward() const { return {}; }
+  // Whether only the last step of Backward writes the gradients of inputs.
+  virtual bool WritesGradientLast() const { return IsSplit(); }
   // Whether only the first step of Backward reads the output and its gradient.
   virtual bool IsDoneWithOutputFirst() const { return false; }
   // Whether the gradient of this input is the gradient of the output, unchanged.

@@ -20,7 +20,7 @@ std::vector<int> ReadIn(const Layer& layer, Pass pass) {
 
 }  // namespace
 
-// A value lives from the step that makes it to the last one that reads it.
+// A value lives from the last step of the layer that makes it to the last one that reads it.
 void Network::PlaceValues() {
   const size_t count = assembly_.values.size();
   made_.assign(count, kNowhere);
@@ -33,7 +33,8 @@ void Network::PlaceValues() {
                              time > plan_.backward_first[producers_[value]];
         if (!is_done && (pass == Pass::kForward || plan_.is_kept[value])) { arena_.Extend(made_[value], time); }
       }
-      if (pass != Pass::kForward || layer->output < 0) { continue; }
+      const bool writes = layer->output >= 0 && time == plan_.forward[producers_[layer->output]];
+      if (pass != Pass::kForward || !writes) { continue; }
       int& place = made_[layer->output];
       if (place == kNowhere) { place = arena_.Add(Bytes(layer->output), time, time); }
       arena_.Extend(place, time);
@@ -97,7 +98,7 @@ void Network::PlaceGradients() {
   for (size_t i = assembly_.layers.size(); i-- > 0;) {
     Layer& layer = *assembly_.layers[i];
     for (size_t input = 0; input < layer.inputs.size(); ++input) {
-      PlaceInputGradient(&layer, input, layer.IsSplit() ? plan_.backward[i] : plan_.backward_first[i]);
+      PlaceInputGradient(&layer, input, layer.WritesGradientLast() ? plan_.backward[i] : plan_.backward_first[i]);
     }
   }
 }
