@@ -140,9 +140,8 @@ def run_command(main: Callable[[], int | None]) -> None:
     is_command = False
     try:
         is_command = interrupts.raise_on_interrupt()
-        if is_command:
-            end_on_failed_start(2, f"error: {NO_THREAD}\n".encode())
         with unwinding_on(signal.SIGTERM, signal.SIGHUP):
+            end_on_failed_start(2, f"error: {NO_THREAD}\n".encode())  # within, which puts the hook back at its end
             code = main() or 0
         sys.stdout.flush()
     except BrokenPipeError:

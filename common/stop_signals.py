@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import NoReturn
 
 _AGAIN = 0.01  # seconds; a destructor that takes longer is interrupted once more
@@ -32,17 +32,27 @@ def unwinding_on(*signals: signal.Signals) -> Iterator[None]:
         raise Terminated(signal.Signals(number).name)
 
     deadly = [each for each in signals if signal.getsignal(each) is signal.SIG_DFL]
-    with ExitStack() as stack:
-        if signal.getsignal(signal.SIGALRM) is signal.SIG_DFL:  # not where another program uses it
-            stack.enter_context(_raising_again())
-        for each in deadly:
-            signal.signal(each, stop)
-            stack.callback(signal.signal, each, signal.SIG_DFL)
+    before, hook = signal.getsignal(signal.SIGALRM), sys.unraisablehook
+    keep_interruptions()
+    for each in deadly:
+        signal.signal(each, stop)
+    try:
         yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.unraisablehook = hook
+        signal.signal(signal.SIGALRM, before)
+        for each in deadly:
+            signal.signal(each, signal.SIG_DFL)
 
 
-@contextmanager
-def _raising_again() -> Iterator[None]:
+def keep_interruptions() -> None:
+    """Raise a KeyboardInterrupt or ``Terminated`` that Python drops again, in the main thread, which must call this.
+
+    Nothing happens where another program uses SIGALRM.
+    """
+    if signal.getsignal(signal.SIGALRM) is not signal.SIG_DFL:
+        return
     others, lost = sys.unraisablehook, []
 
     def judge(failure: sys.UnraisableHookArgs) -> None:
@@ -57,9 +67,3 @@ def _raising_again() -> Iterator[None]:
 
     sys.unraisablehook = judge
     signal.signal(signal.SIGALRM, raise_again)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        sys.unraisablehook = others

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from common.errors import UserError, describe_failure
+from common.stop_signals import keep_interruptions
 from common.thread_starts import NO_THREAD, end_on_failed_start
 
 PIPE_VARIABLE = "INSIGHTFACE_REPORT_FD"
@@ -59,6 +60,7 @@ class RankReporter:
         """
         self._stops_at_once = stops_at_once
         faulthandler.enable()
+        keep_interruptions()
         if self._pipe is not None:
             end_on_failed_start(self._pipe, _line({"failed": f"error: {NO_THREAD}"}))
             # A rank that waits in a collective call would not notice the end of its supervisor.

@@ -101,6 +101,22 @@ def test_a_signal_that_python_drops_in_a_destructor_ends_the_command(
     assert os.listdir(tmp_path) == []
 
 
+def test_it_ends_a_rank_that_stops_at_once(tmp_path: Path) -> None:
+    program = """
+import os, signal, time
+from launch.rank import run_as_rank
+class Session:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+def work(*_):
+    Session()
+    time.sleep(30)
+run_as_rank(work, {"native_ops": True}, stops_at_once=True)
+"""
+    process = start(program, tmp_path)
+    assert process.communicate(timeout=20) == ("", "") and process.returncode == 130
+
+
 def test_ctrl_c_after_the_work_is_no_traceback_of_a_destructor(tmp_path: Path) -> None:
     program = """
 import os, signal

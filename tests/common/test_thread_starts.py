@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LINE = "error: no thread can be started; memory or the number of processes (ulimit -u) is short"
@@ -39,8 +42,9 @@ def run(program: str, **how: object) -> subprocess.CompletedProcess:
     )
 
 
-def test_a_command_ends_with_one_line() -> None:
-    done = run(COMMAND)
+@pytest.mark.parametrize("ctrl_c", [signal.SIG_DFL, signal.SIG_IGN])  # ignored: ``command &`` in a script
+def test_a_command_ends_with_one_line(ctrl_c: signal.Handlers) -> None:
+    done = run(COMMAND, preexec_fn=lambda: signal.signal(signal.SIGINT, ctrl_c))
     assert (done.returncode, done.stderr) == (1, f"{LINE}\n")
 
 
