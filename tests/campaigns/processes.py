@@ -54,6 +54,7 @@ class Command:
                 stdout=file,
                 stderr=file,
                 start_new_session=True,
+                preexec_fn=_heed_ctrl_c,
             )
         self.began = time.monotonic()
 
@@ -78,3 +79,7 @@ class Command:
             self.process.poll()
             time.sleep(0.05)
         self.process.wait()
+
+
+def _heed_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored where a script has started the campaign in the background
