@@ -104,7 +104,7 @@ def _drop_after(path: Path, step: int) -> None:
         try:
             if parse_json(line)["step"] <= step:
                 kept.append(line)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, LookupError, TypeError):
             continue  # the torn last line of a killed run, or a damaged one
     with atomic_file(path) as file:
         file.writelines(line + b"\n" for line in kept)

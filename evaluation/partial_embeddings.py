@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from common.errors import UserError
+from common.errors import UserError, require
 from common.files import atomic_file, make_directory
 from common.json_text import parse_json
 from common.numpy_files import NUMPY_ERRORS, describe_error
@@ -123,9 +123,12 @@ class PartialEmbeddings:
         return self.folder / f"{start:012d}-{stop:012d}.npz"
 
     def _read_about(self) -> dict[str, Any] | None:
+        path = self.folder / _ABOUT
         try:
-            return parse_json((self.folder / _ABOUT).read_text())
+            about = parse_json(path.read_text())
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            raise UserError(f"{self.folder / _ABOUT} is damaged ({error}); remove {self.folder}") from error
+            raise UserError(f"{path} is damaged ({error}); remove {self.folder}") from error
+        require(isinstance(about, dict), f"{path} is damaged; remove {self.folder}")
+        return about

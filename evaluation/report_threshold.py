@@ -65,7 +65,7 @@ def read_threshold(
         if model and not _checksums(model) & _checksums(about):
             raise UserError(f"{path} is the report of another model, {about.get('model')}; verify this one, or omit it")
         return _choose(path, name, chosen, measured, mirrored, far)
-    except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, StopIteration) as error:
         raise UserError(f"{path} is damaged or not a report with thresholds; verify the model again") from error
 
 

@@ -31,11 +31,12 @@ def _are_settings(value: Any) -> bool:
 
 
 def _are_files(value: Any) -> bool:
-    facts = value.values() if isinstance(value, dict) else [None]
+    if not isinstance(value, dict) or not all(_FILE_NAME.fullmatch(name) for name in value):
+        return False  # or a file outside the snapshot
     kinds = {"bytes": int, "sha256": str}
-    if not all(_FILE_NAME.fullmatch(name) for name in value or ()):
-        return False  # a file outside the snapshot
-    return all(isinstance(each, dict) and all(isinstance(each.get(k), kinds[k]) for k in kinds) for each in facts)
+    return all(
+        isinstance(each, dict) and all(isinstance(each.get(k), kinds[k]) for k in kinds) for each in value.values()
+    )
 
 
 def _is_head(value: Any) -> bool:

@@ -74,7 +74,7 @@ def read_run(folder: Path) -> Run:
         try:
             numbers = parse_json(line)
             step, kind = int(numbers.pop("step")), str(numbers.pop("kind"))
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, LookupError, TypeError, AttributeError):
             continue
         for name, value in numbers.items():
             if isinstance(value, (int, float)) and math.isfinite(value):

@@ -113,7 +113,7 @@ class IndexFile:
                 return None
             records = np.memmap(path, RECORD, "r", len(line), (total,)) if total else np.empty(0, RECORD)
             return (counts, records) if header["checksum"] == self._checksum(counts, records) else None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError):
             return None
 
     def _checksum(self, counts: Sequence[int], records: np.ndarray) -> int:

@@ -85,7 +85,7 @@ def unfold(network: NetworkGraph, arrays: Arrays, text: str) -> tuple[NetworkGra
         if not set(layers) <= set(nodes) or kept["sha256"] != _checksum(layers, _by_plain_name(nodes, layers, arrays)):
             return None
         return _restore(network, arrays, layers)
-    except (ValueError, TypeError, KeyError, AttributeError, zlib.error) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, zlib.error) as error:
         raise DamageError(str(error)) from error
 
 

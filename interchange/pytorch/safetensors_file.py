@@ -42,7 +42,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
             header = parse_json(file.read(length))
         facts = {name: fact for name, fact in header.items() if fact.get("dtype") in _STORAGES}
         return {name: _tensor(path, 8 + length, fact) for name, fact in facts.items()}
-    except (OSError, SafetensorError, ValueError, TypeError, AttributeError, KeyError) as error:
+    except (OSError, SafetensorError, ValueError, TypeError, AttributeError, LookupError) as error:
         raise UserError(f"{path} is not a readable safetensors file ({show(str(error))})") from error
 
 

@@ -12,6 +12,7 @@ from common.errors import run_command
 
 CAMPAIGNS = {
     "damaged files": "tests.campaigns.damage.campaign",
+    "values in JSON": "tests.campaigns.damage.json_values",
     "killed commands": "tests.campaigns.kills.campaign",
     "disks and limits": "tests.campaigns.disk.campaign",
     "machines and their network": "tests.campaigns.network.campaign",

@@ -169,6 +169,7 @@ DAMAGES = {
     "other format": ("snapshot.json", lambda p: edit(p, format="x"), "not of format"),
     "other settings": ("snapshot.json", lambda p: edit(p, config={"network": 3}), "its config cannot be right"),
     "other files": ("snapshot.json", lambda p: edit(p, files={"a": 1}), "its files cannot be right"),
+    "a number for files": ("snapshot.json", lambda p: edit(p, files=1.5), "its files cannot be right"),
     "other rows": ("snapshot.json", lambda p: edit(p, fc7=[], step="5"), "its step, fc7 cannot be right"),
     "no files": ("snapshot.json", lambda p: drop(p, "files"), "is damaged: it lacks files"),
     "no position": ("snapshot.json", lambda p: drop(p, "position"), "is damaged: it lacks position"),

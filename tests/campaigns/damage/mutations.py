@@ -13,7 +13,10 @@ from common.json_text import parse_json
 
 Random = np.random.Generator
 _NUMBERS = (0, 1, 2, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 1 << 40, (1 << 63) - 1, (1 << 64) - 1)
-_VALUES: tuple[Any, ...] = (None, True, 0, -1, 1.5, 10**30, "", "0", "../x", [], [[]], {}, {"a": 1}, [0, -1], "NaN")
+VALUES: tuple[Any, ...] = (
+    *(None, True, False, 0, -1, 1.5, 1e308, 10**30, -(10**30), "", "0", "1", "../x", "NaN"),
+    *([], [[]], [1], ["x"], [None], [{}], [0, -1], [[1, 2]], {}, {"a": 1}, {"a": []}),
+)
 _WORDS = ("0", "-1", "1e999", "nan", "99999999999999999999", "", "x", "0x10", "1.5", "\t", "None", "[]")
 
 
@@ -73,7 +76,7 @@ def value(rng: Random, content: bytes) -> bytes:
     if rng.random() < 0.15:
         del owner[key]
     else:
-        owner[key] = _VALUES[int(rng.integers(len(_VALUES)))]
+        owner[key] = VALUES[int(rng.integers(len(VALUES)))]
     return json.dumps(tree).encode()
 
 

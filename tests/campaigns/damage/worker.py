@@ -50,6 +50,15 @@ def judge(form: Format, folder: Path, names: list[str]) -> tuple[str, str]:
     return "read", ""
 
 
+def judge_in_time(form: Format, folder: Path, names: list[str]) -> tuple[str, str]:
+    """Return what ``judge`` does; a fault where it takes more than ``SECONDS``, if SIGPROF calls ``out_of_time``."""
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    try:
+        return judge(form, folder, names)
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
 def try_case(name: str, seed: int, whole: Path, folder: Path) -> dict[str, object]:
     """Damage a copy of a valid set and read it."""
     form, rng = FORMATS[name], np.random.default_rng([seed, sum(name.encode())])
@@ -58,10 +67,8 @@ def try_case(name: str, seed: int, whole: Path, folder: Path) -> dict[str, objec
     how, content = damage(rng, path.read_bytes())
     path.write_bytes(content)
     start = time.perf_counter()
-    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     # A message may name the file, its folder, or the set, which the reader was given.
-    kind, text = judge(form, folder, [path.name, path.stem, str(folder)])
-    signal.setitimer(signal.ITIMER_PROF, 0)
+    kind, text = judge_in_time(form, folder, [path.name, path.stem, str(folder)])
     shutil.rmtree(folder)
     case = {"format": name, "seed": seed, "file": path.name, "how": how, "kind": kind, "text": text}
     return {**case, "seconds": round(time.perf_counter() - start, 3)}
@@ -73,13 +80,14 @@ def limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + SPARE, resource.RLIM_INFINITY))
 
 
-def _out_of_time(number: int, frame: FrameType | None) -> None:
+def out_of_time(number: int, frame: FrameType | None) -> None:
+    """Handle SIGPROF."""
     raise TimeoutError(f"not done in {SECONDS} s")
 
 
 def main() -> None:
     """Serve until standard input ends."""
-    signal.signal(signal.SIGPROF, _out_of_time)
+    signal.signal(signal.SIGPROF, out_of_time)
     place = Path(sys.argv[1])
     wholes = {}
     for number, (name, form) in enumerate(FORMATS.items()):
