@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 _AGAIN = 0.01  # seconds; a destructor that takes longer is interrupted once more
 
@@ -19,31 +19,48 @@ class Terminated(BaseException):
     """A signal asked the process to end; like KeyboardInterrupt, not an ``Exception``."""
 
 
+_INTERRUPTIONS = (KeyboardInterrupt, Terminated)
+
+
 @contextmanager
 def unwinding_on(*signals: signal.Signals) -> Iterator[None]:
     """Make signals that would end the process at once raise ``Terminated``; ignored ones (nohup) stay ignored.
 
-    Neither these nor the KeyboardInterrupt of a Ctrl-C are lost within.
+    Neither these nor the KeyboardInterrupt of a Ctrl-C are lost within. Where a library has made an error of its own of
+    one (``import_array`` of NumPy's C interface prints it and raises ImportError), it is raised in place of that error.
     """
+    arrived: list[BaseException] = []
 
     def stop(number: int, _: object) -> NoReturn:
         for each in deadly:
             signal.signal(each, signal.SIG_IGN)  # a second one must not interrupt the removal of temporary files
-        raise Terminated(signal.Signals(number).name)
+        arrived[:] = [Terminated(signal.Signals(number).name)]
+        raise arrived[0]
+
+    def interrupt(number: int, _: object) -> NoReturn:
+        arrived[:] = [KeyboardInterrupt()]
+        raise arrived[0]
 
     deadly = [each for each in signals if signal.getsignal(each) is signal.SIG_DFL]
-    before, hook = signal.getsignal(signal.SIGALRM), sys.unraisablehook
+    handlers = dict.fromkeys(deadly, stop)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        handlers[signal.SIGINT] = interrupt
+    before = {each: signal.getsignal(each) for each in (*handlers, signal.SIGALRM)}
+    hooks = sys.unraisablehook, sys.excepthook
     keep_interruptions()
-    for each in deadly:
-        signal.signal(each, stop)
+    for each, handler in handlers.items():
+        signal.signal(each, handler)
     try:
         yield
+    except Exception:
+        if arrived:
+            raise arrived[0] from None
+        raise
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        sys.unraisablehook = hook
-        signal.signal(signal.SIGALRM, before)
-        for each in deadly:
-            signal.signal(each, signal.SIG_DFL)
+        sys.unraisablehook, sys.excepthook = hooks
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def keep_interruptions() -> None:
@@ -53,10 +70,14 @@ def keep_interruptions() -> None:
     """
     if signal.getsignal(signal.SIGALRM) is not signal.SIG_DFL:
         return
-    others, lost = sys.unraisablehook, []
+    others, show, lost = sys.unraisablehook, sys.excepthook, []
+
+    def show_others(kind: type[BaseException], *about: Any) -> None:
+        if not issubclass(kind, _INTERRUPTIONS):
+            show(kind, *about)
 
     def judge(failure: sys.UnraisableHookArgs) -> None:
-        if isinstance(failure.exc_value, (KeyboardInterrupt, Terminated)):
+        if isinstance(failure.exc_value, _INTERRUPTIONS):
             lost[:] = [type(failure.exc_value)(*failure.exc_value.args)]
             signal.setitimer(signal.ITIMER_REAL, _AGAIN)
         else:
@@ -65,5 +86,5 @@ def keep_interruptions() -> None:
     def raise_again(number: int, frame: object) -> NoReturn:
         raise lost[0]
 
-    sys.unraisablehook = judge
+    sys.unraisablehook, sys.excepthook = judge, show_others
     signal.signal(signal.SIGALRM, raise_again)

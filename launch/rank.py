@@ -91,8 +91,8 @@ class RankReporter:
 
     def fail(self, error: BaseException) -> None:
         """Report the reason for a failure on stderr and to the supervisor, then end the process."""
-        if isinstance(error, KeyboardInterrupt):
-            self._exit(INTERRUPTED)
+        if isinstance(error, KeyboardInterrupt) or (self._stops_at_once and self.stop_requested):
+            self._exit(INTERRUPTED)  # a library may have made another error of it
         known = describe_failure(error)
         try:
             full = "".join(traceback.format_exception(error)).rstrip()

@@ -101,6 +101,26 @@ def test_a_signal_that_python_drops_in_a_destructor_ends_the_command(
     assert os.listdir(tmp_path) == []
 
 
+CHANGED = """
+import os, signal, sys
+from common.errors import run_command
+def main():
+    try:
+        os.kill(os.getpid(), int(sys.argv[1]))
+        print("too far")
+    except BaseException as error:  # what import_array of NumPy's C interface does
+        sys.excepthook(type(error), error, error.__traceback__)
+        raise ImportError("numpy._core.multiarray failed to import") from None
+run_command(main)
+"""
+
+
+@pytest.mark.parametrize(("number", "line"), [(signal.SIGINT, "interrupted\n"), (signal.SIGTERM, "ended by SIGTERM\n")])
+def test_a_signal_of_which_a_library_makes_an_error_ends_the_command(tmp_path: Path, number: int, line: str) -> None:
+    process = start(CHANGED, tmp_path, arguments=[str(int(number))])
+    assert process.communicate(timeout=20) == ("", line) and process.returncode == 128 + number
+
+
 def test_it_ends_a_rank_that_stops_at_once(tmp_path: Path) -> None:
     program = """
 import os, signal, time
