@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -18,6 +19,16 @@ def progress(iterable: Iterable | None = None, total: int | None = None, desc: s
 
     if sys.stderr.isatty():
         return tqdm(iterable, total=total, desc=desc, unit=unit, leave=False)
+    wait = _SECONDS_BETWEEN_LINES
+    return _lines_class()(
+        iterable, total=total, desc=desc, unit=unit, ncols=100, mininterval=wait, maxinterval=wait, delay=wait
+    )
+
+
+@cache
+def _lines_class() -> type:
+    """Return the class of bars that write lines: one, as tqdm starts a thread for each class, which stays."""
+    from tqdm import tqdm
 
     class Lines(tqdm):
         """A bar that starts a new line each time, and is not redrawn or wiped."""
@@ -31,5 +42,4 @@ def progress(iterable: Iterable | None = None, total: int | None = None, desc: s
             self.disable = True
             super().close()
 
-    wait = _SECONDS_BETWEEN_LINES
-    return Lines(iterable, total=total, desc=desc, unit=unit, ncols=100, mininterval=wait, maxinterval=wait, delay=wait)
+    return Lines

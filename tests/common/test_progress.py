@@ -21,3 +21,15 @@ def test_short_work_writes_nothing() -> None:
     program = PROGRAM.replace("0.05", "10")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stderr == ""
+
+
+def test_many_bars_leave_one_thread() -> None:
+    program = """
+import threading
+from common.progress import progress
+for _ in range(5):
+    list(progress(range(3)))
+print(threading.active_count())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(done.stdout) <= 2
