@@ -45,9 +45,9 @@ def unwinding_on(*signals: signal.Signals) -> Iterator[None]:
     handlers = dict.fromkeys(deadly, stop)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         handlers[signal.SIGINT] = interrupt
-    before = {each: signal.getsignal(each) for each in (*handlers, signal.SIGALRM)}
+    before = {each: signal.getsignal(each) for each in handlers}
     hooks = sys.unraisablehook, sys.excepthook
-    keep_interruptions()
+    keeps = keep_interruptions()
     for each, handler in handlers.items():
         signal.signal(each, handler)
     try:
@@ -57,19 +57,22 @@ def unwinding_on(*signals: signal.Signals) -> Iterator[None]:
             raise arrived[0] from None
         raise
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        if keeps:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
         sys.unraisablehook, sys.excepthook = hooks
         for each, handler in before.items():
             signal.signal(each, handler)
 
 
-def keep_interruptions() -> None:
+def keep_interruptions() -> bool:
     """Raise a KeyboardInterrupt or ``Terminated`` that Python drops again, in the main thread, which must call this.
 
-    Nothing happens where another program uses SIGALRM.
+    Returns:
+        Whether it will: not where another program uses SIGALRM.
     """
     if signal.getsignal(signal.SIGALRM) is not signal.SIG_DFL:
-        return
+        return False
     others, show, lost = sys.unraisablehook, sys.excepthook, []
 
     def show_others(kind: type[BaseException], *about: Any) -> None:
@@ -88,3 +91,4 @@ def keep_interruptions() -> None:
 
     sys.unraisablehook, sys.excepthook = judge, show_others
     signal.signal(signal.SIGALRM, raise_again)
+    return True

@@ -45,6 +45,10 @@ class ForeignBuilder:
         """Return the error that names the file and says ``what`` is wrong."""
         return UserError(f"{self.source}: {what}")
 
+    def named(self, error: UserError) -> UserError:
+        """Return an error that names the file: ``error`` itself, if it does."""
+        return error if str(error).startswith(self.source) else self.error(str(error))
+
     def array(self, name: str) -> np.ndarray:
         """Return an array of the file as float32.
 

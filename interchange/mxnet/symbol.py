@@ -81,9 +81,7 @@ def translate_symbol(
         try:
             SYMBOL_READERS[node.op](builder, node)
         except UserError as error:
-            if str(error).startswith(source):
-                raise
-            raise builder.error(str(error)) from error
+            raise builder.named(error) from error.__cause__
         except (ValueError, TypeError, KeyError, IndexError, ZeroDivisionError, OverflowError) as error:
             raise UserError(f"{source}: {node.name} is a {node.op} that does not fit its inputs ({error})") from error
     return builder.finish()

@@ -268,8 +268,6 @@ def _read_node(reader: GraphReader, node: onnx.NodeProto) -> None:
                 reader.channels_last.add(node.output[0])
         ONNX_READERS[node.op_type](reader, Operation(list(node.input), list(node.output), attrs))
     except UserError as error:
-        if str(error).startswith(reader.source):
-            raise
-        raise reader.error(str(error)) from error
+        raise reader.build.named(error) from error.__cause__
     except (KeyError, ValueError, TypeError, IndexError, ZeroDivisionError, OverflowError, MemoryError) as error:
         raise reader.error(f"{name} is a {node.op_type} of a form that no known network has ({error})") from error

@@ -121,6 +121,21 @@ def test_a_signal_of_which_a_library_makes_an_error_ends_the_command(tmp_path: P
     assert process.communicate(timeout=20) == ("", line) and process.returncode == 128 + number
 
 
+def test_the_alarm_of_another_program_still_rings(tmp_path: Path) -> None:
+    program = """
+import signal, time
+from common.errors import run_command
+signal.signal(signal.SIGALRM, lambda *_: print("it rings", flush=True))
+signal.setitimer(signal.ITIMER_REAL, 0.3)
+try:
+    run_command(lambda: print("done", flush=True))
+except SystemExit:
+    time.sleep(1)
+"""
+    process = start(program, tmp_path)
+    assert process.communicate(timeout=20) == ("done\nit rings\n", "") and process.returncode == 0
+
+
 def test_it_ends_a_rank_that_stops_at_once(tmp_path: Path) -> None:
     program = """
 import os, signal, time
