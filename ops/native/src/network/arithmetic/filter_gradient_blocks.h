@@ -6,6 +6,7 @@
 #include "base/parallel.h"
 #include "network/arithmetic/tile_blocks.h"
 #include "network/arithmetic/tile_products.h"
+#include "network/arithmetic/winograd_tiles.h"
 
 namespace insightface {
 
@@ -18,12 +19,20 @@ inline int64_t ColumnsAtATime(int64_t matrices, int64_t inner, int64_t columns, 
   return columns / parts;
 }
 
+// The gradients of filters before their last transform, and where they go.
+struct FilterSums {
+  void (*transform)(const float* matrices, int64_t step, int64_t filters, float* weights, int64_t filter_step);
+  const float* matrices;
+  int64_t step;
+  float* gradient;
+};
+
 // Gradients of `at_a_time` of `filters` filters at a time: for each block of tiles all threads call
-// `transform(block, filter, keeps_maps)` and `multiply(block, adds)`, then `finish(filter, channel)` for each channel.
+// `transform(block, filter, keeps_maps)` and `multiply(block, adds)`, then the sums of each channel are transformed.
 // The matrices of a single block of maps serve all filters.
-template <typename Transform, typename Multiply, typename Finish>
+template <typename Transform, typename Multiply>
 void ForFilterBlocks(const TileGrid& grid, int64_t blocks, int64_t filters, int64_t at_a_time, int64_t channels,
-                     const Transform& transform, const Multiply& multiply, const Finish& finish) {
+                     const Transform& transform, const Multiply& multiply, const FilterSums& sums) {
 #pragma omp parallel
   for (int64_t filter = 0; filter < filters; filter += at_a_time) {
     for (int64_t b = 0; b < blocks; ++b) {
@@ -34,7 +43,10 @@ void ForFilterBlocks(const TileGrid& grid, int64_t blocks, int64_t filters, int6
 #pragma omp barrier
     }
     const Share share(channels);
-    for (int64_t channel = share.begin; channel < share.end; ++channel) { finish(filter, channel); }
+    for (int64_t channel = share.begin; channel < share.end; ++channel) {
+      sums.transform(sums.matrices + channel * at_a_time, sums.step, at_a_time,
+                     sums.gradient + (filter * channels + channel) * kWinogradTaps, channels * kWinogradTaps);
+    }
   }
 }
 

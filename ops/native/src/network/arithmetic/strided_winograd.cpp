@@ -188,10 +188,7 @@ void StridedFilterGradient::Run(const float* x, const float* dy, float* gradient
         Transform(block, keeps_maps ? nullptr : x, dy, filter, zeros, matrices);
       },
       [&](const TileBlock& block, bool adds) { Multiply(block, adds, matrices); },
-      [&](int64_t filter, int64_t channel) {
-        kStridedTransforms.TransformFilterGradients(matrices.sums + channel * filters_, sums_step_, filters_,
-                                      gradient + (filter * in + channel) * kWinogradTaps, in * kWinogradTaps);
-      });
+      {kStridedTransforms.TransformFilterGradients, matrices.sums, sums_step_, gradient});
 }
 
 // Transforms the calling thread's share of the tiles; without `x` only the gradients.

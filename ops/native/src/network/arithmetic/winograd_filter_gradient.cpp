@@ -55,10 +55,7 @@ void FusedFilterGradient::Run(const float* x, const float* dy, float* gradient, 
         Transform(block, keeps_maps ? nullptr : x, dy, filter, zeros, matrices);
       },
       [&](const TileBlock& block, bool adds) { Multiply(block, adds, matrices); },
-      [&](int64_t filter, int64_t channel) {
-        kTileTransforms.TransformFilterGradients(matrices.sums + channel * filters_, sums_step_, filters_,
-                                      gradient + (filter * in + channel) * kWinogradTaps, in * kWinogradTaps);
-      });
+      {kTileTransforms.TransformFilterGradients, matrices.sums, sums_step_, gradient});
 }
 
 // Transforms the calling thread's share of the tiles; without `x` only the gradients.
