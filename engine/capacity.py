@@ -14,6 +14,7 @@ from typing import Any
 from backbones.graph.network_graph import NetworkGraph
 from engine.memory import MemoryEstimate, estimate_memory, trainable_numbers
 from engine.teacher_model import open_teacher
+from engine.teacher_rows import TeacherRows, find_teacher_rows
 from settings.choices import TRIPLET_LOSSES
 from settings.config import Config
 
@@ -79,8 +80,11 @@ class RunPlan:
         return self.estimate.rank <= self.memory
 
 
-def wire_bytes(config: Mapping[str, Any], network: NetworkGraph, ranks: int) -> Wire:
-    """Return the bytes that each of ``ranks`` ranks receives in a step of a completed ``config``."""
+def wire_bytes(config: Mapping[str, Any], network: NetworkGraph, ranks: int, taught: TeacherRows | None = None) -> Wire:
+    """Return the bytes that each of ``ranks`` ranks receives in a step of a completed ``config``.
+
+    ``taught``: the teacher's class rows, if its softmax over the classes is learned.
+    """
     share = (ranks - 1) / ranks  # of what the ranks hold together, the part that comes from others
     batch, width, pieces = config["train_batch_size"], config["emb_size"], config["gradient_accumulation"]
     backbone = 0 if config["freeze_backbone_steps"] else 2 * share * trainable_numbers(network) * _FLOAT * pieces
@@ -91,6 +95,9 @@ def wire_bytes(config: Mapping[str, Any], network: NetworkGraph, ranks: int) -> 
     if config["model_parallel"] or config["partial_fc"]:
         # From every other rank, for each image of the batch: largest, own and best logit, and sum; place in the sample.
         numbers = 5 if config["partial_fc"] else 4
+        if taught is not None:  # its embeddings; of both softmaxes largest and sum, and what is between them
+            embeddings += share * batch * taught.length * _FLOAT
+            numbers += 5
         return Wire(int(backbone), int(embeddings), 0, int(labels + numbers * (ranks - 1) * batch * _FLOAT))
     rows = 2 * share * config["num_classes"] * config["num_subcenters"] * width * _FLOAT * pieces
     return Wire(int(backbone), 0, int(rows), 0)
@@ -103,18 +110,21 @@ def plan_run(config: Config, network: NetworkGraph, ranks: int, memory: int) -> 
         UserError: the teacher, which is opened for its sizes, cannot be used.
     """
     model = open_teacher(config)
-    teacher = None if model is None else model.network
+    teacher, taught = None if model is None else model.network, find_teacher_rows(config, model)
 
     def needed(at: int = ranks, **changes: Any) -> int:
-        return estimate_memory(config.replaced(**changes), network, at, teacher).rank
+        return estimate_memory(config.replaced(**changes), network, at, teacher, taught).rank
 
     unit = ranks * config.gradient_accumulation
     images = config.train_batch_size // ranks
     per_rank = _largest(_MOST_IMAGES, lambda n: needed(train_batch_size=n * unit) <= memory)
     smallest = _smallest(_MOST_RANKS, lambda r: needed(r, train_batch_size=images * r) <= memory)
     ratios = {r: needed(sample_ratio=r) for r in RATIOS} if config.partial_fc else {}
-    estimate = estimate_memory(config, network, ranks, teacher)
-    plan = RunPlan(ranks, memory, estimate, wire_bytes(config, network, ranks), per_rank * unit, smallest, ratios, "")
+    estimate, wire = (
+        estimate_memory(config, network, ranks, teacher, taught),
+        wire_bytes(config, network, ranks, taught),
+    )
+    plan = RunPlan(ranks, memory, estimate, wire, per_rank * unit, smallest, ratios, "")
     return replace(plan, advice=_advise(config, plan, needed))
 
 

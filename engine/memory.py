@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
@@ -20,6 +20,9 @@ from ops.moments import MOMENTS
 from settings.choices import TRIPLET_LOSSES
 from settings.precision import layers_without_kernels
 
+if TYPE_CHECKING:
+    from engine.teacher_rows import TeacherRows
+
 _FLOAT = 4
 _ROW_NUMBER = {"float32": _FLOAT, "bf16": 2}  # bytes, by fc7_dtype
 # OneFlow and Python: with the whole backbone as one op, which unmaps code that only the start needs, and otherwise.
@@ -31,6 +34,8 @@ _ROW_COPIES = 7  # all rows: normalised, their gradient, and its copies on the w
 _SUMMED_ROWS = 4  # further ones where their gradients are summed over ranks
 _SAMPLE_COPIES = 11  # sampled rows: selected, in the graph, normalised, their gradient, its copies
 _IN_PLACE_COPIES = 1  # either kind on a CPU with the kernels: the gradient
+_SOFTMAX_COPIES = 21  # further ones with a teacher's softmax over the classes, many of them buffers of its sums
+_TAUGHT_COPIES = 2  # of a teacher's rows in a step, unless in place
 _LOGIT_COPIES, _LOGIT_COPIES_OF_MANY = 15, 18  # of one rank, of several
 _IN_UPDATE = 0.5  # of the backbone, what updates under way hold without the kernels
 
@@ -39,8 +44,9 @@ _IN_UPDATE = 0.5  # of the backbone, what updates under way hold without the ker
 class MemoryEstimate:
     """Bytes of one rank, and of one snapshot of all ranks.
 
-    ``momentum`` is everything that the optimiser keeps for fc7; ``in_files`` is the part of both in mapped files;
-    ``process`` are the libraries, Python, and connections to other ranks.
+    ``momentum`` is everything that the optimiser keeps for fc7; ``teacher`` has its class rows, too; ``in_files`` is
+    the part of all rows and moments in mapped files; ``process`` are the libraries, Python, and connections to other
+    ranks.
     """
 
     fc7: int
@@ -84,9 +90,21 @@ class MemoryEstimate:
 
 
 def estimate_memory(
-    config: Mapping[str, Any], network: NetworkGraph, ranks: int, teacher: NetworkGraph | None = None
+    config: Mapping[str, Any],
+    network: NetworkGraph,
+    ranks: int,
+    teacher: NetworkGraph | None = None,
+    taught: TeacherRows | None = None,
 ) -> MemoryEstimate:
-    """Return the estimate for a completed ``config`` on ``ranks`` ranks; ``teacher`` is the network of its teacher."""
+    """Return the estimate for a completed ``config`` on ``ranks`` ranks.
+
+    Args:
+        config: the settings.
+        network: of the run.
+        ranks: over all machines.
+        teacher: the network of its teacher.
+        taught: the teacher's class rows, if its softmax over the classes is learned.
+    """
     classes, width = config["num_classes"], config["emb_size"]
     if config["loss_name"] in TRIPLET_LOSSES:
         classes = 0
@@ -103,6 +121,13 @@ def estimate_memory(
         copies = _IN_PLACE_COPIES
     if not config["model_parallel"] and ranks > 1:
         copies += 2 if is_narrow else _SUMMED_ROWS
+    images_in_step = batch // config["gradient_accumulation"]
+    of_teacher, in_softmax = 0, 0
+    if taught is not None:
+        of_teacher = rows * taught.centres * taught.length * _FLOAT
+        in_softmax = (_SOFTMAX_COPIES + 2 * (taught.centres - 1)) * images_in_step * sampled * _FLOAT
+        if copies > _IN_PLACE_COPIES:
+            in_softmax += _TAUGHT_COPIES * sampled * taught.centres * taught.length * _FLOAT
     rows, sampled = rows * config["num_subcenters"], sampled * config["num_subcenters"]
     row_number = _ROW_NUMBER[config["fc7_dtype"]]
     bank = rows * width * row_number
@@ -126,7 +151,7 @@ def estimate_memory(
     averages = 2 if config.get("ema_decay") else 0  # the average, and what it replaces while it is verified
     backbone = (1 + averages) * arrays * _FLOAT + int((moments + gradients) * trainable) * _FLOAT
     copies_of_logits = _LOGIT_COPIES if ranks == 1 else _LOGIT_COPIES_OF_MANY
-    logits = copies_of_logits * batch // config["gradient_accumulation"] * sampled * _FLOAT
+    logits = copies_of_logits * images_in_step * sampled * _FLOAT
     rows_in_step = (copies + pieces) * sampled * width * _FLOAT
     process = max(process, _START - activations - logits - rows_in_step)
     return MemoryEstimate(
@@ -136,9 +161,9 @@ def estimate_memory(
         logits=logits,
         backbone=backbone,
         activations=activations,
-        teacher=0 if teacher is None else _teacher_bytes(teacher, images, config["use_bf16"]),
+        teacher=0 if teacher is None else _teacher_bytes(teacher, images, config["use_bf16"]) + of_teacher + in_softmax,
         process=process + (_PEERS if ranks > 1 else 0),
-        in_files=(1 + moments) * bank if config["fc7_storage"] == "mmap" else 0,
+        in_files=(1 + moments) * bank + of_teacher if config["fc7_storage"] == "mmap" else 0,
         snapshot=(arrays * (2 if averages else 1) + moments * trainable) * _FLOAT
         + (1 + moments) * classes * config["num_subcenters"] * width * row_number,
     )

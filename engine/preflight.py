@@ -20,6 +20,7 @@ from engine.disk import check_disk, check_snapshots
 from engine.memory import check_memory, estimate_memory
 from engine.schedule import Progress, make_plan, read_progress
 from engine.teacher_model import describe_teacher, open_teacher
+from engine.teacher_rows import TeacherRows, find_teacher_rows
 from engine.verification_sets import check_evaluation
 from interchange.image_input import require_same_images
 from interchange.open_model import TrainedModel
@@ -186,8 +187,12 @@ def describe_run(
     ranks: int,
     start: Progress,
     teacher: TrainedModel | None = None,
+    taught: TeacherRows | None = None,
 ) -> list[str]:
-    """Return lines for the log: settings, number formats, FLOPs, teacher, memory, images and steps."""
+    """Return lines for the log: settings, number formats, FLOPs, teacher, memory, images and steps.
+
+    ``taught`` are the class rows of ``teacher`` where the run learns its softmax.
+    """
     plan = make_plan(config, len(source), start)
     lines = [f"Called with argument: {dict(sorted(config.items()))}"]
     lines += [f"note: {line}" for line in describe_precision(config, ranks, network)]
@@ -196,7 +201,7 @@ def describe_run(
         lines.append(f"Network FLOPs: {flops:.2f}G  parameters: {parameters:.2f}M")
     if teacher is not None:
         lines += describe_teacher(teacher, config, network)
-    lines.append(estimate_memory(config, network, ranks, teacher and teacher.network).describe())
+    lines.append(estimate_memory(config, network, ranks, teacher and teacher.network, taught).describe())
     if isinstance(source, FilteredSource):
         lines.append(
             f"data_images_filter {config['data_images_filter']}: {source.num_left_out} identities are left out, "
@@ -230,6 +235,7 @@ def check_run(config: Config, ranks: int) -> None:
     pretrained = read_pretrained(config.pretrained, network, config) if config.pretrained else None
     _check_frozen_layers(config, pretrained, snapshot is not None)
     teacher = open_teacher(config)
+    taught = find_teacher_rows(config, teacher)
     images = open_images(config)
     for notice in describe_images(images):
         print(f"note: {notice}")
@@ -246,9 +252,9 @@ def check_run(config: Config, ranks: int) -> None:
             print(f"note: {notice}")
     check_bfloat16(config, network)
     start = starting_progress(snapshot, source)
-    print(*describe_run(config, network, source, ranks, start, teacher), sep="\n", flush=True)
+    print(*describe_run(config, network, source, ranks, start, teacher, taught), sep="\n", flush=True)
     local_ranks = ranks // config.num_nodes
-    estimate = estimate_memory(config, network, ranks, teacher and teacher.network)
+    estimate = estimate_memory(config, network, ranks, teacher and teacher.network, taught)
     storage = storage_directory(config) if config.device == "cpu" else None
     plan, mapped = make_plan(config, len(source), start), estimate.in_files * local_ranks
     if storage is not None:

@@ -26,7 +26,8 @@ from engine.schedule import Progress
 from engine.step import TrainStep
 from engine.teacher import Teacher
 from engine.teacher_model import open_teacher
-from engine.train import build_modules
+from engine.teacher_rows import find_teacher_rows
+from engine.train import build_modules, teach_classes
 from launch.rank import RankReporter
 from launch.world import World, configure_transfers, join_world
 from settings.config import Config
@@ -53,10 +54,12 @@ def sweep(config: Config, reporter: RankReporter) -> None:
     configure_transfers(config)
     source = open_source(config)
     model = open_teacher(config)
+    taught = find_teacher_rows(config, model)
     teacher = None if model is None else Teacher(model, config, world)
 
     def train(rates: Sequence[float], divergence: float, lines: int) -> list[float]:
         backbone, head, taken_over = build_modules(config, world, source, None)
+        teach_classes(head, taught)
         if world.rank == 0 and lines:
             for line in taken_over:
                 print(line)

@@ -140,7 +140,7 @@ class TrainStep:
                 if updates_early:
                     self._early = self.backbone.updatable(self.optimizer.backbone_names)
                 table = self.backbone.allocate_memory(batch, self._early)
-            weight = 0.0 if self._teacher is None or is_frozen else self._teacher_weight
+            weight = None if self._teacher is None or is_frozen else self._teacher_weight
             graph = TrainGraph(self.backbone, self.head, is_frozen, table is not None, weight)
             if self._uses_amp:
                 graph.config.enable_amp(True)

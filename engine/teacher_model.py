@@ -29,7 +29,7 @@ def open_teacher(config: Mapping[str, Any]) -> TrainedModel | None:
         given = ", ".join(f"--teacher_{key}" for key in keys)
         raise UserError(f"--teacher {name} is a snapshot and says how it takes images; omit {given}")
     try:
-        model = open_model(name, flags)
+        model = open_model(name, flags, bool(config["teacher_logits"]))
     except UserError as error:
         lines = (_FLAG.sub(r"--teacher_\1", line) for line in str(error).splitlines())
         raise UserError(*(f"--teacher: {line}" for line in lines)) from error
@@ -50,12 +50,17 @@ def _image_size(network: NetworkGraph) -> list[int]:
 def describe_teacher(model: TrainedModel, config: Mapping[str, Any], student: NetworkGraph) -> list[str]:
     """Return lines about the teacher of a run and what the student takes from it."""
     network, length = model.about["network"] or "unknown", model.network.embedding_size
-    what = "(1 - cosine with its embeddings)"
+    what, terms = "(1 - cosine with its embeddings)", []
     if length != student.embedding_size:
         what = "the mean square by which cosines between two images differ from its own"
+    if config["teacher_weight"]:
+        terms.append(f"{config['teacher_weight']:g} x {what}")
+    if config["teacher_logits"]:
+        softmax = "the divergence from its softmax over the classes"
+        terms.append(f"{config['teacher_logits']:g} x {softmax} at temperature {config['teacher_temperature']:g}")
     images = "unchanged images, kept in a file" if config["teacher_cache"] else "the images of each step"
     return [
         f"teacher: {model.path}, network {network}, embeddings of {length} numbers of {images}; the loss adds "
-        f"{config['teacher_weight']:g} x {what}",
+        + " and ".join(terms),
         *(f"teacher: {note}" for note in model.notes),
     ]

@@ -25,6 +25,7 @@ from engine.saving import Saver
 from engine.schedule import Progress, make_plan
 from engine.step import TrainStep
 from engine.teacher_model import open_teacher
+from engine.teacher_rows import TeacherRows, find_teacher_rows
 from engine.trainer import Trainer
 from engine.verify import open_verifier
 from interchange.open_model import TrainedModel
@@ -78,6 +79,16 @@ def build_modules(
     return backbone.to_global(world.placement, flow.sbp.broadcast), head, lines
 
 
+def teach_classes(head: Head, rows: TeacherRows | None) -> None:
+    """Give ``head`` the class rows of a teacher; None gives none.
+
+    Raises:
+        UserError: they cannot be read.
+    """
+    if rows is not None:
+        head.learn_from(rows.read_units, rows.length, rows.centres)
+
+
 def open_log(
     config: Mapping[str, Any],
     backbone: Backbone,
@@ -85,10 +96,11 @@ def open_log(
     world: World,
     start: Progress,
     model: TrainedModel | None,
+    taught: TeacherRows | None,
 ) -> RunLog:
     """Open the log and describe the run; a launching process has printed the description already."""
     log = RunLog(run_directory(config, config["log_dir"]), world.rank == 0, start.step)
-    log.write(*describe_run(config, backbone.network, source, world.size, start, model))
+    log.write(*describe_run(config, backbone.network, source, world.size, start, model, taught))
     return log
 
 
@@ -120,7 +132,9 @@ def train(config: Config, reporter: RankReporter) -> None:
     backbone, head, taken_over = build_modules(config, world, source, label_map)
     start = starting_progress(snapshot, source)
     model = open_teacher(config)
-    log = open_log(config, backbone, source, world, start, model)
+    taught = find_teacher_rows(config, model)
+    teach_classes(head, taught)
+    log = open_log(config, backbone, source, world, start, model, taught)
     log.say(*describe_modules(config, backbone, head), *describe_missing_snapshot(config), *taken_over)
     log.say(*describe_freezing(config, start.step))
 

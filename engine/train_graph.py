@@ -31,11 +31,12 @@ class TrainGraph(Graph):
         head: Head,
         backbone_is_frozen: bool = False,
         in_place: bool = False,
-        teacher_weight: float = 0.0,
+        teacher_weight: float | None = None,
     ) -> None:
         """``backbone_is_frozen``: train the head alone. The mode of ``backbone`` must fit when the graph is called.
 
-        ``teacher_weight`` is that of the distance to a teacher's embeddings in the loss; with 0 there is no teacher.
+        ``teacher_weight`` is that of the distance to a teacher's embeddings in the loss; None: there is no teacher. A
+        head that ``learns_classes`` gets the teacher's embeddings, too.
         """
         super().__init__()
         if in_place:
@@ -79,7 +80,9 @@ class TrainGraph(Graph):
         memory: list[flow.Tensor] = []
         if self.in_place:
             memory, head_inputs = [head_inputs[0]], head_inputs[1:]
-        teacher, head_inputs = (head_inputs[:1], head_inputs[1:]) if self.teacher_weight else ((), head_inputs)
+        teacher: tuple[flow.Tensor, ...] = ()
+        if self.teacher_weight is not None:
+            teacher, head_inputs = head_inputs[:1], head_inputs[1:]
         if self.backbone_is_frozen:
             with flow.no_grad():
                 embeddings = self.backbone.forward(images, None, *memory).detach()
@@ -87,8 +90,9 @@ class TrainGraph(Graph):
         else:
             parameters = [reference.requires_grad_() for reference in memory]
             embeddings = self.backbone.forward(images, keep, *parameters)
-        loss, correct, logged_loss, trained = self.head(embeddings, *head_inputs)
-        for targets in teacher:
+        taught = {"taught": teacher[0]} if teacher and self.head.learns_classes else {}
+        loss, correct, logged_loss, trained = self.head(embeddings, *head_inputs, **taught)
+        for targets in teacher if self.teacher_weight else ():
             loss = loss.to_global(sbp=flow.sbp.broadcast) + teacher_distance(embeddings, targets) * self.teacher_weight
         signals = signals.to_global(sbp=flow.sbp.broadcast)
         scaled = loss * signals[0, 1]

@@ -38,6 +38,7 @@ class TrainedModel:
             the checksum of the snapshot that an ONNX file of this project was exported from.
         config: all settings of its training, as far as the file holds them.
         notes: lines to print about what was taken, assumed or left of another program's file.
+        head: the class rows in another program's file, as ``ForeignModel`` has them, if they were asked for.
     """
 
     path: str
@@ -46,6 +47,7 @@ class TrainedModel:
     about: Mapping[str, Any]
     config: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    head: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def print_notes(self) -> None:
         """Print the notes, one per line."""
@@ -124,12 +126,13 @@ def known_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key in ours and type(value) is type(ours[key])}
 
 
-def open_model(name: str, flags: InputFlags | None = None) -> TrainedModel:
+def open_model(name: str, flags: InputFlags | None = None, with_rows: bool = False) -> TrainedModel:
     """Open a model for verification.
 
     Args:
         name: the model.
         flags: how a model of another program takes its images, as far as its file does not say.
+        with_rows: keep the class rows of another program's file; those of a snapshot stay in its files.
 
     Raises:
         UserError: the model cannot be read.
@@ -156,7 +159,8 @@ def open_model(name: str, flags: InputFlags | None = None) -> TrainedModel:
         facts["color_order"] = foreign.color_order
     if foreign.exported_from:
         facts["exported_from"] = foreign.exported_from
-    return TrainedModel(name, foreign.network, foreign.arrays, facts, config, foreign.notes)
+    head = foreign.head if with_rows else {}
+    return TrainedModel(name, foreign.network, foreign.arrays, facts, config, foreign.notes, head)
 
 
 def require_no_flags(name: str, flags: InputFlags | None) -> None:

@@ -25,6 +25,7 @@ _FOR_CENTRES = {
     "interclass_filtering_threshold": 0.0,
     "label_smoothing": 0.0,
     "freeze_backbone_steps": 0,
+    "teacher_logits": 0.0,
 }
 _RESIDUAL = ("fresnet", "iresnet", "ir")
 _EASY_MARGINS = ("margin_softmax", "arc_loss", "intra", "inter", "magface", "mv_softmax")

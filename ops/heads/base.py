@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -20,6 +20,9 @@ from ops.rows.bfloat16_rows import BFloat16Rows, RowPlace
 from ops.rows.selection import RowSelection, set_rows
 from ops.rows.storage import RowStorage
 from ops.runtime.tensors import local_view
+
+# Arguments: the first class, the one after the last, and where to write their rows of length 1, float32 [N, F].
+ReadUnitRows = Callable[[int, int, np.ndarray], None]
 
 
 class Ranks(Protocol):
@@ -78,6 +81,11 @@ class Head(flow.nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.banks: dict[str, RowBank] = {}
+
+    @property
+    def learns_classes(self) -> bool:
+        """Whether ``learn_from`` was called: ``forward`` then takes the teacher's embeddings as ``taught``."""
+        return False
 
     def describe(self) -> str:
         """Return a line about the head for the log."""
@@ -140,6 +148,7 @@ class ClassHead(Head):
         weight: fc7 weight [shards.padded * centres, E], laid out as ``layout`` says; None if the rows are bfloat16.
         bfloat16_rows: this rank's rows [shards.rows * centres, E] and their moments in bfloat16; None for float32.
         bias: float32 [shards.padded], or None.
+        taught_centres: rows per class of a teacher, consecutive; 0 without one.
     """
 
     loss: MarginSoftmax
@@ -153,6 +162,7 @@ class ClassHead(Head):
         self.layout = layout
         self.centres = options.num_subcenters
         self.emb_size = options.emb_size
+        self.taught_centres = 0
         self.shards = ClassShards(options.num_classes, layout.shards)
         self.shard = layout.shard
         start, stop = (row * self.centres for row in self.shards.real_rows(self.shard))
@@ -167,6 +177,30 @@ class ClassHead(Head):
             self.weight = flow.nn.Parameter(layout.place_rows(flow.from_numpy(rows)))
         if options.has_bias:
             self.bias = flow.nn.Parameter(layout.place_rows(flow.zeros(self.shards.rows)))
+
+    @property
+    @override
+    def learns_classes(self) -> bool:
+        return self.taught_centres > 0
+
+    def learn_from(self, read: ReadUnitRows, length: int, centres: int = 1) -> None:
+        """Learn the softmax over the classes of a teacher, too, by the weight of ``HeadOptions.teacher_logits``.
+
+        This rank keeps the rows of its classes, which are no parameters: snapshots do not hold them.
+
+        Args:
+            read: reads the teacher's rows of the same classes.
+            length: F, of a row.
+            centres: rows per class, consecutive.
+        """
+        self.taught_centres, self._taught_length = centres, length
+
+    def _read_taught(self, read: ReadUnitRows, storage: RowStorage) -> np.ndarray:
+        """Return a teacher's rows of this rank's classes, float32 [shards.rows * centres, F]; padding rows are 0."""
+        start, stop = self.shards.real_rows(self.shard)
+        rows = storage.zeros((self.shards.rows * self.taught_centres, self._taught_length))
+        read(start, stop, rows[: (stop - start) * self.taught_centres])
+        return rows
 
     @override
     def prepare(self, labels: np.ndarray, step: int = 0, ranks: Ranks | None = None) -> list[flow.Tensor]:

@@ -10,13 +10,14 @@ from dataclasses import replace
 import numpy as np
 
 from ops import flow
+from ops.heads.distillation import TaughtClasses, class_divergence
 from ops.heads.layout import HeadLayout
 from ops.heads.loss_state import LossState
+from ops.heads.normalize import EPSILON, normalize
 from ops.losses.margin import LossInputs, Margin
 from ops.rows.referenced import ReferencedRows
 
 PADDING_LOGIT = -1e30  # its softmax is exactly 0, so padding rows and unused slots never act as negatives
-_EPSILON = 1e-10
 
 
 class MarginSoftmax(LossState):
@@ -35,6 +36,7 @@ class MarginSoftmax(LossState):
         rows: int,
         centres: int = 1,
         smoothing: float = 0.0,
+        teacher: tuple[float, float] = (0.0, 1.0),
     ) -> None:
         """Compute with ``rows`` class rows per shard.
 
@@ -46,6 +48,7 @@ class MarginSoftmax(LossState):
             centres: vectors per row, of which the nearest counts (Deng et al., Sub-center ArcFace, ECCV 2020).
             smoothing: share of the wanted probability that is spread evenly over the classes of the step (label
                 smoothing, Szegedy et al., arXiv:1512.00567, section 7); for losses that are a softmax.
+            teacher: weight and temperature of the divergence from a teacher's softmax; for losses with a margin.
         """
         super().__init__(
             margin.first_state if margin is not None else {},
@@ -58,6 +61,7 @@ class MarginSoftmax(LossState):
         self._margin = margin
         self._scale = scale
         self._smoothing = smoothing
+        self._teacher_weight, self._temperature = teacher
         first = flow.tensor(np.full((1, 1), layout.shard * rows, np.int32))
         self.register_buffer("_first_row", layout.place_columns(first))
 
@@ -69,11 +73,12 @@ class MarginSoftmax(LossState):
         bias: flow.Tensor | None,
         padding: flow.Tensor | None,
         margins: flow.Tensor | None = None,
+        taught: TaughtClasses | None = None,
     ) -> tuple[flow.Tensor, flow.Tensor, flow.Tensor]:
         """Return the mean loss, the number of images whose own class is the nearest, and the mean cross entropy.
 
-        The number is computed without margin. Loss and cross entropy differ by the extra term of some losses and by
-        label smoothing.
+        The number is computed without margin. Loss and cross entropy differ by the extra term of some losses, by label
+        smoothing, and by what a teacher adds.
 
         Args:
             embeddings: float32 [B, E], split(0).
@@ -84,6 +89,7 @@ class MarginSoftmax(LossState):
             padding: float32 [1, shards, rows], split(1) with a sharded layout: 0, and PADDING_LOGIT for padding rows
                 and unused slots; None if there are none.
             margins: of the images, float32 [B], split(0); None where the loss has none.
+            taught: what a teacher says of the images; None adds nothing.
         """
         length = None
         if self._margin is not None:
@@ -101,6 +107,7 @@ class MarginSoftmax(LossState):
             logits = logits.reshape(labels.shape[0], self._layout.shards * self.rows, self._centres).amax(dim=2)
         # One axis for the shards: what follows is then local to each rank except for [B, shards] and [B] values.
         logits = logits.reshape(labels.shape[0], self._layout.shards, self.rows)
+        addition = None if taught is None else self._learn(logits, taught, padding)
         if padding is not None:
             logits = logits + padding
         row = labels.reshape(-1, 1) - self._first_row
@@ -110,22 +117,20 @@ class MarginSoftmax(LossState):
         best = self._layout.to_every_rank(logits.detach().amax(dim=2)).amax(dim=1)
         correct = (target.detach() >= best).to(flow.float32).sum()
 
-        addition = None
         if self._margin is not None:
             between = self._compare_centres(weight, padding, row, here) if self._margin.uses_centres else None
             margins = margins if margins is None else self._layout.to_every_rank(margins)
             trained = self.trained_numbers()
             values = LossInputs(target, length, self.old_state(), between, margins, logits, trained)
             logits = self._apply(self._margin, logits, values, row, here)
-            addition = self._margin.extra_loss(values)
+            addition = _add(addition, self._margin.extra_loss(values))
             sums = self._margin.sum_classes(logits, values)
             if sums is not None:
                 total = self._layout.to_every_rank(sums.sum(dim=1))
                 own_loss = self._margin.image_losses(total, values, self._scale).mean()
                 return own_loss if addition is None else own_loss + addition, correct, own_loss
         if self._smoothing:
-            smoothed = self._smooth(logits, padding, row, here)
-            addition = smoothed if addition is None else addition + smoothed
+            addition = _add(addition, self._smooth(logits, padding, row, here))
         logits = logits.reshape(labels.shape[0], self._layout.shards * self.rows)
         cross_entropy = flow._C.sparse_softmax_cross_entropy(logits, labels).mean()
         return cross_entropy if addition is None else cross_entropy + addition, correct, cross_entropy
@@ -138,6 +143,21 @@ class MarginSoftmax(LossState):
     def image_margins(self, labels: np.ndarray, step: int, first: int) -> np.ndarray:
         """Return the margins of images, float32 [b]; see ``Margin.image_margins``."""
         return self._margin.image_margins(labels, step, first)
+
+    def _learn(self, cosines: flow.Tensor, taught: TaughtClasses, padding: flow.Tensor | None) -> flow.Tensor:
+        """Return what the teacher's softmax over the classes adds to the loss, a scalar.
+
+        Both have the scale of the loss and no margin. The square of the temperature keeps the gradient about as large
+        at every temperature.
+
+        Args:
+            cosines: float32 [B, shards, rows].
+            taught: the teacher's.
+            padding: as in ``forward``.
+        """
+        of_teacher, factor = taught.cosines(self._layout, self.rows), self._scale / self._temperature
+        divergence = class_divergence(cosines, of_teacher, self._layout, factor, padding)
+        return divergence * (self._teacher_weight * self._temperature**2)
 
     def _smooth(
         self, logits: flow.Tensor, padding: flow.Tensor | None, row: flow.Tensor, here: flow.Tensor
@@ -182,7 +202,7 @@ class MarginSoftmax(LossState):
         """Return the products with all rows, normalised if there is a margin."""
         unit = self._margin is not None
         if isinstance(weight, ReferencedRows):
-            return weight.multiply(embeddings, _EPSILON if unit else 0.0)
+            return weight.multiply(embeddings, EPSILON if unit else 0.0)
         return flow.matmul(embeddings, normalize(weight) if unit else weight, transpose_b=True)
 
     def _apply(
@@ -204,13 +224,12 @@ class MarginSoftmax(LossState):
         return logits * margin.scale(target, self._scale)
 
 
-def normalize(rows: flow.Tensor) -> flow.Tensor:
-    """Return ``rows`` [N, E] with length 1, differentiable everywhere."""
-    return flow._C.normalize(rows, p=2.0, dim=1, eps=_EPSILON)
+def _add(first: flow.Tensor | None, second: flow.Tensor | None) -> flow.Tensor | None:
+    return second if first is None else first if second is None else first + second
 
 
 def _length(rows: flow.Tensor) -> flow.Tensor:
-    return flow.sqrt(rows.square().sum(dim=1) + _EPSILON**2)  # the derivative at 0 is 0
+    return flow.sqrt(rows.square().sum(dim=1) + EPSILON**2)  # the derivative at 0 is 0
 
 
 def make_padding(used: int, rows: int) -> np.ndarray:

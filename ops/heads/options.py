@@ -29,6 +29,8 @@ class HeadOptions:
         fc7_no_bias: plain softmax without a bias.
         fc7_dtype: how rows and moments are stored, ``float32`` or ``bf16`` (CPU kernels); biases are float32.
         seed: of the initial rows, of the samples, of the rounding of bf16 rows and of random margins.
+        teacher_logits: weight of the divergence from a teacher's softmax over the classes (``ops.heads.distillation``).
+        teacher_temperature: divides the logits of both in it.
         class_sizes: images of each class, int64 [num_classes]; for losses that go by them.
     """
 
@@ -43,6 +45,8 @@ class HeadOptions:
     fc7_no_bias: bool = False
     fc7_dtype: str = "float32"
     seed: int = 0
+    teacher_logits: float = 0.0
+    teacher_temperature: float = 1.0
     class_sizes: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     @classmethod

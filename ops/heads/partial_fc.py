@@ -13,12 +13,14 @@ import numpy as np
 from typing_extensions import override
 
 from ops import flow
-from ops.heads.base import ClassHead, HeadResult, Ranks
+from ops.heads.base import ClassHead, HeadResult, Ranks, ReadUnitRows
 from ops.heads.class_sampling import ClassSampling
+from ops.heads.distillation import TaughtClasses
 from ops.heads.layout import HeadLayout
 from ops.heads.margin_softmax import MarginSoftmax, make_padding
 from ops.heads.options import HeadOptions
 from ops.losses.registry import build_margin
+from ops.rows.constant_rows import ConstantRows
 from ops.rows.make_bank import make_row_bank
 from ops.rows.storage import RowStorage
 
@@ -62,14 +64,23 @@ class PartialFCHead(ClassHead):
         self._reader = ThreadPoolExecutor(1) if is_ahead else None
         self._reading: Future[None] | None = None
         self._gradient_sbps = self.gradient_sbps
+        self._storage = storage or RowStorage()
+        self._taught: ConstantRows | None = None
         settings = (options.loss.loss_s, layout, self.sampling.slots, self.centres, options.loss.label_smoothing)
-        self.loss = MarginSoftmax(margin, *settings)
+        self.loss = MarginSoftmax(margin, *settings, (options.teacher_logits, options.teacher_temperature))
+
+    @override
+    def learn_from(self, read: ReadUnitRows, length: int, centres: int = 1) -> None:
+        super().learn_from(read, length, centres)
+        device = self.layout.placement.type
+        storage = self._storage if device == "cpu" else RowStorage()
+        self._taught = ConstantRows(self._read_taught(read, storage), device, not self.layout.is_sharded)
 
     @override
     def prepare(self, labels: np.ndarray, step: int = 0, ranks: Ranks | None = None) -> list[flow.Tensor]:
         """Return labels as slots, the mask of the slots, and the selected rows of each parameter. A collective call.
 
-        After the labels come the margins of the images, where the loss has them.
+        After the labels come the margins of the images, where the loss has them; last the same rows of a teacher.
 
         Raises:
             ValueError: there are no ``ranks``.
@@ -85,15 +96,19 @@ class PartialFCHead(ClassHead):
         if self._reader is not None and (self._reading is None or self._reading.done()):
             self._reading = self._reader.submit(self._read_ahead, step + 1)
         rows = [bank.select(own_rows, self._rows_in_step) for bank in self.banks.values()]
+        if self._taught is not None:
+            slots_of_rows = self.sampling.slots * self.taught_centres
+            rows.append(self._taught.select(self._rows_of(sampled, self.taught_centres), slots_of_rows))
         of_images = [ranks.split(slots), *self._image_margins(labels, step, ranks)]
         if not self.layout.is_sharded:
             whole = self.layout.place_columns(flow.from_numpy(padding))
             return [*of_images, whole, *map(self._place_whole, rows)]
         return [*of_images, ranks.split(padding, axis=1), *map(ranks.split, rows)]
 
-    def _rows_of(self, sampled: np.ndarray) -> np.ndarray:
-        """Return the numbers of the rows of sampled classes."""
-        return (sampled[:, None] * self.centres + np.arange(self.centres)).reshape(-1)
+    def _rows_of(self, sampled: np.ndarray, centres: int = 0) -> np.ndarray:
+        """Return the numbers of the rows of sampled classes, ``centres`` of each, by default as many as in the head."""
+        centres = centres or self.centres
+        return (sampled[:, None] * centres + np.arange(centres)).reshape(-1)
 
     def _read_ahead(self, step: int) -> None:
         """Have the disk read the rows of a coming step while this one computes.
@@ -101,9 +116,12 @@ class PartialFCHead(ClassHead):
         They are those that a batch without any class of this shard draws: all but the classes of the images, which are
         not known yet, and as many of the last drawn.
         """
-        rows = self._rows_of(self.sampling.draw(self.shard, np.zeros(0, np.int32), step))
+        sampled = self.sampling.draw(self.shard, np.zeros(0, np.int32), step)
+        rows = self._rows_of(sampled)
         for bank in self.banks.values():
             bank.read_ahead(rows)
+        if self._taught is not None:
+            self._taught.read_ahead(self._rows_of(sampled, self.taught_centres))
 
     def _place_whole(self, selected: flow.Tensor) -> flow.Tensor:
         """Return as a global tensor what a replicated bank selected: each rank's reference, or a bias."""
@@ -142,7 +160,9 @@ class PartialFCHead(ClassHead):
         return sbps + super().gradient_sbps
 
     @override
-    def forward(self, embeddings: flow.Tensor, labels: flow.Tensor, *others: flow.Tensor) -> HeadResult:
+    def forward(
+        self, embeddings: flow.Tensor, labels: flow.Tensor, *others: flow.Tensor, taught: flow.Tensor | None = None
+    ) -> HeadResult:
         """Return loss and metrics among the sampled classes.
 
         Args:
@@ -150,10 +170,16 @@ class PartialFCHead(ClassHead):
             labels: int32 [B], split(0): the slots of the images' classes.
             others: the margins of the images, float32 [B], split(0), if the loss has them; the padding, float32 [1,
                 ranks, slots], split(1); and split(0) what the banks selected: float32 [ranks * slots * centres, E] of
-                the weight or a ``RowsHandle``, and [ranks * slots] of the bias if there is one.
+                the weight or a ``RowsHandle``, and [ranks * slots] of the bias if there is one; and what was selected
+                of a teacher's rows, like the weight, if there is a teacher.
+            taught: a teacher's embeddings, float32 [B, F], split(0), whose classes came by ``learn_from``.
         """
         margins, (padding, *rows) = (others[0], others[1:]) if self.loss.has_image_margins else (None, others)
+        classes = None
+        if self._taught is not None:
+            of_teacher = self._taught.open(rows.pop(), self.sampling.slots * self.taught_centres)
+            classes = TaughtClasses(taught, of_teacher, self.taught_centres) if taught is not None else None
         opened = (bank.open(given, self._rows_in_step) for bank, given in zip(self.banks.values(), rows, strict=True))
         weight, bias = [*opened, None][:2]
-        result = self.loss(embeddings, labels, weight, bias, padding, margins)
+        result = self.loss(embeddings, labels, weight, bias, padding, margins, classes)
         return HeadResult(*result, [*rows, *self.loss.trained_numbers().values()])

@@ -12,7 +12,7 @@ from common.errors import lookup
 from ops import flow
 from ops.heads.base import Head, HeadResult
 from ops.heads.loss_state import LossState
-from ops.heads.margin_softmax import normalize
+from ops.heads.normalize import normalize
 from ops.losses.margin import COSINE_LIMIT
 
 

@@ -41,13 +41,13 @@ class RowsHandle:
 
     def __init__(self) -> None:
         self._structure = _Structure()
-        self._arrays: tuple[np.ndarray, ...] = ()
+        self._arrays: tuple[np.ndarray | None, ...] = ()
         self.address = ctypes.addressof(self._structure)
 
-    def set(self, rows: np.ndarray, indices: np.ndarray, gradients: np.ndarray) -> None:
+    def set(self, rows: np.ndarray, indices: np.ndarray, gradients: np.ndarray | None) -> None:
         """Point to the rows ``indices``, int64, ascending, of ``rows`` [N, E] and to ``gradients`` [K, E], K >= rows.
 
-        ``rows`` is float32 or ``BFLOAT16``.
+        ``rows`` is float32 or ``BFLOAT16``. Rows that never change have no ``gradients``: no graph may ask for them.
 
         Raises:
             ValueError: an array is not contiguous float32 (``indices``: int64) of the same row width, or too short.
@@ -62,7 +62,7 @@ class RowsHandle:
         self._structure.count = len(indices)
         self._structure.width = width
         self._structure.is_bfloat16 = is_bfloat16
-        self._structure.gradients = gradients.ctypes.data
+        self._structure.gradients = None if gradients is None else gradients.ctypes.data
 
 
 class NativeRows:
@@ -112,21 +112,22 @@ class NativeRows:
 
 
 def check_rows(
-    rows: np.ndarray, indices: np.ndarray, selected: np.ndarray, *like: np.ndarray, dtype: np.dtype = _FLOAT32
+    rows: np.ndarray, indices: np.ndarray, selected: np.ndarray | None, *like: np.ndarray, dtype: np.dtype = _FLOAT32
 ) -> int:
     """Return the number of values per row, or raise: the C++ code itself checks no bounds.
 
-    ``rows`` and the arrays ``like`` it are of ``dtype``, the ``selected`` rows float32.
+    ``rows`` and the arrays ``like`` it are of ``dtype``, the ``selected`` rows, if there are any, float32.
 
     Raises:
         ValueError: an array has another type or layout, or does not fit the others.
         IndexError: a row number is not in ``rows``.
     """
-    for array, wanted in ((rows, dtype), (selected, _FLOAT32), *((each, dtype) for each in like)):
+    own = [] if selected is None else [(selected, _FLOAT32)]
+    for array, wanted in ((rows, dtype), *own, *((each, dtype) for each in like)):
         if array.dtype != wanted or not array.flags.c_contiguous or array.shape[1:] != rows.shape[1:]:
             kind = "bfloat16" if wanted == BFLOAT16 else wanted
             raise ValueError(f"rows must be contiguous {kind} of one width, not {array.dtype} {array.shape}")
-    if any(len(array) != len(rows) for array in like) or len(selected) < len(indices):
+    if any(len(array) != len(rows) for array in like) or (selected is not None and len(selected) < len(indices)):
         raise ValueError("arrays of different lengths")
     check_indices(indices, len(rows))
     return prod(rows.shape[1:])

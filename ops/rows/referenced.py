@@ -20,7 +20,8 @@ class ReferencedRows:
 
     Attributes:
         reference: float64 [ranks], split(0): the address of each rank's ``ops.native.rows.RowsHandle``. Its gradient is
-            a zero that only orders execution: it exists once the row gradients are in the bank's buffer.
+            a zero that only orders execution: it exists once the row gradients are in the bank's buffer. One that does
+            not require a gradient is of rows that never change.
         slots: rows of each rank.
         replicated: all ranks hold the same rows.
     """
@@ -38,7 +39,7 @@ class ReferencedRows:
             vectors: float32 [B, E], broadcast.
             epsilon: if above 0, each row is normalised to x / sqrt(max(sum x^2, epsilon)).
 
-        Columns of slots without a row are 0.
+        Columns of slots without a row are 0. There is no gradient where neither vectors nor reference require one.
         """
         settings = {"slots": self.slots, "epsilon": float(epsilon), "replicated": self.replicated}
 

@@ -10,7 +10,24 @@ TEACHER_OPTIONS = (
     Option(
         "teacher", str, TEACHER, "learn from this trained network too: a snapshot, FILE.onnx, PREFIX,EPOCH, FILE.pth"
     ),
-    Option("teacher_weight", float, TEACHER, "weight in the loss of the distance to the teacher's embeddings", above=0),
+    Option(
+        "teacher_weight", float, TEACHER, "weight in the loss of the distance to the teacher's embeddings", at_least=0
+    ),
+    Option(
+        "teacher_logits",
+        float,
+        TEACHER,
+        "weight in the loss of the divergence from the teacher's softmax over the same classes",
+        at_least=0,
+    ),
+    Option(
+        "teacher_temperature",
+        float,
+        TEACHER,
+        "with teacher_logits: divides the logits of teacher and student",
+        at_least=0.01,
+        at_most=1000,
+    ),
     Option(
         "teacher_cache",
         parse_bool,

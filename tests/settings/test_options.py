@@ -51,6 +51,8 @@ ADAMW = f"{HEAD} --optimizer adamw"
 HUGE = str(2.0**127)  # gradients overflow
 GIVEN = "{folder}/given/r100-softmax-emore/snapshot_2"
 TAUGHT = f"{INLINE} --teacher {GIVEN}"
+ARCFACE = f"{SAVE} --seed 9 --loss arcface --models_root {{folder}}/teacher"
+TAUGHT_CLASSES = f"{INLINE} --loss arcface --teacher {{folder}}/teacher/r100-arcface-emore/snapshot_2"
 
 
 @dataclass(frozen=True)
@@ -281,6 +283,8 @@ EFFECTS: dict[str, Effect] = {
     "ema_decay": Effect("0.9", observe.snapshots, FULL, {"snapshot_2": sorted([*FULL["snapshot_2"], "ema"])}, SAVE),
     "teacher": Effect(GIVEN, observe.losses, OTHER, OTHER, INLINE),
     "teacher_weight": Effect("2", observe.losses, OTHER, OTHER, TAUGHT),
+    "teacher_logits": Effect("2", observe.losses, OTHER, OTHER, TAUGHT_CLASSES),
+    "teacher_temperature": Effect("2", observe.losses, OTHER, OTHER, f"{TAUGHT_CLASSES} --teacher_logits 2"),
     "teacher_cache": Effect("1", observe.teacher_files, 0, 1, TAUGHT),
     "teacher_color_order": Effect(
         "bgr", observe.teacher_input, ("same", 127.5, 127.5), ("swapped", 127.5, 127.5), TAUGHT
@@ -385,6 +389,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("template")
     write_faces(folder)
     observe.run(resolve(folder, f"{SAVE} --seed 9 --models_root {{folder}}/given"))
+    observe.run(resolve(folder, ARCFACE))
     shutil.rmtree(folder / "log")
     (folder / "classes.txt").write_text("5 7\n")
     return folder

@@ -83,7 +83,8 @@ def make_trainer(config: EasyDict, network: NetworkGraph, reporter: RankReporter
     from engine.step import TrainStep
     from engine.teacher import Teacher
     from engine.teacher_model import open_teacher
-    from engine.train import head_options
+    from engine.teacher_rows import find_teacher_rows
+    from engine.train import head_options, teach_classes
     from engine.trainer import Trainer
     from launch.world import join_world
     from ops import flow
@@ -101,6 +102,7 @@ def make_trainer(config: EasyDict, network: NetworkGraph, reporter: RankReporter
     log = RunLog(run_directory(config, config.log_dir), world.rank == 0, start_step)
     plan = make_plan(config, len(source), starting_progress(snapshot, source))
     model = open_teacher(config)
+    teach_classes(head, find_teacher_rows(config, model))
     teacher = None if model is None else Teacher(model, config, world)
     if teacher is not None and config.teacher_cache:
         teacher.open_cache(config, source, log, reporter)
