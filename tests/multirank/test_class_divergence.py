@@ -24,7 +24,11 @@ def assert_close(found: np.ndarray, wanted: np.ndarray) -> None:
         (1, ["model_parallel", "subcenters"]),
         (2, ["replicated", "partial_fc", "bf16"]),
         (3, ["model_parallel", "copied_rows"]),
-        *(pytest.param(ranks, [way], marks=pytest.mark.slow) for ranks in (1, 2, 3) for way in WAYS),
+        *(
+            pytest.param(ranks, [way], marks=pytest.mark.slow, id=f"{ranks}-{way}")
+            for ranks in (1, 2, 3)
+            for way in WAYS
+        ),
     ],
 )
 def test_the_divergence_adds_the_loss_and_gradients_of_float64(ranks: int, names: list[str]) -> None:

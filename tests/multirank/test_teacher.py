@@ -83,7 +83,7 @@ def test_a_teacher_adds_the_loss_and_gradient_of_float64(tmp_path: Path, ranks: 
     ids=["1-cache", "2-adamw", "2-logits", "1-logits", "1-logits-mmap", "3-logits-replicated", "2-logits-inter"],
 )
 def test_runs_with_a_teacher_resume_bit_for_bit(tmp_path: Path, ranks: int, length: int, way: dict[str, Any]) -> None:
-    config, runs = tiny_config(tmp_path / "whole"), {}
+    config, runs = tiny_config(tmp_path / "whole", way.get("loss", "arcface")), {}
     saved = snapshot_path(run_directory(config, config.models_root), SAVED)
     teacher = (
         write_taught_classes(tmp_path / "t", emb_size=length)
