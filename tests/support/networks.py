@@ -159,6 +159,13 @@ def normalised_depthwise(size: int, channels: int, stride: int, slope: bool) -> 
     return _finish(graph, graph.conv(x, "proj", 4, 1))
 
 
+def normalised_pointwise(size: int, channels: int, filters: int) -> NetworkGraph:
+    """A 1x1 convolution of a normalised map of ``channels``, which a 1x1 convolution has made."""
+    graph, x = _start(size)
+    x = graph.prelu(graph.batch_norm(graph.conv(x, "stem", channels, 1), "bn", 1e-3), "slope")
+    return _finish(graph, graph.conv(x, "conv", filters, 1))
+
+
 def single_convolution(
     size: int, filters: int, kernel: int, stride: int, pad: int, groups: int, bias: bool
 ) -> NetworkGraph:
