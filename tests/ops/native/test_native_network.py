@@ -154,9 +154,9 @@ def test_strided_winograd_convolutions_agree_with_float64(size: int, filters: in
     assert_close(run(graph, arrays, batch), run_in_float64(graph, arrays, batch), TOLERANCE)
 
 
-@pytest.mark.parametrize("size", [15, 25])
-@pytest.mark.parametrize("filters", [32, 112])
+@pytest.mark.parametrize(("size", "filters"), [(15, 32), (15, 112), (25, 32), (25, 112), (57, 32)])
 def test_winograd_filter_gradients_in_bfloat16(size: int, filters: int, random_arrays) -> None:
+    """Channels that fill panels of products and that do not; tiles of one block, and of several."""
     graph = networks.single_convolution(size, filters, 3, 1, 1, 1, False)
     arrays = random_arrays(graph, 6)
     part = "gradient:conv_weight"

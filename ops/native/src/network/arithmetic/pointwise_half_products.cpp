@@ -8,6 +8,8 @@
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")
 
+#include "network/arithmetic/half_pairs.h"
+
 namespace insightface {
 namespace {
 
@@ -104,20 +106,6 @@ void Multiply(const BFloat16* x, int64_t rows, int64_t inner, const void* packed
   }
 }
 
-// Transposes a square of pairs: each pass interleaves the halves of the list.
-INSIGHTFACE_INLINE void Transpose(__m512i* rows) {
-  const __m512i low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-  const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(kLanes / 2));
-  for (int64_t pass = 1; pass < kLanes; pass *= 2) {
-    __m512i next[kLanes];
-    for (int64_t i = 0; i < kLanes / 2; ++i) {
-      next[2 * i] = _mm512_permutex2var_epi32(rows[i], low, rows[i + kLanes / 2]);
-      next[2 * i + 1] = _mm512_permutex2var_epi32(rows[i], high, rows[i + kLanes / 2]);
-    }
-    for (int64_t i = 0; i < kLanes; ++i) { rows[i] = next[i]; }
-  }
-}
-
 // The pairs of two rows that lie side by side: the first 16 numbers of `halves` with the other 16.
 INSIGHTFACE_INLINE __m512i PairHalves(__m512i halves) {
   const __m512i upper = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(halves, 1));
@@ -145,20 +133,6 @@ void Pack(const WeightMatrix& m, int64_t first, int64_t last, void* packed) {
       Transpose(square);
       for (int64_t i = 0; i < kLanes; ++i) { _mm512_storeu_si512(to + (k / 2 + i) * kPanelColumns, square[i]); }
     }
-  }
-}
-
-// Interleaves the numbers of two rows [width]; without a second row, with zeros.
-INSIGHTFACE_INLINE void Interleave(const BFloat16* upper, const BFloat16* lower, int64_t width, int* pairs) {
-  const __m512i zero = _mm512_setzero_si512();
-  for (int64_t i = 0; i < width; i += 2 * kLanes) {
-    const __m512i a = _mm512_loadu_si512(upper + i), b = lower != nullptr ? _mm512_loadu_si512(lower + i) : zero;
-    // Interleaved within 128 bits, whose parts 0 1 2 3 then stand in both results.
-    const __m512i low = _mm512_unpacklo_epi16(a, b), high = _mm512_unpackhi_epi16(a, b);
-    const __m512i first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
-    const __m512i second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
-    _mm512_storeu_si512(pairs + i, _mm512_permutex2var_epi64(low, first, high));
-    _mm512_storeu_si512(pairs + i + kLanes, _mm512_permutex2var_epi64(low, second, high));
   }
 }
 

@@ -21,13 +21,13 @@ int64_t MatricesBytes(int64_t numbers, int64_t number_bytes) {
   return kMatrices * MatrixStep(numbers, number_bytes) * number_bytes;
 }
 
-int64_t BlockSize(const WinogradShape& shape, int64_t number_bytes) {
+int64_t BlockSize(const WinogradShape& shape, int64_t number_bytes, bool by_unit) {
   // Both sets of matrices of a block should fit into the second level caches, but a block must not be so small that
-  // reading the filters, once per block, takes longer than using them.
-  constexpr int64_t kCache = 1536 * 1024, kLeast = 128;
+  // reading the filters, once per block, takes longer than using them; the matrix unit is done with them sooner.
+  constexpr int64_t kCache = 1536 * 1024, kLeast = 128, kLeastOfUnit = 256;
   const int64_t threads = omp_get_max_threads();
   const int64_t per_tile = kMatrices * (shape.in.channels + shape.out.channels) * number_bytes;
-  const int64_t wanted = std::max(threads * kCache / per_tile, kLeast);
+  const int64_t wanted = std::max(threads * kCache / per_tile, by_unit ? kLeastOfUnit : kLeast);
   const int64_t blocks = (shape.Tiles() + wanted - 1) / wanted;
   return (shape.Tiles() + blocks - 1) / blocks;
 }
@@ -42,6 +42,11 @@ int64_t FiltersAtATime(const WinogradShape& shape) {
     ++parts;
   }
   return shape.out.channels / parts;
+}
+
+template<typename T>
+bool UsesUnit(const WinogradShape& shape) {
+  return kTypeOf<T> == NumberType::kBFloat16 && UnitProducts::Suits(shape.in.channels, FiltersAtATime(shape));
 }
 
 }  // namespace
@@ -77,7 +82,7 @@ void WinogradFilters::Transform(const float* weights, float* matrices) const {
 
 WinogradConvolution::WinogradConvolution(const WinogradShape& shape)
     : shape_(shape),
-      block_(BlockSize(shape, kFloat)),
+      block_(BlockSize(shape, kFloat, false)),
       products_(NumberType::kFloat32, kMatrices, block_, shape.in.channels, shape.out.channels, false, false) {}
 
 int64_t WinogradConvolution::ScratchBytes() const {
@@ -126,10 +131,15 @@ void WinogradConvolution::Run(const float* x, const float* filters, const Winogr
 template<typename T>
 WinogradFilterGradient<T>::WinogradFilterGradient(const WinogradShape& shape)
     : shape_(shape),
-      block_(BlockSize(shape, sizeof(T))),
       filters_(FiltersAtATime(shape)),
-      first_(kTypeOf<T>, kMatrices, shape.in.channels, block_, filters_, true, false),
-      further_(kTypeOf<T>, kMatrices, shape.in.channels, block_, filters_, true, true) {}
+      block_(BlockSize(shape, sizeof(T), UsesUnit<T>(shape))) {
+  if (UsesUnit<T>(shape)) {
+    by_unit_.emplace(kMatrices, shape.in.channels, block_, filters_);
+  } else {
+    first_.emplace(kTypeOf<T>, kMatrices, shape.in.channels, block_, filters_, true, false);
+    further_.emplace(kTypeOf<T>, kMatrices, shape.in.channels, block_, filters_, true, true);
+  }
+}
 
 template<typename T>
 int64_t WinogradFilterGradient<T>::ScratchBytes() const {
@@ -137,7 +147,16 @@ int64_t WinogradFilterGradient<T>::ScratchBytes() const {
   const int64_t in = shape_.in.channels, out = shape_.out.channels;
   return AlignedSize(std::max(in, out) * kNumber) + MatricesBytes(block_ * in, kNumber) +
          MatricesBytes(block_ * filters_, kNumber) + MatricesBytes(in * filters_, kFloat) +
-         std::max(first_.ScratchBytes(), further_.ScratchBytes());
+         (by_unit_ ? by_unit_->ScratchBytes() : std::max(first_->ScratchBytes(), further_->ScratchBytes()));
+}
+
+template<typename T>
+void WinogradFilterGradient<T>::MultiplyShare(const T* maps, const T* gradients, bool adds, float* sums,
+                                              char* scratch) const {
+  if constexpr (kTypeOf<T> == NumberType::kBFloat16) {
+    if (by_unit_) { return by_unit_->RunShare(maps, gradients, adds, sums, scratch); }
+  }
+  (adds ? further_ : first_)->RunShare(maps, gradients, sums, scratch);
 }
 
 template<typename T>
@@ -174,7 +193,7 @@ void WinogradFilterGradient<T>::Run(const T* x, const T* dy, float* gradient, ch
                                          {MatrixStep(block_ * filters_, kNumber)});
       }
 #pragma omp barrier
-      (first == 0 ? first_ : further_).RunShare(maps, gradients, sums, scratch);
+      MultiplyShare(maps, gradients, first > 0, sums, scratch);
 #pragma omp barrier
     }
     const Share share(in);

@@ -4,9 +4,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "base/prepared.h"
 #include "network/arithmetic/matrix_products.h"
+#include "network/arithmetic/unit_products.h"
 #include "network/arithmetic/value.h"
 #include "network/arithmetic/winograd_tiles.h"
 
@@ -73,10 +75,14 @@ class WinogradFilterGradient {
   int64_t ScratchBytes() const;
 
  private:
+  void MultiplyShare(const T* maps, const T* gradients, bool adds, float* sums, char* scratch) const;
+
   const WinogradShape shape_;
-  const int64_t block_;    // tiles at a time
   const int64_t filters_;  // filters at a time
-  const MatrixProducts first_, further_;
+  const int64_t block_;    // tiles at a time
+  // Either those of the matrix unit, or the first and further ones of oneDNN.
+  std::optional<UnitProducts> by_unit_;
+  std::optional<MatrixProducts> first_, further_;
 };
 
 }  // namespace insightface

@@ -1,10 +1,12 @@
 #include "network/arithmetic/winograd_fused.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "base/alignment.h"
 #include "base/parallel.h"
+#include "network/arithmetic/matrix_unit.h"
 #include "network/arithmetic/tile_products.h"
 #include "network/arithmetic/winograd_bfloat16_tiles.h"
 #include "network/arithmetic/winograd_tiles.h"
@@ -23,7 +25,8 @@ template<>
 struct Tiling<float> {
   static constexpr int64_t kTile = kWinogradTile, kPatch = kWinogradPatch;
   static constexpr int64_t kChannels = kWinogradLanes;  // whose filters are transformed together
-  static constexpr int64_t kCache = 768 * 1024;
+  static int64_t CacheBytes() { return 768 * 1024; }
+  static bool UsesMatrixUnit() { return false; }
   static constexpr bool kShort = true;  // has tiles of 3 outputs, whose matrices lack kPoint
   static constexpr int64_t kPoint = kWinogradPoint;
 
@@ -51,7 +54,8 @@ template<>
 struct Tiling<BFloat16> {
   static constexpr int64_t kTile = kHalfTile, kPatch = kHalfPatch;
   static constexpr int64_t kChannels = kHalfLanes;
-  static constexpr int64_t kCache = 640 * 1024;
+  static int64_t CacheBytes() { return UsesMatrixUnit() ? 1280 * 1024 : 640 * 1024; }
+  static bool UsesMatrixUnit() { return HasMatrixUnit(); }
   static constexpr bool kShort = false;
   static constexpr int64_t kPoint = -1;
 
@@ -60,7 +64,11 @@ struct Tiling<BFloat16> {
     TransformHalfPatch(pixels, next, channels, matrices, step);
   }
   static void MultiplyPanel(const BFloat16* a, int64_t rows, int64_t inner, const BFloat16* b, float* c) {
-    MultiplyHalfPanel(a, rows, inner, b, c);
+    if (rows == kUnitRows) {
+      MultiplyByUnit(a, inner, inner, b, {c, kColumns, false});
+    } else {
+      MultiplyHalfPanel(a, rows, inner, b, c);
+    }
   }
   static void TransformProducts(TileKind, const float* products, int64_t step, const float* bias, const float* slope,
                                 const BFloat16* const* addends, BFloat16* const* pixels) {
@@ -82,7 +90,8 @@ int64_t BlockSize(const WinogradShape& shape) {
   constexpr int64_t kManyFilters = 256 * 256, kMost = 8 * kPanelRows;
   const int64_t least = shape.in.channels * shape.out.channels > kManyFilters ? 32 : kPanelRows;
   const int64_t per_tile = kMatrices<T> * (shape.in.channels * static_cast<int64_t>(sizeof(T)) + kColumns * kFloat);
-  return std::clamp<int64_t>(Tiling<T>::kCache / per_tile, least, kMost);
+  const int64_t block = std::clamp<int64_t>(Tiling<T>::CacheBytes() / per_tile, least, kMost);
+  return Tiling<T>::UsesMatrixUnit() ? std::max(block / kUnitRows, int64_t{1}) * kUnitRows : block;
 }
 
 int64_t Ceiling(int64_t number, int64_t divisor) { return (number + divisor - 1) / divisor; }
@@ -103,7 +112,7 @@ bool FusedWinograd<BFloat16>::Suits(const WinogradShape& shape) {
   constexpr int64_t kLeastChannels = 64, kLeastTiles = 96;
   const int64_t tiles = shape.batch * Ceiling(shape.out.height, kHalfTile) * Ceiling(shape.out.width, kHalfTile);
   return FitsColumns(shape, kHalfLanes) && std::min(shape.in.channels, shape.out.channels) >= kLeastChannels &&
-         tiles >= kLeastTiles && MultipliesHalfTiles();
+         tiles >= kLeastTiles && (MultipliesHalfTiles() || HasMatrixUnit());
 }
 
 template<typename T>
@@ -187,8 +196,10 @@ void FusedWinograd<T>::Run(const T* x, const char* filters, Columns columns, con
   std::fill_n(zeros, in, T{});
   const int64_t maps_bytes = kMatrices<T> * maps_step_ * static_cast<int64_t>(sizeof(T));
   const int64_t thread_bytes = maps_bytes + kMatrices<T> * products_step_ * kFloat;
-  const bool adds = epilogue.addend != nullptr;
+  const bool adds = epilogue.addend != nullptr, by_unit = Tiling<T>::UsesMatrixUnit();
   ParallelRows(grid_.Tiles(), [&](int64_t begin, int64_t end, int thread) {
+    std::optional<MatrixUnit> unit;
+    if (by_unit) { unit.emplace(); }
     T* const maps = reinterpret_cast<T*>(scratch + thread * thread_bytes);
     float* const products = reinterpret_cast<float*>(scratch + thread * thread_bytes + maps_bytes);
     const int64_t blocks = Ceiling(end - begin, block_);
@@ -208,11 +219,19 @@ void FusedWinograd<T>::Run(const T* x, const char* filters, Columns columns, con
       for (int64_t column = columns.first; column < columns.last; column += kColumns) {
         for (int64_t m = 0; m < kMatrices<T>; ++m, factors += filters_step_) {
           const auto [from, to] = block.OfMatrix(m, kPatch, Tiling<T>::kPoint);
-          const int64_t panels = Ceiling(to - from, kPanelRows);
-          for (int64_t p = 0; p < panels; ++p) {
-            const int64_t row = from + (to - from) * p / panels, rows = from + (to - from) * (p + 1) / panels - row;
+          const auto multiply = [&](int64_t row, int64_t rows) {
             Tiling<T>::MultiplyPanel(maps + m * maps_step_ + row * in, rows, in, factors,
                                      products + m * products_step_ + row * kColumns);
+          };
+          if (by_unit) {
+            // Rows that only fill up the last panel are products of what lies there, and nobody reads them.
+            for (int64_t row = from; row < to; row += kUnitRows) { multiply(row, kUnitRows); }
+            continue;
+          }
+          const int64_t panels = Ceiling(to - from, kPanelRows);
+          for (int64_t p = 0; p < panels; ++p) {
+            const int64_t row = from + (to - from) * p / panels;
+            multiply(row, from + (to - from) * (p + 1) / panels - row);
           }
         }
         const float* const bias = epilogue.bias != nullptr ? epilogue.bias + column : nullptr;

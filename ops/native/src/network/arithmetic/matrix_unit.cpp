@@ -1,0 +1,108 @@
+#include "network/arithmetic/matrix_unit.h"
+
+#include <oneapi/dnnl/dnnl.hpp>
+
+#ifdef __x86_64__
+#include <immintrin.h>
+
+// Only the functions below are compiled for these instructions, not those of the headers above.
+#pragma GCC push_options
+#pragma GCC target("amx-tile,amx-bf16")
+
+namespace insightface {
+namespace {
+
+constexpr int64_t kTileRows = 16, kTileBytes = 64;  // of a row
+
+// The first 64 bytes that the instruction for setting up reads.
+struct alignas(64) TileSettings {
+  uint8_t palette = 1;
+  uint8_t first_row = 0;
+  uint8_t reserved[14] = {};
+  uint16_t bytes_of_row[16] = {};
+  uint8_t rows[16] = {};
+};
+
+// Functions, because GCC does not compile constructors for the instructions of a pragma.
+void SetUp() {
+  constexpr int kTiles = 8;
+  TileSettings settings;
+  for (int tile = 0; tile < kTiles; ++tile) {
+    settings.bytes_of_row[tile] = kTileBytes;
+    settings.rows[tile] = kTileRows;
+  }
+  // GCC's function says that it reads eight bytes.
+  __asm__ volatile("" : : "r"(&settings) : "memory");
+  _tile_loadconfig(&settings);
+}
+
+void Release() { _tile_release(); }
+
+}  // namespace
+
+// Tiles 0 to 3 hold the sums, 4 and 5 rows of a, 6 and 7 columns of b.
+void MultiplyByUnit(const BFloat16* a, int64_t a_step, int64_t inner, const BFloat16* b, const UnitSums& sums) {
+  constexpr int64_t kRowBytes = kUnitColumns * 2 * sizeof(BFloat16);  // a row of pairs
+  constexpr int64_t kRight = kUnitColumns / 2;                        // columns
+  const int64_t a_bytes = a_step * static_cast<int64_t>(sizeof(*a));
+  const int64_t c_bytes = sums.step * static_cast<int64_t>(sizeof(*sums.c));
+  float* const lower = sums.c + kTileRows * sums.step;
+  if (sums.adds) {
+    _tile_loadd(0, sums.c, c_bytes);
+    _tile_loadd(1, sums.c + kRight, c_bytes);
+    _tile_loadd(2, lower, c_bytes);
+    _tile_loadd(3, lower + kRight, c_bytes);
+  } else {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+  }
+  for (int64_t i = 0; i < inner; i += kUnitInner) {
+    const BFloat16* const pairs = b + i * kUnitColumns;
+    _tile_loadd(6, pairs, kRowBytes);
+    _tile_loadd(4, a + i, a_bytes);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_loadd(7, pairs + 2 * kRight, kRowBytes);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_loadd(5, a + kTileRows * a_step + i, a_bytes);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+  _tile_stored(0, sums.c, c_bytes);
+  _tile_stored(1, sums.c + kRight, c_bytes);
+  _tile_stored(2, lower, c_bytes);
+  _tile_stored(3, lower + kRight, c_bytes);
+}
+
+}  // namespace insightface
+
+#pragma GCC pop_options
+
+namespace insightface {
+
+MatrixUnit::MatrixUnit() { SetUp(); }
+MatrixUnit::~MatrixUnit() { Release(); }
+
+bool HasMatrixUnit() {
+  switch (dnnl::get_effective_cpu_isa()) {
+    case dnnl::cpu_isa::avx512_core_amx:
+    case dnnl::cpu_isa::avx512_core_amx_fp16: return true;
+    default: return false;
+  }
+}
+
+}  // namespace insightface
+
+#else
+
+namespace insightface {
+
+bool HasMatrixUnit() { return false; }
+MatrixUnit::MatrixUnit() = default;
+MatrixUnit::~MatrixUnit() = default;
+void MultiplyByUnit(const BFloat16*, int64_t, int64_t, const BFloat16*, const UnitSums&) {}
+
+}  // namespace insightface
+
+#endif

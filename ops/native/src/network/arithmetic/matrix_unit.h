@@ -1,0 +1,38 @@
+// Products of bfloat16 matrices by the processor's matrix unit (AMX): one instruction multiplies 16 rows of 32 numbers
+// with 32 rows of 16 numbers and adds the products to float32 sums.
+#pragma once
+
+#include <cstdint>
+
+#include "base/number_types.h"
+
+namespace insightface {
+
+constexpr int64_t kUnitRows = 32, kUnitColumns = 32;  // of a product
+constexpr int64_t kUnitInner = 32;                    // numbers that a sum takes at a time
+
+// Whether this processor has a matrix unit, and oneDNN may use it; call nothing else here if it has not.
+bool HasMatrixUnit();
+
+// While it lives, the calling thread's matrix unit is set up for the products below; oneDNN, which sets it up in its own
+// way, must not be called by this thread meanwhile.
+class MatrixUnit {
+ public:
+  MatrixUnit();
+  ~MatrixUnit();
+  MatrixUnit(const MatrixUnit&) = delete;
+  MatrixUnit& operator=(const MatrixUnit&) = delete;
+};
+
+// The sums of a product, and where they lie: c is [32, 32], its rows `step` numbers apart.
+struct UnitSums {
+  float* c;
+  int64_t step;
+  bool adds;  // to the numbers that are there
+};
+
+// c = a b (+ c): a is [32, inner], its rows `a_step` numbers apart; b is [inner / 2, 32, 2], pairs of rows together;
+// `inner` is a multiple of 32.
+void MultiplyByUnit(const BFloat16* a, int64_t a_step, int64_t inner, const BFloat16* b, const UnitSums& sums);
+
+}  // namespace insightface
