@@ -213,6 +213,9 @@ class WeightMatrix(ctypes.Structure):
     )
 
 
+HALF_OUTER_ROWS = 288  # kHalfOuterRows
+
+
 class ProductEpilogue(ctypes.Structure):
     """The C++ struct of that name."""
 
@@ -261,7 +264,7 @@ def check_pointwise_products(
         multiply(pointer(x), rows, channels, *pointers)
         np.testing.assert_allclose(wide(y), result, rtol=tolerance, atol=tolerance * 10)
     assert upcoming[17] == 0 or filters < 64
-    sums, scratch = np.ones((filters, channels), np.float32), np.zeros(264 * (filters + channels), np.uint16)
+    sums, scratch = np.ones((filters, channels), np.float32), np.zeros(HALF_OUTER_ROWS * (filters + channels), np.uint16)
     add_outer(pointer(dy), pointer(x), rows, filters, channels, *map(pointer, (sums, scratch, upcoming)))
     np.testing.assert_allclose(sums, 1 + wide(dy).astype(np.float64).T @ wide(x), rtol=1e-4, atol=1e-4)
 
@@ -283,10 +286,19 @@ def test_pointwise_products(level: str, rows: int, channels: int, filters: int) 
 
 
 @pytest.mark.parametrize(("rows", "channels", "filters"), [(1, 64, 64), (131, 64, 128), (530, 128, 64)])
-def test_pointwise_products_of_bfloat16(native: None, rows: int, channels: int, filters: int) -> None:
-    if "avx512_bf16" not in Path("/proc/cpuinfo").read_text():
-        pytest.skip("this processor has no products of bfloat16 pairs")
-    addresses = list((ctypes.c_void_p * 3).in_dll(open_loaded_library(), symbol("kPointwiseHalfProducts")))
+@pytest.mark.parametrize(
+    ("products", "flag"), [("kPointwiseHalfProducts", "avx512_bf16"), ("kPointwiseUnitProducts", "amx_bf16")]
+)
+def test_pointwise_products_of_bfloat16(
+    native: None, products: str, flag: str, rows: int, channels: int, filters: int
+) -> None:
+    if flag not in Path("/proc/cpuinfo").read_text():
+        pytest.skip(f"this processor has no {flag}")
+    library = open_loaded_library()
+    # oneDNN asks Linux to let this process use the matrix unit.
+    if "amx" in flag and not ctypes.CFUNCTYPE(ctypes.c_bool)(("_ZN11insightface13HasMatrixUnitEv", library))():
+        pytest.skip("oneDNN may not use the matrix unit here")
+    addresses = list((ctypes.c_void_p * 3).in_dll(library, symbol(products)))
     check_pointwise_products(addresses, np.uint16, rows, channels, filters, 2**-7)
 
 

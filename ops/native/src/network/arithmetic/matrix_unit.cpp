@@ -41,10 +41,10 @@ void Release() { _tile_release(); }
 }  // namespace
 
 // Tiles 0 to 3 hold the sums, 4 and 5 rows of a, 6 and 7 columns of b.
-void MultiplyByUnit(const BFloat16* a, int64_t a_step, int64_t inner, const BFloat16* b, const UnitSums& sums) {
-  constexpr int64_t kRowBytes = kUnitColumns * 2 * sizeof(BFloat16);  // a row of pairs
-  constexpr int64_t kRight = kUnitColumns / 2;                        // columns
-  const int64_t a_bytes = a_step * static_cast<int64_t>(sizeof(*a));
+void MultiplyByUnit(const UnitFactor& a, const UnitFactor& b, int64_t inner, const UnitSums& sums) {
+  constexpr int64_t kNumber = sizeof(BFloat16);
+  constexpr int64_t kRight = kUnitColumns / 2;  // columns
+  const int64_t a_bytes = a.step * kNumber, b_bytes = 2 * b.step * kNumber;
   const int64_t c_bytes = sums.step * static_cast<int64_t>(sizeof(*sums.c));
   float* const lower = sums.c + kTileRows * sums.step;
   if (sums.adds) {
@@ -59,13 +59,14 @@ void MultiplyByUnit(const BFloat16* a, int64_t a_step, int64_t inner, const BFlo
     _tile_zero(3);
   }
   for (int64_t i = 0; i < inner; i += kUnitInner) {
-    const BFloat16* const pairs = b + i * kUnitColumns;
-    _tile_loadd(6, pairs, kRowBytes);
-    _tile_loadd(4, a + i, a_bytes);
+    const BFloat16* const upper = a.start + i;
+    const BFloat16* const left = b.start + i * b.step;
+    _tile_loadd(6, left, b_bytes);
+    _tile_loadd(4, upper, a_bytes);
     _tile_dpbf16ps(0, 4, 6);
-    _tile_loadd(7, pairs + 2 * kRight, kRowBytes);
+    _tile_loadd(7, left + 2 * kRight, b_bytes);
     _tile_dpbf16ps(1, 4, 7);
-    _tile_loadd(5, a + kTileRows * a_step + i, a_bytes);
+    _tile_loadd(5, upper + kTileRows * a.step, a_bytes);
     _tile_dpbf16ps(2, 5, 6);
     _tile_dpbf16ps(3, 5, 7);
   }
@@ -101,7 +102,7 @@ namespace insightface {
 bool HasMatrixUnit() { return false; }
 MatrixUnit::MatrixUnit() = default;
 MatrixUnit::~MatrixUnit() = default;
-void MultiplyByUnit(const BFloat16*, int64_t, int64_t, const BFloat16*, const UnitSums&) {}
+void MultiplyByUnit(const UnitFactor&, const UnitFactor&, int64_t, const UnitSums&) {}
 
 }  // namespace insightface
 

@@ -31,8 +31,13 @@ struct UnitSums {
   bool adds;  // to the numbers that are there
 };
 
-// c = a b (+ c): a is [32, inner], its rows `a_step` numbers apart; b is [inner / 2, 32, 2], pairs of rows together;
-// `inner` is a multiple of 32.
-void MultiplyByUnit(const BFloat16* a, int64_t a_step, int64_t inner, const BFloat16* b, const UnitSums& sums);
+// A factor of a product: its rows lie `step` numbers apart, in the second factor `step` pairs.
+struct UnitFactor {
+  const BFloat16* start;
+  int64_t step;
+};
+
+// c = a b (+ c): a is [32, inner], b [inner / 2, 32, 2], pairs of rows together; `inner` is a multiple of 32.
+void MultiplyByUnit(const UnitFactor& a, const UnitFactor& b, int64_t inner, const UnitSums& sums);
 
 }  // namespace insightface

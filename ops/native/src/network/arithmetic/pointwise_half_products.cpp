@@ -8,6 +8,7 @@
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")
 
+#include "network/arithmetic/half_lanes.h"
 #include "network/arithmetic/half_pairs.h"
 
 namespace insightface {
@@ -16,20 +17,6 @@ namespace {
 constexpr int kTileRows = 4, kTileVectors = 4;
 constexpr int64_t kLanes = 16;  // float32 numbers of a register, or pairs
 static_assert(kPanelColumns == kTileVectors * kLanes, "a panel is one tile wide");
-
-INSIGHTFACE_INLINE __m512 Widen(const BFloat16* from) {
-  const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
-  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
-}
-
-INSIGHTFACE_INLINE __m512i RoundTwo(__m512 first, __m512 second) {
-  const __m512bh rounded = _mm512_cvtne2ps_pbh(second, first);
-  return reinterpret_cast<const __m512i&>(rounded);
-}
-
-INSIGHTFACE_INLINE void StoreTwo(__m512 first, __m512 second, BFloat16* to) {
-  _mm512_storeu_si512(to, RoundTwo(first, second));
-}
 
 // Adds to the sums of a tile: pair (row, k) of the first factor is a[row * row_step + k * inner_step], row k of the second
 // begins at b + k * b_step, all counted in pairs.
@@ -55,14 +42,6 @@ INSIGHTFACE_INLINE void AddPairs(const int* a, int64_t row_step, int64_t inner_s
   for (; k < inner; ++k) { step(k); }
 }
 
-// PReLU(value + bias) + addend.
-INSIGHTFACE_INLINE __m512 Finish(__m512 value, const ProductEpilogue<BFloat16>& epilogue, int64_t column,
-                                 const BFloat16* addend) {
-  value += _mm512_loadu_ps(epilogue.bias + column);
-  if (epilogue.slope != nullptr) { value = value > 0.0f ? value : value * _mm512_loadu_ps(epilogue.slope + column); }
-  return addend != nullptr ? value + Widen(addend) : value;
-}
-
 template<int rows>
 void MultiplyTile(int64_t count, const BFloat16* x, int64_t inner, const int* panel,
                   const ProductEpilogue<BFloat16>& epilogue, BFloat16* y, int64_t y_step, Upcoming::Lines fetch) {
@@ -78,17 +57,7 @@ void MultiplyTile(int64_t count, const BFloat16* x, int64_t inner, const int* pa
   AddPairs<rows>(reinterpret_cast<const int*>(x), inner / 2, 1, panel, kPanelColumns, inner / 2, fetch, sums);
   for (int r = 0; r < rows; ++r) {
     for (int v = 0; v < kTileVectors; v += 2) {
-      BFloat16* const to = y + r * y_step + v * kLanes;
-      __m512 first = sums[r][v], second = sums[r][v + 1];
-      if (epilogue.adds) {
-        first += Widen(to);
-        second += Widen(to + kLanes);
-      } else if (epilogue.bias != nullptr) {
-        const BFloat16* const addend = epilogue.addend != nullptr ? epilogue.addend + r * y_step + v * kLanes : nullptr;
-        first = Finish(first, epilogue, v * kLanes, addend);
-        second = Finish(second, epilogue, v * kLanes + kLanes, addend != nullptr ? addend + kLanes : nullptr);
-      }
-      StoreTwo(first, second, to);
+      FinishTwo(sums[r][v], sums[r][v + 1], At(epilogue, r * y_step + v * kLanes, v * kLanes), y + r * y_step + v * kLanes);
     }
   }
 }

@@ -58,12 +58,19 @@ struct PointwiseProducts {
 };
 INSIGHTFACE_LOOPS(PointwiseProducts<float>, kPointwiseProducts)
 
-// The same with products of bfloat16 pairs, for channels and filters that are multiples of kPanelColumns. Only for
-// processors on which MultipliesHalfTiles() of winograd_bfloat16_tiles.h is true.
-extern const PointwiseProducts<BFloat16> kPointwiseHalfProducts;
+// The same of bfloat16 numbers, for channels and filters that are multiples of kPanelColumns: by products of pairs, for
+// processors on which MultipliesHalfTiles() of winograd_bfloat16_tiles.h is true, or by the matrix unit, for those that
+// have one.
+extern const PointwiseProducts<BFloat16> kPointwiseHalfProducts, kPointwiseUnitProducts;
 
-// The most rows that AddOuter of bfloat16 takes together: a whole block of a row group.
-constexpr int64_t kHalfOuterRows = 264;
+// Whether this processor can compute either; and the ones that it computes faster.
+bool HasHalfProducts();
+const PointwiseProducts<BFloat16>& HalfProducts();
+
+// The most rows that AddOuter of bfloat16 takes together: a whole block of a row group, in whole tiles of the matrix unit.
+constexpr int64_t kHalfOuterRows = 288;
+// The most channels and filters of the products by the matrix unit.
+constexpr int64_t kUnitMostInner = 1024;
 
 template<typename T>
 constexpr int64_t OuterScratchBytes(int64_t filters, int64_t channels) {

@@ -22,7 +22,7 @@ class UnitProducts {
   int64_t ScratchBytes() const;
 
  private:
-  int64_t PairedRows() const;
+  int64_t WholeRows() const;
   int64_t ThreadBytes() const;
 
   const int64_t count_, rows_, inner_, columns_, threads_;

@@ -6,7 +6,6 @@
 #include "base/arrays.h"
 #include "base/parallel.h"
 #include "network/arithmetic/pointwise_products.h"
-#include "network/arithmetic/winograd_bfloat16_tiles.h"
 
 namespace insightface {
 namespace {
@@ -25,7 +24,7 @@ const PointwiseProducts<T>& ProductsOf() {
   if constexpr (kTypeOf<T> == NumberType::kFloat32) {
     return kPointwiseProducts;
   } else {
-    return kPointwiseHalfProducts;
+    return HalfProducts();
   }
 }
 
@@ -34,7 +33,7 @@ const PointwiseProducts<T>& ProductsOf() {
 bool PatchFilterGradient::Suits(const Value& in, const Value& out, const ConvGeometry& geometry,
                                 const ConvArrays& arrays) {
   if (geometry.groups != 1 || arrays.bias >= 0 || Products(in, geometry) > kVector) { return false; }
-  return in.type == NumberType::kFloat32 || (MultipliesHalfTiles() && out.shape.channels % kPanelColumns == 0);
+  return in.type == NumberType::kFloat32 || (HasHalfProducts() && out.shape.channels % kPanelColumns == 0);
 }
 
 PatchFilterGradient::PatchFilterGradient(const Value& in, const Value& out, int64_t batch, const ConvGeometry& geometry)

@@ -9,7 +9,6 @@
 #include "base/alignment.h"
 #include "base/parallel.h"
 #include "network/arithmetic/pointwise_products.h"
-#include "network/arithmetic/winograd_bfloat16_tiles.h"
 #include "network/layers/accumulate.h"
 #include "network/layers/folding.h"
 #include "network/layers/of_type.h"
@@ -22,14 +21,14 @@ const PointwiseProducts<T>& PointwiseProductsOf() {
   if constexpr (kTypeOf<T> == NumberType::kFloat32) {
     return kPointwiseProducts;
   } else {
-    return kPointwiseHalfProducts;
+    return HalfProducts();
   }
 }
 
 // Whether there are products of this type for these numbers of channels and filters.
 bool HasProducts(NumberType type, int64_t channels, int64_t filters) {
   if (type == NumberType::kFloat32) { return true; }
-  return MultipliesHalfTiles() && channels % kPanelColumns == 0 && filters % kPanelColumns == 0;
+  return HasHalfProducts() && channels % kPanelColumns == 0 && filters % kPanelColumns == 0;
 }
 
 template<typename T>

@@ -1,0 +1,114 @@
+// Products of bfloat16 rows by the matrix unit.
+#include <algorithm>
+#include <cstring>
+
+#include "network/arithmetic/matrix_unit.h"
+#include "network/arithmetic/pointwise_products.h"
+#include "network/arithmetic/unit_packing.h"
+#include "network/arithmetic/winograd_bfloat16_tiles.h"
+
+#ifdef __x86_64__
+#include <immintrin.h>
+
+// Only the functions below are compiled for these instructions, not those of the headers above.
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")
+
+#include "network/arithmetic/half_lanes.h"
+
+namespace insightface {
+namespace {
+
+// Writes `rows` rows of a product of 32 columns with their epilogue.
+void Finish(const float* product, int64_t rows, const ProductEpilogue<BFloat16>& epilogue, BFloat16* y, int64_t y_step) {
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* const row = product + r * kUnitColumns;
+    FinishTwo(_mm512_loadu_ps(row), _mm512_loadu_ps(row + kUnitColumns / 2), At(epilogue, r * y_step, 0), y + r * y_step);
+  }
+}
+
+}  // namespace
+}  // namespace insightface
+
+#pragma GCC pop_options
+
+#else
+
+namespace insightface {
+namespace {
+
+void Finish(const float*, int64_t, const ProductEpilogue<BFloat16>&, BFloat16*, int64_t) {}
+
+}  // namespace
+}  // namespace insightface
+
+#endif
+
+namespace insightface {
+namespace {
+
+void Pack(const WeightMatrix& matrix, int64_t first, int64_t last, void* packed) {
+  kPointwiseHalfProducts.Pack(matrix, first, last, packed);
+}
+
+INSIGHTFACE_INLINE void PrefetchAll(Upcoming::Lines lines) {
+  for (int64_t line = 0; line < lines.count; ++line) { lines.Prefetch(line); }
+}
+
+void Multiply(const BFloat16* x, int64_t rows, int64_t inner, const void* packed, int64_t columns,
+              const ProductEpilogue<BFloat16>& epilogue, BFloat16* y, Upcoming* upcoming) {
+  alignas(64) float product[kUnitRows * kUnitColumns];
+  alignas(64) BFloat16 last[kUnitRows * kUnitMostInner];
+  const MatrixUnit unit;
+  int64_t parts = (rows + kUnitRows - 1) / kUnitRows * (columns / kUnitColumns);
+  for (int64_t row = 0; row < rows; row += kUnitRows) {
+    const int64_t count = std::min(rows - row, kUnitRows);
+    UnitFactor factor{x + row * inner, inner};
+    if (count < kUnitRows) {
+      // The unit reads 32 rows; what it makes of those that are not there is not written.
+      std::memcpy(last, factor.start, count * inner * sizeof(*last));
+      std::fill(last + count * inner, last + kUnitRows * inner, BFloat16{});
+      factor.start = last;
+    }
+    for (int64_t column = 0; column < columns; column += kUnitColumns) {
+      PrefetchAll(upcoming->Take(parts--, inner));
+      const int64_t panel = column / kPanelColumns * kPanelColumns, place = row * columns + column;
+      const BFloat16* const pairs = static_cast<const BFloat16*>(packed) + panel * inner + 2 * (column - panel);
+      MultiplyByUnit(factor, {pairs, kPanelColumns}, inner, {product, kUnitColumns, false});
+      Finish(product, count, At(epilogue, place, column), y + place, columns);
+    }
+  }
+}
+
+void AddOuter(const BFloat16* dy, const BFloat16* x, int64_t rows, int64_t filters, int64_t channels, float* sums,
+              void* scratch, Upcoming* upcoming) {
+  BFloat16* const transposed = static_cast<BFloat16*>(scratch);
+  BFloat16* const pairs = transposed + kHalfOuterRows * filters;
+  const MatrixUnit unit;
+  int64_t parts = (rows + kHalfOuterRows - 1) / kHalfOuterRows * (filters / kUnitRows);
+  for (int64_t first = 0; first < rows; first += kHalfOuterRows) {
+    const int64_t count = std::min(rows - first, kHalfOuterRows);
+    const int64_t whole = (count + kUnitInner - 1) / kUnitInner * kUnitInner;
+    TransposeRows({dy + first * filters, count, filters, filters, whole}, transposed);
+    PairRows({x + first * channels, count, channels, channels, whole}, pairs);
+    for (int64_t f = 0; f < filters; f += kUnitRows) {
+      PrefetchAll(upcoming->Take(parts--, whole * channels / kUnitColumns));
+      for (int64_t c = 0; c < channels; c += kUnitColumns) {
+        MultiplyByUnit({transposed + f * whole, whole}, {pairs + 2 * c, channels}, whole,
+                       {sums + f * channels + c, channels, true});
+      }
+    }
+  }
+}
+
+}  // namespace
+
+const PointwiseProducts<BFloat16> kPointwiseUnitProducts = {Pack, Multiply, AddOuter};
+
+bool HasHalfProducts() { return MultipliesHalfTiles() || HasMatrixUnit(); }
+
+const PointwiseProducts<BFloat16>& HalfProducts() {
+  return HasMatrixUnit() ? kPointwiseUnitProducts : kPointwiseHalfProducts;
+}
+
+}  // namespace insightface
