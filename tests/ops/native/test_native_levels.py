@@ -264,7 +264,8 @@ def check_pointwise_products(
         multiply(pointer(x), rows, channels, *pointers)
         np.testing.assert_allclose(wide(y), result, rtol=tolerance, atol=tolerance * 10)
     assert upcoming[17] == 0 or filters < 64
-    sums, scratch = np.ones((filters, channels), np.float32), np.zeros(HALF_OUTER_ROWS * (filters + channels), np.uint16)
+    scratch = np.zeros(HALF_OUTER_ROWS * (filters + channels), np.uint16)
+    sums = np.ones((filters, channels), np.float32)
     add_outer(pointer(dy), pointer(x), rows, filters, channels, *map(pointer, (sums, scratch, upcoming)))
     np.testing.assert_allclose(sums, 1 + wide(dy).astype(np.float64).T @ wide(x), rtol=1e-4, atol=1e-4)
 
