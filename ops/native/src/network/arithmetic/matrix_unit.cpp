@@ -86,11 +86,15 @@ MatrixUnit::MatrixUnit() { SetUp(); }
 MatrixUnit::~MatrixUnit() { Release(); }
 
 bool HasMatrixUnit() {
-  switch (dnnl::get_effective_cpu_isa()) {
-    case dnnl::cpu_isa::avx512_core_amx:
-    case dnnl::cpu_isa::avx512_core_amx_fp16: return true;
-    default: return false;
-  }
+  // Asked for every block of rows, and oneDNN looks at the processor each time.
+  static const bool has = [] {
+    switch (dnnl::get_effective_cpu_isa()) {
+      case dnnl::cpu_isa::avx512_core_amx:
+      case dnnl::cpu_isa::avx512_core_amx_fp16: return true;
+      default: return false;
+    }
+  }();
+  return has;
 }
 
 }  // namespace insightface
