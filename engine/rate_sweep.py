@@ -21,8 +21,8 @@ from engine.news import exchange_news, signal_of
 from engine.options import StepOptions
 from engine.preflight import open_source
 from engine.rate_suggestion import suggest_rate, sweep_rates
-from engine.rate_trials import score_trial, search_rates, trial_rates
-from engine.schedule import Progress
+from engine.rate_trials import TrialSchedule, score_trial, search_rates, trial_schedule
+from engine.schedule import Progress, make_plan
 from engine.step import TrainStep
 from engine.teacher import Teacher
 from engine.teacher_model import open_teacher
@@ -32,7 +32,8 @@ from launch.rank import RankReporter
 from launch.world import World, configure_transfers, join_world
 from settings.config import Config
 
-LOWEST, HIGHEST, RESULT, TRIAL_STEPS = "sweep_lowest", "sweep_highest", "sweep_result", "sweep_trial_steps"
+LOWEST, HIGHEST, RESULT = "sweep_lowest", "sweep_highest", "sweep_result"
+STEPS, TRIAL_STEPS = "sweep_steps", "sweep_trial_steps"
 _DIVERGED = 1.5  # times the first loss
 _LINES = 10
 
@@ -44,8 +45,9 @@ class _Stopped(Exception):
 def sweep(config: Config, reporter: RankReporter) -> None:
     """Train from the start values of the run, and write the losses as JSON to ``sweep_result``.
 
-    First come ``train_iter`` steps at rates that rise from ``sweep_lowest`` to ``sweep_highest``; then, if their losses
-    suggest a rate, trials of ``sweep_trial_steps`` steps at this rate and others, each from the start.
+    First come ``sweep_steps`` steps at rates that rise from ``sweep_lowest`` to ``sweep_highest``; then, if their
+    losses suggest a rate, trials of at most ``sweep_trial_steps`` steps at this rate and others, each from the start
+    and with the schedule of the run.
 
     Raises:
         UserError: the data or the model to start from do not fit, or an image is bad.
@@ -66,9 +68,11 @@ def sweep(config: Config, reporter: RankReporter) -> None:
         step = TrainStep(StepOptions.from_config(config), world, backbone, head, teacher)
         return train_at(rates, config, step, source, reporter, divergence, lines)
 
-    rates = sweep_rates(config[LOWEST], config[HIGHEST], config["train_iter"]).tolist()
+    rates = sweep_rates(config[LOWEST], config[HIGHEST], config[STEPS]).tolist()
     losses = train(rates, _DIVERGED, _LINES)
-    trials = run_trials(_first_rate(rates, losses), config, world, reporter, lambda each: train(each, math.inf, 0))
+    schedule = trial_schedule(make_plan(config, len(source)), config, config[TRIAL_STEPS])
+    first = _first_rate(rates, losses)
+    trials = run_trials(first, schedule, config, world, reporter, lambda each: train(each, math.inf, 0))
     if world.rank == 0:
         with atomic_file(config[RESULT], "w") as file:
             json.dump({"rates": rates, "losses": losses, "trials": trials}, file)
@@ -85,20 +89,23 @@ def _first_rate(rates: Sequence[float], losses: Sequence[float]) -> float | None
 
 def run_trials(
     first: float | None,
+    schedule: TrialSchedule,
     config: Mapping[str, Any],
     world: World,
     reporter: RankReporter,
     train: Callable[[Sequence[float]], list[float]],
 ) -> list[tuple[float, float | None]]:
     """Return rates and scores of trials, None for one that diverged; the first is at ``first``. A collective call."""
-    steps, count = config[TRIAL_STEPS], 0
+    steps, count = len(schedule.factors), 0
     if first is None:
         return []
+    if world.rank == 0:
+        print(schedule.about, flush=True)
 
     def score(rate: float) -> float:
         nonlocal count
         gc.collect()  # the network of the trial before is released first
-        value = score_trial(train(trial_rates(rate, steps)), steps)
+        value = score_trial(train([rate * factor for factor in schedule.factors]), steps)
         value = float(world.share(np.array([value]))[0])  # the ranks decide alike what to try next
         if world.gather(np.array([reporter.stop_requested])).any():
             raise _Stopped

@@ -4,10 +4,11 @@
 
 Trains on your own images with the head, optimiser and augmentation that the flags ask for. First it takes a few
 hundred steps, each at a larger rate than the one before, from --lowest to --highest: where the loss falls is about the
-right power of ten. From there it trains for --trial_steps at single rates, each from the start and on the same images,
-four times and then twice as large and as small as the best, and suggests the rate whose loss ends lowest. Takes the
-flags of insightface_train.py (see its --help) besides its own; a schedule has no effect. Writes the picture and, if
-asked for, --json; a training with the same flags is not touched. See docs/training.md.
+right power of ten. From there it trains for --trial_steps at single rates, each from the start, on the same images and
+with the run's schedule in so many steps, four times and then twice as large and as small as the best, and suggests the
+rate whose loss ends lowest. Takes the flags of insightface_train.py (see its --help) besides its own; the length and
+the schedule of the run belong to them, because the best rate depends on when it falls. Writes the picture and, if asked
+for, --json; a training with the same flags is not touched. See docs/training.md.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from common.errors import UserError, run_command
 from common.files import atomic_file, check_target
 from common.imports import importing
 from engine.rate_suggestion import FEWEST, Suggestion, suggest_rate
+from engine.schedule import make_plan
 from launch.devices import choose_device
 from launch.rank import RankReporter, inherited_settings, run_as_rank
 from launch.supervisor import launch
@@ -80,7 +82,12 @@ def parse_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]
     """
     parser = ToolParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("--sweep_steps", type=steps_number, default=200, help="steps of the sweep (default: 200)")
-    parser.add_argument("--trial_steps", type=steps_number, default=60, help="steps of each trial (default: 60)")
+    parser.add_argument(
+        "--trial_steps",
+        type=steps_number,
+        default=60,
+        help="steps of each trial, at most those of the run (default: 60)",
+    )
     parser.add_argument("--lowest", type=positive_number, default=None, help="first rate (default: 1e-4; adamw 1e-6)")
     parser.add_argument("--highest", type=positive_number, default=None, help="last rate (default: 3; adamw 0.1)")
     parser.add_argument("--picture", default="find_lr.png", help="the .png to write (default: find_lr.png)")
@@ -114,15 +121,16 @@ def sweep_config(args: argparse.Namespace, words: Sequence[str], scratch: Path) 
     if mistakes:
         raise UserError(*mistakes)
     device, ranks = choose_device(given)
-    longest = max(args.sweep_steps, args.trial_steps)
-    config = complete_config(given, ranks, device).replaced(
-        train_iter=args.sweep_steps,
-        train_unit="batch",
-        max_steps=0,
-        end_epoch=0,
+    config = complete_config(given, ranks, device)
+    frozen = config.freeze_backbone_steps
+    if frozen:
+        is_always = frozen >= make_plan(config, config.total_img_num).total_steps
+        frozen = max(frozen, args.sweep_steps, args.trial_steps) if is_always else 0
+    config = config.replaced(
+        lr=1.0,  # the sweep sets the rate of each step
         resume=False,
         label_map="",
-        freeze_backbone_steps=0 if given.freeze_backbone_steps < given.train_iter else longest,
+        freeze_backbone_steps=frozen,
         models_root=str(scratch / "models"),
         log_dir=str(scratch / "log"),
         iter_num_in_snapshot=0,
@@ -132,6 +140,7 @@ def sweep_config(args: argparse.Namespace, words: Sequence[str], scratch: Path) 
         do_validation_while_train=False,
         sweep_lowest=lowest,
         sweep_highest=highest,
+        sweep_steps=args.sweep_steps,
         sweep_trial_steps=args.trial_steps,
         sweep_result=str(scratch / "sweep.json"),
     )
@@ -182,7 +191,7 @@ def draw(found: Suggestion | None, swept: Sweep, rate: float | None, title: str,
     if rate is not None:
         right.axvline(rate, color="#207020", label=f"suggested: {rate:g}")
     left.set(title="a sweep", xlabel="learning rate", ylabel="loss")
-    right.set(title="trials from the start", xlabel="learning rate", ylabel="loss of the last fifth of the steps")
+    right.set(title="trials from the start", xlabel="learning rate", ylabel="loss of the last tenth of the steps")
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.legend(fontsize=9)

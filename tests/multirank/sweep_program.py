@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.rate_sweep import run_trials, sweep, train_at
+from engine.rate_trials import trial_schedule
+from engine.schedule import make_plan
 from launch.rank import RankReporter
 from launch.world import join_world
 from settings.config import Config
@@ -33,7 +35,8 @@ def main(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
             sweep(Config({**config, "sweep_result": run["result"]}), RankReporter())
         elif "first" in run:
             train_from_start = functools.partial(sweep_tiny, config)
-            found = run_trials(run["first"], config, join_world("cpu"), RankReporter(), train_from_start)
+            schedule = trial_schedule(make_plan(config, config.total_img_num), config, config["sweep_trial_steps"])
+            found = run_trials(run["first"], schedule, config, join_world("cpu"), RankReporter(), train_from_start)
             losses[name] = [list(each) for each in found]
         elif "rates" in run:
             losses[name] = sweep_tiny(config, run["rates"])

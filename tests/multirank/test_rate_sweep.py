@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.rate_trials import score_trial, trial_rates
+from engine.rate_trials import score_trial
 from tests.support.ranks import run_ranks
 
 PROGRAM = Path(__file__).parent / "sweep_program.py"
@@ -27,11 +27,12 @@ def losses(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[float]]:
         "rising": {"config": warm, "rates": [0.01, 0.02, 0.03, 0.04, 0.05, 0.05]},
         "diverging": {"config": PARTIAL, "rates": [1e4] * STEPS},
     }
+    falling = PARTIAL | {"train_iter": 2 * STEPS, "lr_steps": [2 * STEPS - 4], "scales": [0.1]}
     limits = {"sweep_lowest": 0.02, "sweep_highest": 0.3, "sweep_trial_steps": STEPS}
-    runs["trials"] = {"config": PARTIAL | limits, "first": 0.1}
-    runs["trial"] = {"config": PARTIAL, "rates": trial_rates(0.025, STEPS)}
-    whole = {"image_size": 24, "net_blocks": [1, 1, 1, 1], "net_output": "FC", "train_iter": 3}
-    rates = {"sweep_lowest": 0.01, "sweep_highest": 0.04, "sweep_trial_steps": STEPS}
+    runs["trials"] = {"config": falling | limits, "first": 0.1}
+    runs["trial"] = {"config": PARTIAL, "rates": [0.025] * (STEPS - 2) + [0.0025] * 2}
+    whole = {"image_size": 24, "net_blocks": [1, 1, 1, 1], "net_output": "FC"}
+    rates = {"sweep_lowest": 0.01, "sweep_highest": 0.04, "sweep_steps": 3, "sweep_trial_steps": STEPS}
     runs["whole"] = {"config": whole | rates, "result": str(folder / "swept.json")}
     for name, run in runs.items():
         run["folder"] = str(folder / name)
@@ -58,7 +59,7 @@ def test_trials_begin_at_the_start_and_end_around_the_best(losses: dict) -> None
     assert list(scores)[:2] == [0.1, 0.025] and scores.keys() <= {0.025, 0.05, 0.1, 0.2}
     best = min(scores, key=scores.get)
     assert {2 * best, best / 2} & {0.025, 0.05, 0.1, 0.2} <= scores.keys()
-    assert scores[0.025] == score_trial(losses["trial"], STEPS)
+    assert scores[0.025] == pytest.approx(score_trial(losses["trial"], STEPS), rel=1e-6)
 
 
 def test_the_first_rank_writes_rates_losses_and_trials(losses: dict) -> None:

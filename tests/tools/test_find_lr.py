@@ -21,18 +21,32 @@ def config_of(tmp_path: Path, *words: str) -> dict:
     return sweep_config(args, rest, tmp_path)[0]
 
 
-def test_the_head_is_that_of_the_training_and_places_are_not(tmp_path: Path) -> None:
-    words = ["--partial_fc", "1", "--sample_ratio", "0.5", "--models_root", "mine", "--resume", "1", "--lr", "0.3"]
-    config = config_of(tmp_path, *words, "--train_unit", "epoch", "--end_epoch", "1", "--freeze_backbone_steps", "9")
-    assert config.partial_fc and config.sample_ratio == 0.5
+def test_the_head_and_the_length_are_those_of_the_training_and_places_are_not(tmp_path: Path) -> None:
+    words = ["--partial_fc", "1", "--sample_ratio", "0.5", "--models_root", "mine", "--resume", "1", "--lr", "0"]
+    words += [
+        "--train_unit",
+        "epoch",
+        "--end_epoch",
+        "3",
+        "--train_iter",
+        "4",
+        "--lr_steps",
+        "7",
+        "--sweep_steps",
+        "50",
+    ]
+    config = config_of(tmp_path, *words)
+    assert config.partial_fc and config.sample_ratio == 0.5 and config.lr > 0
     assert config.models_root == str(tmp_path / "models") and not config.resume and not config.save_last_snapshot
-    assert (config.train_iter, config.train_unit, config.end_epoch, config.freeze_backbone_steps) == (
-        200,
-        "batch",
-        0,
-        0,
-    )
-    assert (config.sweep_lowest, config.sweep_highest) == (1e-4, 3)
+    assert (config.train_unit, config.train_iter, config.end_epoch, config.lr_steps) == ("epoch", 4, 3, [7])
+    assert (config.sweep_lowest, config.sweep_highest, config.sweep_steps) == (1e-4, 3, 50)
+
+
+@pytest.mark.parametrize(("given", "expected"), [("0", 0), ("19", 0), ("20", 200), ("500", 500)])
+def test_only_a_training_that_is_frozen_to_its_end_is_tried_frozen(tmp_path: Path, given: str, expected: int) -> None:
+    words = ["--total_img_num", "640", "--train_unit", "epoch", "--train_iter", "2", "--freeze_backbone_steps", given]
+    assert config_of(tmp_path, *words).freeze_backbone_steps == expected
+    assert config_of(tmp_path, "--train_iter", "0", "--max_steps", "9").freeze_backbone_steps == 0
 
 
 def test_the_range_fits_the_optimiser_unless_it_is_given(tmp_path: Path) -> None:
@@ -117,9 +131,11 @@ def test_a_rate_is_suggested_and_nothing_else_is_written(tmp_path: Path) -> None
     flags = "--net_blocks 1,1,1,1 --net_output FC --image_size 24 --num_classes 16 --total_img_num 32 --num_workers 0"
     flags += " --train_batch_size 16 --device_num_per_node 2 --loss nsoftmax --loss_s 16 --partial_fc 1"
     flags += " --fc7_storage mmap --sweep_steps 60 --trial_steps 20 --json swept.json"
+    flags += " --train_iter 80 --lr_steps 60 --warmup_steps 70"
     command = [sys.executable, str(ROOT / "tools/find_lr.py"), *SYNTHETIC, *flags.split()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert "the run's schedule of 80 steps in 20" in done.stdout
     swept = json.loads((tmp_path / "swept.json").read_text())
     trials = dict(swept["trials"])
     assert len(trials) >= 3 and trials[swept["suggestion"]] == min(each for each in trials.values() if each is not None)
