@@ -54,7 +54,7 @@ def trial_schedule(plan: Plan, config: Mapping[str, Any], steps: int) -> TrialSc
     settings = {**config, "lr_steps": falls}
     return TrialSchedule(
         [lr_scale(step, short, settings) for step in range(steps)],
-        f"each trial follows the run's schedule of {total} steps in {steps}",
+        f"each trial follows the schedule of the run, {total} steps in {steps}",
     )
 
 

@@ -135,7 +135,7 @@ def test_a_rate_is_suggested_and_nothing_else_is_written(tmp_path: Path) -> None
     command = [sys.executable, str(ROOT / "tools/find_lr.py"), *SYNTHETIC, *flags.split()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "the run's schedule of 80 steps in 20" in done.stdout
+    assert "the schedule of the run, 80 steps in 20" in done.stdout
     swept = json.loads((tmp_path / "swept.json").read_text())
     trials = dict(swept["trials"])
     assert len(trials) >= 3 and trials[swept["suggestion"]] == min(each for each in trials.values() if each is not None)
