@@ -23,6 +23,28 @@ _NODE = re.compile(r"while running (\w+) node\. Name:'([^']*)'")  # in onnxrunti
 _NUMPY_TYPES = {"tensor(float16)": np.float16, "tensor(double)": np.float64, "tensor(uint8)": np.uint8}
 
 
+# Parts of the names of integer operations, in a model's bytes.
+_INTEGER_OPERATIONS = (b"ConvInteger", b"MatMulInteger", b"QLinear", b"QuantizeLinear")
+
+
+def integer_threads(model: bytes) -> int:
+    """Return the number of threads for onnxruntime to run ``model`` correctly: 0, as many as it likes, or 1.
+
+    onnxruntime 1.23.2 computes integer products by AMX. With several threads embeddings of a model of
+    ``quantize_dynamic`` were wrong from run to run (cosines down to 0 with the right ones); one thread gave the same
+    each time.
+    """
+    is_integer = any(name in model for name in _INTEGER_OPERATIONS)
+    return 1 if is_integer and "amx_int8" in _processor_flags() else 0
+
+
+def _processor_flags() -> set[str]:
+    try:
+        return set(Path("/proc/cpuinfo").read_text().partition("flags")[2].partition("\n")[0].split())
+    except OSError:
+        return set()
+
+
 def oneflow_embedder(network: NetworkGraph, arrays: Mapping[str, np.ndarray]) -> Embed:
     """Return a function that embeds images with this project's backbone."""
     from backbones.execution.backbone import Backbone
@@ -61,6 +83,7 @@ def onnx_embedder(model: bytes) -> Embed:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = integer_threads(model)
     options.log_severity_level = 4  # its warnings are about files of other programs, which nobody can change here
     try:
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

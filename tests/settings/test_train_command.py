@@ -166,7 +166,7 @@ def test_an_empty_config_py_says_how_it_came_about(folder: Path) -> None:
         ("--loss_m_min 0.6", "--loss_m_min 0.6 is above --loss_m_max 0.5"),
         ("--loss elastic_arcface --loss_m3 0.3", "--loss_m2 0.5 --loss_m3 0.3: ElasticFace varies one margin; set the"),
         ("--teacher_cache 1", "--teacher_cache True needs --teacher: the trained network to learn from"),
-        ("--teacher_weight 0", "--teacher_weight 0.0 must be above 0"),
+        ("--teacher_weight -1", "--teacher_weight -1.0 must be at least 0"),
         (
             "--teacher_input_mean 0 --teacher_color_order bgr",
             "--teacher_color_order bgr and --teacher_input_mean 0.0 needs --teacher",

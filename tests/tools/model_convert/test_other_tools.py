@@ -20,7 +20,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_
 from backbones import build_network
 from backbones.graph.network_graph import NetworkGraph
 from evaluation.similarity import cosine_similarity
-from interchange.embedders import onnx_embedder
+from interchange.embedders import integer_threads, onnx_embedder
 from interchange.onnx.form import ExportForm
 from interchange.onnx.reader import read_onnx
 from interchange.onnx.writer import write_onnx
@@ -80,7 +80,10 @@ def require_same(path: Path, faces: np.ndarray, expected: np.ndarray, least: flo
     """Check the cosines of a file's embeddings with the expected ones in every program."""
     what = path.stem
     found = [("onnxruntime", onnx_embedder(path.read_bytes())(faces))]
-    model = ArcFaceONNX(str(path), onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"]))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = integer_threads(path.read_bytes())
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    model = ArcFaceONNX(str(path), session)
     assert (model.input_mean, model.input_std) == (0.0, 1.0), what
     found.append(("insightface", model.get_feat(pictures(faces))))
     if opencv:
