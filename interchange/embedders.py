@@ -15,6 +15,7 @@ import numpy as np
 
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
+from common.processor import processor_flags
 from interchange.onnx.writer import write_onnx
 
 Embed = Callable[[np.ndarray], np.ndarray]
@@ -35,14 +36,7 @@ def integer_threads(model: bytes) -> int:
     each time.
     """
     is_integer = any(name in model for name in _INTEGER_OPERATIONS)
-    return 1 if is_integer and "amx_int8" in _processor_flags() else 0
-
-
-def _processor_flags() -> set[str]:
-    try:
-        return set(Path("/proc/cpuinfo").read_text().partition("flags")[2].partition("\n")[0].split())
-    except OSError:
-        return set()
+    return 1 if is_integer and "amx_int8" in processor_flags() else 0
 
 
 def oneflow_embedder(network: NetworkGraph, arrays: Mapping[str, np.ndarray]) -> Embed:

@@ -21,6 +21,7 @@ from common.compiling import NativeUnavailableError
 from common.cuda import SWITCH, reason_for_cuda
 from common.errors import UserError
 from common.open_files import require_open_files
+from common.processor import processor_flags
 from ops.runtime.cuda_stand_ins import install_stand_ins
 from ops.runtime.graph_destruction import protect_builds
 from ops.runtime.graph_variables import share_scopes
@@ -97,10 +98,7 @@ def _locate_in_wheels(package: str, soname: str) -> Path:
 
 def _choose_blas_kernels() -> None:
     """Set the CPU type for OpenBLAS, which otherwise uses SSE kernels on CPUs newer than itself."""
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text().split("flags", 1)[1].splitlines()[0].split())
-    except (OSError, IndexError):
-        return
+    flags = processor_flags()
     if {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= flags:
         os.environ.setdefault("OPENBLAS_CORETYPE", "SkylakeX")
     elif {"avx2", "fma"} <= flags:

@@ -19,5 +19,5 @@ from interchange import embedders
 def test_integer_models_on_a_matrix_unit_have_one_thread(
     monkeypatch: pytest.MonkeyPatch, model: bytes, flags: set[str], threads: int
 ) -> None:
-    monkeypatch.setattr(embedders, "_processor_flags", lambda: flags)
+    monkeypatch.setattr(embedders, "processor_flags", lambda: flags)
     assert embedders.integer_threads(model) == threads

@@ -69,7 +69,8 @@ const PointwiseProducts<BFloat16>& HalfProducts();
 
 // The most rows that AddOuter of bfloat16 takes together: a whole block of a row group, in whole tiles of the matrix unit.
 constexpr int64_t kHalfOuterRows = 288;
-// The most channels and filters of the products by the matrix unit.
+// The most channels and filters of the products by the matrix unit: a layer has at most 64 * 1024 weights, and at least
+// 64 of each.
 constexpr int64_t kUnitMostInner = 1024;
 
 template<typename T>

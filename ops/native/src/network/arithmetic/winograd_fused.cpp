@@ -224,7 +224,7 @@ void FusedWinograd<T>::Run(const T* x, const char* filters, Columns columns, con
                                      products + m * products_step_ + row * kColumns);
           };
           if (by_unit) {
-            // Rows that only fill up the last panel are products of what lies there, and nobody reads them.
+            // Rows that only fill up the last panel are products of what lies there; no transform reads them.
             for (int64_t row = from; row < to; row += kUnitRows) { multiply(row, kUnitRows); }
             continue;
           }
