@@ -33,7 +33,7 @@ INSIGHTFACE_INLINE void Tile(const float* a, int64_t a_step, const float* b, int
       line[v] = is_part ? LoadPart(from, part) : LoadWhole(from);
     }
     for (int r = 0; r < rows; ++r) {
-      const Vector number = Vector{} + (along == Along::kInner ? a[r * a_step + k] : a[k * a_step + r]);
+      const float number = along == Along::kInner ? a[r * a_step + k] : a[k * a_step + r];
       for (int v = 0; v < vectors; ++v) { sums[r][v] += number * line[v]; }
     }
   };

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/alignment.h"
+#include "base/caches.h"
 #include "base/parallel.h"
 #include "network/arithmetic/matrix_unit.h"
 #include "network/arithmetic/tile_products.h"
@@ -86,11 +87,14 @@ constexpr int64_t kMatrices = Tiling<T>::kPatch * Tiling<T>::kPatch;
 template<typename T>
 int64_t BlockSize(const WinogradShape& shape) {
   // Every block of tiles reads all filters; where these are many, that takes longer than reading maps from the third
-  // cache.
-  constexpr int64_t kManyFilters = 256 * 256, kMost = 8 * kPanelRows;
-  const int64_t least = shape.in.channels * shape.out.channels > kManyFilters ? 32 : kPanelRows;
+  // cache. With 256 by 256 of them it depends on the second cache.
+  constexpr int64_t kManyFilters = 256 * 256, kMost = 8 * kPanelRows, kLargeCache = 2 * 1024 * 1024;
+  const int64_t filters = shape.in.channels * shape.out.channels;
+  const bool is_large = SecondCacheBytes() >= kLargeCache && filters >= kManyFilters;
+  const int64_t least = is_large || filters > kManyFilters ? 32 : kPanelRows;
   const int64_t per_tile = kMatrices<T> * (shape.in.channels * static_cast<int64_t>(sizeof(T)) + kColumns * kFloat);
-  const int64_t block = std::clamp<int64_t>(Tiling<T>::CacheBytes() / per_tile, least, kMost);
+  const int64_t cache = is_large ? std::max(kLargeCache * 7 / 8, Tiling<T>::CacheBytes()) : Tiling<T>::CacheBytes();
+  const int64_t block = std::clamp<int64_t>(cache / per_tile, least, kMost);
   return Tiling<T>::UsesMatrixUnit() ? std::max(block / kUnitRows, int64_t{1}) * kUnitRows : block;
 }
 
