@@ -96,27 +96,23 @@ void StridedConvolution::RunColumns(const float* x, const float* filters, int64_
   scratch += AlignedSize(inner_ * kFloat);
   std::fill_n(zeros, inner_, 0.0f);
   const int64_t thread_bytes = AlignedSize((maps_.Numbers() + products_.Numbers()) * kFloat);
-  ParallelRows(grid_.Tiles(), [&](int64_t begin, int64_t end, int thread) {
+  ParallelBlocks(grid_.Tiles(), block_, [&](int64_t begin, int64_t end, int thread) {
     float* const maps = reinterpret_cast<float*>(scratch + thread * thread_bytes);
     float* const products = maps + maps_.Numbers();
-    const int64_t blocks = (end - begin + block_ - 1) / block_;
-    for (int64_t b = 0; b < blocks; ++b) {
-      const TileBlock block =
-          grid_.TakeBlock(begin + (end - begin) * b / blocks, begin + (end - begin) * (b + 1) / blocks);
-      StridedCounts entries{};
-      TransformMaps(block, x, zeros, maps, &entries);
-      const float* factors = filters;
-      for (int64_t column = first; column < first + count; column += kColumns) {
-        for (int64_t m = 0; m < kMatrices; ++m, factors += filters_step_) {
-          const int64_t panels = (entries[m] + kPanelRows - 1) / kPanelRows;
-          for (int64_t p = 0; p < panels; ++p) {
-            const int64_t row = entries[m] * p / panels, rows = entries[m] * (p + 1) / panels - row;
-            kTileProducts.MultiplyPanel(maps + maps_.Offset(m) + row * inner_, rows, inner_, factors,
-                                        products + products_.Offset(m) + row * kColumns);
-          }
+    const TileBlock block = grid_.TakeBlock(begin, end);
+    StridedCounts entries{};
+    TransformMaps(block, x, zeros, maps, &entries);
+    const float* factors = filters;
+    for (int64_t column = first; column < first + count; column += kColumns) {
+      for (int64_t m = 0; m < kMatrices; ++m, factors += filters_step_) {
+        const int64_t panels = (entries[m] + kPanelRows - 1) / kPanelRows;
+        for (int64_t p = 0; p < panels; ++p) {
+          const int64_t row = entries[m] * p / panels, rows = entries[m] * (p + 1) / panels - row;
+          kTileProducts.MultiplyPanel(maps + maps_.Offset(m) + row * inner_, rows, inner_, factors,
+                                      products + products_.Offset(m) + row * kColumns);
         }
-        TransformProducts(block, products, column, adds, y);
       }
+      TransformProducts(block, products, column, adds, y);
     }
   });
 }

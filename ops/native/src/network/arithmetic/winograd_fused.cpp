@@ -201,56 +201,52 @@ void FusedWinograd<T>::Run(const T* x, const char* filters, Columns columns, con
   const int64_t maps_bytes = kMatrices<T> * maps_step_ * static_cast<int64_t>(sizeof(T));
   const int64_t thread_bytes = maps_bytes + kMatrices<T> * products_step_ * kFloat;
   const bool adds = epilogue.addend != nullptr, by_unit = Tiling<T>::UsesMatrixUnit();
-  ParallelRows(grid_.Tiles(), [&](int64_t begin, int64_t end, int thread) {
+  ParallelBlocks(grid_.Tiles(), block_, [&](int64_t begin, int64_t end, int thread) {
     std::optional<MatrixUnit> unit;
     if (by_unit) { unit.emplace(); }
     T* const maps = reinterpret_cast<T*>(scratch + thread * thread_bytes);
     float* const products = reinterpret_cast<float*>(scratch + thread * thread_bytes + maps_bytes);
-    const int64_t blocks = Ceiling(end - begin, block_);
-    for (int64_t b = 0; b < blocks; ++b) {
-      const TileBlock block =
-          grid_.TakeBlock(begin + (end - begin) * b / blocks, begin + (end - begin) * (b + 1) / blocks);
-      const int64_t tiles = static_cast<int64_t>(block.tiles.size());
-      const auto patch = [&](int64_t i, const T** pixels) {
+    const TileBlock block = grid_.TakeBlock(begin, end);
+    const int64_t tiles = static_cast<int64_t>(block.tiles.size());
+    const auto patch = [&](int64_t i, const T** pixels) {
+      const TilePlace& place = block.tiles[i].place;
+      ForSquare(x, shape_.in, place.image, place.row - shape_.pad, place.column - shape_.pad, kPatch,
+                [&](int64_t p, const T* pixel) { pixels[p] = pixel != nullptr ? pixel : zeros; });
+    };
+    ForTiles<kPatch * kPatch, const T*>(0, tiles, patch, [&](int64_t i, auto pixels, auto next) {
+      Tiling<T>::TransformPatch(block.tiles[i].kind, pixels, next, in, maps + i * in, maps_step_);
+    });
+    const T* factors = reinterpret_cast<const T*>(filters);
+    for (int64_t column = columns.first; column < columns.last; column += kColumns) {
+      for (int64_t m = 0; m < kMatrices<T>; ++m, factors += filters_step_) {
+        const auto [from, to] = block.OfMatrix(m, kPatch, Tiling<T>::kPoint);
+        const auto multiply = [&](int64_t row, int64_t rows) {
+          Tiling<T>::MultiplyPanel(maps + m * maps_step_ + row * in, rows, in, factors,
+                                   products + m * products_step_ + row * kColumns);
+        };
+        if (by_unit) {
+          // Rows that only fill up the last panel are products of what lies there; no transform reads them.
+          for (int64_t row = from; row < to; row += kUnitRows) { multiply(row, kUnitRows); }
+          continue;
+        }
+        const int64_t panels = Ceiling(to - from, kPanelRows);
+        for (int64_t p = 0; p < panels; ++p) {
+          const int64_t row = from + (to - from) * p / panels;
+          multiply(row, from + (to - from) * (p + 1) / panels - row);
+        }
+      }
+      const float* const bias = epilogue.bias != nullptr ? epilogue.bias + column : nullptr;
+      const float* const slope = epilogue.slope != nullptr ? epilogue.slope + column : nullptr;
+      for (int64_t i = 0; i < tiles; ++i) {
         const TilePlace& place = block.tiles[i].place;
-        ForSquare(x, shape_.in, place.image, place.row - shape_.pad, place.column - shape_.pad, kPatch,
-                  [&](int64_t p, const T* pixel) { pixels[p] = pixel != nullptr ? pixel : zeros; });
-      };
-      ForTiles<kPatch * kPatch, const T*>(0, tiles, patch, [&](int64_t i, auto pixels, auto next) {
-        Tiling<T>::TransformPatch(block.tiles[i].kind, pixels, next, in, maps + i * in, maps_step_);
-      });
-      const T* factors = reinterpret_cast<const T*>(filters);
-      for (int64_t column = columns.first; column < columns.last; column += kColumns) {
-        for (int64_t m = 0; m < kMatrices<T>; ++m, factors += filters_step_) {
-          const auto [from, to] = block.OfMatrix(m, kPatch, Tiling<T>::kPoint);
-          const auto multiply = [&](int64_t row, int64_t rows) {
-            Tiling<T>::MultiplyPanel(maps + m * maps_step_ + row * in, rows, in, factors,
-                                     products + m * products_step_ + row * kColumns);
-          };
-          if (by_unit) {
-            // Rows that only fill up the last panel are products of what lies there; no transform reads them.
-            for (int64_t row = from; row < to; row += kUnitRows) { multiply(row, kUnitRows); }
-            continue;
-          }
-          const int64_t panels = Ceiling(to - from, kPanelRows);
-          for (int64_t p = 0; p < panels; ++p) {
-            const int64_t row = from + (to - from) * p / panels;
-            multiply(row, from + (to - from) * (p + 1) / panels - row);
-          }
-        }
-        const float* const bias = epilogue.bias != nullptr ? epilogue.bias + column : nullptr;
-        const float* const slope = epilogue.slope != nullptr ? epilogue.slope + column : nullptr;
-        for (int64_t i = 0; i < tiles; ++i) {
-          const TilePlace& place = block.tiles[i].place;
-          T* pixels[kTile * kTile];
-          const T* addends[kTile * kTile];
-          ForSquare(y, shape_.out, place.image, place.row, place.column, kTile, [&](int64_t p, T* pixel) {
-            pixels[p] = pixel != nullptr ? pixel + column : nullptr;
-            if (adds && pixel != nullptr) { addends[p] = epilogue.addend + (pixels[p] - y); }
-          });
-          Tiling<T>::TransformProducts(block.tiles[i].kind, products + i * kColumns, products_step_, bias, slope,
-                                       adds ? addends : nullptr, pixels);
-        }
+        T* pixels[kTile * kTile];
+        const T* addends[kTile * kTile];
+        ForSquare(y, shape_.out, place.image, place.row, place.column, kTile, [&](int64_t p, T* pixel) {
+          pixels[p] = pixel != nullptr ? pixel + column : nullptr;
+          if (adds && pixel != nullptr) { addends[p] = epilogue.addend + (pixels[p] - y); }
+        });
+        Tiling<T>::TransformProducts(block.tiles[i].kind, products + i * kColumns, products_step_, bias, slope,
+                                     adds ? addends : nullptr, pixels);
       }
     }
   });

@@ -27,8 +27,8 @@ class BatchNormLayer final : public Layer {
     RowStage measure{rows_, channels_};
     measure.reduces = true;
     measure.begin = [this](const ExecutionContext&, char*) { norm_.ResetMoments(); };
-    measure.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int thread) {
-      norm_.moments().AddBlock(context.ValueAt<const T>(inputs[0]) + first * channels_, last - first, thread);
+    measure.work = [this](const ExecutionContext& context, int64_t first, int64_t last, const Part& part) {
+      norm_.moments().AddBlock(context.ValueAt<const T>(inputs[0]) + first * channels_, last - first, part.number);
     };
     measure.end = [this](const ExecutionContext& context) { norm_.UpdateStatistics(context, Saved(context)); };
     return {measure, ApplyStage(false)};
@@ -43,12 +43,12 @@ class BatchNormLayer final : public Layer {
       norm_.MakeAffine(context, Saved(context));
       norm_.ResetSums();
     };
-    sum.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int thread) {
+    sum.work = [this](const ExecutionContext& context, int64_t first, int64_t last, const Part& part) {
       const int64_t start = first * channels_;
-      norm_.sums().AddBlock(thread, [&](float* part) {
+      norm_.sums().AddBlock(part.number, [&](float* sums) {
         kChannelRows.Of<T>().AddGradientSums(context.ValueAt<const T>(inputs[0]) + start,
                                              context.GradientAt<const T>(output) + start, last - first, channels_,
-                                             norm_.affine(), norm_.SumsIn(part));
+                                             norm_.affine(), norm_.SumsIn(sums));
       });
     };
     sum.end = [this](const ExecutionContext& context) { norm_.UseSums(context, Saved(context)); };
@@ -58,7 +58,7 @@ class BatchNormLayer final : public Layer {
     sum.reads = reads;
     if (leaves_gradient_) { return {sum}; }
     RowStage apply{rows_, (2 + static_cast<int64_t>(inputs.size())) * channels_};
-    apply.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int) {
+    apply.work = [this](const ExecutionContext& context, int64_t first, int64_t last, const Part&) {
       const int64_t start = first * channels_;
       const T* const dy = context.GradientAt<const T>(output);
       if (uses[0].wanted) {
@@ -96,7 +96,7 @@ class BatchNormLayer final : public Layer {
       if (reads_moving) { norm_.ReadStatistics(context, Saved(context)); }
       norm_.MakeAffine(context, Saved(context));
     };
-    apply.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int) {
+    apply.work = [this](const ExecutionContext& context, int64_t first, int64_t last, const Part&) {
       const int64_t start = first * channels_;
       const T* const addend = inputs.size() > 1 ? context.ValueAt<const T>(inputs[1]) + start : nullptr;
       kChannelRows.Of<T>().ApplyAffine(context.ValueAt<const T>(inputs[0]) + start, addend, last - first, channels_,

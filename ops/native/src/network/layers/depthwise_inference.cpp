@@ -43,8 +43,10 @@ class DepthwiseInference final : public Layer {
       weights_.Prepare(context);
       held_.Reset(scratch);
     };
-    stage.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int thread) {
-      for (int64_t line = first / out_.width; line < last / out_.width; ++line) { ConvolveLine(context, line, thread); }
+    stage.work = [this](const ExecutionContext& context, int64_t first, int64_t last, const Part& part) {
+      for (int64_t line = first / out_.width; line < last / out_.width; ++line) {
+        ConvolveLine(context, line, part.thread);
+      }
     };
     return {stage};
   }

@@ -36,8 +36,8 @@ class DepthwiseUnit final : public Layer {
     RowStage measure{batch_ * in_.Pixels(), channels_};
     measure.reduces = true;
     measure.begin = [this](const ExecutionContext&, char*) { norm_.ResetMoments(); };
-    measure.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int thread) {
-      norm_.moments().AddBlock(context.ValueAt<const T>(inputs[0]) + first * channels_, last - first, thread);
+    measure.work = [this](const ExecutionContext& context, int64_t first, int64_t last, const Part& part) {
+      norm_.moments().AddBlock(context.ValueAt<const T>(inputs[0]) + first * channels_, last - first, part.number);
     };
     measure.end = [this](const ExecutionContext& context) { norm_.UpdateStatistics(context, Saved(context)); };
     return {measure, ConvolveStage(false)};
@@ -56,13 +56,13 @@ class DepthwiseUnit final : public Layer {
       norm_.ResetSums();
       weight_sums_.Reset(kDepthwiseTaps * channels_);
     };
-    differentiate.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int thread) {
-      norm_.sums().AddBlock(thread, [&](float* part) {
-        weight_sums_.AddBlock(thread, [&](float* weight_part) {
+    differentiate.work = [this](const ExecutionContext& context, int64_t first, int64_t last, const Part& part) {
+      norm_.sums().AddBlock(part.number, [&](float* sums) {
+        weight_sums_.AddBlock(part.number, [&](float* weight_sums) {
           for (int64_t line = first / in_.width; line < last / in_.width; ++line) {
             T* const da = uses[0].wanted && !computes_twice_ ? InputGradient(context, line) : nullptr;
-            kDepthwiseLines.Of<T>().AddGradientSums(GradientLine(context, line, thread),
-                                                    {weight_part, norm_.SumsIn(part), da});
+            kDepthwiseLines.Of<T>().AddGradientSums(GradientLine(context, line, part.thread),
+                                                    {weight_sums, norm_.SumsIn(sums), da});
           }
         });
       });
@@ -101,8 +101,10 @@ class DepthwiseUnit final : public Layer {
       if (reads_moving) { norm_.ReadStatistics(context, Saved(context)); }
       Begin(context, scratch);
     };
-    convolve.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int thread) {
-      for (int64_t line = first / out_.width; line < last / out_.width; ++line) { ConvolveLine(context, line, thread); }
+    convolve.work = [this](const ExecutionContext& context, int64_t first, int64_t last, const Part& part) {
+      for (int64_t line = first / out_.width; line < last / out_.width; ++line) {
+        ConvolveLine(context, line, part.thread);
+      }
     };
     return convolve;
   }
@@ -110,7 +112,7 @@ class DepthwiseUnit final : public Layer {
   // Computes dx from da, which it holds.
   RowStage ApplyStage() {
     RowStage apply{batch_ * in_.Pixels(), 3 * channels_};
-    apply.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int) {
+    apply.work = [this](const ExecutionContext& context, int64_t first, int64_t last, const Part&) {
       T* const dx = context.GradientAt<T>(inputs[0]) + first * channels_;
       kChannelRows.Of<T>().ApplyGradient(context.ValueAt<const T>(inputs[0]) + first * channels_, dx, last - first,
                                          channels_, norm_.gradient(), false, dx);
@@ -125,9 +127,9 @@ class DepthwiseUnit final : public Layer {
     gradient.gathers = true;
     gradient.scratch_bytes = HeldLines::Bytes(out_.width, channels_);
     gradient.begin = [this](const ExecutionContext&, char* scratch) { held_.Reset(scratch); };
-    gradient.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int thread) {
+    gradient.work = [this](const ExecutionContext& context, int64_t first, int64_t last, const Part& part) {
       for (int64_t line = first / in_.width; line < last / in_.width; ++line) {
-        kDepthwiseLines.Of<T>().InputGradient(GradientLine(context, line, thread), norm_.gradient(),
+        kDepthwiseLines.Of<T>().InputGradient(GradientLine(context, line, part.thread), norm_.gradient(),
                                               InputGradient(context, line));
       }
     };

@@ -1,6 +1,6 @@
 // computes          y [rows, filters] = x [rows, channels] weight^T, block by block of rows
 // reads in backward x, dy
-// writes            dweight = dy^T x: each thread sums its own blocks, and the sums are added at the end
+// writes            dweight = dy^T x: the blocks of each part are summed, and the sums are added at the end
 // writes or adds    dx = dy weight
 #include "network/layers/pointwise_layer.h"
 
@@ -48,7 +48,8 @@ class PointwiseConv final : public Layer {
         channels_(channels),
         filters_(filters),
         weight_(weight),
-        threads_(omp_get_max_threads()) {}
+        threads_(omp_get_max_threads()),
+        parts_(std::min<int64_t>(rows, MostParts())) {}
 
   std::vector<RowStage> ForwardStages() override {
     RowStage stage{rows_, channels_ + filters_};
@@ -57,7 +58,7 @@ class PointwiseConv final : public Layer {
       forward_weights_ = scratch;
       PackWeights<T>({context.parameters[weight_], channels_, filters_, 1, channels_}, forward_weights_);
     };
-    stage.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int) {
+    stage.work = [this](const ExecutionContext& context, int64_t first, int64_t last, const Part&) {
       products_.Multiply(context.ValueAt<const T>(inputs[0]) + first * channels_, last - first, channels_,
                          forward_weights_, filters_, {}, context.ValueAt<T>(output) + first * filters_, context.upcoming);
     };
@@ -66,16 +67,17 @@ class PointwiseConv final : public Layer {
 
   std::vector<RowStage> BackwardStages() override {
     RowStage stage{rows_, 2 * channels_ + filters_};
-    stage.scratch_bytes = AlignedSize(PackedBytes(filters_, channels_)) + threads_ * ThreadBytes();
+    stage.scratch_bytes =
+        AlignedSize(PackedBytes(filters_, channels_)) + parts_ * SumsBytes() + threads_ * OuterBytes();
     stage.begin = [this](const ExecutionContext& context, char* scratch) {
       backward_memory_ = scratch;
-      started_.assign(threads_, false);
+      started_.assign(parts_, false);
       if (uses[0].wanted) {
         PackWeights<T>({context.parameters[weight_], filters_, channels_, channels_, 1}, backward_memory_);
       }
     };
-    stage.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int thread) {
-      WorkBackward(context, first, last, thread);
+    stage.work = [this](const ExecutionContext& context, int64_t first, int64_t last, const Part& part) {
+      WorkBackward(context, first, last, part);
     };
     stage.end = [this](const ExecutionContext& context) { ReduceSums(context.parameter_gradients[weight_]); };
     stage.reads = [this] {
@@ -91,44 +93,47 @@ class PointwiseConv final : public Layer {
   bool HasParameters() const override { return true; }
 
  private:
-  // A thread's memory: its sums of the weights' gradient, then scratch memory of the product.
+  // The memory: weights, sums of the weights' gradient of each part, scratch memory of each thread's products.
   int64_t SumsBytes() const { return AlignedSize(filters_ * channels_ * static_cast<int64_t>(sizeof(float))); }
-  int64_t ThreadBytes() const { return SumsBytes() + AlignedSize(OuterScratchBytes<T>(filters_, channels_)); }
-  char* MemoryOf(int64_t thread) const {
-    return backward_memory_ + AlignedSize(PackedBytes(filters_, channels_)) + thread * ThreadBytes();
+  int64_t OuterBytes() const { return AlignedSize(OuterScratchBytes<T>(filters_, channels_)); }
+  float* SumsOf(int64_t part) const {
+    char* const sums = backward_memory_ + AlignedSize(PackedBytes(filters_, channels_));
+    return reinterpret_cast<float*>(sums + part * SumsBytes());
   }
-  float* SumsOf(int64_t thread) const { return reinterpret_cast<float*>(MemoryOf(thread)); }
+  char* OuterMemoryOf(int64_t thread) const {
+    return reinterpret_cast<char*>(SumsOf(parts_)) + thread * OuterBytes();
+  }
 
-  void WorkBackward(const ExecutionContext& context, int64_t first, int64_t last, int thread) {
-    float* const sums = SumsOf(thread);
-    if (!started_[thread]) { std::fill_n(sums, filters_ * channels_, 0.0f); }
-    started_[thread] = true;
+  void WorkBackward(const ExecutionContext& context, int64_t first, int64_t last, const Part& part) {
+    float* const sums = SumsOf(part.number);
+    if (!started_[part.number]) { std::fill_n(sums, filters_ * channels_, 0.0f); }
+    started_[part.number] = true;
     const T* const dy = context.GradientAt<const T>(output) + first * filters_;
     if (uses[0].wanted) {
       products_.Multiply(dy, last - first, filters_, backward_memory_, channels_, {uses[0].adds},
                          context.GradientAt<T>(inputs[0]) + first * channels_, context.upcoming);
     }
     products_.AddOuter(dy, context.ValueAt<const T>(inputs[0]) + first * channels_, last - first, filters_, channels_,
-                       sums, MemoryOf(thread) + SumsBytes(), context.upcoming);
+                       sums, OuterMemoryOf(part.thread), context.upcoming);
   }
 
   void ReduceSums(float* gradient) const {
     ParallelRows(filters_ * channels_, [&](int64_t begin, int64_t end, int) {
       std::fill(gradient + begin, gradient + end, 0.0f);
-      for (int64_t thread = 0; thread < threads_; ++thread) {
-        if (started_[thread]) { AddRange(gradient + begin, SumsOf(thread) + begin, end - begin); }
+      for (int64_t part = 0; part < parts_; ++part) {
+        if (started_[part]) { AddRange(gradient + begin, SumsOf(part) + begin, end - begin); }
       }
     });
   }
 
   const int64_t rows_, channels_, filters_;
   const int weight_;
-  const int64_t threads_;
+  const int64_t threads_, parts_;
   const PointwiseProducts<T>& products_ = PointwiseProductsOf<T>();
   // Of the current execution.
   char* forward_weights_ = nullptr;
-  char* backward_memory_ = nullptr;  // the weights, then each thread's
-  std::vector<char> started_;  // which threads have had a block
+  char* backward_memory_ = nullptr;
+  std::vector<char> started_;  // which parts have had a block
 };
 
 // The same in inference, with the layers folded into it.
@@ -150,7 +155,7 @@ class PointwiseInference final : public Layer {
   std::vector<RowStage> ForwardStages() override {
     RowStage stage{rows_, channels_ + static_cast<int64_t>(inputs.size()) * filters_};
     stage.begin = [this](const ExecutionContext& context, char*) { weights_.Prepare(context); };
-    stage.work = [this](const ExecutionContext& context, int64_t first, int64_t last, int) {
+    stage.work = [this](const ExecutionContext& context, int64_t first, int64_t last, const Part&) {
       ProductEpilogue<T> epilogue{false, weights_.bias()};
       if (slope_ >= 0) { epilogue.slope = context.parameters[slope_]; }
       if (inputs.size() > 1) { epilogue.addend = context.ValueAt<const T>(inputs[1]) + first * filters_; }
@@ -185,7 +190,7 @@ bool IsProduct(const Value& in, const Value& out, const ConvGeometry& geometry) 
 
 std::unique_ptr<Layer> MakePointwiseTraining(int input, int output, const Value& in, const Value& out, int64_t batch,
                                              const ConvGeometry& geometry, const ConvArrays& arrays) {
-  // Every thread keeps sums of all the weights' gradients in its second level cache.
+  // The sums of a part, of all the weights' gradients, stay in the second level cache.
   constexpr int64_t kMostWeights = 64 * 1024;
   const int64_t channels = in.shape.channels, filters = out.shape.channels;
   if (!IsProduct(in, out, geometry) || arrays.bias >= 0 || channels * filters > kMostWeights) { return nullptr; }

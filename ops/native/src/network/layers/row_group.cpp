@@ -77,7 +77,7 @@ void RowGroup::Run(const ExecutionContext& whole) const {
   const auto address = [](const RowMap& map, const std::vector<void*>& values, const std::vector<void*>& gradients) {
     return static_cast<char*>((map.is_gradient ? gradients : values)[map.value]);
   };
-  ParallelRows((rows + block - 1) / block, [&](int64_t begin, int64_t end, int thread) {
+  ParallelParts((rows + block - 1) / block, [&](const Part& part) {
     // The maps as this thread sees them: row `first` of a held map is where its block is.
     std::vector<void*> values = *whole.values, gradients = *whole.gradients;
     Upcoming upcoming;
@@ -85,19 +85,20 @@ void RowGroup::Run(const ExecutionContext& whole) const {
     context.values = &values;
     context.gradients = &gradients;
     context.upcoming = &upcoming;
-    for (int64_t i = begin; i < end; ++i) {
+    for (int64_t i = part.begin; i < part.end; ++i) {
       const int64_t first = i * block, last = std::min(rows, first + block), next = std::min(rows, last + block);
       for (const RowMap& map : held_) {
-        char* const memory = address(map, *whole.values, *whole.gradients) + thread * AlignedSize(block * map.row_bytes);
+        char* const memory = address(map, *whole.values, *whole.gradients) +
+                             part.thread * AlignedSize(block * map.row_bytes);
         (map.is_gradient ? gradients : values)[map.value] = memory - first * map.row_bytes;
       }
       upcoming.Clear();
       for (const RowMap& map : reads) {
-        if (i + 1 < end) {
+        if (next > last) {
           upcoming.Add(address(map, values, gradients) + last * map.row_bytes, (next - last) * map.row_bytes);
         }
       }
-      for (const RowStage& stage : stages_) { stage.work(context, first, last, thread); }
+      for (const RowStage& stage : stages_) { stage.work(context, first, last, part); }
     }
   });
   for (const RowStage& stage : stages_) {

@@ -5,6 +5,8 @@
 #include <functional>
 #include <vector>
 
+#include "base/parallel.h"
+
 namespace insightface {
 
 struct ExecutionContext;
@@ -24,7 +26,8 @@ struct RowStage {
   bool gathers = false;       // reads other rows of its input too: it begins a group
   int64_t scratch_bytes = 0;  // needed from begin to end
   std::function<void(const ExecutionContext&, char* scratch)> begin = {};
-  std::function<void(const ExecutionContext&, int64_t first, int64_t last, int thread)> work = {};
+  // Processes the rows from `first` to `last`, a block of the part; sums over rows are kept by part.
+  std::function<void(const ExecutionContext&, int64_t first, int64_t last, const Part& part)> work = {};
   std::function<void(const ExecutionContext&)> end = {};
   // The maps that `work` reads, to be prefetched while the thread processes the rows before.
   std::function<std::vector<RowMap>()> reads = {};
