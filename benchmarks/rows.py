@@ -26,6 +26,7 @@ class Row:
         quartiles: first and third quartile of the steps' speeds.
         ratio: our speed over this one's in the same precision; None if ours was not measured.
         share: this speed over that of the convolutions alone in the same precision; None if those were not measured.
+        best_share: the same of the shortest step and the convolutions' shortest measurement.
         difference: relative distance of the first results from those that most contestants agree on.
         steps: number of measured steps.
     """
@@ -37,6 +38,7 @@ class Row:
     quartiles: tuple[float, float]
     ratio: float | None
     share: float | None
+    best_share: float | None
     difference: float | None
     steps: int
 
@@ -70,6 +72,7 @@ def make_rows(measured: Sequence[Measured], batch: int) -> tuple[list[Row], list
         if key not in fastest or speed > fastest[key][0]:
             fastest[key] = (speed, entry, difference)
     speeds = {key: speed for key, (speed, _, _) in fastest.items()}
+    shortest = {key: min(entry.times) for key, (_, entry, _) in fastest.items()}
     rows = []
     for (name, precision), (speed, entry, difference) in fastest.items():
         ours, limit = speeds.get((OURS[precision], precision)), speeds.get((LIMIT, precision))
@@ -82,6 +85,7 @@ def make_rows(measured: Sequence[Measured], batch: int) -> tuple[list[Row], list
                 speed_range(batch, entry.times),
                 ours / speed if ours and name != LIMIT else None,
                 speed / limit if limit else None,
+                shortest[LIMIT, precision] / shortest[name, precision] if limit else None,
                 difference,
                 len(entry.times),
             )
@@ -122,11 +126,12 @@ def row_cells(row: Row) -> list[str]:
         f"{format_speed(low)}-{format_speed(high)}",
         "-" if row.ratio is None else f"{row.ratio:.2f}",
         "-" if row.share is None else f"{row.share:.0%}",
+        "-" if row.best_share is None else f"{row.best_share:.0%}",
         "-" if row.difference is None else f"{row.difference:.0e}",
     ]
 
 
-HEADER = ("", "precision", "images/s", "middle half", "ours / it", "of limit", "difference")
+HEADER = ("", "precision", "images/s", "middle half", "ours / it", "of limit", "at best", "difference")
 
 
 def format_speed(value: float) -> str:

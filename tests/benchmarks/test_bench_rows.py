@@ -36,6 +36,12 @@ def test_ratio_and_share_compare_within_one_precision():
     assert rows["limit", "float32"].ratio is None
 
 
+def test_the_best_share_is_of_the_shortest_step_and_the_shortest_limit():
+    row = rows_by_name(entry("f32", [4.0, 2.5, 5.0]), entry("limit", [2.0, 3.0, 4.0], []))["f32", "float32"]
+    assert (row.share, row.best_share) == pytest.approx((0.75, 0.8))
+    assert row_cells(row)[HEADER.index("at best")] == "80%"
+
+
 def test_only_the_fastest_of_one_name_has_a_row():
     rows = rows_by_name(
         entry("f32", [1.0]), entry("torch", [4.0], layout="default"), entry("torch", [2.0], layout="channels_last")
@@ -64,7 +70,7 @@ def test_the_best_of_a_family_is_named_for_each_precision():
 
 def test_without_ours_and_limit_there_are_no_ratios():
     row = rows_by_name(entry("mxnet", [1.0, 1.0, 7.0]))["mxnet", "float32"]
-    assert (row.ratio, row.share, row.images_per_second, row.steps) == (None, None, 10.0, 3)
+    assert (row.ratio, row.share, row.best_share, row.images_per_second, row.steps) == (None, None, None, 10.0, 3)
 
 
 def test_who_computes_something_else_has_no_row():
