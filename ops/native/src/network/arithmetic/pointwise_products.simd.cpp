@@ -12,6 +12,7 @@ constexpr int kTileRows = 4, kTileVectors = 4;
 #else
 constexpr int kTileRows = 6, kTileVectors = 2;
 #endif
+constexpr int kOuterRows = 6;  // of a tile of AddOuter, whose second factor comes from the second cache
 constexpr int64_t kTileColumns = kTileVectors * kLanes;
 static_assert(kPanelColumns % kTileColumns == 0, "panels divide into tiles");
 
@@ -163,19 +164,19 @@ void Multiply(const float* x, int64_t rows, int64_t inner, const void* packed, i
 void AddOuter(const float* dy, const float* x, int64_t rows, int64_t filters, int64_t channels, float* sums,
               void*, Upcoming* upcoming) {
   const Epilogue add{true};
-  int64_t tiles = channels / kTileColumns * ((filters + kTileRows - 1) / kTileRows);
+  int64_t tiles = channels / kTileColumns * ((filters + kOuterRows - 1) / kOuterRows);
   int64_t c = 0;
   for (; c + kTileColumns <= channels; c += kTileColumns) {
-    for (int64_t f = 0; f < filters; f += kTileRows) {
-      TileOf<kTileRows, kTileVectors, Along::kRows, false>(filters - f, dy + f, filters, x + c, channels, rows, add,
+    for (int64_t f = 0; f < filters; f += kOuterRows) {
+      TileOf<kOuterRows, kTileVectors, Along::kRows, false>(filters - f, dy + f, filters, x + c, channels, rows, add,
                                                            sums + f * channels + c, channels,
                                                            upcoming->Take(tiles--, rows), 0);
     }
   }
   for (; c < channels; c += kLanes) {
     const int64_t part = channels - c;
-    const auto tile = part < kLanes ? TileOf<kTileRows, 1, Along::kRows, true> : TileOf<kTileRows, 1, Along::kRows, false>;
-    for (int64_t f = 0; f < filters; f += kTileRows) {
+    const auto tile = part < kLanes ? TileOf<kOuterRows, 1, Along::kRows, true> : TileOf<kOuterRows, 1, Along::kRows, false>;
+    for (int64_t f = 0; f < filters; f += kOuterRows) {
       tile(filters - f, dy + f, filters, x + c, channels, rows, add, sums + f * channels + c, channels, {}, part);
     }
   }
