@@ -169,13 +169,14 @@ void AddOuter(const float* dy, const float* x, int64_t rows, int64_t filters, in
   for (; c + kTileColumns <= channels; c += kTileColumns) {
     for (int64_t f = 0; f < filters; f += kOuterRows) {
       TileOf<kOuterRows, kTileVectors, Along::kRows, false>(filters - f, dy + f, filters, x + c, channels, rows, add,
-                                                           sums + f * channels + c, channels,
-                                                           upcoming->Take(tiles--, rows), 0);
+                                                            sums + f * channels + c, channels,
+                                                            upcoming->Take(tiles--, rows), 0);
     }
   }
   for (; c < channels; c += kLanes) {
     const int64_t part = channels - c;
-    const auto tile = part < kLanes ? TileOf<kOuterRows, 1, Along::kRows, true> : TileOf<kOuterRows, 1, Along::kRows, false>;
+    const auto tile =
+        part < kLanes ? TileOf<kOuterRows, 1, Along::kRows, true> : TileOf<kOuterRows, 1, Along::kRows, false>;
     for (int64_t f = 0; f < filters; f += kOuterRows) {
       tile(filters - f, dy + f, filters, x + c, channels, rows, add, sums + f * channels + c, channels, {}, part);
     }
