@@ -41,8 +41,8 @@ inline int MostParts() {
 }
 
 // Calls work(part) for parts of `count` rows. Every thread takes its own parts in their order, then those that other
-// threads have not begun: no thread waits long for one that other programs hold up. Which rows a part has does not
-// depend on that, so sums by part are the same at every call.
+// threads have not begun: no thread waits long for one that other programs hold up. Which rows a part has does not depend
+// on that, so sums by part are the same at every call.
 template<typename Work>
 void ParallelParts(int64_t count, const Work& work) {
   struct alignas(64) Queue {
