@@ -146,6 +146,13 @@ def test_winograd_convolutions_agree_with_float64(size: int, pad: int, filters: 
     assert_close(run(graph, arrays, 4), run_in_float64(graph, arrays, 4), TOLERANCE)
 
 
+def test_winograd_convolutions_of_many_filters_agree_with_float64(random_arrays) -> None:
+    """Blocks of tiles are larger there, as far as the second cache allows; more tiles than a block for each thread."""
+    graph = networks.single_convolution(20, 256, 3, 1, 1, 1, False)
+    arrays = random_arrays(graph, 6)
+    assert_close(run(graph, arrays, 12), run_in_float64(graph, arrays, 12), TOLERANCE)
+
+
 @pytest.mark.parametrize(("size", "filters", "batch"), [(27, 32, 4), (21, 64, 6), (47, 32, 2), (28, 288, 4)])
 def test_strided_winograd_convolutions_agree_with_float64(size: int, filters: int, batch: int, random_arrays) -> None:
     """Even and odd sizes; outputs that tiles of 4 fill, and that need tiles of 3."""
@@ -240,7 +247,8 @@ def test_runs_repeat_while_other_programs_hold_threads_up(name: str) -> None:
     arrays = initial_arrays(graph, 1)
     first = run(graph, arrays, 48)
     core = min(os.sched_getaffinity(0))
-    busy = [subprocess.Popen(["taskset", "-c", str(core), sys.executable, "-c", "while True: pass"]) for _ in range(3)]
+    work = f"import os, time; os.sched_setaffinity(0, [{core}])\nwhile time.process_time() < 60: pass"
+    busy = [subprocess.Popen([sys.executable, "-c", work]) for _ in range(3)]
     try:
         others = [run(graph, arrays, 48) for _ in range(4)]
     finally:
