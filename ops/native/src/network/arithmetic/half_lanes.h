@@ -22,11 +22,17 @@ INSIGHTFACE_INLINE void StoreTwo(__m512 first, __m512 second, BFloat16* to) {
   _mm512_storeu_si512(to, RoundTwo(first, second));
 }
 
+// PReLU(value + bias); no slope if it is null.
+INSIGHTFACE_INLINE __m512 Activate(__m512 value, const float* bias, const float* slope) {
+  value += _mm512_loadu_ps(bias);
+  if (slope != nullptr) { value = value > 0.0f ? value : value * _mm512_loadu_ps(slope); }
+  return value;
+}
+
 // PReLU(value + bias) + addend.
 INSIGHTFACE_INLINE __m512 Finish(__m512 value, const ProductEpilogue<BFloat16>& epilogue, int64_t column,
                                  const BFloat16* addend) {
-  value += _mm512_loadu_ps(epilogue.bias + column);
-  if (epilogue.slope != nullptr) { value = value > 0.0f ? value : value * _mm512_loadu_ps(epilogue.slope + column); }
+  value = Activate(value, epilogue.bias + column, epilogue.slope != nullptr ? epilogue.slope + column : nullptr);
   return addend != nullptr ? value + Widen(addend) : value;
 }
 

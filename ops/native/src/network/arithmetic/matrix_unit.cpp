@@ -49,9 +49,9 @@ void MultiplyByUnit(const UnitFactor& a, const UnitFactor& b, int64_t inner, con
   float* const lower = sums.c + kTileRows * sums.step;
   if (sums.adds) {
     _tile_loadd(0, sums.c, c_bytes);
-    _tile_loadd(1, sums.c + kRight, c_bytes);
+    _tile_loadd(1, sums.c + sums.right, c_bytes);
     _tile_loadd(2, lower, c_bytes);
-    _tile_loadd(3, lower + kRight, c_bytes);
+    _tile_loadd(3, lower + sums.right, c_bytes);
   } else {
     _tile_zero(0);
     _tile_zero(1);
@@ -71,9 +71,9 @@ void MultiplyByUnit(const UnitFactor& a, const UnitFactor& b, int64_t inner, con
     _tile_dpbf16ps(3, 5, 7);
   }
   _tile_stored(0, sums.c, c_bytes);
-  _tile_stored(1, sums.c + kRight, c_bytes);
+  _tile_stored(1, sums.c + sums.right, c_bytes);
   _tile_stored(2, lower, c_bytes);
-  _tile_stored(3, lower + kRight, c_bytes);
+  _tile_stored(3, lower + sums.right, c_bytes);
 }
 
 }  // namespace insightface

@@ -24,11 +24,13 @@ class MatrixUnit {
   MatrixUnit& operator=(const MatrixUnit&) = delete;
 };
 
-// The sums of a product, and where they lie: c is [32, 32], its rows `step` numbers apart.
+// The sums of a product, and where they lie: c is [32, 32], its rows `step` numbers apart, and its columns from the 16th on
+// `right` numbers behind the first.
 struct UnitSums {
   float* c;
   int64_t step;
   bool adds;  // to the numbers that are there
+  int64_t right = kUnitColumns / 2;
 };
 
 // A factor of a product: its rows lie `step` numbers apart, in the second factor `step` pairs.

@@ -75,6 +75,30 @@ void Multiply(const BFloat16* x, int64_t rows, int64_t inner, const void* packed
   }
 }
 
+template<int rows>
+void MultiplyTileToPlanes(int64_t count, const BFloat16* x, int64_t inner, const int* panel, const PlaneSums& to,
+                          float* y) {
+  if constexpr (rows > 1) {
+    if (count < rows) { return MultiplyTileToPlanes<rows - 1>(count, x, inner, panel, to, y); }
+  }
+  __m512 sums[rows][kTileVectors] = {};
+  AddPairs<rows>(reinterpret_cast<const int*>(x), inner / 2, 1, panel, kPanelColumns, inner / 2, {}, sums);
+  for (int v = 0; v < kTileVectors; ++v) {
+    const float* const slope = to.slope != nullptr ? to.slope + v * kLanes : nullptr;
+    for (int r = 0; r < rows; ++r) {
+      _mm512_storeu_ps(y + v * to.step + r * kLanes, Activate(sums[r][v], to.bias + v * kLanes, slope));
+    }
+  }
+}
+
+void MultiplyToPlanes(const BFloat16* x, int64_t rows, int64_t inner, const void* packed, int64_t column,
+                      const PlaneSums& sums) {
+  const int* const panel = static_cast<const int*>(packed) + column * (inner / 2);
+  for (int64_t row = 0; row < rows; row += kTileRows) {
+    MultiplyTileToPlanes<kTileRows>(rows - row, x + row * inner, inner, panel, sums, sums.planes + row * kLanes);
+  }
+}
+
 // The pairs of two rows that lie side by side: the first 16 numbers of `halves` with the other 16.
 INSIGHTFACE_INLINE __m512i PairHalves(__m512i halves) {
   const __m512i upper = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(halves, 1));
@@ -143,7 +167,7 @@ void AddOuter(const BFloat16* dy, const BFloat16* x, int64_t rows, int64_t filte
 
 }  // namespace
 
-const PointwiseProducts<BFloat16> kPointwiseHalfProducts = {Pack, Multiply, AddOuter};
+const PointwiseProducts<BFloat16> kPointwiseHalfProducts = {Pack, Multiply, AddOuter, MultiplyToPlanes};
 
 }  // namespace insightface
 
@@ -153,7 +177,7 @@ const PointwiseProducts<BFloat16> kPointwiseHalfProducts = {Pack, Multiply, AddO
 
 namespace insightface {
 
-const PointwiseProducts<BFloat16> kPointwiseHalfProducts = {nullptr, nullptr, nullptr};
+const PointwiseProducts<BFloat16> kPointwiseHalfProducts = {nullptr, nullptr, nullptr, nullptr};
 
 }  // namespace insightface
 

@@ -45,6 +45,19 @@ INSIGHTFACE_INLINE ProductEpilogue<T> At(const ProductEpilogue<T>& e, int64_t pl
           e.addend != nullptr ? e.addend + place : nullptr};
 }
 
+// Where MultiplyToPlanes writes PReLU(product + bias), of one panel of columns: each vector of columns has a plane, in which
+// the rows lie one behind the other. The planes begin `step` numbers apart; bias and slope, which may be null, with the
+// panel's first column.
+struct PlaneSums {
+  const float* bias;
+  const float* slope;
+  float* planes;
+  int64_t step;
+};
+
+// MultiplyToPlanes may write this many rows behind the last one, numbers without a meaning.
+constexpr int64_t kRowsBehindPlane = 31;
+
 template<typename T>
 struct PointwiseProducts {
   // Packs the columns from `first` to `last`, of which `first` is a multiple of kPanelColumns, for Multiply.
@@ -55,6 +68,9 @@ struct PointwiseProducts {
   // sums [filters, channels] += dy [rows, filters]^T x [rows, channels]; `scratch` has OuterScratchBytes.
   void (*AddOuter)(const T* dy, const T* x, int64_t rows, int64_t filters, int64_t channels, float* sums,
                    void* scratch, Upcoming* upcoming);
+  // The columns from `column` on, a whole panel, of PReLU(x b + bias), in float32, for a depthwise convolution.
+  void (*MultiplyToPlanes)(const T* x, int64_t rows, int64_t inner, const void* packed, int64_t column,
+                           const PlaneSums& sums);
 };
 INSIGHTFACE_LOOPS(PointwiseProducts<float>, kPointwiseProducts)
 

@@ -18,12 +18,21 @@ static_assert(kPanelColumns % kTileColumns == 0, "panels divide into tiles");
 
 // Which way the first factor lies in memory: numbers of the inner dimension, or of the rows, are neighbours.
 enum class Along { kInner, kRows };
+// How the result lies in memory: a row's numbers are neighbours, or each vector of columns has a plane of its own, in which
+// the rows lie one behind the other.
+enum class Result { kRows, kPlanes };
 
 using Epilogue = ProductEpilogue<float>;
 
+// A vector of a tile of y: `y_step` is that of its rows, or of its planes.
+template<Result result>
+INSIGHTFACE_INLINE float* PlaceOf(float* y, int64_t y_step, int r, int v) {
+  return result == Result::kRows ? y + r * y_step + v * kLanes : y + v * y_step + r * kLanes;
+}
+
 // A tile of y = a b and what the epilogue does: number (row, k) of a is a[row * a_step + k], or a[k * a_step + row];
 // row k of b, of whole vectors unless `part` columns are there, begins at b + k * b_step.
-template<int rows, int vectors, Along along, bool is_part>
+template<int rows, int vectors, Along along, Result result, bool is_part>
 INSIGHTFACE_INLINE void Tile(const float* a, int64_t a_step, const float* b, int64_t b_step, int64_t inner,
                              const Epilogue& epilogue, float* y, int64_t y_step, Upcoming::Lines fetch, int64_t part) {
   Vector sums[rows][vectors];
@@ -40,8 +49,8 @@ INSIGHTFACE_INLINE void Tile(const float* a, int64_t a_step, const float* b, int
   };
   for (int r = 0; r < rows; ++r) {
     for (int v = 0; v < vectors; ++v) {
-      float* const place = y + r * y_step + v * kLanes;
-      if (!epilogue.adds) { __builtin_prefetch(place + rows * y_step, 1); }  // of the tile below, whose lines may be far
+      float* const place = PlaceOf<result>(y, y_step, r, v);
+      if (result == Result::kRows && !epilogue.adds) { __builtin_prefetch(place + rows * y_step, 1); }  // of the tile below, whose lines may be far
       sums[r][v] = !epilogue.adds ? Vector{} : is_part ? LoadPart(place, part) : LoadWhole(place);
     }
   }
@@ -53,7 +62,7 @@ INSIGHTFACE_INLINE void Tile(const float* a, int64_t a_step, const float* b, int
   for (; k < inner; ++k) { step(k); }
   for (int r = 0; r < rows; ++r) {
     for (int v = 0; v < vectors; ++v) {
-      float* const place = y + r * y_step + v * kLanes;
+      float* const place = PlaceOf<result>(y, y_step, r, v);
       Vector value = sums[r][v];
       if (along == Along::kInner && epilogue.bias != nullptr) {
         value += LoadWhole(epilogue.bias + v * kLanes);
@@ -66,15 +75,16 @@ INSIGHTFACE_INLINE void Tile(const float* a, int64_t a_step, const float* b, int
 }
 
 // The tile of the first `count` rows, at most `rows`.
-template<int rows, int vectors, Along along, bool is_part>
+template<int rows, int vectors, Along along, Result result, bool is_part>
 void TileOf(int64_t count, const float* a, int64_t a_step, const float* b, int64_t b_step, int64_t inner,
             const Epilogue& epilogue, float* y, int64_t y_step, Upcoming::Lines fetch, int64_t part) {
   if constexpr (rows > 1) {
     if (count < rows) {
-      return TileOf<rows - 1, vectors, along, is_part>(count, a, a_step, b, b_step, inner, epilogue, y, y_step, fetch, part);
+      return TileOf<rows - 1, vectors, along, result, is_part>(count, a, a_step, b, b_step, inner, epilogue, y, y_step, fetch,
+                                                               part);
     }
   }
-  Tile<rows, vectors, along, is_part>(a, a_step, b, b_step, inner, epilogue, y, y_step, fetch, part);
+  Tile<rows, vectors, along, result, is_part>(a, a_step, b, b_step, inner, epilogue, y, y_step, fetch, part);
 }
 
 // Transposes a square of kLanes vectors: each pass interleaves the halves of the list.
@@ -125,7 +135,7 @@ void Pack(const WeightMatrix& m, int64_t first, int64_t last, void* packed) {
 void MultiplyPart(int64_t count, const float* x, int64_t inner, const float* panel, int64_t columns,
                   const Epilogue& epilogue, float* y, int64_t y_step) {
   float whole[kTileRows * kTileColumns];
-  TileOf<kTileRows, kTileVectors, Along::kInner, false>(count, x, inner, panel, kTileColumns, inner, {}, whole,
+  TileOf<kTileRows, kTileVectors, Along::kInner, Result::kRows, false>(count, x, inner, panel, kTileColumns, inner, {}, whole,
                                                         kTileColumns, {}, 0);
   for (int64_t r = 0; r < count; ++r) {
     for (int64_t n = 0; n < columns; ++n) {
@@ -154,9 +164,22 @@ void Multiply(const float* x, int64_t rows, int64_t inner, const void* packed, i
       if (columns - n < kTileColumns) {
         MultiplyPart(count, a, inner, panel, columns - n, own, y + place, columns);
       } else {
-        TileOf<kTileRows, kTileVectors, Along::kInner, false>(count, a, inner, panel, kTileColumns, inner, own, y + place,
+        TileOf<kTileRows, kTileVectors, Along::kInner, Result::kRows, false>(count, a, inner, panel, kTileColumns, inner, own, y + place,
                                                               columns, upcoming->Take(tiles--, inner), 0);
       }
+    }
+  }
+}
+
+void MultiplyToPlanes(const float* x, int64_t rows, int64_t inner, const void* packed, int64_t column,
+                      const PlaneSums& sums) {
+  for (int64_t n = 0; n < kPanelColumns; n += kTileColumns) {
+    const float* const panel = static_cast<const float*>(packed) + (column + n) * inner;
+    const Epilogue epilogue{false, sums.bias + n, sums.slope != nullptr ? sums.slope + n : nullptr};
+    float* const planes = sums.planes + n / kLanes * sums.step;
+    for (int64_t row = 0; row < rows; row += kTileRows) {
+      TileOf<kTileRows, kTileVectors, Along::kInner, Result::kPlanes, false>(
+          rows - row, x + row * inner, inner, panel, kTileColumns, inner, epilogue, planes + row * kLanes, sums.step, {}, 0);
     }
   }
 }
@@ -168,7 +191,7 @@ void AddOuter(const float* dy, const float* x, int64_t rows, int64_t filters, in
   int64_t c = 0;
   for (; c + kTileColumns <= channels; c += kTileColumns) {
     for (int64_t f = 0; f < filters; f += kOuterRows) {
-      TileOf<kOuterRows, kTileVectors, Along::kRows, false>(filters - f, dy + f, filters, x + c, channels, rows, add,
+      TileOf<kOuterRows, kTileVectors, Along::kRows, Result::kRows, false>(filters - f, dy + f, filters, x + c, channels, rows, add,
                                                             sums + f * channels + c, channels,
                                                             upcoming->Take(tiles--, rows), 0);
     }
@@ -176,7 +199,7 @@ void AddOuter(const float* dy, const float* x, int64_t rows, int64_t filters, in
   for (; c < channels; c += kLanes) {
     const int64_t part = channels - c;
     const auto tile =
-        part < kLanes ? TileOf<kOuterRows, 1, Along::kRows, true> : TileOf<kOuterRows, 1, Along::kRows, false>;
+        part < kLanes ? TileOf<kOuterRows, 1, Along::kRows, Result::kRows, true> : TileOf<kOuterRows, 1, Along::kRows, Result::kRows, false>;
     for (int64_t f = 0; f < filters; f += kOuterRows) {
       tile(filters - f, dy + f, filters, x + c, channels, rows, add, sums + f * channels + c, channels, {}, part);
     }
@@ -185,7 +208,7 @@ void AddOuter(const float* dy, const float* x, int64_t rows, int64_t filters, in
 
 }  // namespace
 
-const PointwiseProducts<float> kPointwiseProducts = {Pack, Multiply, AddOuter};
+const PointwiseProducts<float> kPointwiseProducts = {Pack, Multiply, AddOuter, MultiplyToPlanes};
 
 }  // namespace INSIGHTFACE_LEVEL
 }  // namespace insightface

@@ -7,6 +7,14 @@
 #include "network/arithmetic/unit_packing.h"
 #include "network/arithmetic/winograd_bfloat16_tiles.h"
 
+namespace insightface {
+namespace {
+
+constexpr int64_t kUnitPlane = kUnitColumns / 2;  // columns
+
+}  // namespace
+}  // namespace insightface
+
 #ifdef __x86_64__
 #include <immintrin.h>
 
@@ -27,6 +35,14 @@ void Finish(const float* product, int64_t rows, const ProductEpilogue<BFloat16>&
   }
 }
 
+// Makes PReLU(product + bias) of `rows` rows of a plane.
+void ActivatePlane(int64_t rows, const float* bias, const float* slope, float* plane) {
+  for (int64_t r = 0; r < rows; ++r) {
+    float* const row = plane + r * kUnitPlane;
+    _mm512_storeu_ps(row, Activate(_mm512_loadu_ps(row), bias, slope));
+  }
+}
+
 }  // namespace
 }  // namespace insightface
 
@@ -38,6 +54,7 @@ namespace insightface {
 namespace {
 
 void Finish(const float*, int64_t, const ProductEpilogue<BFloat16>&, BFloat16*, int64_t) {}
+void ActivatePlane(int64_t, const float*, const float*, float*) {}
 
 }  // namespace
 }  // namespace insightface
@@ -55,27 +72,62 @@ INSIGHTFACE_INLINE void PrefetchAll(Upcoming::Lines lines) {
   for (int64_t line = 0; line < lines.count; ++line) { lines.Prefetch(line); }
 }
 
+// The rows of a product's first factor, for the unit, which reads 32 rows at a time: what it makes of those that are not
+// there is not used.
+class UnitBlocks {
+ public:
+  UnitBlocks(const BFloat16* x, int64_t rows, int64_t inner) : x_(x), rows_(rows), inner_(inner) {
+    const int64_t whole = rows / kUnitRows * kUnitRows, rest = rows - whole;
+    if (rest == 0) { return; }
+    std::memcpy(last_, x + whole * inner, rest * inner * sizeof(*last_));
+    std::fill(last_ + rest * inner, last_ + kUnitRows * inner, BFloat16{});
+  }
+
+  UnitFactor At(int64_t row) const { return {rows_ - row < kUnitRows ? last_ : x_ + row * inner_, inner_}; }
+
+ private:
+  const BFloat16* const x_;
+  const int64_t rows_, inner_;
+  alignas(64) BFloat16 last_[kUnitRows * kUnitMostInner];
+};
+
+// The 32 columns of packed weights from `column` on.
+UnitFactor PackedColumns(const void* packed, int64_t inner, int64_t column) {
+  const int64_t panel = column / kPanelColumns * kPanelColumns;
+  return {static_cast<const BFloat16*>(packed) + panel * inner + 2 * (column - panel), kPanelColumns};
+}
+
 void Multiply(const BFloat16* x, int64_t rows, int64_t inner, const void* packed, int64_t columns,
               const ProductEpilogue<BFloat16>& epilogue, BFloat16* y, Upcoming* upcoming) {
   alignas(64) float product[kUnitRows * kUnitColumns];
-  alignas(64) BFloat16 last[kUnitRows * kUnitMostInner];
+  const UnitBlocks blocks(x, rows, inner);
   const MatrixUnit unit;
   int64_t parts = (rows + kUnitRows - 1) / kUnitRows * (columns / kUnitColumns);
   for (int64_t row = 0; row < rows; row += kUnitRows) {
     const int64_t count = std::min(rows - row, kUnitRows);
-    UnitFactor factor{x + row * inner, inner};
-    if (count < kUnitRows) {
-      // The unit reads 32 rows; what it makes of those that are not there is not written.
-      std::memcpy(last, factor.start, count * inner * sizeof(*last));
-      std::fill(last + count * inner, last + kUnitRows * inner, BFloat16{});
-      factor.start = last;
-    }
     for (int64_t column = 0; column < columns; column += kUnitColumns) {
       PrefetchAll(upcoming->Take(parts--, inner));
-      const int64_t panel = column / kPanelColumns * kPanelColumns, place = row * columns + column;
-      const BFloat16* const pairs = static_cast<const BFloat16*>(packed) + panel * inner + 2 * (column - panel);
-      MultiplyByUnit(factor, {pairs, kPanelColumns}, inner, {product, kUnitColumns, false});
+      const int64_t place = row * columns + column;
+      MultiplyByUnit(blocks.At(row), PackedColumns(packed, inner, column), inner, {product, kUnitColumns, false});
       Finish(product, count, At(epilogue, place, column), y + place, columns);
+    }
+  }
+}
+
+void MultiplyToPlanes(const BFloat16* x, int64_t rows, int64_t inner, const void* packed, int64_t column,
+                      const PlaneSums& sums) {
+  const UnitBlocks blocks(x, rows, inner);
+  const MatrixUnit unit;
+  for (int64_t c = 0; c < kPanelColumns; c += kUnitColumns) {
+    const UnitFactor factor = PackedColumns(packed, inner, column + c);
+    for (int64_t row = 0; row < rows; row += kUnitRows) {
+      const int64_t count = std::min(rows - row, kUnitRows);
+      float* const left = sums.planes + c / kUnitPlane * sums.step + row * kUnitPlane;
+      MultiplyByUnit(blocks.At(row), factor, inner, {left, kUnitPlane, false, sums.step});
+      for (int64_t p = 0; p < kUnitColumns / kUnitPlane; ++p) {
+        const int64_t first = c + p * kUnitPlane;
+        ActivatePlane(count, sums.bias + first, sums.slope != nullptr ? sums.slope + first : nullptr, left + p * sums.step);
+      }
     }
   }
 }
@@ -103,7 +155,7 @@ void AddOuter(const BFloat16* dy, const BFloat16* x, int64_t rows, int64_t filte
 
 }  // namespace
 
-const PointwiseProducts<BFloat16> kPointwiseUnitProducts = {Pack, Multiply, AddOuter};
+const PointwiseProducts<BFloat16> kPointwiseUnitProducts = {Pack, Multiply, AddOuter, MultiplyToPlanes};
 
 bool HasHalfProducts() { return MultipliesHalfTiles() || HasMatrixUnit(); }
 

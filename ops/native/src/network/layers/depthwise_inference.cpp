@@ -24,15 +24,7 @@ class DepthwiseInference final : public Layer {
         stride_(stride),
         slope_(epilogue.slope),
         weights_(arrays, epilogue, channels_, kDepthwiseTaps,
-                 kDepthwiseTaps * channels_ * static_cast<int64_t>(sizeof(float)),
-                 [channels = channels_](const float* plain, char* by_tap) {
-                   float* const target = reinterpret_cast<float*>(by_tap);
-                   for (int64_t c = 0; c < channels; ++c) {
-                     for (int64_t t = 0; t < kDepthwiseTaps; ++t) {
-                       target[t * channels + c] = plain[c * kDepthwiseTaps + t];
-                     }
-                   }
-                 }) {}
+                 kDepthwiseTaps * channels_ * static_cast<int64_t>(sizeof(float)), FiltersByTap(channels_)) {}
 
   std::vector<RowStage> ForwardStages() override {
     const int64_t lines = ChooseLines(batch_, out_.height, out_.width);
@@ -78,6 +70,15 @@ class DepthwiseInference final : public Layer {
 };
 
 }  // namespace
+
+FoldedWeights::ToInner FiltersByTap(int64_t channels) {
+  return [channels](const float* plain, char* by_tap) {
+    float* const target = reinterpret_cast<float*>(by_tap);
+    for (int64_t c = 0; c < channels; ++c) {
+      for (int64_t t = 0; t < kDepthwiseTaps; ++t) { target[t * channels + c] = plain[c * kDepthwiseTaps + t]; }
+    }
+  };
+}
 
 std::unique_ptr<Layer> MakeDepthwiseInference(const std::vector<int>& inputs, int output, const Value& in,
                                               const Value& out, int64_t batch, const ConvGeometry& geometry,

@@ -12,31 +12,10 @@
 #include "network/layers/accumulate.h"
 #include "network/layers/folding.h"
 #include "network/layers/of_type.h"
+#include "network/layers/pointwise_weights.h"
 
 namespace insightface {
 namespace {
-
-template<typename T>
-const PointwiseProducts<T>& PointwiseProductsOf() {
-  if constexpr (kTypeOf<T> == NumberType::kFloat32) {
-    return kPointwiseProducts;
-  } else {
-    return HalfProducts();
-  }
-}
-
-// Whether there are products of this type for these numbers of channels and filters.
-bool HasProducts(NumberType type, int64_t channels, int64_t filters) {
-  if (type == NumberType::kFloat32) { return true; }
-  return HasHalfProducts() && channels % kPanelColumns == 0 && filters % kPanelColumns == 0;
-}
-
-template<typename T>
-void PackWeights(const WeightMatrix& matrix, void* packed) {
-  ParallelRows(RoundToPanel(matrix.columns) / kPanelColumns, [&](int64_t begin, int64_t end, int) {
-    PointwiseProductsOf<T>().Pack(matrix, begin * kPanelColumns, end * kPanelColumns, packed);
-  });
-}
 
 // In training.
 template<typename T>
@@ -148,9 +127,7 @@ class PointwiseInference final : public Layer {
         filters_(filters),
         slope_(epilogue.slope),
         weights_(arrays, epilogue, filters, channels, PackedBytes(channels, filters),
-                 [channels, filters](const float* plain, char* packed) {
-                   PackWeights<T>({plain, channels, filters, 1, channels}, packed);
-                 }) {}
+                 PackedFilters<T>(channels, filters)) {}
 
   std::vector<RowStage> ForwardStages() override {
     RowStage stage{rows_, channels_ + static_cast<int64_t>(inputs.size()) * filters_};
@@ -182,8 +159,7 @@ class PointwiseInference final : public Layer {
 
 // Whether the convolution is a product of rows that there are kernels for.
 bool IsProduct(const Value& in, const Value& out, const ConvGeometry& geometry) {
-  return geometry.kernel == 1 && geometry.stride == 1 && geometry.pad == 0 && geometry.groups == 1 &&
-         HasProducts(in.type, in.shape.channels, out.shape.channels);
+  return IsPointwise(geometry) && HasProducts(in.type, in.shape.channels, out.shape.channels);
 }
 
 }  // namespace
@@ -200,10 +176,8 @@ std::unique_ptr<Layer> MakePointwiseTraining(int input, int output, const Value&
 std::unique_ptr<Layer> MakePointwiseInference(const std::vector<int>& inputs, int output, const Value& in,
                                               const Value& out, int64_t batch, const ConvGeometry& geometry,
                                               const ConvArrays& arrays, const ConvEpilogue& epilogue) {
-  // So many weights stay in the second level cache beside a block of rows.
-  constexpr int64_t kMostWeights = 64 * 1024;
   const int64_t channels = in.shape.channels, filters = out.shape.channels;
-  if (!IsProduct(in, out, geometry) || channels * filters > kMostWeights) { return nullptr; }
+  if (!IsProduct(in, out, geometry) || channels * filters > kMostCachedWeights) { return nullptr; }
   return MakeOfType<PointwiseInference>(in.type, inputs, output, batch * in.shape.Pixels(), channels, filters, arrays,
                                         epilogue);
 }

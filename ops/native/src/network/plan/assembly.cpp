@@ -12,6 +12,7 @@
 #include "network/layers/dense_layer.h"
 #include "network/layers/depthwise_unit.h"
 #include "network/layers/dropout_layer.h"
+#include "network/layers/expanded_depthwise.h"
 #include "network/layers/image_layer.h"
 #include "network/layers/prelu_layer.h"
 #include "network/layers/widened_layer.h"
@@ -30,7 +31,8 @@ class Assembler {
         training_(training) {}
 
   Assembly Build() {
-    for (const Chain& chain : FormChains(nodes_, training_)) { AddChain(chain); }
+    const NumberType factors = MultipliesIn(type_) ? type_ : NumberType::kFloat32;
+    for (const Chain& chain : FormChains(nodes_, training_, factors, batch_)) { AddChain(chain); }
     if (nodes_.empty()) { throw std::invalid_argument("a network without nodes"); }
     const int last = ValueOf(static_cast<int>(nodes_.size()) - 1);
     const ValueShape& shape = result_.values[last].shape;
@@ -81,11 +83,12 @@ class Assembler {
     for (const int input : head.inputs) { inputs.push_back(ValueOf(input)); }
     if (chain.addend >= 0) { inputs.push_back(ValueOf(chain.addend)); }
     result_.layers.push_back(MakeLayer(chain, head, inputs, output, in));
-    for (const int number : chain.nodes) { AddParameters(nodes_[number], in.shape); }
+    for (const int number : chain.nodes) { AddParameters(nodes_[number]); }
   }
 
-  // Gives the last layer the parameters of a node; `in` is the shape of the chain's input.
-  void AddParameters(const Node& node, const ValueShape& in) {
+  // Gives the last layer the parameters of a node.
+  void AddParameters(const Node& node) {
+    const ValueShape& in = nodes_[node.inputs[0]].shape;
     int64_t weights = node.shape.channels * in.Count();  // of a fully connected layer
     if (node.op == "conv") {
       weights = node.shape.channels * (in.channels / node.Integer("groups")) * node.Integer("kernel") *
@@ -158,9 +161,11 @@ class Assembler {
     return activation;
   }
 
+  static bool MultipliesIn(NumberType type) { return type == NumberType::kFloat32 || MultipliesBFloat16(); }
+
   std::unique_ptr<Layer> MakeProducts(const Chain& chain, const Node& head, const std::vector<int>& inputs, int output,
                                       const Value& in, const Value& out) const {
-    if (in.type == NumberType::kFloat32 || MultipliesBFloat16()) {
+    if (MultipliesIn(in.type)) {
       return MakeMultiplying(chain, head, inputs, output, in, out);
     }
     std::vector<int> numbers(inputs.size());
@@ -177,11 +182,21 @@ class Assembler {
     if (head.op == "fully_connected") {
       return MakeDenseLayer(inputs[0], output, in, head.shape.channels, batch_, Arrays(head), training_);
     }
-    const ConvGeometry geometry{head.Integer("kernel"), head.Integer("stride"), head.Integer("pad"),
-                                head.Integer("groups")};
-    if (training_) { return MakeTrainingConv(inputs[0], output, in, out, batch_, geometry, Arrays(head)); }
+    if (training_) { return MakeTrainingConv(inputs[0], output, in, out, batch_, GeometryOf(head), Arrays(head)); }
+    const size_t count = chain.nodes.size(), expanded = PlaceOfExpanded(nodes_, chain);
+    if (expanded == 0) {
+      return MakeInferenceConv(inputs, output, in, out, batch_, GeometryOf(head), Arrays(head), Epilogue(chain, 1, count));
+    }
+    const Node& depthwise = nodes_[chain.nodes[expanded]];
+    return MakeExpandedDepthwise(inputs[0], output, in, out, batch_, depthwise.Integer("stride"),
+                                 {Arrays(head), Epilogue(chain, 1, expanded)},
+                                 {Arrays(depthwise), Epilogue(chain, expanded + 1, count)});
+  }
+
+  // What inference folds into a convolution: the chain's nodes from `first` to `last`.
+  ConvEpilogue Epilogue(const Chain& chain, size_t first, size_t last) const {
     ConvEpilogue epilogue;
-    for (size_t i = 1; i < chain.nodes.size(); ++i) {
+    for (size_t i = first; i < last; ++i) {
       const Node& node = nodes_[chain.nodes[i]];
       if (node.op == "batch_norm") {
         epilogue.has_batch_norm = true;
@@ -191,7 +206,7 @@ class Assembler {
         epilogue.slope = node.Array("slope");
       }
     }
-    return MakeInferenceConv(inputs, output, in, out, batch_, geometry, Arrays(head), epilogue);
+    return epilogue;
   }
 
   NormStatistics Statistics(const Node& node) const {

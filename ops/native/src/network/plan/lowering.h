@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "network/layers/conv_layer.h"
 #include "network/plan/description.h"
 
 namespace insightface {
@@ -14,8 +15,14 @@ struct Chain {
 };
 
 // Returns the chains in execution order. In training a batch normalisation and the PReLU or addition that follows form
-// a chain, to which a depthwise 3x3 convolution may belong; in inference a convolution with all of these does. Flatten
-// belongs to no chain: it moves no data.
-std::vector<Chain> FormChains(const std::vector<Node>& nodes, bool training);
+// a chain, to which a depthwise 3x3 convolution may belong; in inference a convolution with all of these does, and a 1x1
+// convolution with a depthwise one and those that follow each of the two. Flatten belongs to no chain: it moves no data.
+// `type` is that of the factors of products.
+std::vector<Chain> FormChains(const std::vector<Node>& nodes, bool training, NumberType type, int64_t batch);
+
+// The place in an inference's chain of the depthwise convolution that another one expands its input for; 0 if there is none.
+size_t PlaceOfExpanded(const std::vector<Node>& nodes, const Chain& chain);
+
+ConvGeometry GeometryOf(const Node& conv);
 
 }  // namespace insightface
