@@ -29,7 +29,6 @@ class MatrixUnit {
 struct UnitSums {
   float* c;
   int64_t step;
-  bool adds;  // to the numbers that are there
   int64_t right = kUnitColumns / 2;
 };
 
@@ -39,7 +38,12 @@ struct UnitFactor {
   int64_t step;
 };
 
-// c = a b (+ c): a is [32, inner], b [inner / 2, 32, 2], pairs of rows together; `inner` is a multiple of 32.
-void MultiplyByUnit(const UnitFactor& a, const UnitFactor& b, int64_t inner, const UnitSums& sums);
+// c = a b, or adds a b to c: a is [32, inner], b [inner / 2, 32, 2], pairs of rows together; `inner` is a multiple of 32.
+void MultiplyByUnit(const UnitFactor& a, const UnitFactor& b, int64_t inner, bool adds, const UnitSums& sums);
+
+// c = a b in two parts: what the caller does between them with other numbers takes no time of its own while the unit
+// multiplies.
+void SumByUnit(const UnitFactor& a, const UnitFactor& b, int64_t inner);
+void WriteUnitSums(const UnitSums& sums);
 
 }  // namespace insightface

@@ -167,7 +167,7 @@ void AddOuter(const BFloat16* dy, const BFloat16* x, int64_t rows, int64_t filte
 
 }  // namespace
 
-const PointwiseProducts<BFloat16> kPointwiseHalfProducts = {Pack, Multiply, AddOuter, MultiplyToPlanes};
+const PointwiseProducts<BFloat16> kPointwiseHalfProducts = {Pack, Multiply, AddOuter, MultiplyToPlanes, kPanelColumns};
 
 }  // namespace insightface
 
@@ -177,7 +177,7 @@ const PointwiseProducts<BFloat16> kPointwiseHalfProducts = {Pack, Multiply, AddO
 
 namespace insightface {
 
-const PointwiseProducts<BFloat16> kPointwiseHalfProducts = {nullptr, nullptr, nullptr, nullptr};
+const PointwiseProducts<BFloat16> kPointwiseHalfProducts = {nullptr, nullptr, nullptr, nullptr, kPanelColumns};
 
 }  // namespace insightface
 

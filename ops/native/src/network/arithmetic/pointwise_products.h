@@ -45,9 +45,8 @@ INSIGHTFACE_INLINE ProductEpilogue<T> At(const ProductEpilogue<T>& e, int64_t pl
           e.addend != nullptr ? e.addend + place : nullptr};
 }
 
-// Where MultiplyToPlanes writes PReLU(product + bias), of one panel of columns: each vector of columns has a plane, in which
-// the rows lie one behind the other. The planes begin `step` numbers apart; bias and slope, which may be null, with the
-// panel's first column.
+// Where MultiplyToPlanes writes PReLU(product + bias): each vector of columns has a plane, in which the rows lie one behind
+// the other. The planes begin `step` numbers apart, bias and slope, which may be null, with the first column.
 struct PlaneSums {
   const float* bias;
   const float* slope;
@@ -68,9 +67,11 @@ struct PointwiseProducts {
   // sums [filters, channels] += dy [rows, filters]^T x [rows, channels]; `scratch` has OuterScratchBytes.
   void (*AddOuter)(const T* dy, const T* x, int64_t rows, int64_t filters, int64_t channels, float* sums,
                    void* scratch, Upcoming* upcoming);
-  // The columns from `column` on, a whole panel, of PReLU(x b + bias), in float32, for a depthwise convolution.
+  // `plane_columns` columns of PReLU(x b + bias), from `column` on, a multiple of them: float32 planes for a depthwise
+  // convolution.
   void (*MultiplyToPlanes)(const T* x, int64_t rows, int64_t inner, const void* packed, int64_t column,
                            const PlaneSums& sums);
+  int64_t plane_columns;  // a divisor of kPanelColumns
 };
 INSIGHTFACE_LOOPS(PointwiseProducts<float>, kPointwiseProducts)
 

@@ -173,14 +173,11 @@ void Multiply(const float* x, int64_t rows, int64_t inner, const void* packed, i
 
 void MultiplyToPlanes(const float* x, int64_t rows, int64_t inner, const void* packed, int64_t column,
                       const PlaneSums& sums) {
-  for (int64_t n = 0; n < kPanelColumns; n += kTileColumns) {
-    const float* const panel = static_cast<const float*>(packed) + (column + n) * inner;
-    const Epilogue epilogue{false, sums.bias + n, sums.slope != nullptr ? sums.slope + n : nullptr};
-    float* const planes = sums.planes + n / kLanes * sums.step;
-    for (int64_t row = 0; row < rows; row += kTileRows) {
-      TileOf<kTileRows, kTileVectors, Along::kInner, Result::kPlanes, false>(
-          rows - row, x + row * inner, inner, panel, kTileColumns, inner, epilogue, planes + row * kLanes, sums.step, {}, 0);
-    }
+  const float* const panel = static_cast<const float*>(packed) + column * inner;
+  for (int64_t row = 0; row < rows; row += kTileRows) {
+    TileOf<kTileRows, kTileVectors, Along::kInner, Result::kPlanes, false>(
+        rows - row, x + row * inner, inner, panel, kTileColumns, inner, {false, sums.bias, sums.slope},
+        sums.planes + row * kLanes, sums.step, {}, 0);
   }
 }
 
@@ -208,7 +205,7 @@ void AddOuter(const float* dy, const float* x, int64_t rows, int64_t filters, in
 
 }  // namespace
 
-const PointwiseProducts<float> kPointwiseProducts = {Pack, Multiply, AddOuter, MultiplyToPlanes};
+const PointwiseProducts<float> kPointwiseProducts = {Pack, Multiply, AddOuter, MultiplyToPlanes, kTileColumns};
 
 }  // namespace INSIGHTFACE_LEVEL
 }  // namespace insightface

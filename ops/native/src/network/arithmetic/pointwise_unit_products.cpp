@@ -97,39 +97,49 @@ UnitFactor PackedColumns(const void* packed, int64_t inner, int64_t column) {
   return {static_cast<const BFloat16*>(packed) + panel * inner + 2 * (column - panel), kPanelColumns};
 }
 
+// While the unit computes a product, the one before is finished.
 void Multiply(const BFloat16* x, int64_t rows, int64_t inner, const void* packed, int64_t columns,
               const ProductEpilogue<BFloat16>& epilogue, BFloat16* y, Upcoming* upcoming) {
   alignas(64) float product[kUnitRows * kUnitColumns];
   const UnitBlocks blocks(x, rows, inner);
   const MatrixUnit unit;
+  const auto finish = [&](int64_t row, int64_t column) {
+    const int64_t place = row * columns + column;
+    Finish(product, std::min(rows - row, kUnitRows), At(epilogue, place, column), y + place, columns);
+  };
   int64_t parts = (rows + kUnitRows - 1) / kUnitRows * (columns / kUnitColumns);
+  int64_t last_row = rows, last_column = 0;  // of the product before
   for (int64_t row = 0; row < rows; row += kUnitRows) {
-    const int64_t count = std::min(rows - row, kUnitRows);
     for (int64_t column = 0; column < columns; column += kUnitColumns) {
+      SumByUnit(blocks.At(row), PackedColumns(packed, inner, column), inner);
       PrefetchAll(upcoming->Take(parts--, inner));
-      const int64_t place = row * columns + column;
-      MultiplyByUnit(blocks.At(row), PackedColumns(packed, inner, column), inner, {product, kUnitColumns, false});
-      Finish(product, count, At(epilogue, place, column), y + place, columns);
+      if (last_row < rows) { finish(last_row, last_column); }
+      WriteUnitSums({product, kUnitColumns});
+      last_row = row;
+      last_column = column;
     }
   }
+  if (last_row < rows) { finish(last_row, last_column); }
 }
 
 void MultiplyToPlanes(const BFloat16* x, int64_t rows, int64_t inner, const void* packed, int64_t column,
                       const PlaneSums& sums) {
   const UnitBlocks blocks(x, rows, inner);
+  const UnitFactor factor = PackedColumns(packed, inner, column);
   const MatrixUnit unit;
-  for (int64_t c = 0; c < kPanelColumns; c += kUnitColumns) {
-    const UnitFactor factor = PackedColumns(packed, inner, column + c);
-    for (int64_t row = 0; row < rows; row += kUnitRows) {
-      const int64_t count = std::min(rows - row, kUnitRows);
-      float* const left = sums.planes + c / kUnitPlane * sums.step + row * kUnitPlane;
-      MultiplyByUnit(blocks.At(row), factor, inner, {left, kUnitPlane, false, sums.step});
-      for (int64_t p = 0; p < kUnitColumns / kUnitPlane; ++p) {
-        const int64_t first = c + p * kUnitPlane;
-        ActivatePlane(count, sums.bias + first, sums.slope != nullptr ? sums.slope + first : nullptr, left + p * sums.step);
-      }
+  const auto finish = [&](int64_t row) {
+    for (int64_t p = 0; p < kUnitColumns / kUnitPlane; ++p) {
+      ActivatePlane(std::min(rows - row, kUnitRows), sums.bias + p * kUnitPlane,
+                    sums.slope != nullptr ? sums.slope + p * kUnitPlane : nullptr,
+                    sums.planes + p * sums.step + row * kUnitPlane);
     }
+  };
+  for (int64_t row = 0; row < rows; row += kUnitRows) {
+    SumByUnit(blocks.At(row), factor, inner);
+    if (row > 0) { finish(row - kUnitRows); }
+    WriteUnitSums({sums.planes + row * kUnitPlane, kUnitPlane, sums.step});
   }
+  finish((rows - 1) / kUnitRows * kUnitRows);
 }
 
 void AddOuter(const BFloat16* dy, const BFloat16* x, int64_t rows, int64_t filters, int64_t channels, float* sums,
@@ -146,8 +156,8 @@ void AddOuter(const BFloat16* dy, const BFloat16* x, int64_t rows, int64_t filte
     for (int64_t f = 0; f < filters; f += kUnitRows) {
       PrefetchAll(upcoming->Take(parts--, whole * channels / kUnitColumns));
       for (int64_t c = 0; c < channels; c += kUnitColumns) {
-        MultiplyByUnit({transposed + f * whole, whole}, {pairs + 2 * c, channels}, whole,
-                       {sums + f * channels + c, channels, true});
+        MultiplyByUnit({transposed + f * whole, whole}, {pairs + 2 * c, channels}, whole, true,
+                       {sums + f * channels + c, channels});
       }
     }
   }
@@ -155,7 +165,7 @@ void AddOuter(const BFloat16* dy, const BFloat16* x, int64_t rows, int64_t filte
 
 }  // namespace
 
-const PointwiseProducts<BFloat16> kPointwiseUnitProducts = {Pack, Multiply, AddOuter, MultiplyToPlanes};
+const PointwiseProducts<BFloat16> kPointwiseUnitProducts = {Pack, Multiply, AddOuter, MultiplyToPlanes, kUnitColumns};
 
 bool HasHalfProducts() { return MultipliesHalfTiles() || HasMatrixUnit(); }
 

@@ -49,8 +49,8 @@ void UnitProducts::RunShare(const BFloat16* a, const BFloat16* b, bool adds, flo
     }
     PairRows({b + matrix * b_step_ + column, inner_, kUnitColumns, columns_, whole_rows}, panel);
     for (int64_t row = 0; row < rows_; row += kUnitRows) {
-      MultiplyByUnit({transposed + row * whole_rows, whole_rows}, {panel, kUnitColumns}, whole_rows,
-                     {c + matrix * c_step_ + row * columns_ + column, columns_, adds});
+      MultiplyByUnit({transposed + row * whole_rows, whole_rows}, {panel, kUnitColumns}, whole_rows, adds,
+                     {c + matrix * c_step_ + row * columns_ + column, columns_});
     }
   }
 }
