@@ -18,7 +18,9 @@ template<typename T, int stride, int pixels>
 INSIGHTFACE_INLINE void ConvolvePixels(const float* const* lines, const Reach& reach, const PlaneFilter& filter,
                                        int64_t channels, T* y) {
   constexpr int kColumns = (pixels - 1) * stride + kTaps;
-  Vector sums[pixels] = {};
+  const Vector bias = LoadWhole(filter.bias);
+  Vector sums[pixels];
+  for (int p = 0; p < pixels; ++p) { sums[p] = bias; }
   for (int i = 0; i < kTaps; ++i) {
     if (lines[i] == nullptr) { continue; }
     Vector columns[kColumns];
@@ -28,17 +30,13 @@ INSIGHTFACE_INLINE void ConvolvePixels(const float* const* lines, const Reach& r
     }
     const float* const weight = filter.weight + kTaps * i * channels;
     const Vector w[kTaps] = {LoadWhole(weight), LoadWhole(weight + channels), LoadWhole(weight + 2 * channels)};
-    for (int p = 0; p < pixels; ++p) {
-      Vector row = columns[p * stride] * w[0];  // sums by filter row: shorter chains of additions, and less rounding
-      for (int j = 1; j < kTaps; ++j) { row += columns[p * stride + j] * w[j]; }
-      sums[p] += row;
+    for (int j = 0; j < kTaps; ++j) {
+      for (int p = 0; p < pixels; ++p) { sums[p] += columns[p * stride + j] * w[j]; }
     }
   }
-  const Vector bias = LoadWhole(filter.bias);
   const Vector slope = filter.slope != nullptr ? LoadWhole(filter.slope) : Vector{} + 1.0f;
   for (int p = 0; p < pixels; ++p) {
-    const Vector value = sums[p] + bias;
-    StoreWhole(Select(value, value, value * slope), y + p * channels);
+    StoreWhole(Select(sums[p], sums[p], sums[p] * slope), y + p * channels);
   }
 }
 

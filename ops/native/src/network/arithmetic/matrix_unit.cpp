@@ -34,17 +34,23 @@ void Release() { _tile_release(); }
 }  // namespace
 
 // Tiles 0 to 3 hold the sums, 4 and 5 rows of a, 6 and 7 columns of b.
-INSIGHTFACE_INLINE void ClearSums() {
-  _tile_zero(0);
-  _tile_zero(1);
-  _tile_zero(2);
-  _tile_zero(3);
-}
-
-INSIGHTFACE_INLINE void AddProduct(const UnitFactor& a, const UnitFactor& b, int64_t inner) {
-  constexpr int64_t kNumber = sizeof(BFloat16);
+void MultiplyByUnit(const UnitFactor& a, const UnitFactor& b, int64_t inner, const UnitStart& start,
+                    const UnitSums& sums) {
+  constexpr int64_t kNumber = sizeof(BFloat16), kSum = sizeof(float);
   constexpr int64_t kRight = kUnitColumns / 2;  // columns
   const int64_t a_bytes = a.step * kNumber, b_bytes = 2 * b.step * kNumber;
+  if (start.numbers != nullptr) {
+    const float* const lower = start.numbers + kTileRows * start.step;
+    _tile_loadd(0, start.numbers, start.step * kSum);
+    _tile_loadd(1, start.numbers + kRight, start.step * kSum);
+    _tile_loadd(2, lower, start.step * kSum);
+    _tile_loadd(3, lower + kRight, start.step * kSum);
+  } else {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+  }
   for (int64_t i = 0; i < inner; i += kUnitInner) {
     const BFloat16* const upper = a.start + i;
     const BFloat16* const left = b.start + i * b.step;
@@ -57,35 +63,11 @@ INSIGHTFACE_INLINE void AddProduct(const UnitFactor& a, const UnitFactor& b, int
     _tile_dpbf16ps(2, 5, 6);
     _tile_dpbf16ps(3, 5, 7);
   }
-}
-
-void SumByUnit(const UnitFactor& a, const UnitFactor& b, int64_t inner) {
-  ClearSums();
-  AddProduct(a, b, inner);
-}
-
-void WriteUnitSums(const UnitSums& sums) {
-  const int64_t bytes = sums.step * static_cast<int64_t>(sizeof(*sums.c));
   float* const lower = sums.c + kTileRows * sums.step;
-  _tile_stored(0, sums.c, bytes);
-  _tile_stored(1, sums.c + sums.right, bytes);
-  _tile_stored(2, lower, bytes);
-  _tile_stored(3, lower + sums.right, bytes);
-}
-
-void MultiplyByUnit(const UnitFactor& a, const UnitFactor& b, int64_t inner, bool adds, const UnitSums& sums) {
-  if (adds) {
-    const int64_t bytes = sums.step * static_cast<int64_t>(sizeof(*sums.c));
-    float* const lower = sums.c + kTileRows * sums.step;
-    _tile_loadd(0, sums.c, bytes);
-    _tile_loadd(1, sums.c + sums.right, bytes);
-    _tile_loadd(2, lower, bytes);
-    _tile_loadd(3, lower + sums.right, bytes);
-  } else {
-    ClearSums();
-  }
-  AddProduct(a, b, inner);
-  WriteUnitSums(sums);
+  _tile_stored(0, sums.c, sums.step * kSum);
+  _tile_stored(1, sums.c + sums.right, sums.step * kSum);
+  _tile_stored(2, lower, sums.step * kSum);
+  _tile_stored(3, lower + sums.right, sums.step * kSum);
 }
 
 }  // namespace insightface
@@ -118,9 +100,7 @@ namespace insightface {
 bool HasMatrixUnit() { return false; }
 MatrixUnit::MatrixUnit() = default;
 MatrixUnit::~MatrixUnit() = default;
-void SumByUnit(const UnitFactor&, const UnitFactor&, int64_t) {}
-void WriteUnitSums(const UnitSums&) {}
-void MultiplyByUnit(const UnitFactor&, const UnitFactor&, int64_t, bool, const UnitSums&) {}
+void MultiplyByUnit(const UnitFactor&, const UnitFactor&, int64_t, const UnitStart&, const UnitSums&) {}
 
 }  // namespace insightface
 

@@ -38,12 +38,14 @@ struct UnitFactor {
   int64_t step;
 };
 
-// c = a b, or adds a b to c: a is [32, inner], b [inner / 2, 32, 2], pairs of rows together; `inner` is a multiple of 32.
-void MultiplyByUnit(const UnitFactor& a, const UnitFactor& b, int64_t inner, bool adds, const UnitSums& sums);
+// What the sums begin with: numbers [32, 32], or with a step of 0 the same row for all; zeros if it is null.
+struct UnitStart {
+  const float* numbers = nullptr;
+  int64_t step = 0;
+};
 
-// c = a b in two parts: what the caller does between them with other numbers takes no time of its own while the unit
-// multiplies.
-void SumByUnit(const UnitFactor& a, const UnitFactor& b, int64_t inner);
-void WriteUnitSums(const UnitSums& sums);
+// c = start + a b: a is [32, inner], b [inner / 2, 32, 2], pairs of rows together; `inner` is a multiple of 32.
+void MultiplyByUnit(const UnitFactor& a, const UnitFactor& b, int64_t inner, const UnitStart& start,
+                    const UnitSums& sums);
 
 }  // namespace insightface

@@ -35,11 +35,13 @@ void Finish(const float* product, int64_t rows, const ProductEpilogue<BFloat16>&
   }
 }
 
-// Makes PReLU(product + bias) of `rows` rows of a plane.
-void ActivatePlane(int64_t rows, const float* bias, const float* slope, float* plane) {
+// PReLU of `rows` rows of a plane.
+void ApplySlope(int64_t rows, const float* slope, float* plane) {
+  const __m512 factor = _mm512_loadu_ps(slope), zero = _mm512_setzero_ps();
   for (int64_t r = 0; r < rows; ++r) {
     float* const row = plane + r * kUnitPlane;
-    _mm512_storeu_ps(row, Activate(_mm512_loadu_ps(row), bias, slope));
+    const __m512 value = _mm512_loadu_ps(row);
+    _mm512_storeu_ps(row, _mm512_mask_mul_ps(value, _mm512_cmp_ps_mask(value, zero, _CMP_NGT_UQ), value, factor));
   }
 }
 
@@ -54,7 +56,7 @@ namespace insightface {
 namespace {
 
 void Finish(const float*, int64_t, const ProductEpilogue<BFloat16>&, BFloat16*, int64_t) {}
-void ActivatePlane(int64_t, const float*, const float*, float*) {}
+void ApplySlope(int64_t, const float*, float*) {}
 
 }  // namespace
 }  // namespace insightface
@@ -97,29 +99,21 @@ UnitFactor PackedColumns(const void* packed, int64_t inner, int64_t column) {
   return {static_cast<const BFloat16*>(packed) + panel * inner + 2 * (column - panel), kPanelColumns};
 }
 
-// While the unit computes a product, the one before is finished.
 void Multiply(const BFloat16* x, int64_t rows, int64_t inner, const void* packed, int64_t columns,
               const ProductEpilogue<BFloat16>& epilogue, BFloat16* y, Upcoming* upcoming) {
   alignas(64) float product[kUnitRows * kUnitColumns];
   const UnitBlocks blocks(x, rows, inner);
   const MatrixUnit unit;
-  const auto finish = [&](int64_t row, int64_t column) {
-    const int64_t place = row * columns + column;
-    Finish(product, std::min(rows - row, kUnitRows), At(epilogue, place, column), y + place, columns);
-  };
   int64_t parts = (rows + kUnitRows - 1) / kUnitRows * (columns / kUnitColumns);
-  int64_t last_row = rows, last_column = 0;  // of the product before
   for (int64_t row = 0; row < rows; row += kUnitRows) {
+    const int64_t count = std::min(rows - row, kUnitRows);
     for (int64_t column = 0; column < columns; column += kUnitColumns) {
-      SumByUnit(blocks.At(row), PackedColumns(packed, inner, column), inner);
       PrefetchAll(upcoming->Take(parts--, inner));
-      if (last_row < rows) { finish(last_row, last_column); }
-      WriteUnitSums({product, kUnitColumns});
-      last_row = row;
-      last_column = column;
+      const int64_t place = row * columns + column;
+      MultiplyByUnit(blocks.At(row), PackedColumns(packed, inner, column), inner, {}, {product, kUnitColumns});
+      Finish(product, count, At(epilogue, place, column), y + place, columns);
     }
   }
-  if (last_row < rows) { finish(last_row, last_column); }
 }
 
 void MultiplyToPlanes(const BFloat16* x, int64_t rows, int64_t inner, const void* packed, int64_t column,
@@ -127,19 +121,14 @@ void MultiplyToPlanes(const BFloat16* x, int64_t rows, int64_t inner, const void
   const UnitBlocks blocks(x, rows, inner);
   const UnitFactor factor = PackedColumns(packed, inner, column);
   const MatrixUnit unit;
-  const auto finish = [&](int64_t row) {
-    for (int64_t p = 0; p < kUnitColumns / kUnitPlane; ++p) {
-      ActivatePlane(std::min(rows - row, kUnitRows), sums.bias + p * kUnitPlane,
-                    sums.slope != nullptr ? sums.slope + p * kUnitPlane : nullptr,
-                    sums.planes + p * sums.step + row * kUnitPlane);
-    }
-  };
   for (int64_t row = 0; row < rows; row += kUnitRows) {
-    SumByUnit(blocks.At(row), factor, inner);
-    if (row > 0) { finish(row - kUnitRows); }
-    WriteUnitSums({sums.planes + row * kUnitPlane, kUnitPlane, sums.step});
+    float* const left = sums.planes + row * kUnitPlane;
+    MultiplyByUnit(blocks.At(row), factor, inner, {sums.bias}, {left, kUnitPlane, sums.step});
+    if (sums.slope == nullptr) { continue; }
+    for (int64_t p = 0; p < kUnitColumns / kUnitPlane; ++p) {
+      ApplySlope(std::min(rows - row, kUnitRows), sums.slope + p * kUnitPlane, left + p * sums.step);
+    }
   }
-  finish((rows - 1) / kUnitRows * kUnitRows);
 }
 
 void AddOuter(const BFloat16* dy, const BFloat16* x, int64_t rows, int64_t filters, int64_t channels, float* sums,
@@ -156,8 +145,8 @@ void AddOuter(const BFloat16* dy, const BFloat16* x, int64_t rows, int64_t filte
     for (int64_t f = 0; f < filters; f += kUnitRows) {
       PrefetchAll(upcoming->Take(parts--, whole * channels / kUnitColumns));
       for (int64_t c = 0; c < channels; c += kUnitColumns) {
-        MultiplyByUnit({transposed + f * whole, whole}, {pairs + 2 * c, channels}, whole, true,
-                       {sums + f * channels + c, channels});
+        float* const to = sums + f * channels + c;
+        MultiplyByUnit({transposed + f * whole, whole}, {pairs + 2 * c, channels}, whole, {to, channels}, {to, channels});
       }
     }
   }

@@ -49,8 +49,9 @@ void UnitProducts::RunShare(const BFloat16* a, const BFloat16* b, bool adds, flo
     }
     PairRows({b + matrix * b_step_ + column, inner_, kUnitColumns, columns_, whole_rows}, panel);
     for (int64_t row = 0; row < rows_; row += kUnitRows) {
-      MultiplyByUnit({transposed + row * whole_rows, whole_rows}, {panel, kUnitColumns}, whole_rows, adds,
-                     {c + matrix * c_step_ + row * columns_ + column, columns_});
+      float* const to = c + matrix * c_step_ + row * columns_ + column;
+      MultiplyByUnit({transposed + row * whole_rows, whole_rows}, {panel, kUnitColumns}, whole_rows,
+                     adds ? UnitStart{to, columns_} : UnitStart{}, {to, columns_});
     }
   }
 }

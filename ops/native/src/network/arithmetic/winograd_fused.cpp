@@ -66,7 +66,7 @@ struct Tiling<BFloat16> {
   }
   static void MultiplyPanel(const BFloat16* a, int64_t rows, int64_t inner, const BFloat16* b, float* c) {
     if (rows == kUnitRows) {
-      MultiplyByUnit({a, inner}, {b, kColumns}, inner, false, {c, kColumns});
+      MultiplyByUnit({a, inner}, {b, kColumns}, inner, {}, {c, kColumns});
     } else {
       MultiplyHalfPanel(a, rows, inner, b, c);
     }
