@@ -166,6 +166,25 @@ def normalised_pointwise(size: int, channels: int, filters: int) -> NetworkGraph
     return _finish(graph, graph.conv(x, "conv", filters, 1))
 
 
+def expanded_depthwise(size: int, stride: int, normalised: bool) -> NetworkGraph:
+    """Inverted residual units whose 1x1 convolution and depthwise one are one layer in inference; each with its own ending.
+
+    The first has BatchNorm and PReLU everywhere, or biases alone; the second ends in an addition right behind the depthwise
+    convolution, and a value with two readers.
+    """
+    graph, x = _start(size)
+    x = graph.conv(x, "stem", 64, 3, pad=1)
+
+    def conv(x: str, name: str, filters: int, kernel: int, **options: int) -> str:
+        x = graph.conv(x, name, filters, kernel, bias=not normalised, **options)
+        return graph.prelu(graph.batch_norm(x, f"{name}_bn", 1e-3), f"{name}_slope") if normalised else x
+
+    x = conv(conv(x, "expand", 128, 1), "depthwise", 128, 3, stride=stride, pad=1, groups=128)
+    x = conv(x, "project", 64, 1)
+    y = graph.batch_norm(graph.conv(conv(x, "expand2", 64, 1), "depthwise2", 64, 3, pad=1, groups=64), "last_bn", 1e-3)
+    return _finish(graph, graph.add(y, x, "shortcut"))
+
+
 def single_convolution(
     size: int, filters: int, kernel: int, stride: int, pad: int, groups: int, bias: bool
 ) -> NetworkGraph:

@@ -204,6 +204,42 @@ def test_depthwise_lines(level: str, channels: int, stride: int) -> None:
         np.testing.assert_allclose(dx, g + x[0] * factor + constant, rtol=1e-4, atol=1e-5)
 
 
+class PlaneLines(ctypes.Structure):
+    """The C++ struct of that name."""
+
+    _fields_ = (("plane", ctypes.c_void_p), *((name, ctypes.c_int64) for name in ("first", "height", "width")))
+
+
+@pytest.mark.parametrize("width", [1, 2, 5, 8, 11])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("first", [0, 1])
+def test_depthwise_planes(level: str, width: int, stride: int, first: int) -> None:
+    """The output lines that read no line above ``first``, for the second vector of three."""
+    whole, address = ctypes.c_int64, ctypes.c_void_p
+    lanes, function, *_ = table(level, "kDepthwisePlanes", 4)
+    lanes &= 0xFFFFFFFF  # an int of four bytes
+    convolve = ctypes.CFUNCTYPE(None, ctypes.POINTER(PlaneLines), whole, whole, address, whole, whole, address)(function)
+    height, channels, out_width = 5, 3 * lanes, (width - 1) // stride + 1
+    own = slice(lanes, 2 * lanes)
+    x, weight, (bias, slope) = draw(height, width, lanes), draw(9, channels), draw(2, channels)
+    padded = np.pad(x, ((1, 1), (1, 1), (0, 0))).astype(np.float64)
+    plane = np.ascontiguousarray(x[first:])
+    lines = PlaneLines(plane.ctypes.data, first, height, width)
+    for row in range(2 * first // stride, (height - 1) // stride + 1):
+        convolved = np.zeros((out_width, lanes))
+        for i, j in np.ndindex(3, 3):
+            taps = padded[row * stride + i, j : j + (out_width - 1) * stride + 1 : stride]
+            convolved += taps * weight[3 * i + j, own]
+        convolved += bias[own]
+        activated = np.where(convolved > 0, convolved, convolved * slope[own])
+        for slopes, expected in ((None, convolved), (slope[own].ctypes.data, activated)):
+            y = np.zeros((out_width, channels), np.float32)
+            arrays = (address * 3)(weight[:, own].ctypes.data, bias[own].ctypes.data, slopes)
+            convolve(ctypes.byref(lines), row, stride, arrays, out_width, channels, pointer(y[:, own]))
+            np.testing.assert_allclose(y[:, own], expected, rtol=1e-4, atol=1e-5)
+            assert not y[:, :lanes].any() and not y[:, 2 * lanes :].any()
+
+
 class WeightMatrix(ctypes.Structure):
     """The C++ struct of that name: element (k, n) is weights[k * inner_step + n * column_step]."""
 
@@ -211,6 +247,12 @@ class WeightMatrix(ctypes.Structure):
         ("weights", ctypes.c_void_p),
         *((name, ctypes.c_int64) for name in ("inner", "columns", "inner_step", "column_step")),
     )
+
+
+class PlaneSums(ctypes.Structure):
+    """The C++ struct of that name."""
+
+    _fields_ = (*((name, ctypes.c_void_p) for name in ("bias", "slope", "planes")), ("step", ctypes.c_int64))
 
 
 HALF_OUTER_ROWS = 288  # kHalfOuterRows
@@ -264,10 +306,43 @@ def check_pointwise_products(
         multiply(pointer(x), rows, channels, *pointers)
         np.testing.assert_allclose(wide(y), result, rtol=tolerance, atol=tolerance * 10)
     assert upcoming[17] == 0 or filters < 64
+    if filters % 64 == 0:
+        check_planes(addresses[3:], x, packed, expected, bias, slope, tolerance)
     scratch = np.zeros(HALF_OUTER_ROWS * (filters + channels), np.uint16)
     sums = np.ones((filters, channels), np.float32)
     add_outer(pointer(dy), pointer(x), rows, filters, channels, *map(pointer, (sums, scratch, upcoming)))
     np.testing.assert_allclose(sums, 1 + wide(dy).astype(np.float64).T @ wide(x), rtol=1e-4, atol=1e-4)
+
+
+def check_planes(
+    entries: list[int],
+    x: np.ndarray,
+    packed: np.ndarray,
+    product: np.ndarray,
+    bias: np.ndarray,
+    slope: np.ndarray,
+    tolerance: float,
+) -> None:
+    """Compare the planes of all columns with NumPy; the table has the function and how many columns it computes."""
+    whole, address = ctypes.c_int64, ctypes.c_void_p
+    function, columns = entries
+    multiply = ctypes.CFUNCTYPE(None, address, whole, whole, address, whole, ctypes.POINTER(PlaneSums))(function)
+    rows, channels = x.shape
+    lanes = {8: 4, 16: 8}.get(columns, 16)
+    result = product + bias
+    for slopes, expected in ((None, result), (slope, np.where(result > 0, result, result * slope))):
+        for column in range(0, product.shape[1], columns):
+            own = slice(column, column + columns)
+            planes = np.full((columns // lanes, rows + 31, lanes), np.nan, np.float32)
+            sums = PlaneSums(
+                bias[own].ctypes.data,
+                None if slopes is None else slopes[own].ctypes.data,
+                planes.ctypes.data,
+                (rows + 31) * lanes,
+            )
+            multiply(pointer(x), rows, channels, pointer(packed), column, ctypes.byref(sums))
+            got = np.moveaxis(planes[:, :rows], 0, 1).reshape(rows, columns)
+            np.testing.assert_allclose(got, expected[:, own], rtol=tolerance, atol=tolerance * 10)
 
 
 def stored(array: np.ndarray, number: type) -> np.ndarray:
@@ -282,7 +357,7 @@ def wide(array: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(("rows", "channels", "filters"), [(1, 1, 1), (7, 24, 70), (13, 70, 24), (96, 64, 128)])
 def test_pointwise_products(level: str, rows: int, channels: int, filters: int) -> None:
-    addresses = table(level, "kPointwiseProducts", 3)
+    addresses = table(level, "kPointwiseProducts", 5)
     check_pointwise_products(addresses, np.float32, rows, channels, filters, 1e-5)
 
 
@@ -299,7 +374,7 @@ def test_pointwise_products_of_bfloat16(
     # oneDNN asks Linux to let this process use the matrix unit.
     if "amx" in flag and not ctypes.CFUNCTYPE(ctypes.c_bool)(("_ZN11insightface13HasMatrixUnitEv", library))():
         pytest.skip("oneDNN may not use the matrix unit here")
-    addresses = list((ctypes.c_void_p * 3).in_dll(library, symbol(products)))
+    addresses = list((ctypes.c_void_p * 5).in_dll(library, symbol(products)))
     check_pointwise_products(addresses, np.uint16, rows, channels, filters, 2**-7)
 
 

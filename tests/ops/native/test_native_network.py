@@ -230,6 +230,31 @@ def test_a_batch_in_portions_gives_each_image_its_embedding(batch: int) -> None:
     np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
 
 
+def infer(backbone: Backbone, images: np.ndarray) -> np.ndarray:
+    with flow.no_grad():
+        return backbone.eval()(flow.tensor(images)).numpy()
+
+
+@pytest.mark.parametrize("normalised", [True, False])
+@pytest.mark.parametrize(
+    ("size", "stride", "batch"),
+    # One block of lines an image; blocks of 7 and of 4 lines; an odd size, with and without a last column; small maps.
+    [(14, 1, 8), (14, 2, 8), (28, 1, 2), (28, 2, 2), (15, 1, 3), (15, 2, 3), (7, 1, 4), (5, 2, 9)],
+)
+def test_expanded_depthwise_convolutions_agree_with_float64(
+    size: int, stride: int, batch: int, normalised: bool, random_arrays
+) -> None:
+    graph = networks.expanded_depthwise(size, stride, normalised)
+    arrays = random_arrays(graph, 3)
+    images = np.random.default_rng(4).integers(0, 256, (batch, 3, size, size)).astype(np.uint8)
+    exact = infer(Backbone(graph, arrays, native=False).to(flow.float64), images)
+    assert largest(infer(Backbone(graph, arrays), images) - exact, exact) < TOLERANCE
+    rounded = infer(Backbone(graph, arrays, bfloat16=True), images)
+    assert np.linalg.norm(rounded - exact) < 0.02 * np.linalg.norm(exact)
+    alone = np.concatenate([infer(Backbone(graph, arrays), images[i : i + 1]) for i in range(batch)])
+    assert largest(alone - exact, exact) < TOLERANCE
+
+
 @pytest.mark.parametrize("name", ["residual", "mobile", "pointwise", "wide"])
 @pytest.mark.parametrize("bfloat16", [False, True])
 def test_runs_repeat_bit_for_bit(name: str, bfloat16: bool) -> None:
