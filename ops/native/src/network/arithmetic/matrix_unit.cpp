@@ -1,5 +1,6 @@
 #include "network/arithmetic/matrix_unit.h"
 
+#include <algorithm>
 #include <oneapi/dnnl/dnnl.hpp>
 
 #ifdef __x86_64__
@@ -35,7 +36,7 @@ void Release() { _tile_release(); }
 
 // Tiles 0 to 3 hold the sums, 4 and 5 rows of a, 6 and 7 columns of b.
 void MultiplyByUnit(const UnitFactor& a, const UnitFactor& b, int64_t inner, const UnitStart& start,
-                    const UnitSums& sums) {
+                    const UnitSums& sums, Upcoming::Lines next) {
   constexpr int64_t kNumber = sizeof(BFloat16), kSum = sizeof(float);
   constexpr int64_t kRight = kUnitColumns / 2;  // columns
   const int64_t a_bytes = a.step * kNumber, b_bytes = 2 * b.step * kNumber;
@@ -51,7 +52,10 @@ void MultiplyByUnit(const UnitFactor& a, const UnitFactor& b, int64_t inner, con
     _tile_zero(2);
     _tile_zero(3);
   }
+  const int64_t steps = inner / kUnitInner, lines_of_step = (next.count + steps - 1) / steps;
+  int64_t line = 0;
   for (int64_t i = 0; i < inner; i += kUnitInner) {
+    for (int64_t end = std::min(line + lines_of_step, next.count); line < end; ++line) { next.Prefetch(line); }
     const BFloat16* const upper = a.start + i;
     const BFloat16* const left = b.start + i * b.step;
     _tile_loadd(6, left, b_bytes);
@@ -100,7 +104,7 @@ namespace insightface {
 bool HasMatrixUnit() { return false; }
 MatrixUnit::MatrixUnit() = default;
 MatrixUnit::~MatrixUnit() = default;
-void MultiplyByUnit(const UnitFactor&, const UnitFactor&, int64_t, const UnitStart&, const UnitSums&) {}
+void MultiplyByUnit(const UnitFactor&, const UnitFactor&, int64_t, const UnitStart&, const UnitSums&, Upcoming::Lines) {}
 
 }  // namespace insightface
 

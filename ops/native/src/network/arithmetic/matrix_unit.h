@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "base/number_types.h"
+#include "network/arithmetic/upcoming.h"
 
 namespace insightface {
 
@@ -44,8 +45,9 @@ struct UnitStart {
   int64_t step = 0;
 };
 
-// c = start + a b: a is [32, inner], b [inner / 2, 32, 2], pairs of rows together; `inner` is a multiple of 32.
+// c = start + a b: a is [32, inner], b [inner / 2, 32, 2], pairs of rows together; `inner` is a multiple of 32. Lines that
+// the caller needs next are prefetched meanwhile.
 void MultiplyByUnit(const UnitFactor& a, const UnitFactor& b, int64_t inner, const UnitStart& start,
-                    const UnitSums& sums);
+                    const UnitSums& sums, Upcoming::Lines next = {});
 
 }  // namespace insightface

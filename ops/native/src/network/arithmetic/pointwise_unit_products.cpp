@@ -108,9 +108,9 @@ void Multiply(const BFloat16* x, int64_t rows, int64_t inner, const void* packed
   for (int64_t row = 0; row < rows; row += kUnitRows) {
     const int64_t count = std::min(rows - row, kUnitRows);
     for (int64_t column = 0; column < columns; column += kUnitColumns) {
-      PrefetchAll(upcoming->Take(parts--, inner));
       const int64_t place = row * columns + column;
-      MultiplyByUnit(blocks.At(row), PackedColumns(packed, inner, column), inner, {}, {product, kUnitColumns});
+      MultiplyByUnit(blocks.At(row), PackedColumns(packed, inner, column), inner, {}, {product, kUnitColumns},
+                     upcoming->Take(parts--, inner));
       Finish(product, count, At(epilogue, place, column), y + place, columns);
     }
   }

@@ -11,8 +11,8 @@ namespace insightface {
 struct Upcoming {
   static constexpr int64_t kLineBytes = 64;
   struct Lines {
-    const char* start;
-    int64_t count;
+    const char* start = nullptr;
+    int64_t count = 0;
 
     INSIGHTFACE_INLINE void Prefetch(int64_t line) const {
       constexpr int kToRead = 0, kSecondLevel = 2;

@@ -9,6 +9,7 @@
 #include "base/parallel.h"
 #include "network/arithmetic/matrix_unit.h"
 #include "network/arithmetic/tile_products.h"
+#include "network/arithmetic/upcoming.h"
 #include "network/arithmetic/winograd_bfloat16_tiles.h"
 #include "network/arithmetic/winograd_tiles.h"
 
@@ -28,6 +29,7 @@ struct Tiling<float> {
   static constexpr int64_t kChannels = kWinogradLanes;  // whose filters are transformed together
   static int64_t CacheBytes() { return 768 * 1024; }
   static bool UsesMatrixUnit() { return false; }
+  static void MultiplyByUnit(const float*, int64_t, int64_t, const float*, float*) {}
   static constexpr bool kShort = true;  // has tiles of 3 outputs, whose matrices lack kPoint
   static constexpr int64_t kPoint = kWinogradPoint;
 
@@ -65,10 +67,17 @@ struct Tiling<BFloat16> {
     TransformHalfPatch(pixels, next, channels, matrices, step);
   }
   static void MultiplyPanel(const BFloat16* a, int64_t rows, int64_t inner, const BFloat16* b, float* c) {
-    if (rows == kUnitRows) {
-      MultiplyByUnit({a, inner}, {b, kColumns}, inner, {}, {c, kColumns});
-    } else {
-      MultiplyHalfPanel(a, rows, inner, b, c);
+    MultiplyHalfPanel(a, rows, inner, b, c);
+  }
+  // The unit reads b from the third cache slowly: it fetches the matrix behind it into the second one meanwhile.
+  static void MultiplyByUnit(const BFloat16* a, int64_t rows, int64_t inner, const BFloat16* b, float* c) {
+    Upcoming upcoming;
+    upcoming.Clear();
+    upcoming.Add(b + inner * kColumns, inner * kColumns * static_cast<int64_t>(sizeof(*b)));
+    for (int64_t row = 0; row < rows; row += kUnitRows) {
+      const int64_t parts = (rows - row + kUnitRows - 1) / kUnitRows;
+      insightface::MultiplyByUnit({a + row * inner, inner}, {b, kColumns}, inner, {}, {c + row * kColumns, kColumns},
+                                  upcoming.Take(parts, inner));
     }
   }
   static void TransformProducts(TileKind, const float* products, int64_t step, const float* bias, const float* slope,
@@ -201,7 +210,10 @@ void FusedWinograd<T>::Run(const T* x, const char* filters, Columns columns, con
   const int64_t maps_bytes = kMatrices<T> * maps_step_ * static_cast<int64_t>(sizeof(T));
   const int64_t thread_bytes = maps_bytes + kMatrices<T> * products_step_ * kFloat;
   const bool adds = epilogue.addend != nullptr, by_unit = Tiling<T>::UsesMatrixUnit();
-  ParallelBlocks(grid_.Tiles(), block_, [&](int64_t begin, int64_t end, int thread) {
+  // The unit multiplies whole groups of tiles.
+  const int64_t group = by_unit ? kUnitRows : 1, groups = Ceiling(grid_.Tiles(), group);
+  ParallelBlocks(groups, block_ / group, [&](int64_t first_group, int64_t last_group, int thread) {
+    const int64_t begin = first_group * group, end = std::min(last_group * group, grid_.Tiles());
     std::optional<MatrixUnit> unit;
     if (by_unit) { unit.emplace(); }
     T* const maps = reinterpret_cast<T*>(scratch + thread * thread_bytes);
@@ -220,19 +232,18 @@ void FusedWinograd<T>::Run(const T* x, const char* filters, Columns columns, con
     for (int64_t column = columns.first; column < columns.last; column += kColumns) {
       for (int64_t m = 0; m < kMatrices<T>; ++m, factors += filters_step_) {
         const auto [from, to] = block.OfMatrix(m, kPatch, Tiling<T>::kPoint);
-        const auto multiply = [&](int64_t row, int64_t rows) {
-          Tiling<T>::MultiplyPanel(maps + m * maps_step_ + row * in, rows, in, factors,
-                                   products + m * products_step_ + row * kColumns);
-        };
+        const T* const a = maps + m * maps_step_;
+        float* const c = products + m * products_step_;
         if (by_unit) {
           // Rows that only fill up the last panel are products of what lies there; no transform reads them.
-          for (int64_t row = from; row < to; row += kUnitRows) { multiply(row, kUnitRows); }
+          Tiling<T>::MultiplyByUnit(a, to, in, factors, c);
           continue;
         }
         const int64_t panels = Ceiling(to - from, kPanelRows);
         for (int64_t p = 0; p < panels; ++p) {
           const int64_t row = from + (to - from) * p / panels;
-          multiply(row, from + (to - from) * (p + 1) / panels - row);
+          const int64_t rows = from + (to - from) * (p + 1) / panels - row;
+          Tiling<T>::MultiplyPanel(a + row * in, rows, in, factors, c + row * kColumns);
         }
       }
       const float* const bias = epilogue.bias != nullptr ? epilogue.bias + column : nullptr;
