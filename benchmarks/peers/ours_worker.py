@@ -36,11 +36,11 @@ class OurContestant(Contestant):
 
 
 class Forward(OurContestant):
-    """Embeddings in inference mode, as in verification."""
+    """Embeddings of a model that does not change, as `Embedder.open` computes them."""
 
     def __init__(self, job: dict[str, Any]) -> None:
         super().__init__(job)
-        self.embedder = Embedder(self.backbone, self.world, len(self.pixels))
+        self.embedder = Embedder(self.backbone, self.world, len(self.pixels), is_constant=True)
 
     def step(self) -> list[float]:
         """Return the embeddings."""

@@ -113,12 +113,20 @@ def test_spread_gradient(level: str, channels: int) -> None:
         np.testing.assert_allclose(group[:, :count], expected[:, first : first + count], rtol=1e-4, atol=1e-5)
 
 
+class Lines(ctypes.Structure):
+    """The C++ struct Upcoming::Lines: where lines to prefetch begin, and how many there are."""
+
+    _fields_ = (("start", ctypes.c_void_p), ("count", ctypes.c_int64))
+
+
 @pytest.mark.parametrize("rows", [1, 3, 8, 12])
-def test_tile_products(level: str, rows: int) -> None:
+@pytest.mark.parametrize("lines", [0, 7, 50])
+def test_tile_products(level: str, rows: int, lines: int) -> None:
     whole, address = ctypes.c_int64, ctypes.c_void_p
-    multiply = ctypes.CFUNCTYPE(None, address, whole, whole, address, address)(table(level, "kTileProducts", 1)[0])
+    function = table(level, "kTileProducts", 1)[0]
+    multiply = ctypes.CFUNCTYPE(None, address, whole, whole, address, address, Lines)(function)
     a, b, c = draw(rows, 50), draw(50, 32), np.zeros((rows, 32), np.float32)
-    multiply(pointer(a), rows, 50, pointer(b), pointer(c))
+    multiply(pointer(a), rows, 50, pointer(b), pointer(c), Lines(b.ctypes.data, lines))
     np.testing.assert_allclose(c, a.astype(np.float64) @ b, rtol=1e-4, atol=1e-5)
 
 

@@ -106,10 +106,11 @@ void StridedConvolution::RunColumns(const float* x, const float* filters, int64_
     for (int64_t column = first; column < first + count; column += kColumns) {
       for (int64_t m = 0; m < kMatrices; ++m, factors += filters_step_) {
         const int64_t panels = (entries[m] + kPanelRows - 1) / kPanelRows;
+        Upcoming next(factors + filters_step_, filters_step_ * kFloat);
         for (int64_t p = 0; p < panels; ++p) {
           const int64_t row = entries[m] * p / panels, rows = entries[m] * (p + 1) / panels - row;
           kTileProducts.MultiplyPanel(maps + maps_.Offset(m) + row * inner_, rows, inner_, factors,
-                                      products + products_.Offset(m) + row * kColumns);
+                                      products + products_.Offset(m) + row * kColumns, next.Take(panels - p, inner_));
         }
       }
       TransformProducts(block, products, column, adds, y);

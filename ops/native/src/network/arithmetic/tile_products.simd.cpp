@@ -19,9 +19,9 @@ constexpr int kRows = 3;
 #endif
 
 template<int rows>
-void MultiplyRows(const float* a, int64_t inner, const float* b, float* c) {
+void MultiplyRows(const float* a, int64_t inner, const float* b, float* c, Upcoming::Lines next) {
   Lanes sums[rows][2] = {};
-  for (int64_t i = 0; i < inner; ++i) {
+  const auto step = [&](int64_t i) __attribute__((always_inline)) {
     Lanes left, right;
     std::memcpy(&left, b + i * kPanelColumns, sizeof(left));
     std::memcpy(&right, b + i * kPanelColumns + kLanes, sizeof(right));
@@ -31,7 +31,13 @@ void MultiplyRows(const float* a, int64_t inner, const float* b, float* c) {
       sums[row][0] += factor * left;
       sums[row][1] += factor * right;
     }
+  };
+  int64_t i = 0;
+  for (; i < next.count; ++i) {
+    next.Prefetch(i);
+    step(i);
   }
+  for (; i < inner; ++i) { step(i); }
 #pragma GCC unroll 12
   for (int row = 0; row < rows; ++row) {
     std::memcpy(c + row * kPanelColumns, &sums[row][0], sizeof(Lanes));
@@ -41,20 +47,22 @@ void MultiplyRows(const float* a, int64_t inner, const float* b, float* c) {
 
 // Multiplies `rows` rows, at most `most`, all at once.
 template<int most>
-INSIGHTFACE_INLINE void MultiplyAtOnce(const float* a, int64_t rows, int64_t inner, const float* b, float* c) {
+INSIGHTFACE_INLINE void MultiplyAtOnce(const float* a, int64_t rows, int64_t inner, const float* b, float* c,
+                                       Upcoming::Lines next) {
   if constexpr (most > 1) {
     if (rows < most) {
-      MultiplyAtOnce<most - 1>(a, rows, inner, b, c);
+      MultiplyAtOnce<most - 1>(a, rows, inner, b, c, next);
       return;
     }
   }
-  MultiplyRows<most>(a, inner, b, c);
+  MultiplyRows<most>(a, inner, b, c, next);
 }
 
-void MultiplyPanel(const float* a, int64_t rows, int64_t inner, const float* b, float* c) {
+void MultiplyPanel(const float* a, int64_t rows, int64_t inner, const float* b, float* c, Upcoming::Lines next) {
   for (int64_t row = 0; row < rows; row += kRows) {
     const int64_t part = rows - row < kRows ? rows - row : kRows;
-    MultiplyAtOnce<kRows>(a + row * inner, part, inner, b, c + row * kPanelColumns);
+    MultiplyAtOnce<kRows>(a + row * inner, part, inner, b, c + row * kPanelColumns, next);
+    next = {};
   }
 }
 

@@ -20,6 +20,9 @@ struct Upcoming {
     }
   };
 
+  Upcoming() = default;
+  Upcoming(const void* start, int64_t bytes) { Add(start, bytes); }
+
   INSIGHTFACE_INLINE void Clear() { ranges = 0, left = 0; }
 
   // Adds `bytes` bytes, unless a range that starts there has been added.

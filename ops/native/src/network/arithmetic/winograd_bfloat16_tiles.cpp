@@ -36,11 +36,11 @@ INSIGHTFACE_INLINE void StorePair(const Pair& pair, BFloat16* to) {
 }
 
 template<int rows>
-void MultiplyRows(const BFloat16* a, int64_t inner, const BFloat16* b, float* c) {
+void MultiplyRows(const BFloat16* a, int64_t inner, const BFloat16* b, float* c, Upcoming::Lines next) {
   __m512 sums[rows][2];
 #pragma GCC unroll 16
   for (int row = 0; row < rows; ++row) { sums[row][0] = sums[row][1] = _mm512_setzero_ps(); }
-  for (int64_t i = 0; i < inner; i += 2) {
+  const auto step = [&](int64_t i) __attribute__((always_inline)) {
     const __m512i left = _mm512_loadu_si512(b + i * kLanes), right = _mm512_loadu_si512(b + i * kLanes + kLanes);
 #pragma GCC unroll 16
     for (int row = 0; row < rows; ++row) {
@@ -52,7 +52,13 @@ void MultiplyRows(const BFloat16* a, int64_t inner, const BFloat16* b, float* c)
       sums[row][1] = _mm512_dpbf16_ps(sums[row][1], reinterpret_cast<const __m512bh&>(factor),
                                       reinterpret_cast<const __m512bh&>(right));
     }
+  };
+  int64_t line = 0;
+  for (; line < next.count; ++line) {
+    next.Prefetch(line);
+    step(2 * line);
   }
+  for (int64_t i = 2 * line; i < inner; i += 2) { step(i); }
 #pragma GCC unroll 16
   for (int row = 0; row < rows; ++row) {
     _mm512_storeu_ps(c + row * kLanes, sums[row][0]);
@@ -120,20 +126,21 @@ void TransformHalfPatch(const BFloat16* const* pixels, const BFloat16* const* ne
   }
 }
 
-void MultiplyHalfPanel(const BFloat16* a, int64_t rows, int64_t inner, const BFloat16* b, float* c) {
+void MultiplyHalfPanel(const BFloat16* a, int64_t rows, int64_t inner, const BFloat16* b, float* c,
+                       Upcoming::Lines next) {
   switch (rows) {
-    case 1: return MultiplyRows<1>(a, inner, b, c);
-    case 2: return MultiplyRows<2>(a, inner, b, c);
-    case 3: return MultiplyRows<3>(a, inner, b, c);
-    case 4: return MultiplyRows<4>(a, inner, b, c);
-    case 5: return MultiplyRows<5>(a, inner, b, c);
-    case 6: return MultiplyRows<6>(a, inner, b, c);
-    case 7: return MultiplyRows<7>(a, inner, b, c);
-    case 8: return MultiplyRows<8>(a, inner, b, c);
-    case 9: return MultiplyRows<9>(a, inner, b, c);
-    case 10: return MultiplyRows<10>(a, inner, b, c);
-    case 11: return MultiplyRows<11>(a, inner, b, c);
-    default: return MultiplyRows<12>(a, inner, b, c);
+    case 1: return MultiplyRows<1>(a, inner, b, c, next);
+    case 2: return MultiplyRows<2>(a, inner, b, c, next);
+    case 3: return MultiplyRows<3>(a, inner, b, c, next);
+    case 4: return MultiplyRows<4>(a, inner, b, c, next);
+    case 5: return MultiplyRows<5>(a, inner, b, c, next);
+    case 6: return MultiplyRows<6>(a, inner, b, c, next);
+    case 7: return MultiplyRows<7>(a, inner, b, c, next);
+    case 8: return MultiplyRows<8>(a, inner, b, c, next);
+    case 9: return MultiplyRows<9>(a, inner, b, c, next);
+    case 10: return MultiplyRows<10>(a, inner, b, c, next);
+    case 11: return MultiplyRows<11>(a, inner, b, c, next);
+    default: return MultiplyRows<12>(a, inner, b, c, next);
   }
 }
 
@@ -214,7 +221,7 @@ namespace insightface {
 
 bool MultipliesHalfTiles() { return false; }
 void TransformHalfPatch(const BFloat16* const*, const BFloat16* const*, int64_t, BFloat16*, int64_t) {}
-void MultiplyHalfPanel(const BFloat16*, int64_t, int64_t, const BFloat16*, float*) {}
+void MultiplyHalfPanel(const BFloat16*, int64_t, int64_t, const BFloat16*, float*, Upcoming::Lines) {}
 void TransformHalfProducts(const float*, int64_t, const HalfTileEpilogue&, BFloat16* const*) {}
 void TransformHalfFilters(const float*, int64_t, bool, BFloat16*, int64_t) {}
 

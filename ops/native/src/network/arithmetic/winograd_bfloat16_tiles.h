@@ -16,6 +16,7 @@
 #include <cstdint>
 
 #include "base/number_types.h"
+#include "network/arithmetic/upcoming.h"
 
 namespace insightface {
 
@@ -39,8 +40,10 @@ bool MultipliesHalfTiles();
 void TransformHalfPatch(const BFloat16* const* pixels, const BFloat16* const* next, int64_t channels,
                         BFloat16* matrices, int64_t step);
 
-// c[row] = the product of `rows` rows of `a` and 32 columns of `b`: a is [rows, inner], c is [rows, 32].
-void MultiplyHalfPanel(const BFloat16* a, int64_t rows, int64_t inner, const BFloat16* b, float* c);
+// c[row] = the product of `rows` rows of `a` and 32 columns of `b`: a is [rows, inner], c is [rows, 32]; at most 12 rows.
+// Lines that the caller needs next, at most inner / 2, are prefetched meanwhile.
+void MultiplyHalfPanel(const BFloat16* a, int64_t rows, int64_t inner, const BFloat16* b, float* c,
+                       Upcoming::Lines next);
 
 // y = A^T m A of 32 channels into the tile's 4 pixels; null pixels lie outside the map and are omitted.
 void TransformHalfProducts(const float* matrices, int64_t step, const HalfTileEpilogue& epilogue,

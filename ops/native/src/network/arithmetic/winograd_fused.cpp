@@ -29,7 +29,6 @@ struct Tiling<float> {
   static constexpr int64_t kChannels = kWinogradLanes;  // whose filters are transformed together
   static int64_t CacheBytes() { return 768 * 1024; }
   static bool UsesMatrixUnit() { return false; }
-  static void MultiplyByUnit(const float*, int64_t, int64_t, const float*, float*) {}
   static constexpr bool kShort = true;  // has tiles of 3 outputs, whose matrices lack kPoint
   static constexpr int64_t kPoint = kWinogradPoint;
 
@@ -37,8 +36,9 @@ struct Tiling<float> {
                              float* matrices, int64_t step) {
     kTileTransforms.maps.float32.TransformPatch(kind, pixels, next, channels, matrices, {step});
   }
-  static void MultiplyPanel(const float* a, int64_t rows, int64_t inner, const float* b, float* c) {
-    kTileProducts.MultiplyPanel(a, rows, inner, b, c);
+  static void MultiplyPanel(const float* a, int64_t rows, int64_t inner, const float* b, float* c,
+                            Upcoming::Lines next) {
+    kTileProducts.MultiplyPanel(a, rows, inner, b, c, next);
   }
   static void TransformProducts(TileKind kind, const float* products, int64_t step, const float* bias,
                                 const float* slope, const float* const* addends, float* const* pixels) {
@@ -66,18 +66,12 @@ struct Tiling<BFloat16> {
                              BFloat16* matrices, int64_t step) {
     TransformHalfPatch(pixels, next, channels, matrices, step);
   }
-  static void MultiplyPanel(const BFloat16* a, int64_t rows, int64_t inner, const BFloat16* b, float* c) {
-    MultiplyHalfPanel(a, rows, inner, b, c);
-  }
-  // The unit reads b from the third cache slowly: it fetches the matrix behind it into the second one meanwhile.
-  static void MultiplyByUnit(const BFloat16* a, int64_t rows, int64_t inner, const BFloat16* b, float* c) {
-    Upcoming upcoming;
-    upcoming.Clear();
-    upcoming.Add(b + inner * kColumns, inner * kColumns * static_cast<int64_t>(sizeof(*b)));
-    for (int64_t row = 0; row < rows; row += kUnitRows) {
-      const int64_t parts = (rows - row + kUnitRows - 1) / kUnitRows;
-      insightface::MultiplyByUnit({a + row * inner, inner}, {b, kColumns}, inner, {}, {c + row * kColumns, kColumns},
-                                  upcoming.Take(parts, inner));
+  static void MultiplyPanel(const BFloat16* a, int64_t rows, int64_t inner, const BFloat16* b, float* c,
+                            Upcoming::Lines next) {
+    if (rows == kUnitRows) {
+      MultiplyByUnit({a, inner}, {b, kColumns}, inner, {}, {c, kColumns}, next);
+    } else {
+      MultiplyHalfPanel(a, rows, inner, b, c, next);
     }
   }
   static void TransformProducts(TileKind, const float* products, int64_t step, const float* bias, const float* slope,
@@ -202,7 +196,7 @@ int64_t FusedWinograd<T>::ScratchBytes() const {
 template<typename T>
 void FusedWinograd<T>::Run(const T* x, const char* filters, Columns columns, const FusedEpilogue<T>& epilogue, T* y,
                            char* scratch) const {
-  constexpr int64_t kTile = Tiling<T>::kTile, kPatch = Tiling<T>::kPatch;
+  constexpr int64_t kTile = Tiling<T>::kTile, kPatch = Tiling<T>::kPatch, kNumber = sizeof(T);
   const int64_t in = shape_.in.channels;
   T* const zeros = reinterpret_cast<T*>(scratch);
   scratch += AlignedSize(in * sizeof(T));
@@ -232,18 +226,21 @@ void FusedWinograd<T>::Run(const T* x, const char* filters, Columns columns, con
     for (int64_t column = columns.first; column < columns.last; column += kColumns) {
       for (int64_t m = 0; m < kMatrices<T>; ++m, factors += filters_step_) {
         const auto [from, to] = block.OfMatrix(m, kPatch, Tiling<T>::kPoint);
-        const T* const a = maps + m * maps_step_;
-        float* const c = products + m * products_step_;
+        // Products wait for the third cache, which most filters come from, so the next matrix is fetched meanwhile.
+        Upcoming next(factors + filters_step_, filters_step_ * static_cast<int64_t>(sizeof(T)));
+        const auto multiply = [&](int64_t row, int64_t rows, int64_t parts) {
+          Tiling<T>::MultiplyPanel(maps + m * maps_step_ + row * in, rows, in, factors,
+                                   products + m * products_step_ + row * kColumns, next.Take(parts, in * kNumber / kFloat));
+        };
         if (by_unit) {
           // Rows that only fill up the last panel are products of what lies there; no transform reads them.
-          Tiling<T>::MultiplyByUnit(a, to, in, factors, c);
+          for (int64_t row = 0; row < to; row += kUnitRows) { multiply(row, kUnitRows, Ceiling(to - row, kUnitRows)); }
           continue;
         }
         const int64_t panels = Ceiling(to - from, kPanelRows);
         for (int64_t p = 0; p < panels; ++p) {
           const int64_t row = from + (to - from) * p / panels;
-          const int64_t rows = from + (to - from) * (p + 1) / panels - row;
-          Tiling<T>::MultiplyPanel(a + row * in, rows, in, factors, c + row * kColumns);
+          multiply(row, from + (to - from) * (p + 1) / panels - row, panels - p);
         }
       }
       const float* const bias = epilogue.bias != nullptr ? epilogue.bias + column : nullptr;
