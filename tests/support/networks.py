@@ -167,10 +167,10 @@ def normalised_pointwise(size: int, channels: int, filters: int) -> NetworkGraph
 
 
 def expanded_depthwise(size: int, stride: int, normalised: bool) -> NetworkGraph:
-    """Inverted residual units whose 1x1 convolution and depthwise one are one layer in inference; each with its own ending.
+    """Two units whose 1x1 convolution and depthwise one are one layer in inference.
 
-    The first has BatchNorm and PReLU everywhere, or biases alone; the second ends in an addition right behind the depthwise
-    convolution, and a value with two readers.
+    BatchNorm and PReLU follow each convolution, or it has a bias alone. In the second unit an addition follows right
+    behind the depthwise one; the value that it adds has two readers.
     """
     graph, x = _start(size)
     x = graph.conv(x, "stem", 64, 3, pad=1)

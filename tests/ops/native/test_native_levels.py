@@ -226,7 +226,8 @@ def test_depthwise_planes(level: str, width: int, stride: int, first: int) -> No
     whole, address = ctypes.c_int64, ctypes.c_void_p
     lanes, function, *_ = table(level, "kDepthwisePlanes", 4)
     lanes &= 0xFFFFFFFF  # an int of four bytes
-    convolve = ctypes.CFUNCTYPE(None, ctypes.POINTER(PlaneLines), whole, whole, address, whole, whole, address)(function)
+    arguments = ctypes.POINTER(PlaneLines), whole, whole, address, whole, whole, address
+    convolve = ctypes.CFUNCTYPE(None, *arguments)(function)
     height, channels, out_width = 5, 3 * lanes, (width - 1) // stride + 1
     own = slice(lanes, 2 * lanes)
     x, weight, (bias, slope) = draw(height, width, lanes), draw(9, channels), draw(2, channels)
