@@ -35,6 +35,9 @@ _FEW_PRODUCTS = 27  # of a convolution, for each number of its output: less is c
 _TRANSFORMED, _PIECE = 10_000_000, 4_200_000
 # Where the gradients of weights lie in a training step by the kernels.
 ELSEWHERE, HELD, USED_UP = "elsewhere", "held", "used up"
+# Inference: a 1x1 convolution of a multiple of so many filters, and of at most so many weights, can be computed
+# together with the depthwise one behind it.
+_PANEL, _CACHED_WEIGHTS = 64, 64 * 1024
 # Inference, by whether numbers are bfloat16: the bytes of a weight in the form it is used in, of a 3x3 convolution
 # (transformed for Winograd's filtering) and of others, which are used as they are in float32.
 _FILTERED_COPY, _COPY = {False: 16.0, True: 32 / 9}, {False: 0.0, True: 2.0}
@@ -156,17 +159,56 @@ def inference_bytes(network: NetworkGraph, batch: int, bfloat16: bool) -> int:
         for node in network.nodes
         if node.op in ("conv", "fully_connected")
     )
-    last_use = {name: place for place, node in enumerate(network.nodes) for name in node.inputs}
     readers = Counter(name for node in network.nodes for name in node.inputs)
+    widened = _widened(network, readers)
+    last_use = dict[str, int]()
+    for place, node in enumerate(network.nodes):
+        last_use |= dict.fromkeys((*node.inputs, *widened.get(node.name, ())), place)
+    never_whole = {name for names in widened.values() for name in names[1:]}
     largest, live = 0, dict[str, int]()
     for place, node in enumerate(network.nodes):
         if node.op in _REMADE and readers[node.inputs[0]] == 1:
             live.pop(node.inputs[0], None)  # computed together with what comes before
-        if node.op not in _ELSEWHERE:
+        if node.op not in _ELSEWHERE and node.name not in never_whole:
             live[node.name] = prod(network.shapes[node.name])
             largest = max(largest, sum(live.values()))
         live = {name: size for name, size in live.items() if last_use.get(name, 0) > place}
     return int(largest * batch * number + copies)
+
+
+def _widened(network: NetworkGraph, readers: Mapping[str, int]) -> dict[str, list[str]]:
+    """Return what the kernels compute together with depthwise convolutions in inference, by the names of these.
+
+    The first name is that of the map which a 1x1 convolution widens. The maps behind it are never in memory.
+    """
+    nodes = {node.name: node for node in network.nodes}
+    found = {}
+    for node in network.nodes:
+        if not _is_depthwise(node, network):
+            continue
+        names = list(node.inputs)
+        while readers[names[0]] == 1 and nodes[names[0]].op in ("batch_norm", "prelu"):
+            names.insert(0, nodes[names[0]].inputs[0])
+        if readers[names[0]] == 1 and _widens(nodes[names[0]], network):
+            found[node.name] = [*nodes[names[0]].inputs, *names]
+    return found
+
+
+def _is_depthwise(node: Node, network: NetworkGraph) -> bool:
+    """Return whether it is a depthwise 3x3 convolution that the kernels compute line by line."""
+    if node.op != "conv" or node.attrs["groups"] == 1:
+        return False
+    channels = network.shapes[node.inputs[0]][0]
+    fits = (node.attrs["kernel"], node.attrs["pad"], node.attrs["groups"]) == (3, 1, channels)
+    return fits and network.shapes[node.name][0] == channels
+
+
+def _widens(node: Node, network: NetworkGraph) -> bool:
+    """Return whether it is a 1x1 convolution that the kernels compute some lines of at a time."""
+    if node.op != "conv" or (node.attrs["kernel"], node.attrs["stride"], node.attrs["groups"]) != (1, 1, 1):
+        return False
+    channels, filters = network.shapes[node.inputs[0]][0], network.shapes[node.name][0]
+    return filters % _PANEL == 0 and channels * filters <= _CACHED_WEIGHTS
 
 
 def _weight_bytes(network: NetworkGraph) -> Mapping[str, int]:

@@ -29,7 +29,7 @@ def test_the_estimate_is_near_what_the_op_plans(name: str, bfloat16: bool, recom
 
 
 @pytest.mark.parametrize("bfloat16", [False, True])
-@pytest.mark.parametrize("name", ["y1", "r50"])
+@pytest.mark.parametrize("name", ["y1", "mbf", "m05", "r50"])
 def test_the_estimate_of_inference_is_near_what_the_op_takes(name: str, bfloat16: bool):
     if loaded_library_path() is None:
         pytest.skip(str(KERNELS))
