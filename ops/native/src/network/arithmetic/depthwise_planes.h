@@ -11,7 +11,7 @@ namespace insightface {
 
 // Lines of one plane, and what of the image they are.
 struct PlaneLines {
-  const float* plane;    // begins with line `first` of the image
+  const float* plane;  // begins with line `first` of the image
   int64_t first;
   int64_t height, width;  // of the image
 };

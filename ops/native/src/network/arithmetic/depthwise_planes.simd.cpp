@@ -6,7 +6,7 @@ namespace insightface {
 namespace INSIGHTFACE_LEVEL {
 namespace {
 
-constexpr int kTaps = 3;      // of a filter row
+constexpr int kTaps = 3;        // of a filter row
 constexpr int kMostPixels = 4;  // whose sums, columns and weights fit the registers
 
 // The outputs that are computed together, and which of their outer columns are in the image.

@@ -25,8 +25,8 @@ class MatrixUnit {
   MatrixUnit& operator=(const MatrixUnit&) = delete;
 };
 
-// The sums of a product, and where they lie: c is [32, 32], its rows `step` numbers apart, and its columns from the 16th on
-// `right` numbers behind the first.
+// The sums of a product, and where they lie: c is [32, 32], its rows `step` numbers apart, and its columns from the 16th
+// on `right` numbers behind the first.
 struct UnitSums {
   float* c;
   int64_t step;
@@ -45,8 +45,8 @@ struct UnitStart {
   int64_t step = 0;
 };
 
-// c = start + a b: a is [32, inner], b [inner / 2, 32, 2], pairs of rows together; `inner` is a multiple of 32. Lines that
-// the caller needs next are prefetched meanwhile.
+// c = start + a b: a is [32, inner], b [inner / 2, 32, 2], pairs of rows together; `inner` is a multiple of 32. Lines
+// that the caller needs next are prefetched meanwhile.
 void MultiplyByUnit(const UnitFactor& a, const UnitFactor& b, int64_t inner, const UnitStart& start,
                     const UnitSums& sums, Upcoming::Lines next = {});
 

@@ -45,8 +45,8 @@ INSIGHTFACE_INLINE ProductEpilogue<T> At(const ProductEpilogue<T>& e, int64_t pl
           e.addend != nullptr ? e.addend + place : nullptr};
 }
 
-// Where MultiplyToPlanes writes PReLU(product + bias): each vector of columns has a plane, in which the rows lie one behind
-// the other. The planes begin `step` numbers apart, bias and slope, which may be null, with the first column.
+// Where MultiplyToPlanes writes PReLU(product + bias): each vector of columns has a plane, in which the rows lie one
+// behind the other. The planes begin `step` numbers apart, bias and slope, which may be null, with the first column.
 struct PlaneSums {
   const float* bias;
   const float* slope;

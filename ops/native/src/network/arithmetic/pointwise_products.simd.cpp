@@ -18,8 +18,8 @@ static_assert(kPanelColumns % kTileColumns == 0, "panels divide into tiles");
 
 // Which way the first factor lies in memory: numbers of the inner dimension, or of the rows, are neighbours.
 enum class Along { kInner, kRows };
-// How the result lies in memory: a row's numbers are neighbours, or each vector of columns has a plane of its own, in which
-// the rows lie one behind the other.
+// How the result lies in memory: a row's numbers are neighbours, or each vector of columns has a plane of its own, in
+// which the rows lie one behind the other.
 enum class Result { kRows, kPlanes };
 
 using Epilogue = ProductEpilogue<float>;
@@ -50,7 +50,8 @@ INSIGHTFACE_INLINE void Tile(const float* a, int64_t a_step, const float* b, int
   for (int r = 0; r < rows; ++r) {
     for (int v = 0; v < vectors; ++v) {
       float* const place = PlaceOf<result>(y, y_step, r, v);
-      if (result == Result::kRows && !epilogue.adds) { __builtin_prefetch(place + rows * y_step, 1); }  // of the tile below, whose lines may be far
+      // Of the tile below, whose lines may be far.
+      if (result == Result::kRows && !epilogue.adds) { __builtin_prefetch(place + rows * y_step, 1); }
       sums[r][v] = !epilogue.adds ? Vector{} : is_part ? LoadPart(place, part) : LoadWhole(place);
     }
   }
@@ -80,8 +81,8 @@ void TileOf(int64_t count, const float* a, int64_t a_step, const float* b, int64
             const Epilogue& epilogue, float* y, int64_t y_step, Upcoming::Lines fetch, int64_t part) {
   if constexpr (rows > 1) {
     if (count < rows) {
-      return TileOf<rows - 1, vectors, along, result, is_part>(count, a, a_step, b, b_step, inner, epilogue, y, y_step, fetch,
-                                                               part);
+      return TileOf<rows - 1, vectors, along, result, is_part>(count, a, a_step, b, b_step, inner, epilogue, y, y_step,
+                                                               fetch, part);
     }
   }
   Tile<rows, vectors, along, result, is_part>(a, a_step, b, b_step, inner, epilogue, y, y_step, fetch, part);
@@ -135,8 +136,8 @@ void Pack(const WeightMatrix& m, int64_t first, int64_t last, void* packed) {
 void MultiplyPart(int64_t count, const float* x, int64_t inner, const float* panel, int64_t columns,
                   const Epilogue& epilogue, float* y, int64_t y_step) {
   float whole[kTileRows * kTileColumns];
-  TileOf<kTileRows, kTileVectors, Along::kInner, Result::kRows, false>(count, x, inner, panel, kTileColumns, inner, {}, whole,
-                                                        kTileColumns, {}, 0);
+  TileOf<kTileRows, kTileVectors, Along::kInner, Result::kRows, false>(count, x, inner, panel, kTileColumns, inner, {},
+                                                                       whole, kTileColumns, {}, 0);
   for (int64_t r = 0; r < count; ++r) {
     for (int64_t n = 0; n < columns; ++n) {
       float* const place = y + r * y_step + n;
@@ -164,8 +165,8 @@ void Multiply(const float* x, int64_t rows, int64_t inner, const void* packed, i
       if (columns - n < kTileColumns) {
         MultiplyPart(count, a, inner, panel, columns - n, own, y + place, columns);
       } else {
-        TileOf<kTileRows, kTileVectors, Along::kInner, Result::kRows, false>(count, a, inner, panel, kTileColumns, inner, own, y + place,
-                                                              columns, upcoming->Take(tiles--, inner), 0);
+        TileOf<kTileRows, kTileVectors, Along::kInner, Result::kRows, false>(
+            count, a, inner, panel, kTileColumns, inner, own, y + place, columns, upcoming->Take(tiles--, inner), 0);
       }
     }
   }
@@ -188,15 +189,15 @@ void AddOuter(const float* dy, const float* x, int64_t rows, int64_t filters, in
   int64_t c = 0;
   for (; c + kTileColumns <= channels; c += kTileColumns) {
     for (int64_t f = 0; f < filters; f += kOuterRows) {
-      TileOf<kOuterRows, kTileVectors, Along::kRows, Result::kRows, false>(filters - f, dy + f, filters, x + c, channels, rows, add,
-                                                            sums + f * channels + c, channels,
-                                                            upcoming->Take(tiles--, rows), 0);
+      TileOf<kOuterRows, kTileVectors, Along::kRows, Result::kRows, false>(
+          filters - f, dy + f, filters, x + c, channels, rows, add, sums + f * channels + c, channels,
+          upcoming->Take(tiles--, rows), 0);
     }
   }
   for (; c < channels; c += kLanes) {
     const int64_t part = channels - c;
-    const auto tile =
-        part < kLanes ? TileOf<kOuterRows, 1, Along::kRows, Result::kRows, true> : TileOf<kOuterRows, 1, Along::kRows, Result::kRows, false>;
+    const auto tile = part < kLanes ? TileOf<kOuterRows, 1, Along::kRows, Result::kRows, true>
+                                    : TileOf<kOuterRows, 1, Along::kRows, Result::kRows, false>;
     for (int64_t f = 0; f < filters; f += kOuterRows) {
       tile(filters - f, dy + f, filters, x + c, channels, rows, add, sums + f * channels + c, channels, {}, part);
     }

@@ -146,7 +146,8 @@ void AddOuter(const BFloat16* dy, const BFloat16* x, int64_t rows, int64_t filte
       PrefetchAll(upcoming->Take(parts--, whole * channels / kUnitColumns));
       for (int64_t c = 0; c < channels; c += kUnitColumns) {
         float* const to = sums + f * channels + c;
-        MultiplyByUnit({transposed + f * whole, whole}, {pairs + 2 * c, channels}, whole, {to, channels}, {to, channels});
+        MultiplyByUnit({transposed + f * whole, whole}, {pairs + 2 * c, channels}, whole, {to, channels},
+                       {to, channels});
       }
     }
   }

@@ -40,8 +40,8 @@ bool MultipliesHalfTiles();
 void TransformHalfPatch(const BFloat16* const* pixels, const BFloat16* const* next, int64_t channels,
                         BFloat16* matrices, int64_t step);
 
-// c[row] = the product of `rows` rows of `a` and 32 columns of `b`: a is [rows, inner], c is [rows, 32]; at most 12 rows.
-// Lines that the caller needs next, at most inner / 2, are prefetched meanwhile.
+// c[row] = the product of `rows` rows of `a` and 32 columns of `b`: a is [rows, inner], c is [rows, 32]; at most 12
+// rows. Lines that the caller needs next, at most inner / 2, are prefetched meanwhile.
 void MultiplyHalfPanel(const BFloat16* a, int64_t rows, int64_t inner, const BFloat16* b, float* c,
                        Upcoming::Lines next);
 

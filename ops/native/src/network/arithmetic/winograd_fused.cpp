@@ -230,7 +230,8 @@ void FusedWinograd<T>::Run(const T* x, const char* filters, Columns columns, con
         Upcoming next(factors + filters_step_, filters_step_ * static_cast<int64_t>(sizeof(T)));
         const auto multiply = [&](int64_t row, int64_t rows, int64_t parts) {
           Tiling<T>::MultiplyPanel(maps + m * maps_step_ + row * in, rows, in, factors,
-                                   products + m * products_step_ + row * kColumns, next.Take(parts, in * kNumber / kFloat));
+                                   products + m * products_step_ + row * kColumns,
+                                   next.Take(parts, in * kNumber / kFloat));
         };
         if (by_unit) {
           // Rows that only fill up the last panel are products of what lies there; no transform reads them.

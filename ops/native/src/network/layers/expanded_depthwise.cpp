@@ -1,6 +1,6 @@
-// computes          w = PReLU(x [rows, channels] weight^T + bias), y = PReLU(depthwise 3x3 convolution of w + bias), batch
-//                   normalisation folded into weights and biases: for some lines of an image, 16 to 64 channels of w after
-//                   the others, whose lines are still in the first cache when they are convolved
+// computes          w = PReLU(x [rows, channels] weight^T + bias), y = PReLU(depthwise 3x3 convolution of w + bias),
+//                   batch normalisation folded into weights and biases: for some lines of an image, 8 to 64 channels of
+//                   w after the others, whose lines are still in the first cache when they are convolved
 // reads in backward nothing: there is no backward pass
 #include "network/layers/expanded_depthwise.h"
 
@@ -107,8 +107,8 @@ class ExpandedDepthwise final : public Layer {
         const int64_t whole = (missing + kRowsAtATime - 1) / kRowsAtATime * kRowsAtATime;
         const int64_t count = std::min(whole, pixels - done);
         sums.planes = planes + done * loops.lanes;
-        products_.MultiplyToPlanes(x + done * in_.channels, count, in_.channels, expand_weights_.weight(),
-                                                  column, sums);
+        products_.MultiplyToPlanes(x + done * in_.channels, count, in_.channels, expand_weights_.weight(), column,
+                                   sums);
         done += count;
       }
       for (int64_t c = 0; c < products_.plane_columns; c += loops.lanes) {
@@ -123,7 +123,7 @@ class ExpandedDepthwise final : public Layer {
   const int64_t batch_;
   const ValueShape in_, out_;
   const int64_t stride_;
-  const int64_t lines_;           // of y, a block
+  const int64_t lines_;  // of y, a block
   const int64_t plane_rows_;
   const int expand_slope_, slope_;
   const PointwiseProducts<T>& products_ = PointwiseProductsOf<T>();

@@ -1,5 +1,5 @@
 // A 1x1 convolution and the depthwise 3x3 convolution that alone reads its result, as one layer in inference: the map
-// between them, the widest of an inverted residual unit, exists only as some lines of 16 to 64 channels.
+// between them, the widest of an inverted residual unit, exists only as some lines of 8 to 64 channels.
 #pragma once
 
 #include <memory>

@@ -165,9 +165,7 @@ class Assembler {
 
   std::unique_ptr<Layer> MakeProducts(const Chain& chain, const Node& head, const std::vector<int>& inputs, int output,
                                       const Value& in, const Value& out) const {
-    if (MultipliesIn(in.type)) {
-      return MakeMultiplying(chain, head, inputs, output, in, out);
-    }
+    if (MultipliesIn(in.type)) { return MakeMultiplying(chain, head, inputs, output, in, out); }
     std::vector<int> numbers(inputs.size());
     std::iota(numbers.begin(), numbers.end(), 0);
     std::vector<Value> maps;
@@ -185,7 +183,8 @@ class Assembler {
     if (training_) { return MakeTrainingConv(inputs[0], output, in, out, batch_, GeometryOf(head), Arrays(head)); }
     const size_t count = chain.nodes.size(), expanded = PlaceOfExpanded(nodes_, chain);
     if (expanded == 0) {
-      return MakeInferenceConv(inputs, output, in, out, batch_, GeometryOf(head), Arrays(head), Epilogue(chain, 1, count));
+      return MakeInferenceConv(inputs, output, in, out, batch_, GeometryOf(head), Arrays(head),
+                               Epilogue(chain, 1, count));
     }
     const Node& depthwise = nodes_[chain.nodes[expanded]];
     return MakeExpandedDepthwise(inputs[0], output, in, out, batch_, depthwise.Integer("stride"),

@@ -36,7 +36,8 @@ bool JoinsExpansion(const std::vector<Node>& nodes, const std::vector<int>& prev
   const Node& head = nodes[HeadOf(previous, tail)];
   if (nodes[i].op != "conv" || head.op != "conv" || nodes[tail].op == "add") { return false; }
   const auto value = [&](int node) { return Value{nodes[node].shape, type}; };
-  return FitsExpandedDepthwise(GeometryOf(head), GeometryOf(nodes[i]), value(head.inputs[0]), value(tail), value(i), batch);
+  return FitsExpandedDepthwise(GeometryOf(head), GeometryOf(nodes[i]), value(head.inputs[0]), value(tail), value(i),
+                               batch);
 }
 
 // Whether the chain that `tail` ends has two convolutions; no addition can follow them.

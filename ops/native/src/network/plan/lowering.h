@@ -20,7 +20,8 @@ struct Chain {
 // `type` is that of the factors of products.
 std::vector<Chain> FormChains(const std::vector<Node>& nodes, bool training, NumberType type, int64_t batch);
 
-// The place in an inference's chain of the depthwise convolution that another one expands its input for; 0 if there is none.
+// The place in an inference's chain of the depthwise convolution that another one expands its input for; 0 if there is
+// none.
 size_t PlaceOfExpanded(const std::vector<Node>& nodes, const Chain& chain);
 
 ConvGeometry GeometryOf(const Node& conv);
