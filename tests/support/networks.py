@@ -169,8 +169,9 @@ def normalised_pointwise(size: int, channels: int, filters: int) -> NetworkGraph
 def expanded_depthwise(size: int, stride: int, normalised: bool) -> NetworkGraph:
     """Two units whose 1x1 convolution and depthwise one are one layer in inference.
 
-    BatchNorm and PReLU follow each convolution, or it has a bias alone. In the second unit an addition follows right
-    behind the depthwise one; the value that it adds has two readers.
+    BatchNorm and PReLU follow each convolution, or it has a bias alone. In the first unit a second depthwise convolution
+    follows, which is a layer of its own. In the second unit an addition follows right behind the depthwise one; the value
+    that it adds has two readers.
     """
     graph, x = _start(size)
     x = graph.conv(x, "stem", 64, 3, pad=1)
@@ -180,7 +181,7 @@ def expanded_depthwise(size: int, stride: int, normalised: bool) -> NetworkGraph
         return graph.prelu(graph.batch_norm(x, f"{name}_bn", 1e-3), f"{name}_slope") if normalised else x
 
     x = conv(conv(x, "expand", 128, 1), "depthwise", 128, 3, stride=stride, pad=1, groups=128)
-    x = conv(x, "project", 64, 1)
+    x = conv(conv(x, "again", 128, 3, pad=1, groups=128), "project", 64, 1)
     y = graph.batch_norm(graph.conv(conv(x, "expand2", 64, 1), "depthwise2", 64, 3, pad=1, groups=64), "last_bn", 1e-3)
     return _finish(graph, graph.add(y, x, "shortcut"))
 

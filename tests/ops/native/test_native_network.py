@@ -238,7 +238,7 @@ def infer(backbone: Backbone, images: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("normalised", [True, False])
 @pytest.mark.parametrize(
     ("size", "stride", "batch"),
-    # One block of lines an image; blocks of 7 and of 4 lines; an odd size, with and without a last column; small maps.
+    # Many images, of which each is one block of lines; few, divided into blocks; odd sizes; small maps.
     [(14, 1, 8), (14, 2, 8), (28, 1, 2), (28, 2, 2), (15, 1, 3), (15, 2, 3), (7, 1, 4), (5, 2, 9)],
 )
 def test_expanded_depthwise_convolutions_agree_with_float64(

@@ -30,6 +30,13 @@ int HeadOf(const std::vector<int>& previous, int tail) {
   return tail;
 }
 
+// Whether the chain that `tail` ends has two convolutions; neither an addition nor a third one can follow them.
+bool IsExpanded(const std::vector<Node>& nodes, const std::vector<int>& previous, int tail) {
+  int convolutions = 0;
+  for (int node = tail; node >= 0; node = previous[node]) { convolutions += nodes[node].op == "conv" ? 1 : 0; }
+  return convolutions > 1;
+}
+
 // Whether node `i`, a depthwise convolution, can be one layer with the 1x1 convolution whose chain `tail` ends.
 bool JoinsExpansion(const std::vector<Node>& nodes, const std::vector<int>& previous, int i, int tail, NumberType type,
                     int64_t batch) {
@@ -38,13 +45,6 @@ bool JoinsExpansion(const std::vector<Node>& nodes, const std::vector<int>& prev
   const auto value = [&](int node) { return Value{nodes[node].shape, type}; };
   return FitsExpandedDepthwise(GeometryOf(head), GeometryOf(nodes[i]), value(head.inputs[0]), value(tail), value(i),
                                batch);
-}
-
-// Whether the chain that `tail` ends has two convolutions; no addition can follow them.
-bool IsExpanded(const std::vector<Node>& nodes, const std::vector<int>& previous, int tail) {
-  int convolutions = 0;
-  for (int node = tail; node >= 0; node = previous[node]) { convolutions += nodes[node].op == "conv" ? 1 : 0; }
-  return convolutions > 1;
 }
 
 }  // namespace
@@ -73,7 +73,7 @@ std::vector<Chain> FormChains(const std::vector<Node>& nodes, bool training, Num
     for (auto input = nodes[i].inputs.rbegin(); input != nodes[i].inputs.rend(); ++input) {
       const bool only_here = consumers[*input].size() == 1;
       if (previous[i] >= 0 || !only_here) { continue; }
-      const bool is_refused = nodes[i].op == "add" && IsExpanded(nodes, previous, *input);
+      const bool is_refused = (nodes[i].op == "add" || nodes[i].op == "conv") && IsExpanded(nodes, previous, *input);
       const bool extends = Extends(nodes[*input].op, nodes[i].op, training) ||
                            (training ? JoinsNormalisation(nodes, consumers, previous, i, *input)
                                      : JoinsExpansion(nodes, previous, i, *input, type, batch));
