@@ -169,9 +169,9 @@ def normalised_pointwise(size: int, channels: int, filters: int) -> NetworkGraph
 def expanded_depthwise(size: int, stride: int, normalised: bool) -> NetworkGraph:
     """Two units whose 1x1 convolution and depthwise one are one layer in inference.
 
-    BatchNorm and PReLU follow each convolution, or it has a bias alone. In the first unit a second depthwise convolution
-    follows, which is a layer of its own. In the second unit an addition follows right behind the depthwise one; the value
-    that it adds has two readers.
+    BatchNorm and PReLU follow each convolution, or it has a bias alone. In the first unit another depthwise
+    convolution follows, which is a layer of its own. In the second one an addition follows right behind the depthwise
+    convolution; the value that it adds has two readers.
     """
     graph, x = _start(size)
     x = graph.conv(x, "stem", 64, 3, pad=1)
