@@ -25,9 +25,12 @@ INSIGHTFACE_INLINE void AddPairs(const int* a, int64_t row_step, int64_t inner_s
                                  int64_t inner, Upcoming::Lines fetch, __m512 (*sums)[kTileVectors]) {
   const auto step = [&](int64_t k) __attribute__((always_inline)) {
     __m512i line[kTileVectors];
+#pragma GCC unroll 8
     for (int v = 0; v < kTileVectors; ++v) { line[v] = _mm512_loadu_si512(b + k * b_step + v * kLanes); }
+#pragma GCC unroll 8
     for (int r = 0; r < rows; ++r) {
       const __m512i pair = _mm512_set1_epi32(a[r * row_step + k * inner_step]);
+#pragma GCC unroll 8
       for (int v = 0; v < kTileVectors; ++v) {
         sums[r][v] = _mm512_dpbf16_ps(sums[r][v], reinterpret_cast<const __m512bh&>(pair),
                                       reinterpret_cast<const __m512bh&>(line[v]));
@@ -49,13 +52,18 @@ void MultiplyTile(int64_t count, const BFloat16* x, int64_t inner, const int* pa
     if (count < rows) { return MultiplyTile<rows - 1>(count, x, inner, panel, epilogue, y, y_step, fetch); }
   }
   __m512 sums[rows][kTileVectors];
+#pragma GCC unroll 8
   for (int r = 0; r < rows; ++r) {
+#pragma GCC unroll 8
     for (int v = 0; v < kTileVectors; ++v) { sums[r][v] = _mm512_setzero_ps(); }
     // The tile below, whose lines may be far.
+#pragma GCC unroll 8
     for (int v = 0; v < kTileVectors; v += 2) { __builtin_prefetch(y + (r + rows) * y_step + v * kLanes, 1); }
   }
   AddPairs<rows>(reinterpret_cast<const int*>(x), inner / 2, 1, panel, kPanelColumns, inner / 2, fetch, sums);
+#pragma GCC unroll 8
   for (int r = 0; r < rows; ++r) {
+#pragma GCC unroll 8
     for (int v = 0; v < kTileVectors; v += 2) {
       FinishTwo(sums[r][v], sums[r][v + 1], At(epilogue, r * y_step + v * kLanes, v * kLanes), y + r * y_step + v * kLanes);
     }
@@ -83,8 +91,10 @@ void MultiplyTileToPlanes(int64_t count, const BFloat16* x, int64_t inner, const
   }
   __m512 sums[rows][kTileVectors] = {};
   AddPairs<rows>(reinterpret_cast<const int*>(x), inner / 2, 1, panel, kPanelColumns, inner / 2, {}, sums);
+#pragma GCC unroll 8
   for (int v = 0; v < kTileVectors; ++v) {
     const float* const slope = to.slope != nullptr ? to.slope + v * kLanes : nullptr;
+#pragma GCC unroll 8
     for (int r = 0; r < rows; ++r) {
       _mm512_storeu_ps(y + v * to.step + r * kLanes, Activate(sums[r][v], to.bias + v * kLanes, slope));
     }
@@ -132,11 +142,15 @@ void Pack(const WeightMatrix& m, int64_t first, int64_t last, void* packed) {
 void AddOuterTile(const int* dy, int64_t filters, const int* x, int64_t channels, int64_t pairs, float* to,
                   Upcoming::Lines fetch) {
   __m512 sums[kTileRows][kTileVectors];
+#pragma GCC unroll 8
   for (int f = 0; f < kTileRows; ++f) {
+#pragma GCC unroll 8
     for (int v = 0; v < kTileVectors; ++v) { sums[f][v] = _mm512_loadu_ps(to + f * channels + v * kLanes); }
   }
   AddPairs<kTileRows>(dy, 1, filters, x, channels, pairs, fetch, sums);
+#pragma GCC unroll 8
   for (int f = 0; f < kTileRows; ++f) {
+#pragma GCC unroll 8
     for (int v = 0; v < kTileVectors; ++v) { _mm512_storeu_ps(to + f * channels + v * kLanes, sums[f][v]); }
   }
 }

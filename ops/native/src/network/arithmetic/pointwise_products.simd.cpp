@@ -31,28 +31,44 @@ INSIGHTFACE_INLINE float* PlaceOf(float* y, int64_t y_step, int r, int v) {
 }
 
 // A tile of y = a b and what the epilogue does: number (row, k) of a is a[row * a_step + k], or a[k * a_step + row];
-// row k of b, of whole vectors unless `part` columns are there, begins at b + k * b_step.
+// row k of b, of whole vectors unless `part` columns are there, begins at b + k * b_step. All loops over the tile are
+// unrolled, without which GCC keeps the sums in memory before and behind the loop over k.
 template<int rows, int vectors, Along along, Result result, bool is_part>
 INSIGHTFACE_INLINE void Tile(const float* a, int64_t a_step, const float* b, int64_t b_step, int64_t inner,
                              const Epilogue& epilogue, float* y, int64_t y_step, Upcoming::Lines fetch, int64_t part) {
   Vector sums[rows][vectors];
   const auto step = [&](int64_t k) __attribute__((always_inline)) {
     Vector line[vectors];
+#pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) {
       const float* const from = b + k * b_step + v * kLanes;
       line[v] = is_part ? LoadPart(from, part) : LoadWhole(from);
     }
+#pragma GCC unroll 8
     for (int r = 0; r < rows; ++r) {
       const float number = along == Along::kInner ? a[r * a_step + k] : a[k * a_step + r];
+#pragma GCC unroll 8
       for (int v = 0; v < vectors; ++v) { sums[r][v] += number * line[v]; }
     }
   };
-  for (int r = 0; r < rows; ++r) {
-    for (int v = 0; v < vectors; ++v) {
-      float* const place = PlaceOf<result>(y, y_step, r, v);
-      // Of the tile below, whose lines may be far.
-      if (result == Result::kRows && !epilogue.adds) { __builtin_prefetch(place + rows * y_step, 1); }
-      sums[r][v] = !epilogue.adds ? Vector{} : is_part ? LoadPart(place, part) : LoadWhole(place);
+  if (epilogue.adds) {
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r) {
+#pragma GCC unroll 8
+      for (int v = 0; v < vectors; ++v) {
+        const float* const place = PlaceOf<result>(y, y_step, r, v);
+        sums[r][v] = is_part ? LoadPart(place, part) : LoadWhole(place);
+      }
+    }
+  } else {
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r) {
+#pragma GCC unroll 8
+      for (int v = 0; v < vectors; ++v) {
+        // Of the tile below, whose lines may be far.
+        if (result == Result::kRows) { __builtin_prefetch(PlaceOf<result>(y, y_step, r + rows, v), 1); }
+        sums[r][v] = Vector{};
+      }
     }
   }
   int64_t k = 0;
@@ -61,16 +77,31 @@ INSIGHTFACE_INLINE void Tile(const float* a, int64_t a_step, const float* b, int
     step(k);
   }
   for (; k < inner; ++k) { step(k); }
+  if (along == Along::kInner && epilogue.bias != nullptr) {
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; ++v) {
+      const Vector bias = LoadWhole(epilogue.bias + v * kLanes);
+      const Vector slope = epilogue.slope != nullptr ? LoadWhole(epilogue.slope + v * kLanes) : Vector{} + 1.0f;
+#pragma GCC unroll 8
+      for (int r = 0; r < rows; ++r) {
+        const Vector value = sums[r][v] + bias;
+        sums[r][v] = Select(value, value, value * slope);
+      }
+    }
+    if (epilogue.addend != nullptr) {
+#pragma GCC unroll 8
+      for (int r = 0; r < rows; ++r) {
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; ++v) { sums[r][v] += LoadWhole(epilogue.addend + r * y_step + v * kLanes); }
+      }
+    }
+  }
+#pragma GCC unroll 8
   for (int r = 0; r < rows; ++r) {
+#pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) {
       float* const place = PlaceOf<result>(y, y_step, r, v);
-      Vector value = sums[r][v];
-      if (along == Along::kInner && epilogue.bias != nullptr) {
-        value += LoadWhole(epilogue.bias + v * kLanes);
-        if (epilogue.slope != nullptr) { value = Select(value, value, value * LoadWhole(epilogue.slope + v * kLanes)); }
-        if (epilogue.addend != nullptr) { value += LoadWhole(epilogue.addend + r * y_step + v * kLanes); }
-      }
-      is_part ? StorePart(value, place, part) : StoreWhole(value, place);
+      is_part ? StorePart(sums[r][v], place, part) : StoreWhole(sums[r][v], place);
     }
   }
 }
