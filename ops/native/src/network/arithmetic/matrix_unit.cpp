@@ -80,8 +80,34 @@ void MultiplyByUnit(const UnitFactor& a, const UnitFactor& b, int64_t inner, con
 
 namespace insightface {
 
-MatrixUnit::MatrixUnit() { SetUp(); }
-MatrixUnit::~MatrixUnit() { Release(); }
+namespace {
+
+// Of the calling thread.
+struct UnitState {
+  bool is_set_up = false, is_held = false;
+};
+thread_local UnitState state;
+
+void ReleaseUnit() {
+  if (state.is_set_up) { Release(); }
+  state.is_set_up = false;
+}
+
+}  // namespace
+
+MatrixUnit::MatrixUnit() {
+  if (!state.is_set_up) { SetUp(); }
+  state.is_set_up = true;
+}
+MatrixUnit::~MatrixUnit() {
+  if (!state.is_held) { ReleaseUnit(); }
+}
+
+MatrixUnitHold::MatrixUnitHold() { state.is_held = true; }
+MatrixUnitHold::~MatrixUnitHold() {
+  state.is_held = false;
+  ReleaseUnit();
+}
 
 bool HasMatrixUnit() {
   // Asked for every block of rows, and oneDNN looks at the processor each time.
@@ -104,6 +130,8 @@ namespace insightface {
 bool HasMatrixUnit() { return false; }
 MatrixUnit::MatrixUnit() = default;
 MatrixUnit::~MatrixUnit() = default;
+MatrixUnitHold::MatrixUnitHold() = default;
+MatrixUnitHold::~MatrixUnitHold() = default;
 void MultiplyByUnit(const UnitFactor&, const UnitFactor&, int64_t, const UnitStart&, const UnitSums&, Upcoming::Lines) {}
 
 }  // namespace insightface

@@ -25,6 +25,16 @@ class MatrixUnit {
   MatrixUnit& operator=(const MatrixUnit&) = delete;
 };
 
+// While it lives, the calling thread's unit stays set up from one MatrixUnit to the next, as setting it up takes as long
+// as the product of a few tiles. One at a time; oneDNN must not be called by this thread meanwhile.
+class MatrixUnitHold {
+ public:
+  MatrixUnitHold();
+  ~MatrixUnitHold();
+  MatrixUnitHold(const MatrixUnitHold&) = delete;
+  MatrixUnitHold& operator=(const MatrixUnitHold&) = delete;
+};
+
 // The sums of a product, and where they lie: c is [32, 32], its rows `step` numbers apart, and its columns from the 16th
 // on `right` numbers behind the first.
 struct UnitSums {

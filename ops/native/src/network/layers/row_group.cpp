@@ -4,6 +4,7 @@
 
 #include "base/alignment.h"
 #include "base/parallel.h"
+#include "network/arithmetic/matrix_unit.h"
 
 namespace insightface {
 namespace {
@@ -78,6 +79,7 @@ void RowGroup::Run(const ExecutionContext& whole) const {
     return static_cast<char*>((map.is_gradient ? gradients : values)[map.value]);
   };
   ParallelParts((rows + block - 1) / block, [&](const Part& part) {
+    const MatrixUnitHold hold;
     // The maps as this thread sees them: row `first` of a held map is where its block is.
     std::vector<void*> values = *whole.values, gradients = *whole.gradients;
     Upcoming upcoming;
