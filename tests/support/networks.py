@@ -98,7 +98,7 @@ def wide() -> NetworkGraph:
     """3x3 convolutions large enough for Winograd's filtering, and every layer that may follow them."""
     graph, x = _start(30)
     x = graph.conv(x, "stem", 32, 1)
-    y = graph.batch_norm(graph.conv(x, "conv1", 48, 3, pad=1), "bn1", 2e-5)
+    y = graph.batch_norm(graph.conv(x, "conv1", 64, 3, pad=1), "bn1", 2e-5)
     y = graph.conv(graph.activation(y, "tanh1", "tanh"), "conv2", 32, 3, pad=1)
     z = graph.add(graph.batch_norm(y, "bn2", 2e-5), x, "shortcut")
     z = graph.activation(z, "tanh2", "tanh")

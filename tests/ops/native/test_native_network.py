@@ -78,6 +78,8 @@ def test_small_networks_agree_with_float64(
 def test_frozen_batch_norm_agrees_with_float64(name: str, random_arrays) -> None:
     graph = networks.SMALL[name]()
     arrays = random_arrays(graph, 3)
+    if name == "wide":
+        soften_kinks(graph, arrays, 0.99)
     calls = native_calls()["insightface_network_backward"]
     outcome = run(graph, arrays, 5, freeze_bn=True)
     assert native_calls()["insightface_network_backward"] == calls + 1

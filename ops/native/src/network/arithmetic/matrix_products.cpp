@@ -25,31 +25,28 @@ int64_t MatrixStep(int64_t numbers, int64_t number_bytes) {
   return ((lines - kRemainder + kSets - 1) / kSets * kSets + kRemainder) * kAlignment / number_bytes;
 }
 
-MatrixProducts::MatrixProducts(NumberType type, int64_t count, int64_t rows, int64_t inner, int64_t columns,
-                               bool transposed, bool adds)
+MatrixProducts::MatrixProducts(int64_t count, int64_t rows, int64_t inner, int64_t columns, bool adds)
     : count_(count),
       threads_(omp_get_max_threads()),
       group_(GroupSize(count, threads_)),
-      a_step_(MatrixStep(rows * inner, BytesOf(type))),
-      b_step_(MatrixStep(inner * columns, BytesOf(type))),
+      a_step_(MatrixStep(rows * inner, sizeof(BFloat16))),
+      b_step_(MatrixStep(inner * columns, sizeof(BFloat16))),
       c_step_(MatrixStep(rows * columns, sizeof(float))),
-      number_bytes_(BytesOf(type)),
-      a_({group_, rows, inner}, OneDnnType(type),
-         transposed ? memory::dims{a_step_, 1, rows} : memory::dims{a_step_, inner, 1}),
-      b_({group_, inner, columns}, OneDnnType(type), memory::dims{b_step_, columns, 1}),
+      a_({group_, rows, inner}, memory::data_type::bf16, memory::dims{a_step_, 1, rows}),
+      b_({group_, inner, columns}, memory::data_type::bf16, memory::dims{b_step_, columns, 1}),
       c_({group_, rows, columns}, memory::data_type::f32, memory::dims{c_step_, columns, 1}),
       description_(DescribeThreadMatmul(a_, b_, c_, adds)),
       primitive_(MakeThreadMatmul(description_)) {}
 
-void MatrixProducts::RunShare(const void* a, const void* b, float* c, char* scratch) const {
+void MatrixProducts::RunShare(const BFloat16* a, const BFloat16* b, float* c, char* scratch) const {
   const memory::desc scratchpad = description_.scratchpad_desc();
   scratch += omp_get_thread_num() * AlignedSize(static_cast<int64_t>(scratchpad.get_size()));
   const Share share(count_ / group_);
   for (int64_t i = share.begin; i < share.end; ++i) {
     const int64_t first = i * group_;
     primitive_.execute(OneDnnStream(),
-                       {{DNNL_ARG_SRC, AsMemory(a_, static_cast<const char*>(a) + first * a_step_ * number_bytes_)},
-                        {DNNL_ARG_WEIGHTS, AsMemory(b_, static_cast<const char*>(b) + first * b_step_ * number_bytes_)},
+                       {{DNNL_ARG_SRC, AsMemory(a_, a + first * a_step_)},
+                        {DNNL_ARG_WEIGHTS, AsMemory(b_, b + first * b_step_)},
                         {DNNL_ARG_DST, AsMemory(c_, c + first * c_step_)},
                         {DNNL_ARG_SCRATCHPAD, AsMemory(scratchpad, scratch)}});
   }

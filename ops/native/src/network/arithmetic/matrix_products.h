@@ -1,4 +1,4 @@
-// Products of many small matrices of one shape; results are float32.
+// Products of many small bfloat16 matrices of one shape; results are float32.
 #pragma once
 
 #include <cstdint>
@@ -13,21 +13,19 @@ namespace insightface {
 // a whole number of cache lines that leaves remainder 5 when divided by the sets of the first cache.
 int64_t MatrixStep(int64_t numbers, int64_t number_bytes);
 
-// c[g] = a[g] b[g] (+ c[g]) for `count` matrices g, divided among the threads of a team.
+// c[g] = a[g]^T b[g] (+ c[g]) for `count` matrices g, divided among the threads of a team.
 class MatrixProducts {
  public:
-  // a[g] is [rows, inner], or [inner, rows] if transposed; b[g] is [inner, columns]. Consecutive matrices lie
-  // MatrixStep(numbers of one) apart.
-  MatrixProducts(NumberType type, int64_t count, int64_t rows, int64_t inner, int64_t columns, bool transposed,
-                 bool adds);
+  // a[g] is [inner, rows], b[g] [inner, columns]. Consecutive matrices lie MatrixStep(numbers of one) apart.
+  MatrixProducts(int64_t count, int64_t rows, int64_t inner, int64_t columns, bool adds);
   // Computes the calling thread's share; every thread of the team must call it.
-  void RunShare(const void* a, const void* b, float* c, char* scratch) const;
+  void RunShare(const BFloat16* a, const BFloat16* b, float* c, char* scratch) const;
   // The scratch memory of all threads together.
   int64_t ScratchBytes() const;
 
  private:
   const int64_t count_, threads_, group_;
-  const int64_t a_step_, b_step_, c_step_, number_bytes_;
+  const int64_t a_step_, b_step_, c_step_;
   const dnnl::memory::desc a_, b_, c_;
   const dnnl::matmul::primitive_desc description_;
   const dnnl::matmul primitive_;

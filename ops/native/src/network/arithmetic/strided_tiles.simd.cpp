@@ -1,26 +1,16 @@
 #include "network/arithmetic/strided_tiles.h"
 
-#include <cstring>
-
-#include "base/number_types.h"
+#include "network/arithmetic/vectors.h"
 #include "network/arithmetic/winograd_points.h"
 
 namespace insightface {
 namespace INSIGHTFACE_LEVEL {
 namespace {
 
-constexpr int64_t kLanes = kWinogradLanes, kTaps = kWinogradTaps;
-constexpr int64_t kColumns = 2 * kLanes;
-typedef float Lanes __attribute__((vector_size(kLanes * sizeof(float))));
+constexpr int64_t kTaps = kWinogradTaps, kColumns = 2 * kWinogradLanes;
+static_assert(kWinogradLanes % kLanes == 0, "the channels of a group are whole vectors");
 
 #define INSIGHTFACE_LAMBDA __attribute__((always_inline))
-
-INSIGHTFACE_INLINE Lanes Loaded(const float* from) {
-  Lanes lanes;
-  std::memcpy(&lanes, from, sizeof(lanes));
-  return lanes;
-}
-INSIGHTFACE_INLINE void Store(const Lanes& lanes, float* to) { std::memcpy(to, &lanes, sizeof(lanes)); }
 
 // The one-dimensional transforms: Run reads x(i) and gives write(place, number).
 
@@ -30,7 +20,7 @@ INSIGHTFACE_INLINE void ToPoints(const Numbers& x, const Write& write) {
   if constexpr (is_short) {
     constexpr float kScale = kP2 - kQ2;
     write(0, kP2Q2 * x(0) - kQ2 * x(2));
-    const Lanes even = kScale * x(2), odd = (kScale * kP) * x(1);
+    const Vector even = kScale * x(2), odd = (kScale * kP) * x(1);
     write(1, even + odd);
     write(2, even - odd);
     write(4, x(3) - kP2 * x(1));
@@ -48,14 +38,14 @@ INSIGHTFACE_INLINE void ToPoints(const Numbers& x, const Write& write) {
 template<bool is_short, typename Numbers, typename Write>
 INSIGHTFACE_INLINE void GradientToPoints(const Numbers& x, const Write& write) {
   write(0, x(0));
-  const Lanes even = x(0) + kP2 * x(2);
+  const Vector even = x(0) + kP2 * x(2);
   if constexpr (is_short) {
-    const Lanes odd = kP * x(1);
+    const Vector odd = kP * x(1);
     write(1, even + odd);
     write(2, even - odd);
     write(4, x(2));
   } else {
-    const Lanes odd = kP * x(1) + kP3 * x(3);
+    const Vector odd = kP * x(1) + kP3 * x(3);
     write(1, even + odd);
     write(2, even - odd);
     write(3, x(0) + kQ * x(1) + kQ2 * x(2) + kQ3 * x(3));
@@ -66,7 +56,7 @@ INSIGHTFACE_INLINE void GradientToPoints(const Numbers& x, const Write& write) {
 // A^T to 4 numbers, to 3 for a short tile.
 template<bool is_short, typename Numbers, typename Write>
 INSIGHTFACE_INLINE void FromPoints(const Numbers& x, const Write& write) {
-  const Lanes even = x(1) + x(2), odd = x(1) - x(2);
+  const Vector even = x(1) + x(2), odd = x(1) - x(2);
   if constexpr (is_short) {
     write(0, x(0) + even);
     write(1, kP * odd);
@@ -135,7 +125,7 @@ struct Products : Sizes<is_short> {
   template<typename Numbers, typename Write>
   static INSIGHTFACE_INLINE void Run(const Numbers& x, const Write& write) {
     FromPoints<is_short>(
-        x, [&](int64_t i, const Lanes& y) INSIGHTFACE_LAMBDA { write(i, y + x(kStridedPoints + i)); });
+        x, [&](int64_t i, const Vector& y) INSIGHTFACE_LAMBDA { write(i, y + x(kStridedPoints + i)); });
   }
 };
 
@@ -147,7 +137,7 @@ struct InputProducts : Sizes<is_short> {
   static constexpr bool Reads(int64_t place) { return Sizes<is_short>::HasPlace(place); }
   template<typename Numbers, typename Write>
   static INSIGHTFACE_INLINE void Run(const Numbers& x, const Write& write) {
-    FromPoints<is_short>(x, [&](int64_t i, const Lanes& y) INSIGHTFACE_LAMBDA { write(2 * i + 1, y); });
+    FromPoints<is_short>(x, [&](int64_t i, const Vector& y) INSIGHTFACE_LAMBDA { write(2 * i + 1, y); });
 #pragma GCC unroll 4
     for (int64_t i = 0; i < kTile; ++i) { write(2 * i, x(kStridedPoints + i)); }
   }
@@ -159,7 +149,7 @@ struct Filters {  // G, and w1 behind: 3 to 6
   template<typename Numbers, typename Write>
   static INSIGHTFACE_INLINE void Run(const Numbers& x, const Write& write) {
     write(0, kZeroScale * x(0));
-    const Lanes even = kPScale * x(0), odd = (kPScale * kP) * x(2);
+    const Vector even = kPScale * x(0), odd = (kPScale * kP) * x(2);
     write(1, even + odd);
     write(2, even - odd);
     write(3, kQScale * x(0) + (kQScale * kQ) * x(2));
@@ -191,29 +181,30 @@ struct InputsOf<Transform, decltype(void(Transform::Reads(0)))> {
 // Transforms a square in both directions, columns first: x(row, column) is a number, write(row, column, y) takes one.
 template<typename Rows, typename Columns, typename Numbers, typename Write>
 INSIGHTFACE_INLINE void TransformSquare(const Numbers& x, const Write& write) {
-  Lanes half[Rows::kOut][Columns::kIn];
+  Vector half[Rows::kOut][Columns::kIn];
 #pragma GCC unroll 1
   for (int64_t column = 0; column < Columns::kIn; ++column) {
     if (!InputsOf<Columns>::Reads(column)) { continue; }
     Rows::Run([&](int64_t i) INSIGHTFACE_LAMBDA { return x(i, column); },
-              [&](int64_t i, const Lanes& y) INSIGHTFACE_LAMBDA { half[i][column] = y; });
+              [&](int64_t i, const Vector& y) INSIGHTFACE_LAMBDA { half[i][column] = y; });
   }
 #pragma GCC unroll 1
   for (int64_t row = 0; row < Rows::kOut; ++row) {
     if (!Rows::Has(row)) { continue; }
     Columns::Run([&](int64_t i) INSIGHTFACE_LAMBDA { return half[row][i]; },
-                 [&](int64_t i, const Lanes& y) INSIGHTFACE_LAMBDA { write(row, i, y); });
+                 [&](int64_t i, const Vector& y) INSIGHTFACE_LAMBDA { write(row, i, y); });
   }
 }
 
 template<typename Rows, typename Columns>
 void ToPlacesOf(const float* const* pixels, int64_t channels, float* const* places, int64_t lanes_step) {
   for (int64_t c = 0; c < channels; c += kLanes) {
-    const int64_t to = c / kLanes * lanes_step;
+    const int64_t to = c / kWinogradLanes * lanes_step + c % kWinogradLanes;
     TransformSquare<Rows, Columns>(
-        [&](int64_t row, int64_t column) INSIGHTFACE_LAMBDA { return Loaded(pixels[row * Columns::kInSide + column] + c); },
-        [&](int64_t row, int64_t column, const Lanes& y)
-            INSIGHTFACE_LAMBDA { Store(y, places[row * kStridedPlaces + column] + to); });
+        [&](int64_t row, int64_t column)
+            INSIGHTFACE_LAMBDA { return LoadWhole(pixels[row * Columns::kInSide + column] + c); },
+        [&](int64_t row, int64_t column, const Vector& y)
+            INSIGHTFACE_LAMBDA { StoreWhole(y, places[row * kStridedPlaces + column] + to); });
   }
 }
 
@@ -233,11 +224,11 @@ void FromPlacesOf(const float* const* places, bool adds, float* const* pixels) {
   for (int64_t c = 0; c < kColumns; c += kLanes) {
     TransformSquare<Rows, Columns>(
         [&](int64_t row, int64_t column)
-            INSIGHTFACE_LAMBDA { return Loaded(places[row * kStridedPlaces + column] + c); },
-        [&](int64_t row, int64_t column, const Lanes& y) INSIGHTFACE_LAMBDA {
+            INSIGHTFACE_LAMBDA { return LoadWhole(places[row * kStridedPlaces + column] + c); },
+        [&](int64_t row, int64_t column, const Vector& y) INSIGHTFACE_LAMBDA {
           float* const pixel = pixels[row * side + column];
           if (pixel == nullptr) { return; }
-          Store(adds ? y + Loaded(pixel + c) : y, pixel + c);
+          StoreWhole(adds ? y + LoadWhole(pixel + c) : y, pixel + c);
         });
   }
 }
@@ -266,9 +257,9 @@ void FiltersToMatrices(const float* weights, int64_t filter_step, bool mirrored,
       for (int64_t tap = 0; tap < kTaps; ++tap) { taps[tap][lane] = filter[mirrored ? kTaps - 1 - tap : tap]; }
     }
     TransformSquare<Filters, Filters>(
-        [&](int64_t row, int64_t column) INSIGHTFACE_LAMBDA { return Loaded(taps[row * Filters::kIn + column]); },
-        [&](int64_t row, int64_t column, const Lanes& y)
-            INSIGHTFACE_LAMBDA { Store(y, matrices + (row * Filters::kOut + column) * step + f); });
+        [&](int64_t row, int64_t column) INSIGHTFACE_LAMBDA { return LoadWhole(taps[row * Filters::kIn + column]); },
+        [&](int64_t row, int64_t column, const Vector& y)
+            INSIGHTFACE_LAMBDA { StoreWhole(y, matrices + (row * Filters::kOut + column) * step + f); });
   }
 }
 
@@ -278,9 +269,9 @@ void MatricesToFilters(const float* matrices, int64_t step, int64_t filters, flo
   for (int64_t f = 0; f < filters; f += kLanes) {
     TransformSquare<FilterGradients, FilterGradients>(
         [&](int64_t row, int64_t column)
-            INSIGHTFACE_LAMBDA { return Loaded(matrices + (row * kSide + column) * step + f); },
-        [&](int64_t row, int64_t column, const Lanes& y)
-            INSIGHTFACE_LAMBDA { Store(y, taps[row * FilterGradients::kOut + column]); });
+            INSIGHTFACE_LAMBDA { return LoadWhole(matrices + (row * kSide + column) * step + f); },
+        [&](int64_t row, int64_t column, const Vector& y)
+            INSIGHTFACE_LAMBDA { StoreWhole(y, taps[row * FilterGradients::kOut + column]); });
     for (int64_t lane = 0; lane < kLanes; ++lane) {
       float* const filter = weights + (f + lane) * filter_step;
       for (int64_t tap = 0; tap < kTaps; ++tap) { filter[tap] = taps[tap][lane]; }

@@ -37,8 +37,7 @@ bool SuitsStridedWinograd(const WinogradShape& shape) {
   const int64_t in = shape.in.channels, out = shape.out.channels;
   return shape.pad == 1 && halves(shape.in.height, shape.out.height) && halves(shape.in.width, shape.out.width) &&
          in % kColumns == 0 && out % kColumns == 0 &&
-         shape.Tiles() >= std::max(kLeastTiles, std::max(in, out) / kChannelsPerTile) &&
-         SupportedInstructionSet() == InstructionSet::kAvx512;
+         shape.Tiles() >= std::max(kLeastTiles, std::max(in, out) / kChannelsPerTile);
 }
 
 StridedConvolution::StridedConvolution(const WinogradShape& shape, bool reversed)

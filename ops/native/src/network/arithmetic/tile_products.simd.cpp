@@ -1,30 +1,27 @@
 #include "network/arithmetic/tile_products.h"
 
-#include <cstring>
-
-#include "base/number_types.h"
+#include "network/arithmetic/vectors.h"
 
 namespace insightface {
 namespace INSIGHTFACE_LEVEL {
 namespace {
 
-constexpr int64_t kLanes = kPanelColumns / 2;
-typedef float Lanes __attribute__((vector_size(kLanes * sizeof(float))));
-
-// The rows whose sums fit the registers.
+// The rows of two vectors each whose sums fit the registers.
 #ifdef __AVX512F__
-constexpr int kRows = 12;
+constexpr int kRows = 12, kOuterRows = 8;
 #else
-constexpr int kRows = 3;
+constexpr int kRows = 6, kOuterRows = 6;
 #endif
+constexpr int64_t kOuter = kPanelColumns / 2;  // rows of the result of MultiplyTransposed
 
+// Two vectors of `rows` rows of c = a b.
 template<int rows>
 void MultiplyRows(const float* a, int64_t inner, const float* b, float* c, Upcoming::Lines next) {
-  Lanes sums[rows][2] = {};
+  Vector sums[rows][2];
+#pragma GCC unroll 12
+  for (int row = 0; row < rows; ++row) { sums[row][0] = sums[row][1] = Vector{}; }
   const auto step = [&](int64_t i) __attribute__((always_inline)) {
-    Lanes left, right;
-    std::memcpy(&left, b + i * kPanelColumns, sizeof(left));
-    std::memcpy(&right, b + i * kPanelColumns + kLanes, sizeof(right));
+    const Vector left = LoadWhole(b + i * kPanelColumns), right = LoadWhole(b + i * kPanelColumns + kLanes);
 #pragma GCC unroll 12
     for (int row = 0; row < rows; ++row) {
       const float factor = a[row * inner + i];
@@ -40,8 +37,8 @@ void MultiplyRows(const float* a, int64_t inner, const float* b, float* c, Upcom
   for (; i < inner; ++i) { step(i); }
 #pragma GCC unroll 12
   for (int row = 0; row < rows; ++row) {
-    std::memcpy(c + row * kPanelColumns, &sums[row][0], sizeof(Lanes));
-    std::memcpy(c + row * kPanelColumns + kLanes, &sums[row][1], sizeof(Lanes));
+    StoreWhole(sums[row][0], c + row * kPanelColumns);
+    StoreWhole(sums[row][1], c + row * kPanelColumns + kLanes);
   }
 }
 
@@ -59,47 +56,61 @@ INSIGHTFACE_INLINE void MultiplyAtOnce(const float* a, int64_t rows, int64_t inn
 }
 
 void MultiplyPanel(const float* a, int64_t rows, int64_t inner, const float* b, float* c, Upcoming::Lines next) {
+  constexpr int64_t kColumns = 2 * kLanes;
+  const int64_t parts = (rows + kRows - 1) / kRows * (kPanelColumns / kColumns);
+  const int64_t most = (next.count + parts - 1) / parts;
   for (int64_t row = 0; row < rows; row += kRows) {
     const int64_t part = rows - row < kRows ? rows - row : kRows;
-    MultiplyAtOnce<kRows>(a + row * inner, part, inner, b, c + row * kPanelColumns, next);
-    next = {};
+    for (int64_t column = 0; column < kPanelColumns; column += kColumns) {
+      const int64_t lines = next.count < most ? next.count : most;
+      MultiplyAtOnce<kRows>(a + row * inner, part, inner, b + column, c + row * kPanelColumns + column,
+                            {next.start, lines});
+      next = {next.start + lines * Upcoming::kLineBytes, next.count - lines};
+    }
   }
 }
 
-// Of the 16 rows of the result as many at a time as fit the registers.
-#ifdef __AVX512F__
-constexpr int kOuterRows = 8;
-#else
-constexpr int kOuterRows = 2;
-#endif
+// Two vectors of `rows` rows of c = a^T b (+ c).
+template<int rows>
+INSIGHTFACE_INLINE void MultiplyOuter(const float* a, const float* b, int64_t right, int64_t inner, bool adds, float* c,
+                                      int64_t c_step, int64_t c_right) {
+  Vector sums[rows][2];
+  if (adds) {
+#pragma GCC unroll 8
+    for (int row = 0; row < rows; ++row) {
+      sums[row][0] = LoadWhole(c + row * c_step);
+      sums[row][1] = LoadWhole(c + row * c_step + c_right);
+    }
+  } else {
+#pragma GCC unroll 8
+    for (int row = 0; row < rows; ++row) { sums[row][0] = sums[row][1] = Vector{}; }
+  }
+  for (int64_t i = 0; i < inner; ++i) {
+    const Vector first = LoadWhole(b + i * kOuter), second = LoadWhole(b + i * kOuter + right);
+#pragma GCC unroll 8
+    for (int row = 0; row < rows; ++row) {
+      const float factor = a[i * kOuter + row];
+      sums[row][0] += factor * first;
+      sums[row][1] += factor * second;
+    }
+  }
+#pragma GCC unroll 8
+  for (int row = 0; row < rows; ++row) {
+    StoreWhole(sums[row][0], c + row * c_step);
+    StoreWhole(sums[row][1], c + row * c_step + c_right);
+  }
+}
 
 void MultiplyTransposed(const float* a, const float* b, int64_t b_step, int64_t rows, bool adds, float* c,
                         int64_t c_step) {
-  for (int first = 0; first < kLanes; first += kOuterRows) {
-    float* const to = c + first * c_step;
-    Lanes sums[kOuterRows][2] = {};
-    if (adds) {
-#pragma GCC unroll 8
-      for (int row = 0; row < kOuterRows; ++row) {
-        std::memcpy(&sums[row][0], to + row * c_step, sizeof(Lanes));
-        std::memcpy(&sums[row][1], to + row * c_step + kLanes, sizeof(Lanes));
-      }
+  for (int64_t column = 0; column < kOuter; column += kLanes) {
+    int64_t row = 0;
+    for (; row + kOuterRows <= kOuter; row += kOuterRows) {
+      MultiplyOuter<kOuterRows>(a + row, b + column, b_step, rows, adds, c + row * c_step + column, c_step, kOuter);
     }
-    for (int64_t i = 0; i < rows; ++i) {
-      Lanes left, right;
-      std::memcpy(&left, b + i * kLanes, sizeof(left));
-      std::memcpy(&right, b + i * kLanes + b_step, sizeof(right));
-#pragma GCC unroll 8
-      for (int row = 0; row < kOuterRows; ++row) {
-        const float factor = a[i * kLanes + first + row];
-        sums[row][0] += factor * left;
-        sums[row][1] += factor * right;
-      }
-    }
-#pragma GCC unroll 8
-    for (int row = 0; row < kOuterRows; ++row) {
-      std::memcpy(to + row * c_step, &sums[row][0], sizeof(Lanes));
-      std::memcpy(to + row * c_step + kLanes, &sums[row][1], sizeof(Lanes));
+    if constexpr (kOuter % kOuterRows != 0) {
+      MultiplyOuter<kOuter % kOuterRows>(a + row, b + column, b_step, rows, adds, c + row * c_step + column, c_step,
+                                         kOuter);
     }
   }
 }

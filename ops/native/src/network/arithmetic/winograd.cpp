@@ -10,7 +10,7 @@ namespace insightface {
 namespace {
 
 constexpr int64_t kTile = kWinogradTile, kPatch = kWinogradPatch, kMatrices = kWinogradMatrices;
-constexpr int64_t kFloat = static_cast<int64_t>(sizeof(float));
+constexpr int64_t kFloat = sizeof(float), kNumber = sizeof(BFloat16);
 
 TilePlace PlaceOf(const WinogradShape& shape, int64_t tile) {
   const int64_t columns = shape.TileColumns(), rows = shape.TileRows();
@@ -19,17 +19,6 @@ TilePlace PlaceOf(const WinogradShape& shape, int64_t tile) {
 
 int64_t MatricesBytes(int64_t numbers, int64_t number_bytes) {
   return kMatrices * MatrixStep(numbers, number_bytes) * number_bytes;
-}
-
-int64_t BlockSize(const WinogradShape& shape, int64_t number_bytes, bool by_unit) {
-  // Both sets of matrices of a block should fit into the second level caches, but a block must not be so small that
-  // reading the filters, once per block, takes longer than using them; the matrix unit is done with them sooner.
-  constexpr int64_t kCache = 1536 * 1024, kLeast = 128, kLeastOfUnit = 256;
-  const int64_t threads = omp_get_max_threads();
-  const int64_t per_tile = kMatrices * (shape.in.channels + shape.out.channels) * number_bytes;
-  const int64_t wanted = std::max(threads * kCache / per_tile, by_unit ? kLeastOfUnit : kLeast);
-  const int64_t blocks = (shape.Tiles() + wanted - 1) / wanted;
-  return (shape.Tiles() + blocks - 1) / blocks;
 }
 
 // The matrices of many filters' gradients take many times the memory of the gradients.
@@ -44,9 +33,17 @@ int64_t FiltersAtATime(const WinogradShape& shape) {
   return shape.out.channels / parts;
 }
 
-template<typename T>
-bool UsesUnit(const WinogradShape& shape) {
-  return kTypeOf<T> == NumberType::kBFloat16 && UnitProducts::Suits(shape.in.channels, FiltersAtATime(shape));
+bool UsesUnit(const WinogradShape& shape) { return UnitProducts::Suits(shape.in.channels, FiltersAtATime(shape)); }
+
+int64_t BlockSize(const WinogradShape& shape) {
+  // Both sets of matrices of a block should fit into the second level caches, but a block must not be so small that
+  // reading the filters, once per block, takes longer than using them; the matrix unit is done with them sooner.
+  constexpr int64_t kCache = 1536 * 1024, kLeast = 128, kLeastOfUnit = 256;
+  const int64_t threads = omp_get_max_threads();
+  const int64_t per_tile = kMatrices * (shape.in.channels + shape.out.channels) * kNumber;
+  const int64_t wanted = std::max(threads * kCache / per_tile, UsesUnit(shape) ? kLeastOfUnit : kLeast);
+  const int64_t blocks = (shape.Tiles() + wanted - 1) / wanted;
+  return (shape.Tiles() + blocks - 1) / blocks;
 }
 
 }  // namespace
@@ -59,117 +56,38 @@ bool SuitsWinograd(const WinogradShape& shape) {
          shape.pad <= 2 && shape.Tiles() >= std::max(kLeastTiles, std::max(in, out) / kChannelsPerTile);
 }
 
-int64_t WinogradFilters::MatricesBytes() const { return insightface::MatricesBytes(filters_ * channels_, kFloat); }
-
-void WinogradFilters::Transform(const float* weights, float* matrices) const {
-  const int64_t row = channels_ * kWinogradTaps, step = MatrixStep(filters_ * channels_, kFloat);
-  if (reversed_) {
-    ParallelRows(filters_, [&](int64_t begin, int64_t end, int) {
-      for (int64_t f = begin; f < end; ++f) {
-        kTileTransforms.TransformFilters(weights + f * row, kWinogradTaps, true, channels_, matrices + f * channels_,
-                                         step);
-      }
-    });
-  } else {
-    ParallelRows(channels_, [&](int64_t begin, int64_t end, int) {
-      for (int64_t c = begin; c < end; ++c) {
-        kTileTransforms.TransformFilters(weights + c * kWinogradTaps, row, false, filters_, matrices + c * filters_,
-                                         step);
-      }
-    });
-  }
-}
-
-WinogradConvolution::WinogradConvolution(const WinogradShape& shape)
-    : shape_(shape),
-      block_(BlockSize(shape, kFloat, false)),
-      products_(NumberType::kFloat32, kMatrices, block_, shape.in.channels, shape.out.channels, false, false) {}
-
-int64_t WinogradConvolution::ScratchBytes() const {
-  const int64_t in = shape_.in.channels, out = shape_.out.channels;
-  return AlignedSize(in * kFloat) + MatricesBytes(block_ * in, kFloat) + MatricesBytes(block_ * out, kFloat) +
-         products_.ScratchBytes();
-}
-
-void WinogradConvolution::Run(const float* x, const float* filters, const WinogradEpilogue& epilogue, float* y,
-                              char* scratch) const {
-  const int64_t in = shape_.in.channels, out = shape_.out.channels;
-  float* const zeros = reinterpret_cast<float*>(scratch);
-  float* const maps = reinterpret_cast<float*>(scratch += AlignedSize(in * kFloat));
-  float* const products = reinterpret_cast<float*>(scratch += MatricesBytes(block_ * in, kFloat));
-  scratch += MatricesBytes(block_ * out, kFloat);
-  const bool adds = epilogue.addend != nullptr;
-  std::fill_n(zeros, in, 0.0f);
-#pragma omp parallel
-  for (int64_t first = 0; first < shape_.Tiles(); first += block_) {
-    const Share share(std::min(block_, shape_.Tiles() - first));
-    for (int64_t i = share.begin; i < share.end; ++i) {
-      const TilePlace place = PlaceOf(shape_, first + i);
-      const float* pixels[kPatch * kPatch];
-      ForSquare(x, shape_.in, place.image, place.row - shape_.pad, place.column - shape_.pad, kPatch,
-                [&](int64_t p, const float* pixel) { pixels[p] = pixel != nullptr ? pixel : zeros; });
-      kTileTransforms.maps.float32.TransformPatch({}, pixels, nullptr, in, maps + i * in,
-                                                  {MatrixStep(block_ * in, sizeof(*maps))});
-    }
-#pragma omp barrier
-    products_.RunShare(maps, filters, products, scratch);
-#pragma omp barrier
-    for (int64_t i = share.begin; i < share.end; ++i) {
-      const TilePlace place = PlaceOf(shape_, first + i);
-      float* pixels[kTile * kTile];
-      const float* addends[kTile * kTile];
-      ForSquare(y, shape_.out, place.image, place.row, place.column, kTile, [&](int64_t p, float* pixel) {
-        pixels[p] = pixel;
-        if (adds && pixel != nullptr) { addends[p] = epilogue.addend + (pixel - y); }
-      });
-      kTileTransforms.TransformProducts({}, products + i * out, MatrixStep(block_ * out, kFloat), out,
-                                        {epilogue.bias, epilogue.slope, adds ? addends : nullptr}, pixels);
-    }
-  }
-}
-
-template<typename T>
-WinogradFilterGradient<T>::WinogradFilterGradient(const WinogradShape& shape)
-    : shape_(shape),
-      filters_(FiltersAtATime(shape)),
-      block_(BlockSize(shape, sizeof(T), UsesUnit<T>(shape))) {
-  if (UsesUnit<T>(shape)) {
+WinogradFilterGradient::WinogradFilterGradient(const WinogradShape& shape)
+    : shape_(shape), filters_(FiltersAtATime(shape)), block_(BlockSize(shape)) {
+  if (UsesUnit(shape)) {
     by_unit_.emplace(kMatrices, shape.in.channels, block_, filters_);
   } else {
-    first_.emplace(kTypeOf<T>, kMatrices, shape.in.channels, block_, filters_, true, false);
-    further_.emplace(kTypeOf<T>, kMatrices, shape.in.channels, block_, filters_, true, true);
+    first_.emplace(kMatrices, shape.in.channels, block_, filters_, false);
+    further_.emplace(kMatrices, shape.in.channels, block_, filters_, true);
   }
 }
 
-template<typename T>
-int64_t WinogradFilterGradient<T>::ScratchBytes() const {
-  constexpr int64_t kNumber = sizeof(T);
+int64_t WinogradFilterGradient::ScratchBytes() const {
   const int64_t in = shape_.in.channels, out = shape_.out.channels;
   return AlignedSize(std::max(in, out) * kNumber) + MatricesBytes(block_ * in, kNumber) +
          MatricesBytes(block_ * filters_, kNumber) + MatricesBytes(in * filters_, kFloat) +
          (by_unit_ ? by_unit_->ScratchBytes() : std::max(first_->ScratchBytes(), further_->ScratchBytes()));
 }
 
-template<typename T>
-void WinogradFilterGradient<T>::MultiplyShare(const T* maps, const T* gradients, bool adds, float* sums,
-                                              char* scratch) const {
-  if constexpr (kTypeOf<T> == NumberType::kBFloat16) {
-    if (by_unit_) { return by_unit_->RunShare(maps, gradients, adds, sums, scratch); }
-  }
+void WinogradFilterGradient::MultiplyShare(const BFloat16* maps, const BFloat16* gradients, bool adds, float* sums,
+                                           char* scratch) const {
+  if (by_unit_) { return by_unit_->RunShare(maps, gradients, adds, sums, scratch); }
   (adds ? further_ : first_)->RunShare(maps, gradients, sums, scratch);
 }
 
-template<typename T>
-void WinogradFilterGradient<T>::Run(const T* x, const T* dy, float* gradient, char* scratch) const {
-  constexpr int64_t kNumber = sizeof(T);
+void WinogradFilterGradient::Run(const BFloat16* x, const BFloat16* dy, float* gradient, char* scratch) const {
   const int64_t in = shape_.in.channels, out = shape_.out.channels;
-  T* const zeros = reinterpret_cast<T*>(scratch);
-  T* const maps = reinterpret_cast<T*>(scratch += AlignedSize(std::max(in, out) * kNumber));
-  T* const gradients = reinterpret_cast<T*>(scratch += MatricesBytes(block_ * in, kNumber));
+  BFloat16* const zeros = reinterpret_cast<BFloat16*>(scratch);
+  BFloat16* const maps = reinterpret_cast<BFloat16*>(scratch += AlignedSize(std::max(in, out) * kNumber));
+  BFloat16* const gradients = reinterpret_cast<BFloat16*>(scratch += MatricesBytes(block_ * in, kNumber));
   float* const sums = reinterpret_cast<float*>(scratch += MatricesBytes(block_ * filters_, kNumber));
   scratch += MatricesBytes(in * filters_, kFloat);
-  std::fill_n(zeros, std::max(in, out), T{});
-  const MapTransforms<T>& transforms = kTileTransforms.maps.Of<T>();
+  std::fill_n(zeros, std::max(in, out), BFloat16{});
+  const MapTransforms<BFloat16>& transforms = kTileTransforms.maps.bfloat16;
 #pragma omp parallel
   for (int64_t filter = 0; filter < out; filter += filters_) {
     for (int64_t first = 0; first < shape_.Tiles(); first += block_) {
@@ -180,13 +98,15 @@ void WinogradFilterGradient<T>::Run(const T* x, const T* dy, float* gradient, ch
         // Tiles that only fill up the last block are zeros and add nothing.
         const TilePlace place = PlaceOf(shape_, first + i);
         const bool real = first + i < shape_.Tiles();
-        const T* pixels[kPatch * kPatch];
-        const auto visit = [&](int64_t p, const T* pixel) { pixels[p] = real && pixel != nullptr ? pixel : zeros; };
+        const BFloat16* pixels[kPatch * kPatch];
+        const auto visit = [&](int64_t p, const BFloat16* pixel) {
+          pixels[p] = real && pixel != nullptr ? pixel : zeros;
+        };
         if (!has_maps) {
           ForSquare(x, shape_.in, place.image, place.row - shape_.pad, place.column - shape_.pad, kPatch, visit);
           transforms.TransformPatch({}, pixels, nullptr, in, maps + i * in, {MatrixStep(block_ * in, sizeof(*maps))});
         }
-        ForSquare(dy, shape_.out, place.image, place.row, place.column, kTile, [&](int64_t p, const T* pixel) {
+        ForSquare(dy, shape_.out, place.image, place.row, place.column, kTile, [&](int64_t p, const BFloat16* pixel) {
           pixels[p] = real && pixel != nullptr ? pixel + filter : zeros;
         });
         transforms.TransformTileGradient({}, pixels, nullptr, filters_, gradients + i * filters_,
@@ -203,8 +123,5 @@ void WinogradFilterGradient<T>::Run(const T* x, const T* dy, float* gradient, ch
     }
   }
 }
-
-template class WinogradFilterGradient<float>;
-template class WinogradFilterGradient<BFloat16>;
 
 }  // namespace insightface

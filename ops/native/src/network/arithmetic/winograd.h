@@ -1,6 +1,4 @@
-// Convolutions of 3x3 filters, stride 1, on channels-last maps by Winograd's F(4x4, 3x3): maps and filters are
-// transformed into 36 matrices each, oneDNN multiplies them, and the products are transformed back. Tiles are processed
-// in blocks that stay in the caches.
+// Convolutions of 3x3 filters, stride 1, on channels-last maps that Winograd's filtering suits.
 #pragma once
 
 #include <cstdint>
@@ -30,52 +28,19 @@ struct WinogradShape {
 // Whether Winograd's filtering is faster: channels fill the vectors, and there are many tiles per filter.
 bool SuitsWinograd(const WinogradShape& shape);
 
-// The transformed filters of a convolution, [36, in channels, out channels].
-class WinogradFilters {
- public:
-  // `reversed`: for the convolution of the input's gradient.
-  WinogradFilters(int64_t filters, int64_t channels, bool reversed)
-      : filters_(filters), channels_(channels), reversed_(reversed) {}
-  // `weights` is [filters, channels, 3, 3].
-  void Transform(const float* weights, float* matrices) const;
-  int64_t MatricesBytes() const;
-
- private:
-  const int64_t filters_, channels_;
-  const bool reversed_;
-};
-
-// Operations on the result of a convolution; a null pointer omits the operation.
-struct WinogradEpilogue {
-  const float* bias;
-  const float* slope;
-  const float* addend;  // a batch of maps like the result; may be the result's memory
-};
-
-class WinogradConvolution {
- public:
-  explicit WinogradConvolution(const WinogradShape& shape);
-  void Run(const float* x, const float* filters, const WinogradEpilogue& epilogue, float* y, char* scratch) const;
-  int64_t ScratchBytes() const;
-
- private:
-  const WinogradShape shape_;
-  const int64_t block_;
-  const MatrixProducts products_;
-};
-
-// On float32 or bfloat16 maps. Rounding the matrices to bfloat16 leaves an error of about 1% of the gradient's norm,
-// independent between steps and layers, as only the update reads a filter's gradient.
-template<typename T>
+// The gradient of the filters from bfloat16 maps, by F(4x4, 3x3): maps and gradients are transformed into 36 matrices
+// each, which are multiplied, and the sums are transformed back. Tiles are processed in blocks that stay in the caches.
+// Rounding the matrices to bfloat16 leaves an error of about 1% of the gradient's norm, independent between steps and
+// layers, as only the update reads a filter's gradient.
 class WinogradFilterGradient {
  public:
   explicit WinogradFilterGradient(const WinogradShape& shape);
   // `gradient` is [filters, channels, 3, 3].
-  void Run(const T* x, const T* dy, float* gradient, char* scratch) const;
+  void Run(const BFloat16* x, const BFloat16* dy, float* gradient, char* scratch) const;
   int64_t ScratchBytes() const;
 
  private:
-  void MultiplyShare(const T* maps, const T* gradients, bool adds, float* sums, char* scratch) const;
+  void MultiplyShare(const BFloat16* maps, const BFloat16* gradients, bool adds, float* sums, char* scratch) const;
 
   const WinogradShape shape_;
   const int64_t filters_;  // filters at a time

@@ -111,7 +111,7 @@ bool FitsColumns(const WinogradShape& shape, int64_t multiple) {
 
 template<>
 bool FusedWinograd<float>::Suits(const WinogradShape& shape) {
-  return FitsColumns(shape, kColumns) && SuitsWinograd(shape) && SupportedInstructionSet() == InstructionSet::kAvx512;
+  return FitsColumns(shape, kColumns) && SuitsWinograd(shape);
 }
 
 template<>

@@ -1,5 +1,5 @@
-// Convolutions of 3x3 filters, stride 1, on channels-last maps by Winograd's filtering, for AVX-512 registers: F(4x4,
-// 3x3) of float32 maps, F(2x2, 3x3) of bfloat16 maps. Each thread takes blocks of tiles through both transforms and the
+// Convolutions of 3x3 filters, stride 1, on channels-last maps by Winograd's filtering: F(4x4, 3x3) of float32 maps,
+// F(2x2, 3x3) of bfloat16 maps, the latter in AVX-512 registers. Each thread takes blocks of tiles through both transforms and the
 // products between them while they are in its second level cache.
 #pragma once
 

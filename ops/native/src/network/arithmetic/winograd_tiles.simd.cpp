@@ -2,40 +2,27 @@
 
 #include <cstring>
 
+#include "network/arithmetic/vectors.h"
 #include "network/arithmetic/winograd_points.h"
 
 namespace insightface {
 namespace INSIGHTFACE_LEVEL {
 namespace {
 
-constexpr int64_t kTile = kWinogradTile, kPatch = kWinogradPatch, kLanes = kWinogradLanes;
+constexpr int64_t kTile = kWinogradTile, kPatch = kWinogradPatch;
 constexpr int64_t kFilter = 3, kTaps = kWinogradTaps;
 
-// Sixteen channels, in as few registers as the instruction set allows.
-typedef float Lanes __attribute__((vector_size(kLanes * sizeof(float))));
-typedef uint32_t LaneBits __attribute__((vector_size(kLanes * sizeof(uint32_t))));
-typedef uint16_t HalfLanes __attribute__((vector_size(kLanes * sizeof(uint16_t))));
+static_assert(kWinogradLanes % kLanes == 0, "the channels of a group are whole vectors");
 
-constexpr float kSum = kP2 + kQ2;
-
-INSIGHTFACE_INLINE void LoadLanes(const float* from, Lanes* lanes) { std::memcpy(lanes, from, sizeof(*lanes)); }
-INSIGHTFACE_INLINE void StoreLanes(const Lanes* lanes, float* to) { std::memcpy(to, lanes, sizeof(*lanes)); }
-
-INSIGHTFACE_INLINE void LoadLanes(const BFloat16* from, Lanes* lanes) {
-  HalfLanes halves;
-  std::memcpy(&halves, from, sizeof(halves));
-  const LaneBits bits = __builtin_convertvector(halves, LaneBits) << 16;
-  std::memcpy(lanes, &bits, sizeof(bits));
-}
-
-// Rounds to nearest, ties to even. The numbers stored here come from bfloat16 numbers, so the lower half of a NaN is
-// empty and rounding it does not carry into the upper half.
-INSIGHTFACE_INLINE void StoreLanes(const Lanes* lanes, BFloat16* to) {
-  LaneBits bits;
-  std::memcpy(&bits, lanes, sizeof(bits));
-  const HalfLanes halves = __builtin_convertvector((bits + 0x7fff + ((bits >> 16) & 1)) >> 16, HalfLanes);
+// Unlike StoreWhole it may change anything, for all that GCC knows, which otherwise reads the addresses of all pixels
+// first, and spills them.
+INSIGHTFACE_INLINE void Write(Vector value, float* to) { std::memcpy(to, &value, sizeof(value)); }
+INSIGHTFACE_INLINE void Write(Vector value, BFloat16* to) {
+  const Halves halves = Rounded(value);
   std::memcpy(to, &halves, sizeof(halves));
 }
+
+constexpr float kSum = kP2 + kQ2;
 
 // The one-dimensional transforms. Outputs come in groups that share sums: Run<group> reads numbers `from` apart and
 // writes the group's outputs to their places among numbers `to` apart.
@@ -45,15 +32,15 @@ struct PatchTransform {  // B^T, 6 to 6
   static constexpr int64_t kInSide = kPatch, kOutSide = kPatch;
   static constexpr int64_t kGroup[kOut] = {0, 1, 1, 2, 2, 3};
   template<int64_t group, typename Numbers>
-  static INSIGHTFACE_INLINE void Run(const Numbers& x, Lanes* y, int64_t to) {
+  static INSIGHTFACE_INLINE void Run(const Numbers& x, Vector* y, int64_t to) {
     if constexpr (group == 0) {
       y[0] = kP2Q2 * x(0) - kSum * x(2) + x(4);
     } else if constexpr (group == 1) {
-      const Lanes even = x(4) - kQ2 * x(2), odd = x(3) - kQ2 * x(1);
+      const Vector even = x(4) - kQ2 * x(2), odd = x(3) - kQ2 * x(1);
       y[to] = even + kP * odd;
       y[2 * to] = even - kP * odd;
     } else if constexpr (group == 2) {
-      const Lanes even = x(4) - kP2 * x(2), odd = x(3) - kP2 * x(1);
+      const Vector even = x(4) - kP2 * x(2), odd = x(3) - kP2 * x(1);
       y[3 * to] = even + kQ * odd;
       y[4 * to] = even - kQ * odd;
     } else {
@@ -67,13 +54,13 @@ struct ProductsTransform {  // A^T, 6 to 4
   static constexpr int64_t kInSide = kPatch, kOutSide = kTile;
   static constexpr int64_t kGroup[kOut] = {0, 1, 0, 1};
   template<int64_t group, typename Numbers>
-  static INSIGHTFACE_INLINE void Run(const Numbers& x, Lanes* y, int64_t to) {
+  static INSIGHTFACE_INLINE void Run(const Numbers& x, Vector* y, int64_t to) {
     if constexpr (group == 0) {
-      const Lanes even_p = x(1) + x(2), even_q = x(3) + x(4);
+      const Vector even_p = x(1) + x(2), even_q = x(3) + x(4);
       y[0] = x(0) + even_p + even_q;
       y[2 * to] = kP2 * even_p + kQ2 * even_q;
     } else {
-      const Lanes odd_p = x(1) - x(2), odd_q = x(3) - x(4);
+      const Vector odd_p = x(1) - x(2), odd_q = x(3) - x(4);
       y[to] = kP * odd_p + kQ * odd_q;
       y[3 * to] = kP3 * odd_p + kQ3 * odd_q + x(5);
     }
@@ -85,15 +72,15 @@ struct TileGradientTransform {  // A, 4 to 6
   static constexpr int64_t kInSide = kTile, kOutSide = kPatch;
   static constexpr int64_t kGroup[kOut] = {0, 1, 1, 2, 2, 3};
   template<int64_t group, typename Numbers>
-  static INSIGHTFACE_INLINE void Run(const Numbers& x, Lanes* y, int64_t to) {
+  static INSIGHTFACE_INLINE void Run(const Numbers& x, Vector* y, int64_t to) {
     if constexpr (group == 0) {
       y[0] = x(0);
     } else if constexpr (group == 1) {
-      const Lanes even = x(0) + kP2 * x(2), odd = x(1) + kP2 * x(3);
+      const Vector even = x(0) + kP2 * x(2), odd = x(1) + kP2 * x(3);
       y[to] = even + kP * odd;
       y[2 * to] = even - kP * odd;
     } else if constexpr (group == 2) {
-      const Lanes even = x(0) + kQ2 * x(2), odd = x(1) + kQ2 * x(3);
+      const Vector even = x(0) + kQ2 * x(2), odd = x(1) + kQ2 * x(3);
       y[3 * to] = even + kQ * odd;
       y[4 * to] = even - kQ * odd;
     } else {
@@ -107,15 +94,15 @@ struct FilterTransform {  // G, 3 to 6
   static constexpr int64_t kInSide = kFilter, kOutSide = kPatch;
   static constexpr int64_t kGroup[kOut] = {0, 1, 1, 2, 2, 3};
   template<int64_t group, typename Numbers>
-  static INSIGHTFACE_INLINE void Run(const Numbers& x, Lanes* y, int64_t to) {
+  static INSIGHTFACE_INLINE void Run(const Numbers& x, Vector* y, int64_t to) {
     if constexpr (group == 0) {
       y[0] = kZeroScale * x(0);
     } else if constexpr (group == 1) {
-      const Lanes even = kPScale * (x(0) + kP2 * x(2)), odd = (kPScale * kP) * x(1);
+      const Vector even = kPScale * (x(0) + kP2 * x(2)), odd = (kPScale * kP) * x(1);
       y[to] = even + odd;
       y[2 * to] = even - odd;
     } else if constexpr (group == 2) {
-      const Lanes even = kQScale * (x(0) + kQ2 * x(2)), odd = (kQScale * kQ) * x(1);
+      const Vector even = kQScale * (x(0) + kQ2 * x(2)), odd = (kQScale * kQ) * x(1);
       y[3 * to] = even + odd;
       y[4 * to] = even - odd;
     } else {
@@ -129,9 +116,9 @@ struct FilterGradientTransform {  // G^T, 6 to 3
   static constexpr int64_t kInSide = kPatch, kOutSide = kFilter;
   static constexpr int64_t kGroup[kOut] = {0, 1, 0};
   template<int64_t group, typename Numbers>
-  static INSIGHTFACE_INLINE void Run(const Numbers& x, Lanes* y, int64_t to) {
+  static INSIGHTFACE_INLINE void Run(const Numbers& x, Vector* y, int64_t to) {
     if constexpr (group == 0) {
-      const Lanes even_p = kPScale * (x(1) + x(2)), even_q = kQScale * (x(3) + x(4));
+      const Vector even_p = kPScale * (x(1) + x(2)), even_q = kQScale * (x(3) + x(4));
       y[0] = kZeroScale * x(0) + even_p + even_q;
       y[2 * to] = kP2 * even_p + kQ2 * even_q + x(5);
     } else {
@@ -147,7 +134,7 @@ struct ShortPatchTransform {  // B'^T, 5 to 5
   static constexpr int64_t kInSide = kPatch, kOutSide = kPatch;
   static constexpr int64_t kGroup[kOut] = {0, 1, 1, 2, -1, 3};
   template<int64_t group, typename Numbers>
-  static INSIGHTFACE_INLINE void Run(const Numbers& x, Lanes* y, int64_t to) {
+  static INSIGHTFACE_INLINE void Run(const Numbers& x, Vector* y, int64_t to) {
     if constexpr (group == 0) {
       y[0] = kP2Q2 * x(0) - (kP2 * kQ) * x(1) - kQ2 * x(2) + kQ * x(3);
     } else if constexpr (group == 1) {
@@ -166,9 +153,9 @@ struct ShortProductsTransform {  // A'^T, 5 to 3
   static constexpr int64_t kInSide = kPatch, kOutSide = kTile;
   static constexpr int64_t kGroup[kOut] = {0, 1, 0};
   template<int64_t group, typename Numbers>
-  static INSIGHTFACE_INLINE void Run(const Numbers& x, Lanes* y, int64_t to) {
+  static INSIGHTFACE_INLINE void Run(const Numbers& x, Vector* y, int64_t to) {
     if constexpr (group == 0) {
-      const Lanes even = x(1) + x(2);
+      const Vector even = x(1) + x(2);
       y[0] = x(0) + even + x(3);
       y[2 * to] = kP2 * even + kQ2 * x(3) + x(5);
     } else {
@@ -182,11 +169,11 @@ struct ShortGradientTransform {  // A', 3 to 5
   static constexpr int64_t kInSide = kTile, kOutSide = kPatch;
   static constexpr int64_t kGroup[kOut] = {0, 1, 1, 2, -1, 3};
   template<int64_t group, typename Numbers>
-  static INSIGHTFACE_INLINE void Run(const Numbers& x, Lanes* y, int64_t to) {
+  static INSIGHTFACE_INLINE void Run(const Numbers& x, Vector* y, int64_t to) {
     if constexpr (group == 0) {
       y[0] = x(0);
     } else if constexpr (group == 1) {
-      const Lanes even = x(0) + kP2 * x(2);
+      const Vector even = x(0) + kP2 * x(2);
       y[to] = even + kP * x(1);
       y[2 * to] = even - kP * x(1);
     } else if constexpr (group == 2) {
@@ -199,7 +186,7 @@ struct ShortGradientTransform {  // A', 3 to 5
 
 // Runs all groups of a one-dimensional transform.
 template<typename Transform, typename Numbers>
-INSIGHTFACE_INLINE void RunGroups(const Numbers& x, Lanes* y, int64_t to) {
+INSIGHTFACE_INLINE void RunGroups(const Numbers& x, Vector* y, int64_t to) {
   Transform::template Run<0>(x, y, to);
   Transform::template Run<1>(x, y, to);
   if constexpr (Transform::kGroups > 2) {
@@ -210,11 +197,11 @@ INSIGHTFACE_INLINE void RunGroups(const Numbers& x, Lanes* y, int64_t to) {
 
 // Transforms the rows of `half`, whose columns have been transformed, that belong to a group; -1: all of them.
 template<typename Rows, typename Columns, int64_t group, typename Write>
-INSIGHTFACE_INLINE void TransformRows(const Lanes* half, const Write& write) {
+INSIGHTFACE_INLINE void TransformRows(const Vector* half, const Write& write) {
 #pragma GCC unroll 6
   for (int64_t row = 0; row < Rows::kOut; ++row) {
     if (Rows::kGroup[row] < 0 || (group >= 0 && Rows::kGroup[row] != group)) { continue; }
-    Lanes y[Columns::kOut];
+    Vector y[Columns::kOut];
     RunGroups<Columns>([&](int64_t i) __attribute__((always_inline)) { return half[row * Columns::kIn + i]; }, y, 1);
 #pragma GCC unroll 6
     for (int64_t column = 0; column < Columns::kOut; ++column) {
@@ -228,7 +215,7 @@ INSIGHTFACE_INLINE void TransformRows(const Lanes* half, const Write& write) {
 template<typename Rows, typename Columns, int64_t group, typename Numbers, typename Write>
 INSIGHTFACE_INLINE void TransformGroup(const Numbers& x, const Write& write) {
   constexpr int64_t kIn = Columns::kIn;
-  Lanes half[Rows::kOut * kIn];
+  Vector half[Rows::kOut * kIn];
 #pragma GCC unroll 6
   for (int64_t column = 0; column < kIn; ++column) {
     Rows::template Run<group>(
@@ -251,7 +238,7 @@ INSIGHTFACE_INLINE void TransformSquare(const Numbers& x, const Write& write) {
 #else
   // Too few registers: all columns first.
   constexpr int64_t kIn = Columns::kIn;
-  Lanes half[Rows::kOut * kIn];
+  Vector half[Rows::kOut * kIn];
   for (int64_t column = 0; column < kIn; ++column) {
     RunGroups<Rows>(
         [&](int64_t i) __attribute__((always_inline)) { return x(i * Columns::kInSide + column); }, half + column, kIn);
@@ -260,19 +247,12 @@ INSIGHTFACE_INLINE void TransformSquare(const Numbers& x, const Write& write) {
 #endif
 }
 
-template<typename T>
-INSIGHTFACE_INLINE Lanes Loaded(const T* from) {
-  Lanes lanes;
-  LoadLanes(from, &lanes);
-  return lanes;
-}
-
 // Transforms the pixels of a square into the 36 matrices.
 template<typename Rows, typename Columns, typename T>
 void ToMatricesOf(const T* const* pixels, const T* const* next, int64_t channels, T* matrices, MatrixPlaces places) {
   const auto write = [&](int64_t c) {
-    T* const to = matrices + c / kLanes * places.lanes_step;
-    return [=](int64_t i, const Lanes& y) { StoreLanes(&y, to + i * places.step); };
+    T* const to = matrices + c / kWinogradLanes * places.lanes_step + c % kWinogradLanes;
+    return [=](int64_t i, const Vector& y) { Write(y, to + i * places.step); };
   };
   for (int64_t c = 0; c < channels; c += kLanes) {
     if (next != nullptr) {
@@ -280,14 +260,14 @@ void ToMatricesOf(const T* const* pixels, const T* const* next, int64_t channels
     }
     if constexpr (kTypeOf<T> == NumberType::kFloat32) {
       TransformSquare<
-          Rows, Columns>([&](int64_t i) __attribute__((always_inline)) { return Loaded(pixels[i] + c); }, write(c));
+          Rows, Columns>([&](int64_t i) __attribute__((always_inline)) { return LoadWhole(pixels[i] + c); }, write(c));
     } else {
       // Widened once, as a group of rows reads its columns again.
-      Lanes x[Rows::kInSide * Columns::kInSide];
+      Vector x[Rows::kInSide * Columns::kInSide];
       for (int64_t row = 0; row < Rows::kIn; ++row) {
         for (int64_t column = 0; column < Columns::kIn; ++column) {
           const int64_t i = row * Columns::kInSide + column;
-          x[i] = Loaded(pixels[i] + c);
+          x[i] = LoadWhole(pixels[i] + c);
         }
       }
       TransformSquare<Rows, Columns>([&](int64_t i) __attribute__((always_inline)) { return x[i]; }, write(c));
@@ -316,8 +296,8 @@ void FiltersToMatrices(const float* weights, int64_t filter_step, bool mirrored,
       for (int64_t tap = 0; tap < kTaps; ++tap) { taps[tap][lane] = filter[mirrored ? kTaps - 1 - tap : tap]; }
     }
     TransformSquare<FilterTransform, FilterTransform>(
-        [&](int64_t i) __attribute__((always_inline)) { return Loaded(taps[i]); },
-        [&](int64_t i, const Lanes& y) { StoreLanes(&y, matrices + i * step + f); });
+        [&](int64_t i) __attribute__((always_inline)) { return LoadWhole(taps[i]); },
+        [&](int64_t i, const Vector& y) { Write(y, matrices + i * step + f); });
   }
 }
 
@@ -325,16 +305,16 @@ template<typename Rows, typename Columns>
 void ProductsToTileOf(const float* matrices, int64_t step, int64_t channels, const TileEpilogue& epilogue,
                       float* const* pixels) {
   for (int64_t c = 0; c < channels; c += kLanes) {
-    const Lanes bias = epilogue.bias != nullptr ? Loaded(epilogue.bias + c) : Lanes{};
-    const Lanes slope = epilogue.slope != nullptr ? Loaded(epilogue.slope + c) : Lanes{};
+    const Vector bias = epilogue.bias != nullptr ? LoadWhole(epilogue.bias + c) : Vector{};
+    const Vector slope = epilogue.slope != nullptr ? LoadWhole(epilogue.slope + c) : Vector{};
     TransformSquare<Rows, Columns>(
-        [&](int64_t i) __attribute__((always_inline)) { return Loaded(matrices + i * step + c); },
-        [&](int64_t i, const Lanes& y) {
+        [&](int64_t i) __attribute__((always_inline)) { return LoadWhole(matrices + i * step + c); },
+        [&](int64_t i, const Vector& y) {
           if (pixels[i] == nullptr) { return; }
-          Lanes value = y + bias;
-          if (epilogue.slope != nullptr) { value = value > 0 ? value : value * slope; }
-          if (epilogue.addends != nullptr) { value += Loaded(epilogue.addends[i] + c); }
-          StoreLanes(&value, pixels[i] + c);
+          Vector value = y + bias;
+          if (epilogue.slope != nullptr) { value = Select(value, value, value * slope); }
+          if (epilogue.addends != nullptr) { value += LoadWhole(epilogue.addends[i] + c); }
+          Write(value, pixels[i] + c);
         });
   }
 }
@@ -356,8 +336,8 @@ void MatricesToFilters(const float* matrices, int64_t step, int64_t filters, flo
   float taps[kTaps][kLanes];
   for (int64_t f = 0; f < filters; f += kLanes) {
     TransformSquare<FilterGradientTransform, FilterGradientTransform>(
-        [&](int64_t i) __attribute__((always_inline)) { return Loaded(matrices + i * step + f); },
-        [&](int64_t i, const Lanes& y) { StoreLanes(&y, taps[i]); });
+        [&](int64_t i) __attribute__((always_inline)) { return LoadWhole(matrices + i * step + f); },
+        [&](int64_t i, const Vector& y) { Write(y, taps[i]); });
     for (int64_t lane = 0; lane < kLanes; ++lane) {
       float* const filter = weights + (f + lane) * filter_step;
       for (int64_t tap = 0; tap < kTaps; ++tap) { filter[tap] = taps[tap][lane]; }

@@ -8,7 +8,6 @@
 #include "network/layers/depthwise_inference.h"
 #include "network/layers/folding.h"
 #include "network/layers/pointwise_layer.h"
-#include "network/layers/winograd_fused_layers.h"
 #include "network/layers/winograd_layers.h"
 
 namespace insightface {
@@ -90,8 +89,6 @@ std::unique_ptr<Layer> MakeInferenceConv(const std::vector<int>& inputs, int out
   std::unique_ptr<Layer> depthwise =
       MakeDepthwiseInference(inputs, output, in, out, batch, geometry, arrays, epilogue);
   if (depthwise != nullptr) { return depthwise; }
-  std::unique_ptr<Layer> fused = MakeFusedWinogradInference(inputs, output, in, out, batch, geometry, arrays, epilogue);
-  if (fused != nullptr) { return fused; }
   std::unique_ptr<Layer> winograd = MakeWinogradInference(inputs, output, in, out, batch, geometry, arrays, epilogue);
   if (winograd != nullptr) { return winograd; }
   return std::make_unique<InferenceConv>(inputs, output, in, out, batch, geometry, arrays, epilogue);

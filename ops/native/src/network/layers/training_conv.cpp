@@ -14,7 +14,6 @@
 #include "network/layers/depthwise.h"
 #include "network/layers/patch_filter_gradient.h"
 #include "network/layers/pointwise_layer.h"
-#include "network/layers/winograd_fused_layers.h"
 #include "network/layers/winograd_layers.h"
 
 namespace insightface {
@@ -209,7 +208,7 @@ class DenseConv final : public TrainingConv {
   const Reorder to_input_gradient_;
   const dnnl::convolution_backward_data input_primitive_;
   // Exactly one of these is set.
-  std::optional<WinogradFilterGradient<BFloat16>> winograd_gradient_;
+  std::optional<WinogradFilterGradient> winograd_gradient_;
   std::optional<PatchFilterGradient> patch_gradient_;
   std::optional<OneDnnFilterGradient> filter_gradient_;
 };
@@ -251,8 +250,6 @@ std::unique_ptr<Layer> MakeTrainingConv(int input, int output, const Value& in, 
   }
   std::unique_ptr<Layer> pointwise = MakePointwiseTraining(input, output, in, out, batch, geometry, arrays);
   if (pointwise != nullptr) { return pointwise; }
-  std::unique_ptr<Layer> fused = MakeFusedWinogradTraining(input, output, in, out, batch, geometry, arrays);
-  if (fused != nullptr) { return fused; }
   std::unique_ptr<Layer> winograd = MakeWinogradTraining(input, output, in, out, batch, geometry, arrays);
   if (winograd != nullptr) { return winograd; }
   return std::make_unique<DenseConv>(input, output, in, out, batch, geometry, arrays);

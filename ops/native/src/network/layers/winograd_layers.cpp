@@ -1,10 +1,9 @@
-// computes          y = convolution of x with 3x3 filters, stride 1, by F(4x4, 3x3) of float32 or F(2x2, 3x3) of
-// bfloat16
+// computes          y = convolution of x with 3x3 filters, stride 1, by F(4x4, 3x3) of float32 or F(2x2, 3x3) of bfloat16
 //                   maps; in inference + bias, PReLU, addend; in training also of stride 2, float32 (strided_tiles.h)
 // reads in backward x, dy
 // writes            dweight by the transposed transforms of F(4x4, 3x3) (winograd_tiles.h, strided_tiles.h)
 // writes or adds    dx = the convolution of dy with the mirrored filters
-#include "network/layers/winograd_fused_layers.h"
+#include "network/layers/winograd_layers.h"
 
 #include <algorithm>
 #include <optional>
@@ -14,16 +13,15 @@
 #include "network/arithmetic/winograd_filter_gradient.h"
 #include "network/arithmetic/winograd_fused.h"
 #include "network/layers/folding.h"
-#include "network/layers/winograd_layers.h"
 
 namespace insightface {
 namespace {
 
 // The weights change at every step, so each pass transforms them.
 template<typename T>
-class FusedWinogradTraining final : public SplitLayer {
+class WinogradTraining final : public SplitLayer {
  public:
-  FusedWinogradTraining(int input, int output, const WinogradShape& shape, int weight)
+  WinogradTraining(int input, int output, const WinogradShape& shape, int weight)
       : SplitLayer({input}, output),
         weight_(weight),
         forward_(shape),
@@ -61,7 +59,7 @@ class FusedWinogradTraining final : public SplitLayer {
 
   const int weight_;
   const FusedWinograd<T> forward_, input_gradient_;
-  const std::conditional_t<kTypeOf<T> == NumberType::kFloat32, FusedFilterGradient, WinogradFilterGradient<BFloat16>>
+  const std::conditional_t<kTypeOf<T> == NumberType::kFloat32, FusedFilterGradient, WinogradFilterGradient>
       filter_gradient_;
 };
 
@@ -104,9 +102,9 @@ class StridedWinogradTraining final : public SplitLayer {
 };
 
 template<typename T>
-class FusedWinogradInference final : public Layer {
+class WinogradInference final : public Layer {
  public:
-  FusedWinogradInference(const std::vector<int>& inputs, int output, const WinogradShape& shape,
+  WinogradInference(const std::vector<int>& inputs, int output, const WinogradShape& shape,
                          const ConvArrays& arrays, const ConvEpilogue& epilogue)
       : Layer(inputs, output),
         slope_(epilogue.slope),
@@ -139,7 +137,15 @@ bool Suits(const WinogradShape& shape) {
 
 }  // namespace
 
-std::unique_ptr<Layer> MakeFusedWinogradTraining(int input, int output, const Value& in, const Value& out,
+std::optional<WinogradShape> WinogradShapeOf(const Value& in, const Value& out, int64_t batch,
+                                             const ConvGeometry& geometry) {
+  const WinogradShape shape{batch, in.shape, out.shape, geometry.pad};
+  const bool fits = geometry.kernel == 3 && geometry.stride == 1 && geometry.groups == 1;
+  if (!fits || !SuitsWinograd(shape)) { return std::nullopt; }
+  return shape;
+}
+
+std::unique_ptr<Layer> MakeWinogradTraining(int input, int output, const Value& in, const Value& out,
                                                  int64_t batch, const ConvGeometry& geometry,
                                                  const ConvArrays& arrays) {
   if (arrays.bias >= 0) { return nullptr; }
@@ -152,23 +158,23 @@ std::unique_ptr<Layer> MakeFusedWinogradTraining(int input, int output, const Va
   if (!shape) { return nullptr; }
   if (in.type == NumberType::kFloat32) {
     if (!Suits<float>(*shape)) { return nullptr; }
-    return std::make_unique<FusedWinogradTraining<float>>(input, output, *shape, arrays.weight);
+    return std::make_unique<WinogradTraining<float>>(input, output, *shape, arrays.weight);
   }
   if (!Suits<BFloat16>(*shape)) { return nullptr; }
-  return std::make_unique<FusedWinogradTraining<BFloat16>>(input, output, *shape, arrays.weight);
+  return std::make_unique<WinogradTraining<BFloat16>>(input, output, *shape, arrays.weight);
 }
 
-std::unique_ptr<Layer> MakeFusedWinogradInference(const std::vector<int>& inputs, int output, const Value& in,
+std::unique_ptr<Layer> MakeWinogradInference(const std::vector<int>& inputs, int output, const Value& in,
                                                   const Value& out, int64_t batch, const ConvGeometry& geometry,
                                                   const ConvArrays& arrays, const ConvEpilogue& epilogue) {
   const std::optional<WinogradShape> shape = WinogradShapeOf(in, out, batch, geometry);
   if (!shape) { return nullptr; }
   if (in.type == NumberType::kFloat32) {
     if (!FusedWinograd<float>::Suits(*shape)) { return nullptr; }
-    return std::make_unique<FusedWinogradInference<float>>(inputs, output, *shape, arrays, epilogue);
+    return std::make_unique<WinogradInference<float>>(inputs, output, *shape, arrays, epilogue);
   }
   if (!FusedWinograd<BFloat16>::Suits(*shape)) { return nullptr; }
-  return std::make_unique<FusedWinogradInference<BFloat16>>(inputs, output, *shape, arrays, epilogue);
+  return std::make_unique<WinogradInference<BFloat16>>(inputs, output, *shape, arrays, epilogue);
 }
 
 }  // namespace insightface
