@@ -104,8 +104,8 @@ class StridedWinogradTraining final : public SplitLayer {
 template<typename T>
 class WinogradInference final : public Layer {
  public:
-  WinogradInference(const std::vector<int>& inputs, int output, const WinogradShape& shape,
-                         const ConvArrays& arrays, const ConvEpilogue& epilogue)
+  WinogradInference(const std::vector<int>& inputs, int output, const WinogradShape& shape, const ConvArrays& arrays,
+                    const ConvEpilogue& epilogue)
       : Layer(inputs, output),
         slope_(epilogue.slope),
         convolution_(shape),
@@ -145,9 +145,8 @@ std::optional<WinogradShape> WinogradShapeOf(const Value& in, const Value& out, 
   return shape;
 }
 
-std::unique_ptr<Layer> MakeWinogradTraining(int input, int output, const Value& in, const Value& out,
-                                                 int64_t batch, const ConvGeometry& geometry,
-                                                 const ConvArrays& arrays) {
+std::unique_ptr<Layer> MakeWinogradTraining(int input, int output, const Value& in, const Value& out, int64_t batch,
+                                            const ConvGeometry& geometry, const ConvArrays& arrays) {
   if (arrays.bias >= 0) { return nullptr; }
   const WinogradShape strided{batch, in.shape, out.shape, geometry.pad};
   if (in.type == NumberType::kFloat32 && geometry.kernel == 3 && geometry.stride == 2 && geometry.groups == 1 &&
@@ -165,8 +164,8 @@ std::unique_ptr<Layer> MakeWinogradTraining(int input, int output, const Value& 
 }
 
 std::unique_ptr<Layer> MakeWinogradInference(const std::vector<int>& inputs, int output, const Value& in,
-                                                  const Value& out, int64_t batch, const ConvGeometry& geometry,
-                                                  const ConvArrays& arrays, const ConvEpilogue& epilogue) {
+                                             const Value& out, int64_t batch, const ConvGeometry& geometry,
+                                             const ConvArrays& arrays, const ConvEpilogue& epilogue) {
   const std::optional<WinogradShape> shape = WinogradShapeOf(in, out, batch, geometry);
   if (!shape) { return nullptr; }
   if (in.type == NumberType::kFloat32) {
