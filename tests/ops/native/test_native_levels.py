@@ -130,6 +130,80 @@ def test_tile_products(level: str, rows: int, lines: int) -> None:
     np.testing.assert_allclose(c, a.astype(np.float64) @ b, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("adds", [False, True])
+def test_transposed_tile_products(level: str, adds: bool) -> None:
+    """Both groups of 16 columns of b lie one behind the other, and rows of c are further apart than they are long."""
+    whole, address = ctypes.c_int64, ctypes.c_void_p
+    function = table(level, "kTileProducts", 2)[1]
+    multiply = ctypes.CFUNCTYPE(None, address, address, whole, whole, ctypes.c_bool, address, whole)(function)
+    a, b, c = draw(50, 16), draw(2, 50, 16), np.ones((16, 40), np.float32)
+    multiply(pointer(a), pointer(b), 50 * 16, 50, adds, pointer(c), 40)
+    expected = np.hstack([a.T.astype(np.float64) @ group for group in b]) + adds
+    np.testing.assert_allclose(c[:, :32], expected, rtol=1e-4, atol=1e-5)
+    assert (c[:, 32:] == 1).all()
+
+
+class TileKind(ctypes.Structure):
+    """The C++ struct of that name."""
+
+    _fields_ = (("short_rows", ctypes.c_bool), ("short_columns", ctypes.c_bool))
+
+
+class MatrixPlaces(ctypes.Structure):
+    """The C++ struct of that name."""
+
+    _fields_ = (("step", ctypes.c_int64), ("lanes_step", ctypes.c_int64))
+
+
+def pointers(square: np.ndarray) -> ctypes.Array[ctypes.c_void_p]:
+    """Return the addresses of the pixels of a square, [side, side, channels]."""
+    pixels = square.reshape(-1, square.shape[-1])
+    return (ctypes.c_void_p * len(pixels))(*(pixel.ctypes.data for pixel in pixels))
+
+
+@pytest.mark.parametrize("short_rows", [False, True])
+@pytest.mark.parametrize("short_columns", [False, True])
+def test_winograd_tiles(level: str, short_rows: bool, short_columns: bool) -> None:
+    """A convolution of one tile, and the gradient of its filters, by the transforms and products between them."""
+    whole, address = ctypes.c_int64, ctypes.c_void_p
+    to_matrices = ctypes.CFUNCTYPE(None, TileKind, address, address, whole, address, MatrixPlaces)
+    addresses = table(level, "kTileTransforms", 7)
+    transform_patch, transform_gradient = map(to_matrices, addresses[:2])
+    transform_filters = ctypes.CFUNCTYPE(None, address, whole, ctypes.c_bool, whole, address, whole)(addresses[4])
+    transform_products = ctypes.CFUNCTYPE(None, TileKind, address, whole, whole, address, address)(addresses[5])
+    transform_filter_gradients = ctypes.CFUNCTYPE(None, address, whole, whole, address, whole)(addresses[6])
+    kind, channels, filters = TileKind(short_rows, short_columns), 48, 32
+    rows, columns = 4 - short_rows, 4 - short_columns
+    x, dy, weights = draw(6, 6, channels), draw(4, 4, filters), draw(filters, channels, 3, 3)
+
+    def matrices_of(transform: ctypes._CFuncPtr, square: np.ndarray) -> np.ndarray:
+        """Return the 36 matrices, whose groups of 16 channels lie further apart than they are long."""
+        count = square.shape[-1]
+        matrices = np.zeros((36, count // 16, 20), np.float32)
+        transform(kind, pointers(square), None, count, pointer(matrices), MatrixPlaces(count // 16 * 20, 20))
+        return matrices[:, :, :16].reshape(36, count).astype(np.float64)
+
+    maps, gradients = matrices_of(transform_patch, x), matrices_of(transform_gradient, dy)
+    transformed = np.zeros((channels, 36, filters), np.float32)
+    for channel in range(channels):
+        first = ctypes.c_void_p(weights[:, channel].ctypes.data)
+        transform_filters(first, channels * 9, False, filters, pointer(transformed[channel]), filters)
+    products = np.einsum("mc,cmf->mf", maps, transformed).astype(np.float32)
+    y = np.full((4, 4, filters), np.nan, np.float32)
+    transform_products(kind, pointer(products), filters, filters, (address * 3)(), pointers(y))
+    windows = np.lib.stride_tricks.sliding_window_view(x.astype(np.float64), (3, 3), (0, 1))[:rows, :columns]
+    expected = np.einsum("rkcij,fcij->rkf", windows, weights)
+    np.testing.assert_allclose(y[:rows, :columns], expected, rtol=1e-4, atol=1e-4)
+
+    outer = np.ascontiguousarray(maps.T[:, :, None] * gradients, np.float32)
+    gradient = np.zeros_like(weights)
+    for channel in range(channels):
+        first = ctypes.c_void_p(gradient[:, channel].ctypes.data)
+        transform_filter_gradients(pointer(outer[channel]), filters, filters, first, channels * 9)
+    expected = np.einsum("rkcij,rkf->fcij", windows, dy[:rows, :columns])
+    np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-4)
+
+
 class GradientLine(ctypes.Structure):
     """DepthwiseGradientLine of depthwise_lines.h."""
 

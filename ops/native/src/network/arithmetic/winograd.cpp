@@ -37,7 +37,7 @@ bool UsesUnit(const WinogradShape& shape) { return UnitProducts::Suits(shape.in.
 
 int64_t BlockSize(const WinogradShape& shape) {
   // Both sets of matrices of a block should fit into the second level caches, but a block must not be so small that
-  // reading the filters, once per block, takes longer than using them; the matrix unit is done with them sooner.
+  // reading and writing the sums, once per block, takes longer than the products; the matrix unit is done sooner.
   constexpr int64_t kCache = 1536 * 1024, kLeast = 128, kLeastOfUnit = 256;
   const int64_t threads = omp_get_max_threads();
   const int64_t per_tile = kMatrices * (shape.in.channels + shape.out.channels) * kNumber;

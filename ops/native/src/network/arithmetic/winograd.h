@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <optional>
 
-#include "base/prepared.h"
 #include "network/arithmetic/matrix_products.h"
 #include "network/arithmetic/unit_products.h"
 #include "network/arithmetic/value.h"
