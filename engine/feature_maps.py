@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from math import prod
 from typing import Any
 
 from backbones.graph.network_graph import NetworkGraph, Node
+from common.processor import multiplies_bfloat16
 
 _FLOAT = 4
 # What a step without the kernels keeps: the inputs of these.
@@ -38,9 +40,31 @@ ELSEWHERE, HELD, USED_UP = "elsewhere", "held", "used up"
 # Inference: a 1x1 convolution of a multiple of so many filters, and of at most so many weights, can be computed
 # together with the depthwise one behind it.
 _PANEL, _CACHED_WEIGHTS = 64, 64 * 1024
-# Inference, by whether numbers are bfloat16: the bytes of a weight in the form it is used in, of a 3x3 convolution
+# Inference, by the factors of products: the bytes of a weight in the form it is used in, of a 3x3 convolution
 # (transformed for Winograd's filtering) and of others, which are used as they are in float32.
 _FILTERED_COPY, _COPY = {False: 16.0, True: 32 / 9}, {False: 0.0, True: 2.0}
+# The most that float32 copies of a convolution's maps and of the gradients of its input take, if those of one image do.
+_WIDENED_PIECE = 16 << 20
+
+
+class Numbers(Enum):
+    """The type of feature maps, and of the factors of products of convolutions."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    WIDENED = "bfloat16, multiplied in float32 by a processor that does not multiply bfloat16"
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of a number of a feature map."""
+        return _FLOAT if self == Numbers.FLOAT32 else 2
+
+    @classmethod
+    def of(cls, bfloat16: bool) -> Numbers:
+        """Return those of this processor's kernels."""
+        if not bfloat16:
+            return cls.FLOAT32
+        return cls.BFLOAT16 if multiplies_bfloat16() else cls.WIDENED
 
 
 @dataclass(frozen=True)
@@ -65,12 +89,14 @@ class Working:
     transformed: float
 
 
-# By the type of feature maps, then whether they are computed again; fitted to y1, r18, r50, and r100.
+# By whether maps are computed again; fitted to y1, r18, r50, and r100.
 _WORKING = {
-    (False, False): Working(filtered=3.4, depthwise=3.0, other=3.0, large=3.4, gaps=0.3, transformed=1.5),
-    (False, True): Working(filtered=1.5, depthwise=4.3, other=3.0, large=3.4, gaps=0.0, transformed=2.5),
-    (True, False): Working(filtered=3.4, depthwise=3.0, other=3.0, large=3.4, gaps=0.6, transformed=0.5),
-    (True, True): Working(filtered=6.0, depthwise=4.3, other=3.0, large=3.5, gaps=0.0, transformed=0.5),
+    (Numbers.FLOAT32, False): Working(filtered=3.4, depthwise=3.0, other=3.0, large=3.4, gaps=0.3, transformed=1.5),
+    (Numbers.FLOAT32, True): Working(filtered=1.5, depthwise=4.3, other=3.0, large=3.4, gaps=0.0, transformed=2.5),
+    (Numbers.BFLOAT16, False): Working(filtered=3.4, depthwise=3.0, other=3.0, large=3.4, gaps=0.6, transformed=0.5),
+    (Numbers.BFLOAT16, True): Working(filtered=6.0, depthwise=4.3, other=3.0, large=3.5, gaps=0.0, transformed=0.5),
+    (Numbers.WIDENED, False): Working(filtered=3.4, depthwise=3.0, other=3.0, large=3.4, gaps=0.9, transformed=2.5),
+    (Numbers.WIDENED, True): Working(filtered=2.5, depthwise=4.8, other=3.0, large=3.8, gaps=0.0, transformed=2.0),
 }
 
 
@@ -84,7 +110,7 @@ def stored_bytes(network: NetworkGraph, batch: int, bfloat16: bool) -> int:
 
 
 def block_bytes(
-    network: NetworkGraph, batch: int, bfloat16: bool, recompute: bool = False, gradients: str = ELSEWHERE
+    network: NetworkGraph, batch: int, numbers: Numbers, recompute: bool = False, gradients: str = ELSEWHERE
 ) -> int:
     """Return the bytes of the block in which the kernels compute a training step of ``batch`` images.
 
@@ -92,8 +118,8 @@ def block_bytes(
     nodes before, working memory for this one, and the gradients of its weights: if these are ``HELD``, those of the
     nodes behind as well, if they are ``USED_UP`` by an update, no others; otherwise they lie elsewhere.
     """
-    number = 2 if bfloat16 else _FLOAT
-    working = _WORKING[bfloat16, recompute]
+    number = numbers.bytes
+    working = _WORKING[numbers, recompute]
     weights = _weight_bytes(network)
     largest, kept, behind = 0, 0, sum(weights.values())
     widest = max(prod(network.shapes[n.name]) for n in network.nodes if n.op not in _ELSEWHERE) * batch * number
@@ -108,6 +134,8 @@ def block_bytes(
         needed = kept + int(max(_copies(node, working, is_large) * maps, working.gaps * widest))
         if _is_filtered(node):
             needed += int(working.transformed * min(4 * own, _TRANSFORMED))
+        if numbers == Numbers.WIDENED:
+            needed += _widened_bytes(node, node.inputs, network, batch)
         if gradients == HELD:
             needed += behind + own
         elif gradients == USED_UP:
@@ -150,9 +178,20 @@ def _is_first(node: Node, network: NetworkGraph) -> bool:
     return node.attrs["kernel"] ** 2 * network.shapes[node.inputs[0]][0] <= _FEW_PRODUCTS
 
 
-def inference_bytes(network: NetworkGraph, batch: int, bfloat16: bool) -> int:
+def _widened_bytes(node: Node, inputs: Sequence[str], network: NetworkGraph, batch: int, is_whole: bool = False) -> int:
+    """Return the bytes of the float32 copies of a convolution's maps, of some images at a time unless ``is_whole``."""
+    if node.op != "conv":
+        return 0
+    read, written = (sum(prod(network.shapes[name]) for name in names) for names in (inputs, [node.name]))
+    images = batch if is_whole else min(max(_WIDENED_PIECE // ((2 * read + written) * _FLOAT), 1), batch)
+    while batch % images:
+        images -= 1
+    return images * (read + written) * _FLOAT
+
+
+def inference_bytes(network: NetworkGraph, batch: int, numbers: Numbers) -> int:
     """Return the bytes that the kernels take to embed ``batch`` images, with their copies of weights."""
-    number = 2 if bfloat16 else _FLOAT
+    bfloat16 = numbers == Numbers.BFLOAT16
     weights = _weight_bytes(network)
     copies = sum(
         weights[node.name] // _FLOAT * (_FILTERED_COPY[bfloat16] if _is_filtered(node) else _COPY[bfloat16])
@@ -160,26 +199,31 @@ def inference_bytes(network: NetworkGraph, batch: int, bfloat16: bool) -> int:
         if node.op in ("conv", "fully_connected")
     )
     readers = Counter(name for node in network.nodes for name in node.inputs)
-    widened = _widened(network, readers)
+    expanded = _expanded(network, readers)
     last_use = dict[str, int]()
     for place, node in enumerate(network.nodes):
-        last_use |= dict.fromkeys((*node.inputs, *widened.get(node.name, ())), place)
-    never_whole = {name for names in widened.values() for name in names[1:]}
+        last_use |= dict.fromkeys((*node.inputs, *expanded.get(node.name, ())), place)
+    never_whole = {name for names in expanded.values() for name in names[1:]}
     largest, live = 0, dict[str, int]()
     for place, node in enumerate(network.nodes):
         if node.op in _REMADE and readers[node.inputs[0]] == 1:
             live.pop(node.inputs[0], None)  # computed together with what comes before
         if node.op not in _ELSEWHERE and node.name not in never_whole:
             live[node.name] = prod(network.shapes[node.name])
-            largest = max(largest, sum(live.values()))
+            needed = sum(live.values()) * batch * numbers.bytes
+            if numbers == Numbers.WIDENED:
+                whole = node.name in expanded
+                read = expanded[node.name][:1] if whole else node.inputs
+                needed += _widened_bytes(node, read, network, batch, whole)
+            largest = max(largest, needed)
         live = {name: size for name, size in live.items() if last_use.get(name, 0) > place}
-    return int(largest * batch * number + copies)
+    return int(largest + copies)
 
 
-def _widened(network: NetworkGraph, readers: Mapping[str, int]) -> dict[str, list[str]]:
+def _expanded(network: NetworkGraph, readers: Mapping[str, int]) -> dict[str, list[str]]:
     """Return what the kernels compute together with depthwise convolutions in inference, by the names of these.
 
-    The first name is that of the map which a 1x1 convolution widens. The maps behind it are never in memory.
+    The first name is that of the map which a 1x1 convolution expands. The maps behind it are never in memory.
     """
     nodes = {node.name: node for node in network.nodes}
     found = {}
@@ -189,7 +233,7 @@ def _widened(network: NetworkGraph, readers: Mapping[str, int]) -> dict[str, lis
         names = list(node.inputs)
         while readers[names[0]] == 1 and nodes[names[0]].op in ("batch_norm", "prelu"):
             names.insert(0, nodes[names[0]].inputs[0])
-        if readers[names[0]] == 1 and _widens(nodes[names[0]], network):
+        if readers[names[0]] == 1 and _expands(nodes[names[0]], network):
             found[node.name] = [*nodes[names[0]].inputs, *names]
     return found
 
@@ -203,7 +247,7 @@ def _is_depthwise(node: Node, network: NetworkGraph) -> bool:
     return fits and network.shapes[node.name][0] == channels
 
 
-def _widens(node: Node, network: NetworkGraph) -> bool:
+def _expands(node: Node, network: NetworkGraph) -> bool:
     """Return whether it is a 1x1 convolution that the kernels compute some lines of at a time."""
     if node.op != "conv" or (node.attrs["kernel"], node.attrs["stride"], node.attrs["groups"]) != (1, 1, 1):
         return False

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from backbones.graph.network_graph import NetworkGraph
 from common.errors import UserError
 from common.free_memory import free_memory
-from engine.feature_maps import HELD, USED_UP, block_bytes, inference_bytes, stored_bytes
+from engine.feature_maps import HELD, USED_UP, Numbers, block_bytes, inference_bytes, stored_bytes
 from engine.schedule import make_plan
 from ops.heads.class_sampling import ClassSampling
 from ops.heads.class_shards import ClassShards
@@ -139,13 +139,14 @@ def estimate_memory(
     process = _WHOLE_PROCESS
     if _is_one_op(config, network, ranks):
         process = _PROCESS
+        numbers = Numbers.of(config["use_bf16"])
         # The op leaves the gradients where it computes.
         if _is_frozen(config):
-            activations, gradients = inference_bytes(network, images, config["use_bf16"]), 0.0
+            activations, gradients = inference_bytes(network, images, numbers), 0.0
         else:
             recompute = config.get("recompute", False)
             where = USED_UP if _updates_early(config, ranks) else HELD
-            activations, gradients = block_bytes(network, images, config["use_bf16"], recompute, where), float(pieces)
+            activations, gradients = block_bytes(network, images, numbers, recompute, where), float(pieces)
     else:
         activations, gradients = stored_bytes(network, images, config["use_bf16"]), pieces + 1 + _IN_UPDATE
     averages = 2 if config.get("ema_decay") else 0  # the average, and what it replaces while it is verified
@@ -179,7 +180,7 @@ def _is_one_op(config: Mapping[str, Any], network: NetworkGraph, ranks: int) -> 
 def _teacher_bytes(network: NetworkGraph, images: int, bfloat16: bool) -> int:
     """Return the bytes of a teacher that embeds ``images`` at a time."""
     arrays = sum(prod(spec.shape) for spec in network.parameters().values()) * _FLOAT
-    return arrays + inference_bytes(network, images, bfloat16 and not layers_without_kernels(network))
+    return arrays + inference_bytes(network, images, Numbers.of(bfloat16 and not layers_without_kernels(network)))
 
 
 def _updates_early(config: Mapping[str, Any], ranks: int) -> bool:

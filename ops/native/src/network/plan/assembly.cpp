@@ -1,6 +1,7 @@
 #include "network/plan/assembly.h"
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 #include <stdexcept>
 #include <utility>
@@ -88,20 +89,28 @@ class Assembler {
 
   // Gives the last layer the parameters of a node.
   void AddParameters(const Node& node) {
+    std::vector<int64_t>& counts = result_.parameter_counts;
+    for (const auto& [number, count] : ParameterCounts(node)) {
+      counts.resize(std::max(counts.size(), static_cast<size_t>(number) + 1));
+      counts[number] = count;
+      result_.layers.back()->parameters.push_back(number);
+    }
+  }
+
+  // The parameters of a node, and the numbers in each.
+  std::map<int, int64_t> ParameterCounts(const Node& node) const {
     const ValueShape& in = nodes_[node.inputs[0]].shape;
     int64_t weights = node.shape.channels * in.Count();  // of a fully connected layer
     if (node.op == "conv") {
       weights = node.shape.channels * (in.channels / node.Integer("groups")) * node.Integer("kernel") *
                 node.Integer("kernel");
     }
+    std::map<int, int64_t> counts;
     for (const char* const name : {"weight", "bias", "gamma", "beta", "slope"}) {
       const int number = node.Array(name);
-      if (number < 0) { continue; }
-      std::vector<int64_t>& counts = result_.parameter_counts;
-      counts.resize(std::max(counts.size(), static_cast<size_t>(number) + 1));
-      counts[number] = name == std::string("weight") ? weights : node.shape.channels;
-      result_.layers.back()->parameters.push_back(number);
+      if (number >= 0) { counts[number] = name == std::string("weight") ? weights : node.shape.channels; }
     }
+    return counts;
   }
 
   // The scaled images replace the images themselves.
@@ -165,29 +174,35 @@ class Assembler {
 
   std::unique_ptr<Layer> MakeProducts(const Chain& chain, const Node& head, const std::vector<int>& inputs, int output,
                                       const Value& in, const Value& out) const {
-    if (MultipliesIn(in.type)) { return MakeMultiplying(chain, head, inputs, output, in, out); }
+    if (MultipliesIn(in.type)) { return MakeMultiplying(chain, head, inputs, output, in, out, batch_); }
     std::vector<int> numbers(inputs.size());
     std::iota(numbers.begin(), numbers.end(), 0);
     std::vector<Value> maps;
     for (const int input : inputs) { maps.push_back(result_.values[input]); }
-    std::unique_ptr<Layer> wide = MakeMultiplying(chain, head, numbers, static_cast<int>(numbers.size()),
-                                                  {in.shape, NumberType::kFloat32}, {out.shape, NumberType::kFloat32});
-    return WidenLayer(std::move(wide), inputs, output, maps, out, batch_);
+    // A fully connected layer may use up its gradient as it computes it, and a widened map was found to suit the whole
+    // batch.
+    const bool whole = head.op == "fully_connected" || (!training_ && PlaceOfExpanded(nodes_, chain) > 0);
+    const int64_t piece = whole ? batch_ : ImagesAtATime(maps, out, batch_);
+    std::unique_ptr<Layer> wide =
+        MakeMultiplying(chain, head, numbers, static_cast<int>(numbers.size()), {in.shape, NumberType::kFloat32},
+                        {out.shape, NumberType::kFloat32}, piece);
+    return WidenLayer(std::move(wide), inputs, output, maps, out, batch_, piece,
+                      whole ? std::map<int, int64_t>{} : ParameterCounts(head));
   }
 
   std::unique_ptr<Layer> MakeMultiplying(const Chain& chain, const Node& head, const std::vector<int>& inputs,
-                                         int output, const Value& in, const Value& out) const {
+                                         int output, const Value& in, const Value& out, int64_t batch) const {
     if (head.op == "fully_connected") {
-      return MakeDenseLayer(inputs[0], output, in, head.shape.channels, batch_, Arrays(head), training_);
+      return MakeDenseLayer(inputs[0], output, in, head.shape.channels, batch, Arrays(head), training_);
     }
-    if (training_) { return MakeTrainingConv(inputs[0], output, in, out, batch_, GeometryOf(head), Arrays(head)); }
+    if (training_) { return MakeTrainingConv(inputs[0], output, in, out, batch, GeometryOf(head), Arrays(head)); }
     const size_t count = chain.nodes.size(), expanded = PlaceOfExpanded(nodes_, chain);
     if (expanded == 0) {
-      return MakeInferenceConv(inputs, output, in, out, batch_, GeometryOf(head), Arrays(head),
+      return MakeInferenceConv(inputs, output, in, out, batch, GeometryOf(head), Arrays(head),
                                Epilogue(chain, 1, count));
     }
     const Node& depthwise = nodes_[chain.nodes[expanded]];
-    return MakeExpandedDepthwise(inputs[0], output, in, out, batch_, depthwise.Integer("stride"),
+    return MakeExpandedDepthwise(inputs[0], output, in, out, batch, depthwise.Integer("stride"),
                                  {Arrays(head), Epilogue(chain, 1, expanded)},
                                  {Arrays(depthwise), Epilogue(chain, expanded + 1, count)});
   }
