@@ -147,8 +147,8 @@ def _write_pairs(path: Path, images: int, size: int) -> None:
     pairs = images // 2
     people = [person for pair in range(pairs) for person in (2 * pair, 2 * pair + pair % 2)]
     places = [(person, place, size) for place, person in enumerate(people)]
-    drawn = map_in_processes(_draw, places, available_cpus(), 64)
-    bins = list(progress(drawn, total=len(places), desc="drawing", unit="image"))
+    with map_in_processes(_draw, places, available_cpus(), 64) as drawn:
+        bins = list(progress(drawn, total=len(places), desc="drawing", unit="image"))
     write_bin(path, bins, [pair % 2 == 0 for pair in range(pairs)])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -115,9 +116,8 @@ def write_embeddings(target: Path, model: TrainedModel, embed: Embed, task: Embe
         partial.drop_rejected()
     ranges = list(partial.missing(len(images.places), PIECE))
     places = (images.places[row] for start, stop in ranges for row in range(start, stop))
-    faces = load_faces(places, task)
     left = sum(stop - start for start, stop in ranges)
-    with progress(total=len(images.places), desc="embedding", unit="img") as bar:
+    with progress(total=len(images.places), desc="embedding", unit="img") as bar, load_faces(places, task) as faces:
         bar.update(len(images.places) - left)
         for start, stop in ranges:
             partial.add(_embed_piece(embed, task, start, list(itertools.islice(faces, stop - start))))
@@ -129,8 +129,10 @@ def write_embeddings(target: Path, model: TrainedModel, embed: Embed, task: Embe
     return rejected
 
 
-def load_faces(places: Iterable[Place], task: EmbeddingTask) -> Iterator[np.ndarray | Fault]:
-    """Yield the faces in order: decoded in threads, which start at once, and detected in processes."""
+def load_faces(
+    places: Iterable[Place], task: EmbeddingTask
+) -> contextlib.AbstractContextManager[Iterator[np.ndarray | Fault]]:
+    """Give a block the faces in order: decoded in threads, which start at once, and detected in processes."""
     load = functools.partial(load_face, rules=task.rules)
     if task.rules.detector is None:
         return map_in_threads(load, places, task.num_workers)

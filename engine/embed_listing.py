@@ -37,11 +37,12 @@ def embed_listing(listing: Listing, embedder: Embedder, num_workers: int) -> np.
     """
     count = len(listing)
     requests = listing.requests(np.arange(count), _CHUNK)
-    decoded = map_in_processes(partial(_decode, size=embedder.image_size), requests, num_workers)
+    decode = partial(_decode, size=embedder.image_size)
     rows, done = None, 0
     with (
         tempfile.TemporaryFile() as file,
         progress(total=count, desc=f"embedding {listing.path.name}", unit="img") as bar,
+        map_in_processes(decode, requests, num_workers) as decoded,
     ):
         for batch in embed_images(embedder, _good_images(listing, decoded), False, embedder.batch_size):
             if rows is None:

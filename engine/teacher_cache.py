@@ -107,7 +107,9 @@ class TeacherCache:
             if done < total:
                 size = total * self._type.itemsize / 1e9
                 log.say(f"teacher: embedding {total - done} images, once, for {self.path} of {size:.2f} GB")
-                for first, rows in self._embed_from(done, embed, own, workers):
+                # Closed here, also after an exception, whose traceback may hold the generator and with it the workers.
+                batches = stack.enter_context(contextlib.closing(self._embed_from(done, embed, own, workers)))
+                for first, rows in batches:
                     reporter.heartbeat()
                     if file is not None:
                         _write(file, self.path, first * self._type.itemsize, self._make_records(first, rows))

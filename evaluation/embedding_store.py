@@ -176,7 +176,8 @@ def require_finite(path: object, rows: np.ndarray, names: Sequence[str]) -> None
     def count_bad(start: int) -> np.ndarray:
         return start + np.flatnonzero(~np.isfinite(rows[start : start + _CHECKED]).all(axis=1))
 
-    bad = np.concatenate(list(map_in_threads(count_bad, starts, available_cpus())))
+    with map_in_threads(count_bad, starts, available_cpus()) as found:
+        bad = np.concatenate(list(found))
     require(
         not len(bad), f"{path}: the embedding of {names[bad[0]] if len(bad) else ''} is NaN or Inf ({len(bad)} are)"
     )

@@ -88,5 +88,7 @@ def initial_arrays(graph: NetworkGraph, seed: int) -> dict[str, np.ndarray]:
         rule(arrays[name], spec, np.random.default_rng((seed, crc32(name.encode()))))
 
     threads = int(os.environ.get("OMP_NUM_THREADS") or available_cpus())
-    list(map_in_threads(draw, parameters.items(), threads))
+    with map_in_threads(draw, parameters.items(), threads) as done:
+        for _ in done:
+            pass
     return arrays

@@ -114,8 +114,8 @@ def compare_images(
         bool [D], whether the pixels are the same; bool [D], whether the bytes are.
     """
     pairs = zip(listing.requests(numbers, _CHUNK), other.requests(others, _CHUNK), strict=True)
-    found = list(map_decoding(_compare, pairs, num_workers))
-    same = np.concatenate([np.empty((0, 2), bool), *found])
+    with map_decoding(_compare, pairs, num_workers) as found:
+        same = np.concatenate([np.empty((0, 2), bool), *found])
     return same[:, 0], same[:, 1]
 
 

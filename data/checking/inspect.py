@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -56,8 +57,11 @@ def inspect(listing: Listing, num_workers: int) -> Inspection:
     """
     facts, details, position = np.empty(len(listing), FACTS), {}, 0
     requests = listing.requests(np.arange(len(listing)), _CHUNK)
-    with progress(total=len(listing), desc=f"decoding {listing.path.name}", unit="img") as bar:
-        for rows, found in map_decoding(inspect_request, requests, num_workers):
+    with (
+        progress(total=len(listing), desc=f"decoding {listing.path.name}", unit="img") as bar,
+        map_decoding(inspect_request, requests, num_workers) as results,
+    ):
+        for rows, found in results:
             facts[position : position + len(rows)] = rows
             details.update((position + row, text) for row, text in found)
             position += len(rows)
@@ -65,8 +69,10 @@ def inspect(listing: Listing, num_workers: int) -> Inspection:
     return Inspection(facts, details)
 
 
-def map_decoding(function: Callable[[Item], Result], items: Iterable[Item], num_workers: int) -> Iterator[Result]:
-    """Yield ``function(item)`` of every item in order, where most of the time of ``function`` goes into decoding.
+def map_decoding(
+    function: Callable[[Item], Result], items: Iterable[Item], num_workers: int
+) -> AbstractContextManager[Iterator[Result]]:
+    """Give a block ``function(item)`` of every item in order, where most time of ``function`` goes into decoding.
 
     Decoders work outside Python's lock, so a few threads keep as many CPUs busy, and they start at once. The rest of
     the work, a tenth, would keep many threads waiting for the lock: then processes do it.

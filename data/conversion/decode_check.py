@@ -37,9 +37,10 @@ def find_bad_images(images: RecordIOImages, num_workers: int) -> list[BadRow]:
     with open(images.path, "rb") as handle, progress(total=len(images), desc="decoding", unit="img") as bar:
         check = partial(_check_rows, images, handle.fileno())
         tasks = (range(first, min(first + _TASK, len(images))) for first in range(0, len(images), _TASK))
-        for rows, found in map_in_threads(check, tasks, num_workers):
-            bad += found
-            bar.update(len(rows))
+        with map_in_threads(check, tasks, num_workers) as results:
+            for rows, found in results:
+                bad += found
+                bar.update(len(rows))
     return bad
 
 
@@ -48,10 +49,11 @@ def find_undecodable(encoded: Sequence[bytes], num_workers: int) -> list[tuple[i
     first = {id(image): number for number, image in reversed(list(enumerate(encoded)))}
     different = sorted(first.values())
     reasons: dict[int, str] = {}
-    with progress(total=len(different), desc="decoding", unit="img") as bar:
-        for number, reason in zip(
-            different, map_in_threads(_why_undecodable, (encoded[n] for n in different), num_workers), strict=True
-        ):
+    with (
+        progress(total=len(different), desc="decoding", unit="img") as bar,
+        map_in_threads(_why_undecodable, (encoded[n] for n in different), num_workers) as found,
+    ):
+        for number, reason in zip(different, found, strict=True):
             reasons[number] = reason
             bar.update(1)
     numbered = ((number, reasons[first[id(image)]]) for number, image in enumerate(encoded))

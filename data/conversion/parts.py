@@ -52,8 +52,12 @@ def write_parts(images: RecordIOImages, paths: Sequence[Path], shares: Sequence[
         OSError: a part cannot be written.
     """
     total = sum(map(len, shares))
-    with progress(total=total, desc="writing", unit="img") as bar:
-        for count in map_in_threads(partial(_write_stretch, images), _stretches(images, paths, shares), num_workers):
+    stretches = _stretches(images, paths, shares)
+    with (
+        progress(total=total, desc="writing", unit="img") as bar,
+        map_in_threads(partial(_write_stretch, images), stretches, num_workers) as counts,
+    ):
+        for count in counts:
             bar.update(count)
 
 

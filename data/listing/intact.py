@@ -56,10 +56,11 @@ def _read_labels(listing: Listing, num_workers: int) -> tuple[np.ndarray, list[s
     count = len(listing)
     requests = listing.requests(np.arange(count), _CHUNK)
     labels, problems, position = np.empty(count, np.int32), [], 0
-    for found, texts in map_in_processes(_labels_of, requests, num_workers):
-        labels[position : position + len(found)] = found
-        problems += [f"{listing.path}: {listing.describe(position + row)}: {text}" for row, text in texts]
-        position += len(found)
+    with map_in_processes(_labels_of, requests, num_workers) as results:
+        for found, texts in results:
+            labels[position : position + len(found)] = found
+            problems += [f"{listing.path}: {listing.describe(position + row)}: {text}" for row, text in texts]
+            position += len(found)
     return labels, problems
 
 

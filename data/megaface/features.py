@@ -83,8 +83,11 @@ def read_features(folder: str | Path, names: Sequence[str], algo: str, num_worke
     starts = range(0, len(names), _CHUNK)
     problems: list[str] = []
     read = functools.partial(_read_some, rows=rows, folder=folder, names=names, algo=algo)
-    with progress(total=len(names), desc="reading features", unit="file") as bar:
-        for found in map_in_threads(read, starts, num_workers):
+    with (
+        progress(total=len(names), desc="reading features", unit="file") as bar,
+        map_in_threads(read, starts, num_workers) as results,
+    ):
+        for found in results:
             problems += found
             bar.update(_CHUNK)
     if problems:

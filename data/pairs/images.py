@@ -41,12 +41,12 @@ class PairPhotos:
         """
         todo = [path for path in dict.fromkeys(paths) if path not in self.images and path not in self.rejections]
         chunk = 2 if self.rules.detector is not None else 32
-        made = map_in_processes(partial(prepare_photo, rules=self.rules), todo, self.num_workers, chunk)
-        for path, photo in zip(todo, progress(made, len(todo), "photos", "photo"), strict=True):
-            if photo.fault is None:
-                self.images[path] = photo.encoded
-            else:
-                self.rejections[path] = Rejection(str(path), *photo.fault)
+        with map_in_processes(partial(prepare_photo, rules=self.rules), todo, self.num_workers, chunk) as made:
+            for path, photo in zip(todo, progress(made, len(todo), "photos", "photo"), strict=True):
+                if photo.fault is None:
+                    self.images[path] = photo.encoded
+                else:
+                    self.rejections[path] = Rejection(str(path), *photo.fault)
         wrong = [rejection for rejection in self.rejections.values() if rejection.reason == WRONG_SIZE]
         if wrong:
             size, total = self.rules.size, len(self.images) + len(self.rejections)

@@ -16,7 +16,7 @@ from common.progress import progress
 from common.wording import counted
 from common.workers import map_in_processes
 from data.conversion.convert import convert_recordio
-from data.photos.prepare import PhotoRules, prepare_photo
+from data.photos.prepare import PhotoRules, Prepared, prepare_photo
 from data.photos.sheet import Kept, write_photo_sheet
 from data.photos.walk import HIDDEN, LOOSE, PeopleFolder, printable
 from data.recordio.options import RecordIOOptions
@@ -58,8 +58,10 @@ def write_photo_dataset(
             nor scale them.
     """
     dataset = PhotoDataset(rejections=list(folder.left_out), without_images=list(folder.empty))
+    chunk = 2 if rules.detector is not None else 32
     with atomic_directory(output) as directory:
-        write_insightface_recordio(directory, _images(folder, rules, num_workers, dataset), None, rules.size)
+        with map_in_processes(partial(prepare_photo, rules=rules), _paths(folder), num_workers, chunk) as photos:
+            write_insightface_recordio(directory, _images(folder, rules, photos, dataset), None, rules.size)
         with_images = set(dataset.classes)
         dataset.without_images = sorted({*folder.empty, *folder.people} - with_images)
         with atomic_file(directory / CLASSES_FILE) as file:
@@ -75,15 +77,20 @@ def write_photo_dataset(
     return dataset
 
 
+def _paths(folder: PeopleFolder) -> list[Path]:
+    """Return the photos of all people, person by person."""
+    return [path for paths in folder.people.values() for path in paths]
+
+
 def _images(
-    folder: PeopleFolder, rules: PhotoRules, num_workers: int, dataset: PhotoDataset
+    folder: PeopleFolder, rules: PhotoRules, photos: Iterator[Prepared], dataset: PhotoDataset
 ) -> Iterator[tuple[bytes, int]]:
-    """Yield (encoded image, class) and note in ``dataset`` what was kept and what was left out."""
-    owners = [name for name, paths in folder.people.items() for _ in paths]
-    paths = [path for paths in folder.people.values() for path in paths]
-    chunk = 2 if rules.detector is not None else 32
-    prepared = map_in_processes(partial(prepare_photo, rules=rules), paths, num_workers, chunk)
-    for owner, path, photo in zip(owners, paths, progress(prepared, len(paths), "photos", "photo"), strict=True):
+    """Yield (encoded image, class) and note in ``dataset`` what was kept and what was left out.
+
+    ``photos`` are those of ``_paths``, prepared.
+    """
+    owners, paths = [name for name, paths in folder.people.items() for _ in paths], _paths(folder)
+    for owner, path, photo in zip(owners, paths, progress(photos, len(paths), "photos", "photo"), strict=True):
         file = str(path.relative_to(folder.root))
         if photo.fault is not None:
             dataset.rejections.append(Rejection(file, *photo.fault))

@@ -76,8 +76,11 @@ def scan_files(scanner: Scanner, files: Sequence[Path], segment_bytes: int = _SE
     workers = min(available_cpus(), total // _BYTES_PER_PROCESS)
     found: dict[Path, list[np.ndarray]] = {path: [] for path in files}
     expected = 0
-    with progress(total=round(total / _MEGA), desc="indexing", unit="MB") as bar:
-        for segment, scan in zip(segments, map_in_processes(scanner, segments, workers), strict=True):
+    with (
+        progress(total=round(total / _MEGA), desc="indexing", unit="MB") as bar,
+        map_in_processes(scanner, segments, workers) as scans,
+    ):
+        for segment, scan in zip(segments, scans, strict=True):
             expected = 0 if segment.begin == 0 else expected
             if scan.first != expected:
                 scan = scanner(Segment(segment.path, expected, segment.end, True))

@@ -160,8 +160,9 @@ def _build(name: str, content: _Content, image_size: int) -> VerificationSet:
                 problems.append(f"{places[int(np.argmax(index == number))]}: {error}{_guess_pixels(encoded)}")
         return problems
 
-    chunks = map_in_threads(decode, range(0, len(distinct), _CHUNK), available_cpus())
-    if problems := [problem for chunk in chunks for problem in chunk]:
+    with map_in_threads(decode, range(0, len(distinct), _CHUNK), available_cpus()) as chunks:
+        problems = [problem for chunk in chunks for problem in chunk]
+    if problems:
         way = f"python tools/dataset_convert/check_dataset.py {path} --write_clean OUT leaves out pairs with bad images"
         raise UserError(*shorten(problems, "bad images"), way)
     return VerificationSet(name, images, index, np.array(issame, bool))

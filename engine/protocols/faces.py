@@ -37,8 +37,8 @@ def task_of(images: ImageList, size: int, workers: int) -> EmbeddingTask:
 
 def find_faults(task: EmbeddingTask) -> list[FaultAt]:
     """Decode every image of a list and return those that cannot be used."""
-    faces = load_faces(task.images.places, task)
-    return [(place, *face) for place, face in enumerate(faces) if isinstance(face, Fault)]
+    with load_faces(task.images.places, task) as faces:
+        return [(place, *face) for place, face in enumerate(faces) if isinstance(face, Fault)]
 
 
 def usable_faces(named: NamedProtocol, task: EmbeddingTask, faults: Sequence[FaultAt]) -> tuple[Faces, np.ndarray]:
@@ -93,11 +93,12 @@ class SharedFaces:
         task = task_of(images, size, max(1, available_cpus() // world.local_size))
         self._faces = np.zeros((len(mine), 3, size, size), np.uint8)
         faults: list[FaultAt] = []
-        for number, face in enumerate(load_faces((images.places[place] for place in mine), task)):
-            if isinstance(face, Fault):
-                faults.append((mine[number], *face))
-            else:
-                self._faces[number] = face.transpose(2, 0, 1)
+        with load_faces((images.places[place] for place in mine), task) as faces:
+            for number, face in enumerate(faces):
+                if isinstance(face, Fault):
+                    faults.append((mine[number], *face))
+                else:
+                    self._faces[number] = face.transpose(2, 0, 1)
         told = [fault for part in world.exchange(json.dumps(faults).encode()) for fault in json.loads(part)]
         self.faces, self._places = usable_faces(named, task, sorted(map(tuple, told)))
 

@@ -76,8 +76,9 @@ def _score_single(features: np.ndarray, first: np.ndarray, second: np.ndarray, n
     """Score pair by pair."""
     scores = np.empty(len(first))
     score = functools.partial(_score_slice, features, first, second, scores)
-    for _ in map_in_threads(score, range(0, len(first), _GATHER), num_threads):
-        pass
+    with map_in_threads(score, range(0, len(first), _GATHER), num_threads) as done:
+        for _ in done:
+            pass
     return scores
 
 

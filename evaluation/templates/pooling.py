@@ -164,8 +164,10 @@ def pool_templates(
         sums = sum_up(rows, order, factors, images - images[0], medias - medias[0])
         _scale(layout.templates[part[0] : part[1]], sums, pooled[part[0] : part[1]])
 
-    for _ in map_in_threads(pool, _cut(layout.media_begins[layout.template_begins], _PART), available_cpus()):
-        pass
+    parts = _cut(layout.media_begins[layout.template_begins], _PART)
+    with map_in_threads(pool, parts, available_cpus()) as done:
+        for _ in done:
+            pass
     return pooled
 
 

@@ -90,8 +90,9 @@ def sort_scores(scores: np.ndarray, same: np.ndarray, num_threads: int | None = 
     """
     different = scores[~same]
     parts = np.array_split(different, num_threads or available_cpus())
-    for _ in map_in_threads(np.ndarray.sort, parts, len(parts)):
-        pass
+    with map_in_threads(np.ndarray.sort, parts, len(parts)) as done:
+        for _ in done:
+            pass
     different.sort(kind="stable")  # merges what is sorted in parts
     return SortedScores(np.sort(scores[same]), different)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -89,6 +90,14 @@ def test_float16(photos: Path, tmp_path: Path) -> None:
         run(photos, tmp_path / "c.npz", lambda images: 1e6 * embed(images), dtype="float16")
     with pytest.raises(UserError, match="hold NaN or Inf"):
         run(photos, tmp_path / "d.npz", lambda images: np.nan * embed(images))
+
+
+def test_no_thread_decodes_once_the_network_has_failed(photos: Path, tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+    with pytest.raises(UserError, match="hold NaN or Inf") as raised:  # its traceback holds the faces
+        run(photos, tmp_path / "a.npz", lambda images: np.nan * embed(images))
+    assert set(threading.enumerate()) <= before
+    assert raised.value.__traceback__ is not None
 
 
 def test_a_rec(tmp_path: Path) -> None:
