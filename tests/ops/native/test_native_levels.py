@@ -155,6 +155,13 @@ class MatrixPlaces(ctypes.Structure):
     _fields_ = (("step", ctypes.c_int64), ("lanes_step", ctypes.c_int64))
 
 
+class FilterPlaces(ctypes.Structure):
+    """The C++ struct of that name."""
+
+    NAMES = ("filters", "channels", "filter_step", "channel_step", "matrix_step", "row_step")
+    _fields_ = tuple((name, ctypes.c_int64) for name in NAMES)
+
+
 def pointers(square: np.ndarray) -> ctypes.Array[ctypes.c_void_p]:
     """Return the addresses of the pixels of a square, [side, side, channels]."""
     pixels = square.reshape(-1, square.shape[-1])
@@ -169,9 +176,9 @@ def test_winograd_tiles(level: str, short_rows: bool, short_columns: bool) -> No
     to_matrices = ctypes.CFUNCTYPE(None, TileKind, address, address, whole, address, MatrixPlaces)
     addresses = table(level, "kTileTransforms", 7)
     transform_patch, transform_gradient = map(to_matrices, addresses[:2])
-    transform_filters = ctypes.CFUNCTYPE(None, address, whole, ctypes.c_bool, whole, address, whole)(addresses[4])
+    transform_filters = ctypes.CFUNCTYPE(None, address, ctypes.c_bool, address, address)(addresses[4])
     transform_products = ctypes.CFUNCTYPE(None, TileKind, address, whole, whole, address, address)(addresses[5])
-    transform_filter_gradients = ctypes.CFUNCTYPE(None, address, whole, whole, address, whole)(addresses[6])
+    transform_filter_gradients = ctypes.CFUNCTYPE(None, address, address, address)(addresses[6])
     kind, channels, filters = TileKind(short_rows, short_columns), 48, 32
     rows, columns = 4 - short_rows, 4 - short_columns
     x, dy, weights = draw(6, 6, channels), draw(4, 4, filters), draw(filters, channels, 3, 3)
@@ -184,10 +191,12 @@ def test_winograd_tiles(level: str, short_rows: bool, short_columns: bool) -> No
         return matrices[:, :, :16].reshape(36, count).astype(np.float64)
 
     maps, gradients = matrices_of(transform_patch, x), matrices_of(transform_gradient, dy)
-    transformed = np.zeros((channels, 36, filters), np.float32)
-    for channel in range(channels):
-        first = ctypes.c_void_p(weights[:, channel].ctypes.data)
-        transform_filters(first, channels * 9, False, filters, pointer(transformed[channel]), filters)
+    places = ctypes.byref(FilterPlaces(filters, channels, channels * 9, 9, filters, 36 * filters))
+    transformed, mirrored = np.zeros((2, channels, 36, filters), np.float32)
+    transform_filters(pointer(weights), False, pointer(transformed), places)
+    turned = np.ascontiguousarray(weights[:, :, ::-1, ::-1])
+    transform_filters(pointer(turned), True, pointer(mirrored), places)
+    np.testing.assert_array_equal(mirrored, transformed)
     products = np.einsum("mc,cmf->mf", maps, transformed).astype(np.float32)
     y = np.full((4, 4, filters), np.nan, np.float32)
     transform_products(kind, pointer(products), filters, filters, (address * 3)(), pointers(y))
@@ -197,11 +206,45 @@ def test_winograd_tiles(level: str, short_rows: bool, short_columns: bool) -> No
 
     outer = np.ascontiguousarray(maps.T[:, :, None] * gradients, np.float32)
     gradient = np.zeros_like(weights)
-    for channel in range(channels):
-        first = ctypes.c_void_p(gradient[:, channel].ctypes.data)
-        transform_filter_gradients(pointer(outer[channel]), filters, filters, first, channels * 9)
+    transform_filter_gradients(pointer(outer), pointer(gradient), places)
     expected = np.einsum("rkcij,rkf->fcij", windows, dy[:rows, :columns])
     np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-4)
+
+
+def run_strided_tiles(level: str, kind: TileKind) -> dict[str, np.ndarray]:
+    """Return what the transforms of stride 2 of a level write."""
+    whole, address, flag = ctypes.c_int64, ctypes.c_void_p, ctypes.c_bool
+    addresses = table(level, "kStridedTransforms", 7)
+    written, channels = {}, 48
+    for number, side in ((0, 9), (1, 5), (2, 4)):  # pixels to places
+        to_places = ctypes.CFUNCTYPE(None, TileKind, address, whole, address, whole)(addresses[number])
+        x, places = draw(side, side, channels), np.zeros((9, 9, channels // 16 * 20), np.float32)
+        to_places(kind, pointers(x), channels, pointers(places), 20)
+        written[f"places of {side}x{side} pixels"] = places
+    products = draw(9, 9, 32)
+    places = pointers(products)
+    y = np.zeros((4, 4, 32), np.float32)
+    ctypes.CFUNCTYPE(None, TileKind, address, address)(addresses[3])(kind, places, pointers(y))
+    dx = draw(8, 8, 32)
+    ctypes.CFUNCTYPE(None, TileKind, address, flag, address)(addresses[4])(kind, places, True, pointers(dx))
+    weights, matrices, gradient = draw(32, channels, 3, 3), draw(channels, 36, 32), draw(32, channels, 3, 3)
+    filters = ctypes.byref(FilterPlaces(32, channels, channels * 9, 9, 32, 36 * 32))
+    to_filters = ctypes.CFUNCTYPE(None, address, address, address)(addresses[6])
+    to_filters(pointer(matrices), pointer(gradient), filters)
+    to_matrices = ctypes.CFUNCTYPE(None, address, flag, address, address)(addresses[5])
+    to_matrices(pointer(weights), True, pointer(matrices), filters)
+    return written | {"outputs": y, "inputs' gradients": dx, "filters' gradients": gradient, "matrices": matrices}
+
+
+@pytest.mark.parametrize("short_rows", [False, True])
+@pytest.mark.parametrize("short_columns", [False, True])
+def test_strided_tiles_are_those_of_the_best_level(level: str, short_rows: bool, short_columns: bool) -> None:
+    """Convolutions compare the best level's with float64 (``test_native_network.py``)."""
+    kind = TileKind(short_rows, short_columns)
+    best = run_strided_tiles(supported_levels()[-1], kind)
+    for name, values in run_strided_tiles(level, kind).items():
+        assert np.ptp(values) > 1, name
+        np.testing.assert_allclose(values, best[name], rtol=1e-4, atol=1e-4, err_msg=name)
 
 
 class GradientLine(ctypes.Structure):

@@ -1,6 +1,7 @@
 // How the gradients of 3x3 filters by Winograd's filtering go through filters and tiles.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "base/parallel.h"
@@ -21,11 +22,26 @@ inline int64_t ColumnsAtATime(int64_t matrices, int64_t inner, int64_t columns, 
 
 // The gradients of filters before their last transform, and where they go.
 struct FilterSums {
-  void (*transform)(const float* matrices, int64_t step, int64_t filters, float* weights, int64_t filter_step);
+  void (*transform)(const float* matrices, float* weights, const FilterPlaces& places);
   const float* matrices;
   int64_t step;
   float* gradient;
 };
+
+// Transforms the calling thread's share of the gradients of `at_a_time` filters from number `filter` on. Some filters of
+// some channels at a time: the first cache then holds the memory that these gradients lie in, parts of a row of each.
+inline void TransformShare(const FilterSums& sums, int64_t filter, int64_t at_a_time, int64_t channels) {
+  constexpr int64_t kFilters = kWinogradLanes, kChannels = 16;
+  const Share share(channels);
+  for (int64_t first = share.begin; first < share.end; first += kChannels) {
+    const int64_t last = std::min(first + kChannels, share.end);
+    for (int64_t f = 0; f < at_a_time; f += kFilters) {
+      sums.transform(sums.matrices + first * at_a_time + f,
+                     sums.gradient + ((filter + f) * channels + first) * kWinogradTaps,
+                     {kFilters, last - first, channels * kWinogradTaps, kWinogradTaps, sums.step, at_a_time});
+    }
+  }
+}
 
 // Gradients of `at_a_time` of `filters` filters at a time: for each block of tiles all threads call
 // `transform(block, filter, keeps_maps)` and `multiply(block, adds)`, then the sums of each channel are transformed.
@@ -42,11 +58,7 @@ void ForFilterBlocks(const TileGrid& grid, int64_t blocks, int64_t filters, int6
       multiply(block, b > 0);
 #pragma omp barrier
     }
-    const Share share(channels);
-    for (int64_t channel = share.begin; channel < share.end; ++channel) {
-      sums.transform(sums.matrices + channel * at_a_time, sums.step, at_a_time,
-                     sums.gradient + (filter * channels + channel) * kWinogradTaps, channels * kWinogradTaps);
-    }
+    TransformShare(sums, filter, at_a_time, channels);
   }
 }
 

@@ -52,10 +52,8 @@ struct StridedTransforms {
   // From the products of 32 channels to the gradients of 8x8 inputs, which may be added.
   void (*TransformInputProducts)(TileKind kind, const float* const* places, bool adds, float* const* pixels);
   // As in winograd_tiles.h.
-  void (*TransformFilters)(const float* weights, int64_t filter_step, bool mirrored, int64_t filters, float* matrices,
-                           int64_t step);
-  void (*TransformFilterGradients)(const float* matrices, int64_t step, int64_t filters, float* weights,
-                                   int64_t filter_step);
+  void (*TransformFilters)(const float* weights, bool mirrored, float* matrices, const FilterPlaces& places);
+  void (*TransformFilterGradients)(const float* matrices, float* weights, const FilterPlaces& places);
 };
 INSIGHTFACE_LOOPS(StridedTransforms, kStridedTransforms)
 

@@ -1,5 +1,6 @@
 #include "network/arithmetic/strided_tiles.h"
 
+#include "network/arithmetic/filter_taps.h"
 #include "network/arithmetic/vectors.h"
 #include "network/arithmetic/winograd_points.h"
 
@@ -248,33 +249,47 @@ void ProductsToTile(TileKind kind, const float* const* places, float* const* pix
   FromPlaces<Products, kStridedTile>(kind, places, false, pixels);
 }
 
-void FiltersToMatrices(const float* weights, int64_t filter_step, bool mirrored, int64_t filters, float* matrices,
-                       int64_t step) {
-  float taps[kTaps][kLanes];
-  for (int64_t f = 0; f < filters; f += kLanes) {
-    for (int64_t lane = 0; lane < kLanes; ++lane) {
-      const float* const filter = weights + (f + lane) * filter_step;
-      for (int64_t tap = 0; tap < kTaps; ++tap) { taps[tap][lane] = filter[mirrored ? kTaps - 1 - tap : tap]; }
+void FiltersToMatrices(const float* weights, bool mirrored, float* matrices, const FilterPlaces& places) {
+  for (int64_t f = 0; f < places.filters; f += kLanes) {
+    for (int64_t c = 0; c < places.channels; ++c) {
+      Vector taps[kTaps];
+      LoadTaps(weights + f * places.filter_step + c * places.channel_step, places.filter_step, mirrored, taps);
+      float* const to = matrices + c * places.row_step + f;
+      TransformSquare<Filters, Filters>(
+          [&](int64_t row, int64_t column) INSIGHTFACE_LAMBDA { return taps[row * Filters::kIn + column]; },
+          [&](int64_t row, int64_t column, const Vector& y) INSIGHTFACE_LAMBDA {
+            StoreWhole(y, to + (row * Filters::kOut + column) * places.matrix_step);
+          });
     }
-    TransformSquare<Filters, Filters>(
-        [&](int64_t row, int64_t column) INSIGHTFACE_LAMBDA { return LoadWhole(taps[row * Filters::kIn + column]); },
-        [&](int64_t row, int64_t column, const Vector& y)
-            INSIGHTFACE_LAMBDA { StoreWhole(y, matrices + (row * Filters::kOut + column) * step + f); });
   }
 }
 
-void MatricesToFilters(const float* matrices, int64_t step, int64_t filters, float* weights, int64_t filter_step) {
-  constexpr int64_t kSide = FilterGradients::kIn;
-  float taps[kTaps][kLanes];
-  for (int64_t f = 0; f < filters; f += kLanes) {
-    TransformSquare<FilterGradients, FilterGradients>(
-        [&](int64_t row, int64_t column)
-            INSIGHTFACE_LAMBDA { return LoadWhole(matrices + (row * kSide + column) * step + f); },
-        [&](int64_t row, int64_t column, const Vector& y)
-            INSIGHTFACE_LAMBDA { StoreWhole(y, taps[row * FilterGradients::kOut + column]); });
-    for (int64_t lane = 0; lane < kLanes; ++lane) {
-      float* const filter = weights + (f + lane) * filter_step;
-      for (int64_t tap = 0; tap < kTaps; ++tap) { filter[tap] = taps[tap][lane]; }
+// Both come from, and go to, memory in steps too wide for the processor to foresee.
+INSIGHTFACE_INLINE void PrefetchUpcoming(const float* matrices, const float* filters, const FilterPlaces& places) {
+  constexpr int64_t kRead = 2, kWritten = 4;  // channels ahead
+  constexpr int kToWrite = 1;
+  for (int64_t i = 0; i < kStridedMatrices; ++i) {
+    __builtin_prefetch(matrices + kRead * places.row_step + i * places.matrix_step);
+  }
+  for (int64_t lane = 0; lane < kLanes; ++lane) {
+    __builtin_prefetch(filters + kWritten * places.channel_step + lane * places.filter_step, kToWrite);
+  }
+}
+
+void MatricesToFilters(const float* matrices, float* weights, const FilterPlaces& places) {
+  for (int64_t f = 0; f < places.filters; f += kLanes) {
+    for (int64_t c = 0; c < places.channels; ++c) {
+      const float* const from = matrices + c * places.row_step + f;
+      float* const filters = weights + f * places.filter_step + c * places.channel_step;
+      PrefetchUpcoming(from, filters, places);
+      Vector taps[kTaps];
+      TransformSquare<FilterGradients, FilterGradients>(
+          [&](int64_t row, int64_t column) INSIGHTFACE_LAMBDA {
+            return LoadWhole(from + (row * FilterGradients::kIn + column) * places.matrix_step);
+          },
+          [&](int64_t row, int64_t column, const Vector& y)
+              INSIGHTFACE_LAMBDA { taps[row * FilterGradients::kOut + column] = y; });
+      StoreTaps(taps, filters, places.filter_step);
     }
   }
 }

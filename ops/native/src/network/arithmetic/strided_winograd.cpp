@@ -81,10 +81,8 @@ void StridedConvolution::TransformFilters(const float* weights, int64_t first, i
     for (int64_t group = begin; group < end; ++group) {
       const int64_t own = group * kLanes;
       float* const panel = matrices + own / kColumns * kMatrices * filters_step_ + own % kColumns;
-      for (int64_t i = 0; i < inner_; ++i) {
-        kStridedTransforms.TransformFilters(weights + (first + own) * filter_step + i * inner_step, filter_step,
-                                            reversed_, kLanes, panel + i * kColumns, filters_step_);
-      }
+      kStridedTransforms.TransformFilters(weights + (first + own) * filter_step, reversed_, panel,
+                                          {kLanes, inner_, filter_step, inner_step, filters_step_, kColumns});
     }
   });
 }

@@ -4,6 +4,7 @@
 
 #include "base/alignment.h"
 #include "base/parallel.h"
+#include "network/arithmetic/filter_gradient_blocks.h"
 #include "network/arithmetic/squares.h"
 
 namespace insightface {
@@ -116,11 +117,8 @@ void WinogradFilterGradient::Run(const BFloat16* x, const BFloat16* dy, float* g
       MultiplyShare(maps, gradients, first > 0, sums, scratch);
 #pragma omp barrier
     }
-    const Share share(in);
-    for (int64_t row = share.begin; row < share.end; ++row) {
-      kTileTransforms.TransformFilterGradients(sums + row * filters_, MatrixStep(in * filters_, kFloat), filters_,
-                                               gradient + (filter * in + row) * kWinogradTaps, in * kWinogradTaps);
-    }
+    TransformShare({kTileTransforms.TransformFilterGradients, sums, MatrixStep(in * filters_, kFloat), gradient}, filter,
+                   filters_, in);
   }
 }
 

@@ -9,6 +9,8 @@
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")
 
+#include "network/arithmetic/filter_taps.h"
+
 namespace insightface {
 namespace {
 
@@ -72,15 +74,12 @@ INSIGHTFACE_INLINE __m512 LoadHalves(const BFloat16* from) {
 }
 
 // The 16 transformed numbers of 16 filters; the taps of each are `filter_step` numbers apart from those of the next.
-INSIGHTFACE_INLINE void TransformTaps(const float* weights, __m512i places, bool mirrored, __m512* matrices) {
+INSIGHTFACE_INLINE void TransformTaps(const float* weights, int64_t filter_step, bool mirrored, __m512* matrices) {
   const __m512 half = _mm512_set1_ps(0.5f);
-  __m512 rows[kPatch][3];
+  __m512 all[kTaps], rows[kPatch][3];
+  LoadTaps(weights, filter_step, mirrored, all);
   for (int64_t column = 0; column < 3; ++column) {
-    __m512 taps[3];
-    for (int64_t row = 0; row < 3; ++row) {
-      const int64_t tap = row * 3 + column;
-      taps[row] = _mm512_i32gather_ps(places, weights + (mirrored ? kTaps - 1 - tap : tap), 4);
-    }
+    const __m512 taps[3] = {all[column], all[3 + column], all[6 + column]};
     const __m512 outer = half * (taps[0] + taps[2]), middle = half * taps[1];
     rows[0][column] = taps[0];
     rows[1][column] = outer + middle;
@@ -179,15 +178,20 @@ void TransformHalfProducts(const float* matrices, int64_t step, const HalfTileEp
 }
 
 void TransformHalfFilters(const float* weights, int64_t row, bool reversed, BFloat16* matrices, int64_t step) {
+  constexpr int64_t kAhead = 8;  // channels
   const int64_t column_step = reversed ? kTaps : row, inner_step = reversed ? row : kTaps;
-  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  const __m512i places = _mm512_mullo_epi32(lanes, _mm512_set1_epi32(static_cast<int>(column_step)));
   for (int64_t pair = 0; pair < kLanes / 2; ++pair) {
     // The order of channels in TransformHalfPatch: 0, 2, 4, ... 30, 1, 3, ... 31.
     const int64_t first = pair < kLanes / 4 ? 4 * pair : 4 * pair - kLanes + 1;
+    // From channel to channel, or from filter to filter, the steps are too wide for the processor to foresee.
+    const float* const upcoming = weights + (first + kAhead) * inner_step;
+    for (int64_t lane = 0; lane < kVector; ++lane) {
+      __builtin_prefetch(upcoming + lane * column_step);
+      if (reversed) { __builtin_prefetch(upcoming + 2 * inner_step + lane * column_step); }
+    }
     __m512 left[kMatrices], right[kMatrices];
-    TransformTaps(weights + first * inner_step, places, reversed, left);
-    TransformTaps(weights + (first + 2) * inner_step, places, reversed, right);
+    TransformTaps(weights + first * inner_step, column_step, reversed, left);
+    TransformTaps(weights + (first + 2) * inner_step, column_step, reversed, right);
     for (int64_t i = 0; i < kMatrices; ++i) {
       const __m256bh low = _mm512_cvtneps_pbh(left[i]), high = _mm512_cvtneps_pbh(right[i]);
       const __m512i both =

@@ -46,9 +46,8 @@ struct Tiling<float> {
   }
   static void TransformFilters(const float* weights, int64_t row, bool reversed, float* matrices, int64_t step) {
     const int64_t channel = reversed ? row : kWinogradTaps, filter = reversed ? kWinogradTaps : row;
-    for (int64_t c = 0; c < kChannels; ++c) {
-      kTileTransforms.TransformFilters(weights + c * channel, filter, reversed, kVector, matrices + c * kColumns, step);
-    }
+    kTileTransforms.TransformFilters(weights, reversed, matrices,
+                                     {kVector, kChannels, filter, channel, step, kColumns});
   }
   static int64_t FiltersStep(int64_t channels) { return MatrixStep(channels * kColumns, kFloat); }
 };

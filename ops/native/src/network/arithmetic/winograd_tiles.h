@@ -83,18 +83,23 @@ struct MapTransforms {
                                 T* matrices, MatrixPlaces places);
 };
 
+// Filters and their matrices [channels, filters], and how many numbers each lies from the next. The nine taps of a filter
+// and channel lie together.
+struct FilterPlaces {
+  int64_t filters, channels;          // whole groups of 16 filters
+  int64_t filter_step, channel_step;  // of taps
+  int64_t matrix_step, row_step;      // of matrices, and of channels in them
+};
+
 struct TileTransforms {
   BothTypes<MapTransforms> maps;
-  // matrices = G w G^T, with the taps mirrored both ways if asked for. Filters take the place of channels: the nine
-  // taps of each lie together, `filter_step` numbers from those of the next.
-  void (*TransformFilters)(const float* weights, int64_t filter_step, bool mirrored, int64_t filters, float* matrices,
-                           int64_t step);
+  // matrices = G w G^T, with the taps mirrored both ways if asked for.
+  void (*TransformFilters)(const float* weights, bool mirrored, float* matrices, const FilterPlaces& places);
   // y = A^T m A into the tile's 16 pixels; null pixels lie outside the map and are omitted.
   void (*TransformProducts)(TileKind kind, const float* matrices, int64_t step, int64_t channels,
                             const TileEpilogue& epilogue, float* const* pixels);
   // weights = G^T m G
-  void (*TransformFilterGradients)(const float* matrices, int64_t step, int64_t filters, float* weights,
-                                   int64_t filter_step);
+  void (*TransformFilterGradients)(const float* matrices, float* weights, const FilterPlaces& places);
 };
 INSIGHTFACE_LOOPS(TileTransforms, kTileTransforms)
 

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "network/arithmetic/filter_taps.h"
 #include "network/arithmetic/vectors.h"
 #include "network/arithmetic/winograd_points.h"
 
@@ -287,17 +288,16 @@ void ToMatrices(TileKind kind, const T* const* pixels, const T* const* next, int
   }
 }
 
-void FiltersToMatrices(const float* weights, int64_t filter_step, bool mirrored, int64_t filters, float* matrices,
-                       int64_t step) {
-  float taps[kTaps][kLanes];
-  for (int64_t f = 0; f < filters; f += kLanes) {
-    for (int64_t lane = 0; lane < kLanes; ++lane) {
-      const float* const filter = weights + (f + lane) * filter_step;
-      for (int64_t tap = 0; tap < kTaps; ++tap) { taps[tap][lane] = filter[mirrored ? kTaps - 1 - tap : tap]; }
+void FiltersToMatrices(const float* weights, bool mirrored, float* matrices, const FilterPlaces& places) {
+  for (int64_t f = 0; f < places.filters; f += kLanes) {
+    for (int64_t c = 0; c < places.channels; ++c) {
+      Vector taps[kTaps];
+      LoadTaps(weights + f * places.filter_step + c * places.channel_step, places.filter_step, mirrored, taps);
+      float* const to = matrices + c * places.row_step + f;
+      TransformSquare<FilterTransform, FilterTransform>(
+          [&](int64_t i) __attribute__((always_inline)) { return taps[i]; },
+          [&](int64_t i, const Vector& y) { Write(y, to + i * places.matrix_step); });
     }
-    TransformSquare<FilterTransform, FilterTransform>(
-        [&](int64_t i) __attribute__((always_inline)) { return LoadWhole(taps[i]); },
-        [&](int64_t i, const Vector& y) { Write(y, matrices + i * step + f); });
   }
 }
 
@@ -332,15 +332,29 @@ void ProductsToTile(TileKind kind, const float* matrices, int64_t step, int64_t 
   }
 }
 
-void MatricesToFilters(const float* matrices, int64_t step, int64_t filters, float* weights, int64_t filter_step) {
-  float taps[kTaps][kLanes];
-  for (int64_t f = 0; f < filters; f += kLanes) {
-    TransformSquare<FilterGradientTransform, FilterGradientTransform>(
-        [&](int64_t i) __attribute__((always_inline)) { return LoadWhole(matrices + i * step + f); },
-        [&](int64_t i, const Vector& y) { Write(y, taps[i]); });
-    for (int64_t lane = 0; lane < kLanes; ++lane) {
-      float* const filter = weights + (f + lane) * filter_step;
-      for (int64_t tap = 0; tap < kTaps; ++tap) { filter[tap] = taps[tap][lane]; }
+// Both come from, and go to, memory in steps too wide for the processor to foresee.
+INSIGHTFACE_INLINE void PrefetchUpcoming(const float* matrices, const float* filters, const FilterPlaces& places) {
+  constexpr int64_t kRead = 2, kWritten = 4;  // channels ahead
+  constexpr int kToWrite = 1;
+  for (int64_t i = 0; i < kWinogradMatrices; ++i) {
+    __builtin_prefetch(matrices + kRead * places.row_step + i * places.matrix_step);
+  }
+  for (int64_t lane = 0; lane < kLanes; ++lane) {
+    __builtin_prefetch(filters + kWritten * places.channel_step + lane * places.filter_step, kToWrite);
+  }
+}
+
+void MatricesToFilters(const float* matrices, float* weights, const FilterPlaces& places) {
+  for (int64_t f = 0; f < places.filters; f += kLanes) {
+    for (int64_t c = 0; c < places.channels; ++c) {
+      const float* const from = matrices + c * places.row_step + f;
+      float* const filters = weights + f * places.filter_step + c * places.channel_step;
+      PrefetchUpcoming(from, filters, places);
+      Vector taps[kTaps];
+      TransformSquare<FilterGradientTransform, FilterGradientTransform>(
+          [&](int64_t i) __attribute__((always_inline)) { return LoadWhole(from + i * places.matrix_step); },
+          [&](int64_t i, const Vector& y) __attribute__((always_inline)) { taps[i] = y; });
+      StoreTaps(taps, filters, places.filter_step);
     }
   }
 }
