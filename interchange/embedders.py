@@ -29,11 +29,12 @@ _INTEGER_OPERATIONS = (b"ConvInteger", b"MatMulInteger", b"QLinear", b"QuantizeL
 
 
 def integer_threads(model: bytes) -> int:
-    """Return the number of threads for onnxruntime to run ``model`` correctly: 0, as many as it likes, or 1.
+    """Return the number of threads for onnxruntime to run ``model``: 0, as many as it likes, or 1.
 
-    onnxruntime 1.23.2 computes integer products by AMX. With several threads embeddings of a model of
-    ``quantize_dynamic`` were wrong from run to run (cosines down to 0 with the right ones); one thread gave the same
-    each time.
+    Of integer products by AMX onnxruntime 1.23.2 gets the last of 32 rows wrong where 17 to 31 columns are left over
+    (mended in its source by pull request 27671). One thread has this in layers of 7x7 pixels alone, and repeats.
+    Several threads leave columns over in other layers, too: embeddings of a model of ``quantize_dynamic`` were wrong
+    from run to run, with cosines down to 0.
     """
     is_integer = any(name in model for name in _INTEGER_OPERATIONS)
     return 1 if is_integer and "amx_int8" in processor_flags() else 0
