@@ -28,8 +28,8 @@ struct FilterSums {
   float* gradient;
 };
 
-// Transforms the calling thread's share of the gradients of `at_a_time` filters from number `filter` on. Some filters of
-// some channels at a time: the first cache then holds the memory that these gradients lie in, parts of a row of each.
+// Transforms the calling thread's share of the gradients of `at_a_time` filters from number `filter` on. Some filters
+// of some channels at a time: the first cache then holds the parts of their rows that these gradients lie in.
 inline void TransformShare(const FilterSums& sums, int64_t filter, int64_t at_a_time, int64_t channels) {
   constexpr int64_t kFilters = kWinogradLanes, kChannels = 16;
   const Share share(channels);

@@ -1,10 +1,12 @@
-// Moves the taps of 3x3 filters between memory, where the nine of a filter lie together, and vectors, one for each tap, of
-// as many filters as it has lanes. Include it where code is compiled for one instruction set.
+// Moves the taps of 3x3 filters between memory, where the nine of a filter lie together, and vectors, one for each tap
+// of as many filters as it has lanes. Include it where code is compiled for one instruction set, behind the headers that
+// it includes.
 #pragma once
 
 #include <cstdint>
 
 #include "base/number_types.h"
+#include "network/arithmetic/winograd_tiles.h"
 
 namespace insightface {
 namespace {
@@ -96,6 +98,21 @@ INSIGHTFACE_INLINE void StoreTaps(const Vector* taps, float* filters, int64_t st
     for (int64_t i = 0; i < 4; ++i) { four[i] = taps[first + i]; }
     TransposeQuads(four);
     for (int64_t i = 0; i < 4; ++i) { StoreQuads(four[i], filters + i * step + first, 4 * step); }
+  }
+}
+
+// Prefetches what the gradients of the next channels of a vector of filters are transformed from and to: both lie in
+// steps too wide for the processor to foresee.
+template<typename Vector>
+INSIGHTFACE_INLINE void PrefetchUpcoming(const float* matrices, int64_t count, const float* filters,
+                                         const FilterPlaces& places) {
+  constexpr int64_t kRead = 2, kWritten = 4;  // channels ahead
+  constexpr int kToWrite = 1;
+  for (int64_t i = 0; i < count; ++i) {
+    __builtin_prefetch(matrices + kRead * places.row_step + i * places.matrix_step);
+  }
+  for (int64_t lane = 0; lane < 4 * kQuads<Vector>; ++lane) {
+    __builtin_prefetch(filters + kWritten * places.channel_step + lane * places.filter_step, kToWrite);
   }
 }
 

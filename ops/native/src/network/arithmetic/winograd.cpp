@@ -117,8 +117,8 @@ void WinogradFilterGradient::Run(const BFloat16* x, const BFloat16* dy, float* g
       MultiplyShare(maps, gradients, first > 0, sums, scratch);
 #pragma omp barrier
     }
-    TransformShare({kTileTransforms.TransformFilterGradients, sums, MatrixStep(in * filters_, kFloat), gradient}, filter,
-                   filters_, in);
+    const int64_t step = MatrixStep(in * filters_, kFloat);
+    TransformShare({kTileTransforms.TransformFilterGradients, sums, step, gradient}, filter, filters_, in);
   }
 }
 

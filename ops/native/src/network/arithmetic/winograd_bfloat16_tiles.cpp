@@ -2,6 +2,8 @@
 
 #include <oneapi/dnnl/dnnl.hpp>
 
+#include "network/arithmetic/winograd_tiles.h"
+
 #ifdef __x86_64__
 #include <immintrin.h>
 

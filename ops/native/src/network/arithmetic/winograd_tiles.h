@@ -83,8 +83,8 @@ struct MapTransforms {
                                 T* matrices, MatrixPlaces places);
 };
 
-// Filters and their matrices [channels, filters], and how many numbers each lies from the next. The nine taps of a filter
-// and channel lie together.
+// Filters and their matrices [channels, filters], and how many numbers each lies from the next. The nine taps of a
+// filter and channel lie together.
 struct FilterPlaces {
   int64_t filters, channels;          // whole groups of 16 filters
   int64_t filter_step, channel_step;  // of taps

@@ -332,24 +332,12 @@ void ProductsToTile(TileKind kind, const float* matrices, int64_t step, int64_t 
   }
 }
 
-// Both come from, and go to, memory in steps too wide for the processor to foresee.
-INSIGHTFACE_INLINE void PrefetchUpcoming(const float* matrices, const float* filters, const FilterPlaces& places) {
-  constexpr int64_t kRead = 2, kWritten = 4;  // channels ahead
-  constexpr int kToWrite = 1;
-  for (int64_t i = 0; i < kWinogradMatrices; ++i) {
-    __builtin_prefetch(matrices + kRead * places.row_step + i * places.matrix_step);
-  }
-  for (int64_t lane = 0; lane < kLanes; ++lane) {
-    __builtin_prefetch(filters + kWritten * places.channel_step + lane * places.filter_step, kToWrite);
-  }
-}
-
 void MatricesToFilters(const float* matrices, float* weights, const FilterPlaces& places) {
   for (int64_t f = 0; f < places.filters; f += kLanes) {
     for (int64_t c = 0; c < places.channels; ++c) {
       const float* const from = matrices + c * places.row_step + f;
       float* const filters = weights + f * places.filter_step + c * places.channel_step;
-      PrefetchUpcoming(from, filters, places);
+      PrefetchUpcoming<Vector>(from, kWinogradMatrices, filters, places);
       Vector taps[kTaps];
       TransformSquare<FilterGradientTransform, FilterGradientTransform>(
           [&](int64_t i) __attribute__((always_inline)) { return LoadWhole(from + i * places.matrix_step); },
