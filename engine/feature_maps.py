@@ -89,7 +89,7 @@ class Working:
     transformed: float
 
 
-# By whether maps are computed again; fitted to y1, r18, r50, and r100.
+# By numbers, then by whether maps are computed again; fitted to y1, r18, r50, and r100.
 _WORKING = {
     (Numbers.FLOAT32, False): Working(filtered=3.4, depthwise=3.0, other=3.0, large=3.4, gaps=0.3, transformed=1.5),
     (Numbers.FLOAT32, True): Working(filtered=1.5, depthwise=4.3, other=3.0, large=3.4, gaps=0.0, transformed=2.5),

@@ -1,6 +1,6 @@
 // Moves the taps of 3x3 filters between memory, where the nine of a filter lie together, and vectors, one for each tap
-// of as many filters as it has lanes. Include it where code is compiled for one instruction set, behind the headers that
-// it includes.
+// of as many filters as it has lanes. Include it where code is compiled for one instruction set, behind the headers
+// that it includes.
 #pragma once
 
 #include <cstdint>
@@ -113,6 +113,35 @@ INSIGHTFACE_INLINE void PrefetchUpcoming(const float* matrices, int64_t count, c
   }
   for (int64_t lane = 0; lane < 4 * kQuads<Vector>; ++lane) {
     __builtin_prefetch(filters + kWritten * places.channel_step + lane * places.filter_step, kToWrite);
+  }
+}
+
+// Calls transform(taps, matrices): the taps of a vector of filters of each channel, and the place of their matrices.
+template<typename Vector, typename Transform>
+INSIGHTFACE_INLINE void FromTaps(const float* weights, bool mirrored, float* matrices, const FilterPlaces& places,
+                                 const Transform& transform) {
+  for (int64_t f = 0; f < places.filters; f += 4 * kQuads<Vector>) {
+    for (int64_t c = 0; c < places.channels; ++c) {
+      Vector taps[kWinogradTaps];
+      LoadTaps(weights + f * places.filter_step + c * places.channel_step, places.filter_step, mirrored, taps);
+      transform(taps, matrices + c * places.row_step + f);
+    }
+  }
+}
+
+// Calls transform(matrices, taps), which writes the taps from `count` matrices.
+template<typename Vector, typename Transform>
+INSIGHTFACE_INLINE void ToTaps(const float* matrices, int64_t count, float* weights, const FilterPlaces& places,
+                               const Transform& transform) {
+  for (int64_t f = 0; f < places.filters; f += 4 * kQuads<Vector>) {
+    for (int64_t c = 0; c < places.channels; ++c) {
+      const float* const from = matrices + c * places.row_step + f;
+      float* const filters = weights + f * places.filter_step + c * places.channel_step;
+      PrefetchUpcoming<Vector>(from, count, filters, places);
+      Vector taps[kWinogradTaps];
+      transform(from, taps);
+      StoreTaps(taps, filters, places.filter_step);
+    }
   }
 }
 

@@ -250,36 +250,23 @@ void ProductsToTile(TileKind kind, const float* const* places, float* const* pix
 }
 
 void FiltersToMatrices(const float* weights, bool mirrored, float* matrices, const FilterPlaces& places) {
-  for (int64_t f = 0; f < places.filters; f += kLanes) {
-    for (int64_t c = 0; c < places.channels; ++c) {
-      Vector taps[kTaps];
-      LoadTaps(weights + f * places.filter_step + c * places.channel_step, places.filter_step, mirrored, taps);
-      float* const to = matrices + c * places.row_step + f;
-      TransformSquare<Filters, Filters>(
-          [&](int64_t row, int64_t column) INSIGHTFACE_LAMBDA { return taps[row * Filters::kIn + column]; },
-          [&](int64_t row, int64_t column, const Vector& y) INSIGHTFACE_LAMBDA {
-            StoreWhole(y, to + (row * Filters::kOut + column) * places.matrix_step);
-          });
-    }
-  }
+  FromTaps<Vector>(weights, mirrored, matrices, places, [&](const Vector* taps, float* to) INSIGHTFACE_LAMBDA {
+    TransformSquare<Filters, Filters>(
+        [&](int64_t row, int64_t column) INSIGHTFACE_LAMBDA { return taps[row * Filters::kIn + column]; },
+        [&](int64_t row, int64_t column, const Vector& y)
+            INSIGHTFACE_LAMBDA { StoreWhole(y, to + (row * Filters::kOut + column) * places.matrix_step); });
+  });
 }
 
 void MatricesToFilters(const float* matrices, float* weights, const FilterPlaces& places) {
-  for (int64_t f = 0; f < places.filters; f += kLanes) {
-    for (int64_t c = 0; c < places.channels; ++c) {
-      const float* const from = matrices + c * places.row_step + f;
-      float* const filters = weights + f * places.filter_step + c * places.channel_step;
-      PrefetchUpcoming<Vector>(from, kStridedMatrices, filters, places);
-      Vector taps[kTaps];
-      TransformSquare<FilterGradients, FilterGradients>(
-          [&](int64_t row, int64_t column) INSIGHTFACE_LAMBDA {
-            return LoadWhole(from + (row * FilterGradients::kIn + column) * places.matrix_step);
-          },
-          [&](int64_t row, int64_t column, const Vector& y)
-              INSIGHTFACE_LAMBDA { taps[row * FilterGradients::kOut + column] = y; });
-      StoreTaps(taps, filters, places.filter_step);
-    }
-  }
+  ToTaps<Vector>(matrices, kStridedMatrices, weights, places, [&](const float* from, Vector* taps) INSIGHTFACE_LAMBDA {
+    TransformSquare<FilterGradients, FilterGradients>(
+        [&](int64_t row, int64_t column) INSIGHTFACE_LAMBDA {
+          return LoadWhole(from + (row * FilterGradients::kIn + column) * places.matrix_step);
+        },
+        [&](int64_t row, int64_t column, const Vector& y)
+            INSIGHTFACE_LAMBDA { taps[row * FilterGradients::kOut + column] = y; });
+  });
 }
 
 }  // namespace

@@ -289,16 +289,12 @@ void ToMatrices(TileKind kind, const T* const* pixels, const T* const* next, int
 }
 
 void FiltersToMatrices(const float* weights, bool mirrored, float* matrices, const FilterPlaces& places) {
-  for (int64_t f = 0; f < places.filters; f += kLanes) {
-    for (int64_t c = 0; c < places.channels; ++c) {
-      Vector taps[kTaps];
-      LoadTaps(weights + f * places.filter_step + c * places.channel_step, places.filter_step, mirrored, taps);
-      float* const to = matrices + c * places.row_step + f;
-      TransformSquare<FilterTransform, FilterTransform>(
-          [&](int64_t i) __attribute__((always_inline)) { return taps[i]; },
-          [&](int64_t i, const Vector& y) { Write(y, to + i * places.matrix_step); });
-    }
-  }
+  const auto transform = [&](const Vector* taps, float* to) __attribute__((always_inline)) {
+    TransformSquare<FilterTransform, FilterTransform>(
+        [&](int64_t i) __attribute__((always_inline)) { return taps[i]; },
+        [&](int64_t i, const Vector& y) { Write(y, to + i * places.matrix_step); });
+  };
+  FromTaps<Vector>(weights, mirrored, matrices, places, transform);
 }
 
 template<typename Rows, typename Columns>
@@ -333,18 +329,12 @@ void ProductsToTile(TileKind kind, const float* matrices, int64_t step, int64_t 
 }
 
 void MatricesToFilters(const float* matrices, float* weights, const FilterPlaces& places) {
-  for (int64_t f = 0; f < places.filters; f += kLanes) {
-    for (int64_t c = 0; c < places.channels; ++c) {
-      const float* const from = matrices + c * places.row_step + f;
-      float* const filters = weights + f * places.filter_step + c * places.channel_step;
-      PrefetchUpcoming<Vector>(from, kWinogradMatrices, filters, places);
-      Vector taps[kTaps];
-      TransformSquare<FilterGradientTransform, FilterGradientTransform>(
-          [&](int64_t i) __attribute__((always_inline)) { return LoadWhole(from + i * places.matrix_step); },
-          [&](int64_t i, const Vector& y) __attribute__((always_inline)) { taps[i] = y; });
-      StoreTaps(taps, filters, places.filter_step);
-    }
-  }
+  const auto transform = [&](const float* from, Vector* taps) __attribute__((always_inline)) {
+    TransformSquare<FilterGradientTransform, FilterGradientTransform>(
+        [&](int64_t i) __attribute__((always_inline)) { return LoadWhole(from + i * places.matrix_step); },
+        [&](int64_t i, const Vector& y) __attribute__((always_inline)) { taps[i] = y; });
+  };
+  ToTaps<Vector>(matrices, kWinogradMatrices, weights, places, transform);
 }
 
 template<typename T>

@@ -179,8 +179,8 @@ class Assembler {
     std::iota(numbers.begin(), numbers.end(), 0);
     std::vector<Value> maps;
     for (const int input : inputs) { maps.push_back(result_.values[input]); }
-    // A fully connected layer may use up its gradient as it computes it, and a widened map was found to suit the whole
-    // batch.
+    // A fully connected layer may use up its gradient as it computes it, and an expanded map was found to suit the
+    // whole batch.
     const bool whole = head.op == "fully_connected" || (!training_ && PlaceOfExpanded(nodes_, chain) > 0);
     const int64_t piece = whole ? batch_ : ImagesAtATime(maps, out, batch_);
     std::unique_ptr<Layer> wide =
